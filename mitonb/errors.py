@@ -1,0 +1,71 @@
+"""Errors that mitonb raises on purpose: each says what it got, what it needs, and what to do."""
+
+from __future__ import annotations
+
+__all__ = [
+    "AxesError",
+    "CancelledError",
+    "CorruptFileError",
+    "InputError",
+    "JobError",
+    "MitonbError",
+    "ModelError",
+    "ReadOnlyStoreError",
+    "StaleWriterError",
+    "StoreError",
+    "TooLargeError",
+    "UnsafeFileError",
+    "UnsupportedFormatError",
+]
+
+
+class MitonbError(Exception):
+    """Base of every error that mitonb raises on purpose."""
+
+
+class InputError(MitonbError, ValueError):
+    """The input cannot be used as it is."""
+
+
+class UnsupportedFormatError(InputError):
+    """No reader or writer knows this kind of file."""
+
+
+class CorruptFileError(InputError):
+    """The file is damaged or cut off."""
+
+
+class TooLargeError(InputError):
+    """The work would not fit into the memory that is there."""
+
+
+class UnsafeFileError(InputError):
+    """The file asks for something that a data file must not do."""
+
+
+class AxesError(InputError):
+    """The axes of an array do not tell which of them are z, y and x."""
+
+
+class ModelError(MitonbError):
+    """A model is missing, damaged, or does not do what its card says."""
+
+
+class StoreError(MitonbError):
+    """The project file cannot be read or written."""
+
+
+class ReadOnlyStoreError(StoreError):
+    """The project file is open for reading only."""
+
+
+class StaleWriterError(StoreError):
+    """Another session has taken over the project file."""
+
+
+class JobError(MitonbError):
+    """A long job failed."""
+
+
+class CancelledError(JobError):
+    """A long job was cancelled by its user."""

@@ -1,0 +1,78 @@
+"""Labels: an array of instance ids with a voxel size and the record of the run that made it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mitonb.errors import AxesError, InputError
+
+__all__ = ["Labels"]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Instance ids of a volume; 0 is background.
+
+    Attributes
+    ----------
+    data : (z, y, x) uint32 array
+        Any integer array is accepted and checked; ids above 2**32 - 1 and negative ids are refused.
+    voxel_size : tuple of float or None
+        (z, y, x) in nm.
+    name : str
+        Shown to the user.
+    record : mapping or None
+        Run record: recipe, model hash, image fingerprint and versions.
+    """
+
+    data: npt.NDArray[np.uint32]
+    voxel_size: tuple[float, float, float] | None = None
+    name: str = "labels"
+    record: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        data = np.asarray(self.data)
+        if data.ndim != 3:
+            raise AxesError(f"Labels need 3 axes (z, y, x), got shape {data.shape}. For one plane pass ids[None].")
+        if data.dtype != np.uint32:
+            object.__setattr__(self, "data", _checked(data))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(z, y, x) in voxels."""
+        z, y, x = self.data.shape
+        return z, y, x
+
+    def ids(self) -> npt.NDArray[np.uint32]:
+        """Return the sorted ids that occur, without background."""
+        found = np.unique(self.data)
+        return found[found > 0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.asarray(self.data, dtype=dtype)
+
+    def __repr__(self) -> str:
+        return f"Labels({self.name!r}, {' x '.join(map(str, self.shape))}, {len(self.ids())} objects)"
+
+
+def _checked(data: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:
+    """Convert to uint32 without ever changing an id."""
+    if data.dtype.kind == "f":
+        limit = 2**24 if data.dtype.itemsize <= 4 else 2**53
+        if not np.isfinite(data).all() or (data != np.trunc(data)).any() or (np.abs(data) > limit).any():
+            raise InputError("Labels are whole numbers; this float array holds others. Round it first.")
+    elif data.dtype.kind not in "bui":
+        raise InputError(f"Labels are whole numbers, got dtype {data.dtype}.")
+    if data.size:
+        low, high = data.min(), data.max()
+        if low < 0:
+            count = int((data < 0).sum())
+            raise InputError(f"Label ids start at 0, got {count} voxels with negative ids (lowest {low}).")
+        if high > 2**32 - 1:
+            raise InputError(f"Label ids go up to {2**32 - 1}, got {high}. Renumber them first.")
+    return data.astype(np.uint32)

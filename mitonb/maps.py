@@ -1,0 +1,68 @@
+"""Maps: what a network says about one plane, in the form that decoding reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mitonb.errors import InputError
+
+__all__ = ["Ids", "Image", "Maps", "Points"]
+
+Image = npt.NDArray[Any]
+Ids = npt.NDArray[np.unsignedinteger[Any]]
+Points = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Semantic, center and offset maps of a plane.
+
+    Attributes
+    ----------
+    semantic : (classes, h, w) uint8 or float array
+        Probability of each class; uint8 counts in 1/255, floats are 0..1.
+    center : (h', w') float array
+        Heatmap of object centers, 1 at a center.
+    offsets : (2, h', w') float array
+        (dy, dx) in pixels of the plane, from each pixel *to* the center of its object.
+    step : int
+        Pixels of the plane per pixel of `center` and `offsets` on each axis: h' = ceil(h / step).
+        Map pixel (i, j) stands at plane pixel (i * step, j * step).
+    """
+
+    semantic: npt.NDArray[Any]
+    center: npt.NDArray[np.floating[Any]]
+    offsets: npt.NDArray[np.floating[Any]]
+    step: int = 1
+
+    def __post_init__(self) -> None:
+        if self.semantic.ndim != 3:
+            raise InputError(f"A semantic map is (classes, h, w), got shape {self.semantic.shape}.")
+        want = tuple(-(-n // self.step) for n in self.semantic.shape[1:])
+        if self.center.shape != want or self.offsets.shape != (2, *want):
+            raise InputError(
+                f"Semantic {self.semantic.shape} at step {self.step} needs a center map {want} and offsets "
+                f"{(2, *want)}, got {self.center.shape} and {self.offsets.shape}."
+            )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(h, w) of the plane in pixels."""
+        _, h, w = self.semantic.shape
+        return h, w
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the maps take, in bytes."""
+        return int(self.semantic.nbytes + self.center.nbytes + self.offsets.nbytes)
+
+    def kept(self) -> Maps:
+        """Return the form that is kept for live decoding: uint8 semantic, float16 center and offsets."""
+        semantic = self.semantic
+        if semantic.dtype != np.uint8:
+            semantic = np.rint(np.clip(np.nan_to_num(semantic), 0, 1) * 255).astype(np.uint8)
+        return Maps(semantic, self.center.astype(np.float16), self.offsets.astype(np.float16), self.step)

@@ -1,0 +1,239 @@
+"""The recipe: every parameter of a run as one frozen, validated value that the screen is drawn from."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from mitonb.errors import InputError
+from mitonb.stack import AXES, Axis
+
+__all__ = ["PRESETS", "Recipe", "Rerun"]
+
+Rerun = Literal["decode", "track", "net"]
+"""What a changed field makes necessary: decoding kept maps, tracking kept ids, or running the net."""
+
+
+def _field(
+    default: Any,
+    *,
+    label: str,
+    help: str,  # noqa: A002  the word that argparse and ipywidgets use
+    rerun: Rerun,
+    low: float | None = None,
+    high: float | None = None,
+    step: float | None = None,
+    unit: str = "",
+    basic: bool = False,
+) -> Any:
+    """Declare a recipe field with all that a form, a command line and validation need."""
+    return dataclasses.field(
+        default=default,
+        metadata={
+            "label": label, "help": help, "rerun": rerun, "low": low, "high": high,
+            "step": step, "unit": unit, "basic": basic,
+        },
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Every parameter of a run.
+
+    Lengths are pixels (2-D) and voxels (3-D) of the input. `dataclasses.fields(Recipe)` carries, in each field's
+    metadata, its label, help, range, unit and what has to run again when it changes.
+
+    Examples
+    --------
+    >>> Recipe().replace(center_threshold=0.2).changes()
+    {'center_threshold': 0.2}
+    >>> Recipe.from_json(Recipe().to_json()) == Recipe()
+    True
+    """
+
+    model: str = _field("mito-mini", label="Model", help="Name of a model, or a path to its weights.", rerun="net", basic=True)
+    planes: tuple[Axis, ...] = _field(
+        ("xy",), label="Planes", help="Directions to cut the stack along; two or three are joined by consensus.",
+        rerun="net", basic=True,
+    )  # fmt: skip
+    downsampling: int = _field(
+        1, label="Downsampling", help="Shrink planes by this power of two before the net.", rerun="net",
+        low=1, high=64, step=1, unit="x", basic=True,
+    )  # fmt: skip
+    semantic_threshold: float = _field(
+        0.5, label="Semantic threshold", help="A pixel this probable belongs to a mitochondrion.", rerun="decode",
+        low=0.05, high=0.95, step=0.01, basic=True,
+    )  # fmt: skip
+    center_threshold: float = _field(
+        0.1, label="Center threshold", help="A peak of the center map above this starts an object.", rerun="decode",
+        low=0.02, high=0.95, step=0.01, basic=True,
+    )  # fmt: skip
+    center_distance: int = _field(
+        12, label="Center distance", help="Centers closer than this (Chebyshev) are one.", rerun="decode",
+        low=1, high=200, step=1, unit="px", basic=True,
+    )  # fmt: skip
+    min_area: int = _field(
+        64, label="Smallest profile", help="Profiles of one plane with fewer pixels are dropped.", rerun="decode",
+        low=0, high=100_000, step=1, unit="px", basic=True,
+    )  # fmt: skip
+    median: int = _field(
+        3, label="Median", help="Planes (odd) in the median of the semantic map along the stack; 1 is off.", rerun="decode",
+        low=1, high=15, step=2, unit="planes",
+    )  # fmt: skip
+    merge_iou: float = _field(
+        0.25, label="Track IoU", help="Profiles of neighbouring planes with this IoU are one object.", rerun="track",
+        low=0.0, high=1.0, step=0.01,
+    )  # fmt: skip
+    merge_ioa: float = _field(
+        0.25, label="Track IoA", help="Unmatched profiles covered by this part join the object that covers them.",
+        rerun="track", low=0.0, high=1.0, step=0.01,
+    )  # fmt: skip
+    gap: int = _field(
+        0, label="Gap", help="Planes that an object may miss and still go on.", rerun="track", low=0, high=5, step=1,
+        unit="planes",
+    )  # fmt: skip
+    votes: int = _field(
+        2, label="Votes", help="Directions that must agree on a voxel.", rerun="track", low=1, high=3, step=1,
+    )  # fmt: skip
+    cluster_iou: float = _field(
+        0.75, label="Consensus IoU", help="Objects of two directions with this IoU are surely one.", rerun="track",
+        low=0.0, high=1.0, step=0.01,
+    )  # fmt: skip
+    lone_objects: bool = _field(
+        False, label="Keep lone objects", help="Keep objects that only one direction found.", rerun="track",
+    )  # fmt: skip
+    min_size: int = _field(
+        500, label="Smallest object", help="Objects with fewer voxels are dropped.", rerun="track",
+        low=0, high=1_000_000, step=10, unit="vx", basic=True,
+    )  # fmt: skip
+    min_span: int = _field(
+        2, label="Smallest side", help="Objects whose box has a shorter side are dropped.", rerun="track",
+        low=1, high=100, step=1, unit="vx",
+    )  # fmt: skip
+    fill_holes: bool = _field(
+        True, label="Fill holes", help="Fill holes of an object in each plane.", rerun="track",
+    )  # fmt: skip
+    tile: int = _field(
+        512, label="Tile", help="Side of the square that the net sees at once; 0 takes whole planes.", rerun="net",
+        low=0, high=8192, step=32, unit="px",
+    )  # fmt: skip
+    halo: int = _field(
+        64, label="Halo", help="Margin that tiles share, so that their borders do not show.", rerun="net",
+        low=0, high=512, step=16, unit="px",
+    )  # fmt: skip
+    batch: int = _field(
+        1, label="Batch", help="Tiles that the net takes at once.", rerun="net", low=1, high=64, step=1,
+    )  # fmt: skip
+    flips: bool = _field(
+        False, label="Test-time flips", help="Average the maps of four mirrored views: better, four times slower.",
+        rerun="net",
+    )  # fmt: skip
+    device: Literal["auto", "cpu", "cuda", "mps"] = _field(
+        "auto", label="Device", help="Where the net runs.", rerun="net",
+    )  # fmt: skip
+    precision: Literal["fp32", "bf16", "fp16"] = _field(
+        "fp32", label="Precision", help="fp32 is exact; the others are faster on some machines.", rerun="net",
+    )  # fmt: skip
+    keep_maps: bool = _field(
+        True, label="Keep maps", help="Keep what the net said, so that thresholds can be moved later.", rerun="net",
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _checked(field, hints[field.name], getattr(self, field.name)))
+        if not self.planes or len(set(self.planes)) != len(self.planes):
+            raise InputError(f"planes names one to three different directions of {', '.join(AXES)}, got {self.planes}.")
+        if self.downsampling & (self.downsampling - 1):
+            raise InputError(f"downsampling is a power of two (1, 2, 4, ...), got {self.downsampling}.")
+        if self.median % 2 == 0:
+            raise InputError(f"median is an odd number of planes, got {self.median}. Use {self.median + 1}.")
+
+    def replace(self, **changes: Any) -> Recipe:
+        """Return a recipe with some fields changed.
+
+        Raises
+        ------
+        InputError
+            If a name is unknown or a value is outside its range.
+        """
+        _known(changes)
+        return dataclasses.replace(self, **changes)
+
+    def changes(self, base: Recipe | None = None) -> dict[str, Any]:
+        """Return the fields that differ from a base recipe (the default one)."""
+        base = base or Recipe()
+        return {f.name: v for f in dataclasses.fields(self) if (v := getattr(self, f.name)) != getattr(base, f.name)}
+
+    def to_json(self) -> str:
+        """Return the recipe as JSON text."""
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """Read a recipe from JSON text.
+
+        Raises
+        ------
+        InputError
+            If the text is no JSON object, or a name or value is wrong.
+        """
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(f"A recipe is a JSON object, but this text is no JSON: {error}.") from error
+        if not isinstance(values, dict):
+            raise InputError(f"A recipe is a JSON object, got {type(values).__name__}.")
+        _known(values)
+        return cls(**values)
+
+
+def _known(values: Mapping[str, Any]) -> None:
+    """Refuse unknown field names, with the nearest known ones."""
+    names = [f.name for f in dataclasses.fields(Recipe)]
+    for name in values:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 3) or sorted(names)
+            raise InputError(f"A recipe has no field {name!r}. Did you mean {', '.join(near)}?")
+
+
+def _checked(field: dataclasses.Field[Any], hint: Any, value: Any) -> Any:
+    """Return the value in the field's own type, or say what is wrong with it."""
+    if field.name == "planes":
+        value = (value,) if isinstance(value, str) else tuple(value)
+        wrong = [v for v in value if v not in AXES]
+        if wrong:
+            raise InputError(f"planes are some of {', '.join(AXES)}, got {wrong[0]!r}.")
+        return value
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise InputError(f"{field.name} is one of {', '.join(map(str, get_args(hint)))}, got {value!r}.")
+        return value
+    if hint is str:
+        if not isinstance(value, str) or not value:
+            raise InputError(f"{field.name} is a text, got {value!r}.")
+        return value
+    if hint is bool:
+        if not isinstance(value, bool):
+            raise InputError(f"{field.name} is True or False, got {value!r}.")
+        return value
+    try:
+        number = hint(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{field.name} is a number, got {value!r}.") from None
+    low, high = field.metadata["low"], field.metadata["high"]
+    if number != value or not low <= number <= high:
+        kind = "whole number" if hint is int else "number"
+        raise InputError(f"{field.name} is a {kind} from {low:g} to {high:g}, got {value!r}.")
+    return number
+
+
+PRESETS: dict[str, Recipe] = {
+    "default": Recipe(),
+    "volume": Recipe(planes=("xy", "xz", "yz")),
+}
+"""Named recipes for the form."""

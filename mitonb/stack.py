@@ -1,0 +1,209 @@
+"""Stacks: lazy (z, y, x) image volumes with a voxel size, and the planes cut out of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from mitonb.errors import AxesError, InputError
+
+__all__ = ["AXES", "Axis", "LazyArray", "Plane", "Stack", "intensity_range"]
+
+Axis = Literal["xy", "xz", "yz"]
+AXES: dict[Axis, int] = {"xy": 0, "xz": 1, "yz": 2}
+VoxelSize = tuple[float, float, float]
+
+
+@runtime_checkable
+class LazyArray(Protocol):
+    """What a stack needs of its data: a shape, a dtype, and slicing that returns numpy arrays."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One 2-D section of a stack, with what a model needs to know about it.
+
+    Attributes
+    ----------
+    image : (h, w) array
+        Pixels in the dtype of the stack.
+    axis : {"xy", "xz", "yz"}
+        Direction that the planes are cut along ("xy" is cut along z).
+    index : int
+        Position along that direction.
+    intensity : tuple of float
+        Black and white point of the whole stack, as `Stack.intensity`.
+    contrast : tuple of float or None
+        1st and 99th percentile of the whole stack, as `Stack.contrast`; None: take those of the image.
+    pixel_size : tuple of float or None
+        (row, column) size in nm.
+    """
+
+    image: npt.NDArray[Any]
+    axis: Axis = "xy"
+    index: int = 0
+    intensity: tuple[float, float] = (0.0, 255.0)
+    contrast: tuple[float, float] | None = None
+    pixel_size: tuple[float, float] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(h, w) in pixels."""
+        h, w = self.image.shape
+        return h, w
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.asarray(self.image, dtype=dtype)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A lazy image volume.
+
+    Attributes
+    ----------
+    data : LazyArray
+        Volume in (z, y, x) order; read plane by plane, never as a whole unless asked.
+    voxel_size : tuple of float or None
+        (z, y, x) in nm; None when the file does not say.
+    name : str
+        Shown to the user.
+    source : str or None
+        Path or address that the stack was opened from.
+    intensity : tuple of float
+        Black and white point, by the rule of `intensity_range`.
+    notes : tuple of str
+        What the reader decided or could not find out, in sentences for the user.
+    """
+
+    data: LazyArray
+    voxel_size: VoxelSize | None = None
+    name: str = "stack"
+    source: str | None = None
+    intensity: tuple[float, float] = field(default=(0.0, 0.0))
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.data.shape)
+        if len(shape) != 3:
+            raise AxesError(
+                f"A stack needs 3 axes (z, y, x), got shape {shape}. For one image pass image[None]."
+            )
+        if 0 in shape:
+            raise InputError(f"A stack needs at least one voxel on each axis, got shape {shape}.")
+        kind = np.dtype(self.data.dtype).kind
+        if kind not in "buif":
+            raise InputError(
+                f"A stack needs real numbers, got dtype {self.data.dtype}. "
+                "Convert it first, for example with abs() for complex data."
+            )
+        if self.voxel_size is not None and not all(np.isfinite(v) and v > 0 for v in self.voxel_size):
+            raise InputError(f"Voxel sizes are positive nanometres (z, y, x), got {self.voxel_size}.")
+        if self.intensity == (0.0, 0.0):
+            object.__setattr__(self, "intensity", intensity_range(self.data))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(z, y, x) in voxels."""
+        z, y, x = (int(n) for n in self.data.shape)
+        return z, y, x
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the voxels."""
+        return np.dtype(self.data.dtype)
+
+    @cached_property
+    def contrast(self) -> tuple[float, float]:
+        """1st and 99th percentile of the finite values in a sample of planes: what the picture really uses."""
+        return _percentiles(self.data, 1.0, 99.0)
+
+    def count(self, axis: Axis = "xy") -> int:
+        """Return the number of planes along an axis."""
+        return self.shape[AXES[axis]]
+
+    def plane(self, index: int, axis: Axis = "xy") -> Plane:
+        """Read one plane; negative indices count from the end.
+
+        Raises
+        ------
+        InputError
+            If there is no such plane or axis.
+        """
+        if axis not in AXES:
+            raise InputError(f"An axis is one of {', '.join(AXES)}, got {axis!r}.")
+        n = self.count(axis)
+        if not -n <= index < n:
+            raise InputError(f"This stack has {n} {axis} planes (0 to {n - 1}), got plane {index}.")
+        k = index % n
+        key: list[Any] = [slice(None)] * 3
+        key[AXES[axis]] = k
+        image = np.asarray(self.data[tuple(key)])
+        pixel = None
+        if self.voxel_size is not None:
+            row, column = (v for i, v in enumerate(self.voxel_size) if i != AXES[axis])
+            pixel = (row, column)
+        return Plane(image, axis, k, self.intensity, self.contrast, pixel)
+
+    def read(self) -> npt.NDArray[Any]:
+        """Read the whole volume into memory."""
+        return np.asarray(self.data[:, :, :])
+
+    def with_voxel_size(self, *nm: float) -> Stack:
+        """Return the same stack with a voxel size: one number, or (z, y, x), in nm."""
+        if len(nm) not in (1, 3):
+            raise InputError(f"Give one size or three (z, y, x) in nm, got {len(nm)} numbers.")
+        z, y, x = nm * 3 if len(nm) == 1 else nm
+        return replace(self, voxel_size=(float(z), float(y), float(x)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.asarray(self.read(), dtype=dtype)
+
+    def __repr__(self) -> str:
+        size = "voxel size unknown" if self.voxel_size is None else "{:g} x {:g} x {:g} nm".format(*self.voxel_size)
+        return f"Stack({self.name!r}, {' x '.join(map(str, self.shape))}, {self.dtype}, {size})"
+
+
+def intensity_range(data: LazyArray) -> tuple[float, float]:
+    """Return the black and white point of a volume, by a rule that can be said in one line.
+
+    bool is 0..1 and uint8 is 0..255; every other dtype takes the 0.1 and 99.9 percentiles of the finite
+    values in up to nine planes spread over the stack. The largest number that a dtype could hold says
+    nothing about what a camera wrote, so it is never used beyond uint8.
+
+    Returns
+    -------
+    low, high : float
+        Always finite, with high > low.
+    """
+    dtype = np.dtype(data.dtype)
+    if dtype == np.bool_:
+        return 0.0, 1.0
+    if dtype == np.uint8:
+        return 0.0, 255.0
+    return _percentiles(data, 0.1, 99.9)
+
+
+def _percentiles(data: LazyArray, low: float, high: float) -> tuple[float, float]:
+    """Return two percentiles of the finite values in up to nine thinned planes, always apart."""
+    planes = np.unique(np.linspace(0, data.shape[0] - 1, 9).astype(int))
+    steps = [max(1, n // 512) for n in data.shape[1:]]
+    sample = np.concatenate([np.asarray(data[int(z)])[:: steps[0], :: steps[1]].ravel() for z in planes])
+    sample = sample.astype(np.float64)
+    sample = sample[np.isfinite(sample)]
+    if sample.size == 0:
+        return 0.0, 1.0
+    a, b = (float(v) for v in np.percentile(sample, (low, high)))
+    return (a, b) if b > a else (a, a + 1.0)
