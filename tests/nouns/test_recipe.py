@@ -1,0 +1,57 @@
+"""Recipes are validated, round-trip through JSON, and describe their own form."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mitonb.errors import InputError
+from mitonb.recipe import PRESETS, Recipe
+
+
+@given(st.floats(0.05, 0.95), st.integers(1, 200), st.sampled_from([("xy",), ("xz", "xy"), ("xy", "xz", "yz")]))
+def test_a_recipe_survives_json(threshold, distance, planes):
+    recipe = Recipe(semantic_threshold=threshold, center_distance=distance, planes=planes)
+    assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"center_treshold": 0.2}, "Did you mean center_threshold"),
+        ({"center_threshold": 7}, "from 0.02 to 0.95, got 7"),
+        ({"planes": ("xy", "zy")}, "got 'zy'"),
+        ({"planes": ()}, "one to three different directions"),
+        ({"planes": ("xy", "xy")}, "one to three different directions"),
+        ({"downsampling": 3}, "power of two"),
+        ({"median": 4}, "odd number of planes, got 4. Use 5"),
+        ({"min_size": 1.5}, "whole number"),
+        ({"min_size": "many"}, "is a number, got 'many'"),
+        ({"fill_holes": 1}, "True or False"),
+        ({"device": "tpu"}, "one of auto, cpu, cuda, mps"),
+        ({"model": ""}, "is a text"),
+    ],
+)
+def test_wrong_values_are_refused_with_the_right_ones(changes, words):
+    with pytest.raises(InputError, match=words):
+        Recipe().replace(**changes)
+
+
+@pytest.mark.parametrize("text", ["no json", "[1]", '{"colour": 1}'])
+def test_text_that_is_no_recipe_is_refused(text):
+    with pytest.raises(InputError):
+        Recipe.from_json(text)
+
+
+def test_every_field_carries_what_a_form_needs():
+    for field in dataclasses.fields(Recipe):
+        assert field.metadata["label"], field.name
+        assert field.metadata["help"].endswith("."), field.name
+        assert field.metadata["rerun"] in ("decode", "track", "net"), field.name
+
+
+def test_presets_are_recipes_and_a_single_direction_may_be_given_as_text():
+    assert PRESETS["default"] == Recipe()
+    assert Recipe(planes="xz").planes == ("xz",)
+    assert Recipe(center_threshold=0.2).changes() == {"center_threshold": 0.2}
