@@ -331,6 +331,7 @@ class Notebook:
         """Switch JupyterLab to its light or dark theme."""
         self.command("apputils:change-theme", {"theme": THEMES[theme]})
         self.wait(f"document.body.dataset.jpThemeLight === '{'true' if theme == 'light' else 'false'}'")
+        self.wait("!document.getElementById('jupyterlab-splash')")
 
     def resize(self, width: int, height: int = 900) -> None:
         """Resize the window."""
