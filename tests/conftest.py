@@ -1,0 +1,57 @@
+"""What all tests share: marks by folder, and a visible skip where PyTorch is not installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+TORCH = importlib.util.find_spec("torch") is not None
+# Only these may need PyTorch. Anywhere else a missing torch is a failure: looking and correcting work without.
+MAY_NEED_TORCH = ("models", "infer", "train", "widgets", "browser", "test_cli.py", "test_notebooks.py")
+
+
+def pytest_report_header() -> str:
+    return "PyTorch: installed" if TORCH else f"PyTorch: NOT installed; tests of {', '.join(MAY_NEED_TORCH)} may skip"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "browser" in item.path.relative_to(HERE).parts if item.path.is_relative_to(HERE) else ():
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]
+    """Turn a failure for want of torch into a skip that says so."""
+    report = yield
+    if report.failed and call.excinfo and _wants_torch(call.excinfo.value, item.path):
+        report.outcome = "skipped"
+        report.longrepr = (str(item.path), 0, "Skipped: needs PyTorch, which is not installed here")
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector):  # type: ignore[no-untyped-def]
+    """The same for a whole file that imports torch."""
+    report = yield
+    error = report.call.excinfo.value if getattr(report, "call", None) and report.call.excinfo else None
+    if report.failed and error is not None and _wants_torch(error, collector.path):
+        report.outcome = "skipped"
+        report.longrepr = (str(collector.path), 0, "Skipped: needs PyTorch, which is not installed here")
+    return report
+
+
+def _wants_torch(error: BaseException, path: Path) -> bool:
+    """Whether an error, or what caused it, is that torch is missing, in a test that may need it."""
+    parts = path.relative_to(HERE).parts if path.is_relative_to(HERE) else ()
+    if TORCH or not parts or parts[0] not in MAY_NEED_TORCH:
+        return False
+    seen: BaseException | None = error
+    while seen is not None:
+        if "No module named 'torch'" in str(seen):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
