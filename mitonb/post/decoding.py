@@ -1,0 +1,87 @@
+"""Decoding: from the maps of a plane to the ids of its profiles."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from mitonb.errors import InputError
+from mitonb.post.centers import group, peaks
+from mitonb.post.profiles import profiles
+from mitonb.recipe import Recipe
+
+if TYPE_CHECKING:
+    from mitonb.maps import Maps, Points
+
+__all__ = ["centers", "decode", "foreground"]
+
+
+def decode(maps: Maps, recipe: Recipe | None = None, *, kind: int = 0) -> npt.NDArray[np.uint32]:
+    """Turn the maps of a plane into ids, one class at a time.
+
+    Foreground is where the semantic map reaches `recipe.semantic_threshold`. Each foreground pixel belongs to the center
+    nearest to the place it points at; what belongs to one center but is not connected becomes several profiles, and so does
+    foreground that has no center at all. Profiles below `recipe.min_area` pixels are dropped.
+
+    Parameters
+    ----------
+    maps : Maps
+        As the network made them, or their kept form.
+    recipe : Recipe, optional
+        `semantic_threshold`, `center_threshold`, `center_distance` and `min_area` are read.
+    kind : int
+        Which class of the semantic map.
+
+    Returns
+    -------
+    ids : (h, w) uint32 array
+        0 is background; profiles are 1.. in reading order of their first pixels.
+
+    Raises
+    ------
+    InputError
+        If the maps have no such class.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mitonb.post.target_maps import targets
+    >>> drawn = np.zeros((32, 64), np.uint32)
+    >>> drawn[4:28, 4:30], drawn[4:28, 30:60] = 1, 2
+    >>> bool((decode(targets(drawn)) == drawn).all())
+    True
+    """
+    recipe = recipe or Recipe()
+    points = centers(maps, recipe)
+    groups = group(foreground(maps, recipe, kind=kind), maps.offsets, points, step=maps.step)
+    ids, _ = profiles(groups, recipe.min_area)
+    return ids
+
+
+def foreground(maps: Maps, recipe: Recipe, *, kind: int = 0) -> npt.NDArray[np.bool_]:
+    """Return where one class reaches the threshold and, of several classes, is the most probable one; (h, w) bool."""
+    classes = len(maps.semantic)
+    if not 0 <= kind < classes:
+        raise InputError(f"These maps have {classes} classes (0 to {classes - 1}), got class {kind}.")
+    probability = maps.semantic[kind]
+    if probability.dtype == np.uint8:
+        # 0.5 is reached from 128 on; the small number forgives 0.2 * 255 = 51.000000000000004.
+        inside = probability >= np.uint8(math.ceil(recipe.semantic_threshold * 255 - 1e-6))
+    else:
+        inside = probability >= probability.dtype.type(recipe.semantic_threshold)
+    if classes > 1:
+        inside &= maps.semantic.argmax(axis=0) == kind
+    result: npt.NDArray[np.bool_] = inside
+    return result
+
+
+def centers(maps: Maps, recipe: Recipe) -> Points:
+    """Return the centers that decoding uses, as (n, 2) rows of (y, x) in pixels of the center map.
+
+    Centers closer than `recipe.center_distance` pixels of the plane (Chebyshev) are one.
+    """
+    radius = -(-recipe.center_distance // maps.step) - 1
+    return peaks(maps.center, recipe.center_threshold, radius)

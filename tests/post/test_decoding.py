@@ -1,0 +1,273 @@
+"""Decoding finds the ids that targets were drawn from."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from mitonb.errors import InputError
+from mitonb.maps import Maps
+from mitonb.post.centers import group, peaks
+from mitonb.post.decoding import centers, decode
+from mitonb.post.profiles import profiles
+from mitonb.post.target_maps import targets
+from mitonb.recipe import Recipe
+from tests.post.drawing import arc, disk, ring, same_partition
+
+EVERYTHING = Recipe(min_area=0, center_distance=1)
+
+
+def blank(h: int = 64, w: int = 64) -> npt.NDArray[np.uint32]:
+    return np.zeros((h, w), np.uint32)
+
+
+def test_touching_profiles_keep_their_own_ids() -> None:
+    drawn = blank()
+    drawn[8:40, 8:32], drawn[8:40, 32:60] = 5, 9
+    assert same_partition(decode(targets(drawn)), drawn)
+
+
+def test_a_ring_and_the_disk_inside_it_are_two_profiles() -> None:
+    drawn = disk(ring(blank(), 1, 32, 32, 24, 6), 2, 32, 32, 12)
+    assert same_partition(decode(targets(drawn)), drawn)
+
+
+def test_a_curved_profile_whose_center_lies_outside_is_one() -> None:
+    drawn = arc(blank(), 3, 40, 32, 24, 8)
+    cy, cx = ndimage.center_of_mass(drawn)
+    assert drawn[round(cy), round(cx)] == 0
+    assert same_partition(decode(targets(drawn)), drawn)
+
+
+def test_two_pieces_of_one_id_become_two_profiles() -> None:
+    drawn = blank()
+    drawn[4:20, 4:20] = drawn[40:60, 40:60] = 7
+    ids = decode(targets(drawn))
+    assert (ids[10, 10], ids[50, 50]) == (1, 2)
+
+
+def test_pieces_that_meet_at_a_corner_are_one() -> None:
+    drawn = blank(8, 8)
+    drawn[0:4, 0:4] = drawn[4:8, 4:8] = 1
+    assert decode(targets(drawn), EVERYTHING).max() == 1
+
+
+@pytest.mark.parametrize("semantic", ["float32", "float16", "uint8"])
+def test_every_type_of_semantic_map_decodes_alike(semantic: str) -> None:
+    drawn = disk(disk(blank(), 1, 20, 20, 12), 2, 40, 44, 14)
+    maps = targets(drawn)
+    scale = 255 if semantic == "uint8" else 1
+    cast = Maps((maps.semantic * scale).astype(semantic), maps.center, maps.offsets)
+    assert np.array_equal(decode(cast), decode(maps))
+
+
+def test_the_kept_form_decodes_like_the_maps_it_came_from() -> None:
+    drawn = disk(disk(blank(96, 96), 1, 30, 30, 20), 2, 62, 58, 22)
+    for step in (1, 4):
+        maps = targets(drawn, step=step)
+        assert np.array_equal(decode(maps.kept()), decode(maps))
+
+
+def test_a_probability_equal_to_the_threshold_is_foreground() -> None:
+    maps = targets(np.ones((8, 8), np.uint32))
+    for threshold, reached, below in [(0.2, 51, 50), (0.5, 128, 127)]:
+        at = Maps(np.full((1, 8, 8), reached, np.uint8), maps.center, maps.offsets)
+        under = Maps(np.full((1, 8, 8), below, np.uint8), maps.center, maps.offsets)
+        recipe = EVERYTHING.replace(semantic_threshold=threshold)
+        assert decode(at, recipe).all()
+        assert not decode(under, recipe).any()
+
+
+def test_foreground_without_a_center_becomes_its_own_component() -> None:
+    drawn = disk(disk(blank(), 1, 20, 20, 12), 2, 46, 46, 12)
+    maps = targets(drawn)
+    silent = Maps(maps.semantic, np.where(drawn == 2, 0, maps.center * (drawn == 1)), maps.offsets)
+    assert len(centers(silent, Recipe())) == 1
+    assert same_partition(decode(silent), drawn)
+    mute = Maps(maps.semantic, np.zeros_like(maps.center), maps.offsets)
+    assert same_partition(decode(mute), drawn)
+
+
+def test_small_profiles_are_dropped_and_numbers_have_no_gap() -> None:
+    drawn = blank()
+    drawn[2:6, 2:6], drawn[20:40, 20:40] = 1, 2  # 16 and 400 pixels
+    ids = decode(targets(drawn), Recipe(min_area=17))
+    assert ids[3, 3] == 0
+    assert ids[30, 30] == 1
+    assert decode(targets(drawn), Recipe(min_area=16)).max() == 2
+
+
+def test_ids_are_numbered_in_reading_order() -> None:
+    drawn = blank()
+    drawn[30:50, 2:20], drawn[2:20, 30:50], drawn[2:20, 2:20] = 1, 2, 3
+    ids = decode(targets(drawn))
+    assert (ids[5, 5], ids[5, 40], ids[40, 5]) == (1, 2, 3)
+
+
+def test_centers_closer_than_the_center_distance_are_one() -> None:
+    heat = np.zeros((32, 32), np.float32)
+    heat[10, 10], heat[10, 16] = 1.0, 0.8
+    maps = Maps(np.ones((1, 32, 32), np.float32), heat, np.zeros((2, 32, 32), np.float32))
+    assert centers(maps, Recipe(center_distance=7)).tolist() == [[10, 10]]
+    assert centers(maps, Recipe(center_distance=6)).tolist() == [[10, 10], [10, 16]]
+    coarse = Maps(np.ones((1, 128, 128), np.float32), heat, np.zeros((2, 32, 32), np.float32), 4)
+    assert len(centers(coarse, Recipe(center_distance=24))) == 2
+    assert len(centers(coarse, Recipe(center_distance=25))) == 1
+
+
+def test_a_plateau_has_one_center_in_its_middle() -> None:
+    heat = np.zeros((21, 21), np.float32)
+    heat[8:13, 8:13] = 0.9
+    assert peaks(heat, 0.1, 1).tolist() == [[10, 10]]
+    assert peaks(np.ones((5, 5)), 0.1, 3).tolist() == [[2, 2]]
+    assert len(peaks(np.ones((200, 200)), 0.1, 3)) == 1
+
+
+def test_a_shoulder_beside_a_peak_is_no_center() -> None:
+    heat = np.array([[0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.6]], np.float32)
+    assert peaks(heat, 0.1, 1).tolist() == [[0, 6]]
+
+
+def test_of_equal_peaks_within_the_radius_the_first_stands() -> None:
+    heat = np.zeros((9, 9), np.float32)
+    heat[2, 2] = heat[2, 4] = heat[8, 8] = 0.7
+    assert peaks(heat, 0.1, 2).tolist() == [[2, 2], [8, 8]]
+    assert peaks(heat, 0.1, 1).tolist() == [[2, 2], [2, 4], [8, 8]]
+
+
+def test_a_peak_must_be_above_the_threshold_and_a_number() -> None:
+    heat = np.zeros((9, 9), np.float32)
+    heat[2, 2], heat[6, 6] = 0.5, np.nan
+    assert len(peaks(heat, 0.5, 1)) == 0
+    assert peaks(heat, 0.49, 1).tolist() == [[2, 2]]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6))
+@settings(max_examples=30, deadline=None)
+def test_peaks_are_the_maxima_of_their_windows(seed: int, radius: int) -> None:
+    heat = np.random.default_rng(seed).random((40, 33)).astype(np.float32)
+    window = ndimage.maximum_filter(heat, 2 * radius + 1, mode="constant", cval=-1)
+    assert peaks(heat, 0.3, radius).tolist() == np.argwhere((heat == window) & (heat > 0.3)).tolist()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 300), st.sampled_from([1, 2, 4]))
+@settings(max_examples=30, deadline=None)
+def test_each_pixel_goes_to_the_center_nearest_to_where_it_points(seed: int, count: int, step: int) -> None:
+    rng = np.random.default_rng(seed)
+    h, w = 37, 61
+    mh, mw = -(-h // step), -(-w // step)
+    points = np.stack([rng.integers(0, mh, count), rng.integers(0, mw, count)], axis=1)
+    offsets = rng.normal(0, 30, (2, mh, mw)).astype(np.float32)
+    mask = rng.random((h, w)) < 0.6
+    got = group(mask, offsets, points, step=step)
+    assert np.array_equal(got > 0, mask)
+    for y, x in np.argwhere(mask)[::7]:
+        if y % step == 0 and x % step == 0:  # where the map has a pixel of its own
+            spot = np.float32([y, x]) + offsets[:, y // step, x // step]
+            distance = ((points.astype(np.float32) * np.float32(step) - spot) ** 2).sum(axis=1)
+            assert distance[got[y, x] - 1] == distance.min()
+
+
+def test_offsets_that_are_no_numbers_count_as_none() -> None:
+    offsets = np.full((2, 4, 4), np.nan, np.float32)
+    assert group(np.ones((4, 4), bool), offsets, np.array([[0, 0], [3, 3]]))[3, 3] == 2
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=30, deadline=None)
+def test_profiles_agree_with_components_of_each_id(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(0, 4, (rng.integers(1, 24), rng.integers(1, 24))).astype(np.uint32)
+    got, count = profiles(ids)
+    want = np.zeros(ids.shape, np.uint32)
+    for number in (1, 2, 3):
+        pieces, _ = ndimage.label(ids == number, np.ones((3, 3)))
+        want[pieces > 0] = pieces[pieces > 0] + want.max()
+    assert same_partition(got, want)
+    assert count == len(np.unique(want[want > 0]))
+    firsts = [int(np.flatnonzero(got.ravel() == k)[0]) for k in range(1, count + 1)]
+    assert firsts == sorted(firsts)
+
+
+@st.composite
+def planes(draw: st.DrawFn) -> npt.NDArray[np.uint32]:
+    """Draw touching disks, arcs and rings; each keeps a center of its own."""
+    plane = blank(draw(st.integers(40, 100)), draw(st.integers(40, 100)))
+    for number in range(1, draw(st.integers(1, 9)) + 1):
+        y, x = draw(st.integers(0, plane.shape[0] - 1)), draw(st.integers(0, plane.shape[1] - 1))
+        radius = draw(st.integers(3, 24))
+        shape = draw(st.sampled_from(["disk", "arc", "ring"]))
+        if shape == "disk":
+            plane = disk(plane, number, y, x, radius)
+        else:
+            plane = (arc if shape == "arc" else ring)(plane, number, y, x, radius, draw(st.integers(3, 8)))
+    return plane
+
+
+def centroids_are_apart(pieces: npt.NDArray[np.uint32], least: float) -> bool:
+    """Say whether the pieces have centroids that no heatmap would join."""
+    middle = np.array(ndimage.center_of_mass(pieces > 0, pieces, np.arange(1, pieces.max() + 1)))
+    gaps = np.abs(middle[:, None] - middle[None]).max(axis=2)
+    return bool((gaps + np.eye(len(middle)) * 1e9 >= least).all())
+
+
+@given(planes())
+@settings(max_examples=150, deadline=None)
+def test_decoding_is_the_inverse_of_targets(drawn: npt.NDArray[np.uint32]) -> None:
+    pieces, count = profiles(drawn)
+    if count == 0:
+        assert not decode(targets(drawn), EVERYTHING).any()
+        return
+    if centroids_are_apart(pieces, 3):
+        assert np.array_equal(decode(targets(drawn), EVERYTHING), pieces)
+        assert np.array_equal(decode(targets(drawn).kept(), EVERYTHING), pieces)
+    again = targets(decode(targets(drawn), EVERYTHING))
+    assert np.array_equal(decode(again, EVERYTHING) > 0, drawn > 0)
+
+
+@given(planes())
+@settings(max_examples=50, deadline=None)
+def test_coarse_heads_lose_no_more_than_border_pixels(drawn: npt.NDArray[np.uint32]) -> None:
+    pieces, count = profiles(drawn, 40)
+    if count == 0 or not centroids_are_apart(pieces, 12):
+        return
+    ids = decode(targets(pieces, step=4), Recipe(min_area=0, center_distance=8))
+    assert np.array_equal(ids > 0, pieces > 0)
+    for number in range(1, count + 1):
+        inside = ndimage.binary_erosion(pieces == number, np.ones((3, 3)), iterations=4)
+        assert len(np.unique(ids[inside])) <= 1
+
+
+def test_a_wrong_class_is_refused_with_the_classes_that_there_are() -> None:
+    with pytest.raises(InputError, match=r"1 classes \(0 to 0\), got class 1"):
+        decode(targets(blank()), kind=1)
+
+
+def test_of_several_classes_a_pixel_belongs_to_the_most_probable() -> None:
+    semantic = np.zeros((2, 16, 16), np.float32)
+    semantic[0, :, :] = 0.6
+    semantic[1, :, 8:] = 0.8
+    maps = Maps(semantic, np.zeros((16, 16), np.float32), np.zeros((2, 16, 16), np.float32))
+    assert decode(maps, EVERYTHING, kind=0)[:, :8].all()
+    assert not decode(maps, EVERYTHING, kind=0)[:, 8:].any()
+    assert decode(maps, EVERYTHING, kind=1)[:, 8:].all()
+
+
+def test_targets_refuse_what_is_no_plane_of_ids() -> None:
+    with pytest.raises(InputError, match="one plane"):
+        targets(np.zeros((2, 4, 4), np.uint32))
+    with pytest.raises(InputError, match="one plane"):
+        targets(np.zeros((4, 4)))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="Renumber"):
+        targets(np.full((4, 4), -1))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (3, 3)])
+def test_the_smallest_planes_are_no_special_case(shape: tuple[int, int]) -> None:
+    for step in (1, 4):
+        assert decode(targets(np.ones(shape, np.uint32), step=step), EVERYTHING).tolist() == np.ones(shape).tolist()
+        assert not decode(targets(np.zeros(shape, np.uint32), step=step), EVERYTHING).any()
