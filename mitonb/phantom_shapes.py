@@ -1,0 +1,234 @@
+"""The geometry behind phantoms: a coarse grid in nm, tubes along curved lines, and how they are laid out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage as ndi
+
+from mitonb.box import Box
+
+__all__ = ["FAR", "Grid", "Tube", "random_line", "settle"]
+
+Field = npt.NDArray[np.float32]
+Vectors = npt.NDArray[np.float64]
+FAR = 1e4  # nm; "no surface near", small enough that float32 differences of it stay exact to 0.001 nm
+
+
+@dataclass
+class Grid:
+    """A fine voxel grid and the coarse grid of smooth fields that it is interpolated from.
+
+    Distances are computed on the coarse nodes (about 24 nm apart) and brought to the voxels by cubic
+    interpolation: a smooth distance field loses nothing by it, and a volume costs 1/27 of the work.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (z, y, x) of the fine grid in voxels.
+    voxel_size : tuple of float
+        (z, y, x) in nm.
+    """
+
+    shape: tuple[int, int, int]
+    voxel_size: tuple[float, float, float]
+    steps: tuple[float, float, float] = field(init=False)
+    counts: tuple[int, int, int] = field(init=False)
+    weights: list[Field] = field(init=False)
+
+    def __post_init__(self) -> None:
+        fine = min(self.voxel_size)
+        self.steps = tuple(max(v, min(3 * fine, 24.0)) for v in self.voxel_size)  # type: ignore[assignment]
+        spans = [(n - 1) * v / s for n, v, s in zip(self.shape, self.voxel_size, self.steps, strict=True)]
+        self.counts = tuple(int(np.ceil(s)) + 4 for s in spans)  # type: ignore[assignment]
+        self.weights = [
+            _cubic_weights(np.arange(n) * v / s + 1, c)
+            for n, v, s, c in zip(self.shape, self.voxel_size, self.steps, self.counts, strict=True)
+        ]
+
+    @property
+    def extent(self) -> Vectors:
+        """Side lengths in nm, (z, y, x)."""
+        return np.multiply(self.shape, self.voxel_size)
+
+    def nodes(self) -> list[Field]:
+        """Return the (z, y, x) positions of the coarse nodes in nm, each of the full coarse shape."""
+        axes = [(np.arange(c, dtype=np.float32) - 1) * np.float32(s) for c, s in zip(self.counts, self.steps, strict=True)]
+        return [np.ascontiguousarray(a) for a in np.meshgrid(*axes, indexing="ij")]
+
+    def noise(self, rng: np.random.Generator, wavelength: float) -> Field:
+        """Return a smooth random field on the coarse nodes: mean 0, deviation 1, features of `wavelength` nm."""
+        sigma = [wavelength / 4 / s for s in self.steps]
+        smooth = ndi.gaussian_filter(rng.standard_normal(self.counts, dtype=np.float32), sigma, mode="wrap", truncate=3)
+        smooth -= smooth.mean()
+        return np.asarray(smooth / max(float(smooth.std()), 1e-6), dtype=np.float32)
+
+    def around(self, low: Vectors, high: Vectors) -> Box:
+        """Return the box of voxels between two corners in nm."""
+        start = np.floor(low / self.voxel_size).astype(int)
+        stop = np.ceil(high / self.voxel_size).astype(int) + 1
+        return Box(_three(start), _three(stop)).clip(self.shape)
+
+    def support(self, box: Box) -> Box:
+        """Return the coarse nodes that the voxels of a box are interpolated from."""
+        scale = np.divide(self.voxel_size, self.steps)
+        start = np.floor(np.multiply(box.start, scale)).astype(int)
+        stop = np.floor(np.subtract(box.stop, 1) * scale).astype(int) + 4
+        return Box(_three(start), _three(stop)).clip(self.counts)
+
+    def covered(self, nodes: Box) -> Box:
+        """Return the voxels that lie between the first and the last node of a coarse box."""
+        low = (np.array(nodes.start) - 1) * self.steps
+        high = (np.array(nodes.stop) - 2) * self.steps
+        return self.around(low, high)
+
+    def refine(self, values: Field, box: Box) -> Field:
+        """Interpolate coarse values, given on `support(box)`, to the voxels of the box."""
+        support = self.support(box)
+        wz, wy, wx = (w[f, c] for w, f, c in zip(self.weights, box.slices, support.slices, strict=True))
+        out = (wz @ values.reshape(values.shape[0], -1)).reshape(-1, *values.shape[1:])
+        return np.asarray(np.matmul(wy, out) @ wx.T, dtype=np.float32)
+
+
+def _three(values: npt.NDArray[np.int64]) -> tuple[int, int, int]:
+    z, y, x = (int(v) for v in values)
+    return z, y, x
+
+
+def _cubic_weights(positions: Vectors, count: int) -> Field:
+    """Return (n, count) Catmull-Rom weights that interpolate `count` nodes at positions in node units."""
+    first = np.floor(positions).astype(int)
+    t = positions - first
+    taps = (
+        0.5 * (-t + 2 * t**2 - t**3),
+        0.5 * (2 - 5 * t**2 + 3 * t**3),
+        0.5 * (t + 4 * t**2 - 3 * t**3),
+        0.5 * (-(t**2) + t**3),
+    )
+    weights = np.zeros((len(positions), count))
+    for k, tap in enumerate(taps):
+        weights[np.arange(len(positions)), np.clip(first - 1 + k, 0, count - 1)] += tap
+    return weights.astype(np.float32)
+
+
+@dataclass
+class Tube:
+    """A body around one or more curved lines; the lines are (n, 3) points in nm with a radius each.
+
+    Attributes
+    ----------
+    lines : list of ((n, 3) array, (n,) array)
+        Points (z, y, x) and radii in nm.
+    margin : float
+        How far off the cell membrane runs around it, in nm.
+    cell : int
+        The cell that it lies in; -1 before that is decided.
+    partner : int
+        Index of the tube that it was laid against; -1 for none.
+    """
+
+    lines: list[tuple[Vectors, Vectors]]
+    margin: float = 30.0
+    cell: int = -1
+    partner: int = -1
+
+    @property
+    def points(self) -> Vectors:
+        """All points of all lines, (n, 3) nm."""
+        return np.concatenate([p for p, _ in self.lines])
+
+    @property
+    def radii(self) -> Vectors:
+        """The radius at each of `points`, nm."""
+        return np.concatenate([r for _, r in self.lines])
+
+    def shift(self, by: Vectors) -> None:
+        """Move the tube by a (z, y, x) vector in nm."""
+        self.lines = [(p + by, r) for p, r in self.lines]
+
+    def corners(self, margin: float) -> tuple[Vectors, Vectors]:
+        """Return the two corners of the box around the tube, with a margin in nm."""
+        reach = self.radii[:, None] + margin
+        return (self.points - reach).min(axis=0), (self.points + reach).max(axis=0)
+
+    def distance(self, nodes: list[Field]) -> Field:
+        """Return the signed distance in nm from each node to the surface, negative inside."""
+        out = np.full(nodes[0].shape, FAR, np.float32)
+        for points, radii in self.lines:
+            for i in range(len(points) - 1):
+                np.minimum(out, _cone(nodes, points[i : i + 2], radii[i : i + 2]), out=out)
+        return out
+
+
+def _cone(nodes: list[Field], ends: Vectors, radii: Vectors) -> Field:
+    """Signed distance to a segment whose radius goes linearly from one end to the other."""
+    along = ends[1] - ends[0]
+    square = float(along @ along) or 1.0
+    away = [n - np.float32(e) for n, e in zip(nodes, ends[0], strict=True)]
+    t = away[0] * np.float32(along[0] / square)
+    t += away[1] * np.float32(along[1] / square)
+    t += away[2] * np.float32(along[2] / square)
+    np.clip(t, 0, 1, out=t)
+    total = np.zeros_like(t)
+    for offset, a in zip(away, along, strict=True):
+        offset -= t * np.float32(a)
+        total += offset * offset
+    np.sqrt(total, out=total)
+    total -= np.float32(radii[0]) + t * np.float32(radii[1] - radii[0])
+    return total
+
+
+def unit(rng: np.random.Generator) -> Vectors:
+    """Return a random direction, (3,)."""
+    v = rng.standard_normal(3)
+    return np.asarray(v / np.sqrt((v**2).sum()))
+
+
+def random_line(
+    rng: np.random.Generator, length: float, radius: float, *, middle: Vectors, heading: Vectors, bend: float
+) -> tuple[Vectors, Vectors]:
+    """Walk a curved line of some length (nm) through `middle`; radius varies by a quarter along it."""
+    count = max(3, int(length / 90) + 2)
+    turn = unit(rng)
+    steps = np.empty((count - 1, 3))
+    for i in range(count - 1):
+        turn = 0.7 * turn + 0.7 * unit(rng)
+        heading = heading + bend * turn
+        heading = heading / np.sqrt((heading**2).sum())
+        steps[i] = heading * length / (count - 1)
+    points = np.concatenate([np.zeros((1, 3)), np.cumsum(steps, axis=0)])
+    points += middle - points[count // 2]
+    radii = radius * np.clip(1 + 0.13 * rng.standard_normal(count), 0.75, 1.25)
+    return points, radii
+
+
+def gap(a: Tube, b: Tube) -> tuple[float, Vectors]:
+    """Return the free distance between two tubes in nm (negative: overlap) and the direction from a to b."""
+    (pa, ra), (pb, rb) = (_samples(t) for t in (a, b))
+    delta = pb[None] - pa[:, None]
+    distance = np.sqrt((delta**2).sum(axis=2))
+    free = distance - ra[:, None] - rb[None]
+    i, j = np.unravel_index(int(free.argmin()), free.shape)
+    return float(free[i, j]), delta[i, j] / max(distance[i, j], 1e-6)
+
+
+def _samples(tube: Tube) -> tuple[Vectors, Vectors]:
+    """Points and radii along a tube, three per segment."""
+    points, radii = [], []
+    for p, r in tube.lines:
+        at = np.linspace(0, len(p) - 1, 3 * (len(p) - 1) + 1)
+        points.append(np.stack([np.interp(at, np.arange(len(p)), p[:, k]) for k in range(3)], axis=1))
+        radii.append(np.interp(at, np.arange(len(p)), r))
+    return np.concatenate(points), np.concatenate(radii)
+
+
+def settle(tube: Tube, others: list[Tube], *, free: float, overlap: float) -> bool:
+    """Move a tube against its partner, if it has one; say whether it keeps `free` nm from all the others."""
+    if tube.partner >= 0:
+        for _ in range(6):
+            distance, direction = gap(others[tube.partner], tube)
+            tube.shift(-direction * (distance + overlap))
+    rest = [t for i, t in enumerate(others) if i != tube.partner]
+    return all(gap(t, tube)[0] > free for t in rest)
