@@ -1,0 +1,153 @@
+"""Limits of reading: how much memory may be used, and files that declare far more than they hold."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import stat
+from pathlib import Path
+
+from mitonb.errors import CorruptFileError, InputError, TooLargeError, UnsafeFileError
+
+__all__ = ["check_chunk", "check_declared", "checked_path", "memory_budget", "size_text"]
+
+LARGEST_CHUNK = 256 * 2**20
+LARGEST_RATIO = 1000
+
+
+def size_text(count: int) -> str:
+    """Return a number of bytes in words.
+
+    Examples
+    --------
+    >>> size_text(3 * 2**30)
+    '3.0 GiB'
+    """
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
+        if value < 1024:
+            return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.3g} EiB"
+
+
+def memory_budget() -> tuple[int, str]:
+    """Return the memory that may still be used (half of the limit, less what is used), and what set the limit.
+
+    The limit is the smallest of the control group's, MEM_LIMIT's, the process' and the machine's: inside a
+    container the machine's own figure is wrong.
+    """
+    limits: dict[str, int] = {}
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        text = _first_line(path)
+        if text.isdigit():
+            limits["control group"] = int(text)
+    if os.environ.get("MEM_LIMIT", "").isdigit():
+        limits["MEM_LIMIT"] = int(os.environ["MEM_LIMIT"])
+    try:
+        limits["machine"] = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        limits.setdefault("assumed", 4 * 2**30)
+    source = min(limits, key=lambda name: limits[name])
+    fields = _first_line("/proc/self/statm").split()
+    used = int(fields[1]) * os.sysconf("SC_PAGE_SIZE") if len(fields) > 1 else 0
+    return max(64 * 2**20, limits[source] // 2 - used), source
+
+
+def _first_line(path: str) -> str:
+    """Return the first line of a small system file, or nothing."""
+    try:
+        return Path(path).read_text().split("\n", 1)[0].strip()
+    except OSError:
+        return ""
+
+
+def checked_path(path: str | os.PathLike[str]) -> Path:
+    """Return an existing regular file or directory.
+
+    Raises
+    ------
+    InputError
+        If there is nothing there; names that are near are listed.
+    UnsafeFileError
+        If it is a pipe, a device or a socket.
+    """
+    text = os.fspath(path)
+    if not isinstance(text, str):
+        raise InputError(f"A path is a text, got {text!r}.")
+    if not text.strip() or "\0" in text:
+        raise InputError(f"A path names a file or a folder, got {text!r}.")
+    found = Path(text).expanduser()
+    try:
+        mode = found.stat().st_mode
+    except FileNotFoundError:
+        raise InputError(_missing(found)) from None
+    except OSError as error:
+        raise InputError(f"{_short(found)} cannot be looked at: {error.strerror}.") from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise UnsafeFileError(f"{_short(found)} is a pipe or a device, not a file. Give a file or a folder of images.")
+    return found
+
+
+def _missing(path: Path) -> str:
+    """Say that a path is missing, where it stops existing, and which names are near."""
+    folder = path.parent
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder))[:10_000]
+    except OSError:
+        return f"There is no {_short(path)}: the folder {_short(folder)} does not exist or cannot be read."
+    near = difflib.get_close_matches(path.name, names, 3)
+    hint = f" Near it: {', '.join(near)}." if near else f" The folder has {len(names)} other names."
+    where = "" if path.is_absolute() else f" (looked in {Path.cwd()})"
+    return f"There is no {_short(path)}{where}.{hint}"
+
+
+def _short(path: Path) -> str:
+    """Return a path for a message, without control characters and not endless."""
+    text = "".join(c if c.isprintable() else "?" for c in str(path))
+    return text if len(text) <= 200 else f"{text[:90]}...{text[-90:]}"
+
+
+def check_declared(declared: int, stored: int, *, what: str, compressed: bool) -> None:
+    """Refuse a file whose header declares more voxels than its bytes can hold.
+
+    Raises
+    ------
+    CorruptFileError
+        If uncompressed data is shorter than declared.
+    UnsafeFileError
+        If compressed data would have to unpack to more than 1000 times its size and more than 4 GiB.
+    """
+    if not compressed and declared > stored:
+        raise CorruptFileError(
+            f"{what} is cut off: it declares {size_text(declared)} of voxels, but holds {size_text(stored)}. "
+            "Copy or export it again."
+        )
+    if compressed and declared > LARGEST_RATIO * max(stored, 1) and declared > 4 * 2**30:
+        raise UnsafeFileError(
+            f"{what} declares {size_text(declared)} of voxels, but holds {size_text(stored)}: "
+            f"more than {LARGEST_RATIO} to 1. It is damaged or made to fill the memory."
+        )
+
+
+def check_chunk(decoded: int, stored: int, *, what: str) -> None:
+    """Refuse a block that must be decoded at once and does not fit, or that unpacks suspiciously far.
+
+    Raises
+    ------
+    TooLargeError
+        If the block is larger than the memory that may be used.
+    UnsafeFileError
+        If it is above 256 MiB and unpacks to more than 200 times its stored size.
+    """
+    budget, source = memory_budget()
+    if decoded > budget:
+        raise TooLargeError(
+            f"{what} must be decoded in blocks of {size_text(decoded)}, but {size_text(budget)} of memory may be used "
+            f"(limit: {source}). Save it in tiles, or use a machine with more memory."
+        )
+    if decoded > LARGEST_CHUNK and decoded > 200 * max(stored, 1):
+        raise UnsafeFileError(
+            f"{what} unpacks a block of {size_text(stored)} to {size_text(decoded)}. "
+            "It is damaged or made to fill the memory."
+        )

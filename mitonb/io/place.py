@@ -1,0 +1,133 @@
+"""Put a file in its place: write beside it, sync, check, then rename, so that nothing is ever half-written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from mitonb.errors import InputError, MitonbError
+
+__all__ = ["put", "target_path"]
+
+
+def target_path(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
+    """Return the path to save to, after the checks that need no writing.
+
+    Raises
+    ------
+    InputError
+        If its folder is missing or read-only, or if something is there and `overwrite` is not set.
+    """
+    text = os.fspath(path)
+    if not text.strip() or "\0" in text:
+        raise InputError(f"A path names a file, got {text!r}.")
+    target = Path(text).expanduser()
+    if not target.parent.is_dir():
+        raise InputError(f"The folder {target.parent} does not exist. Make it first, or save elsewhere.")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise InputError(f"The folder {target.parent} is read-only. Save elsewhere.")
+    if target.is_symlink():
+        target = target.resolve()
+    if target.exists() and not overwrite:
+        raise InputError(f"{target.name} is there already. Pass overwrite=True to replace it, or choose another name.")
+    return target
+
+
+def put(target: Path, write: Callable[[Path], None], check: Callable[[Path], None]) -> Path:
+    """Write under a temporary name, sync, read back, and rename.
+
+    Parameters
+    ----------
+    target : path
+        Final name of a file or folder.
+    write, check : callable
+        Write to, and read back from, the temporary path; `check` raises if what it reads differs.
+
+    Raises
+    ------
+    InputError
+        If the disk is full or refuses; the target is untouched and nothing is left behind.
+    """
+    # The ending stays, because writers choose their format by it; the dot hides it from folder listings.
+    suffix = "".join(target.suffixes[-2:])[-32:]
+    temporary = target.with_name(f".mitonb-{uuid.uuid4().hex[:12]}{suffix}")
+    try:
+        write(temporary)
+        _sync(temporary)
+        check(temporary)
+        _rename(temporary, target)
+        _sync_folder(target.parent)
+    except MitonbError:
+        raise
+    except (OSError, ValueError) as error:
+        raise InputError(_why(error, target)) from error
+    finally:
+        _remove(temporary)
+    return target
+
+
+def _why(error: Exception, target: Path) -> str:
+    """Say why a file could not be written, and that nothing changed."""
+    code = getattr(error, "errno", None)
+    free = ""
+    with contextlib.suppress(OSError):
+        free = f" ({shutil.disk_usage(target.parent).free / 2**20:.0f} MB free)"
+    text = str(error)
+    if code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in text or "RESOURCE_EXHAUSTED" in text:
+        reason = f"the disk is full{free}. Free some space"
+    elif code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        reason = "the folder is read-only. Save elsewhere"
+    elif code == errno.ENAMETOOLONG:
+        reason = "the name is too long. Choose a shorter one"
+    else:
+        reason = f"the disk refused ({' '.join(text.split())[:160]}). Save elsewhere"
+    return f"{target.name} was not saved: {reason}. What was there before is unchanged."
+
+
+def _sync(path: Path) -> None:
+    """Make sure that a file, or every file of a folder, is on the disk."""
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    for file in files:
+        with open(file, "rb+") as handle:
+            os.fsync(handle.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make sure that a rename is on the disk, where folders can be synced."""
+    with contextlib.suppress(OSError, AttributeError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _rename(temporary: Path, target: Path) -> None:
+    """Replace the target; a folder is moved aside first, because no system replaces a full folder at once."""
+    if not (target.is_dir() and not target.is_symlink()):
+        if temporary.is_dir() and target.exists():
+            target.unlink()
+        os.replace(temporary, target)
+        return
+    aside = target.with_name(f".mitonb-old-{uuid.uuid4().hex[:12]}")
+    os.replace(target, aside)
+    try:
+        os.replace(temporary, target)
+    except OSError:
+        os.replace(aside, target)
+        raise
+    _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    """Remove what was left, and never fail because of it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)

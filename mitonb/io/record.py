@@ -1,0 +1,144 @@
+"""Run records: what made a result, saved beside it so that it can be made again."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mitonb.errors import CorruptFileError
+from mitonb.recipe import Recipe
+from mitonb.stack import Stack
+
+if TYPE_CHECKING:
+    from mitonb.io.axes import Array
+
+__all__ = ["fingerprint", "read_record", "record_path", "run_record"]
+
+FORMAT = "mitonb-run-record"
+SAMPLED_PLANES = 16
+PACKAGES = ("numpy", "scipy", "torch", "numba", "tifffile", "tensorstore")
+
+
+def fingerprint(stack: Stack) -> str:
+    """Return what identifies the voxels of a stack: sha256 over shape, dtype and up to 16 planes spread over it.
+
+    The same image gives the same text from any format, byte order or machine. Name, address and voxel size do
+    not count. Planes between the sampled ones are not read, so that a stack of any size takes a moment.
+
+    Examples
+    --------
+    >>> fingerprint(Stack(np.zeros((2, 2, 2), np.uint8)))[:14]
+    'sha256:5bf2d22'
+    """
+    dtype = stack.dtype.newbyteorder("<")
+    digest = hashlib.sha256(f"mitonb 1 {stack.shape} {dtype.str}".encode())
+    depth = stack.shape[0]
+    for z in np.unique(np.linspace(0, depth - 1, min(depth, SAMPLED_PLANES)).astype(np.int64)):
+        plane: Array = np.asarray(stack.data[int(z)])
+        digest.update(np.ascontiguousarray(plane, dtype=dtype).tobytes())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def run_record(stack: Stack, recipe: Recipe, spec: Any = None, *, engine: str = "torch") -> dict[str, Any]:
+    """Return the record of a run: enough to make the same labels again.
+
+    Parameters
+    ----------
+    stack : Stack
+        What was segmented.
+    recipe : Recipe
+        How.
+    spec : ModelSpec or None
+        Card of the model (its `name` and `sha256` are kept).
+    engine : str
+        What ran the net.
+
+    Returns
+    -------
+    dict
+        Plain values that JSON can write.
+    """
+    from mitonb import __version__
+
+    return {
+        "format": FORMAT,
+        "version": 1,
+        "image": {
+            "name": stack.name,
+            "source": stack.source,
+            "shape": list(stack.shape),
+            "dtype": stack.dtype.name,
+            "voxel_size_nm": None if stack.voxel_size is None else list(stack.voxel_size),
+            "fingerprint": fingerprint(stack),
+        },
+        "recipe": json.loads(recipe.to_json()),
+        "model": {
+            "name": getattr(spec, "name", recipe.model),
+            "sha256": getattr(spec, "sha256", None),
+            "licence": getattr(spec, "licence", None),
+        },
+        "engine": {
+            "name": engine,
+            "precision": recipe.precision,
+            "device": recipe.device,
+            "batch": recipe.batch,
+            "threads": _threads(),
+        },
+        "software": {"mitonb": __version__, "python": platform.python_version(), **_versions()},
+        "machine": {"system": platform.system(), "processor": platform.machine()},
+    }
+
+
+def _threads() -> int:
+    """Return the number of threads that torch uses, where it is loaded, else what the environment asks for."""
+    import sys
+
+    torch = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "get_num_threads"):
+        return int(torch.get_num_threads())
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() else os.cpu_count() or 1
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of the installed packages that a result depends on, without importing them."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def record_path(path: Path) -> Path:
+    """Return where the record of a saved file lies: `labels.tif` has `labels.tif.record.json`."""
+    return path.with_name(f"{path.name}.record.json")
+
+
+def read_record(path: Path) -> Mapping[str, Any] | None:
+    """Return the record beside a file, or None where there is none.
+
+    Raises
+    ------
+    CorruptFileError
+        If there is one and it is no JSON object.
+    """
+    beside = record_path(path)
+    if not beside.is_file():
+        return None
+    try:
+        found = json.loads(beside.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise CorruptFileError(f"The run record {beside.name} cannot be read ({error}). Move it away to go on.") from error
+    if not isinstance(found, dict):
+        raise CorruptFileError(f"The run record {beside.name} is no JSON object. Move it away to go on.")
+    return found

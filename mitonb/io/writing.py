@@ -1,0 +1,225 @@
+"""Save labels, images and tables: written beside the target, read back, compared, then put in its place."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from mitonb.errors import CorruptFileError, InputError, UnsupportedFormatError
+from mitonb.io.lazy import Array, native
+from mitonb.io.place import put, target_path
+from mitonb.io.record import record_path
+from mitonb.labels import Labels
+from mitonb.stack import LazyArray, Stack
+
+__all__ = ["Saving", "save"]
+
+ENDINGS = (".ome.tif", ".ome.tiff", ".ome.zarr", ".tif", ".tiff", ".zarr", ".npy", ".npz", ".csv")
+
+
+@dataclass(frozen=True)
+class Saving:
+    """A volume on its way to a file.
+
+    Attributes
+    ----------
+    data : LazyArray
+        (z, y, x), native byte order; read plane by plane.
+    voxel_size : tuple of float or None
+        (z, y, x) in nm.
+    name : str
+        Written where the format has room for it.
+    labels : bool
+        Whether the voxels are ids: never scaled, never averaged.
+    record : mapping or None
+        Run record.
+    """
+
+    data: LazyArray
+    voxel_size: tuple[float, float, float] | None
+    name: str
+    labels: bool
+    record: Mapping[str, Any] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(z, y, x) in voxels."""
+        z, y, x = (int(n) for n in self.data.shape)
+        return z, y, x
+
+    def plane(self, z: int) -> Array:
+        """Return plane z, contiguous."""
+        return np.ascontiguousarray(self.data[z])
+
+
+def save(
+    what: Any, path: str | os.PathLike[str], *, overwrite: bool = False, version: Literal["0.4", "0.5"] = "0.4"
+) -> Path:
+    """Save labels, an image or a table; the ending of the path chooses the format.
+
+    Parameters
+    ----------
+    what : Labels, Stack, array or DataFrame
+        Arrays are (z, y, x) or (y, x); a DataFrame goes to .csv.
+    path : path
+        Ends in .tif, .ome.tif, .ome.zarr, .npy, .npz or .csv.
+    overwrite : bool
+        Replace what is there.
+    version : {"0.4", "0.5"}
+        Version of OME-Zarr: 0.4 (zarr 2) is read by nearly everything, 0.5 (zarr 3) by newer programs.
+
+    Returns
+    -------
+    Path
+        Where it was saved.
+
+    Raises
+    ------
+    InputError
+        If the folder is missing or read-only, the disk is full, or something is there and `overwrite` is not set.
+    UnsupportedFormatError
+        If the ending is unknown, or cannot hold what is to be saved.
+
+    Notes
+    -----
+    Labels in .tif are uint16 where all ids fit, else uint32. Fiji opens the first as they are; it shows 32-bit
+    files as floats, in which ids are exact up to 2**24, so uint32 files are plain TIFF without ImageJ's header.
+    The run record of labels goes into the OME-Zarr attributes or the .npz, else to `<name>.record.json`.
+    """
+    target = target_path(path, overwrite=overwrite)
+    ending = next((e for e in ENDINGS if target.name.lower().endswith(e)), None)
+    if ending is None:
+        raise UnsupportedFormatError(f"Nothing is known about the ending of {target.name!r}. Use {', '.join(ENDINGS)}.")
+    if hasattr(what, "to_csv"):
+        return _save_table(what, target, ending)
+    if ending == ".csv":
+        raise UnsupportedFormatError(".csv holds tables; save mn.measure(labels), or choose .tif, .npy or .ome.zarr.")
+    saving = _saving(what)
+    write, check = _format(ending, saving, version)
+    put(target, write, check)
+    if ending in (".tif", ".tiff", ".ome.tif", ".ome.tiff", ".npy"):
+        _save_record(saving, target)
+    return target
+
+
+def _saving(what: Any) -> Saving:
+    """Bring what is to be saved into one form."""
+    if isinstance(what, Labels):
+        return Saving(what.data, what.voxel_size, what.name, True, what.record)
+    if isinstance(what, Stack):
+        return Saving(what.data, what.voxel_size, what.name, False)
+    array = what if hasattr(what, "shape") and hasattr(what, "dtype") else np.asarray(what)
+    if len(array.shape) == 2:
+        array = array[None]
+    data = Stack(array, intensity=(0.0, 1.0)).data  # raises what is wrong with it
+    ids = np.dtype(data.dtype).kind in "ui" and np.dtype(data.dtype).itemsize >= 4
+    return Saving(data, None, "array", ids)
+
+
+def _format(ending: str, saving: Saving, version: str) -> tuple[Callable[[Path], None], Callable[[Path], None]]:
+    """Return the functions that write a file and check it."""
+    if ending == ".zarr":
+        ending = ".ome.zarr"
+    if ending == ".ome.zarr":
+        from mitonb.io import ome_zarr
+
+        return (lambda path: ome_zarr.write(path, saving, version)), (lambda path: _compare(path, saving))
+    if ending == ".npy":
+        return (lambda path: _write_npy(path, saving)), (lambda path: _compare(path, saving))
+    if ending == ".npz":
+        return (lambda path: _write_npz(path, saving)), (lambda path: _compare(path, saving))
+    from mitonb.io import tiff_writing
+
+    ome = ending.startswith(".ome")
+    return (lambda path: tiff_writing.write(path, saving, ome=ome)), (lambda path: _compare(path, saving))
+
+
+def _compare(path: Path, saving: Saving) -> None:
+    """Read a file back, plane by plane, and compare it with what was to be saved."""
+    from mitonb.io.reading import read_back
+
+    found = read_back(path)
+    if tuple(found.shape) != saving.shape:
+        raise CorruptFileError(f"Saving failed: the file holds shape {tuple(found.shape)} instead of {saving.shape}.")
+    for z in range(saving.shape[0]):
+        want, got = saving.plane(z), np.asarray(found[z])
+        if want.dtype.kind != got.dtype.kind and not (want.dtype.kind == "b" and got.dtype.kind == "u"):
+            raise CorruptFileError(f"Saving failed: the file holds {got.dtype} instead of {want.dtype}.")
+        if not np.array_equal(want, got, equal_nan=want.dtype.kind == "f"):
+            raise CorruptFileError(f"Saving failed: plane {z} was read back changed. Check the disk.")
+
+
+def _write_npy(path: Path, saving: Saving) -> None:
+    """Write a .npy plane by plane."""
+    with open(path, "wb") as file:
+        dtype = native(saving.data.dtype)
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": saving.shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for z in range(saving.shape[0]):
+            file.write(saving.plane(z).astype(dtype, copy=False).tobytes())
+
+
+def _write_npz(path: Path, saving: Saving) -> None:
+    """Write a compressed .npz: the array, and the voxel size and record where they are known."""
+    extra: dict[str, Array] = {}
+    if saving.voxel_size is not None:
+        extra["voxel_size"] = np.array(saving.voxel_size, np.float64)
+    if saving.record is not None:
+        extra["record"] = np.frombuffer(_json(saving.record).encode(), np.uint8)
+    name = "labels" if saving.labels else "image"
+    with open(path, "wb") as file:
+        np.savez_compressed(file, **{name: np.asarray(saving.data[:, :, :])}, **extra)  # type: ignore[arg-type]
+
+
+def _json(record: Mapping[str, Any]) -> str:
+    """Return a record as JSON text."""
+    try:
+        return json.dumps(dict(record), indent=1, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"The run record cannot be written as JSON: {error}.") from error
+
+
+def _save_record(saving: Saving, target: Path) -> None:
+    """Put the run record beside a file, and take away that of a file it replaced."""
+    beside = record_path(target)
+    sidecar = dict(saving.record or {})
+    if saving.voxel_size is not None and target.suffix == ".npy":
+        sidecar["voxel_size_nm"] = list(saving.voxel_size)
+    if not sidecar:
+        beside.unlink(missing_ok=True)
+        return
+    text = _json(sidecar)
+    put(beside, lambda path: _write_text(path, text), lambda path: None)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, "utf-8", newline="")
+
+
+def _save_table(table: Any, target: Path, ending: str) -> Path:
+    """Save a DataFrame; cells that a spreadsheet would run as formulas are made text."""
+    if ending != ".csv":
+        raise UnsupportedFormatError(f"A table goes to .csv, got {target.name!r}.")
+    safe = table.copy()
+    for column in safe.columns:
+        if not safe[column].dtype.kind in "biufcmM":
+            safe[column] = safe[column].map(_inert)
+    safe.columns = [_inert(column) for column in safe.columns]
+    text = safe.to_csv(index=table.index.name is not None, lineterminator="\n")
+
+    def check(path: Path) -> None:
+        if path.read_text("utf-8") != text:
+            raise CorruptFileError("Saving failed: the table was read back changed. Check the disk.")
+
+    return put(target, lambda path: _write_text(path, text), check)
+
+
+def _inert(cell: Any) -> Any:
+    """Prefix a text that a spreadsheet would take for a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
