@@ -1,0 +1,101 @@
+"""Brushes: the pixels that a round brush covers when it is drawn along a line."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from mitonb.errors import InputError
+
+__all__ = ["MAX_RADIUS", "disk", "stroke", "trail"]
+
+Pixels = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+MAX_RADIUS = 1024.0
+_LONGEST = 1_000_000
+
+
+def disk(radius: float) -> Pixels:
+    """Return the (n, 2) offsets (row, column) with row**2 + column**2 <= radius**2."""
+    r = int(radius)
+    rows, columns = np.mgrid[-r : r + 1, -r : r + 1]
+    return np.argwhere(rows**2 + columns**2 <= radius**2) - r
+
+
+def trail(points: npt.NDArray[np.floating]) -> Pixels:
+    """Return the (m, 2) pixels of a polyline: rounded half up, each at most one step from the one before.
+
+    Raises
+    ------
+    InputError
+        If the line is longer than a million pixels.
+    """
+    corners = np.floor(points + 0.5)
+    if np.abs(np.diff(corners, axis=0)).sum() > _LONGEST:
+        raise InputError(f"A stroke has at most {_LONGEST} pixels. Paint it in pieces.")
+    corners = corners.astype(np.int64)
+    moves = np.diff(corners, axis=0)
+    counts = np.abs(moves).max(axis=1)
+    segment = np.repeat(np.arange(len(moves)), counts)
+    done = np.arange(len(segment)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
+    part = (done / counts[segment])[:, None]
+    steps = corners[segment] + np.floor(moves[segment] * part + 0.5).astype(np.int64)
+    return np.concatenate([corners[:1], steps])
+
+
+def stroke(points: npt.NDArray[np.floating], radius: float, shape: tuple[int, int]) -> tuple[int, int, Mask]:
+    """Draw a disk along a polyline on a plane.
+
+    Parameters
+    ----------
+    points : (n, 2) float array
+        (row, column) in pixels; may lie outside the plane.
+    radius : float
+        In pixels; 0 draws single pixels.
+    shape : tuple of int
+        (h, w) of the plane.
+
+    Returns
+    -------
+    top, left : int
+        Corner of the mask on the plane.
+    mask : bool array
+        Pixels that the brush covers; may be empty.
+    """
+    if not 0 <= radius <= MAX_RADIUS:
+        raise InputError(f"A brush radius is 0 to {MAX_RADIUS:g} pixels, got {radius}.")
+    centers = trail(points)
+    r = int(radius)
+    steps = np.diff(centers, axis=0, prepend=centers[:1])
+    near: Mask = np.all((centers >= -r) & (centers < np.array(shape) + r), axis=1)
+    # A center that is dropped here covers nothing on the plane, so its successor needs no more than its crescent.
+    first, centers, steps = bool(near[0]), centers[near], steps[near]
+    if not len(centers):
+        return 0, 0, np.zeros((0, 0), bool)
+    corner = centers.min(axis=0) - r
+    mask = np.zeros(centers.max(axis=0) + r + 1 - corner, bool)
+    width = mask.shape[1]
+    flat = mask.reshape(-1)
+    at = (centers - corner) @ np.array([width, 1])
+    if first:
+        flat[at[0] + disk(radius) @ np.array([width, 1])] = True
+    direction = steps @ np.array([3, 1])
+    for way in np.unique(direction):
+        if way:
+            row, column = (int(v) for v in steps[np.argmax(direction == way)])
+            offsets = _crescent(radius, row, column) @ np.array([width, 1])
+            flat[np.add.outer(at[direction == way], offsets)] = True
+    (top, left), (bottom, right) = np.maximum(corner, 0), np.minimum(corner + mask.shape, shape)
+    return int(top), int(left), mask[top - corner[0] : bottom - corner[0], left - corner[1] : right - corner[1]]
+
+
+@lru_cache(maxsize=64)
+def _crescent(radius: float, row: int, column: int) -> Pixels:
+    """Return the offsets of a disk that a disk one step behind does not cover."""
+    offsets = disk(radius)
+    behind = offsets + np.array([row, column])
+    new: Pixels = offsets[(behind**2).sum(axis=1) > radius**2]
+    return new

@@ -1,0 +1,340 @@
+"""A project: labels in memory, the store behind them, and the undo history that both agree on."""
+
+from __future__ import annotations
+
+import json
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mitonb.box import Box
+from mitonb.edit.blocks import Grid, pack, unpack
+from mitonb.edit.effects import Edit, Part, Volume, apply, around, decode, encode
+from mitonb.edit.objects import ObjectTable
+from mitonb.edit.ops import MAX_ID
+from mitonb.edit.store import Head, Row, Store
+from mitonb.errors import InputError, MitonbError, StoreError, TooLargeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["Project", "digest"]
+
+Client = tuple[str, int]
+VoxelSize = tuple[float, float, float]
+
+_NOWHERE = Box((0, 0, 0), (0, 0, 0))
+
+# A snapshot after this many edits or bytes of effects keeps opening fast; it costs one slower edit in so many.
+_SNAPSHOT_EDITS = 2000
+_SNAPSHOT_BYTES = 32 << 20
+
+
+class Project:
+    """Labels with a journal. Not thread-safe: its owner locks.
+
+    Attributes
+    ----------
+    labels : (z, y, x) uint32 array
+        The labels as of the last edit; only this class writes into them.
+    store : Store
+        Where every edit is recorded before it is applied.
+    rows : list of Row
+        The whole journal.
+    voxel_size : tuple of float or None
+        (z, y, x) in nm.
+    undoable, redoable : list of int
+        Edits that undo and redo would take, the next one last.
+    """
+
+    def __init__(self, store: Store, labels: Volume, voxel_size: VoxelSize | None, snapshot: int) -> None:
+        self.store, self.labels, self.voxel_size = store, labels, voxel_size
+        self.rows: list[Row] = []
+        self.undoable: list[int] = []
+        self.redoable: list[int] = []
+        self._acks: dict[Client, Row] = {}
+        self._table: ObjectTable | None = None
+        self._grid = Grid(_shape(labels))
+        self._dirty: set[int] = set()
+        self._since = [0, 0]
+        self._snapshot = snapshot
+        self._broken = False
+        self.next_id = store.head.next_id
+
+    @classmethod
+    def create(
+        cls, path: Path | None, labels: Volume, voxel_size: VoxelSize | None, facts: Mapping[str, Any],
+        record: Mapping[str, Any] | None = None,
+    ) -> Project:  # fmt: skip
+        """Start a project with labels, which it owns from here on.
+
+        Raises
+        ------
+        StoreError
+            If nothing can be written at `path`, or something is there.
+        """
+        grid = Grid(_shape(labels))
+        meta = {**facts, "shape": list(labels.shape), "voxel_size": voxel_size, "block": grid.block}
+        # Memory needs no blocks: nothing will ever read them back.
+        blocks = (pack(labels[box.slices]) for _, box in grid.boxes()) if path else ()
+        store = Store.create(path, meta, blocks, Head(0, "", int(labels.max(initial=0)) + 1), record)
+        return cls(store, labels, voxel_size, 0)
+
+    @classmethod
+    def open(cls, path: Path, *, take_over: bool = False, read_only: bool = False) -> tuple[Project, str]:
+        """Open a project and bring its labels back; return it and why it is read-only, if it is.
+
+        Raises
+        ------
+        StoreError
+            If anything in it is damaged or missing.
+        """
+        store, reason = Store.open(path, take_over=take_over, read_only=read_only)
+        try:
+            rows = store.rows()
+            shape, snapshot = tuple(store.meta("shape")), store.meta("snapshot")
+            labels = _restored(store, shape)
+            project = cls(store, labels, None, snapshot)
+            project.voxel_size = project.first_voxel_size
+            for row in rows:
+                project._replay(row)
+        except BaseException:
+            store.close()
+            raise
+        return project, reason
+
+    @property
+    def version(self) -> int:
+        """Number of the last edit."""
+        return len(self.rows)
+
+    @property
+    def table(self) -> ObjectTable:
+        """Voxel counts and boxes of the objects; built at its first use."""
+        if self._table is None:
+            self._table = ObjectTable(self.labels)
+        return self._table
+
+    @property
+    def record(self) -> Mapping[str, Any] | None:
+        """Run record of the labels that edits started from, or that an adopted run brought."""
+        records = self.store.records()
+        runs = [s for s in (0, *self.undoable) if s in records]
+        return records[runs[-1]] if runs else None
+
+    @property
+    def first_voxel_size(self) -> VoxelSize | None:
+        """The voxel size that the project began with."""
+        size = self.store.meta("voxel_size")
+        return tuple(size) if size else None
+
+    def digests(self) -> set[str | None]:
+        """Return the checksums of the labels as they are, as they began, and of all that were adopted."""
+        adopted = {row.intent.get("digest") for row in self.rows if row.kind == "adopt"}
+        return {self.store.meta("labels"), digest(self.labels), *adopted}
+
+    def renamed(self, plane: Volume) -> Volume:
+        """Return a plane with ids that were never used, by the order of its own ids."""
+        ids, where = np.unique(plane, return_inverse=True)
+        names = np.zeros(len(ids), np.uint32)
+        names[ids > 0] = [self.take_id() for _ in range(int((ids > 0).sum()))]
+        return names[where].reshape(plane.shape)
+
+    def box_of(self, row: Row) -> Box:
+        """Return where a record of the journal changed voxels."""
+        return _NOWHERE if row.kind == "nothing" else around(self._effect(row.undo_of or row.seq))
+
+    def acknowledged(self, client: Client | None) -> Row | None:
+        """Return the record of a request that was made before."""
+        return self._acks.get(client) if client else None
+
+    def commit(
+        self, edit: Edit, *, client: Client | None = None, next_id: int = 0, record: Mapping[str, Any] | None = None
+    ) -> Row:
+        """Record an edit, then apply it.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be recorded; then the labels are as before.
+        """
+        self._mend()
+        effect = encode(edit.parts)
+        highest = max((int(p.runs[:, 3].max()) for p in edit.parts), default=0)
+        next_id = max(self.next_id, next_id, highest + 1)
+        row = self._append(edit.kind, edit.intent, effect, next_id=next_id, client=client, record=record)
+        self.next_id = next_id
+        self._note(row, edit.parts, len(effect))
+        apply(self.labels, edit.parts)
+        self._followed(edit.parts, backwards=False)
+        self._maybe_snapshot()
+        return row
+
+    def decline(self, client: Client) -> Row:
+        """Record a request that changed nothing, so that its repetition changes nothing either."""
+        self._mend()
+        row = self._append("nothing", {}, next_id=self.next_id, client=client)
+        self._note(row, (), 0)
+        return row
+
+    def undo(self, *, redo: bool = False, client: Client | None = None) -> tuple[Row, Box]:
+        """Take the last edit back, or an undone edit forth; return the new record and the box that changed.
+
+        Raises
+        ------
+        InputError
+            If there is nothing to take.
+        """
+        self._mend()
+        stack = self.redoable if redo else self.undoable
+        if not stack:
+            raise InputError(f"There is nothing to {'redo' if redo else 'undo'}.")
+        target = stack[-1]
+        parts = self._effect(target)
+        row = self._append("redo" if redo else "undo", {}, next_id=self.next_id, client=client, undo_of=target)
+        self._note(row, parts, 0)
+        apply(self.labels, parts, backwards=not redo)
+        self._followed(parts, backwards=not redo)
+        self._maybe_snapshot()
+        return row, around(parts)
+
+    def take_id(self) -> int:
+        """Return an id that was never used, and never return it again."""
+        if self.next_id > MAX_ID:
+            raise InputError(f"All ids up to {MAX_ID} are used. Renumber the labels and start a new project.")
+        self.next_id += 1
+        return self.next_id - 1
+
+    def refresh(self) -> list[tuple[Row, Box]]:
+        """Follow edits that another session has recorded; return them."""
+        new = []
+        for row in self.store.rows(self.version):
+            new.append((row, self._replay(row)))
+        return new
+
+    def copy_to(self, path: Path) -> None:
+        """Write the project to a new file as well; work goes on where it was."""
+        self.store.copy_to(path, (pack(self.labels[box.slices]) for _, box in self._grid.boxes()))
+
+    def move_to(self, path: Path) -> None:
+        """Write the project to a new file and go on there."""
+        self.copy_to(path)
+        store, _ = Store.open(path)
+        self.store.close()
+        self.store = store
+        self._dirty.clear()
+        self._broken = False
+
+    def close(self) -> None:
+        """Write a snapshot and let go of the file."""
+        try:
+            if self._dirty and not self._broken:
+                self._take_snapshot()
+        except StoreError:
+            pass  # the journal has every edit; the snapshot only saves time
+        finally:
+            self.store.close()
+
+    def _append(self, kind: str, intent: Mapping[str, Any], effect: bytes = b"", **more: Any) -> Row:
+        try:
+            return self.store.append(kind, intent, effect, **more)
+        except StoreError:
+            self._broken = not self.store.read_only
+            raise
+
+    def _mend(self) -> None:
+        """After a failed write: open the file anew, and go on only if it ends where these labels do."""
+        if not self._broken:
+            return
+        self.store.reconnect()
+        mine = self.store.head
+        self.store.rows()
+        if self.store.head.seq == mine.seq + 1:
+            # The failed write had reached the disk after all.
+            self.refresh()
+        elif self.store.head != mine:
+            raise StoreError(f"{self.store.path} was changed by another program. Open it again to go on.")
+        self._broken = False
+
+    def _replay(self, row: Row) -> Box:
+        """Follow a record of the journal; those before the snapshot are in the labels already."""
+        target = row.undo_of or row.seq
+        parts: tuple[Part, ...] = ()
+        if row.seq > self._snapshot and row.kind != "nothing":
+            parts = self._effect(target)
+            apply(self.labels, parts, backwards=row.kind == "undo")
+            self._followed(parts, backwards=row.kind == "undo")
+        self._note(row, parts, 0)
+        self.next_id = max(self.next_id, self.store.head.next_id)
+        return around(parts)
+
+    def _note(self, row: Row, parts: tuple[Part, ...], size: int) -> None:
+        """Keep the undo history and the list of answered requests in step with the journal."""
+        self.rows.append(row)
+        if row.client is not None and row.client_seq is not None:
+            self._acks[row.client, row.client_seq] = row
+        if row.kind == "undo":
+            self.redoable.append(self.undoable.pop())
+        elif row.kind == "redo":
+            self.undoable.append(self.redoable.pop())
+        elif row.kind != "nothing":
+            self.undoable.append(row.seq)
+            self.redoable.clear()
+        edit = self.rows[(row.undo_of or row.seq) - 1]
+        if edit.kind == "set_voxel_size":
+            size_now = edit.intent["before" if row.kind == "undo" else "after"]
+            self.voxel_size = tuple(size_now) if size_now else None
+        if parts:
+            self._since[0] += 1
+            self._since[1] += size
+
+    def _followed(self, parts: tuple[Part, ...], *, backwards: bool) -> None:
+        self._dirty |= self._grid.touched(parts)
+        if sum(len(p.runs) for p in parts) > 1 << 20:
+            self._table = None  # counting anew is faster
+        elif self._table is not None:
+            self._table.update(parts, backwards=backwards)
+
+    def _effect(self, seq: int) -> tuple[Part, ...]:
+        return decode(self.store.effect(seq), _shape(self.labels))
+
+    def _maybe_snapshot(self) -> None:
+        if self.store.path and (self._since[0] >= _SNAPSHOT_EDITS or self._since[1] >= _SNAPSHOT_BYTES):
+            try:
+                self._take_snapshot()
+            except MitonbError:
+                self._broken = True  # the edit itself is recorded; the next one will say what is wrong
+
+    def _take_snapshot(self) -> None:
+        if self.store.path:
+            self.store.snapshot({n: pack(self.labels[self._grid.box(n).slices]) for n in sorted(self._dirty)})
+        self._dirty.clear()
+        self._since = [0, 0]
+
+
+def digest(labels: Volume) -> str:
+    """Return a checksum of labels: equal arrays have equal ones."""
+    state = blake2b(json.dumps(labels.shape).encode(), digest_size=16)
+    for plane in labels:
+        state.update(np.ascontiguousarray(plane, "<u4").data)
+    return state.hexdigest()
+
+
+def _shape(labels: Volume) -> tuple[int, int, int]:
+    z, y, x = labels.shape
+    return z, y, x
+
+
+def _restored(store: Store, shape: tuple[int, int, int]) -> Volume:
+    """Return the labels of the last snapshot."""
+    grid = Grid(shape, tuple(store.meta("block")))
+    store.block(len(grid) - 1)  # a shape that was tampered with shows here, before memory is taken for it
+    try:
+        labels = np.empty(shape, np.uint32)
+    except MemoryError as error:
+        raise TooLargeError(f"The labels {shape} of {store.path} do not fit into memory.") from error
+    for number, box in grid.boxes():
+        labels[box.slices] = unpack(store.block(number), box.shape)
+    return labels

@@ -1,0 +1,644 @@
+"""Sessions: the headless owner of a stack, its labels and their history; what the mouse does, a script does too."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+import uuid
+import weakref
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from psygnal import EmitLoopError, Signal, SignalInstance
+
+from mitonb.box import Box
+from mitonb.edit import ops
+from mitonb.edit.effects import Edit
+from mitonb.edit.history import Entry, entries
+from mitonb.edit.project import Client, Project, digest
+from mitonb.errors import (
+    AxesError,
+    InputError,
+    MitonbError,
+    ReadOnlyStoreError,
+    StaleWriterError,
+    StoreError,
+    TooLargeError,
+)
+from mitonb.labels import Labels
+from mitonb.stack import Axis, Stack, VoxelSize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mitonb.edit.store import Row
+
+__all__ = ["Change", "Entry", "SaveState", "Session"]
+
+_T = TypeVar("_T")
+_log = logging.getLogger(__name__)
+_NOWHERE = Box((0, 0, 0), (0, 0, 0))
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a verb did, acknowledged.
+
+    Attributes
+    ----------
+    seq : int
+        Number of the edit in the journal; the session's version from then on.
+    box : Box
+        Where voxels may differ from before; of size 0 when nothing changed.
+    what : str
+        The verb; "nothing" when nothing changed.
+    """
+
+    seq: int
+    box: Box
+    what: str
+
+
+@dataclass(frozen=True)
+class SaveState:
+    """Whether the work is safe, in a word and in a sentence.
+
+    Attributes
+    ----------
+    kind : {"memory", "saved", "saving", "unsaved"}
+        For colours and decisions.
+    text : str
+        For people: "in memory only", "saved", "saving 1", "not saved: why".
+    """
+
+    kind: Literal["memory", "saved", "saving", "unsaved"]
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+_MEMORY = SaveState("memory", "in memory only")
+_SAVED = SaveState("saved", "saved")
+
+
+class Session:
+    """A stack, its labels, and every correction, with unlimited undo.
+
+    All verbs go through one journal. With `path`, each is on disk before it returns and survives a crash; without,
+    everything is kept in memory only. All methods may be called from any thread. Signals are emitted while the
+    session is locked: handlers should be short, and never wait for another thread.
+
+    Parameters
+    ----------
+    stack : Stack or (z, y, x) array, optional
+        The image; may be left out when there are labels.
+    labels : Labels or (z, y, x) integer array, optional
+        First labels; copied. None starts empty.
+    path : path, optional
+        The project file, for example "cell.mitonb". When it exists, its labels and history are brought back.
+
+    Raises
+    ------
+    InputError
+        If neither stack nor labels are given, or they do not fit each other or the project at `path`.
+    StoreError
+        If the project cannot be read, or nothing can be written at `path`; always before any work could be lost.
+
+    Examples
+    --------
+    >>> session = Session(labels=np.array([[[1, 1, 0, 2]]]))
+    >>> session.merge(1, 2).what, session.labels.data.tolist()
+    ('merge', [[[1, 1, 0, 1]]])
+    >>> _ = session.undo()
+    >>> session.labels.data.tolist()
+    [[[1, 1, 0, 2]]]
+    """
+
+    edited = Signal(Change)
+    selected = Signal(tuple)
+    moved = Signal(tuple)
+    state_changed = Signal(SaveState)
+
+    def __init__(
+        self,
+        stack: Stack | npt.NDArray[Any] | None = None,
+        labels: Labels | npt.NDArray[Any] | None = None,
+        path: str | Path | None = None,
+    ) -> None:
+        image = stack if isinstance(stack, Stack) or stack is None else Stack(stack)
+        given = labels if isinstance(labels, Labels) or labels is None else Labels(np.asarray(labels))
+        place = None if path is None else Path(path).expanduser()
+        if place is not None and place.exists():
+            project, reason = _reopened(place, image, given)
+        else:
+            project, reason = _created(place, image, given), ""
+        self._start(project, image, reason)
+        if image is not None and image.voxel_size and not self.read_only and image.voxel_size not in (
+            project.voxel_size, project.first_voxel_size
+        ):  # fmt: skip
+            # The stack was opened with another size than when the project began: the newest word counts, visibly.
+            self.set_voxel_size(*image.voxel_size)
+
+    @classmethod
+    def open(
+        cls, path: str | Path, *, stack: Stack | None = None, take_over: bool = False, read_only: bool = False
+    ) -> Session:
+        """Open a project file, and the stack that it was made with where that is still there.
+
+        Parameters
+        ----------
+        path : path
+            The project file.
+        stack : Stack, optional
+            The image, when it has moved or lies at a remote address; None looks where it was.
+        take_over : bool
+            Write even though another session has the project open; that one can then no longer write.
+        read_only : bool
+            Look only.
+
+        Raises
+        ------
+        StoreError
+            If there is no project, or it is damaged.
+        InputError
+            If the stack is another one than the project was made with.
+        """
+        self = cls.__new__(cls)
+        place = Path(path).expanduser()
+        project, reason = _reopened(place, stack, None, take_over=take_over, read_only=read_only)
+        notes: list[str] = []
+        if stack is None:
+            stack, notes = _found_stack(project.store.meta("stack"), place)
+        self._start(project, stack, reason, notes)
+        return self
+
+    def _start(self, project: Project, stack: Stack | None, reason: str, notes: Sequence[str] = ()) -> None:
+        self._lock = threading.RLock()
+        self._project = project
+        self._stack = stack
+        self._reason = reason
+        self._open = True
+        self._view = project.labels.view()
+        self._view.flags.writeable = False
+        self._position = tuple(n // 2 for n in project.labels.shape)
+        self._selection: tuple[int, ...] = ()
+        self.notes: tuple[str, ...] = tuple(notes)
+        self._state = _MEMORY if project.store.path is None else _SAVED
+        if reason:
+            self._state = SaveState("unsaved", f"not saved: {reason}.")
+        elif self.path is not None:
+            _retire(self)
+
+    @property
+    def stack(self) -> Stack | None:
+        """The image, with the session's voxel size."""
+        with self._lock:
+            if self._stack is not None and self._stack.voxel_size != self.voxel_size:
+                self._stack = replace(self._stack, voxel_size=self.voxel_size)
+            return self._stack
+
+    @property
+    def labels(self) -> Labels:
+        """The labels; `labels.data` is a read-only array that follows every edit."""
+        with self._lock:
+            return Labels(self._view, self.voxel_size, self._name(), self._project.record)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(z, y, x) in voxels."""
+        z, y, x = self._view.shape
+        return z, y, x
+
+    @property
+    def voxel_size(self) -> VoxelSize | None:
+        """(z, y, x) in nm, or None when nobody has said."""
+        return self._project.voxel_size
+
+    @property
+    def path(self) -> Path | None:
+        """The project file, or None in memory."""
+        return self._project.store.path
+
+    @property
+    def version(self) -> int:
+        """Number of the last edit."""
+        return self._project.version
+
+    @property
+    def read_only(self) -> bool:
+        """True when this session may only look."""
+        return bool(self._reason)
+
+    @property
+    def save_state(self) -> SaveState:
+        """Whether the work is safe."""
+        return self._state
+
+    @property
+    def can_undo(self) -> bool:
+        """True when there is an edit to take back."""
+        return bool(self._project.undoable)
+
+    @property
+    def can_redo(self) -> bool:
+        """True when there is an undone edit."""
+        return bool(self._project.redoable)
+
+    @property
+    def position(self) -> tuple[int, int, int]:
+        """Where the user looks, (z, y, x)."""
+        z, y, x = self._position
+        return z, y, x
+
+    @property
+    def selection(self) -> tuple[int, ...]:
+        """The selected ids."""
+        return self._selection
+
+    def paint(
+        self, points: npt.ArrayLike, *, id: int, radius: float, axis: Axis = "xy", preserve: bool = False,
+        client: Client | None = None,
+    ) -> Change:  # fmt: skip
+        """Draw a round brush along a polyline; see `mitonb.edit.ops.paint`.
+
+        Every verb takes `client`, a name and a request number: a request that comes again changes nothing and gets
+        the same answer.
+        """
+        return self._do(
+            lambda p: ops.paint(p.labels, points, id=id, radius=radius, axis=axis, preserve=preserve), client
+        )
+
+    def erase(
+        self, points: npt.ArrayLike, *, radius: float, axis: Axis = "xy", only: int | None = None,
+        client: Client | None = None,
+    ) -> Change:  # fmt: skip
+        """Set to background along a polyline; see `mitonb.edit.ops.erase`."""
+        return self._do(lambda p: ops.erase(p.labels, points, radius=radius, axis=axis, only=only), client)
+
+    def fill(self, point: Sequence[float], id: int, axis: Axis = "xy", *, client: Client | None = None) -> Change:
+        """Give an id to the patch of equal ids around (z, y, x) in its plane."""
+        return self._do(lambda p: ops.fill(p.labels, point, id, axis), client)
+
+    def merge(self, keep: int, *gone: int, client: Client | None = None) -> Change:
+        """Give the voxels of other objects to `keep`."""
+        return self._do(lambda p: ops.merge(p.labels, keep, gone, p.table.boxes), client)
+
+    def delete(self, *ids: int, client: Client | None = None) -> Change:
+        """Set whole objects to background."""
+        return self._do(lambda p: ops.delete(p.labels, ids, p.table.boxes), client)
+
+    def put_plane(
+        self, ids: npt.NDArray[Any], axis: Axis, index: int, *, fresh: bool = False, client: Client | None = None
+    ) -> Change:
+        """Replace one plane.
+
+        Parameters
+        ----------
+        ids : (h, w) integer array
+            New ids.
+        axis : {"xy", "xz", "yz"}
+            Direction of the plane.
+        index : int
+            Position along that direction.
+        fresh : bool
+            Give every object of the plane an id that was never used, instead of the ids in the array.
+        client : tuple of str and int, optional
+            See `paint`.
+        """
+        plane = Labels(np.asarray(ids)[None]).data[0]
+
+        def edit(p: Project) -> Edit:
+            return ops.put_plane(p.labels, p.renamed(plane) if fresh else plane, axis, index)
+
+        return self._do(edit, client)
+
+    def adopt(self, labels: Labels | npt.NDArray[Any], *, client: Client | None = None) -> Change:
+        """Replace all labels by the result of a run; one edit, with the run record, that undo takes back."""
+        new = labels if isinstance(labels, Labels) else Labels(np.asarray(labels))
+
+        def edit(p: Project) -> Edit:
+            made = ops.adopt(p.labels, new.data)
+            return replace(made, intent={**made.intent, "name": new.name, "digest": digest(new.data)})
+
+        return self._do(edit, client, record=new.record)
+
+    def set_voxel_size(self, *nm: float, client: Client | None = None) -> Change:
+        """Set the voxel size: one number, or (z, y, x), in nm."""
+        size = [float(v) for v in (nm * 3 if len(nm) == 1 else nm)]
+        if len(size) != 3 or not all(np.isfinite(v) and v > 0 for v in size):
+            raise InputError(f"Voxel sizes are one or three (z, y, x) positive nanometres, got {nm}.")
+        return self._do(
+            lambda p: Edit("set_voxel_size", _NOWHERE, (), {"before": p.voxel_size, "after": size}), client, bare=True
+        )
+
+    def undo(self, *, client: Client | None = None) -> Change:
+        """Take the last edit back.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        return self._step(client, redo=False)
+
+    def redo(self, *, client: Client | None = None) -> Change:
+        """Do the edit again that was undone last.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        return self._step(client, redo=True)
+
+    def new_id(self) -> int:
+        """Return an id that no object ever had."""
+        with self._lock:
+            return self._project.take_id()
+
+    def pick(self, z: float, y: float, x: float) -> int:
+        """Return the id at a voxel; 0 is background."""
+        return int(self._view[ops.inside(self.shape, (z, y, x))])
+
+    def ids(self) -> list[int]:
+        """Return the ids of all objects, sorted."""
+        with self._lock:
+            return sorted(self._project.table.counts)
+
+    def voxels(self, id: int) -> int:
+        """Return how many voxels an object has; 0 for an unknown id."""
+        with self._lock:
+            return self._project.table.counts.get(id, 0)
+
+    def box(self, id: int) -> Box | None:
+        """Return a box that holds an object (it may be larger after erasing), or None for an unknown id."""
+        with self._lock:
+            return self._project.table.boxes.get(id)
+
+    def select(self, *ids: int) -> None:
+        """Select objects; without arguments, none."""
+        with self._lock:
+            chosen = tuple(dict.fromkeys(ops.checked_id(i) for i in ids))
+            if chosen != self._selection:
+                self._selection = chosen
+                self._emit(self.selected, chosen)
+
+    def move_to(self, z: float, y: float, x: float) -> None:
+        """Look at a voxel; positions outside the volume are moved to its edge."""
+        with self._lock:
+            at = tuple(int(min(max(v, 0), n - 1)) for v, n in zip((z, y, x), self.shape, strict=True))
+            if at != self._position:
+                self._position = at
+                self._emit(self.moved, at)
+
+    def history(self) -> list[Entry]:
+        """Return what was done, oldest first, each with the line of Python that does the same."""
+        with self._lock:
+            return entries(self._project.rows, self._project.redoable)
+
+    def save_copy(self, path: str | Path) -> Path:
+        """Write the project with its whole history to a new file; work goes on where it was.
+
+        Raises
+        ------
+        StoreError
+            If something stands there already, or nothing can be written there.
+        """
+        with self._lock:
+            place = Path(path).expanduser()
+            self._project.copy_to(place)
+            return place
+
+    def save_as(self, path: str | Path) -> Path:
+        """Write the project to a new file and go on there; errors as in `save_copy`."""
+        with self._lock:
+            place = Path(path).expanduser()
+            self._project.move_to(place)
+            self._reason = ""
+            _retire(self)
+            self._tell(_SAVED)
+            return place
+
+    def refresh(self) -> None:
+        """In a session that only looks: follow what the writing session has done since."""
+        with self._lock:
+            for row, box in self._project.refresh():
+                self._emit(self.edited, Change(row.seq, box, row.kind))
+
+    def close(self) -> None:
+        """Let go of the project file; looking goes on, verbs are refused."""
+        with self._lock:
+            if self._open:
+                self._open = False
+                self._project.close()
+                self._reason = self._reason or "this session was closed"
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        where = self.path or "in memory"
+        return f"Session({' x '.join(map(str, self.shape))}, version {self.version}, {where}, {self.save_state})"
+
+    def _name(self) -> str:
+        return "labels" if self._stack is None else f"{self._stack.name} labels"
+
+    def _do(
+        self, make: Callable[[Project], Edit], client: Client | None, *, record: Any = None, bare: bool = False
+    ) -> Change:
+        """Compute an edit, record it, apply it, tell everybody."""
+        with self._lock:
+            project = self._writable()
+            if done := project.acknowledged(client):
+                return Change(done.seq, project.box_of(done), done.kind)
+            edit = make(project)
+            if not edit.empty or bare:
+                row = self._acknowledged(lambda: project.commit(edit, client=client, record=record))
+                return self._changed(row, edit.box)
+            if client:
+                row = self._acknowledged(lambda: project.decline(client))
+                return Change(row.seq, _NOWHERE, "nothing")
+            return Change(self.version, _NOWHERE, "nothing")
+
+    def _step(self, client: Client | None, *, redo: bool) -> Change:
+        with self._lock:
+            project = self._writable()
+            if done := project.acknowledged(client):
+                return Change(done.seq, project.box_of(done), done.kind)
+            row, box = self._acknowledged(lambda: project.undo(redo=redo, client=client))
+            return self._changed(row, box)
+
+    def _writable(self) -> Project:
+        if self._reason:
+            raise ReadOnlyStoreError(f"This session can only be looked at: {self._reason}. Nothing was changed.")
+        return self._project
+
+    def _acknowledged(self, write: Callable[[], _T]) -> _T:
+        """Write, and let the save state say how it went."""
+        try:
+            result = write()
+        except StoreError as error:
+            if isinstance(error, StaleWriterError):
+                self._reason = "another session has taken over the project"
+            self._tell(SaveState("unsaved", f"not saved: {error}"))
+            raise
+        self._tell(_MEMORY if self.path is None else _SAVED)
+        return result
+
+    def _changed(self, row: Row, box: Box) -> Change:
+        change = Change(row.seq, box, row.kind)
+        self._emit(self.edited, change)
+        return change
+
+    def _tell(self, state: SaveState) -> None:
+        if state != self._state:
+            self._state = state
+            self._emit(self.state_changed, state)
+
+    def _emit(self, signal: SignalInstance, value: object) -> None:
+        """Emit; a listener that fails must not look like an edit that failed."""
+        try:
+            signal.emit(value)
+        except EmitLoopError:
+            _log.exception("A listener of this session failed; the session itself is as it should be.")
+
+    def _retired(self, reason: str) -> None:
+        with self._lock:
+            self._reason = reason
+            self._tell(SaveState("unsaved", f"not saved: {reason}."))
+
+
+def _created(place: Path | None, stack: Stack | None, labels: Labels | None) -> Project:
+    """Start a project."""
+    if stack is None and labels is None:
+        raise InputError("A session needs a stack, labels, or both.")
+    if stack is not None and labels is not None:
+        _fitting(stack, labels.shape, labels.voxel_size)
+    size = (stack and stack.voxel_size) or (labels and labels.voxel_size) or None
+    if labels is not None:
+        data = np.array(labels.data, order="C")
+    else:
+        assert stack is not None
+        data = _empty(stack.shape)
+    facts = {"uuid": str(uuid.uuid4()), "made": time.strftime("%Y-%m-%d %H:%M:%S"),
+             "labels": None if labels is None else digest(data),
+             "stack": None if stack is None else _described(stack, place)}  # fmt: skip
+    return Project.create(place, data, size, facts, labels.record if labels is not None else None)
+
+
+def _empty(shape: tuple[int, int, int]) -> npt.NDArray[np.uint32]:
+    try:
+        return np.zeros(shape, np.uint32)
+    except MemoryError as error:
+        gib = 4 * shape[0] * shape[1] * shape[2] / 2**30
+        raise TooLargeError(
+            f"Labels for {shape} voxels need {gib:.0f} GiB of memory, more than there is. Open a part of the stack."
+        ) from error
+
+
+def _reopened(
+    place: Path, stack: Stack | None, labels: Labels | None, *, take_over: bool = False, read_only: bool = False
+) -> tuple[Project, str]:
+    """Open a project, and refuse a stack or labels that it was not made with."""
+    project, reason = Project.open(place, take_over=take_over, read_only=read_only)
+    try:
+        if stack is not None:
+            _fitting(stack, project.labels.shape, None)
+            _same_image(stack, project.store.meta("stack"), place)
+        if labels is not None and digest(labels.data) not in project.digests():
+            raise InputError(
+                f"{place} holds labels already, with {project.version} edits, and others than those given. To go on "
+                f"with the project: Session.open({str(place)!r}). To replace its labels, which can be undone: "
+                f"Session.open({str(place)!r}).adopt(labels). To start afresh choose another path."
+            )
+    except BaseException:
+        project.close()
+        raise
+    return project, reason
+
+
+def _fitting(stack: Stack, shape: tuple[int, ...], size: VoxelSize | None) -> None:
+    if stack.shape != tuple(shape):
+        raise AxesError(f"The stack is {stack.shape}, the labels are {tuple(shape)}; they must lie on the same voxels.")
+    if stack.voxel_size and size and not np.allclose(stack.voxel_size, size, rtol=1e-3):
+        raise InputError(
+            f"The stack has voxels of {stack.voxel_size} nm, the labels of {size} nm. Open the stack with "
+            "voxel_size=... to say which is right."
+        )
+
+
+def _described(stack: Stack, place: Path | None) -> dict[str, Any]:
+    """Return what a project remembers of its stack."""
+    facts: dict[str, Any] = {"name": stack.name, "source": stack.source, "shape": list(stack.shape)}
+    if place is not None:
+        facts["fingerprint"] = _fingerprint(stack)
+        if stack.source is not None and "://" not in stack.source:
+            # A folder that is moved or mailed as a whole still finds its stack.
+            facts["beside"] = os.path.relpath(Path(stack.source).absolute(), place.absolute().parent)
+    return facts
+
+
+def _fingerprint(stack: Stack) -> str:
+    from mitonb.io.record import fingerprint
+
+    return fingerprint(stack)
+
+
+def _same_image(stack: Stack, facts: Mapping[str, Any] | None, place: Path) -> None:
+    known = (facts or {}).get("fingerprint")
+    if known and _fingerprint(stack) != known:
+        raise InputError(
+            f"{place} was made with another image ({(facts or {})['name']!r}) than {stack.name!r}. Open that one, or "
+            "choose another path for the labels of this one."
+        )
+
+
+def _found_stack(facts: Mapping[str, Any] | None, place: Path) -> tuple[Stack | None, list[str]]:
+    """Open the stack that a project was made with, or say why not."""
+    if not facts:
+        return None, ["The project was made without a stack."]
+    source, advice = facts.get("source"), "Open it with Session.open(path, stack=...)."
+    if not source:
+        return None, [f"The stack {facts['name']!r} came from memory. {advice}"]
+    if "://" in source:
+        # A project that came by mail must not make this machine talk to an address of its choice.
+        return None, [f"The stack is at {source}, and remote addresses are not opened by themselves. {advice}"]
+    for candidate in (Path(source), place.absolute().parent / facts.get("beside", source)):
+        if candidate.is_file() or candidate.is_dir():
+            try:
+                from mitonb.io import reading  # readers take time to import; looking at an array needs none
+
+                stack = reading.open(candidate)
+                _same_image(stack, facts, place)
+            except MitonbError as error:
+                return None, [f"The stack {candidate} cannot be used: {error} {advice}"]
+            return stack, []
+    return None, [f"The stack {source} is not there any more. {advice}"]
+
+
+_writers: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+def _retire(newest: Session) -> None:
+    """In this process the newest session of a project writes: running a cell again must just work."""
+    for other in list(_writers):
+        if other is not newest and other.path and newest.path and other.path.samefile(newest.path):
+            other._retired("the project was opened again in this notebook; use the newer session")
+            _writers.discard(other)
+    _writers.add(newest)
+
+
+@atexit.register
+def _close_all() -> None:
+    for session in list(_writers):
+        session.close()
