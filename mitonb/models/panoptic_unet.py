@@ -1,0 +1,146 @@
+"""A small panoptic U-Net: semantic, center and offset maps of one plane, read top to bottom in this file.
+
+The picture is folded to half resolution first (`pixel_unshuffle`), so nearly all arithmetic happens at 1/2 to 1/16
+of the resolution, where a pixel is cheap and sees far. Normalisation is BatchNorm with stored statistics: what a
+pixel becomes depends on its surroundings, never on how a plane was cut into tiles.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+__all__ = ["Heads", "PanopticUNet", "channels_last", "fused"]
+
+OFFSET_SCALE = 16.0
+"""Input pixels per unit of the offset head, so that it works with numbers near one."""
+
+
+class Heads(NamedTuple):
+    """What the net says about a batch of planes.
+
+    Attributes
+    ----------
+    semantic : (n, classes, h, w) tensor
+        Logits.
+    center : (n, 1, h / 4, w / 4) tensor
+        Heatmap of object centers, 1 at a center.
+    offsets : (n, 2, h / 4, w / 4) tensor
+        (dy, dx) in input pixels, from each pixel to the center of its object.
+    """
+
+    semantic: Tensor
+    center: Tensor
+    offsets: Tensor
+
+
+class ConvNorm(nn.Module):
+    """Convolution and BatchNorm: one linear step, joined into a single convolution by `fused`."""
+
+    def __init__(self, c_in: int, c_out: int, size: int = 3, *, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(c_in, c_out, size, stride, size // 2, bias=False)
+        self.norm: nn.Module = nn.BatchNorm2d(c_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.norm(self.conv(x))
+        return y
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions around a shortcut."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = ConvNorm(width, width)
+        self.second = ConvNorm(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.second(functional.relu(self.first(x), inplace=True))
+        return functional.relu(y + x, inplace=True)
+
+
+class Join(nn.Module):
+    """Bring coarse features up by two and add the encoder's finer ones."""
+
+    def __init__(self, coarse: int, fine: int) -> None:
+        super().__init__()
+        self.up = ConvNorm(coarse, fine, 1)
+        self.side = ConvNorm(fine, fine, 1)
+
+    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        up = functional.interpolate(self.up(coarse), scale_factor=2.0, mode="nearest")
+        return functional.relu(up + self.side(fine), inplace=True)
+
+
+class PanopticUNet(nn.Module):
+    """Encoder, decoder and three heads.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Channels at 1/2, 1/4, 1/8 and 1/16 of the resolution.
+    depths : sequence of int
+        Residual blocks of the encoder at each of them.
+    classes : int
+        Semantic classes.
+    """
+
+    step = 4
+    multiple = 16
+
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (32, 64, 128, 192),
+        depths: tuple[int, ...] = (1, 2, 2, 3),
+        classes: int = 1,
+    ) -> None:
+        super().__init__()
+        self.config = {"widths": list(widths), "depths": list(depths), "classes": classes}
+        self.stem = ConvNorm(4, widths[0])
+        self.down = nn.ModuleList(ConvNorm(a, b, stride=2) for a, b in itertools.pairwise(widths))
+        self.encoder = nn.ModuleList(
+            nn.Sequential(*(Residual(w) for _ in range(n))) for w, n in zip(widths, depths, strict=True)
+        )
+        self.join = nn.ModuleList(Join(b, a) for a, b in itertools.pairwise(widths))
+        self.decoder = nn.ModuleList(Residual(w) for w in widths[:-1])
+        self.instance = Residual(widths[1])
+        self.instance_head = nn.Conv2d(widths[1], 3, 1)
+        self.semantic_head = nn.Conv2d(widths[0], 4 * classes, 3, padding=1)
+        nn.init.constant_(self.semantic_head.bias, -2.0)  # type: ignore[arg-type]  # most pixels are background
+
+    def forward(self, x: Tensor) -> Heads:
+        """Map (n, 1, h, w) normalised planes, h and w multiples of 16, to the three heads."""
+        y = functional.relu(self.stem(functional.pixel_unshuffle(x, 2)), inplace=True)
+        levels = [self.encoder[0](y)]
+        for down, blocks in zip(self.down, list(self.encoder)[1:], strict=True):
+            levels.append(blocks(functional.relu(down(levels[-1]), inplace=True)))
+        y = levels.pop()
+        for join, block, fine in zip(reversed(self.join), reversed(self.decoder), reversed(levels), strict=True):
+            y = block(join(y, fine))
+            if fine is levels[1]:
+                quarter = y
+        center, offsets = self.instance_head(self.instance(quarter)).split((1, 2), dim=1)
+        semantic = functional.pixel_shuffle(self.semantic_head(y), 2)
+        return Heads(semantic, center, offsets * OFFSET_SCALE)
+
+
+def fused(net: nn.Module) -> nn.Module:
+    """Return a copy for inference with every BatchNorm folded into its convolution."""
+    copied = copy.deepcopy(net).eval()
+    for module in copied.modules():
+        if isinstance(module, ConvNorm) and isinstance(module.norm, nn.BatchNorm2d):
+            module.conv = fuse_conv_bn_eval(module.conv, module.norm)
+            module.norm = nn.Identity()
+    return copied
+
+
+def channels_last(net: nn.Module) -> nn.Module:
+    """Lay the weights out as convolutions on processors like them best: twice as fast there."""
+    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

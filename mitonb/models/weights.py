@@ -1,0 +1,111 @@
+"""Weight files: safetensors with the model card inside. Reading one never runs code from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from mitonb.errors import CorruptFileError, ModelError
+from mitonb.models.spec import ModelSpec, card_in
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["fill", "read_weights", "write_weights"]
+
+SIZE_LIMIT = 4 << 30  # bytes
+
+
+def write_weights(net: nn.Module, spec: ModelSpec, path: str | Path, *, half: bool = True) -> ModelSpec:
+    """Write a net and its card; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    net : nn.Module
+        Its state is written.
+    spec : ModelSpec
+        Card; the file holds it without hash.
+    path : path
+        Replaced if it exists.
+    half : bool
+        Store float16: half the size, about three digits.
+
+    Returns
+    -------
+    ModelSpec
+        The card with the file's hash.
+    """
+    path = Path(path)
+    kind = torch.float16 if half else torch.float32
+    tensors = {
+        name: (t.to(kind) if t.is_floating_point() else t).contiguous().cpu() for name, t in net.state_dict().items()
+    }
+    wild = [name for name, t in tensors.items() if not torch.isfinite(t).all()]
+    if wild:
+        raise ModelError(f"{wild[0]} holds numbers that are not finite. The training has diverged; lower its rate.")
+    data = save_tensors(tensors, {"card": dataclasses.replace(spec, sha256="").to_json()})
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return dataclasses.replace(spec, sha256=hashlib.sha256(data).hexdigest())
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, Tensor], ModelSpec]:
+    """Read tensors and card of a weight file.
+
+    Raises
+    ------
+    ModelError
+        If there is no such file, or it holds no card.
+    CorruptFileError
+        If it is damaged or cut off.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"There is no weight file {path}.")
+    if path.stat().st_size > SIZE_LIMIT:
+        raise ModelError(f"{path} has {path.stat().st_size >> 20} MB; weight files have at most {SIZE_LIMIT >> 20}.")
+    data = path.read_bytes()
+    spec = card_in(data, where=str(path))
+    try:
+        tensors = load_tensors(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise CorruptFileError(f"{path} is damaged: {error}. Fetch or train the model again.") from error
+    return tensors, dataclasses.replace(spec, sha256=hashlib.sha256(data).hexdigest())
+
+
+def fill(net: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:
+    """Put tensors into a net, every one and no other.
+
+    Raises
+    ------
+    ModelError
+        If a name, shape or kind does not fit, or a number is not finite.
+    """
+    own = net.state_dict()
+    for name, want in own.items():
+        got = tensors.get(name)
+        if got is None:
+            raise ModelError(f"{where} lacks the tensor {name}, which its card promises. Fetch or train it again.")
+        if got.shape != want.shape or got.is_floating_point() != want.is_floating_point():
+            raise ModelError(
+                f"{where}: {name} is {got.dtype} {tuple(got.shape)}, but its card promises {tuple(want.shape)}."
+            )
+        if not torch.isfinite(got).all():
+            raise ModelError(f"{where}: {name} holds numbers that are not finite. Fetch or train it again.")
+    extra = sorted(set(tensors) - set(own))
+    if extra:
+        raise ModelError(f"{where} holds {extra[0]}, which its card knows nothing of. Fetch or train it again.")
+    net.load_state_dict({name: tensors[name].to(want.dtype) for name, want in own.items()})

@@ -1,0 +1,150 @@
+"""The zoo: models by name or by file, ready to run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from mitonb.errors import CorruptFileError, InputError, ModelError
+from mitonb.models.panoptic_unet import PanopticUNet, channels_last, fused
+from mitonb.models.spec import WEIGHTS, ModelSpec, specs
+from mitonb.models.weights import fill, read_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["ARCHITECTURES", "Model", "build", "load_model", "normalised", "read_net"]
+
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"panoptic_unet": PanopticUNet}
+"""Nets that a card may name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A net that is ready to run, with its card.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+        The card.
+    net : nn.Module
+        In evaluation mode on its device. Takes (n, 1, h, w) float32 normalised planes, h and w multiples of
+        `spec.multiple`; returns semantic logits (n, classes, h, w), center (n, 1, h / step, w / step) and offsets
+        (n, 2, h / step, w / step) in input pixels.
+    device : str
+        Where it runs.
+    """
+
+    spec: ModelSpec
+    net: nn.Module
+    device: str = "cpu"
+
+    def normalise(self, image: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.float32]:
+        """Return grey values as the net wants them.
+
+        Parameters
+        ----------
+        image : (h, w) array of any real dtype
+            One plane; what is not finite becomes a middle grey.
+        low, high : float
+            Black and white: `plane.contrast` or `plane.intensity`, as `spec.intensity` says.
+
+        Returns
+        -------
+        (h, w) float32 array
+        """
+        return normalised(image, low, high, mean=self.spec.mean, std=self.spec.std)
+
+    def __repr__(self) -> str:
+        return f"Model({self.spec.name!r}, {self.spec.architecture}, {self.device}, sha256 {self.spec.sha256[:8]})"
+
+
+def normalised(image: npt.NDArray[Any], low: float, high: float, *, mean: float, std: float) -> npt.NDArray[np.float32]:
+    """Bring black to 0 and white to 1, cut off half as much again on both sides, then subtract mean, divide by std."""
+    if not (np.isfinite(low) and np.isfinite(high) and high > low):
+        raise InputError(f"White must be above black, got {low} and {high}.")
+    # float64 first: (v - low) of a 16-bit or large integer plane must not lose the digits that matter
+    wide: npt.NDArray[np.floating[Any]] = image.astype(np.float32 if image.dtype.itemsize <= 2 else np.float64)
+    y = (np.clip((wide - low) / (high - low), -0.5, 1.5) - mean) / std
+    return np.asarray(np.nan_to_num(y, nan=0.0), np.float32)
+
+
+def load_model(name_or_path: str | Path = "mito-mini", *, device: str = "cpu") -> Model:
+    """Load a model by the name of a bundled one, or from a weight file.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        A name that `specs()` lists, or a path to a .safetensors file that `mitonb train` wrote.
+    device : str
+        Where it shall run: "cpu", "cuda", "mps", or "auto" for the best that is there.
+
+    Raises
+    ------
+    ModelError
+        If the name is unknown, or the file is missing, damaged or not what its card says.
+    """
+    path, card = _find(name_or_path)
+    net, spec = read_net(path)
+    if card is not None:
+        if card.sha256 and card.sha256 != spec.sha256:
+            raise CorruptFileError(
+                f"{path} has the hash {spec.sha256[:12]}, but its card says {card.sha256[:12]}. Install mitonb again."
+            )
+        spec = card
+    place = _device(device)
+    return Model(spec, channels_last(fused(net).to(place)), place)
+
+
+def read_net(path: str | Path) -> tuple[nn.Module, ModelSpec]:
+    """Read a weight file into a net that can be trained on, and its card with the file's hash."""
+    tensors, spec = read_weights(path)
+    net = build(spec)
+    fill(net, tensors, where=str(path))
+    return net.eval(), spec
+
+
+def build(spec: ModelSpec) -> nn.Module:
+    """Build the net that a card describes, with fresh weights.
+
+    Raises
+    ------
+    ModelError
+        If the card names an unknown architecture or arguments that do not fit it.
+    """
+    if spec.architecture not in ARCHITECTURES:
+        known = ", ".join(sorted(ARCHITECTURES))
+        raise ModelError(f"{spec.name} wants the architecture {spec.architecture!r}; this version knows {known}.")
+    try:
+        return ARCHITECTURES[spec.architecture](**spec.config)
+    except (TypeError, ValueError, IndexError, RuntimeError) as error:
+        raise ModelError(f"{spec.name}: its card describes no {spec.architecture}: {error}.") from error
+
+
+def _find(name_or_path: str | Path) -> tuple[Path, ModelSpec | None]:
+    """Return the weight file and, for a bundled model, the card beside it."""
+    known = specs()
+    name = str(name_or_path)
+    if name in known:
+        return WEIGHTS / f"{name}.safetensors", known[name]
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        return path, None
+    listed = ", ".join(sorted(known)) or "none"
+    raise ModelError(f"There is no model {name!r}. Bundled are: {listed}. Or give the path of a .safetensors file.")
+
+
+def _device(device: str) -> str:
+    if device == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ModelError('There is no CUDA device here. Use device "cpu", or "auto" for the best that is there.')
+    return device

@@ -1,0 +1,260 @@
+"""The training loop: a generator that yields progress, can be stopped and resumed, and ends with a weight file."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mitonb.errors import CorruptFileError, InputError, ModelError
+from mitonb.job import Progress
+from mitonb.models.panoptic_unet import channels_last
+from mitonb.models.spec import ModelSpec
+from mitonb.models.weights import write_weights
+from mitonb.models.zoo import build, normalised, read_net
+from mitonb.post.target_maps import targets
+from mitonb.train.augment import disturb
+from mitonb.train.losses import panoptic_loss
+from mitonb.train.patches import Source, draw_batch
+from mitonb.train.watch import watch
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+
+    from mitonb.models.panoptic_unet import Heads
+
+__all__ = ["Settings", "training"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a training run depends on, beside its sources.
+
+    Attributes
+    ----------
+    minutes, steps : float or int or None
+        How long: one of the two. Only `steps` gives the same weights again on another day.
+    seed : int
+        Of the first weights, the patches and their disturbances.
+    batch, patch : int
+        Patches per step, and their side in pixels.
+    rate, decay, average : float
+        Highest learning rate, weight decay, and how slowly the kept mean of the weights follows.
+    precision : {"fp32", "bf16"}
+        bf16 is faster on recent processors; the weights themselves stay float32.
+    widths, depths : tuple of int
+        Of the net, where training does not start from a weight file.
+    """
+
+    minutes: float | None = None
+    steps: int | None = None
+    seed: int = 0
+    batch: int = 8
+    patch: int = 256
+    rate: float = 2e-3
+    decay: float = 0.03
+    average: float = 0.998
+    precision: Literal["fp32", "bf16"] = "fp32"
+    widths: tuple[int, ...] = (32, 64, 128, 192)
+    depths: tuple[int, ...] = (1, 1, 2, 3)
+
+    def __post_init__(self) -> None:
+        if (self.minutes is None) == (self.steps is None):
+            raise InputError("Say how long to train: either minutes or steps, and not both.")
+        if (self.minutes or self.steps or 0) <= 0 or self.batch < 1 or not self.rate > 0:
+            raise InputError(f"Duration, batch and rate must be above 0, got {self}.")
+        if self.precision not in ("fp32", "bf16"):
+            raise InputError(f"precision is 'fp32' or 'bf16', got {self.precision!r}.")
+
+
+def training(
+    sources: Sequence[Source],
+    *,
+    out: str | Path,
+    settings: Settings,
+    start: str | Path | None = None,
+    card: Mapping[str, Any] | None = None,
+    watch_every: float = 180.0,
+    save_every: float = 120.0,
+) -> Generator[Progress, None, Path]:
+    """Train the panoptic U-Net and write its weights.
+
+    Each step is one `Progress` whose preview is a dict of the losses and of the newest scores of the held planes.
+    Batches depend on the seed and the step alone; a run that was stopped goes on from `out` + ".part" where it was.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        What to learn from.
+    out : path
+        Weight file to write.
+    settings : Settings
+        Duration, seed and so on.
+    start : path, optional
+        Weight file to begin from.
+    card : mapping, optional
+        Fields of the new model's card, such as title, licence, papers, data and notes.
+    watch_every, save_every : float
+        Seconds between looks at the held planes, and between pictures of the run on disk.
+
+    Returns
+    -------
+    Path
+        `out`.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to learn from.
+    ModelError
+        If `out` + ".part" belongs to another run, or the training diverges.
+    """
+    if not sources:
+        raise InputError("There is nothing to learn from. Give at least one labelled stack, or phantoms.")
+    out = Path(out)
+    part = out.with_name(out.name + ".part")
+    run = _Run(settings, start, {"name": out.stem, **(card or {})})
+    if settings.patch % run.spec.multiple:
+        raise InputError(f"A patch is a multiple of {run.spec.multiple} pixels, got {settings.patch}.")
+    if part.exists():
+        run.resume(part)
+    clock, saved, watched = time.monotonic() - run.seconds, time.monotonic(), time.monotonic()
+    try:
+        while (fraction := run.fraction) < 1:
+            losses = run.advance(sources)
+            run.seconds = time.monotonic() - clock
+            if time.monotonic() - watched > watch_every:
+                run.look(sources)
+                watched = time.monotonic()
+            if time.monotonic() - saved > save_every:
+                run.save(part)
+                saved = time.monotonic()
+            total = settings.steps or int(60 * (settings.minutes or 0))
+            scores = run.log[-1] if run.log else {}
+            yield Progress("train", min(total, int(total * fraction)), total, {**scores, "step": run.step, **losses})
+        run.look(sources)
+        write_weights(run.mean, run.finished_spec(sources), out)
+    except BaseException:  # stopped or failed: what was learned stays on disk
+        run.save(part)
+        raise
+    part.unlink(missing_ok=True)
+    return out
+
+
+class _Run:
+    """What changes while training; the file on disk is a picture of it."""
+
+    def __init__(self, settings: Settings, start: str | Path | None, card: Mapping[str, Any]) -> None:
+        self.settings = settings
+        torch.manual_seed(settings.seed)
+        if start is None:
+            config = {"widths": list(settings.widths), "depths": list(settings.depths), "classes": 1}
+            self.spec = ModelSpec(**{"config": config, **card})
+            net = build(self.spec)
+        else:
+            net, old = read_net(start)
+            same = {k: getattr(old, k) for k in ("architecture", "config", "classes", "mean", "std", "intensity")}
+            self.spec = ModelSpec(**{**card, **same, "training": {"start": old.sha256}})
+        self.net = channels_last(net).train()
+        self.mean = copy.deepcopy(self.net).eval()
+        plain = [p for p in self.net.parameters() if p.ndim > 1]
+        small = [p for p in self.net.parameters() if p.ndim <= 1]
+        groups = [{"params": plain, "weight_decay": settings.decay}, {"params": small, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=settings.rate)
+        self.step = 0
+        self.seconds = 0.0
+        self.log: list[dict[str, float]] = []
+
+    @property
+    def fraction(self) -> float:
+        """Finished part of the run, 0..1."""
+        if self.settings.steps is not None:
+            return self.step / self.settings.steps
+        return self.seconds / (60 * (self.settings.minutes or 1))
+
+    def advance(self, sources: Sequence[Source]) -> dict[str, float]:
+        """Do one step of the optimizer and return the losses."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.rate * _rate(self.fraction)
+        x, mask, center, offsets = self._batch(sources)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            heads: Heads = self.net(x.contiguous(memory_format=torch.channels_last))
+        loss, parts = panoptic_loss(heads, mask, center, offsets)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        length = float(nn.utils.clip_grad_norm_(self.net.parameters(), 5.0))
+        if not np.isfinite(length):
+            raise ModelError(f"The training diverged at step {self.step}. Lower the rate ({self.settings.rate:g}).")
+        self.optimizer.step()
+        self.step += 1
+        self._follow()
+        return {"loss": float(loss.detach()), **parts}
+
+    def look(self, sources: Sequence[Source]) -> None:
+        """Score the held planes and remember it."""
+        scores = watch(self.mean, self.spec, sources)
+        self.log.append({"step": self.step, "seconds": round(self.seconds), **scores})
+
+    def save(self, path: Path) -> None:
+        """Write the picture of the run; it appears whole or not at all."""
+        state = {
+            "settings": dataclasses.asdict(self.settings), "net": self.net.state_dict(),
+            "mean": self.mean.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "step": self.step, "seconds": self.seconds, "log": self.log,
+        }  # fmt: skip
+        temporary = path.with_name(path.name + ".tmp")
+        torch.save(state, temporary)
+        temporary.replace(path)
+
+    def resume(self, path: Path) -> None:
+        """Go on from a picture of the run."""
+        try:
+            state = torch.load(path, weights_only=True)
+        except Exception as error:  # torch raises whatever its pickle reader stumbles over
+            raise CorruptFileError(f"{path} is damaged: {error}. Delete it to begin again.") from error
+        if state["settings"] != dataclasses.asdict(self.settings):
+            raise ModelError(f"{path} belongs to a run with other settings. Delete it, or write to another file.")
+        self.net.load_state_dict(state["net"])
+        self.mean.load_state_dict(state["mean"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds, self.log = state["step"], state["seconds"], state["log"]
+
+    def finished_spec(self, sources: Sequence[Source]) -> ModelSpec:
+        """Return the card with what happened."""
+        values = {k: v for k, v in dataclasses.asdict(self.settings).items() if k not in ("widths", "depths")}
+        training = {**self.spec.training, **values, "steps_done": self.step, "watched": self.log[-1:]}
+        data = self.spec.data or tuple(sorted(s.name for s in sources))
+        return dataclasses.replace(self.spec, data=data, training=training)
+
+    def _batch(self, sources: Sequence[Source]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return images, masks, centers and offsets of one step."""
+        rng = np.random.default_rng([self.settings.seed, self.step])
+        images, ids = draw_batch(sources, rng, self.settings.patch, self.settings.batch)
+        mean, std = self.spec.mean, self.spec.std
+        x = [normalised(disturb(image, rng), 0.0, 1.0, mean=mean, std=std)[None] for image in images]
+        truth = [targets(one, step=self.spec.step) for one in ids]
+        stacks = (x, [t.semantic for t in truth], [t.center[None] for t in truth], [t.offsets for t in truth])
+        a, b, c, d = (torch.from_numpy(np.stack(arrays).astype(np.float32, copy=False)) for arrays in stacks)
+        return a, b, c, d
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the running mean of the weights, which is what is kept in the end, towards the net."""
+        keep = min(self.settings.average, (1 + self.step) / (10 + self.step))
+        for slow, fast in zip(self.mean.state_dict().values(), self.net.state_dict().values(), strict=True):
+            if slow.is_floating_point():
+                slow.lerp_(fast, 1 - keep)
+            else:
+                slow.copy_(fast)
+
+
+def _rate(fraction: float) -> float:
+    """Warm up for a thirtieth of the run, then fall along a cosine."""
+    return float(min(1.0, fraction * 30 + 0.02) * (0.5 + 0.5 * np.cos(np.pi * fraction)) + 0.005)
