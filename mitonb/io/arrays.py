@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +12,9 @@ from mitonb.errors import CorruptFileError, InputError, UnsafeFileError
 from mitonb.io.axes import Source
 from mitonb.io.bounds import check_chunk, check_declared
 from mitonb.io.tiff import guarded
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["read_array", "read_npy", "read_npz"]
 
@@ -145,4 +147,8 @@ def _checked_dtype(dtype: np.dtype[Any], what: str) -> None:
 
 def _fields(data: Any) -> tuple[str, ...]:
     """Note where a file has to be strided through."""
-    return ("Stored in Fortran order: planes along x are read fastest.",) if not data.flags.c_contiguous and data.ndim > 1 else ()
+    return (
+        ("Stored in Fortran order: planes along x are read fastest.",)
+        if not data.flags.c_contiguous and data.ndim > 1
+        else ()
+    )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from mitonb.errors import AxesError, InputError
 from mitonb.io.lazy import Arranged, Array, Indexable, native
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Channel", "Source", "arrange"]
 
@@ -55,7 +57,12 @@ class Source:
 
 
 def arrange(
-    source: Source, *, channel: Channel | None = None, time: int | None = None, axes: str | None = None, what: str = "array"
+    source: Source,
+    *,
+    channel: Channel | None = None,
+    time: int | None = None,
+    axes: str | None = None,
+    what: str = "array",
 ) -> tuple[Any, tuple[str, ...], str]:
     """Choose z, y and x.
 
@@ -112,7 +119,9 @@ def _found(source: Source, what: str) -> str:
         at = next(k for k, (c, n) in enumerate(zip(letters, shape, strict=True)) if c == "i" and n > 1)
         letters = letters[:at] + "z" + letters[at + 1 :]
     if "y" not in letters or "x" not in letters:
-        raise AxesError(f"{what} has axes {_described(letters, shape)}, but a stack needs y and x. Name them with axes=.")
+        raise AxesError(
+            f"{what} has axes {_described(letters, shape)}, but a stack needs y and x. Name them with axes=."
+        )
     return letters
 
 
@@ -139,14 +148,23 @@ def _by_shape(shape: tuple[int, ...], what: str) -> str:
 
 
 def _choice(
-    i: int, letter: str, letters: str, source: Source, channel: Channel | None, time: int | None, notes: list[str], what: str
+    i: int,
+    letter: str,
+    letters: str,
+    source: Source,
+    channel: Channel | None,
+    time: int | None,
+    notes: list[str],
+    what: str,
 ) -> int | str:
     """Return the index on an axis that is not space, as the caller said, or where there is only one."""
     n = source.shape[i]
     given = time if letter == "t" else channel if letter in "cs" else None
     if given == "mean":
         if n < 3 or n > 4:
-            raise AxesError(f"channel='mean' averages red, green and blue, but {what} has {n} channels. Choose 0 to {n - 1}.")
+            raise AxesError(
+                f"channel='mean' averages red, green and blue, but {what} has {n} channels. Choose 0 to {n - 1}."
+            )
         notes.append("Red, green and blue were averaged to grey.")
         return "mean"
     if given is not None:
@@ -208,7 +226,9 @@ def _described(letters: str, shape: tuple[int, ...]) -> str:
 
 def _view(data: Indexable, where: tuple[int | None, int | None, int | None], fixed: dict[int, int | str]) -> Any:
     """Return a numpy view where that is possible, else a lazy arrangement."""
-    plain = isinstance(data, np.ndarray) and not isinstance(data, np.ma.MaskedArray) and data.dtype == native(data.dtype)
+    plain = (
+        isinstance(data, np.ndarray) and not isinstance(data, np.ma.MaskedArray) and data.dtype == native(data.dtype)
+    )
     if not plain or "mean" in fixed.values():
         return Arranged(data, where, fixed)
     array: Array = data  # type: ignore[assignment]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
 from itertools import product
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["Array", "Arranged", "Key", "PageCache", "Paged", "box_of", "native"]
 
@@ -68,8 +70,7 @@ def _along(part: Any, n: int) -> range | int:
         k = part.__index__()
     except (AttributeError, TypeError):
         raise IndexError(
-            f"A lazy array is cut with integers and slices, got {type(part).__name__}. "
-            "Read it first with stack.read()."
+            f"A lazy array is cut with integers and slices, got {type(part).__name__}. Read it first with stack.read()."
         ) from None
     if not -n <= k < n:
         raise IndexError(f"Index {k} is outside an axis of length {n}.")

@@ -7,10 +7,13 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mitonb.errors import InputError, MitonbError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["put", "target_path"]
 

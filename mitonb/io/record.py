@@ -7,20 +7,21 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mitonb.errors import CorruptFileError
-from mitonb.recipe import Recipe
-from mitonb.stack import Stack
 
 if TYPE_CHECKING:
-    from mitonb.io.axes import Array
+    from collections.abc import Mapping
+    from pathlib import Path
 
-__all__ = ["fingerprint", "read_record", "record_path", "run_record"]
+    from mitonb.io.axes import Array
+    from mitonb.recipe import Recipe
+    from mitonb.stack import Stack
+
+__all__ = ["fingerprint", "read_record", "record_path", "recorded_voxel_size", "run_record"]
 
 FORMAT = "mitonb-run-record"
 SAMPLED_PLANES = 16
@@ -138,7 +139,19 @@ def read_record(path: Path) -> Mapping[str, Any] | None:
     try:
         found = json.loads(beside.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise CorruptFileError(f"The run record {beside.name} cannot be read ({error}). Move it away to go on.") from error
+        raise CorruptFileError(
+            f"The run record {beside.name} cannot be read ({error}). Move it away to go on."
+        ) from error
     if not isinstance(found, dict):
         raise CorruptFileError(f"The run record {beside.name} is no JSON object. Move it away to go on.")
     return found
+
+
+def recorded_voxel_size(path: Path) -> tuple[float, float, float] | None:
+    """Return the voxel size (z, y, x) in nm kept beside a file that has no room for it, such as .npy."""
+    if path.suffix.lower() != ".npy":
+        return None
+    value = (read_record(path) or {}).get("voxel_size_nm")
+    if isinstance(value, list) and len(value) == 3 and all(isinstance(v, int | float) and v > 0 for v in value):
+        return float(value[0]), float(value[1]), float(value[2])
+    return None

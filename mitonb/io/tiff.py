@@ -6,9 +6,7 @@ import contextlib
 import logging
 import struct
 import threading
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -19,6 +17,10 @@ from mitonb.io.axes import Source
 from mitonb.io.bounds import check_chunk, check_declared
 from mitonb.io.lazy import Array, Paged, native
 from mitonb.io.units import nanometres
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["guarded", "read_tiff"]
 
@@ -218,9 +220,7 @@ class _PageReader:
                     self._place(page, i * across + j, (i * height, j * width), rows, columns, out)
             return out
 
-    def _place(
-        self, page: Any, index: int, corner: tuple[int, int], rows: slice, columns: slice, out: Array
-    ) -> None:
+    def _place(self, page: Any, index: int, corner: tuple[int, int], rows: slice, columns: slice, out: Array) -> None:
         """Decode one strip or tile and copy what is asked for."""
         key = page.keyframe
         offset, count = page.dataoffsets[index], page.databytecounts[index]

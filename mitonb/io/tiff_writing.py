@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
@@ -13,6 +11,9 @@ from mitonb.errors import UnsupportedFormatError
 from mitonb.io.lazy import Array, native
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from mitonb.io.writing import Saving
 
 __all__ = ["stored_dtype", "write"]
@@ -58,7 +59,7 @@ def write(path: Path, saving: Saving, *, ome: bool = False) -> None:
             metadata=_imagej_metadata(saving), **_resolution(saving),
         )  # fmt: skip
     else:
-        metadata: dict[str, object] = {"axes": "ZYX"}
+        metadata: dict[str, Any] = {"axes": "ZYX"}
         if saving.voxel_size is not None:
             metadata |= {"spacing": saving.voxel_size[0], "unit": "nm"}
         tifffile.imwrite(
@@ -73,15 +74,15 @@ def _pages(saving: Saving, dtype: np.dtype[np.generic]) -> Iterator[Array]:
         yield saving.plane(z).astype(dtype, copy=False)
 
 
-def _imagej_metadata(saving: Saving) -> dict[str, object]:
+def _imagej_metadata(saving: Saving) -> dict[str, Any]:
     """Return what ImageJ needs to know: axes, unit and spacing."""
-    metadata: dict[str, object] = {"axes": "ZYX"}
+    metadata: dict[str, Any] = {"axes": "ZYX"}
     if saving.voxel_size is not None:
         metadata |= {"unit": "nm", "spacing": saving.voxel_size[0]}
     return metadata
 
 
-def _resolution(saving: Saving, *, centimetre: bool = False) -> dict[str, object]:
+def _resolution(saving: Saving, *, centimetre: bool = False) -> dict[str, Any]:
     """Return the resolution tags: pixels per nm for ImageJ, per cm for plain TIFF."""
     if saving.voxel_size is None:
         return {}
@@ -91,9 +92,9 @@ def _resolution(saving: Saving, *, centimetre: bool = False) -> dict[str, object
     return {"resolution": (1.0 / x, 1.0 / y), "resolutionunit": "NONE"}
 
 
-def _ome_metadata(saving: Saving) -> dict[str, object]:
+def _ome_metadata(saving: Saving) -> dict[str, Any]:
     """Return the OME-XML fields: axes, name and physical sizes."""
-    metadata: dict[str, object] = {"axes": "ZYX", "Name": saving.name}
+    metadata: dict[str, Any] = {"axes": "ZYX", "Name": saving.name}
     if saving.voxel_size is not None:
         for axis, size in zip("ZYX", saving.voxel_size, strict=True):
             metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "nm"}

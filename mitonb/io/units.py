@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from mitonb.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["nanometres", "spacing_to_voxel_size", "voxel_size_of"]
 
@@ -77,6 +80,6 @@ def spacing_to_voxel_size(
     if planes == 1:
         return (x, y, x), f"One plane without a thickness: taken to be as thick as a pixel is wide ({x:g} nm)."
     return None, (
-        f"The file gives the pixel size ({y:g} x {x:g} nm) but not the distance of planes: the voxel size stays unknown. "
-        f"Give it with voxel_size=(z, {y:g}, {x:g})."
+        f"The file gives the pixel size ({y:g} x {x:g} nm) but not the distance of planes: "
+        f"the voxel size stays unknown. Give it with voxel_size=(z, {y:g}, {x:g})."
     )

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -17,6 +14,11 @@ from mitonb.io.place import put, target_path
 from mitonb.io.record import record_path
 from mitonb.labels import Labels
 from mitonb.stack import LazyArray, Stack
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 __all__ = ["Saving", "save"]
 
@@ -127,9 +129,9 @@ def _format(ending: str, saving: Saving, version: str) -> tuple[Callable[[Path],
     if ending == ".zarr":
         ending = ".ome.zarr"
     if ending == ".ome.zarr":
-        from mitonb.io import ome_zarr
+        from mitonb.io import ome_zarr_writing
 
-        return (lambda path: ome_zarr.write(path, saving, version)), (lambda path: _compare(path, saving))
+        return (lambda path: ome_zarr_writing.write(path, saving, version)), (lambda path: _compare(path, saving))
     if ending == ".npy":
         return (lambda path: _write_npy(path, saving)), (lambda path: _compare(path, saving))
     if ending == ".npz":
@@ -208,7 +210,7 @@ def _save_table(table: Any, target: Path, ending: str) -> Path:
         raise UnsupportedFormatError(f"A table goes to .csv, got {target.name!r}.")
     safe = table.copy()
     for column in safe.columns:
-        if not safe[column].dtype.kind in "biufcmM":
+        if safe[column].dtype.kind not in "biufcmM":
             safe[column] = safe[column].map(_inert)
     safe.columns = [_inert(column) for column in safe.columns]
     text = safe.to_csv(index=table.index.name is not None, lineterminator="\n")
