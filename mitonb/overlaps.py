@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mitonb.errors import InputError
 from mitonb.labels import Labels
 
-__all__ = ["AnyLabels", "Counts", "Pairs", "integers", "pairs", "profiles"]
+__all__ = ["AnyLabels", "Counts", "Pairs", "dense", "integers", "pairs", "profiles"]
 
 AnyLabels: TypeAlias = Labels | npt.NDArray[Any]
 Counts: TypeAlias = npt.NDArray[np.int64]
@@ -39,8 +39,8 @@ def profiles(ids: npt.NDArray[Any], axis: int) -> npt.NDArray[np.uint32]:
     out = np.zeros(planes.shape, np.uint32)
     total = 0
     for plane, target in zip(planes, out, strict=True):
-        dense, _ = fastremap.renumber(np.ascontiguousarray(plane), in_place=False)
-        pieces, count = cc3d.connected_components(dense, connectivity=8, return_N=True)
+        numbers, _ = fastremap.renumber(np.ascontiguousarray(plane), in_place=False)
+        pieces, count = cc3d.connected_components(numbers, connectivity=8, return_N=True)
         target[...] = np.where(pieces > 0, pieces + np.uint32(total), 0)
         total += int(count)
     return np.moveaxis(out, 0, axis)
@@ -97,10 +97,10 @@ def pairs(a: npt.NDArray[Any], b: npt.NDArray[Any], mask: npt.NDArray[np.bool_] 
 
 def _count(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Pairs:
     """Count the pairs of two flat arrays."""
-    (dense_a, ids), (dense_b, truths) = _dense(a), _dense(b)
-    key = dense_a.astype(np.int64)
+    (from_a, ids), (from_b, truths) = dense(a), dense(b)
+    key = from_a.astype(np.int64)
     key *= len(truths)
-    key += dense_b
+    key += from_b
     if len(ids) * len(truths) <= max(4 * key.size, 1 << 16):
         table = np.bincount(key, minlength=0)
         found = np.flatnonzero(table)
@@ -110,12 +110,12 @@ def _count(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Pairs:
     return ids[found // len(truths)], truths[found % len(truths)], count.astype(np.int64)
 
 
-def _dense(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint64]]:
-    """Renumber values 0..n-1; also return the value of each number."""
+def dense(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint64]]:
+    """Renumber flat values 0..n-1, 0 staying 0; also return the value of each number, (n,) uint64."""
     if values.size == 0:
         return values.astype(np.uint8), np.zeros(1, np.uint64)
-    dense, mapping = fastremap.renumber(values, start=1, preserve_zero=True, in_place=False)
+    numbers, mapping = fastremap.renumber(values, start=1, preserve_zero=True, in_place=False)
     number = np.fromiter(mapping.values(), np.int64, len(mapping))
     back = np.zeros(int(number.max()) + 1, np.uint64)
     back[number] = np.fromiter(mapping.keys(), np.uint64, len(mapping))
-    return dense, back
+    return numbers, back

@@ -1,0 +1,110 @@
+"""Measurements of objects whose figures can be counted by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mitonb import measurements
+from mitonb.errors import AxesError, InputError
+from mitonb.labels import Labels
+from mitonb.measurements import measure
+from mitonb.phantoms import phantom
+from mitonb.stack import Stack
+
+
+def drawn() -> np.ndarray:
+    """A rod of 2 x 2 x 6 voxels in the middle, and a plate of 1 x 4 x 4 in a corner."""
+    ids = np.zeros((6, 10, 12), np.uint32)
+    ids[2:4, 4:6, 3:9] = 7
+    ids[0, :4, :4] = 900_000
+    return ids
+
+
+def test_sizes_places_and_boxes_are_those_that_were_drawn() -> None:
+    rod, plate = measure(drawn()).to_dict("records")
+    assert (rod["id"], rod["voxels"], plate["id"], plate["voxels"]) == (7, 24, 900_000, 16)
+    assert (rod["z"], rod["y"], rod["x"]) == (2.5, 4.5, 5.5)
+    assert [rod[k] for k in ("z0", "y0", "x0", "z1", "y1", "x1")] == [2, 4, 3, 4, 6, 9]
+    assert not rod["truncated"]
+    assert plate["truncated"]
+
+
+def test_an_unknown_voxel_size_gives_no_micrometres() -> None:
+    table = measure(drawn())
+    assert "volume_um3" not in table
+    assert "length_nm" not in table
+    assert table.length_voxels[0] == pytest.approx(6)
+    assert table.attrs["voxel_size"] is None
+
+
+def test_physical_size_scales_volume_and_length() -> None:
+    table = measure(Labels(drawn(), voxel_size=(40, 8, 10)))
+    assert table.volume_um3[0] == pytest.approx(24 * 40 * 8 * 10 / 1e9)
+    assert table.length_nm[0] == pytest.approx(80, rel=0.01)  # now z is the longest side: 2 x 40
+    assert measure(Labels(drawn(), voxel_size=(1, 1, 1)), voxel_size=(10, 10, 10)).length_nm[0] == pytest.approx(60)
+
+
+def test_a_diagonal_rod_is_measured_along_itself() -> None:
+    ids = np.zeros((1, 30, 30), np.uint8)
+    ids[0, range(5, 25), range(5, 25)] = 1
+    assert measure(ids).length_voxels[0] == pytest.approx(19 * 2**0.5 + 2**0.5)
+
+
+def test_one_voxel_is_one_voxel_long() -> None:
+    ids = np.zeros((3, 3, 3), np.uint8)
+    ids[1, 1, 1] = 5
+    assert measure(ids, voxel_size=(8, 8, 8)).length_nm[0] == pytest.approx(8)
+
+
+def test_a_single_plane_is_not_cut_along_its_missing_axis() -> None:
+    ids = np.zeros((1, 5, 5), np.uint8)
+    ids[0, 2, 2] = 1
+    assert not measure(ids).truncated[0]
+
+
+def test_mean_intensity_leaves_out_what_is_not_a_number() -> None:
+    image = np.full((6, 10, 12), 100.0)
+    image[2:4, 4:6, 3:6] = 50
+    image[0, 0, 0] = np.nan
+    table = measure(drawn(), stack=Stack(image, voxel_size=(5, 5, 5)))
+    assert table.mean_intensity.tolist() == [75, 100]
+    assert table.attrs["voxel_size"] == (5, 5, 5)
+    image[0] = np.nan
+    assert np.isnan(measure(drawn(), stack=image).mean_intensity[1])
+
+
+def test_no_objects_give_an_empty_table_with_the_same_columns() -> None:
+    empty = measure(np.zeros((2, 3, 4), np.uint32), voxel_size=(1, 1, 1))
+    assert len(empty) == 0
+    assert list(empty) == list(measure(drawn(), voxel_size=(1, 1, 1)))
+
+
+def test_a_volume_measured_in_pieces_gives_the_same_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack, labels = phantom((16, 64, 64), seed=2)
+    whole = measure(labels, stack=stack)
+    monkeypatch.setattr(measurements, "_CHUNK", 64 * 64)
+    pieces = measure(labels, stack=stack)
+    assert list(whole) == list(pieces)
+    np.testing.assert_allclose(whole.to_numpy(float), pieces.to_numpy(float), rtol=1e-9)
+
+
+def test_far_from_the_origin_nothing_changes() -> None:
+    ids = np.zeros((2, 3, 70_000), np.uint8)
+    ids[:, :, 69_990:69_996] = 1
+    assert measure(ids).length_voxels[0] == pytest.approx(6)
+
+
+def test_wide_ids_are_kept() -> None:
+    ids = np.zeros((1, 2, 2), np.uint64)
+    ids[0, 0, 0] = 2**64 - 1
+    assert measure(ids).id[0] == 2**64 - 1
+
+
+def test_wrong_shapes_and_sizes_are_refused() -> None:
+    with pytest.raises(AxesError, match="3 axes"):
+        measure(np.zeros((3, 3), int))
+    with pytest.raises(AxesError, match="shape of the labels"):
+        measure(drawn(), stack=np.zeros((1, 2, 3)))
+    with pytest.raises(InputError, match="positive nanometres"):
+        measure(drawn(), voxel_size=(1, 0, 1))
