@@ -46,7 +46,7 @@ def trail(points: npt.NDArray[np.floating]) -> Pixels:
     return np.concatenate([corners[:1], steps])
 
 
-def stroke(points: npt.NDArray[np.floating], radius: float, shape: tuple[int, int]) -> tuple[int, int, Mask]:
+def stroke(points: npt.NDArray[np.floating], radius: float, shape: tuple[int, int]) -> Pixels:
     """Draw a disk along a polyline on a plane.
 
     Parameters
@@ -60,36 +60,32 @@ def stroke(points: npt.NDArray[np.floating], radius: float, shape: tuple[int, in
 
     Returns
     -------
-    top, left : int
-        Corner of the mask on the plane.
-    mask : bool array
-        Pixels that the brush covers; may be empty.
+    (m,) int array
+        Flat (row, column) index of the pixels that the brush covers, ascending, without repeats.
     """
     if not 0 <= radius <= MAX_RADIUS:
         raise InputError(f"A brush radius is 0 to {MAX_RADIUS:g} pixels, got {radius}.")
     centers = trail(points)
-    r = int(radius)
     steps = np.diff(centers, axis=0, prepend=centers[:1])
-    near: Mask = np.all((centers >= -r) & (centers < np.array(shape) + r), axis=1)
+    near: Mask = np.all((centers >= -int(radius)) & (centers < np.array(shape) + int(radius)), axis=1)
     # A center that is dropped here covers nothing on the plane, so its successor needs no more than its crescent.
     first, centers, steps = bool(near[0]), centers[near], steps[near]
-    if not len(centers):
-        return 0, 0, np.zeros((0, 0), bool)
-    corner = centers.min(axis=0) - r
-    mask = np.zeros(centers.max(axis=0) + r + 1 - corner, bool)
-    width = mask.shape[1]
-    flat = mask.reshape(-1)
-    at = (centers - corner) @ np.array([width, 1])
-    if first:
-        flat[at[0] + disk(radius) @ np.array([width, 1])] = True
+    covered = [centers[:1, None] + disk(radius)] if first else []
     direction = steps @ np.array([3, 1])
-    for way in np.unique(direction):
-        if way:
-            row, column = (int(v) for v in steps[np.argmax(direction == way)])
-            offsets = _crescent(radius, row, column) @ np.array([width, 1])
-            flat[np.add.outer(at[direction == way], offsets)] = True
-    (top, left), (bottom, right) = np.maximum(corner, 0), np.minimum(corner + mask.shape, shape)
-    return int(top), int(left), mask[top - corner[0] : bottom - corner[0], left - corner[1] : right - corner[1]]
+    for way in np.unique(direction[direction != 0]):
+        row, column = (int(v) for v in steps[np.argmax(direction == way)])
+        covered.append(centers[direction == way][:, None] + _crescent(radius, row, column))
+    return _flat(np.concatenate([c.reshape(-1, 2) for c in covered]), shape) if covered else np.zeros(0, np.int64)
+
+
+def _flat(pixels: Pixels, shape: tuple[int, int]) -> Pixels:
+    """Return the flat index of the pixels on the plane, ascending, without repeats."""
+    row, column = pixels.T
+    index: Pixels = (row * shape[1] + column)[(row >= 0) & (row < shape[0]) & (column >= 0) & (column < shape[1])]
+    index.sort()
+    new = np.ones(len(index), bool)
+    new[1:] = index[1:] != index[:-1]
+    return index[new]
 
 
 @lru_cache(maxsize=64)

@@ -20,7 +20,7 @@ __all__ = ["Edit", "Part", "Volume", "apply", "decode", "encode", "part_of"]
 
 Volume = npt.NDArray[np.uint32]
 Runs = npt.NDArray[np.uint32]
-Mask = npt.NDArray[np.bool_]
+Index = npt.NDArray[np.int64]
 
 _HEAD = struct.Struct("<I")
 _PART = struct.Struct("<6iI")
@@ -96,8 +96,8 @@ def around(parts: tuple[Part, ...]) -> Box:
     return box
 
 
-def part_of(labels: Volume, box: Box, mask: Mask, after: Volume | int, *, only: int | None = None) -> Part:
-    """Describe the change that writes `after` where `mask` is set.
+def part_of(labels: Volume, box: Box, index: Index, after: Volume | int, *, only: int | None = None) -> Part:
+    """Describe the change that writes `after` at some voxels of a box.
 
     Parameters
     ----------
@@ -105,16 +105,15 @@ def part_of(labels: Volume, box: Box, mask: Mask, after: Volume | int, *, only: 
         The volume as it is now; not changed.
     box : Box
         Inside the volume.
-    mask : bool array of the box's shape
-        Voxels that may change.
+    index : (n,) int array
+        Flat (z, y, x) index inside the box, ascending, without repeats.
     after : int, or uint32 array of the box's shape
         New ids.
     only : int, optional
         Change only voxels that have this id now.
     """
-    index = np.flatnonzero(mask)
-    before = labels[box.slices][mask]
-    new = np.full(len(index), after, np.uint32) if isinstance(after, int) else after[mask]
+    before = _gather(labels[box.slices], index)
+    new = np.full(len(index), after, np.uint32) if isinstance(after, int) else _gather(after, index)
     keep = before != new
     if only is not None:
         keep &= before == only
@@ -123,7 +122,7 @@ def part_of(labels: Volume, box: Box, mask: Mask, after: Volume | int, *, only: 
     return Part(box, _runs(index, before, new))
 
 
-def _runs(index: npt.NDArray[np.int64], before: Volume, after: Volume) -> Runs:
+def _runs(index: Index, before: Volume, after: Volume) -> Runs:
     """Join neighbouring voxels with the same change."""
     if not len(index):
         return np.zeros((0, 4), np.uint32)
@@ -143,27 +142,47 @@ def apply(labels: Volume, parts: tuple[Part, ...], *, backwards: bool = False) -
         If the volume does not hold what the effect says was there; then nothing is written.
     """
     old, new = (3, 2) if backwards else (2, 3)
-    places = [_place(labels, part) for part in parts]
-    for part, (view, where) in zip(parts, places, strict=True):
-        if not np.array_equal(view[where], np.repeat(part.runs[:, old], part.runs[:, 1])):
+    places = [(labels[part.box.slices], _index(part.runs)) for part in parts]
+    for part, (view, index) in zip(parts, places, strict=True):
+        if not np.array_equal(_gather(view, index), np.repeat(part.runs[:, old], part.runs[:, 1])):
             raise StoreError(
                 "This edit does not fit the labels: other ids stand where it was made. The project is damaged, or "
                 "edits were left out. Open an earlier copy of the file; nothing was changed."
             )
-    for part, (view, where) in zip(parts, places, strict=True):
-        view[where] = np.repeat(part.runs[:, new], part.runs[:, 1])
+    for part, (view, index) in zip(parts, places, strict=True):
+        _scatter(view, index, np.repeat(part.runs[:, new], part.runs[:, 1]))
 
 
-def _place(labels: Volume, part: Part) -> tuple[Volume, Any]:
-    """Return a view of the volume and the index of the part's voxels in it."""
-    view = labels[part.box.slices]
-    start, length = part.runs[:, 0].astype(np.int64), part.runs[:, 1].astype(np.int64)
+def _index(runs: Runs) -> Index:
+    """Return the flat index of every voxel of the runs."""
+    start, length = runs[:, 0].astype(np.int64), runs[:, 1].astype(np.int64)
     ends = np.cumsum(length)
-    total = int(ends[-1]) if len(ends) else 0
-    index = np.arange(total) + np.repeat(start - (ends - length), length)
+    index: Index = np.arange(length.sum()) + np.repeat(start - (ends - length), length)
+    return index
+
+
+def _gather(view: Volume, index: Index) -> Volume:
+    """Return the values at a flat index of a view."""
+    if view.flags.c_contiguous or _dense(view, index):
+        return view.reshape(-1)[index]
+    return view[np.unravel_index(index, view.shape)]
+
+
+def _scatter(view: Volume, index: Index, values: Volume) -> None:
+    """Write values at a flat index of a view."""
     if view.flags.c_contiguous:
-        return view.reshape(-1), index
-    return view, np.unravel_index(index, view.shape)
+        view.reshape(-1)[index] = values
+    elif _dense(view, index):
+        flat = view.ravel()
+        flat[index] = values
+        view[...] = flat.reshape(view.shape)
+    else:
+        view[np.unravel_index(index, view.shape)] = values
+
+
+def _dense(view: Volume, index: Index) -> bool:
+    """Tell whether copying the whole view is cheaper than three indices per voxel."""
+    return len(index) * 8 > view.size
 
 
 def encode(parts: tuple[Part, ...]) -> bytes:

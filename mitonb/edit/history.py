@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mitonb.edit.ops import unpacked_line
 from mitonb.stack import AXES
 
 if TYPE_CHECKING:
@@ -79,8 +80,9 @@ def _code(row: Row) -> str:
     say = row.intent
     match row.kind:
         case "paint" | "erase":
-            rest = [f"{k}={v!r}" for k, v in say.items() if k != "points" and (k, v) != ("axis", "xy")]
-            return f"session.{row.kind}({', '.join([repr(say['points']), *rest])})"
+            skip = {"line", "plane", *(("axis",) if say["axis"] == "xy" else ())}
+            rest = [f"{k}={v!r}" for k, v in say.items() if k not in skip]
+            return f"session.{row.kind}({', '.join([repr(unpacked_line(say)), *rest])})"
         case "fill":
             return f"session.fill({tuple(say['point'])!r}, {say['id']}, {say['axis']!r})"
         case "merge":
@@ -97,7 +99,7 @@ def _code(row: Row) -> str:
 
 
 def _where(say: Mapping[str, Any]) -> str:
-    return f"{say['axis']} plane {say['points'][0][AXES[say['axis']]]}"
+    return f"{say['axis']} plane {say['plane']}"
 
 
 def _listed(ids: Sequence[int]) -> str:

@@ -51,7 +51,7 @@ def paint(labels: Volume, points: Points, *, id: int, radius: float, axis: Axis 
         If the points are not on one plane of the volume, or the id or radius is out of range.
     """
     line, index = _on_plane(labels, points, axis)
-    intent = {"points": line.tolist(), "id": checked_id(id), "radius": float(radius), "axis": axis}
+    intent = {**packed_line(line, axis), "id": checked_id(id), "radius": float(radius)}
     only = 0 if preserve else None
     if preserve:
         intent["preserve"] = True
@@ -64,7 +64,7 @@ def erase(labels: Volume, points: Points, *, radius: float, axis: Axis = "xy", o
     Parameters and errors as in `paint`.
     """
     line, index = _on_plane(labels, points, axis)
-    intent = {"points": line.tolist(), "radius": float(radius), "axis": axis}
+    intent = {**packed_line(line, axis), "radius": float(radius)}
     if only is not None:
         intent["only"] = checked_id(only)
     return Edit.of("erase", _brushed(labels, line, radius, axis, index, 0, only), intent)
@@ -83,10 +83,8 @@ def fill(labels: Volume, point: Sequence[float], id: int, axis: Axis = "xy") -> 
     plane = np.moveaxis(labels, kept, 0)[at[kept]]
     row, column = (v for i, v in enumerate(at) if i != kept)
     patches, _ = ndimage.label(plane == plane[row, column])
-    place = ndimage.find_objects(patches == patches[row, column])[0]
-    mask = patches[place] == patches[row, column]
-    box = _plane_box(axis, at[kept], place[0].start, place[1].start, mask.shape)
-    part = part_of(labels, box, np.expand_dims(mask, kept), checked_id(id))
+    patch = np.flatnonzero(patches == patches[row, column])
+    part = _on(labels, axis, at[kept], patch, checked_id(id))
     return Edit.of("fill", [part], {"point": list(at), "id": int(id), "axis": axis})
 
 
@@ -155,7 +153,7 @@ def put_plane(labels: Volume, ids: npt.NDArray[Any], axis: Axis, index: int) -> 
         raise AxesError(f"A {axis} plane of these labels is {want}, got {ids.shape}.")
     box = _plane_box(axis, index, 0, 0, want)
     new = np.expand_dims(ids, kept)
-    part = part_of(labels, box, labels[box.slices] != new, new)
+    part = part_of(labels, box, np.flatnonzero(labels[box.slices] != new), new)
     return Edit.of("put_plane", [part], {"axis": axis, "index": int(index)})
 
 
@@ -172,8 +170,30 @@ def adopt(labels: Volume, new: Volume) -> Edit:
     parts = []
     for piece in pieces(Box((0, 0, 0), _shape(labels))):
         fresh = new[piece.slices]
-        parts.append(part_of(labels, piece, labels[piece.slices] != fresh, fresh))
+        parts.append(part_of(labels, piece, np.flatnonzero(labels[piece.slices] != fresh), fresh))
     return Edit.of("adopt", parts, {"objects": int(new.max(initial=0))})
+
+
+def packed_line(line: npt.NDArray[np.int64], axis: Axis) -> dict[str, Any]:
+    """Return a stroke for the journal: its plane, then (row, column) of the first point and the moves from there.
+
+    A journal has thousands of strokes, and moves have a third of the digits of positions.
+
+    Examples
+    --------
+    >>> packed_line(np.array([[3, 500, 600], [3, 504, 597]]), "xy")
+    {'axis': 'xy', 'plane': 3, 'line': [500, 600, 4, -3]}
+    """
+    flat = np.delete(line, AXES[axis], axis=1)
+    moves = np.diff(flat, axis=0, prepend=np.zeros((1, 2), np.int64))
+    return {"axis": axis, "plane": int(line[0, AXES[axis]]), "line": moves.ravel().tolist()}
+
+
+def unpacked_line(intent: Mapping[str, Any]) -> list[list[int]]:
+    """Return the (z, y, x) points of a packed stroke."""
+    flat = np.cumsum(np.reshape(intent["line"], (-1, 2)), axis=0)
+    points: list[list[int]] = np.insert(flat, AXES[intent["axis"]], intent["plane"], axis=1).tolist()
+    return points
 
 
 def pieces(box: Box) -> list[Box]:
@@ -237,11 +257,19 @@ def _brushed(
     """Return what a stroke changes."""
     kept = AXES[axis]
     h, w = (n for i, n in enumerate(labels.shape) if i != kept)
-    top, left, mask = stroke(np.delete(line, kept, axis=1).astype(np.float64), radius, (h, w))
-    if not mask.size:
-        return []
-    box = _plane_box(axis, index, top, left, mask.shape)
-    return [part_of(labels, box, np.expand_dims(mask, kept), after, only=only)]
+    covered = stroke(np.delete(line, kept, axis=1).astype(np.float64), radius, (h, w))
+    return [_on(labels, axis, index, covered, after, only)] if len(covered) else []
+
+
+def _on(
+    labels: Volume, axis: Axis, index: int, pixels: npt.NDArray[np.int64], after: int, only: int | None = None
+) -> Part:
+    """Return the change of pixels (flat index, ascending) of a plane, in the smallest box that holds them."""
+    width = [n for i, n in enumerate(labels.shape) if i != AXES[axis]][1]
+    rows, columns = np.divmod(pixels, width)
+    top, left, bottom, right = int(rows[0]), int(columns.min()), int(rows[-1]) + 1, int(columns.max()) + 1
+    box = _plane_box(axis, index, top, left, (bottom - top, right - left))
+    return part_of(labels, box, (rows - top) * (right - left) + (columns - left), after, only=only)
 
 
 def _plane_box(axis: Axis, index: int, top: int, left: int, shape: tuple[int, ...]) -> Box:
@@ -254,7 +282,7 @@ def _plane_box(axis: Axis, index: int, top: int, left: int, shape: tuple[int, ..
 
 def _object(labels: Volume, id: int, box: Box, after: int) -> list[Part]:
     """Return the change that gives an object another id."""
-    return [part_of(labels, piece, labels[piece.slices] == id, after) for piece in pieces(box)]
+    return [part_of(labels, piece, np.flatnonzero(labels[piece.slices] == id), after) for piece in pieces(box)]
 
 
 def _known(id: int, boxes: Mapping[int, Box]) -> None:

@@ -1,0 +1,142 @@
+"""Measure editing: acknowledgement of single edits on a 64 x 1024 x 1024 project, replay, reopening, journal size.
+
+    python benchmarks/edits.py [--folder DIR] [--edits N]
+
+DIR should lie on the disk whose figures matter; a temporary folder is the default.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import mitonb as mn
+from mitonb.edit import ops
+from mitonb.edit.effects import apply, decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SHAPE = (64, 1024, 1024)
+
+
+def main() -> None:
+    """Print one line per figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=None)
+    parser.add_argument("--edits", type=int, default=300, help="single edits timed")
+    parser.add_argument("--replay", type=int, default=10_000, help="edits replayed")
+    options = parser.parse_args()
+    plane_stroke()
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        acknowledge(Path(folder), options.edits)
+        replay(Path(folder), options.replay)
+
+
+def plane_stroke() -> None:
+    """Time a diagonal stroke over a plane of 2048 x 2048, without store."""
+    labels = np.zeros((1, 2048, 2048), np.uint32)
+    for radius in (3, 10, 50):
+        took = timed(lambda r=radius: ops.paint(labels, [[0, 5, 5], [0, 2040, 2000]], id=7, radius=r), 20)
+        say(f"diagonal stroke, 2048 x 2048 plane, radius {radius}", took)
+
+
+def acknowledge(folder: Path, count: int) -> None:
+    """Time verbs on a project with drawn objects, until each is on disk."""
+    path = folder / "ack.mitonb"
+    start = time.perf_counter()
+    session = mn.Session(labels=drawn(), path=path)
+    say(f"make a project of {SHAPE}, {len(session.ids())} objects", [time.perf_counter() - start])
+    rng = np.random.default_rng(0)
+    strokes = [stroke(rng) for _ in range(count)]
+    took = [once(lambda k=k: session.paint(strokes[k], id=1000 + k, radius=8)) for k in range(count)]
+    say("paint, radius 8, 30 points: acknowledged", took)
+    sizes = [len(encode(ops.paint(session.labels.data, stroke(rng), id=1, radius=8).parts)) for _ in range(200)]
+    print(f"{'effect of such a stroke in the journal':60s} median {np.median(sizes):.0f} bytes")
+    took = [once(lambda k=k: session.erase(strokes[k] + (0, 3, 3), radius=8)) for k in range(count)]
+    say("erase, radius 8: acknowledged", took)
+    took = [once(lambda k=k: session.merge(2 * k + 1, 2 * k + 2)) for k in range(20)]
+    say("merge of two objects of 40 x 60 x 60: acknowledged", took)
+    say("delete: acknowledged", [once(lambda k=k: session.delete(2 * k + 1)) for k in range(20)])
+    say("undo: acknowledged", [once(session.undo) for _ in range(40)])
+    say("redo: acknowledged", [once(session.redo) for _ in range(40)])
+    say("fill of a patch: acknowledged", [once(lambda i=i: session.fill((32, i, i), 99)) for i in range(10)])
+    plane, other = drawn()[9], drawn()[:, ::-1].copy()
+    took = [once(lambda i=i: session.put_plane(plane, "xy", i)) for i in range(10)]
+    say("put_plane of 1024 x 1024: acknowledged", took)
+    say("adopt a whole volume: acknowledged", [once(lambda: session.adopt(other))])
+    say("close (snapshot)", [once(session.close)])
+    start = time.perf_counter()
+    mn.Session.open(path).close()
+    say("reopen after a clean close", [time.perf_counter() - start])
+    print(f"{'project file':60s} {path.stat().st_size / 2**20:.1f} MiB")
+
+
+def replay(folder: Path, count: int) -> None:
+    """Time reopening a project whose edits were never put into a snapshot."""
+    path = folder / "replay.mitonb"
+    session = mn.Session(labels=np.zeros((16, 1024, 1024), np.uint32))
+    rng = np.random.default_rng(1)
+    for _ in range(count):
+        session.paint(stroke(rng, depth=16), id=int(rng.integers(1, 100)), radius=8)
+    before = session.labels.data.copy()
+    session.save_copy(path)
+    print(f"{f'project with {count} brush edits':60s} {path.stat().st_size / count:.0f} bytes per edit")
+    start = time.perf_counter()
+    for _ in range(count):
+        session.undo()
+    say(f"{count} undos in memory", [time.perf_counter() - start])
+    assert not session.labels.data.any()
+    start = time.perf_counter()
+    with mn.Session.open(path) as again:
+        say(f"open after {count} edits (chain checked, snapshot read)", [time.perf_counter() - start])
+        assert np.array_equal(again.labels.data, before)
+        start = time.perf_counter()
+        empty = np.zeros_like(before)
+        for seq in range(1, count + 1):
+            apply(empty, decode(again._project.store.effect(seq), empty.shape))
+        say(f"replay of {count} effects", [time.perf_counter() - start])
+        assert np.array_equal(empty, before)
+
+
+def drawn() -> np.ndarray:
+    """Return labels with 128 boxes."""
+    labels = np.zeros(SHAPE, np.uint32)
+    for k in range(128):
+        row, column = divmod(k, 16)
+        labels[10:50, row * 128 + 20 : row * 128 + 80, column * 64 + 2 : column * 64 + 62] = k + 1
+    return labels
+
+
+def stroke(rng: np.random.Generator, depth: int = 64) -> np.ndarray:
+    """Return a wandering line of 30 points on one plane."""
+    steps = rng.integers(-6, 7, (30, 2)).cumsum(axis=0) + rng.integers(100, 900, 2)
+    return np.column_stack([np.full(30, rng.integers(depth)), steps])
+
+
+def timed(work: Callable[[], object], times: int) -> list[float]:
+    """Return the seconds of repeated calls."""
+    return [once(work) for _ in range(times)]
+
+
+def once(work: Callable[[], object]) -> float:
+    """Return the seconds of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def say(what: str, seconds: list[float]) -> None:
+    """Print median and 99th percentile."""
+    ms = np.array(seconds) * 1000
+    tail = f"   p99 {np.percentile(ms, 99):8.1f} ms" if len(ms) > 1 else ""
+    print(f"{what:60s} median {np.median(ms):8.2f} ms{tail}")
+
+
+if __name__ == "__main__":
+    main()

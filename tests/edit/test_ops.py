@@ -1,0 +1,216 @@
+"""What each operation would change, on drawings small enough to count."""
+
+import numpy as np
+import pytest
+
+from mitonb.box import Box
+from mitonb.edit import ops
+from mitonb.edit.brush import disk, stroke, trail
+from mitonb.edit.effects import apply
+from mitonb.edit.objects import ObjectTable
+from mitonb.errors import AxesError, InputError
+
+
+def empty(shape=(3, 8, 9)):
+    return np.zeros(shape, np.uint32)
+
+
+def done(labels, edit):
+    """Return the labels after an edit, and check that it can be taken back."""
+    after = labels.copy()
+    apply(after, edit.parts)
+    back = after.copy()
+    apply(back, edit.parts, backwards=True)
+    assert np.array_equal(back, labels)
+    return after
+
+
+def rows(plane):
+    return ["".join(".123456789"[v] for v in row) for row in plane]
+
+
+def two_objects():
+    labels = empty((1, 4, 8))
+    labels[0, 1:3, 1:3] = 1
+    labels[0, 1:3, 5:7] = 2
+    return labels
+
+
+def boxes(labels):
+    return ObjectTable(labels).boxes
+
+
+def test_a_disk_of_radius_zero_is_one_pixel_and_of_radius_one_a_plus():
+    assert len(disk(0)) == 1
+    assert len(disk(0.9)) == 1
+    assert sorted(map(tuple, disk(1))) == [(-1, 0), (0, -1), (0, 0), (0, 1), (1, 0)]
+
+
+def test_a_trail_steps_from_pixel_to_pixel_and_reaches_every_corner():
+    line = trail(np.array([[0.0, 0], [2, 5], [2, 5], [-3, 5]]))
+    assert np.abs(np.diff(line, axis=0)).max() == 1
+    assert {(0, 0), (2, 5), (-3, 5)} <= set(map(tuple, line))
+    assert len(line) == 1 + 5 + 5
+
+
+def test_points_are_rounded_half_up_on_both_sides_of_zero():
+    assert trail(np.array([[0.5, -0.5]])).tolist() == [[1, 0]]
+
+
+@pytest.mark.parametrize("radius", [0, 1, 1.5, 3, 7.2])
+def test_a_stroke_covers_exactly_the_disks_along_its_trail(radius):
+    points = np.array([[3.0, 3], [20, 9], [20, 30], [-6, 28], [5, 5]])
+    shape = (25, 33)
+    grid = np.mgrid[:25, :33].reshape(2, -1).T
+    want = (((grid[:, None] - trail(points)) ** 2).sum(axis=2) <= radius**2).any(axis=1)
+    assert np.array_equal(stroke(points, radius, shape), np.flatnonzero(want))
+
+
+def test_a_stroke_that_comes_from_far_outside_paints_where_it_enters():
+    got = stroke(np.array([[2.0, -50], [2, 1]]), 1, (5, 6))
+    assert np.array_equal(np.unravel_index(got, (5, 6))[0], [1, 1, 2, 2, 2, 3, 3])
+
+
+def test_paint_draws_a_line_with_round_ends():
+    after = done(empty(), ops.paint(empty(), [[1, 2, 2], [1, 2, 5]], id=7, radius=1))
+    assert rows(after[1]) == [".........", "..7777...", ".777777..", "..7777...", *["........."] * 4]
+    assert not after[[0, 2]].any()
+
+
+def test_paint_works_on_planes_of_every_axis():
+    for axis, point in (("xy", (1, 2, 3)), ("xz", (1, 2, 3)), ("yz", (1, 2, 3))):
+        after = done(empty(), ops.paint(empty(), [point], id=1, radius=1, axis=axis))
+        assert after.sum() == 5
+        assert np.moveaxis(after, ("xy", "xz", "yz").index(axis), 0)[point[("xy", "xz", "yz").index(axis)]].sum() == 5
+
+
+def test_paint_over_its_own_object_changes_nothing():
+    labels = empty()
+    labels[1] = 4
+    assert ops.paint(labels, [[1, 2, 2]], id=4, radius=2).empty
+
+
+def test_paint_reports_the_smallest_box():
+    edit = ops.paint(empty(), [[1, 0, 0]], id=1, radius=2)
+    assert edit.box == Box((1, 0, 0), (2, 3, 3))
+
+
+def test_preserve_paints_on_background_only():
+    labels = two_objects()
+    after = done(labels, ops.paint(labels, [[0, 1, 0], [0, 1, 7]], id=3, radius=0, preserve=True))
+    assert rows(after[0])[1] == "31133223"
+
+
+def test_erase_can_be_kept_to_one_object():
+    labels = two_objects()
+    line = [[0, 1, 0], [0, 1, 7]]
+    assert rows(done(labels, ops.erase(labels, line, radius=0))[0])[1] == "........"
+    assert rows(done(labels, ops.erase(labels, line, radius=0, only=2))[0])[1] == ".11....."
+
+
+def test_fill_changes_the_patch_under_the_point_and_not_its_diagonal_neighbour():
+    labels = empty((2, 3, 4))
+    labels[0] = [[1, 1, 0, 1], [0, 0, 1, 1], [1, 0, 0, 0]]
+    after = done(labels, ops.fill(labels, (0, 0, 1), 5))
+    assert rows(after[0]) == ["55.1", "..11", "1..."]
+    assert rows(done(labels, ops.fill(labels, (0, 2, 3), 6))[0]) == ["11.1", "6611", "1666"]
+
+
+def test_fill_stays_in_its_plane_on_every_axis():
+    labels = empty((3, 4, 5))
+    for axis, size in (("xy", 20), ("xz", 15), ("yz", 12)):
+        assert ops.fill(labels, (1, 1, 1), 9, axis).voxels == size
+
+
+def test_merge_and_delete_change_whole_objects():
+    labels = two_objects()
+    assert rows(done(labels, ops.merge(labels, 1, [2], boxes(labels)))[0])[1] == ".11..11."
+    assert rows(done(labels, ops.merge(labels, 2, [1, 1, 2], boxes(labels)))[0])[1] == ".22..22."
+    assert rows(done(labels, ops.delete(labels, [1], boxes(labels)))[0])[1] == ".....22."
+
+
+def test_put_plane_replaces_one_plane_of_any_axis():
+    for axis, index, kept in (("xy", 2, 0), ("xz", 7, 1), ("yz", 0, 2)):
+        shape = [n for i, n in enumerate((3, 8, 9)) if i != kept]
+        ids = np.arange(np.prod(shape), dtype=np.uint32).reshape(shape)
+        after = done(empty(), ops.put_plane(empty(), ids, axis, index))
+        assert np.array_equal(np.moveaxis(after, kept, 0)[index], ids)
+        assert after.sum() == ids.sum()
+
+
+def test_adopt_replaces_everything():
+    labels, new = two_objects(), two_objects()[:, :, ::-1].copy()
+    assert np.array_equal(done(labels, ops.adopt(labels, new)), new)
+    assert ops.adopt(labels, labels.copy()).empty
+
+
+def test_the_largest_id_is_painted_exactly():
+    after = done(empty(), ops.paint(empty(), [[0, 0, 0]], id=2**32 - 1, radius=0))
+    assert int(after[0, 0, 0]) == 4294967295
+
+
+@pytest.mark.parametrize("id", [-1, 2**32, 2**64, 1.5, True])
+def test_ids_out_of_range_are_refused(id):
+    with pytest.raises(InputError, match="0 to 4294967295"):
+        ops.paint(empty(), [[0, 0, 0]], id=id, radius=1)
+
+
+@pytest.mark.parametrize(
+    ("points", "axis", "say"),
+    [
+        ([[0, 0]], "xy", r"\(n, 3\)"),
+        ([], "xy", r"\(n, 3\)"),
+        ([[0, 0, np.nan]], "xy", "no positions"),
+        ([[0, 0, 0], [1, 0, 0]], "xy", "lies on one xy plane"),
+        ([[5, 0, 0]], "xy", "planes 0 to 2"),
+        ([[0, 0, 0], [0, 0, 9e6]], "xy", "Paint it in pieces"),
+        ([[0, 0, 0]], "zx", "one of xy, xz, yz"),
+    ],
+)
+def test_strokes_that_are_none_are_refused(points, axis, say):
+    with pytest.raises(InputError, match=say):
+        ops.paint(empty(), points, id=1, radius=1, axis=axis)
+
+
+@pytest.mark.parametrize("radius", [-1, np.nan, 5000])
+def test_brushes_out_of_range_are_refused(radius):
+    with pytest.raises(InputError, match="brush radius"):
+        ops.paint(empty(), [[0, 0, 0]], id=1, radius=radius)
+
+
+def test_merging_and_deleting_what_is_not_there_is_refused():
+    labels = two_objects()
+    for call in (
+        lambda: ops.merge(labels, 1, [1], boxes(labels)),
+        lambda: ops.merge(labels, 1, [3], boxes(labels)),
+        lambda: ops.merge(labels, 0, [1], boxes(labels)),
+        lambda: ops.delete(labels, [0], boxes(labels)),
+        lambda: ops.delete(labels, [], boxes(labels)),
+    ):
+        with pytest.raises(InputError):
+            call()
+
+
+def test_planes_and_volumes_of_another_shape_are_refused():
+    with pytest.raises(AxesError, match=r"\(8, 9\)"):
+        ops.put_plane(empty(), np.zeros((9, 8), np.uint32), "xy", 0)
+    with pytest.raises(InputError, match="planes 0 to 2"):
+        ops.put_plane(empty(), np.zeros((8, 9), np.uint32), "xy", 3)
+    with pytest.raises(AxesError, match="same voxels"):
+        ops.adopt(empty(), empty((3, 9, 8)))
+
+
+def test_the_object_table_counts_and_follows_edits():
+    labels = two_objects()
+    table = ObjectTable(labels)
+    assert table.counts == {1: 4, 2: 4}
+    assert table.boxes[2] == Box((0, 1, 5), (1, 3, 7))
+    edit = ops.paint(labels, [[0, 1, 2], [0, 1, 5]], id=2, radius=0)
+    table.update(edit.parts)
+    assert table.counts == {1: 3, 2: 7}
+    assert table.boxes[2] == Box((0, 1, 2), (1, 3, 7))
+    table.update(edit.parts, backwards=True)
+    assert table.counts == {1: 4, 2: 4}
+    table.update(ops.delete(labels, [1], table.boxes).parts)
+    assert table.counts == {2: 4}
+    assert set(table.boxes) == {2}
