@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ def read_npy(path: Path) -> Source:
     with guarded(path.name), open(path, "rb") as file:
         shape, _, dtype = _header(file)
         _checked_dtype(dtype, path.name)
-        declared = int(np.prod(shape, dtype=object)) * dtype.itemsize if shape else dtype.itemsize
+        declared = math.prod(shape) * dtype.itemsize if shape else dtype.itemsize
         check_declared(declared, os.path.getsize(path) - file.tell(), what=path.name, compressed=False)
     if declared == 0:
         raise InputError(f"{path.name} is empty: its shape is {shape}. It needs at least one voxel on each axis.")
@@ -96,7 +97,7 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> Any
     with archive.open(member) as stream:
         shape, fortran, dtype = _header(stream)
         _checked_dtype(dtype, what)
-        declared = int(np.prod(shape, dtype=object)) * dtype.itemsize
+        declared = math.prod(shape) * dtype.itemsize
         check_declared(declared, member.file_size, what=what, compressed=False)
         check_declared(declared, member.compress_size, what=what, compressed=True)
         check_chunk(declared, member.compress_size, what=what)

@@ -13,7 +13,7 @@ from mitonb.io.lazy import Arranged, Array, Indexable, native
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Channel", "Source", "arrange"]
+__all__ = ["Channel", "Source", "arrange", "stated_axes"]
 
 Channel = int | Literal["mean"]
 NAMES = {"z": "z", "y": "y", "x": "x", "c": "channel", "s": "colour", "t": "time"}
@@ -83,7 +83,7 @@ def arrange(
     shape = source.shape
     if 0 in shape:
         raise InputError(f"{what} is empty: its shape is {shape}. It needs at least one voxel on each axis.")
-    letters = _given(axes, shape, what) if axes is not None else _found(source, what)
+    letters = _given(axes, shape, what) if axes is not None else stated_axes(source, what)
     notes: list[str] = []
     fixed: dict[int, int | str] = {}
     for i, letter in enumerate(letters):
@@ -108,7 +108,7 @@ def _given(axes: str, shape: tuple[int, ...], what: str) -> str:
     return letters
 
 
-def _found(source: Source, what: str) -> str:
+def stated_axes(source: Source, what: str) -> str:
     """Take the axes that the file states, or those that only one reading of the shape allows."""
     shape, stated = source.shape, source.axes
     letters = stated.lower() if stated else _by_shape(shape, what)
@@ -233,7 +233,8 @@ def _view(data: Indexable, where: tuple[int | None, int | None, int | None], fix
         return Arranged(data, where, fixed)
     array: Array = data  # type: ignore[assignment]
     kept = [axis for axis in range(array.ndim) if axis not in fixed]
-    view = array[tuple(fixed.get(axis, slice(None)) for axis in range(array.ndim))]  # type: ignore[index]
+    key: tuple[Any, ...] = tuple(fixed.get(axis, slice(None)) for axis in range(array.ndim))
+    view = array[key]
     view = view.transpose([kept.index(axis) for axis in where if axis is not None])
     for i, axis in enumerate(where):
         if axis is None:

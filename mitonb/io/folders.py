@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import re
 import stat
@@ -99,13 +100,14 @@ def read_planes(paths: Sequence[Path], what: str) -> Source:
     odd = [p for p in planes if (p.shape, p.dtype) != (first.shape, first.dtype)]
     if odd:
         raise InputError(
-            f"The planes of {what} differ: {first.path.name} is {_size(first)}, but {odd[0].path.name} is {_size(odd[0])}"
+            f"The planes of {what} differ: {first.path.name} is {_size(first)}, "
+            f"but {odd[0].path.name} is {_size(odd[0])}"
             + (f", and {len(odd) - 1} others differ too. " if len(odd) > 1 else ". ")
             + "Take out what does not belong, or bring all to one size."
         )
     data = Paged((len(planes),), first.shape, first.dtype, read=lambda k: planes[k].read())
     notes = _jumps([p.name for p in paths])
-    size = int(np.prod(first.shape)) * np.dtype(first.dtype).itemsize
+    size = math.prod(first.shape) * np.dtype(first.dtype).itemsize
     return Source(data, "z" + "yxs"[: len(first.shape)], first.spacing, notes, "folder", size)
 
 

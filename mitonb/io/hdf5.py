@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import math
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +35,7 @@ def read_hdf5(path: Path, series: str | None = None) -> Source:
         If its voxels lie in other files.
     """
     try:
-        import h5py
+        h5py = importlib.import_module("h5py")
     except ImportError:
         raise UnsupportedFormatError(f"{path.name} is HDF5, which needs h5py: pip install h5py.") from None
     what = path.name
@@ -46,7 +48,7 @@ def read_hdf5(path: Path, series: str | None = None) -> Source:
         except BaseException:
             file.close()
             raise
-    chunk = int(np.prod(dataset.chunks or (1,), dtype=object)) * dataset.dtype.itemsize
+    chunk = math.prod(dataset.chunks or (1,)) * dataset.dtype.itemsize
     return Source(_Dataset(dataset, what), _axes(dataset), _spacing(dataset), kind="HDF5", chunk_bytes=chunk)
 
 
@@ -105,7 +107,7 @@ def _check(dataset: Any, path: Path, what: str) -> None:
     if held:
         check_declared(declared, held, what=what, compressed=True)
     if dataset.chunks:
-        check_chunk(int(np.prod(dataset.chunks, dtype=object)) * dataset.dtype.itemsize, stored, what=what)
+        check_chunk(math.prod(dataset.chunks) * dataset.dtype.itemsize, stored, what=what)
 
 
 class _Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from itertools import product
@@ -36,10 +37,10 @@ class Indexable(Protocol):
 
 def native(dtype: Any) -> np.dtype[Any]:
     """Return the dtype in the byte order of this machine; extended floats become float64."""
-    dtype = np.dtype(dtype)
-    if dtype.kind == "f" and dtype.itemsize > 8:
+    found: np.dtype[Any] = np.dtype(dtype)
+    if found.kind == "f" and found.itemsize > 8:
         return np.dtype(np.float64)
-    return dtype.newbyteorder("=")
+    return found.newbyteorder("=")
 
 
 def box_of(key: Any, shape: Sequence[int]) -> list[range | int]:
@@ -144,7 +145,7 @@ class Paged:
         self._lead, self._page = lead, page
         self._read, self._part = read, part
         self._cache = PageCache()
-        self._large = int(np.prod(page)) * self.dtype.itemsize > CACHE_BYTES // 4
+        self._large = math.prod(page) * self.dtype.itemsize > CACHE_BYTES // 4
 
     def __getitem__(self, key: Any, /) -> Array:
         box = box_of(key, self.shape)
@@ -240,8 +241,8 @@ class Arranged:
             kept.remove(axis)
         order = [kept.index(axis) for axis in self._where if axis is not None]
         data = np.transpose(data, order)
-        for i, axis in enumerate(self._where):
-            if axis is None:
+        for i, place in enumerate(self._where):
+            if place is None:
                 data = np.expand_dims(data, i)
         return data
 
@@ -259,6 +260,6 @@ def _plain(data: Any, dtype: np.dtype[Any]) -> Array:
 def _grey(data: Array, axis: int, dtype: np.dtype[Any]) -> Array:
     """Average the samples of a colour image and keep its dtype."""
     if dtype.kind == "b":
-        return data.any(axis=axis)
-    mean = data.mean(axis=axis, dtype=np.float64)
-    return (np.rint(mean) if dtype.kind in "ui" else mean).astype(dtype)
+        return np.asarray(data.any(axis=axis))
+    mean = np.asarray(data.mean(axis=axis, dtype=np.float64))
+    return np.asarray(np.rint(mean) if dtype.kind in "ui" else mean, dtype=dtype)

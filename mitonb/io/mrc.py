@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ def read_mrc(path: Path) -> Source:
         If mrcfile is not installed.
     """
     try:
-        import mrcfile
+        mrcfile = importlib.import_module("mrcfile")
     except ImportError:
         raise UnsupportedFormatError(f"{path.name} is MRC, which needs mrcfile: pip install mrcfile.") from None
     with guarded(path.name), warnings.catch_warnings(record=True) as caught:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -158,7 +159,7 @@ def _array(path: Path, image: Mapping[str, Any], what: str, *, strict: bool) -> 
     with guarded(what):
         store = tensorstore.open(spec, open=True, read=True).result()
         dtype = np.dtype(store.dtype.numpy_dtype)
-        chunk = int(np.prod(store.chunk_layout.read_chunk.shape, dtype=object)) * dtype.itemsize
+        chunk = math.prod([int(n or 1) for n in store.chunk_layout.read_chunk.shape or ()]) * dtype.itemsize
     check_chunk(chunk, _largest_file(path) if chunk > 2**28 else chunk, what=what)
     return Source(_Blocks(store, dtype, what), _axes(image, metadata, store.rank), kind="zarr", chunk_bytes=chunk)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
@@ -35,7 +36,7 @@ class Header:
 def read_picture(path: Path) -> Source:
     """Open one PNG or JPEG as a plane."""
     head = header(path)
-    bytes_total = int(np.prod(head.shape, dtype=object)) * np.dtype(head.dtype).itemsize
+    bytes_total = math.prod(head.shape) * np.dtype(head.dtype).itemsize
     data = Paged((), head.shape, head.dtype, read=lambda k: decode(path, head))
     spacing = {} if head.pixel is None else {"y": head.pixel[0], "x": head.pixel[1]}
     return Source(data, "yxs"[: len(head.shape)], spacing, kind="picture", chunk_bytes=bytes_total)
@@ -55,7 +56,7 @@ def header(path: Path) -> Header:
         head = _png(file, path.name) if start[:4] == b"\x89PNG" else _jpeg(file, path.name)
     if 0 in head.shape:
         raise CorruptFileError(f"{path.name} declares a picture of {head.shape[1]} x {head.shape[0]} pixels.")
-    total, stored = int(np.prod(head.shape, dtype=object)) * np.dtype(head.dtype).itemsize, path.stat().st_size
+    total, stored = math.prod(head.shape) * np.dtype(head.dtype).itemsize, path.stat().st_size
     check_declared(total, stored, what=path.name, compressed=True)
     check_chunk(total, stored, what=path.name)
     return head

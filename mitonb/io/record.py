@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from mitonb.io.axes import Array
+    from mitonb.io.lazy import Array
     from mitonb.recipe import Recipe
     from mitonb.stack import Stack
 

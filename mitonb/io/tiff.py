@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import struct
 import threading
 from typing import TYPE_CHECKING, Any
@@ -126,7 +127,7 @@ def _source(file: tifffile.TiffFile, image: Any, path: Path) -> Source:
             f"{what} has {page.bitspersample}-bit samples of a kind that cannot be read. Export it as 8 or 16 bit."
         )
     shape = tuple(int(n) for n in image.shape)
-    declared = int(np.prod([int(n) for n in shape], dtype=object)) * image.dtype.itemsize
+    declared = math.prod([int(n) for n in shape]) * image.dtype.itemsize
     # Pages of a bilevel image take an eighth of the bytes that they are read to.
     check_declared(declared, stored, what=what, compressed=page.compression != 1 or page.bitspersample < 8)
     notes: list[str] = []
@@ -148,7 +149,7 @@ def _source(file: tifffile.TiffFile, image: Any, path: Path) -> Source:
 
 def _chunk_bytes(page: Any) -> int:
     """Return the bytes that one strip or tile decodes to."""
-    return int(np.prod([int(n) for n in page.chunks], dtype=object)) * int(page.dtype.itemsize)
+    return math.prod([int(n) for n in page.chunks]) * int(page.dtype.itemsize)
 
 
 def _paged(file: tifffile.TiffFile, image: Any, what: str, stored: int) -> Paged:
@@ -156,7 +157,7 @@ def _paged(file: tifffile.TiffFile, image: Any, what: str, stored: int) -> Paged
     page = image.keyframe
     shape, inner = tuple(int(n) for n in image.shape), tuple(int(n) for n in page.shape)
     lead = shape[: len(shape) - len(inner)]
-    if shape[len(lead) :] != inner or int(np.prod(lead)) != len(image.pages):
+    if shape[len(lead) :] != inner or math.prod(lead) != len(image.pages):
         raise CorruptFileError(
             f"{what} is damaged or cut off: it declares planes {shape}, but holds {len(image.pages)} of {inner}."
         )

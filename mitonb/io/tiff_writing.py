@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def write(path: Path, saving: Saving, *, ome: bool = False) -> None:
         If OME-TIFF has no such dtype (float16, 64-bit integers).
     """
     dtype = stored_dtype(saving)
-    total = int(np.prod(saving.shape, dtype=object)) * dtype.itemsize
+    total = math.prod(saving.shape) * dtype.itemsize
     pages = _pages(saving, dtype)
     if ome:
         if dtype.name in ("float16", "int64", "uint64"):

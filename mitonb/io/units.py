@@ -80,6 +80,6 @@ def spacing_to_voxel_size(
     if planes == 1:
         return (x, y, x), f"One plane without a thickness: taken to be as thick as a pixel is wide ({x:g} nm)."
     return None, (
-        f"The file gives the pixel size ({y:g} x {x:g} nm) but not the distance of planes: "
-        f"the voxel size stays unknown. Give it with voxel_size=(z, {y:g}, {x:g})."
+        f"The file gives the pixel size ({y:g} x {x:g} nm) but not the distance of planes, so that the voxel size "
+        f"stays unknown. Give it with voxel_size=(z, {y:g}, {x:g})."
     )

@@ -144,7 +144,7 @@ def _format(ending: str, saving: Saving, version: str) -> tuple[Callable[[Path],
 
 def _compare(path: Path, saving: Saving) -> None:
     """Read a file back, plane by plane, and compare it with what was to be saved."""
-    from mitonb.io.reading import read_back
+    from mitonb.io.formats import read_back
 
     found = read_back(path)
     if tuple(found.shape) != saving.shape:
