@@ -123,9 +123,7 @@ class PanopticUNet(nn.Module):
             levels.append(blocks(functional.relu(down(levels[-1]), inplace=True)))
         y = levels.pop()
         for join, block, fine in zip(reversed(self.join), reversed(self.decoder), reversed(levels), strict=True):
-            y = block(join(y, fine))
-            if fine is levels[1]:
-                quarter = y
+            quarter, y = y, block(join(y, fine))  # in the end: what was there before the step to half resolution
         center, offsets = self.instance_head(self.instance(quarter)).split((1, 2), dim=1)
         semantic = functional.pixel_shuffle(self.semantic_head(y), 2)
         return Heads(semantic, center, offsets * OFFSET_SCALE)

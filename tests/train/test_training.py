@@ -1,0 +1,175 @@
+"""Training: patches show what the labels say, runs repeat and resume, and held planes stay unseen."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from mitonb.errors import CorruptFileError, InputError, ModelError
+from mitonb.job import drain
+from mitonb.models.panoptic_unet import Heads
+from mitonb.models.zoo import load_model
+from mitonb.post.target_maps import targets
+from mitonb.train.augment import disturb
+from mitonb.train.loop import Settings, training
+from mitonb.train.losses import panoptic_loss
+from mitonb.train.patches import Source, draw, draw_batch
+from mitonb.train.sources import draw_phantoms, read_source, shared
+
+
+def disks(held=(), **options):
+    """Dark disks of radius 9 on a bright ground, one per 32 pixels; plane 3 is all object."""
+    y, x = np.mgrid[:96, :96]
+    one = (y // 32 * 3 + x // 32 + 1) * ((y % 32 - 16) ** 2 + (x % 32 - 16) ** 2 <= 81)
+    labels = np.stack([one] * 3 + [np.full_like(one, 1)]).astype(np.uint16)
+    image = np.where(labels > 0, 60, 180).astype(np.uint8)
+    return Source("disks", image, labels, (0.0, 255.0), held=held, **options)
+
+
+def tiny(**changes):
+    values = {"steps": 4, "seed": 3, "batch": 2, "patch": 32, "widths": (4, 8, 8, 8), "depths": (0, 1, 1, 1)}
+    return Settings(**{**values, **changes})
+
+
+def test_a_patch_and_its_labels_fit_each_other():
+    image, ids = draw(disks(held=(3,)), np.random.default_rng(0), 64)
+    assert image.shape == ids.shape == (64, 64)
+    assert abs(image[ids > 0].mean() - 60 / 255) < 0.06
+    assert abs(image[ids == 0].mean() - 180 / 255) < 0.06
+
+
+def test_held_planes_are_never_drawn():
+    """Plane 3 is one object all over; a patch of it would have no background."""
+    rng = np.random.default_rng(1)
+    for axis in ("xy", "xz", "yz"):
+        source = disks(held=(3,), axes=(axis,))
+        assert all((draw(source, rng, 32)[1] == 0).any() for _ in range(20))
+
+
+def test_planes_held_in_the_middle_are_refused():
+    with pytest.raises(InputError, match="unbroken"):
+        disks(held=(1,))
+
+
+def test_disturbing_keeps_shape_and_repeats_with_the_seed():
+    image = np.random.default_rng(0).random((32, 40), np.float32)
+    for seed in range(40):
+        a, b = (disturb(image, np.random.default_rng(seed)) for _ in range(2))
+        assert a.shape == image.shape
+        assert a.dtype == np.float32
+        assert np.isfinite(a).all()
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_loss_of_perfect_heads_is_nearly_zero():
+    ids = disks().labels[0][:64, :64].astype(np.uint32)
+    truth = targets(ids, step=4)
+    mask, center, offsets = (torch.from_numpy(a)[None] for a in (truth.semantic, truth.center[None], truth.offsets))
+    perfect, _ = panoptic_loss(Heads((mask - 0.5) * 40, center, offsets), mask, center, offsets)
+    blank, _ = panoptic_loss(Heads(mask * 0, center * 0, offsets * 0), mask, center, offsets)
+    assert perfect < 0.01 < blank
+
+
+def test_the_same_settings_give_the_same_weights(tmp_path):
+    a, b = (drain(training([disks()], out=tmp_path / n, settings=tiny()), show=False) for n in ("a", "b"))
+    x = torch.randn(1, 1, 32, 32)
+    for one, two in zip(load_model(a).net(x), load_model(b).net(x), strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=0)
+
+
+def test_a_stopped_run_goes_on_where_it_was(tmp_path):
+    straight = drain(training([disks()], out=tmp_path / "a", settings=tiny()), show=False)
+    steps = training([disks()], out=tmp_path / "b", settings=tiny())
+    next(steps)
+    next(steps)
+    steps.close()
+    assert (tmp_path / "b.part").exists()
+    assert not (tmp_path / "b").exists()
+    rest = list(training([disks()], out=tmp_path / "b", settings=tiny()))
+    assert [p.preview["step"] for p in rest] == [3, 4]
+    assert not (tmp_path / "b.part").exists()
+    x = torch.randn(1, 1, 32, 32)
+    for one, two in zip(load_model(straight).net(x), load_model(tmp_path / "b").net(x), strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=0)
+
+
+def test_a_picture_of_another_run_is_refused(tmp_path):
+    steps = training([disks()], out=tmp_path / "a", settings=tiny())
+    next(steps)
+    steps.close()
+    with pytest.raises(ModelError, match="other settings"):
+        next(training([disks()], out=tmp_path / "a", settings=tiny(seed=4)))
+    (tmp_path / "a.part").write_bytes(b"rubbish")
+    with pytest.raises(CorruptFileError, match="damaged"):
+        next(training([disks()], out=tmp_path / "a", settings=tiny()))
+
+
+def test_disks_are_learned_and_the_card_tells_how(tmp_path):
+    """Sixty steps are enough to tell dark from bright."""
+    source = disks(held=(3,))
+    source = dataclasses.replace(source, held=(2, 3))
+    settings = tiny(steps=60, batch=4, average=0.9, rate=0.01)
+    path = drain(training([source], out=tmp_path / "disks.safetensors", settings=settings, card={"licence": "CC0"}))
+    spec = load_model(path).spec
+    assert spec.name == "disks"
+    assert spec.licence == "CC0"
+    assert spec.data == ("disks",)
+    assert spec.training["seed"] == 3
+    assert spec.training["steps_done"] == 60
+    assert spec.training["watched"][-1]["iou disks"] > 0.7
+
+
+def test_training_may_begin_from_a_weight_file(tmp_path):
+    first = drain(training([disks()], out=tmp_path / "a", settings=tiny()), show=False)
+    second = drain(training([disks()], out=tmp_path / "b", settings=tiny(steps=1), start=first), show=False)
+    assert load_model(second).spec.training["start"] == load_model(first).spec.sha256
+
+
+@pytest.mark.parametrize("wrong", [{"steps": None}, {"minutes": 3.0}, {"steps": 0}, {"rate": 0.0}, {"batch": 0}])
+def test_impossible_settings_are_refused(wrong):
+    with pytest.raises(InputError):
+        tiny(**wrong)
+
+
+def test_nothing_to_learn_from_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="nothing to learn from"):
+        next(training([], out=tmp_path / "a", settings=tiny()))
+
+
+def test_a_source_reads_as_the_command_line_says(tmp_path):
+    source = disks()
+    np.save(tmp_path / "raw.npy", source.image)
+    np.save(tmp_path / "ids.npy", source.labels)
+    read = read_source(f"disks={tmp_path / 'raw.npy'}:{tmp_path / 'ids.npy'}:planes=1-3,held=3,axes=xy+xz,weight=2")
+    assert read.name == "disks"
+    assert read.image.shape == (3, 96, 96)
+    assert read.held == (2,)
+    assert read.axes == ("xy", "xz")
+    assert read.weight == 2
+    assert read.contrast == (60.0, 180.0)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [("planes=0-9", "planes 0 to 3"), ("planes=a", "numbers"), ("axes=zz", "Axes are"), ("size=3", "size=3")],
+)
+def test_a_wrong_source_says_what_is_wrong(tmp_path, more, message):
+    np.save(tmp_path / "raw.npy", disks().image)
+    np.save(tmp_path / "ids.npy", disks().labels)
+    with pytest.raises(InputError, match=message):
+        read_source(f"disks={tmp_path / 'raw.npy'}:{tmp_path / 'ids.npy'}:{more}")
+
+
+def test_the_phantoms_that_accuracy_is_measured_on_are_not_learned_from():
+    with pytest.raises(InputError, match="for measuring"):
+        next(draw_phantoms(20, seed=8995))
+
+
+def test_phantoms_take_their_share_of_the_patches():
+    sources = shared([disks(weight=3.0)], [disks(), disks()], 0.25)
+    assert [s.weight for s in sources] == [3.0, 0.5, 0.5]
+    images, ids = draw_batch(sources, np.random.default_rng(0), 32, 5)
+    assert images.shape == ids.shape == (5, 32, 32)
