@@ -1,0 +1,5 @@
+"""`python -m mitonb` is the command `mitonb`."""
+
+from mitonb.cli import main
+
+raise SystemExit(main())

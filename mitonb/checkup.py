@@ -1,0 +1,204 @@
+"""The doctor: what this machine can do, what is missing, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Literal
+
+from mitonb.infer.memory import memory_budget
+
+__all__ = ["Finding", "Report", "doctor"]
+
+Verdict = Literal["ok", "note", "bad"]
+MARKS: dict[Verdict, str] = {"ok": "ok  ", "note": "note", "bad": "BAD "}
+SHOWN = ("numpy", "torch", "jupyterlab", "ipykernel", "ipywidgets", "anywidget", "ipyvolume", "tensorstore", "numba")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+WEBGL_PAGE = (
+    "data:text/html,<body><script>const g=document.createElement('canvas').getContext('webgl2');"
+    "document.body.textContent=g?'webgl2 '+g.getParameter(g.MAX_TEXTURE_SIZE):'webgl2 missing'</script>"
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes
+    ----------
+    name : str
+        What was looked at.
+    verdict : {"ok", "note", "bad"}
+        "bad" is what stops work; "note" is good to know.
+    text : str
+        What was found.
+    advice : str
+        What to do, or "".
+    """
+
+    name: str
+    verdict: Verdict
+    text: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """All findings; prints as a table."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """True if nothing stops work."""
+        return all(finding.verdict != "bad" for finding in self.findings)
+
+    def __getitem__(self, name: str) -> Finding:
+        """Return the finding of that name."""
+        return next(f for f in self.findings if f.name == name)
+
+    def __repr__(self) -> str:
+        width = max(len(f.name) for f in self.findings)
+        lines = []
+        for f in self.findings:
+            lines.append(f"{MARKS[f.verdict]}  {f.name:{width}}  {f.text}")
+            if f.advice:
+                lines.append(f"{'':{width + 8}}{f.advice}")
+        return "\n".join(lines)
+
+
+def doctor() -> Report:
+    """Look at versions, memory, network engine, browser and notebook; change nothing.
+
+    Each library is tried in a process of its own: one that is broken cannot take the doctor down with it, and none of
+    them is loaded here.
+
+    Returns
+    -------
+    Report
+        Shown as a table; `.healthy` says whether anything stops work.
+    """
+    looks = (_versions, _memory, _torch, _gpu, _webgl, _messages, _subshells, _ipyvolume)
+    return Report(tuple(look() for look in looks))
+
+
+def _versions() -> Finding:
+    known = [f"{name} {_version(name)}" for name in SHOWN if _version(name)]
+    text = f"mitonb {_version('mitonb') or 'from a checkout'}, Python {platform.python_version()}, {', '.join(known)}"
+    fits = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    return Finding("versions", "ok" if fits else "bad", text, "" if fits else "Use Python 3.11, 3.12 or 3.13.")
+
+
+def _memory() -> Finding:
+    budget = memory_budget()
+    text = f"limit {budget.limit / 1e9:.1f} GB, set by {budget.source}; {budget.bytes / 1e9:.1f} GB for one job"
+    if budget.limit < 1.5e9:
+        return Finding("memory", "note", text, "That is little: close other kernels, and keep to small stacks.")
+    return Finding("memory", "ok", text)
+
+
+def _torch() -> Finding:
+    if not _version("torch"):
+        return Finding(
+            "network engine", "bad", "PyTorch is not installed: looking and correcting work, segmenting does not.",
+            "pip install torch --index-url https://download.pytorch.org/whl/cpu",
+        )  # fmt: skip
+    code = "import torch; print(torch.__version__, torch.cuda.is_available(), torch.get_num_threads())"
+    words = _try(code).split()
+    if len(words) != 3:
+        advice = "Install it again; `python -c 'import torch'` shows the error."
+        return Finding("network engine", "bad", "PyTorch is installed, but cannot be imported.", advice)
+    version, cuda, threads = words
+    with_cuda = "with CUDA" if cuda == "True" else "without CUDA"
+    return Finding("network engine", "ok", f"PyTorch {version}, {threads} threads, {with_cuda}")
+
+
+def _gpu() -> Finding:
+    cards = re.findall(r"GPU \d+: ([^(\n]+)", _run(["nvidia-smi", "-L"]))
+    if not cards:
+        return Finding("GPU", "note", "no NVIDIA GPU; the network runs on the CPU")
+    return Finding("GPU", "ok", ", ".join(card.strip() for card in cards))
+
+
+def _webgl() -> Finding:
+    named = os.environ.get("MITONB_CHROMIUM")
+    browser = named or next(filter(None, map(shutil.which, BROWSERS)), None)
+    ask = "The browser that shows the notebook decides; the viewer says so if WebGL 2 is missing there."
+    if browser is None:
+        return Finding("WebGL", "note", "no Chromium here to ask; checked in the notebook", ask)
+    flags = ["--headless", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--dump-dom"]
+    found = re.search(r"webgl2 (\d+|missing)", _run([browser, *flags, WEBGL_PAGE]))
+    if found is None or found[1] == "missing":
+        return Finding("WebGL", "note", f"{browser} gives no WebGL 2 without a screen; checked in the notebook", ask)
+    return Finding("WebGL", "ok", f"WebGL 2 in {browser}, textures up to {found[1]} pixels")
+
+
+def _messages() -> Finding:
+    if not _version("jupyter-server"):
+        return Finding("messages", "note", "no Jupyter server here; its limits are those of the hub")
+    code = """
+import json
+from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection as C
+from jupyter_server.serverapp import ServerApp
+settings = ServerApp().tornado_settings or {}
+print(json.dumps([settings.get("websocket_max_message_size", 10 << 20), C.iopub_msg_rate_limit.default_value]))
+"""
+    answer = _try(code).splitlines()
+    if not answer:
+        return Finding("messages", "note", "the limits of the Jupyter server could not be read")
+    size, rate = json.loads(answer[-1])
+    text = f"browser to kernel up to {size / 2**20:g} MiB each (mitonb sends 1), {rate:g} messages per second"
+    advice = "" if size > 2 << 20 else "Raise websocket_max_message_size in the server's tornado_settings."
+    return Finding("messages", "bad" if advice else "ok", text, advice)
+
+
+def _subshells() -> Finding:
+    version = _version("ipykernel")
+    if not version:
+        return Finding("busy kernel", "note", "no ipykernel here", "pip install ipykernel")
+    if int(version.partition(".")[0]) < 7:
+        return Finding(
+            "busy kernel", "note", f"ipykernel {version} has no subshells: while a cell runs, widgets wait.",
+            'Use the run buttons (they work in a thread), or: pip install "ipykernel>=7"',
+        )  # fmt: skip
+    return Finding("busy kernel", "ok", f"ipykernel {version} answers widgets in a subshell while a cell runs")
+
+
+def _ipyvolume() -> Finding:
+    mend = "pip install -U ipyvolume ipython-genutils"
+    if not _version("ipyvolume"):
+        return Finding("3-D view", "bad", "ipyvolume is not installed", mend)
+    code = "import warnings; warnings.simplefilter('ignore'); import ipyvolume; print(type(ipyvolume.figure()).__name__)"
+    if "Figure" in _try(code):
+        return Finding("3-D view", "ok", f"ipyvolume {_version('ipyvolume')} is alive")
+    return Finding("3-D view", "bad", "ipyvolume is installed, but does not start", mend)
+
+
+def _version(package: str) -> str:
+    """Return the installed version, or "" if it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _try(code: str) -> str:
+    """Return what some Python prints in a process of its own, or "" if it fails."""
+    return _run([sys.executable, "-c", code])
+
+
+def _run(command: list[str]) -> str:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=90, stdin=subprocess.DEVNULL, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
