@@ -155,6 +155,10 @@ def _add_train(commands: Any) -> None:
     length.add_argument("--minutes", type=float, help="how long")
     length.add_argument("--steps", type=int, help="how many steps; only so is the result the same again")
     parser.add_argument("--seed", type=int, default=0, help="of weights, patches and disturbances (default: 0)")
+    parser.add_argument("--batch", type=int, default=8, help="patches per step (default: 8)")
+    parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate (default: 0.002)")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32",
+                        help="bf16 is about twice as fast on recent processors (default: fp32)")  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
@@ -163,7 +167,10 @@ def _train(options: argparse.Namespace) -> None:
     from mitonb.train.loop import Settings, training
     from mitonb.train.sources import draw_phantoms, read_source, shared
 
-    settings = Settings(minutes=options.minutes, steps=options.steps, seed=options.seed)
+    settings = Settings(
+        minutes=options.minutes, steps=options.steps, seed=options.seed, batch=options.batch, rate=options.rate,
+        precision=options.precision,
+    )  # fmt: skip
     card = json.loads(Path(options.card).read_text(encoding="utf-8")) if options.card else None
     show = not options.quiet
     phantoms = drain(draw_phantoms(options.phantoms, cache=options.cache), show=show)

@@ -138,7 +138,9 @@ def training(
                 saved = time.monotonic()
             total = settings.steps or int(60 * (settings.minutes or 0))
             scores = run.log[-1] if run.log else {}
-            yield Progress("train", min(total, int(total * fraction)), total, {**scores, "step": run.step, **losses})
+            told = ", ".join(f"{k} {v:.3f}" for k, v in {**losses, **scores}.items() if k == "loss" or k[:3] == "iou")
+            preview = {**scores, "step": run.step, **losses}
+            yield Progress(f"train: {told}", min(total, int(total * fraction)), total, preview)
         run.look(sources)
         write_weights(run.mean, run.finished_spec(sources), out)
     except BaseException:  # stopped or failed: what was learned stays on disk

@@ -63,14 +63,14 @@ def test_a_weight_file_gives_back_net_and_card(tiny):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ModelError, match="no model 'mito-huge'.*mito-mini"):
+    with pytest.raises(ModelError, match=r"no model 'mito-huge'.*mito-mini"):
         load_model("mito-huge")
 
 
 @pytest.mark.parametrize("keep", [0, 7, 100, 3000])
 def test_a_cut_off_file_is_an_error(tiny, keep):
     tiny.write_bytes(tiny.read_bytes()[:keep])
-    with pytest.raises(CorruptFileError, match="tiny.safetensors"):
+    with pytest.raises(CorruptFileError, match=r"tiny\.safetensors"):
         load_model(tiny)
 
 
