@@ -438,6 +438,7 @@ class Session:
             if self._open:
                 self._open = False
                 self._project.close()
+                _writers.discard(self)
                 self._reason = self._reason or "this session was closed"
 
     def __enter__(self) -> Session:
@@ -632,7 +633,7 @@ _writers: weakref.WeakSet[Session] = weakref.WeakSet()
 def _retire(newest: Session) -> None:
     """In this process the newest session of a project writes: running a cell again must just work."""
     for other in list(_writers):
-        if other is not newest and other.path and newest.path and other.path.samefile(newest.path):
+        if other is not newest and other.path and newest.path and other.path.resolve() == newest.path.resolve():
             other._retired("the project was opened again in this notebook; use the newer session")
             _writers.discard(other)
     _writers.add(newest)

@@ -89,6 +89,7 @@ class Store:
         self.owner: Owner | None = None
         self._pid = os.getpid()
         self._db = _connect(path, read_only)
+        self._file = _identity(path)
 
     @classmethod
     def create(cls, path: Path | None, meta: Mapping[str, Any], blocks: Iterable[bytes], head: Head,
@@ -273,6 +274,7 @@ class Store:
         if self.path is not None:
             self._db.close()
             self._db = _connect(self.path, self.read_only)
+            self._file = _identity(self.path)
             self._check_format()
 
     def copy_to(self, path: Path, blocks: Iterable[bytes]) -> None:
@@ -359,6 +361,12 @@ class Store:
             raise ReadOnlyStoreError(f"{self.path} is open for looking only; nothing was changed.")
         if os.getpid() != self._pid:
             raise StoreError("This project was opened in another process. Open it again in this one.")
+        if self.path is not None and _identity(self.path) != self._file:
+            # SQLite would go on writing into a file that has no name any more.
+            raise StoreError(
+                f"{self.path} was deleted, moved or replaced while it was open. Put it back, or write the project to "
+                "a new file with session.save_as(path). Nothing was changed."
+            )
         with _translated(self.path):
             try:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -449,6 +457,15 @@ def _translated(path: Path | None) -> Iterator[None]:
         else:
             advice = "The file is damaged or no mitonb project: go on with a copy from a backup"
         raise StoreError(f"{name} cannot be read or written ({text}). {advice}. Nothing was changed.") from error
+
+
+def _identity(path: Path | None) -> tuple[int, int] | None:
+    """Return what tells a file from another one of the same name."""
+    try:
+        facts = path.stat() if path else None
+    except OSError:
+        return None
+    return (facts.st_dev, facts.st_ino) if facts else None
 
 
 def _check_place(path: Path) -> None:

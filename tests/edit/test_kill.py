@@ -1,0 +1,88 @@
+"""A process that is killed while it edits has lost nothing that it acknowledged, and invented nothing."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from mitonb.session import Session
+
+KILLS = int(os.environ.get("MITONB_KILLS", "30"))
+SHAPE = (4, 40, 40)
+
+# The child makes numbered edits for ever and says the number of each before it asks and after it is acknowledged.
+CHILD = """
+import sys
+import numpy as np
+from mitonb.edit import project
+from mitonb.session import Session
+
+project._SNAPSHOT_EDITS = 7
+session = Session.open(sys.argv[1])
+seed = int(sys.argv[2])
+rng = np.random.default_rng(seed)
+for k in range(100_000):
+    print(f"ask {k}", flush=True)
+    client = (f"child {seed}", k)
+    if k % 5 == 4 and session.can_undo:
+        change = session.undo(client=client)
+    elif k % 11 == 10:
+        change = session.adopt(np.full(session.shape, k, np.uint32), client=client)
+    else:
+        z, y, x = (int(rng.integers(n)) for n in session.shape)
+        change = session.paint([[z, y, x], [z, 20, 20]], id=k + 1, radius=3, client=client)
+    print(f"ack {k} {change.seq}", flush=True)
+"""
+
+
+def run_and_kill(path, seed, delay):
+    """Let a child edit, kill it after some time; return the request numbers it made and those acknowledged."""
+    said = path.with_suffix(".said")
+    with said.open("w") as out:
+        child = subprocess.Popen([sys.executable, "-c", CHILD, str(path), str(seed)], stdout=out)
+        while not said.stat().st_size and child.poll() is None:
+            time.sleep(0.01)
+        time.sleep(delay)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    lines = said.read_text().splitlines()
+    assert lines[:1] == ["ask 0"]
+    asked = [int(line.split()[1]) for line in lines if line.startswith("ask ") and line.split()[1:]]
+    acknowledged = {int(w[1]): int(w[2]) for w in map(str.split, lines) if w[0] == "ack" and len(w) == 3}
+    return asked, acknowledged
+
+
+def test_every_acknowledged_edit_survives_kills_and_no_other_appears(tmp_path):
+    path = tmp_path / "killed.mitonb"
+    Session(labels=np.zeros(SHAPE, np.uint32), path=path).close()
+    random.seed(7)
+    before = 0
+    for seed in range(KILLS):
+        asked, acknowledged = run_and_kill(path, seed, random.uniform(0, 0.25))
+        session = Session.open(path)
+        assert not session.read_only, session.save_state
+        new = session._project.rows[before:]
+        kept = {row.client_seq: row.seq for row in new if row.client == f"child {seed}"}
+        assert acknowledged.items() <= kept.items(), "an acknowledged edit is gone"
+        assert set(kept) <= set(asked), "an edit appeared that nobody asked for"
+        assert len(kept) == len(new) <= len(acknowledged) + 1, "more than the one edit in flight appeared"
+        assert np.array_equal(session.labels.data, replayed(session)), "labels are not what the journal says"
+        before = session.version
+        session.close()
+    assert before > KILLS
+
+
+def replayed(session):
+    """Return the labels by going through the journal from its beginning, without snapshots."""
+    from mitonb.edit.effects import apply, decode
+
+    labels = np.zeros(SHAPE, np.uint32)
+    for row in session._project.rows:
+        if row.kind != "nothing":
+            parts = decode(session._project.store.effect(row.undo_of or row.seq), SHAPE)
+            apply(labels, parts, backwards=row.kind == "undo")
+    return labels

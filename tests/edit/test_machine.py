@@ -1,0 +1,211 @@
+"""Any sequence of verbs, reopenings and crashes does to a session what it does to plain copies of an array."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from mitonb.session import Session
+
+SHAPE = (3, 9, 10)
+IDS = st.sampled_from([1, 2, 3, 300, 2**32 - 1])
+AXES = {"xy": 0, "xz": 1, "yz": 2}
+axes = st.sampled_from(sorted(AXES))
+inner = st.integers(-3, 12)
+
+
+def brushed(line, radius, axis):
+    """Return the voxels of a stroke the slow way: every disk along every segment, pixel by pixel."""
+    kept = AXES[axis]
+    mask = np.zeros(SHAPE, bool)
+    plane = np.moveaxis(mask, kept, 0)[line[0][kept]]
+    flat = [[v for i, v in enumerate(point) if i != kept] for point in line]
+    centers = [flat[0]]
+    for a, b in zip(flat[:-1], flat[1:], strict=True):
+        n = max(abs(a[0] - b[0]), abs(a[1] - b[1]))
+        centers += [
+            [p + int(np.floor((q - p) * (k / n) + 0.5)) for p, q in zip(a, b, strict=True)] for k in range(1, n + 1)
+        ]
+    for row in range(plane.shape[0]):
+        for column in range(plane.shape[1]):
+            plane[row, column] = any((row - r) ** 2 + (column - c) ** 2 <= radius**2 for r, c in centers)
+    return mask
+
+
+def patch(plane, row, column):
+    """Return the connected patch of equal ids the slow way."""
+    seen, todo = {(row, column)}, [(row, column)]
+    while todo:
+        r, c = todo.pop()
+        for at in ((r + 1, c), (r - 1, c), (r, c + 1), (r, c - 1)):
+            if (
+                0 <= at[0] < plane.shape[0]
+                and 0 <= at[1] < plane.shape[1]
+                and at not in seen
+                and plane[at] == plane[r, c]
+            ):
+                seen.add(at)
+                todo.append(at)
+    return seen
+
+
+class Correcting(RuleBasedStateMachine):
+    def __init__(self):
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.path = self.folder / "machine.mitonb"
+        self.now = np.zeros(SHAPE, np.uint32)
+        self.now[1, 2:6, 2:6] = 2
+        self.past, self.future, self.top = [], [], 2
+        self.session = Session(labels=self.now, path=self.path)
+
+    def teardown(self):
+        self.session.close()
+        shutil.rmtree(self.folder)
+
+    def expect(self, after, change):
+        """Remember the copy, as a notebook of full copies would."""
+        if np.array_equal(after, self.now):
+            assert change.what == "nothing"
+            return
+        where = np.argwhere(after != self.now)
+        assert (where.min(axis=0) >= change.box.start).all()
+        assert (where.max(axis=0) < change.box.stop).all()
+        self.past.append(self.now)
+        self.future.clear()
+        self.now = after
+        self.top = max(self.top, int(after.max()))
+
+    @rule(data=st.data(), id=IDS, radius=st.sampled_from([0, 1, 2.5]), axis=axes, preserve=st.booleans())
+    def paint(self, data, id, radius, axis, preserve):
+        line = self.line(data, axis)
+        mask = brushed(line, radius, axis) & ((self.now == 0) if preserve else True)
+        change = self.session.paint(line, id=id, radius=radius, axis=axis, preserve=preserve)
+        self.expect(np.where(mask, np.uint32(id), self.now), change)
+
+    @rule(data=st.data(), radius=st.sampled_from([0, 1, 2.5]), axis=axes, only=st.none() | IDS)
+    def erase(self, data, radius, axis, only):
+        line = self.line(data, axis)
+        mask = brushed(line, radius, axis) & (True if only is None else self.now == only)
+        self.expect(
+            np.where(mask, np.uint32(0), self.now), self.session.erase(line, radius=radius, axis=axis, only=only)
+        )
+
+    @rule(at=st.tuples(*(st.integers(0, n - 1) for n in SHAPE)), id=st.just(0) | IDS, axis=axes)
+    def fill(self, at, id, axis):
+        after = self.now.copy()
+        plane = np.moveaxis(after, AXES[axis], 0)[at[AXES[axis]]]
+        for pixel in patch(plane.copy(), *(v for i, v in enumerate(at) if i != AXES[axis])):
+            plane[pixel] = id
+        self.expect(after, self.session.fill(at, id, axis))
+
+    @precondition(lambda self: len(np.unique(self.now)) > 2)
+    @rule(data=st.data())
+    def merge(self, data):
+        ids = np.unique(self.now)[1:].tolist()
+        keep, *gone = data.draw(st.lists(st.sampled_from(ids), min_size=2, max_size=3, unique=True))
+        after = self.now.copy()
+        after[np.isin(after, gone)] = keep
+        self.expect(after, self.session.merge(keep, *gone))
+
+    @precondition(lambda self: self.now.any())
+    @rule(data=st.data())
+    def delete(self, data):
+        ids = data.draw(st.lists(st.sampled_from(np.unique(self.now)[1:].tolist()), min_size=1, max_size=2))
+        after = self.now.copy()
+        after[np.isin(after, ids)] = 0
+        self.expect(after, self.session.delete(*ids))
+
+    @rule(data=st.data(), axis=axes, seed=st.integers(0, 9), fresh=st.booleans())
+    def put_plane(self, data, axis, seed, fresh):
+        index = data.draw(st.integers(0, SHAPE[AXES[axis]] - 1))
+        shape = [n for i, n in enumerate(SHAPE) if i != AXES[axis]]
+        ids = np.random.default_rng(seed).integers(0, 4, shape).astype(np.uint32)
+        if fresh and self.session._project.next_id > 2**32 - 4:
+            return
+        first = self.session._project.next_id
+        change = self.session.put_plane(ids, axis, index, fresh=fresh)
+        if fresh:
+            old = np.unique(ids[ids > 0])
+            ids = np.where(ids > 0, first + np.searchsorted(old, ids), 0).astype(np.uint32)
+        after = self.now.copy()
+        np.moveaxis(after, AXES[axis], 0)[index] = ids
+        self.expect(after, change)
+
+    @rule(seed=st.integers(0, 3))
+    def adopt(self, seed):
+        new = np.random.default_rng(seed).integers(0, 3, SHAPE).astype(np.uint32)
+        self.expect(new, self.session.adopt(new))
+
+    @precondition(lambda self: self.past)
+    @rule(times=st.integers(1, 4))
+    def undo(self, times):
+        for _ in range(min(times, len(self.past))):
+            self.session.undo()
+            self.future.append(self.now)
+            self.now = self.past.pop()
+
+    @precondition(lambda self: self.future)
+    @rule(times=st.integers(1, 4))
+    def redo(self, times):
+        for _ in range(min(times, len(self.future))):
+            self.session.redo()
+            self.past.append(self.now)
+            self.now = self.future.pop()
+
+    @rule()
+    def reopen(self):
+        self.session.close()
+        self.session = Session.open(self.path)
+
+    @rule()
+    def crash(self):
+        self.session._project.store._db.close()
+        self.session = Session.open(self.path)
+
+    @rule()
+    def snapshot(self):
+        self.session._project._take_snapshot()
+
+    def line(self, data, axis):
+        """Draw a polyline on a plane, partly beyond its edge."""
+        index = data.draw(st.integers(0, SHAPE[AXES[axis]] - 1))
+        line = data.draw(st.lists(st.tuples(inner, inner, inner), min_size=1, max_size=3))
+        return [[index if i == AXES[axis] else v for i, v in enumerate(point)] for point in line]
+
+    @invariant()
+    def labels_are_the_copy(self):
+        assert np.array_equal(self.session.labels.data, self.now)
+
+    @invariant()
+    def undo_and_redo_go_as_far_as_the_copies(self):
+        assert len(self.session._project.undoable) == len(self.past)
+        assert len(self.session._project.redoable) == len(self.future)
+
+    @invariant()
+    def the_object_table_is_true(self):
+        ids, counts = np.unique(self.now, return_counts=True)
+        assert self.session._project.table.counts == {
+            i: n for i, n in zip(ids.tolist(), counts.tolist(), strict=True) if i
+        }
+        for i in self.session.ids():
+            box = self.session.box(i)
+            assert (self.now[box.slices] == i).sum() == self.session.voxels(i)
+
+    @invariant()
+    def no_id_comes_back(self):
+        assert self.session._project.next_id > self.top
+
+
+Correcting.TestCase.settings = settings(
+    max_examples=int(os.environ.get("MITONB_EXAMPLES", "25")),
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+TestCorrecting = Correcting.TestCase
