@@ -1,0 +1,224 @@
+"""Surfaces of objects as triangle meshes in nm, small enough for a browser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import cc3d
+import fastremap
+import numpy as np
+import numpy.typing as npt
+import zmesh
+from scipy.sparse import coo_matrix, diags
+
+from mitonb.box import Box
+from mitonb.errors import AxesError, InputError
+from mitonb.labels import Labels
+from mitonb.overlaps import integers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mitonb.overlaps import AnyLabels
+
+__all__ = ["Mesh", "surface", "surfaces"]
+
+_LARGEST = 1 << 21  # voxels of a box that is meshed at full resolution; larger ones are thinned first
+_FLOOR = 60  # triangles that even the smallest object gets, where the budget allows
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """The closed surface of one object.
+
+    Attributes
+    ----------
+    id : int
+        The object.
+    vertices : (n, 3) float32 array
+        (z, y, x) in nm, or in voxels when the voxel size is unknown; the centre of voxel (0, 0, 0) is the origin.
+    triangles : (m, 3) uint32 array
+        Indices of vertices, counter-clockwise seen from outside when plotted as (x, y, z).
+    """
+
+    id: int
+    vertices: npt.NDArray[np.float32]
+    triangles: npt.NDArray[np.uint32]
+
+    @property
+    def volume(self) -> float:
+        """Volume inside the surface, in cubed units of the vertices."""
+        x, y, z = (self.vertices[:, k].astype(np.float64) for k in (2, 1, 0))
+        points = np.stack([x - x.mean(), y - y.mean(), z - z.mean()], axis=1)
+        a, b, c = (points[self.triangles[:, k]] for k in range(3))
+        return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return int(self.vertices.nbytes + self.triangles.nbytes)
+
+
+def surface(
+    labels: AnyLabels,
+    id: int,
+    *,
+    voxel_size: tuple[float, float, float] | None = None,
+    max_triangles: int = 20_000,
+    smooth: int = 6,
+) -> Mesh:
+    """Return the surface of one object.
+
+    Parameters
+    ----------
+    labels : Labels or (z, y, x) integer array
+    id : int
+        An id that occurs.
+    voxel_size : tuple of float, optional
+        (z, y, x) in nm; by default that of the labels.
+    max_triangles : int
+        The surface is simplified until it has no more than these.
+    smooth : int
+        Rounds of smoothing that take the steps of the voxels away; 0 keeps them.
+
+    Returns
+    -------
+    Mesh
+        Closed also where the object is cut off by the border of the volume.
+
+    Raises
+    ------
+    InputError
+        If there is no such object.
+    """
+    return surfaces(labels, [id], budget=max_triangles, voxel_size=voxel_size, smooth=smooth)[0]
+
+
+def surfaces(
+    labels: AnyLabels,
+    ids: Iterable[int] | None = None,
+    *,
+    budget: int = 250_000,
+    voxel_size: tuple[float, float, float] | None = None,
+    smooth: int = 6,
+) -> list[Mesh]:
+    """Return the surfaces of some or all objects within a budget of triangles for all of them together.
+
+    Each object gets a share by its size; what one does not need is not given to others.
+
+    Parameters
+    ----------
+    labels : Labels or (z, y, x) integer array
+    ids : iterable of int, optional
+        Which objects, in which order; by default all, by id.
+    budget : int
+        Most triangles of all meshes together, at least 12 per object.
+    voxel_size, smooth
+        As in `surface`.
+
+    Returns
+    -------
+    list of Mesh
+
+    Raises
+    ------
+    AxesError
+        If the labels are not a volume.
+    InputError
+        If an id does not occur, or the budget is too small for the number of objects.
+    """
+    data = integers(labels, "labels")
+    if data.ndim != 3:
+        raise AxesError(f"Labels need 3 axes (z, y, x), got shape {data.shape}. For one plane pass ids[None].")
+    if voxel_size is None and isinstance(labels, Labels):
+        voxel_size = labels.voxel_size
+    unit = np.array(voxel_size if voxel_size is not None else (1.0, 1.0, 1.0), dtype=np.float64)
+    boxes, voxels = _boxes(data)
+    wanted = sorted(boxes) if ids is None else [int(i) for i in ids]
+    lost = [i for i in wanted if i not in boxes]
+    if lost:
+        raise InputError(f"The labels have no object {lost[0]}; they have {len(boxes)} objects.")
+    if not wanted:
+        return []
+    if budget < 12 * len(wanted):
+        raise InputError(
+            f"{len(wanted)} objects need a budget of at least {12 * len(wanted)} triangles, got {budget}. "
+            "Raise it or choose fewer objects."
+        )
+    area = np.array([voxels[i] for i in wanted]) ** (2 / 3)
+    floor = min(_FLOOR, budget // len(wanted))
+    shares = floor + area * ((budget - floor * len(wanted)) / area.sum())
+    return [_mesh(data, i, boxes[i], unit, int(share), smooth) for i, share in zip(wanted, shares, strict=True)]
+
+
+def _boxes(data: npt.NDArray[Any]) -> tuple[dict[int, Box], dict[int, int]]:
+    """Return the box and the number of voxels of every object."""
+    if data.size == 0 or not data.any():
+        return {}, {}
+    numbers, mapping = fastremap.renumber(data, in_place=False)
+    table = cc3d.statistics(numbers)
+    boxes: dict[int, Box] = {}
+    voxels: dict[int, int] = {}
+    for value, number in mapping.items():
+        if value == 0:
+            continue
+        k = int(number)
+        z, y, x = table["bounding_boxes"][k]
+        boxes[int(value)] = Box((z.start, y.start, x.start), (z.stop, y.stop, x.stop))
+        voxels[int(value)] = int(table["voxel_counts"][k])
+    return boxes, voxels
+
+
+def _mesh(data: npt.NDArray[Any], id: int, box: Box, unit: npt.NDArray[np.float64], most: int, smooth: int) -> Mesh:
+    """Mesh one object out of its box."""
+    mask = data[box.slices] == id
+    factor = 1
+    while mask.size / factor**3 > _LARGEST:
+        factor += 1
+    if factor > 1:
+        mask = _thinned(mask, factor)
+    # A rim of background closes the surface at the border of the volume.
+    mesher = zmesh.Mesher((1.0, 1.0, 1.0))
+    mesher.mesh(np.pad(mask, 1).astype(np.uint8))
+    raw = mesher.get(1, reduction_factor=0)
+    vertices = _smoothed(raw.vertices.astype(np.float64), raw.faces, smooth)
+    # Voxel k of the thinned mask covers voxels k * factor ... of the box; its centre lies in their middle.
+    vertices = (vertices - 1) * factor + (factor - 1) / 2 + np.array(box.start)
+    corner = vertices.min(axis=0) * unit
+    vertices = vertices * unit - corner
+    faces = raw.faces
+    if len(faces) > most:
+        # The simplifier counts in float32 and 20 bits: it gets coordinates near 0, of a size near 1.
+        scale = 1000 / max(float(vertices.max()), 1e-9)
+        raw.vertices = (vertices * scale).astype(np.float32)
+        raw = mesher.simplify(raw, reduction_factor=-(-len(faces) // most), max_error=1e6, min_error=0)
+        vertices, faces = raw.vertices.astype(np.float64) / scale, raw.faces
+    out = (vertices + corner).astype(np.float32)
+    mesh = Mesh(id, out, np.ascontiguousarray(faces, dtype=np.uint32))
+    return mesh if mesh.volume >= 0 else Mesh(id, out, np.ascontiguousarray(mesh.triangles[:, ::-1]))
+
+
+def _thinned(mask: npt.NDArray[np.bool_], factor: int) -> npt.NDArray[np.bool_]:
+    """Bin a mask by blocks: a block is set when half of it is, or, should nothing be left, any of it."""
+    padded = np.pad(mask, [(0, -n % factor) for n in mask.shape])
+    z, y, x = (n // factor for n in padded.shape)
+    blocks = padded.reshape(z, factor, y, factor, x, factor)
+    most = blocks.mean(axis=(1, 3, 5)) >= 0.5
+    return np.asarray(most if most.any() else blocks.any(axis=(1, 3, 5)))
+
+
+def _smoothed(vertices: npt.NDArray[np.float64], faces: npt.NDArray[np.uint32], rounds: int) -> npt.NDArray[np.float64]:
+    """Move vertices towards their neighbours and, to keep the volume, nearly as far back (Taubin 1995)."""
+    if rounds == 0:
+        return vertices
+    n = len(vertices)
+    a, b = faces[:, [0, 1, 2]].ravel(), faces[:, [1, 2, 0]].ravel()
+    # Every edge of a closed surface belongs to two triangles, which run along it in opposite directions.
+    near = coo_matrix((np.ones(len(a)), (a, b)), shape=(n, n)).tocsr()
+    degree = np.maximum(np.asarray(near.sum(axis=1)).ravel(), 1)
+    near = diags(1 / degree) @ near
+    for _ in range(rounds):
+        for step in (0.5, -0.53):
+            vertices = vertices + step * (near @ vertices - vertices)
+    return vertices

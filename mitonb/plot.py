@@ -1,0 +1,252 @@
+"""Still pictures with matplotlib, for lessons, papers and scripts; nothing here touches pyplot's global state."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from mitonb.colors import hues
+from mitonb.errors import AxesError
+from mitonb.stack import Plane
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from mitonb.maps import Maps
+
+__all__ = ["Picture", "offset_colors", "overlay", "show_maps", "show_plane", "wheel"]
+
+Rgb = npt.NDArray[np.float32]
+AnyImage = Plane | npt.NDArray[Any]
+
+
+class Picture(Figure):
+    """A figure that shows itself in a notebook and that no global list keeps alive.
+
+    `picture.savefig("name.png")` writes it; `picture.axes` are its panels.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, layout="constrained", **options)
+        FigureCanvasAgg(self)
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=100)
+        return buffer.getvalue()
+
+
+def overlay(
+    image: AnyImage,
+    labels: npt.NDArray[Any] | None = None,
+    *,
+    opacity: float = 0.45,
+    outline: bool = False,
+    contrast: tuple[float, float] | None = None,
+) -> Rgb:
+    """Return a plane in grey with its objects in colour.
+
+    Parameters
+    ----------
+    image : Plane or (h, w) array
+    labels : (h, w) integer array, optional
+        Ids; 0 stays grey.
+    opacity : float
+        How much colour covers the image, 0..1.
+    outline : bool
+        Colour only the rims of the objects.
+    contrast : tuple of float, optional
+        What is black and what is white; by default the `contrast` of the plane, else percentiles 1 and 99.
+
+    Returns
+    -------
+    (h, w, 3) float32 array
+        Red, green, blue, 0..1.
+
+    Raises
+    ------
+    AxesError
+        If the image is not a plane, or the labels have another shape.
+    """
+    pixels = np.asarray(image.image if isinstance(image, Plane) else image)
+    if pixels.ndim != 2:
+        raise AxesError(f"A plane has 2 axes (y, x), got shape {pixels.shape}. For a plane of a stack: stack.plane(0).")
+    low, high = contrast or _contrast(image, pixels)
+    grey = np.clip((np.nan_to_num(pixels.astype(np.float32), nan=low) - low) / max(high - low, 1e-9), 0, 1)
+    rgb = np.repeat(grey[..., None], 3, axis=2)
+    if labels is None:
+        return rgb
+    ids = np.asarray(labels)
+    if ids.shape != pixels.shape:
+        raise AxesError(f"Labels need the shape of the image, {pixels.shape}, got {ids.shape}.")
+    where = ids > 0
+    if outline:
+        where &= _rims(ids)
+    rgb[where] += opacity * (hues(ids[where]) - rgb[where])
+    return rgb
+
+
+def show_plane(
+    image: AnyImage,
+    labels: npt.NDArray[Any] | None = None,
+    *,
+    opacity: float = 0.45,
+    outline: bool = False,
+    contrast: tuple[float, float] | None = None,
+    title: str = "",
+    width: float = 5.0,
+) -> Picture:
+    """Draw a plane, with its objects in colour if there are any.
+
+    Parameters
+    ----------
+    image, labels, opacity, outline, contrast
+        As in `overlay`.
+    title : str
+        Shown above, as plain text.
+    width : float
+        Width of the picture in inches.
+
+    Returns
+    -------
+    Picture
+    """
+    rgb = overlay(image, labels, opacity=opacity, outline=outline, contrast=contrast)
+    picture = Picture(figsize=(width, width * rgb.shape[0] / rgb.shape[1] + 0.3 * bool(title)))
+    _panel(picture.add_subplot(), rgb, title)
+    return picture
+
+
+def show_maps(
+    maps: Maps,
+    image: AnyImage | None = None,
+    *,
+    peaks: npt.NDArray[Any] | None = None,
+    labels: npt.NDArray[Any] | None = None,
+    klass: int = 0,
+    width: float = 12.0,
+) -> Picture:
+    """Draw what a network says about a plane: image, semantic, center and offset map side by side.
+
+    Parameters
+    ----------
+    maps : Maps
+    image : Plane or (h, w) array, optional
+        Left out of the row when not given.
+    peaks : (n, 2) array, optional
+        (y, x) of the centers found, in pixels of the plane; drawn as crosses.
+    labels : (h, w) integer array, optional
+        The objects, as a last panel.
+    klass : int
+        Which class of the semantic map.
+    width : float
+        Width of the picture in inches.
+
+    Returns
+    -------
+    Picture
+    """
+    h, w = maps.shape
+    semantic = maps.semantic[klass].astype(np.float32)
+    semantic /= 255 if maps.semantic.dtype == np.uint8 else 1
+    offsets = maps.offsets.astype(np.float32)
+    inside = semantic[:: maps.step, :: maps.step] >= 0.5
+    panels: list[tuple[str, npt.NDArray[Any]]] = [
+        ("semantic: is it mitochondrion?", semantic),
+        ("center: where is a middle?", maps.center.astype(np.float32)),
+        ("offsets: which way to the middle?", np.where(inside[..., None], offset_colors(offsets), 1)),
+    ]
+    if image is not None:
+        panels.insert(0, ("image", overlay(image)))
+    if labels is not None:
+        grey = image if image is not None else np.zeros((h, w), np.float32)
+        panels.append(("objects", overlay(grey, labels)))
+    picture = Picture(figsize=(width, width / len(panels) * h / w + 0.3))
+    for axes, (title, panel) in zip(np.ravel(picture.subplots(1, len(panels))), panels, strict=True):
+        # Pixel (i, j) of a coarser map stands at pixel (i * step, j * step) of the plane.
+        rows, columns = panel.shape[:2]
+        step = 1 if rows == h else maps.step
+        _panel(axes, panel, title, extent=(-0.5 * step, (columns - 0.5) * step, (rows - 0.5) * step, -0.5 * step))
+        axes.set(xlim=(-0.5, w - 0.5), ylim=(h - 0.5, -0.5))
+        if peaks is not None and title.startswith("center"):
+            axes.plot(peaks[:, 1], peaks[:, 0], "+", color="#e69f00", markersize=9)
+        if title.startswith("offsets"):
+            corner = axes.inset_axes((0.8, 0.8, 0.19, 0.19))
+            _panel(corner, wheel(), "")
+    return picture
+
+
+def offset_colors(offsets: npt.NDArray[Any], longest: float | None = None) -> Rgb:
+    """Colour offsets by direction (hue) and length (strength); no offset is white.
+
+    With a = atan2(dy, dx) and s = min(length / longest, 1), each channel is
+    ``1 - s * (0.5 - 0.5 * cos(a - shift))`` with shift 0 for red, 2 pi / 3 for green, 4 pi / 3 for blue: to the right
+    is red, and the hues go round clockwise on the screen (y points down).
+
+    Parameters
+    ----------
+    offsets : (2, h, w) array
+        (dy, dx) in pixels.
+    longest : float, optional
+        Length of full strength; by default the 99th percentile of the lengths.
+
+    Returns
+    -------
+    (h, w, 3) float32 array
+        Red, green, blue, 0..1.
+
+    Examples
+    --------
+    >>> offset_colors(np.array([[[0.0]], [[5.0]]]), longest=5).round(2).tolist()
+    [[[1.0, 0.25, 0.25]]]
+    """
+    if offsets.ndim != 3 or offsets.shape[0] != 2:
+        raise AxesError(f"Offsets are (2, h, w), dy and dx, got shape {offsets.shape}.")
+    dy, dx = np.nan_to_num(offsets.astype(np.float32))
+    length = np.hypot(dy, dx)
+    if longest is None:
+        longest = float(np.percentile(length, 99)) if length.size else 1.0
+    strength = np.minimum(length / max(longest, 1e-6), 1)[..., None]
+    shift = np.array([0, 2 * np.pi / 3, 4 * np.pi / 3], np.float32)
+    wave = np.cos(np.arctan2(dy, dx)[..., None] - shift)
+    return np.asarray(1 - strength * (0.5 - 0.5 * wave), dtype=np.float32)
+
+
+def wheel(size: int = 64) -> npt.NDArray[np.float32]:
+    """Return the legend of `offset_colors`: a disc, transparent outside, as (size, size, 4) 0..1."""
+    side = np.linspace(-1, 1, size, dtype=np.float32)
+    dy, dx = np.meshgrid(side, side, indexing="ij")
+    disc = (np.hypot(dy, dx) <= 1).astype(np.float32)
+    return np.concatenate([offset_colors(np.stack([dy, dx]), 1.0), disc[..., None]], axis=2)
+
+
+def _contrast(image: AnyImage, pixels: npt.NDArray[Any]) -> tuple[float, float]:
+    """Return what is black and what is white when nobody said."""
+    if isinstance(image, Plane) and image.contrast is not None:
+        return image.contrast
+    finite = pixels[np.isfinite(pixels)]
+    if finite.size == 0:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(finite.astype(np.float64), (1, 99)))
+    return low, high
+
+
+def _rims(ids: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Pixels with another id above, below, left or right of them."""
+    padded = np.pad(ids, 1, mode="edge")
+    centre = padded[1:-1, 1:-1]
+    around = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
+    return np.asarray(np.logical_or.reduce([centre != other for other in around]))
+
+
+def _panel(axes: Axes, pixels: npt.NDArray[Any], title: str, **options: Any) -> None:
+    """Fill one panel, without ticks."""
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest", **options)
+    axes.set_axis_off()
+    # A name from a file is shown as it is: "$" would start a formula.
+    axes.set_title(title, fontsize=10, parse_math=False)
