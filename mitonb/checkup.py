@@ -175,7 +175,7 @@ def _ipyvolume() -> Finding:
     mend = "pip install -U ipyvolume ipython-genutils"
     if not _version("ipyvolume"):
         return Finding("3-D view", "bad", "ipyvolume is not installed", mend)
-    code = "import warnings; warnings.simplefilter('ignore'); import ipyvolume; print(type(ipyvolume.figure()).__name__)"
+    code = "import warnings; warnings.simplefilter('ignore'); import ipyvolume as v; print(type(v.figure()).__name__)"
     if "Figure" in _try(code):
         return Finding("3-D view", "ok", f"ipyvolume {_version('ipyvolume')} is alive")
     return Finding("3-D view", "bad", "ipyvolume is installed, but does not start", mend)
