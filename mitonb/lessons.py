@@ -220,7 +220,7 @@ QUESTIONS: dict[str, Question] = {
         (
             "Each mitochondrion has one peak, however close its neighbours are.",
             "A peak is a local maximum above a threshold, say 0.5.",
-            "len(peak_local_max(ideal.center, min_distance=5, threshold_abs=0.5, exclude_border=False)), of skimage.feature",
+            "len(skimage.feature.peak_local_max(ideal.center, 5, 0.5, exclude_border=False))",
         ),
         "One peak for each object: centers tell touching objects apart.",
     ),
