@@ -298,7 +298,8 @@ def _between(
         or mask[lower * step, j * step]
         or mask[lower * step, right * step]
     )
-    agreed, same = np.int64(-1), True
+    agreed: Any = np.int64(-1)
+    same = True
     spot_y, spot_x, total = np.float32(0), np.float32(0), np.float32(0)
     for r in range(2):
         for c in range(2):
@@ -307,7 +308,8 @@ def _between(
             if weight <= 0 or (trusted and not mask[a * step, b * step]):
                 continue
             here = _known(a, b, field, spots, step, known, guess, side, rows, columns, first, order)
-            same = same and (agreed < 0 or here == agreed)
+            if agreed >= 0 and here != agreed:
+                same = False
             agreed = here
             ty, tx = _spot(a, b, field, step)
             spot_y += weight * ty

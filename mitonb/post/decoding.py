@@ -22,9 +22,9 @@ __all__ = ["centers", "decode", "foreground"]
 def decode(maps: Maps, recipe: Recipe | None = None, *, kind: int = 0) -> npt.NDArray[np.uint32]:
     """Turn the maps of a plane into ids, one class at a time.
 
-    Foreground is where the semantic map reaches `recipe.semantic_threshold`. Each foreground pixel belongs to the center
-    nearest to the place it points at; what belongs to one center but is not connected becomes several profiles, and so does
-    foreground that has no center at all. Profiles below `recipe.min_area` pixels are dropped.
+    Foreground is where the semantic map reaches `recipe.semantic_threshold`. Each foreground pixel belongs to the
+    center nearest to the place it points at; what belongs to one center but is not connected becomes several profiles,
+    and so does foreground that has no center at all. Profiles below `recipe.min_area` pixels are dropped.
 
     Parameters
     ----------

@@ -1,0 +1,121 @@
+"""Tiles: how a plane is cut for the net and put together again."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Cut", "cuts", "enlarged", "padded", "shrunk", "weights"]
+
+Picture = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where the net looks along one side of a plane.
+
+    Attributes
+    ----------
+    start, stop : int
+        First pixel and first pixel beyond.
+    before, after : int
+        Pixels shared with the tile before and after; 0 at the ends of the plane.
+    """
+
+    start: int
+    stop: int
+    before: int = 0
+    after: int = 0
+
+
+def cuts(length: int, tile: int, halo: int, multiple: int) -> list[Cut]:
+    """Cut one side of a plane into tiles that share margins.
+
+    Starts are multiples of `multiple`, so that a net with strides sees every pixel at the same place of its grid,
+    however the plane is cut.
+
+    Parameters
+    ----------
+    length : int
+        Pixels; a multiple of `multiple`.
+    tile : int
+        Pixels that the net sees at once, rounded up to a multiple; 0 takes everything.
+    halo : int
+        Margin on each side of a tile; at most a quarter of it.
+    multiple : int
+        What the net needs its input to be a multiple of.
+    """
+    side = -(-tile // multiple) * multiple
+    if side == 0 or side >= length:
+        return [Cut(0, length)]
+    margin = min(halo, side // 4)
+    stride = max(multiple, (side - 2 * margin) // multiple * multiple)
+    starts = [*range(0, length - side, stride), length - side]
+    edges = [(a, a + side) for a in starts]
+    before = [0, *(max(0, p[1] - q[0]) for p, q in itertools.pairwise(edges))]
+    return [Cut(a, b, m, n) for (a, b), m, n in zip(edges, before, [*before[1:], 0], strict=True)]
+
+
+def weights(cut: Cut, step: int = 1) -> Picture:
+    """Return how much each pixel of a tile counts where tiles overlap.
+
+    The outer quarter of a shared margin counts nothing, since the net lacked context there; then the weight rises to 1.
+
+    Parameters
+    ----------
+    cut : Cut
+        The tile along one side.
+    step : int
+        Pixels per map pixel; the result has one number for each of `(stop - start) / step` map pixels.
+    """
+    place = np.arange(0, cut.stop - cut.start, step, dtype=np.float32)
+    rise = _ramp(place, cut.before) * _ramp(cut.stop - cut.start - 1 - place, cut.after)
+    return rise.astype(np.float32)
+
+
+def _ramp(distance: Picture, margin: int) -> Picture:
+    if margin == 0:
+        return np.ones_like(distance)
+    skip = margin / 4
+    # The floor keeps the sum of all weights above 0 whatever the overlap.
+    ramp: Picture = np.clip((distance + 0.5 - skip) / (margin - 2 * skip), 1e-6, 1.0)
+    return ramp
+
+
+def padded(image: Picture, multiple: int) -> Picture:
+    """Grow an image at the bottom and right to a multiple, by reflection."""
+    h, w = image.shape
+    grow = ((0, -h % multiple), (0, -w % multiple))
+    return np.pad(image, grow, mode="reflect") if any(b for _, b in grow) else image
+
+
+def shrunk(image: Picture, factor: int) -> Picture:
+    """Shrink an image by a whole number; pixel (i, j) of the result stands at (i, j) * factor.
+
+    A triangle of 2 * factor - 1 pixels is averaged on each axis first, so that fine texture does not turn into moire.
+    """
+    from scipy.ndimage import convolve1d
+
+    if factor == 1:
+        return image
+    ramp = np.minimum(np.arange(1, 2 * factor), np.arange(2 * factor - 1, 0, -1)).astype(np.float32)
+    ramp /= ramp.sum()
+    down = convolve1d(image, ramp, axis=0, mode="reflect")[::factor]
+    return np.ascontiguousarray(convolve1d(down, ramp, axis=1, mode="reflect")[:, ::factor])
+
+
+def enlarged(maps: Picture, factor: int, shape: tuple[int, int]) -> Picture:
+    """Undo `shrunk` for (n, h, w) maps, linearly between the places where they stand."""
+    if factor == 1:
+        return maps
+    for axis, length in zip((1, 2), shape, strict=True):
+        place = np.arange(length)
+        low = place // factor
+        high = np.minimum(low + 1, maps.shape[axis] - 1)
+        part = ((place % factor) / factor).astype(np.float32)
+        part = part[:, None] if axis == 1 else part
+        maps = maps.take(low, axis) * (1 - part) + maps.take(high, axis) * part
+    return maps

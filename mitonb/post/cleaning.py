@@ -1,0 +1,176 @@
+"""Cleaning: holes filled and specks dropped, object by object, without touching a neighbour."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mitonb.post.compiled import jit
+from mitonb.post.tables import in_reading_order, relabel
+from mitonb.recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mitonb.maps import Ids
+
+__all__ = ["clean", "cleaning", "fill_holes"]
+
+
+def clean(labels: Ids, recipe: Recipe | None = None, *, connected: bool = False) -> npt.NDArray[np.uint32]:
+    """Fill holes, drop small and flat objects, and number what is left 1.. by first voxels.
+
+    Parameters
+    ----------
+    labels : (z, y, x) array of unsigned int
+        Instance ids; not changed.
+    recipe : Recipe, optional
+        `fill_holes`, `min_size` (voxels) and `min_span` (shortest side of the box, voxels) are read. A side counts only
+        where the volume is that deep: nothing in a stack of one plane can span two.
+    connected : bool
+        Make each connected piece (26 neighbours) an object of its own first.
+    """
+    if connected:
+        import cc3d
+
+        labels = cc3d.connected_components(labels, connectivity=26)
+    result, _ = in_reading_order(labels)
+    for _ in cleaning(result, recipe or Recipe()):
+        pass
+    return result
+
+
+def cleaning(labels: npt.NDArray[np.uint32], recipe: Recipe) -> Iterator[int]:
+    """Clean a volume of ids 1..n in place; yield after each plane or pass."""
+    if recipe.fill_holes:
+        for z, plane in enumerate(labels):
+            fill_holes(plane)
+            yield z
+    highest = int(labels.max(initial=0))
+    sizes, low, high, order = _statistics(labels, highest)
+    yield len(labels)
+    spans = high - low + 1
+    least = np.minimum(recipe.min_span, np.array(labels.shape))
+    keep = (sizes >= max(1, recipe.min_size)) & (spans >= least).all(axis=1)
+    keep[0] = False
+    table = np.zeros(highest + 1, np.uint32)
+    stay = order[keep[order]]
+    table[stay] = np.arange(1, len(stay) + 1)
+    for plane in labels:
+        relabel(plane, table)
+        yield len(labels)
+
+
+def fill_holes(plane: npt.NDArray[np.uint32]) -> None:
+    """Fill, in place, each background region of a plane that one object alone surrounds.
+
+    A region that touches the border of the plane or a second object is no hole, so no object can lose a pixel and no
+    gap between two objects can close.
+    """
+    if plane.any():
+        _fill(plane)
+
+
+@jit
+def _statistics(labels: Any, highest: Any) -> Any:
+    """Return size, box (first and last voxel on each axis), and the ids in the order of their first voxels."""
+    depth, h, w = labels.shape
+    sizes = np.zeros(highest + 1, np.int64)
+    low = np.full((highest + 1, 3), np.int64(1) << 40)
+    high = np.full((highest + 1, 3), np.int64(-1))
+    order = np.empty(highest + 1, np.int64)
+    found = 0
+    for z in range(depth):
+        for y in range(h):
+            x = 0
+            while x < w:
+                k = labels[z, y, x]
+                start = x
+                x += 1
+                while x < w and labels[z, y, x] == k:
+                    x += 1
+                if k == 0:
+                    continue
+                if sizes[k] == 0:
+                    order[found] = k
+                    found += 1
+                sizes[k] += x - start
+                low[k, 0], high[k, 0] = min(low[k, 0], z), z
+                low[k, 1], high[k, 1] = min(low[k, 1], y), max(high[k, 1], y)
+                low[k, 2], high[k, 2] = min(low[k, 2], start), max(high[k, 2], x - 1)
+    return sizes, low, high, order[:found]
+
+
+@jit
+def _top(parent: Any, run: Any) -> Any:
+    while parent[run] != run:
+        parent[run] = parent[parent[run]]
+        run = parent[run]
+    return run
+
+
+@jit
+def _fill(plane: Any) -> None:
+    """Find background regions (4 neighbours) by runs, with the object around each; 0: unknown yet, -1: no hole."""
+    h, w = plane.shape
+    capacity = 0
+    for y in range(h):
+        for x in range(w):
+            if plane[y, x] == 0 and (x == 0 or plane[y, x - 1] != 0):
+                capacity += 1
+    start = np.empty(capacity, np.int64)
+    stop = np.empty(capacity, np.int64)
+    row = np.empty(capacity, np.int64)
+    parent = np.arange(capacity)
+    around = np.zeros(capacity, np.int64)
+    runs = 0
+    before = 0  # first run of the row above
+    for y in range(h):
+        here = runs
+        x = 0
+        above = before
+        while x < w:
+            if plane[y, x] != 0:
+                x += 1
+                continue
+            a = x
+            while x < w and plane[y, x] == 0:
+                x += 1
+            start[runs], stop[runs], row[runs] = a, x, y
+            owner = np.int64(-1) if (y == 0 or y == h - 1 or a == 0 or x == w) else np.int64(0)
+            if owner == 0:
+                owner = _same(np.int64(plane[y, a - 1]), np.int64(plane[y, x]))
+            for v in (y - 1, y + 1):
+                if 0 <= v < h and owner >= 0:
+                    for u in range(a, x):
+                        if plane[v, u] != 0:
+                            owner = _same(owner, np.int64(plane[v, u]))
+            around[runs] = owner
+            while above < here and stop[above] <= a:
+                above += 1
+            k = above
+            while k < here and start[k] < x:
+                p, q = _top(parent, k), _top(parent, runs)
+                if p != q:
+                    parent[max(p, q)] = min(p, q)
+                    around[min(p, q)] = _same(around[p], around[q])
+                k += 1
+            runs += 1
+        before = here
+    for k in range(runs):
+        owner = around[_top(parent, k)]
+        if owner > 0:
+            for x in range(start[k], stop[k]):
+                plane[row[k], x] = owner
+
+
+@jit
+def _same(a: Any, b: Any) -> Any:
+    """Join what two parts of a region have around them."""
+    if a == 0:
+        return b
+    if b == 0 or a == b:
+        return a
+    return np.int64(-1)

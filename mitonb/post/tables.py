@@ -1,0 +1,149 @@
+"""Overlap tables: how many voxels each pair of ids shares, in one pass; and ids rewritten by a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mitonb.post.compiled import jit
+
+if TYPE_CHECKING:
+    from mitonb.maps import Ids
+
+__all__ = ["in_reading_order", "overlaps", "relabel"]
+
+
+def overlaps(a: Ids, b: Ids) -> npt.NDArray[np.int64]:
+    """Count the pixels that each pair of ids shares.
+
+    Parameters
+    ----------
+    a, b : arrays of unsigned int of one shape
+        Ids; 0 is background and makes no pair.
+
+    Returns
+    -------
+    table : (n, 3) int64 array
+        (id in a, id in b, pixels), sorted.
+    """
+    keys, counts = _pairs(_flat(a), _flat(b))
+    order = np.argsort(keys)
+    keys, counts = keys[order], counts[order]
+    return np.stack(
+        [(keys >> np.uint64(32)).astype(np.int64), (keys & np.uint64(0xFFFFFFFF)).astype(np.int64), counts], 1
+    )
+
+
+def in_reading_order(ids: Ids) -> tuple[npt.NDArray[np.uint32], int]:
+    """Number ids 1.. by their first pixels; return the new ids and their count. What ids are called has no effect."""
+    flat = _flat(ids)
+    numbered, count = _renumbered(flat)
+    return numbered.reshape(ids.shape), int(count)
+
+
+def relabel(ids: npt.NDArray[np.uint32], table: npt.NDArray[np.uint32]) -> None:
+    """Replace each id, in place, by what the table holds for it; 0 stays 0.
+
+    Parameters
+    ----------
+    ids : uint32 array
+        Changed in place; plane by plane where it is not contiguous.
+    table : (largest id + 1,) uint32 array
+        New id of each old one.
+    """
+    for plane in ids if ids.ndim == 3 else [ids]:
+        if plane.flags.c_contiguous:
+            _relabel(plane.reshape(-1), table)
+        else:
+            plane[...] = table[plane]
+
+
+def _flat(ids: Ids) -> npt.NDArray[np.uint32]:
+    return np.ascontiguousarray(ids, dtype=np.uint32).reshape(-1)
+
+
+@jit
+def _relabel(ids: Any, table: Any) -> None:
+    for k in range(len(ids)):
+        if ids[k] != 0:
+            ids[k] = table[ids[k]]
+
+
+@jit
+def _slot(keys: Any, key: Any) -> Any:
+    """Return the place of a key in an open table, or the free place where it belongs; free places hold 0."""
+    mask = np.uint64(len(keys) - 1)
+    at = ((key * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(17)) & mask
+    while keys[at] != 0 and keys[at] != key:
+        at = (at + np.uint64(1)) & mask
+    return np.int64(at)
+
+
+@jit
+def _grown(keys: Any, values: Any) -> Any:
+    """Return a table of twice the size with the same content."""
+    bigger = np.zeros(2 * len(keys), np.uint64)
+    moved = np.zeros(2 * len(keys), np.int64)
+    for k in range(len(keys)):
+        if keys[k] != 0:
+            at = _slot(bigger, keys[k])
+            bigger[at] = keys[k]
+            moved[at] = values[k]
+    return bigger, moved
+
+
+@jit
+def _pairs(a: Any, b: Any) -> Any:
+    keys = np.zeros(256, np.uint64)
+    counts = np.zeros(256, np.int64)
+    used = 0
+    k = 0
+    n = len(a)
+    while k < n:
+        p, q = a[k], b[k]
+        start = k
+        k += 1
+        # Neighbours mostly repeat: one look-up for a whole run.
+        while k < n and a[k] == p and b[k] == q:
+            k += 1
+        if p == 0 or q == 0:
+            continue
+        key = (np.uint64(p) << np.uint64(32)) | np.uint64(q)
+        at = _slot(keys, key)
+        if keys[at] == 0:
+            if 2 * used >= len(keys):
+                keys, counts = _grown(keys, counts)
+                at = _slot(keys, key)
+            keys[at] = key
+            used += 1
+        counts[at] += k - start
+    there = np.flatnonzero(keys)
+    return keys[there], counts[there]
+
+
+@jit
+def _renumbered(ids: Any) -> Any:
+    keys = np.zeros(256, np.uint64)
+    numbers = np.zeros(256, np.int64)
+    count = 0
+    result = np.zeros(len(ids), np.uint32)
+    last, number = np.uint32(0), np.uint32(0)
+    for k in range(len(ids)):
+        here = ids[k]
+        if here == 0:
+            continue
+        if here != last:
+            key = np.uint64(here)
+            at = _slot(keys, key)
+            if keys[at] == 0:
+                if 2 * count >= len(keys):
+                    keys, numbers = _grown(keys, numbers)
+                    at = _slot(keys, key)
+                count += 1
+                keys[at] = key
+                numbers[at] = count
+            last, number = here, np.uint32(numbers[at])
+        result[k] = number
+    return result, count

@@ -1,0 +1,97 @@
+"""Tracking: profiles of neighbouring planes become objects, by tables of their overlaps."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from mitonb.errors import InputError
+from mitonb.post.matching import chain
+from mitonb.post.tables import in_reading_order, overlaps, relabel
+from mitonb.recipe import Recipe
+
+if TYPE_CHECKING:
+    from mitonb.maps import Ids
+
+__all__ = ["Tracker", "track"]
+
+
+def track(planes: Ids, recipe: Recipe | None = None) -> npt.NDArray[np.uint32]:
+    """Give the same id to the same object on successive planes.
+
+    A forward pass matches the profiles of each plane with the objects of the plane before: pairs of the best total IoU,
+    where that reaches `recipe.merge_iou`; what is left over but covered by `recipe.merge_ioa` joins the object that
+    covers it most. A backward pass does the same against the planes behind, so that parts that met late are one from
+    their beginnings. The result does not depend on what the profiles are called.
+
+    Parameters
+    ----------
+    planes : (n, h, w) array of unsigned int
+        Ids of each plane; the same id in two planes means nothing.
+    recipe : Recipe, optional
+        `merge_iou`, `merge_ioa` and `gap` (planes that an object may miss) are read.
+
+    Returns
+    -------
+    objects : (n, h, w) uint32 array
+        1.. in the order of their first voxels.
+
+    Raises
+    ------
+    InputError
+        If there are not three axes.
+
+    Examples
+    --------
+    >>> planes = np.zeros((2, 4, 4), np.uint32)
+    >>> planes[0, :2], planes[1, :2] = 7, 3
+    >>> track(planes)[:, 0, 0].tolist()
+    [1, 1]
+    """
+    if planes.ndim != 3:
+        raise InputError(f"Tracking needs planes of ids (n, h, w), got shape {planes.shape}.")
+    tracker = Tracker(recipe or Recipe())
+    objects = np.empty(planes.shape, np.uint32)
+    for plane, numbered in zip(planes, objects, strict=True):
+        numbered[...] = tracker.add(plane)
+    relabel(objects, tracker.objects())
+    return objects
+
+
+class Tracker:
+    """Collects the planes of one axis one by one and then says which of their profiles are one object.
+
+    Only the last `gap + 1` planes are held; what is remembered of the others are tables.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        `merge_iou`, `merge_ioa` and `gap` are read.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self._recent: deque[npt.NDArray[np.uint32]] = deque(maxlen=recipe.gap + 1)
+        self._first = [1]  # number of the first profile of each plane, and of the plane to come
+        self._areas: list[npt.NDArray[np.int64]] = [np.zeros(1, np.int64)]
+        self._tables: list[list[npt.NDArray[np.int64]]] = []
+
+    def add(self, ids: Ids) -> npt.NDArray[np.uint32]:
+        """Take the next plane; return it with every profile under a number of its own in the whole stack."""
+        plane, count = in_reading_order(ids)
+        if self._first[-1] + count >= 2**32:
+            raise InputError("More than four billion profiles: raise min_area or the thresholds.")
+        self._areas.append(np.bincount(plane.ravel(), minlength=count + 1)[1:])
+        plane[plane > 0] += np.uint32(self._first[-1] - 1)
+        self._tables.append([overlaps(before, plane) for before in reversed(self._recent)])
+        self._recent.append(plane)
+        self._first.append(self._first[-1] + count)
+        return plane
+
+    def objects(self) -> npt.NDArray[np.uint32]:
+        """Return the object of each profile number; objects are 1.. in the order of their first profiles."""
+        areas = np.concatenate(self._areas)
+        return chain(self._first, areas, self._tables, self.recipe)
