@@ -11,8 +11,7 @@ import numpy as np
 
 from mitonb.errors import CorruptFileError, InputError, UnsafeFileError
 from mitonb.io.axes import Source
-from mitonb.io.bounds import check_chunk, check_declared
-from mitonb.io.tiff import guarded
+from mitonb.io.bounds import check_chunk, check_declared, guarded
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import stat
+import struct
+import zipfile
+import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mitonb.errors import CorruptFileError, InputError, TooLargeError, UnsafeFileError
+from mitonb.errors import CorruptFileError, InputError, MitonbError, TooLargeError, UnsafeFileError
 
-__all__ = ["check_chunk", "check_declared", "checked_path", "memory_budget", "size_text"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["check_chunk", "check_declared", "checked_path", "guarded", "memory_budget", "size_text"]
+
+_FAULTS = (
+    ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, RuntimeError, NotImplementedError,
+    ZeroDivisionError, OverflowError, EOFError, OSError, struct.error,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What readers raise on damaged files (measured by fuzzing); MemoryError is left alone."""
 
 LARGEST_CHUNK = 256 * 2**20
 LARGEST_RATIO = 1000
@@ -151,3 +166,15 @@ def check_chunk(decoded: int, stored: int, *, what: str) -> None:
             f"{what} unpacks a block of {size_text(stored)} to {size_text(decoded)}. "
             "It is damaged or made to fill the memory."
         )
+
+
+@contextlib.contextmanager
+def guarded(what: str) -> Iterator[None]:
+    """Turn whatever a format library raises on a damaged file into one clear error."""
+    try:
+        yield
+    except MitonbError:
+        raise
+    except _FAULTS as error:
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise CorruptFileError(f"{what} cannot be read: it is damaged, cut off or unusual ({reason}).") from error

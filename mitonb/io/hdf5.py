@@ -5,15 +5,15 @@ from __future__ import annotations
 import importlib
 import math
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mitonb.errors import InputError, UnsafeFileError, UnsupportedFormatError
 from mitonb.io.axes import Source
-from mitonb.io.bounds import check_chunk, check_declared, size_text
+from mitonb.io.bounds import check_chunk, check_declared, guarded, size_text
 from mitonb.io.lazy import Array, native
-from mitonb.io.tiff import guarded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,6 +118,7 @@ class _Dataset:
         self._lock = threading.RLock()
         self.shape: tuple[int, ...] = tuple(int(n) for n in dataset.shape)
         self.dtype = native(dataset.dtype)
+        weakref.finalize(self, dataset.file.close)
 
     def __getitem__(self, key: Any, /) -> Array:
         with self._lock, guarded(self._what):

@@ -10,7 +10,7 @@ import numpy as np
 
 from mitonb.errors import CorruptFileError, UnsupportedFormatError
 from mitonb.io.axes import Source
-from mitonb.io.tiff import guarded
+from mitonb.io.bounds import guarded
 
 if TYPE_CHECKING:
     from pathlib import Path

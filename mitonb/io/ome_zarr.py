@@ -14,9 +14,8 @@ import tensorstore
 
 from mitonb.errors import AxesError, CorruptFileError, InputError, UnsafeFileError, UnsupportedFormatError
 from mitonb.io.axes import Source
-from mitonb.io.bounds import check_chunk, size_text
+from mitonb.io.bounds import check_chunk, guarded, size_text
 from mitonb.io.lazy import CACHE_BYTES, Array, native
-from mitonb.io.tiff import guarded
 from mitonb.io.units import nanometres
 
 __all__ = ["is_zarr", "labels_inside", "read_zarr"]

@@ -12,9 +12,8 @@ import numpy as np
 
 from mitonb.errors import CorruptFileError, UnsupportedFormatError
 from mitonb.io.axes import Source
-from mitonb.io.bounds import check_chunk, check_declared
+from mitonb.io.bounds import check_chunk, check_declared, guarded
 from mitonb.io.lazy import Array, Paged
-from mitonb.io.tiff import guarded
 
 if TYPE_CHECKING:
     from pathlib import Path

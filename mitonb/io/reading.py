@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mitonb.errors import InputError
 from mitonb.io.arrays import read_array
 from mitonb.io.axes import Channel, Source, arrange
 from mitonb.io.bounds import checked_path
@@ -127,4 +128,6 @@ def _find(source: Any, series: int | str | None, *, strict: bool = False) -> tup
     if isinstance(source, list | tuple) and source and all(isinstance(p, str | os.PathLike) for p in source):
         paths = [checked_path(p) for p in source]
         return read_planes(paths, "the list"), paths[0].name, None
+    if isinstance(source, list | tuple) and not source:
+        raise InputError("An empty list names no planes. Give one file for each, or a folder.")
     return read_array(source), "array", None

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from mitonb.recipe import Recipe
     from mitonb.stack import Stack
 
-__all__ = ["fingerprint", "read_record", "record_path", "recorded_voxel_size", "run_record"]
+__all__ = ["VOXEL_SIZE", "fingerprint", "read_record", "record_path", "recorded_voxel_size", "run_record"]
 
 FORMAT = "mitonb-run-record"
+VOXEL_SIZE = "voxel_size_nm"
 SAMPLED_PLANES = 16
 PACKAGES = ("numpy", "scipy", "torch", "numba", "tifffile", "tensorstore")
 
@@ -122,20 +123,40 @@ def _versions() -> dict[str, str]:
 
 def record_path(path: Path) -> Path:
     """Return where the record of a saved file lies: `labels.tif` has `labels.tif.record.json`."""
-    return path.with_name(f"{path.name}.record.json")
+    name = path.name
+    if len(name.encode()) > 230:  # a file name has at most 255 bytes
+        name = hashlib.sha256(name.encode()).hexdigest()[:32]
+    return path.with_name(f"{name}.record.json")
 
 
 def read_record(path: Path) -> Mapping[str, Any] | None:
-    """Return the record beside a file, or None where there is none.
+    """Return the run record beside a file, or None where there is none.
 
     Raises
     ------
     CorruptFileError
-        If there is one and it is no JSON object.
+        If there is a file of that name and it is no JSON object.
     """
+    found = _beside(path)
+    found.pop(VOXEL_SIZE, None)
+    return found or None
+
+
+def recorded_voxel_size(path: Path) -> tuple[float, float, float] | None:
+    """Return the voxel size (z, y, x) in nm kept beside a file that has no room for it: .npy."""
+    if path.suffix.lower() != ".npy":
+        return None
+    value = _beside(path).get(VOXEL_SIZE)
+    if isinstance(value, list) and len(value) == 3 and all(isinstance(v, int | float) and v > 0 for v in value):
+        return float(value[0]), float(value[1]), float(value[2])
+    return None
+
+
+def _beside(path: Path) -> dict[str, Any]:
+    """Return what `<name>.record.json` holds, or nothing."""
     beside = record_path(path)
     if not beside.is_file():
-        return None
+        return {}
     try:
         found = json.loads(beside.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -145,13 +166,3 @@ def read_record(path: Path) -> Mapping[str, Any] | None:
     if not isinstance(found, dict):
         raise CorruptFileError(f"The run record {beside.name} is no JSON object. Move it away to go on.")
     return found
-
-
-def recorded_voxel_size(path: Path) -> tuple[float, float, float] | None:
-    """Return the voxel size (z, y, x) in nm kept beside a file that has no room for it, such as .npy."""
-    if path.suffix.lower() != ".npy":
-        return None
-    value = (read_record(path) or {}).get("voxel_size_nm")
-    if isinstance(value, list) and len(value) == 3 and all(isinstance(v, int | float) and v > 0 for v in value):
-        return float(value[0]), float(value[1]), float(value[2])
-    return None

@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import struct
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
 
-from mitonb.errors import AxesError, CorruptFileError, InputError, MitonbError, UnsupportedFormatError
+from mitonb.errors import AxesError, CorruptFileError, InputError, UnsupportedFormatError
 from mitonb.io.axes import Source
-from mitonb.io.bounds import check_chunk, check_declared
+from mitonb.io.bounds import check_chunk, check_declared, guarded
 from mitonb.io.lazy import Array, Paged, native
 from mitonb.io.units import nanometres
 
@@ -23,25 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["guarded", "read_tiff"]
-
-_FAULTS = (
-    ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, RuntimeError, NotImplementedError,
-    ZeroDivisionError, OverflowError, EOFError, OSError, struct.error,
-)  # fmt: skip
-"""What readers raise on damaged files (measured by fuzzing); MemoryError is left alone."""
-
-
-@contextlib.contextmanager
-def guarded(what: str) -> Iterator[None]:
-    """Turn whatever a format library raises on a damaged file into one clear error."""
-    try:
-        yield
-    except MitonbError:
-        raise
-    except _FAULTS as error:
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise CorruptFileError(f"{what} cannot be read: it is damaged, cut off or unusual ({reason}).") from error
+__all__ = ["read_tiff"]
 
 
 class _Listener(logging.Handler):
@@ -177,6 +159,8 @@ class _PageReader:
         self._file, self._image, self._what, self._stored = file, image, what, stored
         self._lock = threading.RLock()
         self._dtype = native(image.dtype)
+        # A stack may be dropped at any time; its file must not wait for the garbage collector's mood.
+        weakref.finalize(self, file.close)
 
     def check_ends(self, count: int) -> None:
         """Check the last page: a copy that was cut off lacks it first."""

@@ -11,7 +11,7 @@ import numpy as np
 from mitonb.errors import CorruptFileError, InputError, UnsupportedFormatError
 from mitonb.io.lazy import Array, native
 from mitonb.io.place import put, target_path
-from mitonb.io.record import record_path
+from mitonb.io.record import VOXEL_SIZE, record_path
 from mitonb.labels import Labels
 from mitonb.stack import LazyArray, Stack
 
@@ -192,7 +192,7 @@ def _save_record(saving: Saving, target: Path) -> None:
     beside = record_path(target)
     sidecar = dict(saving.record or {})
     if saving.voxel_size is not None and target.suffix == ".npy":
-        sidecar["voxel_size_nm"] = list(saving.voxel_size)
+        sidecar[VOXEL_SIZE] = list(saving.voxel_size)
     if not sidecar:
         beside.unlink(missing_ok=True)
         return

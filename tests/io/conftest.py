@@ -1,0 +1,20 @@
+"""Small volumes with known voxels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def volume() -> np.ndarray:
+    """(3, 5, 7) uint8; every voxel differs from its neighbours."""
+    return np.arange(105, dtype=np.uint8).reshape(3, 5, 7)
+
+
+@pytest.fixture
+def ids() -> np.ndarray:
+    """(3, 5, 7) uint32 with ids 0, 1, 300 and 65535."""
+    found = np.zeros((3, 5, 7), np.uint32)
+    found[0, 0, 0], found[1, 2, 3], found[2, 4, 6] = 1, 300, 65535
+    return found

@@ -1,0 +1,176 @@
+"""Opening reads headers; a plane reads a plane; pages are kept while there is room."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mitonb as mn
+from mitonb.io import tiff
+from mitonb.io.lazy import Arranged, PageCache, Paged
+from mitonb.io.probing import probe
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """The numbers of the pages that are decoded, in order."""
+    pages: list[int] = []
+    real = tiff._PageReader.page
+
+    def page(self, k):
+        pages.append(k)
+        return real(self, k)
+
+    monkeypatch.setattr(tiff._PageReader, "page", page)
+    return pages
+
+
+def write(path, data, **options):
+    tifffile.imwrite(path, data, compression="zlib", photometric="minisblack", **options)
+    return path
+
+
+def test_opening_8_bit_reads_no_plane_and_a_plane_reads_one(tmp_path, counted):
+    path = write(tmp_path / "cell.tif", np.zeros((30, 8, 9), np.uint8))
+    stack = mn.open(path)
+    assert counted == []
+    assert stack.data[7].shape == (8, 9)
+    assert counted == [7]
+    stack.data[7, 2:4]
+    stack.data[6:9, 0, 0]
+    assert counted == [7, 6, 8]
+
+
+def test_a_channel_reads_only_its_own_pages(tmp_path, counted):
+    path = tmp_path / "cell.tif"
+    data = np.zeros((4, 2, 8, 9), np.uint8)
+    tifffile.imwrite(path, data, ome=True, metadata={"axes": "ZCYX"}, compression="zlib", photometric="minisblack")
+    mn.open(path, channel=1).read()
+    assert counted == [1, 3, 5, 7]
+
+
+def test_probing_reads_no_plane_whatever_the_dtype(tmp_path, counted):
+    path = write(tmp_path / "cell.tif", np.zeros((30, 8, 9), ">f4"), byteorder=">", metadata={"axes": "ZYX"})
+    info = probe(path)
+    assert counted == []
+    assert (info.shape, info.axes, info.dtype, info.voxel_size) == ((30, 8, 9), "zyx", "float32", None)
+    assert info.bytes_total == 30 * 8 * 9 * 4
+    assert info.chunk_bytes == 8 * 9 * 4
+    assert "z 30, y 8, x 9" in str(info)
+    assert "voxel size  unknown" in str(info)
+
+
+def test_probing_shows_axes_that_only_the_user_can_name(tmp_path):
+    np.save(tmp_path / "five.npy", np.zeros((2, 3, 4, 5, 6), np.uint8))
+    info = probe(tmp_path / "five.npy")
+    assert info.axes == "?????"
+    assert any("Name them" in note for note in info.notes)
+
+
+def test_uncompressed_files_are_mapped_not_read(tmp_path):
+    tifffile.imwrite(tmp_path / "cell.tif", np.zeros((4, 5, 6), np.uint16), photometric="minisblack")
+    np.save(tmp_path / "cell.npy", np.zeros((4, 5, 6), np.uint16))
+    for name in ("cell.tif", "cell.npy"):
+        data = mn.open(tmp_path / name).data
+        while data.base is not None and not isinstance(data, np.memmap):
+            data = data.base
+        assert isinstance(data, np.memmap)
+        assert not data.flags.writeable
+
+
+@pytest.mark.parametrize("tile", [None, (64, 128)])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_a_corner_of_a_huge_page_decodes_only_its_tiles(tmp_path, monkeypatch, counted, tile, byteorder):
+    monkeypatch.setattr("mitonb.io.lazy.CACHE_BYTES", 100_000)
+    data = np.random.default_rng(0).integers(0, 60_000, (2, 300, 500)).astype(np.uint16)
+    path = write(tmp_path / "cell.tif", data, tile=tile, rowsperstrip=None if tile else 16, byteorder=byteorder)
+    lazy = mn.open(path).data
+    counted.clear()
+    np.testing.assert_array_equal(lazy[1, 290:, 480:], data[1, 290:, 480:])
+    np.testing.assert_array_equal(lazy[:, 60:70, 3], data[:, 60:70, 3])
+    np.testing.assert_array_equal(lazy[0, 200:100:-7, 130:120:-3], data[0, 200:100:-7, 130:120:-3])
+    assert counted == []
+    np.testing.assert_array_equal(lazy[0], data[0])
+    assert counted == [0]
+
+
+def test_the_cache_keeps_the_newest_pages_within_its_bytes():
+    read: list[int] = []
+
+    def page(k):
+        read.append(k)
+        return np.full((10, 10), k, np.uint8)
+
+    cache = PageCache(250)
+    for k in (1, 2, 1, 3, 1, 2):
+        assert cache.get(k, page)[0, 0] == k
+    assert read == [1, 2, 3, 2]
+
+
+def test_what_is_handed_out_does_not_change_what_is_kept(tmp_path):
+    stack = mn.open(write(tmp_path / "cell.tif", np.zeros((2, 8, 9), np.uint8)))
+    image = stack.plane(0).image
+    with (
+        pytest.raises(ValueError, match="read-only") if not image.flags.writeable else pytest.raises(ZeroDivisionError)
+    ):
+        image[0, 0] = 7
+        raise ZeroDivisionError
+    assert stack.plane(0).image[0, 0] == 0
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_every_cut_of_every_arrangement_is_what_numpy_gives(data):
+    shape = tuple(data.draw(st.lists(st.integers(1, 4), min_size=5, max_size=5)))
+    array = np.arange(np.prod(shape), dtype=">i4").reshape(shape)
+    paged = Paged(shape[:2], shape[2:], array.dtype, read=lambda k: array.reshape(-1, *shape[2:])[k].astype("i4"))
+    order = data.draw(st.permutations(range(5)))
+    fixed = {axis: data.draw(st.integers(0, shape[axis] - 1)) for axis in order[:2]}
+    lazy = Arranged(paged, tuple(order[2:]), fixed)
+    rest = [axis for axis in range(5) if axis not in fixed]
+    want = array[tuple(fixed.get(axis, slice(None)) for axis in range(5))].transpose([rest.index(a) for a in order[2:]])
+    key = tuple(
+        data.draw(
+            st.one_of(
+                st.integers(-n, n - 1),
+                st.builds(
+                    slice, *[st.one_of(st.none(), st.integers(-5, 5))] * 2, st.sampled_from([None, 1, 2, -1, -2, 3])
+                ),
+            )
+        )
+        for n in want.shape[: data.draw(st.integers(0, 3))]
+    )
+    np.testing.assert_array_equal(lazy[key], want[key])
+    np.testing.assert_array_equal(lazy[..., *key[:1]], want[..., *key[:1]]) if key and want.shape[0] == want.shape[
+        -1
+    ] else None
+
+
+@pytest.mark.parametrize("key", [3, -4, (0, 0, 0, 0), [0, 1], 1.0, (..., ...), "z"])
+def test_wrong_indices_are_refused(key, tmp_path):
+    stack = mn.open(write(tmp_path / "cell.tif", np.zeros((3, 8, 9), np.uint8)))
+    with pytest.raises(IndexError):
+        stack.data[key]
+
+
+def test_threads_read_the_same_voxels(tmp_path):
+    data = np.random.default_rng(0).integers(0, 255, (24, 64, 64)).astype(np.uint8)
+    stack = mn.open(write(tmp_path / "cell.tif", data))
+    wrong: list[int] = []
+
+    def look(seed):
+        for k in np.random.default_rng(seed).integers(0, 24, 60):
+            if not np.array_equal(stack.plane(int(k)).image, data[k]):
+                wrong.append(int(k))
+
+    threads = [threading.Thread(target=look, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
