@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import defaultdict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["agree"]
 
+Counts = list[dict[int, int]]
+"""Voxels of each id in a group, for each direction."""
+Vote = Callable[[Counts, Counts, int, int], float]
+
+_BRIDGE = 0.25
+"""An object bridges two groups where it holds more than this part of the smaller one, in both."""
 _CROWD = 64
 """Up to here all atoms that share ids are compared with each other; in a larger crowd, with its largest ones."""
 
@@ -45,7 +52,8 @@ def agree(atoms: npt.NDArray[np.uint32], sizes: npt.NDArray[np.int64], recipe: R
     ballot = _Ballot(atoms, sizes, np.flatnonzero(accepted))
     for atoms_of_one in _surely_one(atoms, sizes, accepted, recipe.cluster_iou):
         ballot.join(atoms_of_one)
-    ballot.run()
+    ballot.run(_pairs_of_voxels)
+    ballot.run(_bridges)
     owner = np.zeros(len(atoms), np.int64)
     for root, members in ballot.members.items():
         if recipe.lone_objects or np.count_nonzero(atoms[members].any(axis=0)) > 1:
@@ -61,7 +69,7 @@ class _Ballot:
     def __init__(self, atoms: npt.NDArray[np.uint32], sizes: npt.NDArray[np.int64], accepted: Iterable[int]) -> None:
         self.members: dict[int, list[int]] = {}
         self._atoms = atoms
-        self._counts: dict[int, list[dict[int, int]]] = {}  # voxels of each id, for each direction
+        self._counts: dict[int, Counts] = {}
         self._sizes: dict[int, int] = {}
         self._near: dict[int, set[int]] = defaultdict(set)
         for k in map(int, accepted):
@@ -80,30 +88,27 @@ class _Ballot:
             if p != q:
                 self._merge(min(p, q), max(p, q))
 
-    def run(self) -> None:
+    def run(self, vote: Vote) -> None:
         """Join groups, the clearest case first; of equal cases the one that comes first in the volume."""
-        heap = [self._case(p, q) for p in self.members for q in self._near[p] if p < q]
-        heap = [case for case in heap if case[0] < 0]
+
+        def case(p: int, q: int) -> tuple[float, int, int, int, int]:
+            p_size, q_size = self._sizes[p], self._sizes[q]
+            clear = -vote(self._counts[p], self._counts[q], p_size, q_size)
+            # The sizes tell later whether the two are still what was voted on.
+            return clear, p, q, p_size, q_size
+
+        heap = [case(p, q) for p in self.members for q in self._near[p] if p < q]
+        heap = [c for c in heap if c[0] < 0]
         heapq.heapify(heap)
         while heap:
-            _vote, p, q, p_size, q_size = heapq.heappop(heap)
+            _, p, q, p_size, q_size = heapq.heappop(heap)
             if self._sizes.get(p) != p_size or self._sizes.get(q) != q_size:
-                continue  # one of the two has grown or gone since
+                continue
             self._merge(p, q)
             for other in self._near[p]:
-                case = self._case(min(p, other), max(p, other))
-                if case[0] < 0:
-                    heapq.heappush(heap, case)
-
-    def _case(self, p: int, q: int) -> tuple[float, int, int, int, int]:
-        """Return the negative mean vote of a pair of groups, and what identifies the pair as it is now."""
-        total = 0
-        for a, b in zip(self._counts[p], self._counts[q], strict=True):
-            small, large = (a, b) if len(a) <= len(b) else (b, a)
-            same = sum(n * large.get(i, 0) for i, n in small.items())
-            total += 2 * same - sum(a.values()) * sum(b.values())
-        p_size, q_size = self._sizes[p], self._sizes[q]
-        return -total / (p_size * q_size), p, q, p_size, q_size
+                new = case(min(p, other), max(p, other))
+                if new[0] < 0:
+                    heapq.heappush(heap, new)
 
     def _merge(self, p: int, q: int) -> None:
         """Put group q into group p, which comes first."""
@@ -123,6 +128,33 @@ class _Ballot:
 
     def _find(self, k: int) -> int:
         return self._root[k]
+
+
+def _pairs_of_voxels(p: Counts, q: Counts, p_size: int, q_size: int) -> float:
+    """Return the mean vote over all pairs of voxels of two groups."""
+    total = 0
+    for a, b in zip(p, q, strict=True):
+        small, large = (a, b) if len(a) <= len(b) else (b, a)
+        same = sum(n * large.get(i, 0) for i, n in small.items())
+        total += 2 * same - sum(a.values()) * sum(b.values())
+    return total / (p_size * q_size)
+
+
+def _bridges(p: Counts, q: Counts, p_size: int, q_size: int) -> float:
+    """Return the vote on whether objects reach from one group well into the other.
+
+    Long objects that each direction tears at another place are joined so: far ends are "different" to most
+    directions, yet at each tear most directions have an object that goes on.
+    """
+    total = 0.0
+    for a, b in zip(p, q, strict=True):
+        small, large = (a, b) if len(a) <= len(b) else (b, a)
+        n_a, n_b = sum(a.values()), sum(b.values())
+        if n_a and n_b:
+            shared = sum(min(n, large.get(i, 0)) for i, n in small.items())
+            says = min(1.0, shared / (_BRIDGE * min(n_a, n_b)) - 1)
+            total += says * (n_a / p_size) * (n_b / q_size)
+    return total
 
 
 def _candidates(

@@ -28,7 +28,8 @@ def consensus(
     A voxel belongs to an object where `recipe.votes` directions say so. Which voxels are one object is put to the vote
     too: voxels that carry the same ids in all directions are one atom, two groups of atoms are joined while the mean
     vote over their pairs of voxels ("the same object": 1, "different ones": -1, no object: 0) is above 0, the clearest
-    case first. So one direction that tears an object apart, or runs two into one, is outvoted by the other two.
+    case first; then groups that most directions bridge with one object. So one direction that tears an object apart, or
+    runs two into one, is outvoted by the other two.
     Volumes are read once and written once; all else happens on the list of atoms. The names of ids have no effect.
 
     Parameters
