@@ -31,6 +31,7 @@ from mitonb.errors import (
     StoreError,
     TooLargeError,
 )
+from mitonb.io.bounds import memory_budget
 from mitonb.labels import Labels
 from mitonb.stack import Axis, Stack, VoxelSize
 
@@ -86,6 +87,8 @@ class SaveState:
 
 _MEMORY = SaveState("memory", "in memory only")
 _SAVED = SaveState("saved", "saved")
+_SAVING = SaveState("saving", "saving 1")
+_LONG = 1 << 20  # voxels of an edit that takes long enough to say so
 
 
 class Session:
@@ -207,8 +210,9 @@ class Session:
     @property
     def labels(self) -> Labels:
         """The labels; `labels.data` is a read-only array that follows every edit."""
-        with self._lock:
-            return Labels(self._view, self.voxel_size, self._name(), self._project.record)
+        # Without the lock: looking must not wait for a long edit.
+        name = "labels" if self._stack is None else f"{self._stack.name} labels"
+        return Labels(self._view, self.voxel_size, name, self._project.record)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -451,9 +455,6 @@ class Session:
         where = self.path or "in memory"
         return f"Session({' x '.join(map(str, self.shape))}, version {self.version}, {where}, {self.save_state})"
 
-    def _name(self) -> str:
-        return "labels" if self._stack is None else f"{self._stack.name} labels"
-
     def _do(
         self, make: Callable[[Project], Edit], client: Client | None, *, record: Any = None, bare: bool = False
     ) -> Change:
@@ -464,6 +465,8 @@ class Session:
                 return Change(done.seq, project.box_of(done), done.kind)
             edit = make(project)
             if not edit.empty or bare:
+                if self.path is not None and edit.voxels > _LONG:
+                    self._tell(_SAVING)
                 row = self._acknowledged(lambda: project.commit(edit, client=client, record=record))
                 return self._changed(row, edit.box)
             if client:
@@ -551,7 +554,9 @@ def _reopened(
     place: Path, stack: Stack | None, labels: Labels | None, *, take_over: bool = False, read_only: bool = False
 ) -> tuple[Project, str]:
     """Open a project, and refuse a stack or labels that it was not made with."""
-    project, reason = Project.open(place, take_over=take_over, read_only=read_only)
+    # Labels below a GiB are always tried: a budget that is nearly used up must not lock anybody out of his work.
+    memory = max(memory_budget()[0], 1 << 30)
+    project, reason = Project.open(place, take_over=take_over, read_only=read_only, memory=memory)
     try:
         if stack is not None:
             _fitting(stack, project.labels.shape, None)

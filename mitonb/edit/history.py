@@ -9,7 +9,7 @@ from mitonb.edit.ops import unpacked_line
 from mitonb.stack import AXES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mitonb.edit.store import Row
 
@@ -44,63 +44,80 @@ class Entry:
 def entries(rows: Sequence[Row], undone: Sequence[int] = ()) -> list[Entry]:
     """Return the lines of a journal, oldest first; requests that changed nothing are left out."""
     back = set(undone)
-    return [
-        Entry(row.seq, row.time, _text(row, rows), _code(row), row.seq in back) for row in rows if row.kind != "nothing"
-    ]
+    return [_entry(row, rows, row.seq in back) for row in rows if row.kind != "nothing"]
 
 
-def _text(row: Row, rows: Sequence[Row]) -> str:
-    say = row.intent
-    match row.kind:
-        case "undo":
-            return f"undid {row.undo_of}: {_text(rows[(row.undo_of or 1) - 1], rows)}"
-        case "redo":
-            return f"did {row.undo_of} again: {_text(rows[(row.undo_of or 1) - 1], rows)}"
-        case "paint":
-            return f"painted object {say['id']} on {_where(say)}"
-        case "erase":
-            what = f"object {say['only']} " if "only" in say else ""
-            return f"erased {what}on {_where(say)}"
-        case "fill":
-            return f"filled a patch with object {say['id']} on {say['axis']} plane {say['point'][AXES[say['axis']]]}"
-        case "merge":
-            return f"merged {_listed(say['gone'])} into {say['keep']}"
-        case "delete":
-            return f"deleted {_listed(say['ids'])}"
-        case "put_plane":
-            return f"replaced {say['axis']} plane {say['index']}"
-        case "adopt":
-            return f"replaced all labels by {say['name']!r}"
-        case "set_voxel_size":
-            return "set the voxel size to {:g} x {:g} x {:g} nm".format(*say["after"])
-    return row.kind.replace("_", " ")
+def _entry(row: Row, rows: Sequence[Row], undone: bool) -> Entry:
+    """Return the line of a record; a project from elsewhere may hold any record, and nothing of it becomes code."""
+    try:
+        text, code = _TEXTS[row.kind](row, rows), _CODES[row.kind](row.intent)
+    except (LookupError, TypeError, ValueError):
+        text, code = "an edit of a kind that this mitonb does not know", ""
+    return Entry(row.seq, row.time, text, code, undone)
 
 
-def _code(row: Row) -> str:
-    say = row.intent
-    match row.kind:
-        case "paint" | "erase":
-            skip = {"line", "plane", *(("axis",) if say["axis"] == "xy" else ())}
-            rest = [f"{k}={v!r}" for k, v in say.items() if k not in skip]
-            return f"session.{row.kind}({', '.join([repr(unpacked_line(say)), *rest])})"
-        case "fill":
-            return f"session.fill({tuple(say['point'])!r}, {say['id']}, {say['axis']!r})"
-        case "merge":
-            return f"session.merge({', '.join(map(str, [say['keep'], *say['gone']]))})"
-        case "delete":
-            return f"session.delete({', '.join(map(str, say['ids']))})"
-        case "put_plane":
-            return f"session.put_plane(ids, {say['axis']!r}, {say['index']})"
-        case "adopt":
-            return "session.adopt(labels)"
-        case "set_voxel_size":
-            return "session.set_voxel_size({:g}, {:g}, {:g})".format(*say["after"])
-    return f"session.{row.kind}()"
+def _of(row: Row, rows: Sequence[Row]) -> str:
+    """Return the text of the edit that an undo or redo is about."""
+    target = rows[(row.undo_of or 1) - 1]
+    return _TEXTS[target.kind](target, rows)
+
+
+_TEXTS: dict[str, Callable[[Row, Sequence[Row]], str]] = {
+    "paint": lambda row, _: f"painted object {row.intent['id']:d} on {_where(row.intent)}",
+    "erase": lambda row, _: f"erased {_only(row.intent)}on {_where(row.intent)}",
+    "fill": lambda row, _: f"filled a patch with object {row.intent['id']:d} on {_plane_at(row.intent)}",
+    "merge": lambda row, _: f"merged {_listed(row.intent['gone'])} into {row.intent['keep']:d}",
+    "delete": lambda row, _: f"deleted {_listed(row.intent['ids'])}",
+    "put_plane": lambda row, _: f"replaced {_axis(row.intent)} plane {row.intent['index']:d}",
+    "adopt": lambda row, _: f"replaced all labels by {row.intent['name']!r}",
+    "set_voxel_size": lambda row, _: "set the voxel size to {:g} x {:g} x {:g} nm".format(*row.intent["after"]),
+    "undo": lambda row, rows: f"undid {row.undo_of}: {_of(row, rows)}",
+    "redo": lambda row, rows: f"did {row.undo_of} again: {_of(row, rows)}",
+}
+
+_CODES: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "paint": lambda say: f"session.paint({_line(say)}, id={say['id']:d}, {_brush(say)})",
+    "erase": lambda say: f"session.erase({_line(say)}, {_brush(say)})",
+    "fill": lambda say: f"session.fill({tuple(map(int, say['point']))}, {say['id']:d}, {_axis(say)!r})",
+    "merge": lambda say: f"session.merge({', '.join(f'{i:d}' for i in (say['keep'], *say['gone']))})",
+    "delete": lambda say: f"session.delete({', '.join(f'{i:d}' for i in say['ids'])})",
+    "put_plane": lambda say: f"session.put_plane(ids, {_axis(say)!r}, {say['index']:d})",
+    "adopt": lambda say: "session.adopt(labels)",
+    "set_voxel_size": lambda say: "session.set_voxel_size({:g}, {:g}, {:g})".format(*say["after"]),
+    "undo": lambda say: "session.undo()",
+    "redo": lambda say: "session.redo()",
+}
+
+
+def _line(say: Mapping[str, Any]) -> str:
+    return repr(unpacked_line(say))
+
+
+def _brush(say: Mapping[str, Any]) -> str:
+    rest = f"radius={say['radius']:g}"
+    if say["axis"] != "xy":
+        rest += f", axis={_axis(say)!r}"
+    if say.get("preserve"):
+        rest += ", preserve=True"
+    return rest + (f", only={say['only']:d}" if "only" in say else "")
+
+
+def _only(say: Mapping[str, Any]) -> str:
+    return f"object {say['only']:d} " if "only" in say else ""
+
+
+def _axis(say: Mapping[str, Any]) -> str:
+    return {axis: axis for axis in AXES}[say["axis"]]
+
+
+def _plane_at(say: Mapping[str, Any]) -> str:
+    return f"{_axis(say)} plane {say['point'][AXES[say['axis']]]:d}"
 
 
 def _where(say: Mapping[str, Any]) -> str:
-    return f"{say['axis']} plane {say['plane']}"
+    return f"{_axis(say)} plane {say['plane']:d}"
 
 
 def _listed(ids: Sequence[int]) -> str:
-    return ", ".join(map(str, ids)) if len(ids) <= 8 else f"{', '.join(map(str, ids[:8]))} and {len(ids) - 8} more"
+    first = ", ".join(f"{i:d}" for i in ids[:8])
+    return first if len(ids) <= 8 else f"{first} and {len(ids) - 8} more"

@@ -55,8 +55,10 @@ class Project:
         self.undoable: list[int] = []
         self.redoable: list[int] = []
         self._acks: dict[Client, Row] = {}
+        self._records = dict(store.records())
         self._table: ObjectTable | None = None
-        self._grid = Grid(_shape(labels))
+        dz, dy, dx = store.meta("block")
+        self._grid = Grid(_shape(labels), (dz, dy, dx))
         self._dirty: set[int] = set()
         self._since = [0, 0]
         self._snapshot = snapshot
@@ -76,34 +78,49 @@ class Project:
             If nothing can be written at `path`, or something is there.
         """
         grid = Grid(_shape(labels))
-        meta = {**facts, "shape": list(labels.shape), "voxel_size": voxel_size, "block": grid.block}
+        meta = {**facts, "shape": list(labels.shape), "voxel_size": voxel_size, "block": list(grid.block)}
         # Memory needs no blocks: nothing will ever read them back.
         blocks = (pack(labels[box.slices]) for _, box in grid.boxes()) if path else ()
         store = Store.create(path, meta, blocks, Head(0, "", int(labels.max(initial=0)) + 1), record)
         return cls(store, labels, voxel_size, 0)
 
     @classmethod
-    def open(cls, path: Path, *, take_over: bool = False, read_only: bool = False) -> tuple[Project, str]:
+    def open(
+        cls, path: Path, *, take_over: bool = False, read_only: bool = False, memory: int | None = None
+    ) -> tuple[Project, str]:
         """Open a project and bring its labels back; return it and why it is read-only, if it is.
 
         Raises
         ------
+        TooLargeError
+            If the labels need more than `memory` bytes.
         StoreError
             If anything in it is damaged or missing.
         """
         store, reason = Store.open(path, take_over=take_over, read_only=read_only)
         try:
-            rows = store.rows()
-            shape, snapshot = tuple(store.meta("shape")), store.meta("snapshot")
-            labels = _restored(store, shape)
-            project = cls(store, labels, None, snapshot)
-            project.voxel_size = project.first_voxel_size
-            for row in rows:
-                project._replay(row)
+            project = cls._from(store, memory)
+            store.confirm()
+        except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
+            # Checksums agree and yet the values make no sense: no mitonb wrote this.
+            store.close()
+            raise store.damaged(f"a value that no mitonb writes ({error})") from error
         except BaseException:
             store.close()
             raise
         return project, reason
+
+    @classmethod
+    def _from(cls, store: Store, memory: int | None) -> Project:
+        """Bring labels and history back from an open store."""
+        rows = store.rows()
+        z, y, x = (int(n) for n in store.meta("shape"))
+        dz, dy, dx = (int(n) for n in store.meta("block"))
+        project = cls(store, _restored(store, Grid((z, y, x), (dz, dy, dx)), memory), None, int(store.meta("snapshot")))
+        project.voxel_size = project.first_voxel_size
+        for row in rows:
+            project._replay(row)
+        return project
 
     @property
     def version(self) -> int:
@@ -120,9 +137,8 @@ class Project:
     @property
     def record(self) -> Mapping[str, Any] | None:
         """Run record of the labels that edits started from, or that an adopted run brought."""
-        records = self.store.records()
-        runs = [s for s in (0, *self.undoable) if s in records]
-        return records[runs[-1]] if runs else None
+        runs = [s for s in (0, *self.undoable) if s in self._records] if self._records else []
+        return self._records[runs[-1]] if runs else None
 
     @property
     def first_voxel_size(self) -> VoxelSize | None:
@@ -166,6 +182,8 @@ class Project:
         next_id = max(self.next_id, next_id, highest + 1)
         row = self._append(edit.kind, edit.intent, effect, next_id=next_id, client=client, record=record)
         self.next_id = next_id
+        if record is not None:
+            self._records[row.seq] = record
         self._note(row, edit.parts, len(effect))
         apply(self.labels, edit.parts)
         self._followed(edit.parts, backwards=False)
@@ -222,6 +240,7 @@ class Project:
         """Write the project to a new file and go on there."""
         self.copy_to(path)
         store, _ = Store.open(path)
+        store.confirm()
         self.store.close()
         self.store = store
         self._dirty.clear()
@@ -275,10 +294,13 @@ class Project:
         self.rows.append(row)
         if row.client is not None and row.client_seq is not None:
             self._acks[row.client, row.client_seq] = row
-        if row.kind == "undo":
-            self.redoable.append(self.undoable.pop())
-        elif row.kind == "redo":
-            self.undoable.append(self.redoable.pop())
+        if row.kind in ("undo", "redo"):
+            source, target = self.undoable, self.redoable
+            if row.kind == "redo":
+                source, target = target, source
+            if not source or source[-1] != row.undo_of:
+                raise self.store.damaged(f"the order of undo and redo at edit {row.seq}")
+            target.append(source.pop())
         elif row.kind != "nothing":
             self.undoable.append(row.seq)
             self.redoable.clear()
@@ -327,14 +349,16 @@ def _shape(labels: Volume) -> tuple[int, int, int]:
     return z, y, x
 
 
-def _restored(store: Store, shape: tuple[int, int, int]) -> Volume:
-    """Return the labels of the last snapshot."""
-    grid = Grid(shape, tuple(store.meta("block")))
+def _restored(store: Store, grid: Grid, memory: int | None) -> Volume:
+    """Return the labels of the last snapshot, if they fit into so many bytes."""
     store.block(len(grid) - 1)  # a shape that was tampered with shows here, before memory is taken for it
-    try:
-        labels = np.empty(shape, np.uint32)
-    except MemoryError as error:
-        raise TooLargeError(f"The labels {shape} of {store.path} do not fit into memory.") from error
+    need = 4 * grid.shape[0] * grid.shape[1] * grid.shape[2]
+    if memory is not None and need > memory:
+        raise TooLargeError(
+            f"The labels {grid.shape} of {store.path} need {need / 2**30:.1f} GiB of memory, {memory / 2**30:.1f} GiB "
+            "may be used. Close other notebooks, or open the project on a larger machine."
+        )
+    labels = np.empty(grid.shape, np.uint32)
     for number, box in grid.boxes():
         labels[box.slices] = unpack(store.block(number), box.shape)
     return labels

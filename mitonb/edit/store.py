@@ -7,10 +7,11 @@ import json
 import os
 import sqlite3
 import time
-from dataclasses import dataclass
-from hashlib import blake2b
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
+from mitonb.edit import database
+from mitonb.edit.database import FORMAT, digest, translated
 from mitonb.edit.owner import Owner
 from mitonb.errors import ReadOnlyStoreError, StaleWriterError, StoreError
 
@@ -20,18 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "Head", "Row", "Store"]
 
-FORMAT = 1
-_APPLICATION = 0x6D746E62  # "mtnb": tells file(1) and us whose SQLite file this is
-_TABLES = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE edits (seq INTEGER PRIMARY KEY, client TEXT, client_seq INTEGER, time REAL NOT NULL, kind TEXT NOT NULL,
-    intent TEXT NOT NULL, effect BLOB NOT NULL, undo_of INTEGER, checksum BLOB NOT NULL, chain BLOB NOT NULL);
-CREATE TABLE blocks (number INTEGER PRIMARY KEY, data BLOB NOT NULL, checksum BLOB NOT NULL);
-CREATE TABLE records (seq INTEGER PRIMARY KEY, record TEXT NOT NULL, checksum BLOB NOT NULL);
-CREATE TABLE notes (number INTEGER PRIMARY KEY, note TEXT NOT NULL, checksum BLOB NOT NULL);
-"""
 _CONTENT = "seq, client, client_seq, time, kind, intent, effect, undo_of"
-_WAIT = 10.0  # seconds to wait for another program that is writing
 
 
 @dataclass(frozen=True)
@@ -76,24 +66,23 @@ class Store:
     """A project file, or the same thing in memory.
 
     Every write is one immediate transaction that first checks that this store is still the writer; it has
-    happened when the call returns. Not thread-safe: its owner locks.
-
-    Use `Store.create` and `Store.open`.
+    happened when the call returns. Not thread-safe: its owner locks. Use `Store.create` and `Store.open`.
     """
 
-    def __init__(self, path: Path | None, *, read_only: bool = False, epoch: int = 0) -> None:
+    def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
         self.path = path
         self.read_only = read_only
-        self.epoch = epoch
+        self.epoch = 0
         self.head = Head()
-        self.owner: Owner | None = None
         self._pid = os.getpid()
-        self._db = _connect(path, read_only)
-        self._file = _identity(path)
+        self._db = database.connect(path, read_only)
+        self._file = database.identity(path)
 
     @classmethod
-    def create(cls, path: Path | None, meta: Mapping[str, Any], blocks: Iterable[bytes], head: Head,
-               record: Mapping[str, Any] | None = None) -> Store:  # fmt: skip
+    def create(
+        cls, path: Path | None, meta: Mapping[str, Any], blocks: Iterable[bytes], head: Head,
+        record: Mapping[str, Any] | None = None,
+    ) -> Store:  # fmt: skip
         """Make a new project with its first labels; `path` None keeps it in memory.
 
         Raises
@@ -105,14 +94,19 @@ class Store:
             store = cls(None)
             store._fill(meta, blocks, head, record)
             return store
-        with _new_file(path) as part, contextlib.closing(cls(part)) as store:
+        with database.new_file(path) as part, contextlib.closing(cls(part)) as store:
             store._fill(meta, blocks, head, record)
             store._db.execute("PRAGMA journal_mode=DELETE")
-        return cls.open(path)[0]
+        store, _ = cls.open(path)
+        store.confirm()
+        return store
 
     @classmethod
     def open(cls, path: Path, *, take_over: bool = False, read_only: bool = False) -> tuple[Store, str]:
-        """Open a project, for writing where that is possible.
+        """Open a project, for writing where that is possible, inside a transaction.
+
+        What is read up to `confirm` is one state of the file, and nobody else writes meanwhile; `close` instead of
+        `confirm` leaves the file as it was.
 
         Returns
         -------
@@ -135,25 +129,35 @@ class Store:
             reason = f"the folder {path.parent} or the file is read-only. Copy the file to a folder of yours to edit"
         store = cls(path, read_only=bool(reason))
         try:
-            store._check_format()
+            database.check(store._db, path)
+            with translated(path):
+                store._db.execute("BEGIN" if reason else "BEGIN IMMEDIATE")
             if not reason:
                 reason = store._become_writer(take_over)
-            if reason:
-                store.read_only = True
-                store.head = store._read_head()
+                store.read_only = bool(reason)
+            store.head = store._read_head()
         except BaseException:
             store._db.close()
             raise
         return store, reason
 
+    def confirm(self) -> None:
+        """End the transaction of `open`: from here on this store is the writer, if it may write."""
+        with translated(self.path):
+            self._db.execute("ROLLBACK" if self.read_only else "COMMIT")
+
     def meta(self, key: str) -> Any:
-        """Return a value of the project, or None."""
-        with _translated(self.path):
+        """Return a value of the project.
+
+        Raises
+        ------
+        StoreError
+            If it is damaged or missing.
+        """
+        with translated(self.path):
             row = self._db.execute("SELECT value, checksum FROM meta WHERE key = ?", (key,)).fetchone()
-        if row is None:
-            return None
-        if row[1] != _digest(key, row[0]):
-            raise self._damaged(f"the entry {key!r}")
+        if row is None or row[1] != digest(key, row[0]):
+            raise self.damaged(f"the entry {key!r}")
         return json.loads(row[0])
 
     def rows(self, after: int = 0) -> list[Row]:
@@ -166,17 +170,17 @@ class Store:
         """
         found: list[Row] = []
         chain = ""
-        with _translated(self.path):
+        with translated(self.path):
             for values in self._db.execute(f"SELECT {_CONTENT}, checksum, chain FROM edits ORDER BY seq"):
                 *content, checksum, link = values
                 seq = len(found) + 1
-                chain = _digest(chain, checksum).hex()
-                if content[0] != seq or checksum != _digest(*content) or link != bytes.fromhex(chain):
-                    raise self._damaged(f"edit {seq} of the journal")
+                chain = digest(chain, checksum).hex()
+                if content[0] != seq or checksum != digest(*content) or link != bytes.fromhex(chain):
+                    raise self.damaged(f"edit {seq} of the journal")
                 found.append(_row(content))
         head = self._read_head()
         if (len(found), chain) != (head.seq, head.chain):
-            raise self._damaged(f"the end of the journal (edit {head.seq})")
+            raise self.damaged(f"the end of the journal (edit {head.seq})")
         self.head = head
         return found[after:]
 
@@ -188,10 +192,10 @@ class Store:
         StoreError
             If it is damaged or missing.
         """
-        with _translated(self.path):
+        with translated(self.path):
             row = self._db.execute(f"SELECT {_CONTENT}, checksum FROM edits WHERE seq = ?", (seq,)).fetchone()
-        if row is None or row[-1] != _digest(*row[:-1]):
-            raise self._damaged(f"edit {seq} of the journal")
+        if row is None or row[-1] != digest(*row[:-1]):
+            raise self.damaged(f"edit {seq} of the journal")
         blob: bytes = row[6]
         return blob
 
@@ -203,21 +207,20 @@ class Store:
         StoreError
             If it is damaged or missing.
         """
-        with _translated(self.path):
+        with translated(self.path):
             row = self._db.execute("SELECT data, checksum FROM blocks WHERE number = ?", (number,)).fetchone()
-        if row is None or row[1] != _digest(number, row[0]):
-            raise self._damaged(f"block {number} of the labels")
+        if row is None or row[1] != digest(number, row[0]):
+            raise self.damaged(f"block {number} of the labels")
         blob: bytes = row[0]
         return blob
 
     def records(self) -> dict[int, Mapping[str, Any]]:
         """Return the run records by the edit that brought each; 0 is the first labels'."""
-        with _translated(self.path):
-            rows = self._db.execute("SELECT seq, record, checksum FROM records ORDER BY seq").fetchall()
-        for seq, text, checksum in rows:
-            if checksum != _digest(seq, text):
-                raise self._damaged(f"the run record of edit {seq}")
-        return {seq: json.loads(text) for seq, text, _ in rows}
+        return {seq: json.loads(text) for seq, text in self._texts("records", "seq", "record")}
+
+    def notes(self) -> list[str]:
+        """Return the remarks, oldest first."""
+        return [note for _, note in self._texts("notes", "number", "note")]
 
     def append(
         self, kind: str, intent: Mapping[str, Any], effect: bytes = b"", *, next_id: int, undo_of: int | None = None,
@@ -237,12 +240,12 @@ class Store:
         seq = self.head.seq + 1
         name, number = client or (None, None)
         content = [seq, name, number, time.time(), kind, json.dumps(intent, separators=(",", ":")), effect, undo_of]
-        checksum = _digest(*content)
-        chain = _digest(self.head.chain, checksum)
+        checksum = digest(*content)
+        chain = digest(self.head.chain, checksum)
         head = Head(seq, chain.hex(), next_id)
         with self._writing():
             self._db.execute("INSERT INTO edits VALUES (?,?,?,?,?,?,?,?,?,?)", (*content, checksum, chain))
-            self._put("head", _head_values(head))
+            self._put("head", astuple(head))
             if record is not None:
                 self._add_record(seq, record)
         self.head = head
@@ -255,27 +258,19 @@ class Store:
                 self._put_block(number, data)
             self._put("snapshot", self.head.seq)
 
-    def add_note(self, note: str) -> None:
-        """Keep a remark with the project."""
-        with self._writing():
-            self._add_note(note)
-
-    def notes(self) -> list[str]:
-        """Return the remarks, oldest first."""
-        with _translated(self.path):
-            rows = self._db.execute("SELECT number, note, checksum FROM notes ORDER BY number").fetchall()
-        for number, note, checksum in rows:
-            if checksum != _digest(number, note):
-                raise self._damaged(f"note {number}")
-        return [note for _, note, _ in rows]
-
     def reconnect(self) -> None:
         """Open the file anew after a failed write; SQLite then rolls half a transaction back."""
         if self.path is not None:
+            self._check_file()
+            # The old connection stays until the new one works: it may hold the last copy of the journal.
+            fresh = database.connect(self.path, self.read_only)
+            try:
+                database.check(fresh, self.path)
+            except BaseException:
+                fresh.close()
+                raise
             self._db.close()
-            self._db = _connect(self.path, self.read_only)
-            self._file = _identity(self.path)
-            self._check_format()
+            self._db = fresh
 
     def copy_to(self, path: Path, blocks: Iterable[bytes]) -> None:
         """Write the whole project, with all blocks as of now, to a new file that nobody owns.
@@ -285,11 +280,11 @@ class Store:
         StoreError
             If something stands there already, or nothing can be written there.
         """
-        with _new_file(path) as part, contextlib.closing(Store(part)) as copy, _translated(path):
+        with database.new_file(path) as part, contextlib.closing(Store(part)) as copy, translated(path):
             self._db.backup(copy._db)
             copy._db.execute("PRAGMA journal_mode=TRUNCATE")
             copy._db.execute("BEGIN IMMEDIATE")
-            copy._db.execute("DELETE FROM meta WHERE key = 'owner'")
+            copy._put("owner", None)
             for number, data in enumerate(blocks):
                 copy._put_block(number, data)
             copy._put("snapshot", self.head.seq)
@@ -299,26 +294,29 @@ class Store:
     def close(self) -> None:
         """Let go of the file, so that another session can write."""
         try:
-            if self.path is not None and not self.read_only and self.owner is not None:
-                with contextlib.suppress(StoreError):
-                    with self._writing():
-                        self._db.execute("DELETE FROM meta WHERE key = 'owner'")
-                    # Takes the empty side file of the TRUNCATE mode away: a closed project is one file.
-                    self._db.execute("PRAGMA journal_mode=DELETE")
-        except sqlite3.Error:
+            if self.path is not None and not self.read_only and not self._db.in_transaction:
+                with self._writing():
+                    self._put("owner", None)
+                # Takes the empty side file of the TRUNCATE mode away: a closed project is one file.
+                self._db.execute("PRAGMA journal_mode=DELETE")
+        except (StoreError, sqlite3.Error):
             pass  # the owner stays written; a later session sees that this process is gone
         finally:
             self._db.close()
 
-    def _fill(self, meta: Mapping[str, Any], blocks: Iterable[bytes], head: Head,
-              record: Mapping[str, Any] | None) -> None:  # fmt: skip
-        with _translated(self.path):
-            self._db.execute(f"PRAGMA application_id={_APPLICATION}")
-            self._db.execute(f"PRAGMA user_version={FORMAT}")
-            self._db.execute("BEGIN IMMEDIATE")
-            for statement in _TABLES.split(";"):
-                self._db.execute(statement)
-            for key, value in {**meta, "epoch": 0, "snapshot": 0, "head": _head_values(head)}.items():
+    def damaged(self, what: str) -> StoreError:
+        """Return the error that names what is damaged."""
+        return StoreError(
+            f"{self.path or 'The project in memory'} is damaged: {what} is missing or does not match its checksum. "
+            "Nothing was changed; go on with a copy from a backup."
+        )
+
+    def _fill(
+        self, meta: Mapping[str, Any], blocks: Iterable[bytes], head: Head, record: Mapping[str, Any] | None
+    ) -> None:
+        with translated(self.path):
+            database.fill(self._db)
+            for key, value in {**meta, "epoch": 0, "owner": None, "snapshot": 0, "head": astuple(head)}.items():
                 self._put(key, value)
             for number, data in enumerate(blocks):
                 self._put_block(number, data)
@@ -329,29 +327,19 @@ class Store:
 
     def _become_writer(self, take_over: bool) -> str:
         """Raise the epoch, or return why not."""
-        me = Owner.me()
-        with _translated(self.path):
-            self._db.execute("BEGIN IMMEDIATE")
-        try:
-            text = self.meta("owner")
-            other = Owner.from_json(text) if text else None
-            if other and not other.is_me and other.may_live and not take_over:
-                self._db.execute("ROLLBACK")
-                return f"{other} is writing into it. Close it there, or open with take_over=True if it is gone"
-            # The epoch is raised before anything is read: an edit of the old writer is either seen or refused.
-            self.epoch = int(self.meta("epoch") or 0) + 1
+        me, text = Owner.me(), self.meta("owner")
+        other = Owner.from_json(text) if text else None
+        if other and not other.is_me and other.may_live and not take_over:
+            return f"{other} is writing into it. Close it there, or open with take_over=True if it is gone"
+        # The epoch is raised before anything is read: an edit of the old writer is either seen or refused.
+        self.epoch = int(self.meta("epoch")) + 1
+        with translated(self.path):
             self._put("epoch", self.epoch)
             self._put("owner", me.to_json())
             if other and not other.is_me:
-                self._add_note(f"{me} took over from {other}.")
-            self.head = self._read_head()
-            with _translated(self.path):
-                self._db.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                self._db.execute("ROLLBACK")
-            raise
-        self.owner = me
+                number = self._db.execute("SELECT COALESCE(MAX(number), 0) + 1 FROM notes").fetchone()[0]
+                note = f"{me} took over from {other}."
+                self._db.execute("INSERT INTO notes VALUES (?,?,?)", (number, note, digest(number, note)))
         return ""
 
     @contextlib.contextmanager
@@ -361,19 +349,15 @@ class Store:
             raise ReadOnlyStoreError(f"{self.path} is open for looking only; nothing was changed.")
         if os.getpid() != self._pid:
             raise StoreError("This project was opened in another process. Open it again in this one.")
-        if self.path is not None and _identity(self.path) != self._file:
-            # SQLite would go on writing into a file that has no name any more.
-            raise StoreError(
-                f"{self.path} was deleted, moved or replaced while it was open. Put it back, or write the project to "
-                "a new file with session.save_as(path). Nothing was changed."
-            )
-        with _translated(self.path):
+        self._check_file()
+        with translated(self.path):
             try:
                 self._db.execute("BEGIN IMMEDIATE")
-                if self.path is not None and (now := self.meta("epoch")) != self.epoch:
+                if self.path is not None and self.meta("epoch") != self.epoch:
+                    text = self.meta("owner")
                     raise StaleWriterError(
-                        f"Another session has taken over {self.path} (opening {now}, this one is {self.epoch}): "
-                        f"{self.meta('owner') or 'closed since'}. Nothing was changed; open the project again to go on."
+                        f"Another session has taken over {self.path} ({Owner.from_json(text) if text else 'closed'}). "
+                        "Nothing was changed; open the project again to go on."
                     )
                 yield
                 self._db.execute("COMMIT")
@@ -382,142 +366,37 @@ class Store:
                     self._db.execute("ROLLBACK")
                 raise
 
-    def _check_format(self) -> None:
-        with _translated(self.path):
-            application = self._db.execute("PRAGMA application_id").fetchone()[0]
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if application != _APPLICATION:
-            raise StoreError(f"{self.path} is a database, but no mitonb project.")
-        if version != FORMAT:
-            advice = "Update mitonb to open it" if version > FORMAT else "Open it with the mitonb that made it"
-            raise StoreError(f"{self.path} has format {version}, this mitonb reads format {FORMAT}. {advice}.")
+    def _check_file(self) -> None:
+        if self.path is not None and database.identity(self.path) != self._file:
+            # SQLite would go on writing into a file that has no name any more.
+            raise StoreError(
+                f"{self.path} was deleted, moved or replaced while it was open. Put it back, or write the project to "
+                "a new file with session.save_as(path). Nothing was changed."
+            )
+
+    def _texts(self, table: str, key: str, value: str) -> list[tuple[int, str]]:
+        with translated(self.path):
+            rows = self._db.execute(f"SELECT {key}, {value}, checksum FROM {table} ORDER BY {key}").fetchall()
+        for number, text, checksum in rows:
+            if checksum != digest(number, text):
+                raise self.damaged(f"entry {number} of the {table}")
+        return [(number, text) for number, text, _ in rows]
 
     def _read_head(self) -> Head:
-        values = self.meta("head")
-        if values is None:
-            raise self._damaged("the head of the journal")
-        return Head(*values)
+        return Head(*self.meta("head"))
 
     def _put(self, key: str, value: Any) -> None:
         text = json.dumps(value)
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?,?,?)", (key, text, _digest(key, text)))
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?,?,?)", (key, text, digest(key, text)))
 
     def _put_block(self, number: int, data: bytes) -> None:
-        self._db.execute("INSERT OR REPLACE INTO blocks VALUES (?,?,?)", (number, data, _digest(number, data)))
+        self._db.execute("INSERT OR REPLACE INTO blocks VALUES (?,?,?)", (number, data, digest(number, data)))
 
     def _add_record(self, seq: int, record: Mapping[str, Any]) -> None:
         text = json.dumps(dict(record), default=str)
-        self._db.execute("INSERT INTO records VALUES (?,?,?)", (seq, text, _digest(seq, text)))
-
-    def _add_note(self, note: str) -> None:
-        number = self._db.execute("SELECT COALESCE(MAX(number), 0) + 1 FROM notes").fetchone()[0]
-        self._db.execute("INSERT INTO notes VALUES (?,?,?)", (number, note, _digest(number, note)))
-
-    def _damaged(self, what: str) -> StoreError:
-        return StoreError(
-            f"{self.path or 'The project in memory'} is damaged: {what} is missing or does not match its checksum. "
-            "Nothing was changed; go on with a copy from a backup."
-        )
-
-
-def _connect(path: Path | None, read_only: bool) -> sqlite3.Connection:
-    with _translated(path):
-        if path is None:
-            return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        mode = "ro" if read_only else "rw"
-        db = sqlite3.connect(
-            f"{path.resolve().as_uri()}?mode={mode}", uri=True, timeout=_WAIT, isolation_level=None,
-            check_same_thread=False,
-        )  # fmt: skip
-        # EXTRA also syncs the folder, so that a power cut cannot bring the rollback journal back to life.
-        db.execute("PRAGMA synchronous=EXTRA")
-        # A project may come by mail: its schema may not call functions with side effects.
-        db.execute("PRAGMA trusted_schema=OFF")
-        if not read_only:
-            db.execute("PRAGMA journal_mode=TRUNCATE")
-        return db
-
-
-@contextlib.contextmanager
-def _translated(path: Path | None) -> Iterator[None]:
-    """Turn SQLite's errors into sentences."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        name = path or "The project in memory"
-        text = str(error)
-        if "full" in text:
-            advice = "The disk is full: free some space, then repeat the last step"
-        elif "locked" in text:
-            advice = "Another program is using the file: close it there, then repeat the last step"
-        elif "readonly" in text or "read-only" in text:
-            raise ReadOnlyStoreError(f"{name} cannot be written ({text}). Nothing was changed.") from error
-        elif isinstance(error, sqlite3.OperationalError):
-            advice = "Check that the disk is there and has space, then repeat the last step"
-        else:
-            advice = "The file is damaged or no mitonb project: go on with a copy from a backup"
-        raise StoreError(f"{name} cannot be read or written ({text}). {advice}. Nothing was changed.") from error
-
-
-def _identity(path: Path | None) -> tuple[int, int] | None:
-    """Return what tells a file from another one of the same name."""
-    try:
-        facts = path.stat() if path else None
-    except OSError:
-        return None
-    return (facts.st_dev, facts.st_ino) if facts else None
-
-
-def _check_place(path: Path) -> None:
-    """Refuse a place where no new file can be made, before any work is done for it."""
-    if path.exists():
-        raise StoreError(f"{path} exists already. Open it with Session.open, or choose another name.")
-    if not path.parent.is_dir():
-        raise StoreError(f"There is no folder {path.parent}. Make it first, or choose another.")
-    if not os.access(path.parent, os.W_OK):
-        raise _unwritable(path, "no permission")
-
-
-@contextlib.contextmanager
-def _new_file(path: Path) -> Iterator[Path]:
-    """Give a name to write under until the file is whole: half a project never has the project's name."""
-    _check_place(path)
-    part = path.with_name(path.name + ".part")
-    try:
-        part.unlink(missing_ok=True)
-        part.touch()
-        yield part
-        if path.exists():
-            raise StoreError(f"{path} was made by another program meanwhile. Choose another name.")
-        part.rename(path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-
-
-def _unwritable(path: Path, why: object) -> ReadOnlyStoreError:
-    return ReadOnlyStoreError(
-        f"The project {path} cannot be written ({why}). Choose a folder that you may write to, or leave path out "
-        "to work in memory only."
-    )
-
-
-def _digest(*values: object) -> bytes:
-    """Return a checksum of values that SQLite can hold, each with its type and length."""
-    state = blake2b(digest_size=16)
-    for value in values:
-        data = value if isinstance(value, bytes) else repr(value).encode("utf-8", "surrogatepass")
-        state.update(f"{type(value).__name__}{len(data)}:".encode())
-        state.update(data)
-    return state.digest()
+        self._db.execute("INSERT INTO records VALUES (?,?,?)", (seq, text, digest(seq, text)))
 
 
 def _row(content: list[Any]) -> Row:
     seq, client, client_seq, when, kind, intent, _, undo_of = content
     return Row(seq, when, kind, json.loads(intent), undo_of, client, client_seq)
-
-
-def _head_values(head: Head) -> list[Any]:
-    return [head.seq, head.chain, head.next_id]

@@ -1,5 +1,6 @@
 """Any sequence of verbs, reopenings and crashes does to a session what it does to plain copies of an array."""
 
+import itertools
 import os
 import shutil
 import tempfile
@@ -26,7 +27,7 @@ def brushed(line, radius, axis):
     plane = np.moveaxis(mask, kept, 0)[line[0][kept]]
     flat = [[v for i, v in enumerate(point) if i != kept] for point in line]
     centers = [flat[0]]
-    for a, b in zip(flat[:-1], flat[1:], strict=True):
+    for a, b in itertools.pairwise(flat):
         n = max(abs(a[0] - b[0]), abs(a[1] - b[1]))
         centers += [
             [p + int(np.floor((q - p) * (k / n) + 0.5)) for p, q in zip(a, b, strict=True)] for k in range(1, n + 1)
