@@ -128,5 +128,6 @@ def _spacing(found: Source, letters: str) -> dict[str, float]:
 
 def read_back(path: Path) -> Any:
     """Return the (z, y, x) data of a file that was just written."""
-    data, _, _ = arrange(read_path(path, None), what=path.name)
+    found = read_path(path, None)
+    data, _, _ = arrange(found, axes=None if found.axes else "zyx", what=path.name)
     return data

@@ -90,7 +90,7 @@ def _forward(indices: range) -> tuple[slice, slice]:
 class PageCache:
     """Decoded pages, the most recently used ones, up to a number of bytes; safe to share between threads."""
 
-    def __init__(self, limit: int = CACHE_BYTES) -> None:
+    def __init__(self, limit: int) -> None:
         self._limit = limit
         self._pages: OrderedDict[int, Array] = OrderedDict()
         self._bytes = 0
@@ -144,7 +144,7 @@ class Paged:
         self.dtype = native(dtype)
         self._lead, self._page = lead, page
         self._read, self._part = read, part
-        self._cache = PageCache()
+        self._cache = PageCache(CACHE_BYTES)
         self._large = math.prod(page) * self.dtype.itemsize > CACHE_BYTES // 4
 
     def __getitem__(self, key: Any, /) -> Array:

@@ -103,6 +103,7 @@ def save(
     if ending == ".csv":
         raise UnsupportedFormatError(".csv holds tables; save mn.measure(labels), or choose .tif, .npy or .ome.zarr.")
     saving = _saving(what)
+    _json(saving.record or {})  # what cannot be written should fail before anything is
     write, check = _format(ending, saving, version)
     put(target, write, check)
     if ending in (".tif", ".tiff", ".ome.tif", ".ome.tiff", ".npy"):

@@ -92,8 +92,13 @@ def test_a_tiff_that_was_cut_off_never_gives_fewer_planes(tmp_path, compression,
     whole = path.read_bytes()
     np.testing.assert_array_equal(mn.open(path).read(), data)
     path.write_bytes(whole[: int(len(whole) * part)])
-    with pytest.raises(CorruptFileError):
-        mn.open(path).read()
+    try:
+        found = mn.open(path).read()
+    except CorruptFileError:
+        return
+    # ImageJ files keep their voxels before the headers of the later pages: the cut may have spared them all.
+    assert part == 0.999
+    np.testing.assert_array_equal(found, data)
 
 
 def test_a_file_that_declares_more_than_it_holds_is_refused_with_numbers(tmp_path):
@@ -128,12 +133,10 @@ def test_a_tiff_bomb_is_refused_before_it_is_decoded(tmp_path):
     data = bytearray(path.read_bytes())
     with tifffile.TiffFile(path) as file:
         pages = list(file.pages)
-        places = [
-            page.tags[code].valueoffset for page in pages for code in ("ImageWidth", "ImageLength", "RowsPerStrip")
-        ]
-        kinds = [page.tags[code].dtype for page in pages for code in ("ImageWidth", "ImageLength", "RowsPerStrip")]
-    for place, kind in zip(places, kinds, strict=True):
-        data[place : place + (2 if kind == 3 else 4)] = (60_000).to_bytes(2 if kind == 3 else 4, "little")
+        tags = [page.tags[code] for page in pages for code in ("ImageWidth", "ImageLength", "RowsPerStrip")]
+        fields = [(tag.valueoffset, 2 if tag.dtype == tifffile.DATATYPE.SHORT else 4) for tag in tags]
+    for start, size in fields:
+        data[start : start + size] = (60_000).to_bytes(size, "little")
     path.write_bytes(data)
     with pytest.raises(InputError, match=r"declares 13.4 GiB of voxels, but holds"):
         mn.open(path)
@@ -174,25 +177,31 @@ def test_complex_numbers_are_refused_with_advice(dtype):
 def test_opening_a_tiff_opens_no_other_file(tmp_path, volume):
     (tmp_path / "secret.tif").write_bytes(b"canary")
     ome = (
-        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:1"><Image ID="Image:0">'
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:1">'
+        '<Image ID="Image:0">'
         '<Pixels DimensionOrder="XYZCT" ID="Pixels:0" SizeC="1" SizeT="1" SizeX="7" SizeY="5" SizeZ="3" Type="uint8">'
-        '<TiffData IFD="0" PlaneCount="3"><UUID FileName="secret.tif">urn:uuid:2</UUID></TiffData></Pixels></Image></OME>'
+        '<TiffData IFD="0" PlaneCount="3"><UUID FileName="secret.tif">urn:uuid:2</UUID></TiffData>'
+        "</Pixels></Image></OME>"
     )
     path = tmp_path / "cell.ome.tif"
     tifffile.imwrite(path, volume, photometric="minisblack", description=ome, metadata=None)
     opened: list[str] = []
-    sys.addaudithook(
-        lambda event, args: opened.append(str(args[0])) if event == "open" and opened is not None else None
-    )
+    listening = [True]
+    sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" and listening[0] else None)
     stack = mn.open(path)
     stack.read()
-    assert [name for name in opened if "secret" in name] == []
+    listening[0] = False
+    assert any("cell.ome.tif" in name for name in opened)
+    assert not any("secret" in name for name in opened)
     np.testing.assert_array_equal(stack.read(), volume)
     assert any("one of several files" in note for note in stack.notes)
 
 
 def test_entities_in_image_metadata_are_refused(tmp_path, volume):
-    ome = '<?xml version="1.0"?><!DOCTYPE o [<!ENTITY a "aaaa">]><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">&a;</OME>'
+    ome = (
+        '<?xml version="1.0"?><!DOCTYPE o [<!ENTITY a "aaaa">]>'
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">&a;</OME>'
+    )
     path = tmp_path / "cell.ome.tif"
     tifffile.imwrite(path, volume, photometric="minisblack", description=ome, metadata=None)
     with pytest.raises(CorruptFileError, match="entities"):

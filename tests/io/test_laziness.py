@@ -115,15 +115,12 @@ def test_the_cache_keeps_the_newest_pages_within_its_bytes():
 def test_what_is_handed_out_does_not_change_what_is_kept(tmp_path):
     stack = mn.open(write(tmp_path / "cell.tif", np.zeros((2, 8, 9), np.uint8)))
     image = stack.plane(0).image
-    with (
-        pytest.raises(ValueError, match="read-only") if not image.flags.writeable else pytest.raises(ZeroDivisionError)
-    ):
+    if image.flags.writeable:
         image[0, 0] = 7
-        raise ZeroDivisionError
     assert stack.plane(0).image[0, 0] == 0
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.data())
 def test_every_cut_of_every_arrangement_is_what_numpy_gives(data):
     shape = tuple(data.draw(st.lists(st.integers(1, 4), min_size=5, max_size=5)))
@@ -134,21 +131,13 @@ def test_every_cut_of_every_arrangement_is_what_numpy_gives(data):
     lazy = Arranged(paged, tuple(order[2:]), fixed)
     rest = [axis for axis in range(5) if axis not in fixed]
     want = array[tuple(fixed.get(axis, slice(None)) for axis in range(5))].transpose([rest.index(a) for a in order[2:]])
-    key = tuple(
-        data.draw(
-            st.one_of(
-                st.integers(-n, n - 1),
-                st.builds(
-                    slice, *[st.one_of(st.none(), st.integers(-5, 5))] * 2, st.sampled_from([None, 1, 2, -1, -2, 3])
-                ),
-            )
-        )
-        for n in want.shape[: data.draw(st.integers(0, 3))]
-    )
+    ends, steps = st.one_of(st.none(), st.integers(-5, 5)), st.sampled_from([None, 1, 2, -1, -2, 3])
+    slices = st.builds(slice, ends, ends, steps)
+    given_axes = want.shape[: data.draw(st.integers(0, 3))]
+    key = tuple(data.draw(st.one_of(st.integers(-n, n - 1), slices)) for n in given_axes)
     np.testing.assert_array_equal(lazy[key], want[key])
-    np.testing.assert_array_equal(lazy[..., *key[:1]], want[..., *key[:1]]) if key and want.shape[0] == want.shape[
-        -1
-    ] else None
+    last = data.draw(st.integers(-want.shape[-1], want.shape[-1] - 1))
+    np.testing.assert_array_equal(lazy[..., last], want[..., last])
 
 
 @pytest.mark.parametrize("key", [3, -4, (0, 0, 0, 0), [0, 1], 1.0, (..., ...), "z"])
