@@ -228,6 +228,8 @@ def test_filling_only_ever_adds_to_the_object_around(seed: int) -> None:
         inside = regions == k
         around = np.unique(plane[ndimage.binary_dilation(inside) & ~inside])
         rows, columns = np.nonzero(inside)
-        at_border = rows.min() == 0 or columns.min() == 0 or (np.array([rows.max(), columns.max()]) + 1 == plane.shape).any()
+        at_border = (
+            rows.min() == 0 or columns.min() == 0 or (np.array([rows.max(), columns.max()]) + 1 == plane.shape).any()
+        )
         want = 0 if at_border or len(around) != 1 else around[0]
         assert (filled[inside] == want).all()

@@ -1,0 +1,159 @@
+"""Kept maps: in memory and on disk, with the median over planes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mitonb.errors import InputError
+from mitonb.infer.kept import KeptMaps, median_planes
+from mitonb.infer.memory import memory_budget, require
+from mitonb.infer.tiling import Cut, cuts, enlarged, padded, shrunk, weights
+from mitonb.maps import Maps
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def maps(h: int, w: int, value: int, step: int = 4) -> Maps:
+    size = -(-h // step), -(-w // step)
+    return Maps(
+        np.full((1, h, w), value, np.uint8), np.full(size, value / 7, np.float32),
+        np.full((2, *size), value, np.float32), step,
+    )  # fmt: skip
+
+
+@given(st.integers(1, 15), st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_the_median_of_planes_is_exact(count: int, seed: int) -> None:
+    planes = np.random.default_rng(seed).integers(0, 256, (count, 5, 6)).astype(np.uint8)
+    before = planes.copy()
+    want = np.median(planes, axis=0)
+    assert np.array_equal(median_planes(list(planes)), np.floor(want + 0.5).astype(np.uint8))
+    assert np.array_equal(planes, before)
+
+
+@pytest.mark.parametrize("folder", ["memory", "disk"])
+def test_the_median_is_cut_off_at_the_ends_and_never_filters_twice(folder: str, tmp_path: Path) -> None:
+    kept = KeptMaps((4, 8, 8), tmp_path if folder == "disk" else "memory")
+    for z, value in enumerate([10, 200, 30, 100]):
+        kept.put("xy", z, maps(8, 8, value))
+    values = [int(kept.plane("xy", z, 3).semantic[0, 0, 0]) for z in range(4)]
+    assert values == [105, 30, 100, 65]
+    assert [int(kept.get("xy", z).semantic[0, 0, 0]) for z in range(4)] == [10, 200, 30, 100]
+    assert float(kept.plane("xy", 1, 3).center[0, 0]) == pytest.approx(200 / 7, rel=1e-3)
+    assert np.array_equal(kept.plane("xy", 1, 1).semantic, kept.get("xy", 1).semantic)
+
+
+def test_planes_that_are_not_kept_do_not_enter_the_median() -> None:
+    kept = KeptMaps((5, 8, 8))
+    kept.put("xy", 2, maps(8, 8, 50))
+    assert kept.plane("xy", 2, 5).semantic[0, 0, 0] == 50
+    kept.put("xy", 4, maps(8, 8, 90))
+    assert kept.plane("xy", 2, 5).semantic[0, 0, 0] == 70
+
+
+@pytest.mark.parametrize("folder", ["memory", "disk"])
+def test_what_is_put_comes_back_in_kept_form(folder: str, tmp_path: Path) -> None:
+    kept = KeptMaps((6, 9, 10), tmp_path if folder == "disk" else "memory")
+    rng = np.random.default_rng(0)
+    whole = Maps(rng.random((2, 6, 9)), rng.random((2, 3)), rng.normal(0, 9, (2, 2, 3)), 4)
+    kept.put("yz", 9, whole)
+    back, want = kept.get("yz", 9), whole.kept()
+    assert back.step == 4
+    for name in ("semantic", "center", "offsets"):
+        assert np.array_equal(getattr(back, name), getattr(want, name))
+        assert getattr(back, name).dtype == getattr(want, name).dtype
+    assert (kept.count("yz"), kept.count("xy"), kept.has("yz", 8)) == (1, 0, False)
+    assert kept.nbytes == want.nbytes
+    kept.drop("yz", 9)
+    assert not kept.has("yz", 9)
+
+
+def test_files_go_with_the_object(tmp_path: Path) -> None:
+    kept = KeptMaps((2, 8, 8), tmp_path)
+    kept.put("xy", 0, maps(8, 8, 1))
+    assert len(list(tmp_path.iterdir())) == 1
+    del kept
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_planes_and_sizes_are_refused() -> None:
+    kept = KeptMaps((4, 8, 9))
+    with pytest.raises(InputError, match=r"4 xy planes \(0 to 3\), got plane 4"):
+        kept.put("xy", 4, maps(8, 9, 0))
+    with pytest.raises(InputError, match=r"\(8, 9\) pixels, got maps of \(9, 8\)"):
+        kept.put("xy", 0, maps(9, 8, 0))
+    with pytest.raises(InputError, match="has not run on xz plane 2"):
+        kept.get("xz", 2)
+    with pytest.raises(InputError, match="xy, xz, yz"):
+        kept.get("zy", 0)  # type: ignore[arg-type]
+
+
+def test_tiles_cover_a_side_and_share_margins() -> None:
+    assert cuts(128, 0, 16, 16) == [Cut(0, 128)]
+    assert cuts(128, 200, 16, 16) == [Cut(0, 128)]
+    assert cuts(160, 64, 16, 16) == [Cut(0, 64, 0, 32), Cut(32, 96, 32, 32), Cut(64, 128, 32, 32), Cut(96, 160, 32, 0)]
+    assert cuts(80, 60, 0, 16) == [Cut(0, 64, 0, 48), Cut(16, 80, 48, 0)]
+
+
+@given(st.integers(1, 40), st.integers(1, 400), st.integers(0, 200), st.sampled_from([4, 16, 32]))
+@settings(max_examples=100, deadline=None)
+def test_tiles_start_on_the_grid_of_the_net_and_weigh_something_everywhere(
+    length: int, tile: int, halo: int, multiple: int
+) -> None:
+    length *= multiple
+    found = cuts(length, tile, halo, multiple)
+    total, coarse = np.zeros(length), np.zeros(length // 4)
+    for cut in found:
+        assert cut.start % multiple == cut.stop % multiple == 0
+        total[cut.start : cut.stop] += weights(cut)
+        coarse[cut.start // 4 : cut.stop // 4] += weights(cut, 4)
+    assert found[0].start == 0
+    assert found[-1].stop == length
+    assert total.min() > 1e-3
+    assert coarse.min() > 1e-3
+
+
+def test_padding_reflects_at_the_bottom_and_right() -> None:
+    image = np.array([[1, 2, 3]], np.float32)
+    assert padded(image, 4).tolist() == [[1, 2, 3, 2]] * 4
+    assert padded(padded(image, 4), 4).shape == (4, 4)
+
+
+def pictures() -> st.SearchStrategy[npt.NDArray[np.float32]]:
+    size = st.tuples(st.integers(1, 40), st.integers(1, 40))
+    return size.map(lambda s: np.random.default_rng(s).random(s).astype(np.float32))
+
+
+@given(pictures(), st.sampled_from([2, 4, 8]))
+@settings(max_examples=60, deadline=None)
+def test_shrinking_keeps_grey_and_enlarging_brings_places_back(image: npt.NDArray[np.float32], factor: int) -> None:
+    small = shrunk(image, factor)
+    assert small.shape == tuple(-(-n // factor) for n in image.shape)
+    assert np.allclose(shrunk(np.full_like(image, 0.3), factor), 0.3)
+    large = enlarged(small[None], factor, image.shape)[0]  # type: ignore[arg-type]
+    assert large.shape == image.shape
+    assert np.allclose(large[::factor, ::factor], small)
+
+
+def test_shrinking_does_not_alias_a_fine_texture() -> None:
+    stripes = np.zeros((64, 64), np.float32)
+    stripes[:, ::2] = 1
+    assert np.allclose(shrunk(stripes, 4)[4:-4, 4:-4], 0.5, atol=0.01)
+
+
+def test_the_memory_limit_of_a_hub_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEM_LIMIT", str(2 << 20))
+    budget = memory_budget()
+    assert budget.limit == 2 << 20
+    assert budget.bytes == (2 << 20) // 8  # never nothing, however much is in use
+    assert budget.source == "this hub (MEM_LIMIT)"
+    require(1000, "This", "Do that.")
+    monkeypatch.setenv("MEM_LIMIT", "a lot")
+    assert memory_budget().limit > 2 << 20
