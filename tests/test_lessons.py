@@ -22,7 +22,7 @@ def nearest(y: float, x: float, dy: float, dx: float, centers: list[tuple[float,
 
 RIGHT = {
     "1.1": lambda: label(SEEN.semantic[0] > 0.5).max(),
-    "1.2": lambda: len(peak_local_max(SEEN.center, min_distance=5, threshold_abs=0.5, exclude_border=False)),
+    "1.2": lambda: len(peak_local_max(SEEN.center, 5, 0.5, exclude_border=False)),
     "1.3": lambda: np.add(lessons.SPOT, lessons.tiny().offsets[:, lessons.SPOT[0], lessons.SPOT[1]]),
     "1.4": lambda: nearest,
     "1.5": lambda: mn.decode(SEEN, mn.Recipe()),
