@@ -4,90 +4,36 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import threading
-import time
-import uuid
 import weakref
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from psygnal import EmitLoopError, Signal, SignalInstance
 
-from mitonb.box import Box
-from mitonb.edit import ops
+from mitonb.edit import opening, ops
 from mitonb.edit.effects import Edit
 from mitonb.edit.history import Entry, entries
+from mitonb.edit.news import MEMORY, NOWHERE, SAVED, SAVING, Change, SaveState
 from mitonb.edit.project import Client, Project, digest
-from mitonb.errors import (
-    AxesError,
-    InputError,
-    MitonbError,
-    ReadOnlyStoreError,
-    StaleWriterError,
-    StoreError,
-    TooLargeError,
-)
+from mitonb.errors import InputError, ReadOnlyStoreError, StaleWriterError, StoreError
 from mitonb.io.bounds import memory_budget
 from mitonb.labels import Labels
 from mitonb.stack import Axis, Stack, VoxelSize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
+    from mitonb.box import Box
     from mitonb.edit.store import Row
 
 __all__ = ["Change", "Entry", "SaveState", "Session"]
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
-_NOWHERE = Box((0, 0, 0), (0, 0, 0))
-
-
-@dataclass(frozen=True)
-class Change:
-    """What a verb did, acknowledged.
-
-    Attributes
-    ----------
-    seq : int
-        Number of the edit in the journal; the session's version from then on.
-    box : Box
-        Where voxels may differ from before; of size 0 when nothing changed.
-    what : str
-        The verb; "nothing" when nothing changed.
-    """
-
-    seq: int
-    box: Box
-    what: str
-
-
-@dataclass(frozen=True)
-class SaveState:
-    """Whether the work is safe, in a word and in a sentence.
-
-    Attributes
-    ----------
-    kind : {"memory", "saved", "saving", "unsaved"}
-        For colours and decisions.
-    text : str
-        For people: "in memory only", "saved", "saving 1", "not saved: why".
-    """
-
-    kind: Literal["memory", "saved", "saving", "unsaved"]
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
-
-
-_MEMORY = SaveState("memory", "in memory only")
-_SAVED = SaveState("saved", "saved")
-_SAVING = SaveState("saving", "saving 1")
 _LONG = 1 << 20  # voxels of an edit that takes long enough to say so
 
 
@@ -139,15 +85,10 @@ class Session:
         given = labels if isinstance(labels, Labels) or labels is None else Labels(np.asarray(labels))
         place = None if path is None else Path(path).expanduser()
         if place is not None and place.exists():
-            project, reason = _reopened(place, image, given)
+            project, reason = opening.reopen(place, image, given, _fingerprint, memory=_memory())
         else:
-            project, reason = _created(place, image, given), ""
+            project, reason = opening.create(place, image, given, _fingerprint), ""
         self._start(project, image, reason)
-        if image is not None and image.voxel_size and not self.read_only and image.voxel_size not in (
-            project.voxel_size, project.first_voxel_size
-        ):  # fmt: skip
-            # The stack was opened with another size than when the project began: the newest word counts, visibly.
-            self.set_voxel_size(*image.voxel_size)
 
     @classmethod
     def open(
@@ -162,7 +103,8 @@ class Session:
         stack : Stack, optional
             The image, when it has moved or lies at a remote address; None looks where it was.
         take_over : bool
-            Write even though another session has the project open; that one can then no longer write.
+            Write even though a session of another process has the project open; that one can then no longer write.
+            Within a process the newest session always writes.
         read_only : bool
             Look only.
 
@@ -175,10 +117,13 @@ class Session:
         """
         self = cls.__new__(cls)
         place = Path(path).expanduser()
-        project, reason = _reopened(place, stack, None, take_over=take_over, read_only=read_only)
+        project, reason = opening.reopen(
+            place, stack, None, _fingerprint, take_over=take_over, read_only=read_only, memory=_memory()
+        )
         notes: list[str] = []
         if stack is None:
-            stack, notes = _found_stack(project.store.meta("stack"), place)
+            stack, notes = opening.find_stack(project.store.meta("stack"), place, _fingerprint, _read)
+            stack = stack and replace(stack, voxel_size=project.voxel_size)
         self._start(project, stack, reason, notes)
         return self
 
@@ -193,11 +138,15 @@ class Session:
         self._position = tuple(n // 2 for n in project.labels.shape)
         self._selection: tuple[int, ...] = ()
         self.notes: tuple[str, ...] = tuple(notes)
-        self._state = _MEMORY if project.store.path is None else _SAVED
+        self._state = MEMORY if project.store.path is None else SAVED
         if reason:
             self._state = SaveState("unsaved", f"not saved: {reason}.")
         elif self.path is not None:
             _retire(self)
+        size = stack.voxel_size if stack is not None else None
+        if size and not reason and size not in (project.voxel_size, project.first_voxel_size):
+            # The stack was opened with another size than when the project began: the newest word counts, visibly.
+            self.set_voxel_size(*size)
 
     @property
     def stack(self) -> Stack | None:
@@ -327,6 +276,8 @@ class Session:
         """Replace all labels by the result of a run; one edit, with the run record, that undo takes back."""
         new = labels if isinstance(labels, Labels) else Labels(np.asarray(labels))
 
+        opening.check_fit(self.shape, self.voxel_size, new.shape, new.voxel_size)
+
         def edit(p: Project) -> Edit:
             made = ops.adopt(p.labels, new.data)
             return replace(made, intent={**made.intent, "name": new.name, "digest": digest(new.data)})
@@ -338,8 +289,11 @@ class Session:
         size = [float(v) for v in (nm * 3 if len(nm) == 1 else nm)]
         if len(size) != 3 or not all(np.isfinite(v) and v > 0 for v in size):
             raise InputError(f"Voxel sizes are one or three (z, y, x) positive nanometres, got {nm}.")
+        same = self.voxel_size == tuple(size)
         return self._do(
-            lambda p: Edit("set_voxel_size", _NOWHERE, (), {"before": p.voxel_size, "after": size}), client, bare=True
+            lambda p: Edit("set_voxel_size", NOWHERE, (), {"before": p.voxel_size, "after": size}),
+            client,
+            bare=not same,
         )
 
     def undo(self, *, client: Client | None = None) -> Change:
@@ -417,17 +371,17 @@ class Session:
         """
         with self._lock:
             place = Path(path).expanduser()
-            self._project.copy_to(place)
+            self._project.copy_to(place, opening.describe(self.stack, place, _fingerprint))
             return place
 
     def save_as(self, path: str | Path) -> Path:
         """Write the project to a new file and go on there; errors as in `save_copy`."""
         with self._lock:
             place = Path(path).expanduser()
-            self._project.move_to(place)
+            self._project.move_to(place, opening.describe(self.stack, place, _fingerprint))
             self._reason = ""
             _retire(self)
-            self._tell(_SAVED)
+            self._tell(SAVED)
             return place
 
     def refresh(self) -> None:
@@ -466,13 +420,13 @@ class Session:
             edit = make(project)
             if not edit.empty or bare:
                 if self.path is not None and edit.voxels > _LONG:
-                    self._tell(_SAVING)
+                    self._tell(SAVING)
                 row = self._acknowledged(lambda: project.commit(edit, client=client, record=record))
                 return self._changed(row, edit.box)
             if client:
                 row = self._acknowledged(lambda: project.decline(client))
-                return Change(row.seq, _NOWHERE, "nothing")
-            return Change(self.version, _NOWHERE, "nothing")
+                return Change(row.seq, NOWHERE, "nothing")
+            return Change(self.version, NOWHERE, "nothing")
 
     def _step(self, client: Client | None, *, redo: bool) -> Change:
         with self._lock:
@@ -496,7 +450,7 @@ class Session:
                 self._reason = "another session has taken over the project"
             self._tell(SaveState("unsaved", f"not saved: {error}"))
             raise
-        self._tell(_MEMORY if self.path is None else _SAVED)
+        self._tell(MEMORY if self.path is None else SAVED)
         return result
 
     def _changed(self, row: Row, box: Box) -> Change:
@@ -522,114 +476,22 @@ class Session:
             self._tell(SaveState("unsaved", f"not saved: {reason}."))
 
 
-def _created(place: Path | None, stack: Stack | None, labels: Labels | None) -> Project:
-    """Start a project."""
-    if stack is None and labels is None:
-        raise InputError("A session needs a stack, labels, or both.")
-    if stack is not None and labels is not None:
-        _fitting(stack, labels.shape, labels.voxel_size)
-    size = (stack and stack.voxel_size) or (labels and labels.voxel_size) or None
-    if labels is not None:
-        data = np.array(labels.data, order="C")
-    else:
-        assert stack is not None
-        data = _empty(stack.shape)
-    facts = {"uuid": str(uuid.uuid4()), "made": time.strftime("%Y-%m-%d %H:%M:%S"),
-             "labels": None if labels is None else digest(data),
-             "stack": None if stack is None else _described(stack, place)}  # fmt: skip
-    return Project.create(place, data, size, facts, labels.record if labels is not None else None)
-
-
-def _empty(shape: tuple[int, int, int]) -> npt.NDArray[np.uint32]:
-    try:
-        return np.zeros(shape, np.uint32)
-    except MemoryError as error:
-        gib = 4 * shape[0] * shape[1] * shape[2] / 2**30
-        raise TooLargeError(
-            f"Labels for {shape} voxels need {gib:.0f} GiB of memory, more than there is. Open a part of the stack."
-        ) from error
-
-
-def _reopened(
-    place: Path, stack: Stack | None, labels: Labels | None, *, take_over: bool = False, read_only: bool = False
-) -> tuple[Project, str]:
-    """Open a project, and refuse a stack or labels that it was not made with."""
-    # Labels below a GiB are always tried: a budget that is nearly used up must not lock anybody out of his work.
-    memory = max(memory_budget()[0], 1 << 30)
-    project, reason = Project.open(place, take_over=take_over, read_only=read_only, memory=memory)
-    try:
-        if stack is not None:
-            _fitting(stack, project.labels.shape, None)
-            _same_image(stack, project.store.meta("stack"), place)
-        if labels is not None and digest(labels.data) not in project.digests():
-            raise InputError(
-                f"{place} holds labels already, with {project.version} edits, and others than those given. To go on "
-                f"with the project: Session.open({str(place)!r}). To replace its labels, which can be undone: "
-                f"Session.open({str(place)!r}).adopt(labels). To start afresh choose another path."
-            )
-    except BaseException:
-        project.close()
-        raise
-    return project, reason
-
-
-def _fitting(stack: Stack, shape: tuple[int, ...], size: VoxelSize | None) -> None:
-    if stack.shape != tuple(shape):
-        raise AxesError(f"The stack is {stack.shape}, the labels are {tuple(shape)}; they must lie on the same voxels.")
-    if stack.voxel_size and size and not np.allclose(stack.voxel_size, size, rtol=1e-3):
-        raise InputError(
-            f"The stack has voxels of {stack.voxel_size} nm, the labels of {size} nm. Open the stack with "
-            "voxel_size=... to say which is right."
-        )
-
-
-def _described(stack: Stack, place: Path | None) -> dict[str, Any]:
-    """Return what a project remembers of its stack."""
-    facts: dict[str, Any] = {"name": stack.name, "source": stack.source, "shape": list(stack.shape)}
-    if place is not None:
-        facts["fingerprint"] = _fingerprint(stack)
-        if stack.source is not None and "://" not in stack.source:
-            # A folder that is moved or mailed as a whole still finds its stack.
-            facts["beside"] = os.path.relpath(Path(stack.source).absolute(), place.absolute().parent)
-    return facts
-
-
 def _fingerprint(stack: Stack) -> str:
     from mitonb.io.record import fingerprint
 
     return fingerprint(stack)
 
 
-def _same_image(stack: Stack, facts: Mapping[str, Any] | None, place: Path) -> None:
-    known = (facts or {}).get("fingerprint")
-    if known and _fingerprint(stack) != known:
-        raise InputError(
-            f"{place} was made with another image ({(facts or {})['name']!r}) than {stack.name!r}. Open that one, or "
-            "choose another path for the labels of this one."
-        )
+def _read(path: Path) -> Stack:
+    from mitonb.io import reading  # readers take time to import; looking at an array needs none
+
+    return reading.open(path)
 
 
-def _found_stack(facts: Mapping[str, Any] | None, place: Path) -> tuple[Stack | None, list[str]]:
-    """Open the stack that a project was made with, or say why not."""
-    if not facts:
-        return None, ["The project was made without a stack."]
-    source, advice = facts.get("source"), "Open it with Session.open(path, stack=...)."
-    if not source:
-        return None, [f"The stack {facts['name']!r} came from memory. {advice}"]
-    if "://" in source:
-        # A project that came by mail must not make this machine talk to an address of its choice.
-        return None, [f"The stack is at {source}, and remote addresses are not opened by themselves. {advice}"]
-    for candidate in (Path(source), place.absolute().parent / facts.get("beside", source)):
-        if candidate.is_file() or candidate.is_dir():
-            try:
-                from mitonb.io import reading  # readers take time to import; looking at an array needs none
-
-                stack = reading.open(candidate)
-                _same_image(stack, facts, place)
-            except MitonbError as error:
-                return None, [f"The stack {candidate} cannot be used: {error} {advice}"]
-            return stack, []
-    return None, [f"The stack {source} is not there any more. {advice}"]
+def _memory() -> int:
+    """Return how many bytes of labels are brought back without a question."""
+    # Labels below a GiB are always tried: a budget that is nearly used up must not lock anybody out of his work.
+    return max(memory_budget()[0], 1 << 30)
 
 
 _writers: weakref.WeakSet[Session] = weakref.WeakSet()

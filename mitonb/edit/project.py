@@ -17,7 +17,7 @@ from mitonb.edit.store import Head, Row, Store
 from mitonb.errors import InputError, MitonbError, StoreError, TooLargeError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 __all__ = ["Project", "digest"]
@@ -86,27 +86,44 @@ class Project:
 
     @classmethod
     def open(
-        cls, path: Path, *, take_over: bool = False, read_only: bool = False, memory: int | None = None
-    ) -> tuple[Project, str]:
+        cls, path: Path, accept: Callable[[Project], None] = lambda _: None, *,
+        take_over: bool = False, read_only: bool = False, memory: int | None = None,
+    ) -> tuple[Project, str]:  # fmt: skip
         """Open a project and bring its labels back; return it and why it is read-only, if it is.
+
+        Parameters
+        ----------
+        path : path
+            The project file.
+        accept : callable
+            Raises if the project is not the one that is wanted; then the file stays as it was.
+        take_over, read_only : bool
+            See `mitonb.session.Session.open`.
+        memory : int, optional
+            Bytes that the labels may need.
 
         Raises
         ------
         TooLargeError
-            If the labels need more than `memory` bytes.
+            If the labels need more than `memory`.
         StoreError
             If anything in it is damaged or missing.
         """
-        store, reason = Store.open(path, take_over=take_over, read_only=read_only)
+        store = None
         try:
+            store, reason = Store.open(path, take_over=take_over, read_only=read_only)
             project = cls._from(store, memory)
+            accept(project)
             store.confirm()
-        except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
-            # Checksums agree and yet the values make no sense: no mitonb wrote this.
-            store.close()
-            raise store.damaged(f"a value that no mitonb writes ({error})") from error
-        except BaseException:
-            store.close()
+        except BaseException as error:
+            if store is not None:
+                store.close()
+            if (
+                isinstance(error, TypeError | LookupError | ArithmeticError | AttributeError)
+                or type(error) is ValueError
+            ):
+                # Checksums agree and yet the values make no sense: no mitonb wrote this.
+                raise StoreError(f"{path} is damaged: it holds values that no mitonb writes ({error}).") from error
             raise
         return project, reason
 
@@ -232,13 +249,14 @@ class Project:
             new.append((row, self._replay(row)))
         return new
 
-    def copy_to(self, path: Path) -> None:
-        """Write the project to a new file as well; work goes on where it was."""
-        self.store.copy_to(path, (pack(self.labels[box.slices]) for _, box in self._grid.boxes()))
+    def copy_to(self, path: Path, stack: Mapping[str, Any] | None) -> None:
+        """Write the project, with facts about its stack, to a new file as well; work goes on where it was."""
+        blocks = (pack(self.labels[box.slices]) for _, box in self._grid.boxes())
+        self.store.copy_to(path, blocks, {"stack": stack})
 
-    def move_to(self, path: Path) -> None:
+    def move_to(self, path: Path, stack: Mapping[str, Any] | None) -> None:
         """Write the project to a new file and go on there."""
-        self.copy_to(path)
+        self.copy_to(path, stack)
         store, _ = Store.open(path)
         store.confirm()
         self.store.close()

@@ -272,8 +272,8 @@ class Store:
             self._db.close()
             self._db = fresh
 
-    def copy_to(self, path: Path, blocks: Iterable[bytes]) -> None:
-        """Write the whole project, with all blocks as of now, to a new file that nobody owns.
+    def copy_to(self, path: Path, blocks: Iterable[bytes], meta: Mapping[str, Any]) -> None:
+        """Write the whole project, with all blocks as of now and new facts, to a new file that nobody owns.
 
         Raises
         ------
@@ -284,7 +284,8 @@ class Store:
             self._db.backup(copy._db)
             copy._db.execute("PRAGMA journal_mode=TRUNCATE")
             copy._db.execute("BEGIN IMMEDIATE")
-            copy._put("owner", None)
+            for key, value in {**meta, "owner": None}.items():
+                copy._put(key, value)
             for number, data in enumerate(blocks):
                 copy._put_block(number, data)
             copy._put("snapshot", self.head.seq)

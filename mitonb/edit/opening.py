@@ -1,0 +1,153 @@
+"""Beginning: make a project, or open one and see that stack, labels and project belong together."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mitonb.edit.project import Project, digest
+from mitonb.errors import AxesError, InputError, MitonbError, TooLargeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mitonb.edit.effects import Volume
+    from mitonb.labels import Labels
+    from mitonb.stack import Stack, VoxelSize
+
+    Fingerprint = Callable[[Stack], str]
+
+__all__ = ["check_fit", "create", "describe", "find_stack", "reopen"]
+
+
+def create(place: Path | None, stack: Stack | None, labels: Labels | None, fingerprint: Fingerprint) -> Project:
+    """Start a project with labels, or with empty ones for a stack.
+
+    Raises
+    ------
+    InputError
+        If neither is given, or they do not fit each other.
+    StoreError
+        If nothing can be written at `place`.
+    """
+    if labels is not None:
+        if stack is not None:
+            check_fit(stack.shape, stack.voxel_size, labels.shape, labels.voxel_size)
+        data = np.array(labels.data, order="C")
+    elif stack is not None:
+        data = _empty(stack.shape)
+    else:
+        raise InputError("A session needs a stack, labels, or both.")
+    size = (stack and stack.voxel_size) or (labels and labels.voxel_size) or None
+    facts = {
+        "uuid": str(uuid.uuid4()), "made": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "labels": None if labels is None else digest(data),
+        "stack": describe(stack, place, fingerprint) if place else None,
+    }  # fmt: skip
+    return Project.create(place, data, size, facts, labels.record if labels is not None else None)
+
+
+def reopen(
+    place: Path, stack: Stack | None, labels: Labels | None, fingerprint: Fingerprint, *,
+    take_over: bool = False, read_only: bool = False, memory: int | None = None,
+) -> tuple[Project, str]:  # fmt: skip
+    """Open a project; return it, and why it is read-only if it is.
+
+    Raises
+    ------
+    InputError
+        If the stack or the labels are others than the project's; then no other session has lost its right to write.
+    StoreError
+        If the project is damaged or cannot be read.
+    """
+
+    def accept(project: Project) -> None:
+        if stack is not None:
+            check_fit(stack.shape, None, project.labels.shape, None)
+            _check_image(stack, project.store.meta("stack"), place, fingerprint)
+        if labels is not None and digest(labels.data) not in project.digests():
+            raise InputError(
+                f"{place} holds labels already, with {project.version} edits, and others than those given. To go on "
+                f"with the project: Session.open({str(place)!r}). To replace its labels, which can be undone: "
+                f"Session.open({str(place)!r}).adopt(labels). To start afresh choose another path."
+            )
+
+    return Project.open(place, accept, take_over=take_over, read_only=read_only, memory=memory)
+
+
+def describe(stack: Stack | None, place: Path, fingerprint: Fingerprint) -> dict[str, Any] | None:
+    """Return what a project at a place remembers of its stack."""
+    if stack is None:
+        return None
+    facts = {"name": stack.name, "source": stack.source, "shape": list(stack.shape), "fingerprint": fingerprint(stack)}
+    if stack.source is not None and "://" not in stack.source:
+        # A folder that is moved or mailed as a whole still finds its stack.
+        facts["beside"] = os.path.relpath(Path(stack.source).absolute(), place.absolute().parent)
+    return facts
+
+
+def find_stack(
+    facts: Mapping[str, Any] | None, place: Path, fingerprint: Fingerprint, read: Callable[[Path], Stack]
+) -> tuple[Stack | None, list[str]]:
+    """Open the stack that a project was made with, or say in sentences why not."""
+    if not facts:
+        return None, ["The project was made without a stack."]
+    source, advice = facts.get("source"), "Open it with Session.open(path, stack=...)."
+    if not source:
+        return None, [f"The stack {facts['name']!r} came from memory. {advice}"]
+    if "://" in source:
+        # A project that came by mail must not make this machine talk to an address of its choice.
+        return None, [f"The stack is at {source}, and remote addresses are not opened by themselves. {advice}"]
+    for candidate in (Path(source), place.absolute().parent / facts.get("beside", source)):
+        if candidate.is_file() or candidate.is_dir():
+            try:
+                stack = read(candidate)
+                _check_image(stack, facts, place, fingerprint)
+            except MitonbError as error:
+                return None, [f"The stack {candidate} cannot be used: {error} {advice}"]
+            return stack, []
+    return None, [f"The stack {source} is not there any more. {advice}"]
+
+
+def check_fit(
+    shape: tuple[int, ...], size: VoxelSize | None, other: tuple[int, ...], other_size: VoxelSize | None
+) -> None:
+    """Refuse labels that do not lie on the voxels of an image.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ, or both voxel sizes are known and differ by more than 0.1 %.
+    """
+    if tuple(shape) != tuple(other):
+        raise AxesError(
+            f"The image is {tuple(shape)}, the labels are {tuple(other)}; they must lie on the same voxels."
+        )
+    if size and other_size and not np.allclose(size, other_size, rtol=1e-3):
+        raise InputError(
+            f"The image has voxels of {size} nm, the labels of {other_size} nm. Open the stack with voxel_size=... "
+            "to say which is right."
+        )
+
+
+def _check_image(stack: Stack, facts: Mapping[str, Any] | None, place: Path, fingerprint: Fingerprint) -> None:
+    if facts and facts["fingerprint"] != fingerprint(stack):
+        raise InputError(
+            f"{place} was made with another image ({facts['name']!r}) than {stack.name!r}. Open that one, or choose "
+            "another path for the labels of this one."
+        )
+
+
+def _empty(shape: tuple[int, int, int]) -> Volume:
+    try:
+        return np.zeros(shape, np.uint32)
+    except MemoryError as error:
+        gib = 4 * shape[0] * shape[1] * shape[2] / 2**30
+        raise TooLargeError(
+            f"Labels for {shape} voxels need {gib:.0f} GiB of memory, more than there is. Open a part of the stack."
+        ) from error
