@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +11,39 @@ from scipy import ndimage as ndi
 
 from mitonb.box import Box
 
-__all__ = ["FAR", "Grid", "Tube", "random_line", "settle"]
+__all__ = [
+    "FAR",
+    "Cristae",
+    "Field",
+    "Grid",
+    "Plan",
+    "Tube",
+    "Vectors",
+    "cell_fields",
+    "lay_bodies",
+    "lay_mitochondria",
+    "random_line",
+    "unit",
+]
 
 Field = npt.NDArray[np.float32]
 Vectors = npt.NDArray[np.float64]
 FAR = 1e4  # nm; "no surface near", small enough that float32 differences of it stay exact to 0.001 nm
+
+
+Cristae = Literal["mixed", "dark", "light"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The options of a phantom that say what is drawn; `mitonb.phantoms.phantom` explains them."""
+
+    objects: int
+    touching: float
+    branching: float
+    diameter: tuple[float, float]
+    cristae: Cristae
+    distractors: float
 
 
 @dataclass
@@ -44,7 +73,7 @@ class Grid:
         spans = [(n - 1) * v / s for n, v, s in zip(self.shape, self.voxel_size, self.steps, strict=True)]
         self.counts = tuple(int(np.ceil(s)) + 4 for s in spans)  # type: ignore[assignment]
         self.weights = [
-            _cubic_weights(np.arange(n) * v / s + 1, c)
+            _cubic_weights(np.arange(n, dtype=np.float64) * v / s + 1, c)
             for n, v, s, c in zip(self.shape, self.voxel_size, self.steps, self.counts, strict=True)
         ]
 
@@ -55,7 +84,8 @@ class Grid:
 
     def nodes(self) -> list[Field]:
         """Return the (z, y, x) positions of the coarse nodes in nm, each of the full coarse shape."""
-        axes = [(np.arange(c, dtype=np.float32) - 1) * np.float32(s) for c, s in zip(self.counts, self.steps, strict=True)]
+        sides = zip(self.counts, self.steps, strict=True)
+        axes = [(np.arange(c, dtype=np.float32) - 1) * np.float32(s) for c, s in sides]
         return [np.ascontiguousarray(a) for a in np.meshgrid(*axes, indexing="ij")]
 
     def noise(self, rng: np.random.Generator, wavelength: float) -> Field:
@@ -232,3 +262,65 @@ def settle(tube: Tube, others: list[Tube], *, free: float, overlap: float) -> bo
             tube.shift(-direction * (distance + overlap))
     rest = [t for i, t in enumerate(others) if i != tube.partner]
     return all(gap(t, tube)[0] > free for t in rest)
+
+
+def lay_mitochondria(rng: np.random.Generator, grid: Grid, plan: Plan) -> list[Tube]:
+    """Lay mitochondria at random, some against others, none through another."""
+    placed: list[Tube] = []
+    low, high = plan.diameter
+    for _ in range(plan.objects * 6):
+        if len(placed) == plan.objects:
+            break
+        joined = sum(t.partner >= 0 for t in placed)
+        attach = placed and 2 * joined < plan.touching * len(placed) + 0.5
+        radius = (low + (high - low) * rng.random() * rng.random() ** 0.5) / 2
+        length = min(150 + 900 * rng.random() ** 1.5, 2.0 * float(grid.extent.max()))
+        middle = grid.extent * rng.random(3)
+        partner = int(rng.integers(len(placed))) if attach else -1
+        heading = unit(rng)
+        if attach:
+            near = placed[partner].points
+            inner = near[((near > 0) & (near < grid.extent)).all(axis=1)]
+            at = (inner if len(inner) else near)[int(rng.integers(len(inner) or len(near)))]
+            middle = at + unit(rng) * radius
+        tube = Tube([random_line(rng, length, radius, middle=middle, heading=heading, bend=0.25)])
+        if rng.random() < plan.branching:
+            points, _ = tube.lines[0]
+            fork = int(rng.integers(1, len(points) - 1))
+            side = random_line(rng, 0.8 * length, 0.85 * radius, middle=points[fork], heading=unit(rng), bend=0.2)
+            half = len(side[0]) // 2
+            tube.lines.append((side[0][half:], side[1][half:]))
+        tube.partner = partner
+        tube.margin = 14 + 60 * rng.random() ** 2
+        fits = settle(tube, placed, free=45.0, overlap=0.2 * radius + 12)
+        centre = tube.points[len(tube.points) // 2]
+        if fits and ((centre >= 0) & (centre <= grid.extent)).all():
+            placed.append(tube)
+    return placed
+
+
+def lay_bodies(rng: np.random.Generator, grid: Grid, plan: Plan, mitos: list[Tube]) -> list[Tube]:
+    """Lay dark round bodies where no mitochondrion is."""
+    placed: list[Tube] = []
+    for _ in range(round(plan.distractors * float(np.prod(grid.extent)) / 4e8)):
+        middle = grid.extent * rng.random(3)
+        radius = 40 + 90 * rng.random() ** 2
+        line = random_line(rng, 60 + radius * rng.random(), radius, middle=middle, heading=unit(rng), bend=0.3)
+        tube = Tube([line], margin=20 + 30 * rng.random())
+        if settle(tube, [*mitos, *placed], free=50.0, overlap=0.0):
+            placed.append(tube)
+    return placed
+
+
+def cell_fields(rng: np.random.Generator, grid: Grid, nodes: list[Field]) -> list[Field]:
+    """Return for each cell its distance to a curved line less its weight, on the coarse nodes."""
+    room = float(np.prod(grid.extent + 400))
+    fields = []
+    for _ in range(max(3, round(room / 7.5e7))):
+        middle = (grid.extent + 400) * rng.random(3) - 200
+        weight = 40 + 260 * rng.random() ** 3
+        length = 150 + 1400 * rng.random()
+        points, radii = random_line(rng, length, weight, middle=middle, heading=unit(rng), bend=0.2)
+        thin = np.unique(np.linspace(0, len(points) - 1, 5).astype(int))
+        fields.append(Tube([(points[thin], radii[thin])]).distance(nodes))
+    return fields
