@@ -1,0 +1,168 @@
+// What keys, buttons and clicks do, by name.
+
+import { pan } from "./geometry.js";
+import { nextBrush } from "./keys.js";
+
+/** @typedef {import("./view.js").View} View */
+
+const MOST = 4294967295;
+
+export class Commands {
+  /** @param {View} view */
+  constructor(view) {
+    this.view = view;
+    /** The painting tool to return to after a pick. */
+    this.before = "paint";
+    /** @type {Record<string, (what: string) => void>} */
+    this.table = {
+      tool: (name) => this.#tool(name),
+      plane: (what) => view.go(what === "first" ? 0 : what === "last" ? view.sheet.count - 1 : view.get("index") + +what),
+      pan: (what) => this.#pan(.../** @type {[number, number]} */ (what.split(",").map(Number))),
+      fit: () => view.picture.fit(),
+      brush: (step) => view.set("brush", nextBrush(view.get("brush"), +step)),
+      id: (step) => view.set("active_id", Math.min(Math.max(view.get("active_id") + +step, 1), MOST)),
+      new: () => this.#newId(),
+      swap: () => this.#tool(view.get("tool") === "erase" ? "paint" : "erase"),
+      preserve: () => view.set("preserve", !view.get("preserve")),
+      labels: () => view.setLayer("labels", { visible: !view.get("layers").labels.visible }),
+      undo: () => this.#step("undo"),
+      redo: () => this.#step("redo"),
+      delete: () => this.#delete(),
+      merge: () => this.#merge(),
+      enter: () => this.#ask(view.has("preview") ? "apply-preview" : "segment-plane"),
+      ask: (command) => this.#ask(command),
+      help: () => { view.ui.help.hidden = !view.ui.help.hidden; },
+      panel: () => view.ui.root.classList.toggle("mitonb-folded"),
+    };
+  }
+
+  /** Do "verb" or "verb:what". @param {string} command */
+  run(command) {
+    const [verb, what = ""] = command.split(":");
+    this.table[verb]?.(what);
+  }
+
+  /** True when labels may be changed; else it says why not. */
+  writable() {
+    const { state } = this.view.store;
+    if (state.read_only) this.view.ui.say({ text: `These labels can only be looked at: ${state.save.text}`, error: true });
+    return !state.read_only;
+  }
+
+  /** A click with the tool that is on. @param {number[]} point z, y, x @param {number} id @param {boolean} more */
+  click(point, id, more) {
+    const { view } = this;
+    const tool = view.get("tool");
+    if (tool === "look") {
+      view.set("selected", nextSelection(view.get("selected"), id, more));
+      view.store.send({ kind: "move", client: view.store.client, point });
+    } else if (tool === "pick") this.pick(id);
+    else if (tool === "fill") this.#edit({ op: "fill", point, id: view.get("active_id"), axis: view.get("axis") });
+    else if (tool === "merge") this.#mergeClick(id);
+  }
+
+  /** Take an id to paint with. @param {number} id */
+  pick(id) {
+    const { view } = this;
+    if (!id) {
+      view.ui.say({ text: "There is background; click on an object to pick its label." });
+      return;
+    }
+    view.set("active_id", id);
+    if (view.get("tool") === "pick") view.set("tool", this.before);
+  }
+
+  /** @param {string} tool */
+  #tool(tool) {
+    const { view } = this;
+    const old = view.get("tool");
+    if (tool === "look" && !view.ui.help.hidden) view.ui.help.hidden = true;
+    else if (tool === "look" && old === "look") this.#letGo();
+    else {
+      if (["paint", "erase", "fill"].includes(old)) this.before = old;
+      view.ui.notice.hidden = true;
+      view.set("tool", tool);
+    }
+  }
+
+  /** Esc when already looking: first the preview goes, then the selection. */
+  #letGo() {
+    const { view } = this;
+    if (view.has("preview") && view.store.state.listens) this.#ask("discard-preview");
+    else if (view.get("selected").length) view.set("selected", []);
+  }
+
+  /** @param {number} dx @param {number} dy */
+  #pan(dx, dy) {
+    const { picture, sheet } = this.view;
+    picture.look(pan(picture.camera, sheet, dx, dy));
+  }
+
+  #newId() {
+    const { store } = this.view;
+    const { fresh } = store.state;
+    if (!fresh) return;
+    this.view.set("active_id", fresh);
+    // Another one is reserved for the next time, so that nobody has to wait for it.
+    store.state = { ...store.state, fresh: 0 };
+    store.send({ kind: "take", client: store.client, id: fresh });
+  }
+
+  /** @param {Record<string, any>} fields */
+  #edit(fields) {
+    if (this.writable()) this.view.store.edit(fields);
+  }
+
+  /** @param {"undo" | "redo"} verb */
+  #step(verb) {
+    const { state, outbox } = this.view.store;
+    this.view.pen.end();
+    if (verb === "undo" ? state.can_undo || outbox.size : state.can_redo) this.#edit({ op: verb });
+    else this.view.ui.say({ text: `There is nothing to ${verb}.` });
+  }
+
+  #delete() {
+    const { view } = this;
+    const ids = /** @type {number[]} */ (view.get("selected"));
+    if (!ids.length) {
+      view.ui.say({ text: "Select the objects to delete first: click on them with the look tool (Z)." });
+      return;
+    }
+    if (!this.writable()) return;
+    view.store.edit({ op: "delete", ids });
+    view.set("selected", []);
+  }
+
+  #merge() {
+    const [keep, ...gone] = /** @type {number[]} */ (this.view.get("selected"));
+    if (!gone.length) {
+      this.#tool("merge");
+      return;
+    }
+    this.#edit({ op: "merge", keep, gone });
+    this.view.set("selected", [keep]);
+  }
+
+  /** @param {number} id */
+  #mergeClick(id) {
+    const { view } = this;
+    const selected = /** @type {number[]} */ (view.get("selected"));
+    if (!id) return;
+    if (selected.length !== 1) view.set("selected", [id]);
+    else if (selected[0] !== id) this.#edit({ op: "merge", keep: selected[0], gone: [id] });
+  }
+
+  /** @param {string} command */
+  #ask(command) {
+    const { store, ui } = this.view;
+    if (store.state.listens) store.send({ kind: "ask", client: store.client, command });
+    else ui.say({ text: "Nothing in this notebook answers that key; open the stack with mn.explore(stack)." });
+  }
+}
+
+/** What is selected after a click. @param {number[]} selected @param {number} id @param {boolean} more */
+export function nextSelection(selected, id, more) {
+  if (!id) return more ? selected : [];
+  if (!more) return [id];
+  return selected.includes(id) ? selected.filter((i) => i !== id) : [...selected, id];
+}

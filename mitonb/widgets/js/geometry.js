@@ -1,0 +1,88 @@
+// Camera: where a plane lies on the screen. Pure functions; plane pixel (column i, row j) covers [i, i+1) x [j, j+1).
+
+/**
+ * @typedef {{x: number, y: number, scale: number}} Camera  point of the plane in the middle of the view (columns, rows)
+ *   and screen pixels per column
+ * @typedef {{w: number, h: number}} Size
+ * @typedef {{w: number, h: number, aspect: number}} Sheet  a plane: columns, rows, height of a row in columns
+ */
+
+const AXES = /** @type {const} */ (["xy", "xz", "yz"]);
+export { AXES };
+
+/**
+ * Rows, columns and aspect of the planes of an axis.
+ * @param {number[]} shape z, y, x
+ * @param {number[] | null} voxel nm, z, y, x
+ * @param {string} axis
+ * @returns {Sheet & {count: number}}
+ */
+export function sheetOf(shape, voxel, axis) {
+  const cut = AXES.indexOf(/** @type {any} */ (axis));
+  const [row, column] = [0, 1, 2].filter((i) => i !== cut);
+  const aspect = voxel ? voxel[row] / voxel[column] : 1;
+  return { h: shape[row], w: shape[column], aspect, count: shape[cut] };
+}
+
+/** Voxel [z, y, x] of a plane pixel. @param {string} axis @param {number} index @param {number} row @param {number} column */
+export function voxelOf(axis, index, row, column) {
+  return axis === "xy" ? [index, row, column] : axis === "xz" ? [row, index, column] : [row, column, index];
+}
+
+/** Index, row and column of a voxel on the planes of an axis. @param {string} axis @param {number[]} point z, y, x */
+export function pixelOf(axis, [z, y, x]) {
+  return axis === "xy" ? { index: z, row: y, column: x }
+    : axis === "xz" ? { index: y, row: z, column: x } : { index: x, row: z, column: y };
+}
+
+/** The camera that shows a whole plane. @param {Sheet} sheet @param {Size} view @returns {Camera} */
+export function fit(sheet, view) {
+  const scale = Math.min(view.w / sheet.w, view.h / (sheet.h * sheet.aspect)) * 0.98;
+  return { x: sheet.w / 2, y: sheet.h / 2, scale: scale > 0 ? scale : 1 };
+}
+
+/** @param {Camera} c @param {Sheet} s @param {Size} v @param {number} x @param {number} y @returns {[number, number]} column, row */
+export function toPlane(c, s, v, x, y) {
+  return [c.x + (x - v.w / 2) / c.scale, c.y + (y - v.h / 2) / (c.scale * s.aspect)];
+}
+
+/** @param {Camera} c @param {Sheet} s @param {Size} v @param {number} column @param {number} row @returns {[number, number]} */
+export function toScreen(c, s, v, column, row) {
+  return [(column - c.x) * c.scale + v.w / 2, (row - c.y) * c.scale * s.aspect + v.h / 2];
+}
+
+/**
+ * Zoom so that the point under the pointer stays there.
+ * @param {Camera} c @param {Sheet} s @param {Size} v @param {number} x @param {number} y @param {number} factor
+ * @returns {Camera}
+ */
+export function zoomAt(c, s, v, x, y, factor) {
+  const least = Math.min(fit(s, v).scale / 4, 1);
+  const scale = Math.min(Math.max(c.scale * factor, least), 64);
+  const [column, row] = toPlane(c, s, v, x, y);
+  return clamp({
+    x: column - (x - v.w / 2) / scale, y: row - (y - v.h / 2) / (scale * s.aspect), scale,
+  }, s);
+}
+
+/** Move by screen pixels. @param {Camera} c @param {Sheet} s @param {number} dx @param {number} dy @returns {Camera} */
+export function pan(c, s, dx, dy) {
+  return clamp({ x: c.x - dx / c.scale, y: c.y - dy / (c.scale * s.aspect), scale: c.scale }, s);
+}
+
+/** Keep the middle of the view on the plane, so that it cannot be lost. @param {Camera} c @param {Sheet} s @returns {Camera} */
+export function clamp(c, s) {
+  return { x: Math.min(Math.max(c.x, 0), s.w), y: Math.min(Math.max(c.y, 0), s.h), scale: c.scale };
+}
+
+/** The longest round length (1, 2 or 5 times a power of ten) that is not longer than given. @param {number} longest */
+export function roundLength(longest) {
+  const power = 10 ** Math.floor(Math.log10(longest));
+  const lead = longest / power;
+  return (lead >= 5 ? 5 : lead >= 2 ? 2 : 1) * power;
+}
+
+/** A length in nm as text. @param {number} nm */
+export function lengthText(nm) {
+  return nm >= 1000 ? `${+(nm / 1000).toPrecision(3)} µm` : `${+nm.toPrecision(3)} nm`;
+}

@@ -1,0 +1,240 @@
+// Drawing with WebGL2: one texture per part, one quad, one shader variant per set of layers.
+
+import { idTable } from "./colors.js";
+import { VERTEX, fragment } from "./shader.js";
+
+/**
+ * @typedef {import("./protocol.js").Entry} Entry
+ * @typedef {import("./geometry.js").Camera} Camera
+ * @typedef {import("./geometry.js").Sheet} Sheet
+ * @typedef {import("./strokes.js").Rect} Rect
+ * @typedef {Record<string, {visible: boolean, opacity: number, low: number, high: number, style: string, peaks: boolean,
+ *   arrows: boolean}>} Layers
+ * @typedef {{camera: Camera, sheet: Sheet, layers: Layers, selected: number[], colors: import("./colors.js").Colors}} Scene
+ */
+
+const UNITS = ["image", "labels", "semantic", "center", "offsets", "preview", "selected"];
+const SAMPLERS = /** @type {Record<string, string>} */ ({
+  image: "u_image", labels: "u_labels", semantic: "u_semantic", center: "u_heat", offsets: "u_offsets",
+  preview: "u_preview", selected: "u_selected",
+});
+
+export class Renderer {
+  /** @param {HTMLCanvasElement} canvas @throws {Error} without WebGL2 */
+  constructor(canvas) {
+    // preserveDrawingBuffer: a stroke redraws only the box that it touched.
+    const gl = canvas.getContext("webgl2", {
+      alpha: true, antialias: false, depth: false, preserveDrawingBuffer: true, powerPreference: "high-performance",
+    });
+    if (!gl) throw new Error("This browser gives no WebGL2.");
+    this.gl = gl;
+    this.canvas = canvas;
+    this.limit = gl.getParameter(gl.MAX_TEXTURE_SIZE);
+    /** @type {Map<string, WebGLProgram>} */
+    this.programs = new Map();
+    /** @type {Map<WebGLProgram, Map<string, WebGLUniformLocation | null>>} */
+    this.places = new Map();
+    /** @type {Record<string, {texture: WebGLTexture, entry: Entry | null, w: number, h: number, mipmaps: boolean}>} */
+    this.parts = {};
+    this.selection = "";
+    /** @type {import("./colors.js").Colors | null} */
+    this.colors = null;
+    gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
+    gl.bindVertexArray(gl.createVertexArray());
+    this.#upload("selected", new Uint32Array(1024), 32, 32);
+  }
+
+  /** Show an entry of the cache as its part; null shows nothing. @param {string} part @param {Entry | null} entry */
+  set(part, entry) {
+    const old = this.parts[part];
+    if (old && old.entry === entry) return;
+    if (!entry || entry.empty) {
+      if (old) old.entry = null;
+      return;
+    }
+    if (entry.w > this.limit || entry.h > this.limit) {
+      throw new Error(`This plane is ${entry.w} x ${entry.h} pixels; the graphics here show at most ${this.limit} a side.`);
+    }
+    this.#upload(part, entry.data, entry.w, entry.h);
+    this.parts[part].entry = entry;
+  }
+
+  /** Take over a changed box of a part that is shown. @param {string} part @param {Entry} entry @param {Rect} box */
+  patch(part, entry, box) {
+    const own = this.parts[part];
+    if (!own || own.entry !== entry || box.x1 <= box.x0 || box.y1 <= box.y0) return;
+    const gl = this.gl;
+    this.#bind(part);
+    gl.pixelStorei(gl.UNPACK_ROW_LENGTH, entry.w);
+    gl.pixelStorei(gl.UNPACK_SKIP_PIXELS, box.x0);
+    gl.pixelStorei(gl.UNPACK_SKIP_ROWS, box.y0);
+    gl.texSubImage2D(
+      gl.TEXTURE_2D, 0, box.x0, box.y0, box.x1 - box.x0, box.y1 - box.y0, gl.RED_INTEGER, gl.UNSIGNED_INT, entry.data,
+    );
+    for (const name of [gl.UNPACK_ROW_LENGTH, gl.UNPACK_SKIP_PIXELS, gl.UNPACK_SKIP_ROWS]) gl.pixelStorei(name, 0);
+  }
+
+  /**
+   * Draw; with a box (plane pixels), only there.
+   * @param {Scene} scene @param {Rect} [box]
+   */
+  draw(scene, box) {
+    const gl = this.gl;
+    if (gl.isContextLost()) return;
+    const { width, height } = this.canvas;
+    const unit = width / Math.max(this.canvas.clientWidth, 1);
+    const scale = [scene.camera.scale * unit, scene.camera.scale * scene.sheet.aspect * unit];
+    gl.viewport(0, 0, width, height);
+    if (box) {
+      const margin = 4 * unit;
+      const x0 = (box.x0 - scene.camera.x) * scale[0] + width / 2 - margin;
+      const x1 = (box.x1 - scene.camera.x) * scale[0] + width / 2 + margin;
+      const y0 = (box.y0 - scene.camera.y) * scale[1] + height / 2 - margin;
+      const y1 = (box.y1 - scene.camera.y) * scale[1] + height / 2 + margin;
+      gl.enable(gl.SCISSOR_TEST);
+      gl.scissor(Math.floor(x0), Math.floor(height - y1), Math.ceil(x1 - x0) + 1, Math.ceil(y1 - y0) + 1);
+    }
+    const on = this.#variant(scene.layers);
+    const program = this.#program(on);
+    gl.useProgram(program);
+    const at = (/** @type {string} */ name) => this.#place(program, name);
+    const l = scene.layers;
+    gl.uniform2f(at("u_center"), scene.camera.x, scene.camera.y);
+    gl.uniform2f(at("u_scale"), scale[0], scale[1]);
+    gl.uniform2f(at("u_size"), width, height);
+    gl.uniform2f(at("u_sheet"), scene.sheet.w, scene.sheet.h);
+    gl.uniform2f(at("u_window"), l.em.low, l.em.high);
+    gl.uniform1fv(at("u_opacity"), [l.labels.opacity, l.semantic.opacity, l.center.opacity, l.offsets.opacity]);
+    gl.uniform1f(at("u_shown"), l.preview.opacity);
+    gl.uniform1f(at("u_unit"), unit);
+    gl.uniform1f(at("u_step"), this.parts.offsets?.entry?.step ?? this.parts.center?.entry?.step ?? 1);
+    gl.uniform1ui(at("u_hash"), scene.colors.hash);
+    gl.uniform1ui(at("u_slots"), scene.colors.palette.length);
+    gl.uniform3fv(at("u_palette"), scene.colors.palette.flat().map((v) => v / 255));
+    this.#choose(scene.selected);
+    this.#filter(scale[0]);
+    UNITS.forEach((part, i) => {
+      if (this.parts[part]) {
+        gl.activeTexture(gl.TEXTURE0 + i);
+        gl.bindTexture(gl.TEXTURE_2D, this.parts[part].texture);
+      }
+      gl.uniform1i(at(SAMPLERS[part]), i);
+    });
+    gl.drawArrays(gl.TRIANGLE_STRIP, 0, 3);
+    gl.disable(gl.SCISSOR_TEST);
+  }
+
+  /** Wait until all is really drawn (for measuring). */
+  finish() {
+    this.gl.readPixels(0, 0, 1, 1, this.gl.RGBA, this.gl.UNSIGNED_BYTE, new Uint8Array(4));
+  }
+
+  /** Give the context back: a page has only 16. */
+  dispose() {
+    this.gl.getExtension("WEBGL_lose_context")?.loseContext();
+  }
+
+  /** @param {Layers} layers */
+  #variant(layers) {
+    const has = (/** @type {string} */ part) => Boolean(this.parts[part]?.entry);
+    const on = new Set();
+    if (layers.em.visible && has("image")) on.add("IMAGE");
+    if (layers.semantic.visible && has("semantic")) on.add("SEMANTIC");
+    if (layers.center.visible && has("center")) on.add("CENTER");
+    if (layers.offsets.visible && has("offsets")) on.add("OFFSETS");
+    if (on.has("OFFSETS") && has("semantic")) on.add("MASK");
+    if (layers.labels.visible && has("labels")) on.add("LABELS");
+    if (layers.preview.visible && has("preview")) on.add("PREVIEW");
+    // Under a preview the labels step back to outlines, so that old and new can be compared.
+    if (on.has("LABELS") && (layers.labels.style === "outline" || on.has("PREVIEW"))) on.add("OUTLINE");
+    return on;
+  }
+
+  /** @param {Set<string>} on @returns {WebGLProgram} */
+  #program(on) {
+    const key = [...on].sort().join();
+    const known = this.programs.get(key);
+    if (known) return known;
+    const gl = this.gl;
+    const program = gl.createProgram();
+    for (const [kind, source] of /** @type {[number, string][]} */ ([
+      [gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, fragment(on)],
+    ])) {
+      const shader = /** @type {WebGLShader} */ (gl.createShader(kind));
+      gl.shaderSource(shader, source);
+      gl.compileShader(shader);
+      if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS) && !gl.isContextLost()) {
+        throw new Error(`The graphics driver refused the viewer's shader: ${gl.getShaderInfoLog(shader)}`);
+      }
+      gl.attachShader(program, shader);
+    }
+    gl.linkProgram(program);
+    this.programs.set(key, program);
+    this.places.set(program, new Map());
+    return program;
+  }
+
+  /** @param {WebGLProgram} program @param {string} name */
+  #place(program, name) {
+    const places = /** @type {Map<string, WebGLUniformLocation | null>} */ (this.places.get(program));
+    if (!places.has(name)) places.set(name, this.gl.getUniformLocation(program, name));
+    return places.get(name) ?? null;
+  }
+
+  /** @param {number[]} selected */
+  #choose(selected) {
+    const key = selected.join();
+    if (key === this.selection) return;
+    this.selection = key;
+    this.#upload("selected", idTable(selected), 32, 32);
+  }
+
+  /** Far out, the image is averaged; near, its pixels are shown as they are. @param {number} scale device px per pixel */
+  #filter(scale) {
+    const own = this.parts.image;
+    if (!own?.entry) return;
+    const gl = this.gl;
+    this.#bind("image");
+    const far = scale < 0.75;
+    if (far && !own.mipmaps) {
+      gl.generateMipmap(gl.TEXTURE_2D);
+      own.mipmaps = true;
+    }
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, far ? gl.LINEAR_MIPMAP_LINEAR : gl.LINEAR);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, scale > 3 ? gl.NEAREST : gl.LINEAR);
+  }
+
+  /** @param {string} part */
+  #bind(part) {
+    this.gl.activeTexture(this.gl.TEXTURE0 + UNITS.indexOf(part));
+    this.gl.bindTexture(this.gl.TEXTURE_2D, this.parts[part].texture);
+  }
+
+  /** @param {string} part @param {ArrayBufferView} data @param {number} w @param {number} h */
+  #upload(part, data, w, h) {
+    const gl = this.gl;
+    const formats = /** @type {Record<string, [number, number, number]>} */ ({
+      image: [gl.R8, gl.RED, gl.UNSIGNED_BYTE], semantic: [gl.R8, gl.RED, gl.UNSIGNED_BYTE],
+      center: [gl.R16F, gl.RED, gl.HALF_FLOAT], offsets: [gl.RG16F, gl.RG, gl.HALF_FLOAT],
+    });
+    const [inner, format, type] = formats[part] ?? [gl.R32UI, gl.RED_INTEGER, gl.UNSIGNED_INT];
+    const old = this.parts[part];
+    const filter = part === "image" || part === "semantic" || part === "center" ? gl.LINEAR : gl.NEAREST;
+    const fits = old && old.w === w && old.h === h;
+    if (old && !fits) gl.deleteTexture(old.texture);
+    if (!fits) {
+      this.parts[part] = { texture: /** @type {WebGLTexture} */ (gl.createTexture()), entry: null, w, h, mipmaps: false };
+    }
+    this.#bind(part);
+    if (fits) {
+      gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, w, h, format, type, data);
+    } else {
+      gl.texImage2D(gl.TEXTURE_2D, 0, inner, w, h, 0, format, type, data);
+      gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, filter);
+      gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, filter);
+      gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_S, gl.CLAMP_TO_EDGE);
+      gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_T, gl.CLAMP_TO_EDGE);
+    }
+    this.parts[part].mipmaps = false;
+  }
+}

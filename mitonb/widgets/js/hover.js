@@ -1,0 +1,61 @@
+// What the status line says about the pixel under the pointer.
+
+import { cssOf } from "./colors.js";
+import { voxelOf } from "./geometry.js";
+import { offsetAt } from "./overlay.js";
+import { half } from "./protocol.js";
+
+/**
+ * @typedef {import("./protocol.js").Entry} Entry
+ * @typedef {import("./protocol.js").Info} Info
+ * @typedef {import("./tools.js").Spot} Spot
+ */
+
+/**
+ * @param {{axis: string, index: number, spot: Spot, info: Info, layers: import("./gl.js").Layers,
+ *   entry: (part: string) => Entry | null}} facts
+ */
+export function describe({ axis, index, spot, info, layers, entry }) {
+  const [z, y, x] = voxelOf(axis, index, spot.row, spot.column);
+  const image = entry("image");
+  const id = idAt(entry("labels"), spot);
+  return {
+    position: `x ${x}  y ${y}  z ${z}`,
+    value: image && !image.empty ? valueText(image.data[spot.row * image.w + spot.column], info) : "",
+    id, color: cssOf(id, info), why: why(spot, layers, entry),
+  };
+}
+
+/** Id at a pixel; 0 where there is none. @param {Entry | null} labels @param {Spot} spot */
+export function idAt(labels, spot) {
+  return labels && !labels.empty && spot.inside ? labels.data[spot.row * labels.w + spot.column] : 0;
+}
+
+/** Value of a pixel; exact where the picture has the stack's own numbers. @param {number} gray @param {Info} info */
+export function valueText(gray, info) {
+  const [low, high] = info.intensity;
+  if (info.dtype === "uint8" && low === 0 && high === 255) return `value ${gray}`;
+  return `value ≈ ${+(low + (gray / 255) * (high - low)).toPrecision(4)}`;
+}
+
+/** What the visible maps say. @param {Spot} spot @param {import("./gl.js").Layers} layers @param {(part: string) => Entry | null} entry */
+function why(spot, layers, entry) {
+  const parts = [];
+  const [semantic, center, offsets, preview] = ["semantic", "center", "offsets", "preview"].map(entry);
+  if (semantic && !semantic.empty && (layers.semantic.visible || layers.offsets.visible)) {
+    parts.push(`semantic ${(semantic.data[spot.row * semantic.w + spot.column] / 255).toFixed(2)}`);
+  }
+  if (center && !center.empty && layers.center.visible) {
+    const i = Math.min(Math.round(spot.row / center.step), center.h - 1);
+    const j = Math.min(Math.round(spot.column / center.step), center.w - 1);
+    parts.push(`center ${half(center.data[i * center.w + j]).toFixed(2)}`);
+  }
+  if (offsets && !offsets.empty && layers.offsets.visible) {
+    const [dy, dx] = offsetAt(offsets, spot.row, spot.column);
+    parts.push(`to center ${dx >= 0 ? "→" : "←"}${Math.abs(dx).toFixed(0)} ${dy >= 0 ? "↓" : "↑"}${Math.abs(dy).toFixed(0)}`);
+  }
+  if (preview && !preview.empty && layers.preview.visible && preview.data[spot.row * preview.w + spot.column]) {
+    parts.push("preview object");
+  }
+  return parts.join("  ");
+}

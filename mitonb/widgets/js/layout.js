@@ -1,0 +1,51 @@
+// Every element of a view, made once: bars, rail, stage with its layers of canvas, panel and help.
+
+import { helpSheet, statusBar, toolRail, topBar } from "./bars.js";
+import { element } from "./dom.js";
+import { layerPanel } from "./panel.js";
+
+/**
+ * @param {{
+ *   run: (command: string) => void, set: (name: string, value: any) => void,
+ *   setLayer: (name: string, change: Record<string, any>) => void,
+ * }} does
+ */
+export function layout({ run, set, setLayer }) {
+  const rail = toolRail(run);
+  const top = topBar({ run, set });
+  const status = statusBar({ run, set });
+  const panel = layerPanel(setLayer);
+  const help = helpSheet(() => run("help"));
+  const lines = element("canvas", { class: "mitonb-lines" });
+  const cursor = element("div", { class: "mitonb-cursor" });
+  const notice = element("div", { class: "mitonb-notice", attributes: { role: "status", "aria-live": "polite" } });
+  notice.hidden = true;
+  const empty = element("div", { class: "mitonb-empty" });
+  const loading = element("div", { class: "mitonb-loading" });
+  const stage = element("div", { class: "mitonb-stage" }, [lines, cursor, loading, empty, notice]);
+  const root = element("div", {
+    class: "mitonb-viewer",
+    attributes: {
+      tabindex: "0", "data-lm-suppress-shortcuts": "true", "aria-label": "Plane viewer", "data-state": "connecting",
+    },
+  }, [top.node, rail.node, stage, panel.node, status.node, help]);
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let quiet;
+  return {
+    root, stage, rail, top, status, panel, help, lines, cursor, notice, empty,
+    /** Show a sentence over the picture for a while. @param {{text: string, error?: boolean}} message */
+    say({ text, error = false }) {
+      notice.textContent = text;
+      notice.classList.toggle("mitonb-error", error);
+      notice.hidden = false;
+      clearTimeout(quiet);
+      quiet = setTimeout(() => { notice.hidden = true; }, error ? 12000 : 5000);
+    },
+    dispose() {
+      clearTimeout(quiet);
+      root.remove();
+    },
+  };
+}
+
+/** @typedef {ReturnType<typeof layout>} Layout */

@@ -1,0 +1,133 @@
+// What lies over the picture as lines: peaks, arrows, scale bar, the mark of a place.
+
+import { lengthText, roundLength, toPlane, toScreen } from "./geometry.js";
+import { half } from "./protocol.js";
+
+/**
+ * @typedef {import("./protocol.js").Entry} Entry
+ * @typedef {import("./geometry.js").Camera} Camera
+ * @typedef {import("./geometry.js").Sheet} Sheet
+ * @typedef {import("./geometry.js").Size} Size
+ */
+
+const ARROW_EVERY = 30;
+
+/**
+ * Draw marks for a view.
+ * @param {CanvasRenderingContext2D} context in CSS pixels
+ * @param {{camera: Camera, sheet: Sheet, view: Size, pixel: number | null, mark: [number, number] | null,
+ *   peaks: Entry | null, offsets: Entry | null, semantic: Entry | null}} scene pixel: nm per column
+ */
+export function drawOverlay(context, { camera, sheet, view, pixel, mark, peaks, offsets, semantic }) {
+  context.clearRect(0, 0, view.w, view.h);
+  const put = (/** @type {number} */ column, /** @type {number} */ row) => toScreen(camera, sheet, view, column, row);
+  if (offsets && !offsets.empty) drawArrows(context, { camera, sheet, view, offsets, semantic, put });
+  if (peaks && !peaks.empty) {
+    context.lineWidth = 1.5;
+    for (const [y, x] of peaks.peaks) {
+      const [sx, sy] = put(x + 0.5, y + 0.5);
+      if (sx < -8 || sy < -8 || sx > view.w + 8 || sy > view.h + 8) continue;
+      cross(context, sx, sy, 5);
+    }
+  }
+  if (mark) {
+    const [sx, sy] = put(mark[0] + 0.5, mark[1] + 0.5);
+    context.lineWidth = 1.5;
+    ring(context, sx, sy, 14);
+  }
+  drawScaleBar(context, camera, view, pixel);
+}
+
+/** A cross that is seen on light and dark. @param {CanvasRenderingContext2D} c @param {number} x @param {number} y @param {number} r */
+function cross(c, x, y, r) {
+  for (const [style, width] of /** @type {[string, number][]} */ ([["rgba(0,0,0,.8)", 3.5], ["#fff", 1.5]])) {
+    c.strokeStyle = style;
+    c.lineWidth = width;
+    c.beginPath();
+    c.moveTo(x - r, y);
+    c.lineTo(x + r, y);
+    c.moveTo(x, y - r);
+    c.lineTo(x, y + r);
+    c.stroke();
+  }
+}
+
+/** @param {CanvasRenderingContext2D} c @param {number} x @param {number} y @param {number} r */
+function ring(c, x, y, r) {
+  for (const [style, width] of /** @type {[string, number][]} */ ([["rgba(0,0,0,.7)", 4], ["#fff", 1.5]])) {
+    c.strokeStyle = style;
+    c.lineWidth = width;
+    c.beginPath();
+    c.arc(x, y, r, 0, 2 * Math.PI);
+    c.stroke();
+  }
+}
+
+/** @param {CanvasRenderingContext2D} c @param {any} scene */
+function drawArrows(c, { camera, sheet, view, offsets, semantic, put }) {
+  const [left, top] = toPlane(camera, sheet, view, 0, 0);
+  const [right, bottom] = toPlane(camera, sheet, view, view.w, view.h);
+  const stepX = Math.max(ARROW_EVERY / camera.scale, offsets.step);
+  const stepY = Math.max(ARROW_EVERY / (camera.scale * sheet.aspect), offsets.step);
+  // Arrows sit on a grid of the plane, so that they stay on their pixels while the picture is moved.
+  const paths = new Path2D();
+  for (let y = Math.max(Math.floor(top / stepY), 0) * stepY + stepY / 2; y < Math.min(bottom, sheet.h); y += stepY) {
+    for (let x = Math.max(Math.floor(left / stepX), 0) * stepX + stepX / 2; x < Math.min(right, sheet.w); x += stepX) {
+      const column = Math.floor(x);
+      const row = Math.floor(y);
+      if (semantic && !semantic.empty && semantic.data[row * semantic.w + column] < 128) continue;
+      const [dy, dx] = offsetAt(offsets, row, column);
+      if (!(dx * dx + dy * dy > 2)) continue;
+      arrow(paths, put(column + 0.5, row + 0.5), put(column + 0.5 + dx, row + 0.5 + dy));
+    }
+  }
+  c.lineWidth = 3;
+  c.strokeStyle = "rgba(0,0,0,.55)";
+  c.stroke(paths);
+  c.lineWidth = 1.2;
+  c.strokeStyle = "#fff";
+  c.stroke(paths);
+}
+
+/** (dy, dx) that a pixel of the plane has. @param {Entry} offsets @param {number} row @param {number} column @returns {[number, number]} */
+export function offsetAt(offsets, row, column) {
+  const i = Math.min(Math.round(row / offsets.step), offsets.h - 1);
+  const j = Math.min(Math.round(column / offsets.step), offsets.w - 1);
+  const at = 2 * (i * offsets.w + j);
+  return [half(offsets.data[at]), half(offsets.data[at + 1])];
+}
+
+/** @param {Path2D} path @param {[number, number]} from @param {[number, number]} to */
+function arrow(path, from, to) {
+  const [x0, y0] = from;
+  let [dx, dy] = [to[0] - x0, to[1] - y0];
+  const long = Math.hypot(dx, dy);
+  // Long arrows would hide the picture; their direction and the colour say enough.
+  const shown = Math.min(long, ARROW_EVERY * 0.8);
+  [dx, dy] = [(dx / long) * shown, (dy / long) * shown];
+  const tip = Math.min(4, shown / 2);
+  const angle = Math.atan2(dy, dx);
+  path.moveTo(x0, y0);
+  path.lineTo(x0 + dx, y0 + dy);
+  for (const side of [2.6, -2.6]) {
+    path.moveTo(x0 + dx, y0 + dy);
+    path.lineTo(x0 + dx + tip * Math.cos(angle + side), y0 + dy + tip * Math.sin(angle + side));
+  }
+}
+
+/** @param {CanvasRenderingContext2D} c @param {Camera} camera @param {Size} view @param {number | null} pixel */
+function drawScaleBar(c, camera, view, pixel) {
+  const longest = (Math.min(view.w / 4, 160) / camera.scale) * (pixel ?? 1);
+  if (!(longest > 0)) return;
+  const length = roundLength(longest);
+  const width = (length / (pixel ?? 1)) * camera.scale;
+  const text = pixel ? lengthText(length) : `${length} px`;
+  const [x, y] = [view.w - 14 - width, view.h - 16];
+  c.fillStyle = "rgba(0,0,0,.55)";
+  c.fillRect(x - 8, y - 20, width + 16, 30);
+  c.fillStyle = "#fff";
+  c.fillRect(x, y, width, 3);
+  c.font = "11px sans-serif";
+  c.textAlign = "center";
+  c.fillText(text, x + width / 2, y - 6);
+}

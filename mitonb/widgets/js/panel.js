@@ -1,0 +1,213 @@
+// The layer panel: one block per layer, with its switch and its settings.
+
+import { checkbox, element, iconButton, slider } from "./dom.js";
+import { ICONS } from "./icons.js";
+
+/**
+ * @typedef {import("./gl.js").Layers} Layers
+ * @typedef {(name: string, change: Record<string, any>) => void} SetLayer
+ * @typedef {{node: HTMLElement, show: (layers: Layers) => void, enable: (on: boolean, why: string) => void}} Block
+ */
+
+const TITLES = /** @type {Record<string, string>} */ ({
+  em: "EM", labels: "Labels", preview: "Preview", semantic: "Semantic", center: "Centers", offsets: "Offsets",
+});
+const TIPS = /** @type {Record<string, string>} */ ({
+  em: "The image", labels: "The objects as they are (V)", preview: "What the recipe would give here; not yet labels",
+  semantic: "How sure the network is that a pixel is mitochondrion",
+  center: "Where the network sees the centers of objects", offsets: "Where each pixel says its object's center lies",
+});
+
+/** @param {SetLayer} set */
+export function layerPanel(set) {
+  const histogram = contrast(set);
+  const blocks = /** @type {Record<string, Block>} */ ({
+    em: histogram.block,
+    labels: labelsBlock(set),
+    preview: block("preview", set, [opacity("preview", set)]),
+    semantic: block("semantic", set, [opacity("semantic", set)], rampLegend()),
+    center: block("center", set, [opacity("center", set), toggle("center", "peaks", "peaks", "Mark the centers that were taken", set)]),
+    offsets: block("offsets", set, [opacity("offsets", set), toggle("offsets", "arrows", "arrows", "Arrows to the centers", set)], wheelLegend()),
+  });
+  const node = element("div", { class: "mitonb-panel" }, Object.values(blocks).map((b) => b.node));
+  return {
+    node,
+    histogram,
+    /** @param {Layers} layers */
+    show(layers) {
+      for (const b of Object.values(blocks)) b.show(layers);
+    },
+    /** @param {string} name @param {boolean} on @param {string} why */
+    enable(name, on, why) {
+      blocks[name].enable(on, why);
+    },
+  };
+}
+
+/** @typedef {{node: HTMLElement, show: (settings: any) => void}} Control */
+
+/**
+ * @param {string} name @param {SetLayer} set @param {Control[]} controls @param {HTMLElement} [legend]
+ * @returns {Block}
+ */
+function block(name, set, controls, legend) {
+  const eye = iconButton(ICONS.eye, `Show ${TITLES[name]}`, () => set(name, { visible: eye.getAttribute("aria-pressed") !== "true" }), "mitonb-eye");
+  const note = element("span", { class: "mitonb-note" });
+  const head = element("div", { class: "mitonb-head", title: TIPS[name] }, [eye, element("span", { class: "mitonb-name", text: TITLES[name] }), note, legend ?? null]);
+  const body = element("div", { class: "mitonb-body" }, controls.map((c) => c.node));
+  const node = element("section", { class: "mitonb-layer", attributes: { "data-layer": name } }, [head, body]);
+  return {
+    node,
+    show(layers) {
+      const on = layers[name].visible;
+      eye.setAttribute("aria-pressed", `${on}`);
+      eye.title = `${on ? "Hide" : "Show"} ${TITLES[name]}`;
+      node.classList.toggle("mitonb-off", !on);
+      for (const c of controls) c.show(layers[name]);
+    },
+    enable(on, why) {
+      node.classList.toggle("mitonb-none", !on);
+      note.textContent = on ? "" : why;
+    },
+  };
+}
+
+/** @param {string} name @param {SetLayer} set @returns {Control} */
+function opacity(name, set) {
+  const input = slider({ min: 0, max: 1, step: 0.01, title: `Opacity of ${TITLES[name]}` }, (value) => {
+    number.textContent = `${Math.round(100 * value)}%`;
+    set(name, { opacity: value });
+  });
+  const number = element("span", { class: "mitonb-number" });
+  return {
+    node: element("div", { class: "mitonb-row" }, [input, number]),
+    show(settings) {
+      input.show(settings.opacity);
+      number.textContent = `${Math.round(100 * settings.opacity)}%`;
+    },
+  };
+}
+
+/** @param {string} name @param {string} key @param {string} text @param {string} title @param {SetLayer} set @returns {Control} */
+function toggle(name, key, text, title, set) {
+  const { label, input } = checkbox(text, title, (on) => set(name, { [key]: on }));
+  return { node: element("div", { class: "mitonb-row" }, [label]), show: (settings) => { input.checked = settings[key]; } };
+}
+
+/** @param {SetLayer} set @returns {Block} */
+function labelsBlock(set) {
+  const buttons = ["fill", "outline"].map((style) => {
+    const button = element("button", { class: "mitonb-choice", text: style, title: `Draw labels as ${style}`, attributes: { type: "button" } });
+    button.addEventListener("click", () => set("labels", { style }));
+    return button;
+  });
+  const node = element("div", { class: "mitonb-row mitonb-choices" }, buttons);
+  const style = {
+    node,
+    show: (/** @type {any} */ settings) => {
+      for (const b of buttons) b.setAttribute("aria-pressed", `${b.textContent === settings.style}`);
+    },
+  };
+  return block("labels", set, [opacity("labels", set), style]);
+}
+
+function rampLegend() {
+  return element("span", { class: "mitonb-ramp", title: "0 to 1" });
+}
+
+function wheelLegend() {
+  return element("span", { class: "mitonb-wheel", title: "The colour says the direction to the center" });
+}
+
+/** Black and white point over the histogram of the plane. @param {SetLayer} set */
+function contrast(set) {
+  const canvas = element("canvas", { attributes: { width: "232", height: "56", "aria-hidden": "true" } });
+  const low = slider({ min: 0, max: 255, step: 1, title: "Black point" }, (v) => set("em", { low: Math.min(v, +high.value - 1) }));
+  const high = slider({ min: 0, max: 255, step: 1, title: "White point" }, (v) => set("em", { high: Math.max(v, +low.value + 1) }));
+  low.classList.add("mitonb-low");
+  high.classList.add("mitonb-high");
+  const auto = element("button", { class: "mitonb-choice", text: "auto", title: "Contrast from this plane: 1 to 99 %", attributes: { type: "button" } });
+  const full = element("button", { class: "mitonb-choice", text: "full", title: "The whole range", attributes: { type: "button" } });
+  const number = element("span", { class: "mitonb-number" });
+  /** @type {Float64Array | null} */
+  let bins = null;
+  let window_ = [0, 255];
+  let range = [0, 255];
+  const paint = () => drawHistogram(canvas, bins, window_);
+  auto.addEventListener("click", () => bins && set("em", percentiles(bins, 0.01, 0.99)));
+  full.addEventListener("click", () => set("em", { low: 0, high: 255 }));
+  const control = {
+    node: element("div", { class: "mitonb-contrast" }, [
+      element("div", { class: "mitonb-histogram" }, [canvas, low, high]),
+      element("div", { class: "mitonb-row" }, [auto, full, number]),
+    ]),
+    show: (/** @type {any} */ settings) => {
+      low.show(settings.low);
+      high.show(settings.high);
+      window_ = [settings.low, settings.high];
+      number.textContent = window_.map((v) => +(range[0] + (v / 255) * (range[1] - range[0])).toPrecision(4)).join(" – ");
+      paint();
+    },
+  };
+  return {
+    block: block("em", set, [control]),
+    /** @param {Float64Array} counts */
+    setBins(counts) {
+      bins = counts;
+      paint();
+    },
+    /** @param {[number, number]} intensity */
+    setRange(intensity) {
+      range = intensity;
+    },
+    paint,
+  };
+}
+
+/** Counts of a plane's grey values, from at most about 65,000 pixels. @param {ArrayLike<number>} data */
+export function histogramOf(data) {
+  const bins = new Float64Array(256);
+  const step = Math.max(1, Math.floor(data.length / 65536)) | 1;
+  for (let i = 0; i < data.length; i += step) bins[data[i]] += 1;
+  return bins;
+}
+
+/** @param {Float64Array} bins @param {number} low @param {number} high */
+export function percentiles(bins, low, high) {
+  const total = bins.reduce((a, b) => a + b, 0);
+  let sum = 0;
+  let [first, last] = [0, 255];
+  for (let i = 0; i < 256; i++) {
+    if (sum <= low * total) first = i;
+    sum += bins[i];
+    if (sum < high * total) last = i + 1;
+  }
+  return { low: Math.min(first, 254), high: Math.max(Math.min(last, 255), first + 1) };
+}
+
+/** @param {HTMLCanvasElement} canvas @param {Float64Array | null} bins @param {number[]} window_ */
+function drawHistogram(canvas, bins, [low, high]) {
+  const context = canvas.getContext("2d");
+  if (!context) return;
+  const { width, height } = canvas;
+  const style = getComputedStyle(canvas);
+  context.clearRect(0, 0, width, height);
+  if (!bins) return;
+  // The square root lets small counts be seen beside the peak.
+  const top = Math.sqrt(Math.max(...bins.subarray(1, 255), 1));
+  const at = (/** @type {number} */ v) => (v / 255) * width;
+  context.fillStyle = style.color;
+  for (let i = 0; i < 256; i++) {
+    const tall = Math.min(Math.sqrt(bins[i]) / top, 1) * (height - 4);
+    context.globalAlpha = i >= low && i <= high ? 0.75 : 0.25;
+    context.fillRect(at(i) * (255 / 256), height - tall, width / 256 + 0.5, tall);
+  }
+  context.globalAlpha = 0.9;
+  context.strokeStyle = style.getPropertyValue("--mitonb-brand") || "#1976d2";
+  context.lineWidth = 2;
+  context.beginPath();
+  context.moveTo(at(low), height);
+  context.lineTo(at(high), 2);
+  context.stroke();
+  context.globalAlpha = 1;
+}

@@ -1,0 +1,50 @@
+// The pen: a stroke from its first pixel to the outbox. Drawn here at once; the kernel hears of it when it ends.
+
+import { keep } from "./picture.js";
+
+export class Pen {
+  /** @param {import("./store.js").Store} store @param {import("./picture.js").Picture} picture */
+  constructor(store, picture) {
+    this.store = store;
+    this.picture = picture;
+    /** @type {{op: string, id: number, only: number | null} | null} */
+    this.drawing = null;
+  }
+
+  /**
+   * @param {{axis: string, index: number, tool: string, id: number, radius: number, preserve: boolean}} how
+   */
+  begin({ axis, index, tool, id, radius, preserve }) {
+    const erasing = tool === "erase";
+    const only = preserve ? (erasing ? id : 0) : null;
+    this.drawing = { op: tool, id, only };
+    this.store.open = { axis, index, points: [], radius, rule: { after: erasing ? 0 : id, only } };
+  }
+
+  /** Go on along whole pixels: row, column, row, column, ... @param {number[]} points */
+  draw(points) {
+    const stroke = this.store.open;
+    if (!stroke || !this.drawing) return;
+    const began = performance.now();
+    const n = stroke.points.length;
+    const repeats = n && points[0] === stroke.points[n - 2] && points[1] === stroke.points[n - 1];
+    for (const value of repeats ? points.slice(2) : points) stroke.points.push(value);
+    const box = this.store.draw({ ...stroke, points });
+    const entry = this.store.get("labels", stroke.axis, stroke.index);
+    if (!box || !entry || box.x1 <= box.x0 || box.y1 <= box.y0) return;
+    this.picture.patch(entry, box, true);
+    keep(this.picture.counters.paintMs, performance.now() - began);
+    this.store.emit("drawn", { entry, box, by: this });
+  }
+
+  end() {
+    const stroke = this.store.open;
+    const drawing = this.drawing;
+    if (!drawing) return;
+    this.store.open = null;
+    this.drawing = null;
+    if (!stroke?.points.length) return;
+    const { op, id, only } = drawing;
+    this.store.commit(stroke, op === "paint" ? { op, id, preserve: only === 0 } : { op, only });
+  }
+}

@@ -1,0 +1,75 @@
+// Where there is no WebGL2: the same picture, plainer and slower, with a 2-D canvas. Image, labels and preview only.
+
+import { slotOf } from "./colors.js";
+
+/**
+ * @typedef {import("./protocol.js").Entry} Entry
+ * @typedef {import("./gl.js").Scene} Scene
+ */
+
+export class PlainRenderer {
+  /** @param {HTMLCanvasElement} canvas */
+  constructor(canvas) {
+    const context = canvas.getContext("2d");
+    if (!context) throw new Error("This browser draws no pictures at all: neither WebGL2 nor a 2-D canvas.");
+    this.canvas = canvas;
+    this.context = context;
+    this.sheet = document.createElement("canvas");
+    /** @type {Record<string, Entry | null>} */
+    this.entries = {};
+  }
+
+  /** @param {string} part @param {Entry | null} entry */
+  set(part, entry) {
+    this.entries[part] = entry && !entry.empty ? entry : null;
+  }
+
+  patch() {}
+
+  /** @param {Scene} scene */
+  draw(scene) {
+    const { width, height, clientWidth } = this.canvas;
+    this.context.clearRect(0, 0, width, height);
+    const { image, labels } = this.entries;
+    const any = image ?? labels;
+    if (!any) return;
+    this.#compose(scene, any.w, any.h);
+    const unit = width / Math.max(clientWidth, 1);
+    const sx = scene.camera.scale * unit;
+    const sy = sx * scene.sheet.aspect;
+    this.context.imageSmoothingEnabled = sx < 3;
+    this.context.drawImage(
+      this.sheet, width / 2 - scene.camera.x * sx, height / 2 - scene.camera.y * sy, any.w * sx, any.h * sy,
+    );
+  }
+
+  finish() {}
+
+  dispose() {}
+
+  /** @param {Scene} scene @param {number} w @param {number} h */
+  #compose({ layers, colors, selected }, w, h) {
+    this.sheet.width = w;
+    this.sheet.height = h;
+    const context = /** @type {CanvasRenderingContext2D} */ (this.sheet.getContext("2d"));
+    const picture = context.createImageData(w, h);
+    const out = new Uint32Array(picture.data.buffer);
+    const { image, labels, preview } = this.entries;
+    const gain = 255 / Math.max(layers.em.high - layers.em.low, 1);
+    const ids = preview && layers.preview.visible ? preview : labels && layers.labels.visible ? labels : null;
+    const opacity = ids === preview ? layers.preview.opacity : layers.labels.opacity;
+    const chosen = new Set(selected);
+    for (let i = 0; i < out.length; i++) {
+      const v = image && layers.em.visible ? Math.min(Math.max((image.data[i] - layers.em.low) * gain, 0), 255) : 0;
+      let [r, g, b] = [v, v, v];
+      const id = ids?.data[i];
+      if (id) {
+        const [hr, hg, hb] = colors.palette[slotOf(id, colors)];
+        const a = chosen.has(id) ? Math.min(1, opacity + 0.3) : opacity;
+        [r, g, b] = [r + (hr - r) * a, g + (hg - g) * a, b + (hb - b) * a];
+      }
+      out[i] = 0xff000000 | (b << 16) | (g << 8) | r;
+    }
+    context.putImageData(picture, 0, 0);
+  }
+}

@@ -1,0 +1,110 @@
+// The one fragment shader: image, maps, labels and preview of a plane, composed for each screen pixel.
+// Layers that are off are left out by #define, because software GL pays for every texture read.
+
+export const VERTEX = `#version 300 es
+void main() { vec2 p = vec2(gl_VertexID & 1, gl_VertexID >> 1) * 4.0 - 1.0; gl_Position = vec4(p, 0.0, 1.0); }`;
+
+/** @param {Set<string>} on names of #defines */
+export function fragment(on) {
+  return `#version 300 es\n${[...on].sort().map((name) => `#define ${name}\n`).join("")}${BODY}`;
+}
+
+const BODY = `
+precision highp float;
+precision highp int;
+precision highp usampler2D;
+uniform vec2 u_center, u_scale, u_size, u_sheet;
+uniform vec2 u_window;
+uniform float u_opacity[4];
+uniform float u_step, u_unit, u_shown;
+uniform uint u_hash, u_slots;
+uniform vec3 u_palette[64];
+uniform sampler2D u_image, u_semantic, u_heat, u_offsets;
+uniform usampler2D u_labels, u_preview, u_selected;
+out vec4 color;
+
+vec3 hue(uint id) { return u_palette[(((id * u_hash) >> 16u) * u_slots) >> 16u]; }
+
+bool chosen(uint id) {
+  uint at = (id * 0x9e3779b1u) >> 22u;
+  for (int i = 0; i < 16; i++) {
+    uint found = texelFetch(u_selected, ivec2(int(at) & 31, int(at) >> 5), 0).r;
+    if (found == id) return true;
+    if (found == 0u) return false;
+    at = (at + 1u) & 1023u;
+  }
+  return false;
+}
+
+uint idAt(usampler2D ids, vec2 p) {
+  return texelFetch(ids, ivec2(clamp(p, vec2(0.0), u_sheet - 1.0)), 0).r;
+}
+
+// How far a pixel is from being inside its object: 1 when a neighbour d away has another id.
+bool edge(usampler2D ids, vec2 p, uint id, vec2 d) {
+  return idAt(ids, p + vec2(d.x, 0.0)) != id || idAt(ids, p - vec2(d.x, 0.0)) != id
+      || idAt(ids, p + vec2(0.0, d.y)) != id || idAt(ids, p - vec2(0.0, d.y)) != id;
+}
+
+// Dark violet, red, orange, pale yellow: reads as "how sure" on grey.
+vec3 ramp(float v) {
+  return v < 0.5 ? mix(vec3(0.28, 0.05, 0.45), vec3(0.90, 0.26, 0.24), v * 2.0)
+                 : mix(vec3(0.90, 0.26, 0.24), vec3(1.0, 0.93, 0.55), v * 2.0 - 1.0);
+}
+
+vec3 wheel(vec2 v) {
+  float turn = atan(v.y, v.x) / 6.2831853 + 0.5;
+  return clamp(abs(fract(turn + vec3(0.0, 2.0, 1.0) / 3.0) * 6.0 - 3.0) - 1.0, 0.0, 1.0);
+}
+
+void main() {
+  vec2 p = u_center + (vec2(gl_FragCoord.x, u_size.y - gl_FragCoord.y) - 0.5 * u_size) / u_scale;
+  if (any(lessThan(p, vec2(0.0))) || any(greaterThanEqual(p, u_sheet))) { color = vec4(0.0); return; }
+  vec3 c = vec3(0.0);
+#ifdef IMAGE
+  c = vec3(clamp((texture(u_image, p / u_sheet).r * 255.0 - u_window.x) / max(u_window.y - u_window.x, 1.0), 0.0, 1.0));
+#endif
+#ifdef SEMANTIC
+  float sure = texture(u_semantic, p / u_sheet).r;
+  c = mix(c, ramp(sure), u_opacity[1] * smoothstep(0.02, 0.4, sure));
+#endif
+#ifdef OFFSETS
+  vec2 o = texture(u_offsets, ((p - 0.5) / u_step + 0.5) / vec2(textureSize(u_offsets, 0))).gr;
+  float shown = smoothstep(0.0, 3.0, length(o));
+#ifdef MASK
+  shown *= smoothstep(0.25, 0.5, texture(u_semantic, p / u_sheet).r);
+#endif
+  c = mix(c, wheel(o), u_opacity[3] * shown);
+#endif
+#ifdef CENTER
+  float heat = clamp(texture(u_heat, ((p - 0.5) / u_step + 0.5) / vec2(textureSize(u_heat, 0))).r, 0.0, 1.0);
+  c = mix(c, mix(vec3(0.0, 0.55, 0.75), vec3(0.85, 1.0, 1.0), heat), u_opacity[2] * smoothstep(0.02, 0.5, heat));
+#endif
+#ifdef LABELS
+  uint id = idAt(u_labels, p);
+  if (id != 0u) {
+    bool picked = chosen(id);
+    // Outlines are as wide on the screen at every zoom, but never thinner than what can be hit by sampling.
+    bool rim = edge(u_labels, p, id, (picked ? 2.5 : 1.25) * u_unit / u_scale);
+    vec3 h = hue(id);
+#ifdef OUTLINE
+    if (rim) c = picked ? mix(h, vec3(1.0), 0.75) : mix(c, h, min(1.0, 0.35 + u_opacity[0]));
+    else if (picked) c = mix(c, h, 0.25);
+#else
+    c = mix(c, h, picked ? min(1.0, u_opacity[0] + 0.2) : u_opacity[0]);
+    if (rim) c = picked ? vec3(1.0) : mix(c, h, 0.6);
+#endif
+  }
+#endif
+#ifdef PREVIEW
+  // Stripes: not a label yet, only what the recipe would give.
+  uint q = idAt(u_preview, p);
+  if (q != 0u) {
+    float stripe = step(0.5, fract((gl_FragCoord.x + gl_FragCoord.y) / (9.0 * u_unit)));
+    vec3 h = hue(q);
+    c = mix(c, h, u_shown * mix(0.45, 0.9, stripe));
+    if (edge(u_preview, p, q, 1.25 * u_unit / u_scale)) c = mix(c, mix(h, vec3(1.0), 0.55), 0.9);
+  }
+#endif
+  color = vec4(c, 1.0);
+}`;

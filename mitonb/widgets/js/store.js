@@ -1,0 +1,305 @@
+// What the pages of one widget model share: the cache of planes, the outbox, and what the kernel has said.
+
+import { Cache } from "./cache.js";
+import { perFrame } from "./dom.js";
+import { pixelOf, sheetOf } from "./geometry.js";
+import { Outbox } from "./outbox.js";
+import { Assembler, PROTOCOL, inflate } from "./protocol.js";
+import { drawStroke } from "./strokes.js";
+import { Wants, wantList } from "./wants.js";
+
+/**
+ * @typedef {import("./protocol.js").Entry} Entry
+ * @typedef {import("./protocol.js").Info} Info
+ * @typedef {import("./protocol.js").State} State
+ * @typedef {import("./strokes.js").Rect} Rect
+ * @typedef {{axis: string, index: number, points: number[], radius: number, rule: import("./strokes.js").Rule}} Stroke
+ * @typedef {{
+ *   get: (name: string) => any, set: (name: string, value: any) => void, save_changes: () => void,
+ *   send: (content: any, callbacks?: any, buffers?: ArrayBuffer[]) => void,
+ *   on: (name: string, callback: (...args: any[]) => void) => void,
+ *   off: (name?: string | null, callback?: ((...args: any[]) => void) | null) => void,
+ * }} Model
+ */
+
+const CACHE_BYTES = 384 * 2 ** 20;
+const REACH = 3;
+/** Parts that every plane has; the others are asked for only where the kernel said that there are some. */
+const PLAIN = ["image", "labels"];
+/** Strokes longer than this are sent in pieces, so that no message comes near the limit of 1 MB. */
+export const LONGEST = 20000;
+
+export class Store extends EventTarget {
+  /** @param {Model} model */
+  constructor(model) {
+    super();
+    this.model = model;
+    this.client = crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
+    /** @type {Info | null} */
+    this.info = null;
+    /** @type {State} */
+    this.state = { save: { kind: "saving", text: "connecting" }, can_undo: false, can_redo: false, read_only: false, fresh: 0, listens: false };
+    this.seq = 0;
+    this.direction = 1;
+    this.counters = { received: 0, largestIn: 0, largestOut: 0, sent: 0, planes: 0, strokes: 0, resent: 0 };
+    /** @type {Cache<Entry>} */
+    this.cache = new Cache(CACHE_BYTES);
+    this.assembler = new Assembler();
+    this.outbox = new Outbox({ client: this.client, transmit: (m, b) => this.send(m, b) });
+    this.wants = new Wants({
+      ask: (want, req) =>
+        this.send({ kind: "want", client: this.client, req, part: want.part, axis: want.axis, index: want.index }),
+    });
+    // Traits set in one frame go to the kernel together.
+    this.save = perFrame(() => model.save_changes());
+    /** The stroke that is being drawn and not yet in the outbox. @type {Stroke | null} */
+    this.open = null;
+    /** Planes that have more: "maps/xy/17", "preview/xy/17". @type {Set<string>} */
+    this.extras = new Set();
+    /** Incoming messages are handled one after the other, though inflating takes turns. @type {Promise<void>} */
+    this.queue = Promise.resolve();
+    const receive = (/** @type {any} */ message, /** @type {DataView[]} */ buffers) => this.#receive(message, buffers ?? []);
+    model.on("msg:custom", receive);
+    this.timer = setInterval(() => this.#tick(), 1000);
+    this.leave = (/** @type {BeforeUnloadEvent} */ event) => {
+      if (this.outbox.size) event.preventDefault();
+    };
+    addEventListener("beforeunload", this.leave);
+    this.#hello();
+  }
+
+  dispose() {
+    clearInterval(this.timer);
+    removeEventListener("beforeunload", this.leave);
+    this.model.off("msg:custom", null);
+  }
+
+  /** @param {Record<string, any>} message @param {ArrayBuffer[]} [buffers] */
+  send(message, buffers = []) {
+    const bytes = buffers.reduce((sum, b) => sum + b.byteLength, 0) + JSON.stringify(message).length;
+    this.counters.sent += 1;
+    this.counters.largestOut = Math.max(this.counters.largestOut, bytes);
+    this.model.send(message, undefined, buffers);
+  }
+
+  /** @param {string} name @param {any} [detail] */
+  emit(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+
+  // --- looking -----------------------------------------------------------------------------------------------------
+
+  /** The cached part of a plane, if there is one. @param {string} part @param {string} axis @param {number} index */
+  get(part, axis, index) {
+    return this.cache.get(`${axis}/${index}/${part}`);
+  }
+
+  /**
+   * Say what is looked at: it is asked for first, then its neighbours.
+   * @param {string} axis @param {number} index @param {string[]} parts
+   */
+  look(axis, index, parts) {
+    if (!this.info) return;
+    const { count, w, h } = sheetOf(this.info.shape, null, axis);
+    // Around a huge plane fewer neighbours fit into the cache without pushing out the plane itself.
+    const reach = Math.max(0, Math.min(REACH, Math.floor((CACHE_BYTES / (w * h * 6) - 1) / 2)));
+    const list = wantList(axis, index, count, this.direction, reach, parts);
+    this.wants.set(list.filter(({ key, part, index: i }) => {
+      if (!PLAIN.includes(part) && !this.extras.has(`${part === "preview" ? part : "maps"}/${axis}/${i}`)) return false;
+      const entry = this.cache.peek(key);
+      return !entry || entry.stale;
+    }));
+  }
+
+  // --- correcting --------------------------------------------------------------------------------------------------
+
+  /** Draw a piece of a stroke into the cached labels. @param {Stroke} stroke @returns {Rect | null} */
+  draw(stroke) {
+    const entry = this.get("labels", stroke.axis, stroke.index);
+    if (!entry || entry.empty) return null;
+    const plane = { data: /** @type {Uint32Array} */ (entry.data), w: entry.w, h: entry.h };
+    return drawStroke(plane, stroke.points, stroke.radius, stroke.rule);
+  }
+
+  /** Hand a finished stroke to the kernel. @param {Stroke} stroke @param {Record<string, any>} fields */
+  commit(stroke, fields) {
+    const points = new Int32Array(stroke.points);
+    const { axis, index, radius } = stroke;
+    const entry = this.outbox.add({ axis, index, radius, points: points.length / 2, ...fields }, [points.buffer]);
+    /** @type {any} */ (entry).stroke = stroke;
+    this.counters.strokes += 1;
+    this.emit("save");
+  }
+
+  /** Any other edit. @param {Record<string, any>} fields */
+  edit(fields) {
+    this.outbox.add(fields);
+    this.emit("save");
+  }
+
+  // --- hearing -----------------------------------------------------------------------------------------------------
+
+  #hello() {
+    try {
+      this.send({ kind: "hello", client: this.client, protocol: PROTOCOL });
+    } catch {
+      // No comm yet or no more: #tick says hello again.
+    }
+  }
+
+  #tick() {
+    if (!this.info) this.#hello();
+    if (this.outbox.tick()) this.counters.resent += 1;
+    this.wants.pump();
+    this.emit("save");
+  }
+
+  /** @param {any} message @param {DataView[]} buffers */
+  #receive(message, buffers) {
+    const bytes = buffers.reduce((sum, b) => sum + b.byteLength, 0) + JSON.stringify(message).length;
+    this.counters.received += 1;
+    this.counters.largestIn = Math.max(this.counters.largestIn, bytes);
+    this.queue = this.queue.then(() => this.#handle(message, buffers)).catch((error) => {
+      this.emit("notice", { text: `The viewer could not read a message: ${error.message}`, error: true });
+    });
+  }
+
+  /** @param {any} m @param {DataView[]} buffers */
+  async #handle(m, buffers) {
+    if (m.save) {
+      const { save, can_undo, can_redo, read_only, fresh, listens } = m;
+      this.state = { save, can_undo, can_redo, read_only, fresh, listens };
+    }
+    const own = m.client === this.client;
+    if (m.kind === "state") {
+      if (m.info && own) {
+        this.info = m.info;
+        this.seq = m.seq;
+        this.extras = new Set(m.extras);
+        this.outbox.next = Math.max(this.outbox.next, m.last + 1);
+        this.emit("info");
+      }
+    } else if (m.kind === "part") {
+      if (m.client === "" && !m.empty) this.extras.add(`preview/${m.axis}/${m.index}`);
+      if (own || m.client === "") await this.#part(m, buffers);
+    } else if (m.kind === "changed") {
+      await this.#changed(m, buffers);
+    } else if (m.kind === "stale") {
+      this.#stale(m);
+    } else if (m.kind === "ack" && own) {
+      this.outbox.settle(m.cseq);
+    } else if (m.kind === "gap" && own) {
+      this.outbox.gap(m.expected);
+    } else if (m.kind === "nack" && own) {
+      this.#refused(m);
+    } else if (m.kind === "notice" || m.kind === "center") {
+      this.emit(m.kind, m);
+    }
+    this.emit("save");
+  }
+
+  /** @param {import("./protocol.js").PartMessage} m @param {DataView[]} buffers */
+  async #part(m, buffers) {
+    this.wants.touch(m.req);
+    const entry = await this.assembler.add(m, buffers);
+    if (!entry) return;
+    if (m.req) this.wants.done(m.req);
+    const key = `${entry.axis}/${entry.index}/${entry.part}`;
+    const old = this.cache.peek(key);
+    // Cut before an edit that we have heard of already: ask again, and keep what is there meanwhile.
+    entry.stale = entry.part === "labels" && entry.seq < this.#lastChange(entry.axis, entry.index);
+    if (entry.stale) this.wants.first({ key, axis: entry.axis, index: entry.index, part: "labels" });
+    if (old && entry.part === "labels" && (entry.stale || entry.seq < old.seq)) return;
+    this.counters.planes += entry.part === "image" ? 1 : 0;
+    this.cache.set(key, entry, entry.data.byteLength + 200);
+    if (entry.part === "labels") this.#restamp(entry);
+    this.emit("part", entry);
+  }
+
+  /** Changes that came lately, for planes that were cut before them. @type {{seq: number, start: number[], stop: number[]}[]} */
+  #changes = [];
+
+  /** @param {string} axis @param {number} index */
+  #lastChange(axis, index) {
+    return this.#changes.reduce((last, c) => {
+      const a = pixelOf(axis, c.start).index;
+      const b = pixelOf(axis, c.stop).index;
+      return index >= a && index < b ? Math.max(last, c.seq) : last;
+    }, 0);
+  }
+
+  /** @param {any} m @param {DataView[]} buffers */
+  async #changed(m, buffers) {
+    this.seq = Math.max(this.seq, m.seq);
+    this.#changes.push({ seq: m.seq, start: m.start, stop: m.stop });
+    if (this.#changes.length > 500) this.#changes.shift();
+    const patched = m.patch ? `${m.patch.axis}/${m.patch.index}/labels` : "";
+    /** @type {Entry[]} */
+    const touched = [];
+    this.cache.forEach((entry, key) => {
+      if (entry.part !== "labels" || key === patched) return;
+      const a = pixelOf(entry.axis, m.start).index;
+      const b = pixelOf(entry.axis, m.stop).index;
+      if (entry.index >= a && entry.index < b) {
+        entry.stale = true;
+        touched.push(entry);
+      }
+    });
+    if (this.info) this.info.empty = this.info.empty && m.what === "undo";
+    if (m.patch) await this.#patch(m, buffers);
+    this.emit("changed", { what: m.what, touched });
+  }
+
+  /** @param {any} m @param {DataView[]} buffers */
+  async #patch(m, buffers) {
+    const { axis, index, y0, x0, h, w } = m.patch;
+    const entry = this.cache.peek(`${axis}/${index}/labels`);
+    if (!entry || entry.empty) return;
+    const bytes = await inflate(buffers[0]);
+    const ids = new Uint32Array(bytes.buffer, bytes.byteOffset, h * w);
+    for (let row = 0; row < h; row++) {
+      entry.data.set(ids.subarray(row * w, (row + 1) * w), (y0 + row) * entry.w + x0);
+    }
+    entry.seq = Math.max(entry.seq, m.seq);
+    this.#restamp(entry);
+    this.emit("patch", { entry, box: { x0, y0, x1: x0 + w, y1: y0 + h } });
+  }
+
+  /** Strokes that the kernel has not answered yet lie above what it sent. @param {Entry} entry */
+  #restamp(entry) {
+    const waiting = this.outbox.entries.map((e) => /** @type {any} */ (e).stroke).filter(Boolean);
+    for (const stroke of [...waiting, this.open]) {
+      if (!stroke || stroke.axis !== entry.axis || stroke.index !== entry.index) continue;
+      const box = this.draw(stroke);
+      if (box) this.emit("patch", { entry, box });
+    }
+  }
+
+  /** @param {any} m */
+  #stale(m) {
+    const kind = m.parts.includes("preview") ? "preview" : "maps";
+    if (m.axis === undefined) for (const extra of this.extras) if (extra.startsWith(kind)) this.extras.delete(extra);
+    if (m.present) this.extras.add(`${kind}/${m.axis}/${m.index}`);
+    else this.extras.delete(`${kind}/${m.axis}/${m.index}`);
+    this.cache.forEach((entry, key) => {
+      if (!m.parts.includes(entry.part)) return;
+      if (m.axis !== undefined && (entry.axis !== m.axis || entry.index !== m.index)) return;
+      this.cache.delete(key);
+    });
+    this.emit("stale", m);
+  }
+
+  /** The kernel refused: show what it has, and say why. @param {any} m */
+  #refused(m) {
+    const entry = m.cseq ? this.outbox.settle(m.cseq) : undefined;
+    if (m.req) this.wants.done(m.req);
+    const stroke = /** @type {any} */ (entry)?.stroke;
+    if (stroke) {
+      const key = `${stroke.axis}/${stroke.index}/labels`;
+      const drawn = this.cache.peek(key);
+      if (drawn) drawn.stale = true;
+      this.wants.first({ key, axis: stroke.axis, index: stroke.index, part: "labels" });
+    }
+    this.emit("notice", { text: m.reason, error: true });
+  }
+}

@@ -1,0 +1,71 @@
+// Strokes: the pixels that a round brush covers, by the same rule as mitonb/edit/brush.py, so that the kernel's answer
+// changes nothing that was drawn here.
+
+/**
+ * @typedef {{after: number, only: number | null}} Rule  what is written, and on which id only
+ * @typedef {{x0: number, y0: number, x1: number, y1: number}} Rect  half-open, in plane pixels
+ * @typedef {{data: Uint32Array, w: number, h: number}} IdPlane
+ */
+
+/**
+ * Pixels of a line from one pixel to another, each at most one step from the one before; without the first.
+ * @param {number} x0 @param {number} y0 @param {number} x1 @param {number} y1
+ * @param {(x: number, y: number) => void} visit
+ */
+export function trail(x0, y0, x1, y1, visit) {
+  const dx = x1 - x0;
+  const dy = y1 - y0;
+  const count = Math.max(Math.abs(dx), Math.abs(dy));
+  for (let i = 1; i <= count; i++) {
+    const part = i / count;
+    visit(x0 + Math.floor(dx * part + 0.5), y0 + Math.floor(dy * part + 0.5));
+  }
+}
+
+/** Half widths of a disk's rows: row d from -r to r covers columns -half[d + r] .. half[d + r]. @param {number} radius */
+export function diskRows(radius) {
+  const r = Math.floor(radius);
+  const half = new Int32Array(2 * r + 1);
+  for (let d = -r; d <= r; d++) half[d + r] = Math.floor(Math.sqrt(radius * radius - d * d));
+  return half;
+}
+
+/**
+ * Stamp one disk.
+ * @param {IdPlane} plane @param {number} x @param {number} y @param {Int32Array} half @param {Rule} rule
+ */
+function stamp(plane, x, y, half, rule) {
+  const r = (half.length - 1) / 2;
+  for (let row = Math.max(y - r, 0); row <= Math.min(y + r, plane.h - 1); row++) {
+    const reach = half[row - y + r];
+    const from = row * plane.w + Math.max(x - reach, 0);
+    const to = row * plane.w + Math.min(x + reach, plane.w - 1) + 1;
+    if (to <= from) continue;
+    if (rule.only === null) plane.data.fill(rule.after, from, to);
+    else for (let i = from; i < to; i++) if (plane.data[i] === rule.only) plane.data[i] = rule.after;
+  }
+}
+
+/**
+ * Draw a polyline with a round brush.
+ * @param {IdPlane} plane changed in place
+ * @param {ArrayLike<number>} points row, column, row, column, ... whole pixels
+ * @param {number} radius
+ * @param {Rule} rule
+ * @returns {Rect} what may have changed; empty when x1 <= x0
+ */
+export function drawStroke(plane, points, radius, rule) {
+  const half = diskRows(radius);
+  const r = (half.length - 1) / 2;
+  let [left, top, right, bottom] = [plane.w, plane.h, 0, 0];
+  const visit = (/** @type {number} */ x, /** @type {number} */ y) => {
+    stamp(plane, x, y, half, rule);
+    left = Math.min(left, x - r);
+    top = Math.min(top, y - r);
+    right = Math.max(right, x + r + 1);
+    bottom = Math.max(bottom, y + r + 1);
+  };
+  if (points.length >= 2) visit(points[1], points[0]);
+  for (let i = 2; i + 1 < points.length; i += 2) trail(points[i - 1], points[i - 2], points[i + 1], points[i], visit);
+  return { x0: Math.max(left, 0), y0: Math.max(top, 0), x1: Math.min(right, plane.w), y1: Math.min(bottom, plane.h) };
+}

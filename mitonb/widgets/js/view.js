@@ -1,0 +1,324 @@
+// One view of the widget: puts store, picture, bars and tools together. Several views may share a store.
+
+import { clamp, pan, pixelOf, sheetOf, toScreen, voxelOf, zoomAt } from "./geometry.js";
+import { describe, idAt } from "./hover.js";
+import { Commands } from "./commands.js";
+import { keyDown } from "./keys.js";
+import { layout } from "./layout.js";
+import { histogramOf } from "./panel.js";
+import { Pen } from "./pen.js";
+import { Picture } from "./picture.js";
+import { pillOf } from "./pill.js";
+import { listen } from "./tools.js";
+
+/**
+ * @typedef {import("./store.js").Store} Store
+ * @typedef {import("./store.js").Model} Model
+ * @typedef {import("./protocol.js").Entry} Entry
+ * @typedef {import("./tools.js").Spot} Spot
+ * @typedef {import("./gl.js").Layers} Layers
+ */
+
+const TRAITS = ["axis", "index", "tool", "brush", "active_id", "selected", "preserve", "layers", "height"];
+const MAPS = ["semantic", "center", "offsets"];
+/** Below this width (CSS pixels) the layer panel folds away and opens over the picture. */
+const NARROW = 780;
+
+export class View {
+  /** @param {Store} store @param {Model} model @param {HTMLElement} el */
+  constructor(store, model, el) {
+    this.store = store;
+    this.model = model;
+    this.off = new AbortController();
+    /** @type {[number, number] | null} */
+    this.pointer = null;
+    this.space = false;
+    /** The image whose histogram is shown, and since when. @type {{image: Entry | null, at: number}} */
+    this.binned = { image: null, at: 0 };
+    this.commands = new Commands(this);
+    this.run = (/** @type {string} */ command) => this.commands.run(command);
+    this.ui = layout({
+      run: this.run,
+      set: (name, value) => (name === "index" ? this.go(value) : this.set(name, value)),
+      setLayer: (name, change) => this.setLayer(name, change),
+    });
+    this.ui.root.style.height = `${this.get("height")}px`;
+    el.append(this.ui.root);
+    this.picture = new Picture(this.ui, {
+      axis: () => this.get("axis"), index: () => this.get("index"), sheet: () => this.sheet, layers: () => this.get("layers"),
+      selected: () => this.get("selected"), info: () => store.info, entry: (part) => this.entry(part),
+      drawn: () => this.#drawn(), say: (message) => this.ui.say(message),
+    });
+    this.pen = new Pen(store, this.picture);
+    /** @type {any} */ (this.ui.root).mitonb = this;
+    this.#connect();
+    this.#refresh();
+  }
+
+  dispose() {
+    this.pen.end();
+    this.off.abort();
+    this.unlisten?.();
+    this.observer?.disconnect();
+    this.themes?.disconnect();
+    for (const [name, act] of this.heard ?? []) this.model.off(name, act);
+    this.picture.dispose();
+    this.ui.dispose();
+  }
+
+  // --- facts ---------------------------------------------------------------------------------------------------------
+
+  /** @param {string} name */
+  get(name) {
+    return this.model.get(name);
+  }
+
+  /** Set a trait here at once and in the kernel soon. @param {string} name @param {any} value */
+  set(name, value) {
+    this.model.set(name, value);
+    this.store.save();
+  }
+
+  /** @param {string} name @param {Record<string, any>} change */
+  setLayer(name, change) {
+    const layers = this.get("layers");
+    this.set("layers", { ...layers, [name]: { ...layers[name], ...change } });
+    if ("visible" in change) this.#look();
+  }
+
+  get sheet() {
+    const info = this.store.info;
+    return info ? sheetOf(info.shape, info.voxel_size, this.get("axis")) : { w: 1, h: 1, aspect: 1, count: 1 };
+  }
+
+  /** The part of the plane that is looked at, if it is here. @param {string} part */
+  entry(part) {
+    return this.store.get(part, this.get("axis"), this.get("index")) ?? null;
+  }
+
+  /** What else there is of this plane. @param {"maps" | "preview"} kind */
+  has(kind) {
+    return this.store.extras.has(`${kind}/${this.get("axis")}/${this.get("index")}`);
+  }
+
+  // --- following the model -------------------------------------------------------------------------------------------
+
+  #connect() {
+    const { signal } = this.off;
+    const { root, stage } = this.ui;
+    const on = (/** @type {string} */ name, /** @type {(detail: any) => void} */ act) =>
+      this.store.addEventListener(name, (event) => act(/** @type {CustomEvent} */ (event).detail), { signal });
+    on("info", () => this.#refresh());
+    on("part", (entry) => this.#arrived(entry));
+    on("patch", ({ entry, box }) => this.picture.patch(entry, box, false));
+    on("drawn", ({ entry, box, by }) => by !== this.pen && this.picture.patch(entry, box, false));
+    on("changed", () => this.#look());
+    on("stale", () => this.#refresh());
+    on("save", () => this.showState());
+    on("notice", (m) => this.ui.say(m));
+    on("center", (m) => this.center(m.point));
+    /** @type {[string, () => void][]} */
+    this.heard = TRAITS.map((name) => [`change:${name}`, () => this.#trait(name)]);
+    for (const [name, act] of this.heard) this.model.on(name, act);
+    this.unlisten = listen(stage, this.#actions());
+    root.addEventListener("keydown", (event) => keyDown(event, root, this.run, () => this.holdSpace(true)), { signal });
+    root.addEventListener("keyup", (event) => {
+      if (event.key === " ") this.holdSpace(false);
+      event.stopPropagation();
+    }, { signal });
+    root.addEventListener("focusout", () => this.holdSpace(false), { signal });
+    this.observer = new ResizeObserver(() => this.#fold());
+    this.observer.observe(root);
+    // The histogram is drawn in the theme's colours.
+    this.themes = new MutationObserver(() => this.ui.panel.histogram.paint());
+    this.themes.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name"] });
+  }
+
+  /** @param {string} name */
+  #trait(name) {
+    if (name === "tool" || name === "index" || name === "axis") this.pen.end();
+    if (name === "index" || name === "axis") this.#refresh();
+    if (name === "layers") this.#look();
+    if (name === "height") this.ui.root.style.height = `${this.get("height")}px`;
+    this.showState();
+    this.picture.redraw();
+  }
+
+  /** Everything that depends on the plane. */
+  #refresh() {
+    const info = this.store.info;
+    if (!info) return;
+    this.ui.top.showInfo(info);
+    this.ui.panel.histogram.setRange(info.intensity);
+    this.ui.status.showPlane(this.get("axis"), this.get("index"), this.sheet.count);
+    this.#look();
+    this.picture.take();
+    this.showState();
+  }
+
+  /** Ask for what is looked at and not here. */
+  #look() {
+    const layers = /** @type {Layers} */ (this.get("layers"));
+    const maps = MAPS.filter((part) => layers[part].visible);
+    // The semantic map masks the offsets' garbage outside of objects.
+    if (maps.includes("offsets") && !maps.includes("semantic")) maps.push("semantic");
+    this.store.look(this.get("axis"), this.get("index"), ["image", "labels", "preview", ...maps]);
+  }
+
+  /** @param {Entry} entry */
+  #arrived(entry) {
+    if (entry.axis !== this.get("axis") || entry.index !== this.get("index")) return;
+    this.picture.take();
+    this.showState();
+  }
+
+  #fold() {
+    const narrow = this.ui.root.clientWidth < NARROW;
+    if (narrow === this.narrow) return;
+    /** @type {boolean | undefined} */
+    this.narrow = narrow;
+    this.ui.root.classList.toggle("mitonb-narrow", narrow);
+    this.ui.root.classList.toggle("mitonb-folded", narrow);
+  }
+
+  /** Bars, rail and panel. */
+  showState() {
+    const { ui, store: { info, state, outbox } } = this;
+    const tool = this.get("tool");
+    const selected = /** @type {number[]} */ (this.get("selected"));
+    ui.top.show({
+      tool, brush: this.get("brush"), id: this.get("active_id"), preserve: this.get("preserve"), selected, colors: info,
+    });
+    ui.rail.show(tool, { undo: state.can_undo, redo: state.can_redo, delete: selected.length > 0 }, state.read_only);
+    ui.panel.show(this.get("layers"));
+    for (const part of MAPS) ui.panel.enable(part, this.has("maps"), "not run here");
+    ui.panel.enable("preview", this.has("preview"), "none");
+    ui.panel.enable("em", info?.has_image ?? true, "no image");
+    const pill = pillOf(state.save, outbox.size, outbox.late, state.read_only);
+    ui.top.save(pill.kind, pill.text, pill.title);
+    Object.assign(ui.root.dataset, { pending: `${outbox.size}`, save: pill.kind, tool });
+    ui.stage.dataset.tool = this.space ? "look" : tool;
+    ui.empty.hidden = !info?.empty || this.has("preview") || Boolean(this.store.open);
+    ui.empty.textContent = state.listens ? "No labels yet: segment this plane (Enter) or paint (P)." : "No labels yet: paint (P).";
+    this.#moveCursor();
+  }
+
+  #drawn() {
+    this.ui.status.showZoom(this.picture.camera.scale);
+    const image = this.entry("image");
+    // While planes fly by, the histogram need not keep up.
+    if (image && image !== this.binned.image && !image.empty && performance.now() - this.binned.at > 250) {
+      image.bins ??= histogramOf(image.data);
+      this.ui.panel.histogram.setBins(image.bins);
+      this.binned = { image, at: performance.now() };
+    }
+    this.#hover();
+  }
+
+  // --- pointer -------------------------------------------------------------------------------------------------------
+
+  /** @returns {import("./tools.js").Actions} */
+  #actions() {
+    const { picture, pen } = this;
+    const hover = (/** @type {[number, number] | null} */ at) => {
+      this.pointer = at;
+      this.#hover();
+    };
+    return {
+      tool: () => this.get("tool"), panning: () => this.space, spot: (x, y) => picture.spot(x, y),
+      focus: () => this.ui.root.focus({ preventScroll: true }),
+      pan: (dx, dy) => picture.look(pan(picture.camera, this.sheet, dx, dy)),
+      zoom: (x, y, factor) => picture.look(zoomAt(picture.camera, this.sheet, picture.size, x, y, factor)),
+      planes: (steps) => this.go(this.get("index") + steps),
+      hover: (x, y) => hover([x, y]), leave: () => hover(null), click: (spot, more) => this.#click(spot, more),
+      pick: (spot) => this.commands.pick(this.idAt(spot)), fit: () => picture.fit(),
+      begin: () => this.#begin(), draw: (points) => pen.draw(points), end: () => pen.end(), cancel: () => pen.end(),
+    };
+  }
+
+  #begin() {
+    if (!this.commands.writable()) return false;
+    if (!this.picture.current || !this.entry("labels")) {
+      this.ui.say({ text: "The labels of this plane are still on their way." });
+      return false;
+    }
+    this.pen.begin({
+      axis: this.get("axis"), index: this.get("index"), tool: this.get("tool"), id: this.get("active_id"),
+      radius: this.get("brush"), preserve: this.get("preserve"),
+    });
+    this.ui.empty.hidden = true;
+    return true;
+  }
+
+  /** @param {Spot} spot */
+  idAt(spot) {
+    return idAt(this.entry("labels"), spot);
+  }
+
+  #hover() {
+    this.#moveCursor();
+    const { info } = this.store;
+    const spot = this.pointer ? this.picture.spot(...this.pointer) : null;
+    const known = spot?.inside && info && this.picture.current;
+    this.ui.status.showHover(known ? describe({
+      axis: this.get("axis"), index: this.get("index"), spot, info, layers: this.get("layers"), entry: (part) => this.entry(part),
+    }) : null);
+  }
+
+  /** The ring of the brush. */
+  #moveCursor() {
+    const { cursor } = this.ui;
+    const painting = ["paint", "erase"].includes(this.get("tool")) && !this.space;
+    cursor.hidden = !painting || !this.pointer;
+    if (cursor.hidden || !this.pointer) return;
+    const { column, row } = this.picture.spot(...this.pointer);
+    const [x, y] = this.picture.screen(column, row);
+    const w = (2 * this.get("brush") + 1) * this.picture.camera.scale;
+    const h = w * this.sheet.aspect;
+    Object.assign(cursor.style, { width: `${w}px`, height: `${h}px`, transform: `translate(${x - w / 2}px, ${y - h / 2}px)` });
+    cursor.dataset.tool = this.get("tool");
+  }
+
+  /** @param {Spot} spot @param {boolean} more */
+  #click(spot, more) {
+    if (!spot.inside || !this.picture.current) return;
+    const point = voxelOf(this.get("axis"), this.get("index"), spot.row, spot.column);
+    this.commands.click(point, this.idAt(spot), more);
+  }
+
+  /** @param {boolean} on */
+  holdSpace(on) {
+    if (this.space === on) return;
+    this.space = on;
+    this.ui.stage.dataset.tool = on ? "look" : this.get("tool");
+    this.#moveCursor();
+  }
+
+  // --- moving --------------------------------------------------------------------------------------------------------
+
+  /** Go to a plane. @param {number} index */
+  go(index) {
+    const next = Math.min(Math.max(index, 0), this.sheet.count - 1);
+    const old = this.get("index");
+    if (next === old) return;
+    this.store.direction = next > old ? 1 : -1;
+    this.set("index", next);
+  }
+
+  /** Bring a voxel into view and mark it for a moment. @param {number[]} point z, y, x */
+  center(point) {
+    const { picture } = this;
+    const { row, column } = pixelOf(this.get("axis"), point);
+    const [x, y] = toScreen(picture.camera, this.sheet, picture.size, column, row);
+    const out = (/** @type {number} */ v, /** @type {number} */ n) => v < 0.1 * n || v > 0.9 * n;
+    if (out(x, picture.size.w) || out(y, picture.size.h)) {
+      picture.look(clamp({ ...picture.camera, x: column, y: row }, this.sheet));
+    }
+    picture.mark = point;
+    picture.redraw();
+    setTimeout(() => {
+      if (picture.mark === point) picture.mark = null;
+      picture.redraw();
+    }, 1500);
+  }
+}

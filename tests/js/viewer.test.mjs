@@ -1,0 +1,212 @@
+// Pure parts of the viewer, without a browser.
+import assert from "node:assert/strict";
+import test from "node:test";
+import { Cache } from "../../mitonb/widgets/js/cache.js";
+import { idTable, slotOf } from "../../mitonb/widgets/js/colors.js";
+import { nextSelection } from "../../mitonb/widgets/js/commands.js";
+import { fit, lengthText, pan, pixelOf, roundLength, sheetOf, toPlane, toScreen, voxelOf, zoomAt } from "../../mitonb/widgets/js/geometry.js";
+import { commandOf, nextBrush } from "../../mitonb/widgets/js/keys.js";
+import { Outbox } from "../../mitonb/widgets/js/outbox.js";
+import { histogramOf, percentiles } from "../../mitonb/widgets/js/panel.js";
+import { pillOf } from "../../mitonb/widgets/js/pill.js";
+import { Assembler, half } from "../../mitonb/widgets/js/protocol.js";
+import { drawStroke } from "../../mitonb/widgets/js/strokes.js";
+import { around, Wants, wantList } from "../../mitonb/widgets/js/wants.js";
+
+const plane = (w, h) => ({ data: new Uint32Array(w * h), w, h });
+const rows = ({ data, w, h }) => Array.from({ length: h }, (_, y) => [...data.subarray(y * w, (y + 1) * w)].join(""));
+const free = { after: 1, only: null };
+
+test("a brush of radius 1 covers a plus", () => {
+  const ids = plane(5, 5);
+  const box = drawStroke(ids, [2, 2], 1, free);
+  assert.deepEqual(rows(ids), ["00000", "00100", "01110", "00100", "00000"]);
+  assert.deepEqual(box, { x0: 1, y0: 1, x1: 4, y1: 4 });
+});
+
+test("a brush of radius 0 draws a line of single pixels", () => {
+  const ids = plane(6, 3);
+  drawStroke(ids, [0, 0, 2, 5], 0, free);
+  assert.deepEqual(rows(ids), ["110000", "001100", "000011"]);
+});
+
+test("a stroke beyond the edge draws what lies inside and does not wrap round", () => {
+  const ids = plane(4, 3);
+  const box = drawStroke(ids, [1, -2, 1, 0], 1, free);
+  assert.deepEqual(rows(ids), ["1000", "1100", "1000"]);
+  assert.ok(box.x0 === 0 && box.x1 <= 4);
+  assert.equal(drawStroke(plane(4, 3), [50, 50], 2, free).x1 <= 4, true);
+});
+
+test("a rule writes on one id only", () => {
+  const ids = plane(3, 1);
+  ids.data.set([0, 7, 0]);
+  drawStroke(ids, [0, 0, 0, 2], 0, { after: 4, only: 0 });
+  assert.deepEqual([...ids.data], [4, 7, 4]);
+});
+
+test("zooming keeps the point under the pointer", () => {
+  const sheet = { w: 100, h: 50, aspect: 6 };
+  const view = { w: 300, h: 200 };
+  const before = fit(sheet, view);
+  const point = toPlane(before, sheet, view, 120, 90);
+  const after = zoomAt(before, sheet, view, 120, 90, 2);
+  assert.ok(after.scale > before.scale);
+  toPlane(after, sheet, view, 120, 90).forEach((v, i) => assert.ok(Math.abs(v - point[i]) < 1e-9));
+});
+
+test("a plane fits with its voxel's aspect, and cannot be lost by panning", () => {
+  const sheet = sheetOf([10, 100, 200], [30, 5, 5], "xz");
+  assert.deepEqual(sheet, { h: 10, w: 200, aspect: 6, count: 100 });
+  const camera = fit(sheet, { w: 400, h: 400 });
+  const [x, y] = toScreen(camera, sheet, { w: 400, h: 400 }, 0, 0);
+  assert.ok(x >= 0 && y >= 0);
+  assert.equal(pan(camera, sheet, -1e6, 0).x, 200);
+});
+
+test("voxels and pixels are each other's inverse on every axis", () => {
+  for (const axis of ["xy", "xz", "yz"]) {
+    const { index, row, column } = pixelOf(axis, [3, 5, 7]);
+    assert.deepEqual(voxelOf(axis, index, row, column), [3, 5, 7]);
+  }
+});
+
+test("scale bars have round lengths", () => {
+  assert.deepEqual([1, 1.9, 2.5, 7, 99].map(roundLength), [1, 1, 2, 5, 50]);
+  assert.deepEqual([20, 999, 1500].map(lengthText), ["20 nm", "999 nm", "1.5 µm"]);
+});
+
+test("the cache drops what was used longest ago and never counts beyond its limit", () => {
+  const cache = new Cache(10);
+  cache.set("a", 1, 4);
+  cache.set("b", 2, 4);
+  cache.get("a");
+  cache.set("c", 3, 4);
+  assert.deepEqual([cache.get("a"), cache.get("b"), cache.get("c"), cache.bytes], [1, undefined, 3, 8]);
+  cache.set("a", 5, 1);
+  assert.equal(cache.bytes, 5);
+});
+
+test("an edit is sent again until it is answered, under the same number", () => {
+  let now = 0;
+  const sent = [];
+  const box = new Outbox({ client: "me", transmit: (m) => sent.push(m.cseq), now: () => now, patience: 10 });
+  box.add({ op: "undo" });
+  box.add({ op: "redo" });
+  box.tick();
+  assert.deepEqual(sent, [1, 2]);
+  now = 11;
+  box.tick();
+  assert.deepEqual(sent, [1, 2, 1, 2]);
+  assert.equal(box.late, true);
+  box.settle(1);
+  box.settle(1);
+  assert.equal(box.size, 1);
+  box.gap(2);
+  assert.deepEqual(sent, [1, 2, 1, 2, 2]);
+  box.settle(2);
+  assert.equal(box.late, false);
+});
+
+test("a closed comm loses no edit", () => {
+  let open = false;
+  let now = 0;
+  const sent = [];
+  const transmit = (m) => { if (!open) throw new Error("closed"); sent.push(m.cseq); };
+  const box = new Outbox({ client: "me", transmit, now: () => now, patience: 10 });
+  box.add({ op: "undo" });
+  open = true;
+  now = 20;
+  box.tick();
+  assert.deepEqual([sent, box.size], [[1], 1]);
+});
+
+test("planes are asked for from the one looked at outwards, ahead first", () => {
+  assert.deepEqual(around(5, 8, 1, 3), [5, 6, 4, 7, 3, 2]);
+  assert.deepEqual(around(0, 8, -1, 1), [0, 1]);
+  assert.deepEqual(wantList("xz", 2, 3, 1, 1, ["image", "labels"]).map((w) => w.key),
+    ["xz/2/image", "xz/2/labels", "xz/1/image", "xz/1/labels"]);
+});
+
+test("the newest wish wins and a lost request is asked again", () => {
+  let now = 0;
+  const asked = [];
+  const wants = new Wants({ ask: (w, r) => asked.push([w.key, r]), now: () => now, width: 2, patience: 10 });
+  wants.set(wantList("xy", 0, 9, 1, 2, ["image"]));
+  assert.deepEqual(asked.map(([k]) => k), ["xy/0/image", "xy/1/image"]);
+  wants.set(wantList("xy", 7, 9, 1, 1, ["image"]));
+  wants.done(1);
+  assert.equal(asked.at(-1)[0], "xy/7/image");
+  now = 20;
+  wants.set(wantList("xy", 1, 9, 1, 0, ["image"]));
+  assert.equal(asked.at(-1)[0], "xy/1/image");
+});
+
+test("strips come together to a plane, packed or raw", async () => {
+  const assembler = new Assembler();
+  const head = { kind: "part", client: "me", req: 1, axis: "xy", index: 3, seq: 0, h: 2, w: 2 };
+  const image = { ...head, part: "image", rows: 1, coding: "raw" };
+  assert.equal(await assembler.add({ ...image, y0: 0, last: false }, [new DataView(new Uint8Array([1, 2]).buffer)]), null);
+  const whole = await assembler.add({ ...image, y0: 1, last: true }, [new DataView(new Uint8Array([3, 4]).buffer)]);
+  assert.deepEqual([...whole.data], [1, 2, 3, 4]);
+  const packed = new Blob([new Uint32Array([9, 0, 0, 4294967295])]).stream().pipeThrough(new CompressionStream("deflate"));
+  const buffer = await new Response(packed).arrayBuffer();
+  const labels = { ...head, part: "labels", y0: 0, rows: 2, coding: "zlib", last: true };
+  assert.deepEqual([...(await assembler.add(labels, [new DataView(buffer)])).data], [9, 0, 0, 4294967295]);
+  await assert.rejects(assembler.add({ ...image, req: 2, rows: 2, y0: 1, last: true }, [new DataView(new ArrayBuffer(4))]));
+});
+
+test("half floats are read exactly", () => {
+  assert.deepEqual([0x3c00, 0xc000, 0x3555, 0x0001, 0x7c00].map(half), [1, -2, 0.333251953125, 2 ** -24, Infinity]);
+  assert.ok(Number.isNaN(half(0x7e00)));
+});
+
+test("colours follow the hash of the Python side", () => {
+  const colors = { hash: 0x9e3779b1, palette: Array.from({ length: 36 }, () => [0, 0, 0]) };
+  assert.deepEqual([0, 1, 2, 3].map((id) => slotOf(id, colors)), [0, 22, 8, 30]);
+});
+
+test("every selected id is found in the shader's table", () => {
+  const ids = Array.from({ length: 300 }, (_, i) => i * 7919 + 1);
+  const table = idTable(ids);
+  assert.ok(ids.every((id) => table.includes(id)));
+  assert.equal(table.filter(Boolean).length, 300);
+});
+
+test("keys are napari's where they exist, and only ours", () => {
+  const key = (k, more = {}) => commandOf({ key: k, ctrlKey: false, metaKey: false, shiftKey: false, altKey: false, ...more });
+  assert.equal(key("p"), "tool:paint");
+  assert.equal(key("Escape"), "tool:look");
+  assert.equal(key("z"), "tool:look");
+  assert.equal(key("z", { ctrlKey: true }), "undo");
+  assert.equal(key("Z", { ctrlKey: true, shiftKey: true }), "redo");
+  assert.equal(key("C", { shiftKey: true }), "ask:verdict-ok");
+  assert.equal(key("c", { ctrlKey: true }), "");
+  assert.equal(key("?", { shiftKey: true }), "help");
+  assert.equal(key("p", { altKey: true }), "");
+});
+
+test("the brush grows by single pixels when small and by a tenth when large", () => {
+  assert.deepEqual([nextBrush(0, -1), nextBrush(3, 1), nextBrush(100, 1), nextBrush(256, 1)], [0, 4, 110, 256]);
+});
+
+test("clicks select, shift-clicks add and take away", () => {
+  assert.deepEqual(nextSelection([1], 2, false), [2]);
+  assert.deepEqual(nextSelection([1], 2, true), [1, 2]);
+  assert.deepEqual(nextSelection([1, 2], 2, true), [1]);
+  assert.deepEqual(nextSelection([1], 0, false), []);
+});
+
+test("the pill is never greener than the truth", () => {
+  const saved = { kind: "saved", text: "saved" };
+  assert.equal(pillOf(saved, 0, false, false).kind, "saved");
+  assert.equal(pillOf(saved, 2, false, false).text, "saving 2");
+  assert.equal(pillOf(saved, 2, true, false).kind, "unsaved");
+  assert.equal(pillOf({ kind: "unsaved", text: "not saved: the disk is full" }, 0, false, false).text, "not saved: the disk is full");
+});
+
+test("contrast is read off the histogram", () => {
+  const bins = histogramOf(Uint8Array.from({ length: 1000 }, (_, i) => 100 + (i % 50)));
+  const { low, high } = percentiles(bins, 0.01, 0.99);
+  assert.ok(low >= 98 && low <= 101 && high >= 148 && high <= 151);
+});
