@@ -101,10 +101,9 @@ def _recipe(options: argparse.Namespace) -> Recipe:
     """Return the preset or the file's recipe with what the command line changes."""
     base = PRESETS[options.preset]
     if options.recipe:
-        text = Path(options.recipe).read_text(encoding="utf-8")
         try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
+            values = json.loads(Path(options.recipe).read_bytes())
+        except ValueError as error:  # no JSON, or no text at all
             raise InputError(f"{options.recipe} is no JSON: {error}. A recipe is made by Recipe().to_json().") from None
         # A run record holds its recipe under that name.
         inner = values.get("recipe", values) if isinstance(values, dict) else values

@@ -1,0 +1,183 @@
+"""The command line: the same results as the verbs, sentences instead of tracebacks, honest exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mitonb as mn
+from mitonb.cli import build_parser, main
+from mitonb.io.reading import open_labels
+from mitonb.recipe import Recipe
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = ("segment", "train", "score", "lab", "info", "doctor", "cite")
+
+
+@pytest.fixture
+def cell(tmp_path: Path) -> Path:
+    stack, _ = mn.phantom((8, 96, 96), seed=4)
+    return mn.save(stack, tmp_path / "cell.ome.tif")
+
+
+def drawn(path: Path, *boxes: tuple[int, int]) -> Path:
+    """Save labels with an object of 4 x 8 x width voxels from each start."""
+    ids = np.zeros((4, 16, 32), np.uint32)
+    for number, (start, stop) in enumerate(boxes, 1):
+        ids[:, 4:12, start:stop] = number
+    return mn.save(mn.Labels(ids), path)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_with_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code == 0
+    said = capsys.readouterr().out
+    assert f"mitonb {command}" in said
+    assert "exit codes" in said
+
+
+def test_every_field_of_the_recipe_is_an_option() -> None:
+    words = ["segment", "in.tif", "out.tif", "--planes", "xz", "yz", "--no-fill-holes", "--center-threshold", "0.3"]
+    options = build_parser().parse_args(words)
+    assert all(hasattr(options, name) for name in Recipe.__dataclass_fields__)
+    assert (options.planes, options.fill_holes, options.center_threshold) == (["xz", "yz"], False, 0.3)
+
+
+def test_segment_gives_what_the_verb_gives(cell: Path, tmp_path: Path) -> None:
+    out, table = tmp_path / "labels.ome.tif", tmp_path / "objects.csv"
+    words = ["segment", str(cell), str(out), "--table", str(table), "--semantic-threshold", "0.4", "--quiet"]
+    assert main(words) == 0
+    stack = mn.open(cell)
+    expected = mn.segment(stack, mn.Recipe(semantic_threshold=0.4), show=False)
+    got = open_labels(out)
+    np.testing.assert_array_equal(got.data, expected.data)
+    assert got.voxel_size == pytest.approx(stack.voxel_size)
+    assert len(table.read_text().splitlines()) >= len(expected.ids()) + 1
+    assert main(words) == 1  # both are there now
+
+
+def test_segment_reads_a_recipe_and_the_record_of_a_run(cell: Path, tmp_path: Path) -> None:
+    recipe = mn.Recipe(center_threshold=0.2, min_size=10)
+    plain, record = tmp_path / "recipe.json", tmp_path / "record.json"
+    plain.write_text(recipe.to_json())
+    record.write_text(json.dumps({"recipe": json.loads(recipe.to_json()), "mitonb": "0"}))
+    from mitonb.cli import _recipe
+
+    for path in (plain, record):
+        options = build_parser().parse_args(["segment", "a", "b", "--recipe", str(path), "--min-size", "20"])
+        assert _recipe(options) == recipe.replace(min_size=20)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["segment", "missing.tif", "out.tif"], "missing.tif"),
+        (["segment", "{cell}", "{cell}"], "--overwrite"),
+        (["segment", "{cell}", "nowhere/out.tif"], "no folder"),
+        (["segment", "{cell}", "out.tif", "--center-threshold", "7"], "center_threshold is a number from"),
+        (["segment", "{cell}", "out.tif", "--median", "4"], "odd number"),
+        (["segment", "{cell}", "out.tif", "--voxel-size", "1", "2"], "one number or three"),
+        (["segment", "{cell}", "out.tif", "--recipe", "{cell}"], ""),
+        (["info", "README.md"], ""),
+        (["score", "missing.tif", "{cell}"], "missing.tif"),
+        (["cite", "no-such-model"], "no-such-model"),
+        (["lab", "missing.tif", "--write-only"], "missing.tif"),
+        (["train", "out.safetensors", "--steps", "1"], "nothing to learn from"),
+        (["train", "out.safetensors", "--steps", "1", "--source", "mine"], "mine"),
+    ],
+    ids=lambda v: " ".join(v)[:40] if isinstance(v, list) else "",
+)
+def test_what_goes_wrong_is_one_sentence(
+    words: list[str], said: str, cell: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([word.format(cell=cell) for word in words]) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("mitonb: ")
+    assert said in error
+    assert "unexpected" not in error
+
+
+def test_a_read_only_folder_is_refused_before_the_work(
+    cell: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o555)
+    if os.access(closed, os.W_OK):
+        pytest.skip("this user (root) may write everywhere")
+    assert main(["segment", str(cell), str(closed / "out.tif")]) == 1
+    assert "read-only" in capsys.readouterr().err
+
+
+def test_score_counts_a_hit_a_miss_and_an_extra(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth = drawn(tmp_path / "truth.tif", (0, 8), (10, 18))
+    labels = drawn(tmp_path / "labels.tif", (0, 8), (22, 30))
+    assert main(["score", str(labels), str(truth), "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    # One of two objects was found, one of two findings is true; 256 of 768 voxels are in both.
+    assert scores["iou"] == pytest.approx(256 / 768)
+    assert "0.5" in json.dumps(scores)
+    assert main(["score", str(labels), str(truth)]) == 0
+    assert "F1" in capsys.readouterr().out
+
+
+def test_info_tells_shape_voxel_size_and_what_is_unknown(
+    cell: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["info", str(cell)]) == 0
+    said = capsys.readouterr().out
+    assert "8 x 96 x 96" in said
+    assert "8 x 8 x 8 nm" in said
+    np.save(tmp_path / "bare.npy", np.zeros((2, 3, 4), np.uint8))
+    assert main(["info", str(tmp_path / "bare.npy")]) == 0
+    assert "unknown" in capsys.readouterr().out
+
+
+def test_lab_writes_a_notebook_for_a_file(cell: Path, tmp_path: Path) -> None:
+    assert main(["lab", str(cell), "--folder", str(tmp_path), "--write-only"]) == 0
+    book = json.loads((tmp_path / "cell.ipynb").read_text())
+    assert f"stack = mn.open({str(cell)!r})\n" in [line for c in book["cells"] for line in c["source"]]
+
+
+def test_train_writes_weights_that_segment_takes(cell: Path, tmp_path: Path) -> None:
+    truth = mn.save(mn.phantom((8, 96, 96), seed=4).labels, tmp_path / "truth.tif")
+    weights = tmp_path / "small.safetensors"
+    words = ["--source", f"cell={cell}:{truth}", "--steps", "1", "--batch", "1", "--quiet"]
+    assert main(["train", str(weights), *words]) == 0
+    assert mn.load_model(weights).spec.name == "small"
+
+
+def test_doctor_looks_at_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    report = mn.doctor()
+    names = {finding.name for finding in report.findings}
+    assert names == {"versions", "memory", "network engine", "GPU", "WebGL", "messages", "busy kernel", "3-D view"}
+    assert report["memory"].text.startswith("limit")
+    assert all(finding.advice for finding in report.findings if finding.verdict == "bad")
+    assert main(["doctor"]) == (0 if report.healthy else 1)
+    assert capsys.readouterr().out.strip() == repr(report)
+
+
+def test_cite_names_papers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cite"]) == 0
+    assert capsys.readouterr().out.strip() == str(mn.cite("mito-mini")).strip()
+
+
+def test_the_command_runs_as_a_module_and_stops_quietly_in_a_pipe() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mitonb", "--version"], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout.strip() == f"mitonb {mn.__version__}"
+
+
+def test_wrong_usage_has_its_own_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["segment"])
+    assert end.value.code == 2
+    assert "required" in capsys.readouterr().err
