@@ -351,6 +351,8 @@ class Session:
     def move_to(self, z: float, y: float, x: float) -> None:
         """Look at a voxel; positions outside the volume are moved to its edge."""
         with self._lock:
+            if not all(np.isfinite((z, y, x))):
+                raise InputError(f"A position is (z, y, x) in voxels, got {(z, y, x)}.")
             at = tuple(int(min(max(v, 0), n - 1)) for v, n in zip((z, y, x), self.shape, strict=True))
             if at != self._position:
                 self._position = at
@@ -414,7 +416,7 @@ class Session:
     ) -> Change:
         """Compute an edit, record it, apply it, tell everybody."""
         with self._lock:
-            project = self._writable()
+            project = self._writable(client)
             if done := project.acknowledged(client):
                 return Change(done.seq, project.box_of(done), done.kind)
             edit = make(project)
@@ -430,13 +432,19 @@ class Session:
 
     def _step(self, client: Client | None, *, redo: bool) -> Change:
         with self._lock:
-            project = self._writable()
+            project = self._writable(client)
             if done := project.acknowledged(client):
                 return Change(done.seq, project.box_of(done), done.kind)
             row, box = self._acknowledged(lambda: project.undo(redo=redo, client=client))
             return self._changed(row, box)
 
-    def _writable(self) -> Project:
+    def _writable(self, client: Client | None) -> Project:
+        if client is not None:
+            name, number = client
+            if not (isinstance(name, str) and name.isprintable() and len(name) <= 200 and type(number) is int):
+                raise InputError(f"A client is a printable name and a whole number, got {client!r}.")
+            if not 0 <= number < 2**63:
+                raise InputError(f"A request number is from 0 to {2**63 - 1}, got {number}.")
         if self._reason:
             raise ReadOnlyStoreError(f"This session can only be looked at: {self._reason}. Nothing was changed.")
         return self._project

@@ -16,6 +16,8 @@ Mask = npt.NDArray[np.bool_]
 
 MAX_RADIUS = 1024.0
 _LONGEST = 1_000_000
+_MOST = 1 << 28  # pixels that all disks may add, counted with repeats: a few seconds of work
+_PIECE = 1 << 22
 
 
 def disk(radius: float) -> Pixels:
@@ -68,14 +70,24 @@ def stroke(points: npt.NDArray[np.floating], radius: float, shape: tuple[int, in
     centers = trail(points)
     steps = np.diff(centers, axis=0, prepend=centers[:1])
     near: Mask = np.all((centers >= -int(radius)) & (centers < np.array(shape) + int(radius)), axis=1)
+    if near.sum() * (4 * radius + 1) > _MOST:
+        raise InputError(f"A stroke of {near.sum()} pixels is too long for a radius of {radius:g}. Paint it in pieces.")
     # A center that is dropped here covers nothing on the plane, so its successor needs no more than its crescent.
     first, centers, steps = bool(near[0]), centers[near], steps[near]
-    covered = [centers[:1, None] + disk(radius)] if first else []
+    covered = [centers[:1] + disk(radius)] if first else []
     direction = steps @ np.array([3, 1])
     for way in np.unique(direction[direction != 0]):
         row, column = (int(v) for v in steps[np.argmax(direction == way)])
-        covered.append(centers[direction == way][:, None] + _crescent(radius, row, column))
-    return _flat(np.concatenate([c.reshape(-1, 2) for c in covered]), shape) if covered else np.zeros(0, np.int64)
+        offsets = _crescent(radius, row, column)
+        behind = centers[direction == way]
+        # A long scribble with a large brush is joined piece by piece, so that it never takes more than a plane.
+        for at in range(0, len(behind), max(1, _PIECE // len(offsets))):
+            piece = behind[at : at + max(1, _PIECE // len(offsets))]
+            covered.append((piece[:, None] + offsets).reshape(-1, 2))
+            if sum(map(len, covered)) > _PIECE:
+                index = _flat(np.concatenate(covered), shape)
+                covered = [np.stack(np.divmod(index, shape[1]), axis=1)]
+    return _flat(np.concatenate(covered), shape) if covered else np.zeros(0, np.int64)
 
 
 def _flat(pixels: Pixels, shape: tuple[int, int]) -> Pixels:

@@ -206,9 +206,13 @@ def pieces(box: Box) -> list[Box]:
 
 def checked_id(id: int) -> int:
     """Return an id as an int, or refuse what is none."""
-    if isinstance(id, bool) or int(id) != id or not 0 <= id <= MAX_ID:
+    try:
+        number = int(id)
+    except (TypeError, ValueError, OverflowError):
+        number = -1
+    if isinstance(id, bool) or number != id or not 0 <= number <= MAX_ID:
         raise InputError(f"An id is a whole number from 0 to {MAX_ID}, got {id!r}.")
-    return int(id)
+    return number
 
 
 def checked_axis(axis: Axis) -> Axis:
@@ -220,7 +224,10 @@ def checked_axis(axis: Axis) -> Axis:
 
 def inside(shape: tuple[int, ...], point: Sequence[float]) -> tuple[int, int, int]:
     """Return a point as voxel indices, or refuse one outside the volume."""
-    z, y, x = (int(np.floor(v + 0.5)) for v in point)
+    try:
+        z, y, x = (int(np.floor(v + 0.5)) for v in point)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"A point is (z, y, x) in voxels, got {point!r}.") from None
     if not all(0 <= v < n for v, n in zip((z, y, x), shape, strict=True)):
         raise InputError(f"The point {(z, y, x)} (z, y, x) is outside the volume {tuple(shape)}.")
     return z, y, x
@@ -233,7 +240,10 @@ def _shape(labels: Volume) -> tuple[int, int, int]:
 
 def _on_plane(labels: Volume, points: Points, axis: Axis) -> tuple[npt.NDArray[np.int64], int]:
     """Return the points as whole voxels without repeats, and the index of their common plane."""
-    line = np.asarray(points, dtype=np.float64)
+    try:
+        line = np.asarray(points, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError("A stroke is an (n, 3) array of (z, y, x); these points are no numbers.") from None
     line = line[None] if line.ndim == 1 else line
     if line.ndim != 2 or line.shape[1] != 3 or not len(line):
         raise InputError(f"A stroke is an (n, 3) array of (z, y, x), got shape {line.shape}.")

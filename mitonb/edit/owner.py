@@ -9,6 +9,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import psutil
+
 __all__ = ["Owner"]
 
 
@@ -57,12 +59,8 @@ class Owner:
         """False when the process is surely gone; on another machine nobody can tell."""
         if self.host != platform.node():
             return True
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
+        if not psutil.pid_exists(self.pid):
             return False
-        except OSError:
-            return True
         # The system gives numbers of dead processes to new ones.
         return not self.born or _born(self.pid) == self.born
 
@@ -71,10 +69,14 @@ class Owner:
 
 
 def _born(pid: int) -> str:
-    """Return the start of a process: boot and clock ticks, where /proc tells."""
+    """Return the start of a process; from /proc where there is one, because psutil's moves with the clock there."""
     try:
         ticks = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rsplit(")", 1)[1].split()[19]
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        return f"{boot} {ticks}"
     except (OSError, IndexError):
+        pass
+    try:
+        return "" if Path("/proc/self").exists() else f"{psutil.Process(pid).create_time():.2f}"
+    except psutil.Error:
         return ""
-    return f"{boot} {ticks}"

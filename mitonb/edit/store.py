@@ -170,7 +170,7 @@ class Store:
         """
         found: list[Row] = []
         chain = ""
-        with translated(self.path):
+        with self._reading():
             for values in self._db.execute(f"SELECT {_CONTENT}, checksum, chain FROM edits ORDER BY seq"):
                 *content, checksum, link = values
                 seq = len(found) + 1
@@ -178,7 +178,7 @@ class Store:
                 if content[0] != seq or checksum != digest(*content) or link != bytes.fromhex(chain):
                     raise self.damaged(f"edit {seq} of the journal")
                 found.append(_row(content))
-        head = self._read_head()
+            head = self._read_head()
         if (len(found), chain) != (head.seq, head.chain):
             raise self.damaged(f"the end of the journal (edit {head.seq})")
         self.head = head
@@ -305,6 +305,11 @@ class Store:
         finally:
             self._db.close()
 
+    def __del__(self) -> None:
+        db = getattr(self, "_db", None)
+        if db is not None:
+            db.close()
+
     def damaged(self, what: str) -> StoreError:
         """Return the error that names what is damaged."""
         return StoreError(
@@ -366,6 +371,19 @@ class Store:
                 with contextlib.suppress(sqlite3.Error):
                     self._db.execute("ROLLBACK")
                 raise
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """See one state of the file, whatever another session writes meanwhile."""
+        with translated(self.path):
+            if self._db.in_transaction:
+                yield
+                return
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._db.execute("ROLLBACK")
 
     def _check_file(self) -> None:
         if self.path is not None and database.identity(self.path) != self._file:

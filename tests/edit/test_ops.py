@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from mitonb.box import Box
 from mitonb.edit import ops
@@ -149,7 +150,7 @@ def test_the_largest_id_is_painted_exactly():
     assert int(after[0, 0, 0]) == 4294967295
 
 
-@pytest.mark.parametrize("id", [-1, 2**32, 2**64, 1.5, True])
+@pytest.mark.parametrize("id", [-1, 2**32, 2**64, 1.5, True, None, "7", float("nan"), float("inf")])
 def test_ids_out_of_range_are_refused(id):
     with pytest.raises(InputError, match="0 to 4294967295"):
         ops.paint(empty(), [[0, 0, 0]], id=id, radius=1)
@@ -158,6 +159,8 @@ def test_ids_out_of_range_are_refused(id):
 @pytest.mark.parametrize(
     ("points", "axis", "say"),
     [
+        ([[0, 0, "a"]], "xy", "no numbers"),
+        ([[0, 0], [0]], "xy", "no numbers"),
         ([[0, 0]], "xy", r"\(n, 3\)"),
         ([], "xy", r"\(n, 3\)"),
         ([[0, 0, np.nan]], "xy", "no positions"),
@@ -170,6 +173,18 @@ def test_ids_out_of_range_are_refused(id):
 def test_strokes_that_are_none_are_refused(points, axis, say):
     with pytest.raises(InputError, match=say):
         ops.paint(empty(), points, id=1, radius=1, axis=axis)
+
+
+def test_a_long_scribble_with_a_large_brush_covers_what_its_disks_cover():
+    rng = np.random.default_rng(0)
+    points = rng.integers(0, 400, (300, 2)).astype(float)
+    line = np.ones((400, 400), bool)
+    line[tuple(trail(points).T)] = False
+    near = ndimage.distance_transform_edt(line) <= 9
+    assert np.array_equal(stroke(points, 9, (400, 400)), np.flatnonzero(near))
+    assert len(trail(points)) * len(disk(9)) > 1 << 22
+    with pytest.raises(InputError, match="too long for a radius"):
+        stroke(np.tile([[0.0, 0], [399, 399]], (400, 1)), 1000, (400, 400))
 
 
 @pytest.mark.parametrize("radius", [-1, np.nan, 5000])
