@@ -1,0 +1,318 @@
+"""The workbench: one widget with the picture, the recipe, the runs, the objects, 3D and the history of a session."""
+
+from __future__ import annotations
+
+import html
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as ipw
+import numpy as np
+
+from mitonb.job import Job
+from mitonb.models.spec import specs
+from mitonb.session import Session
+from mitonb.stack import Stack
+from mitonb.widgets.history_view import HistoryView
+from mitonb.widgets.inference import RecipeForm, RunBar
+from mitonb.widgets.latest import Latest
+from mitonb.widgets.loader import OpenForm
+from mitonb.widgets.objects_table import ObjectsTable
+from mitonb.widgets.runs import Runs
+from mitonb.widgets.save_form import SaveForm
+from mitonb.widgets.style import note, row, sheet, size_text
+from mitonb.widgets.viewer import Viewer
+from mitonb.widgets.volume3d import View3D
+from mitonb.widgets.voxel_size import VoxelSizeField
+
+if TYPE_CHECKING:
+    from mitonb.labels import Labels
+    from mitonb.recipe import Recipe
+
+__all__ = ["App", "explore"]
+
+_TAB_HEIGHT = 190
+_SIDE = "312px"
+
+_CSS = """
+<style>.mnb-app { max-width: 100%; }
+.mnb-app .mnb-head { border-bottom: 1px solid var(--jp-border-color2, #ccc); padding: 0 2px 3px; gap: 10px;
+  min-height: 30px; }
+.mnb-app .mnb-head b { font-size: 13px; }
+.mnb-app .mnb-main { gap: 8px; }
+.mnb-app .mitonb-titles { display: none; }
+.mnb-app .mnb-side { overflow-y: auto; overflow-x: hidden; scrollbar-gutter: stable; scrollbar-width: thin; }
+.mnb-app .widget-tab { margin-top: 4px; }
+.mnb-app .widget-tab > .widget-tab-contents { padding: 6px; overflow: hidden; }
+.mnb-app .widget-tab > .lm-TabBar .lm-TabBar-tab { flex: 0 1 110px; min-width: 60px; }</style>
+"""
+
+
+class App(ipw.VBox):
+    """The workbench of one session.
+
+    A script calls the same methods that the buttons call.
+
+    Parameters
+    ----------
+    session : Session, optional
+        Without it the workbench asks for a stack.
+    recipe : Recipe, optional
+        What the form shows at first.
+    path : path, optional
+        Project file for the stack that the user opens.
+    height : int
+        Height of the picture and the recipe beside it in pixels; tabs and header take about 250 more.
+
+    Attributes
+    ----------
+    session : Session or None
+        The owner of stack, labels and history; None until a stack is opened.
+    viewer, form, run_bar, table, view3d, history, saver
+        The parts.
+    runs : Runs
+        What the run buttons do, and the maps that the net left.
+    """
+
+    def __init__(
+        self, session: Session | None = None, *, recipe: Recipe | None = None, path: Any = None, height: int = 490
+    ) -> None:
+        super().__init__([sheet(), ipw.HTML(_CSS)])
+        self.add_class("mnb").add_class("mnb-app")
+        self.session: Session | None = None
+        self._recipe, self._height = recipe, height
+        if session is not None:
+            self.start(session)
+            return
+        self.opener = OpenForm()
+        self.opener.opened.connect(lambda stack: self.start(Session(stack, path=path)))
+        self.children += (ipw.HTML("<b>Open a stack</b>"), self.opener)
+
+    def start(self, session: Session) -> None:
+        """Show the workbench for a session."""
+        self.session = session
+        self.runs = Runs(session)
+        self._previewing = False
+        self._draft: tuple[str, int, Any] | None = None
+        self._live = Latest(self._redecode, failed=lambda error: self.run_bar.fail(error))
+        self.viewer = Viewer(session, height=self._height)
+        self.form = RecipeForm(self._recipe, models=tuple(specs()))
+        self.run_bar = RunBar()
+        self.table = ObjectsTable(session, height=_TAB_HEIGHT - 34)
+        self.view3d = View3D(session, lazy=True, height=420)
+        self.history = HistoryView(session, height=_TAB_HEIGHT - 34)
+        self.saver = SaveForm(self._write, stem=_stem(session))
+        self.to_save = ipw.Button(
+            description="save as …", icon="download", tooltip="Save labels or the table", layout={"width": "auto"}
+        )
+        self.about = ipw.HTML()
+        self.voxel_size = VoxelSizeField()
+        self.children = (sheet(), ipw.HTML(_CSS), *self._laid_out())
+        self._connect(session)
+        self._describe()
+        self._live.ask()
+
+    def _laid_out(self) -> tuple[ipw.Widget, ...]:
+        head = row(self.about, self.voxel_size, self.to_save, justify_content="space-between")
+        head.add_class("mnb-head")
+        self.viewer.layout.flex = "1 1 0"
+        self.viewer.layout.min_width = "0"
+        box = {"flex": f"0 0 {_SIDE}", "width": _SIDE, "height": f"{self._height}px"}
+        side = ipw.VBox([self.run_bar, self.form], layout=box)
+        side.add_class("mnb-side")
+        main = ipw.HBox([self.viewer, side], layout={"align_items": "stretch", "overflow": "visible"})
+        main.add_class("mnb-main")
+        self.tabs = ipw.Tab(
+            [self.table, self.view3d, self.history, self.saver],
+            titles=("Objects", "3D", "History", "Save"), selected_index=0,
+        )  # fmt: skip
+        return head, main, self.tabs
+
+    def _connect(self, session: Session) -> None:
+        session.edited.connect(lambda _: self._describe())
+        self.voxel_size.chosen.connect(lambda nm: self._try(session.set_voxel_size, *nm))
+        self.to_save.on_click(lambda _: setattr(self.tabs, "selected_index", 3))
+        self.form.changed.connect(self._on_recipe)
+        self.run_bar.asked.connect(self._on_asked)
+        self.viewer.asked.connect(self._on_asked)
+        self.viewer.observe(lambda _: self._live.ask(), ["axis", "index"])
+        self.tabs.observe(self._on_tab, "selected_index")
+
+    # What the buttons do, and a script may call.
+
+    def run_plane(self) -> Job[Any]:
+        """Segment the plane on screen, in a thread; `.result()` of the job waits."""
+        axis, index = self.viewer.axis, self.viewer.index
+        job = Job(self.runs.plane(axis, index, self.form.recipe), name=f"Segment {axis} plane {index}")
+        return self.run_bar.watch(job, then=lambda change: self._after(f"{axis} plane {index} segmented."))
+
+    def run_volume(self) -> Job[Labels]:
+        """Segment the whole stack, in a thread; `.result()` of the job waits."""
+        job = Job(self.runs.volume(self.form.recipe), name="Segment the volume")
+        return self.run_bar.watch(job, then=lambda labels: self._after(f"{_objects(labels)} found."))
+
+    def apply_plane(self) -> None:
+        """Make the preview of the plane on screen an edit."""
+        axis, index = self.viewer.axis, self.viewer.index
+        if self._draft is None or self._draft[:2] != (axis, index):
+            self.run_bar.say("There is no preview of this plane: move a threshold first.", "error")
+            return
+        self.runs.put(self._draft[2], axis, index, self.form.recipe)
+        self.run_bar.say(self._after(f"Applied to {axis} plane {index}."), "good")
+
+    def apply_volume(self) -> Job[Labels]:
+        """Decode and track the kept maps of the volume with the recipe of the form; the net is not run."""
+        job = Job(self.runs.again(self.form.recipe), name="Decode the volume again")
+        return self.run_bar.watch(
+            job, then=lambda labels: self._after(f"{_objects(labels)} found; the net was not run.")
+        )
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Save the labels, or with .csv the table of objects; raises what the form would show as a sentence."""
+        return self._write(path, overwrite=overwrite)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the preview, the table and the history are up to date."""
+        return self._live.wait(timeout) and self.table.wait(timeout) and self.history.wait(timeout)
+
+    def state(self) -> str:
+        """Return what the workbench shows, as text."""
+        if self.session is None:
+            return f"open a stack: {self.opener.state()}"
+        tab = self.tabs.titles[self.tabs.selected_index or 0]
+        draft = "no preview" if self._draft is None else f"preview of {self._draft[0]} {self._draft[1]}"
+        return (
+            f"{self.viewer.axis} {self.viewer.index} | {self.session.save_state} | {draft} | {tab} | {self.hint_text()}"
+        )
+
+    def hint_text(self) -> str:
+        """Return the sentence that helps a beginner on, or "" when there are labels."""
+        if self.session is None or self.session.ids():
+            return ""
+        return "No labels yet: Segment this plane (Enter), or paint one (P)."
+
+    # What happens on screen.
+
+    def _on_asked(self, what: str) -> None:
+        doing = {
+            "plane": self.run_plane, "segment-plane": self.run_plane, "volume": self.run_volume,
+            "apply-plane": self.apply_plane, "apply-preview": self.apply_plane, "apply-volume": self.apply_volume,
+        }.get(what)  # fmt: skip
+        if doing is not None:
+            self._try(doing)
+
+    def _try(self, do: Any, *arguments: Any) -> None:
+        try:
+            do(*arguments)
+        except Exception as error:  # a handler has no caller: what goes wrong must be read on screen
+            self.run_bar.fail(error)
+
+    def _after(self, said: str) -> str:
+        """Drop the preview after its plane or volume became labels."""
+        self._previewing = False
+        self._live.ask()
+        return said
+
+    def _on_recipe(self, recipe: Recipe, rerun: str) -> None:
+        self._describe()
+        if rerun == "decode":
+            self._previewing = True
+            self._live.ask()
+        elif rerun == "track" and self.runs.complete(recipe):
+            self.run_bar.say("Apply to the volume joins the planes again; the net is not run.")
+        elif rerun == "net":
+            self.run_bar.say("This takes effect with the next run.")
+        self.run_bar.allow(apply_volume=self.runs.complete(recipe))
+
+    def _redecode(self) -> None:
+        """Show the maps that are kept of the plane on screen, and its preview while thresholds move."""
+        axis, index, recipe = self.viewer.axis, self.viewer.index, self.form.recipe
+        maps = self.runs.maps(axis, index, recipe.median)
+        self.viewer.set_maps(axis, index, maps, None if maps is None else self.runs.peaks(maps, recipe))
+        ids = self.runs.preview(axis, index, recipe) if self._previewing else None
+        self._draft = None if ids is None else (axis, index, ids)
+        self.viewer.set_preview(axis, index, ids)
+        self.run_bar.allow(apply_plane=ids is not None, apply_volume=self.runs.complete(recipe))
+        if ids is not None:
+            count = len(np.unique(ids)) - int((ids == 0).any())
+            self.run_bar.say(f"Preview: {count} profiles on this plane. Apply it, or move on to drop it.")
+        elif self._previewing and maps is None:
+            self.run_bar.say("The net has not seen this plane: segment it once, then thresholds act at once.")
+
+    def _describe(self) -> None:
+        session = self.session
+        if session is None:
+            return
+        name = session.stack.name if session.stack is not None else session.labels.name
+        self.about.value = (
+            f"<b>{html.escape(name)}</b> &ensp;{note(size_text(session.shape, session.voxel_size))}"
+            f" &ensp;{note('model: ' + self.form.recipe.model)}"
+        )
+        self.voxel_size.layout.display = "none" if session.voxel_size else ""
+
+    def _on_tab(self, change: Any) -> None:
+        if change["new"] == 1 and not self.view3d.built:
+            self.view3d.refresh()
+
+    def _write(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        from mitonb.io.writing import save
+        from mitonb.measurements import measure
+
+        labels = self.session.labels if self.session is not None else None
+        if str(path).lower().endswith(".csv"):
+            return save(measure(labels), path, overwrite=overwrite)
+        return save(labels, path, overwrite=overwrite)
+
+
+def explore(
+    stack: Any = None, labels: Any = None, *, path: str | os.PathLike[str] | None = None, recipe: Recipe | None = None
+) -> App:
+    """Open the workbench: look, segment, correct, measure and save, in one widget.
+
+    Parameters
+    ----------
+    stack : Stack, (z, y, x) array or path, optional
+        The image. Without it (and without `path`) the workbench asks for one.
+    labels : Labels or (z, y, x) integer array, optional
+        First labels.
+    path : path, optional
+        Project file that keeps every edit, for example "cell.mitonb"; what it holds already is brought back. Without
+        it the work is in memory only, and the workbench says so.
+    recipe : Recipe, optional
+        What the form shows at first.
+
+    Returns
+    -------
+    App
+        A widget; `app.session` is the headless owner of everything.
+
+    Examples
+    --------
+    >>> import mitonb as mn
+    >>> app = mn.explore(*mn.phantom((8, 64, 64)))
+    >>> app.session.merge(1, 2).what
+    'merge'
+    """
+    if isinstance(stack, str | os.PathLike):
+        from mitonb.io.reading import open as open_stack
+
+        stack = open_stack(stack)
+    if stack is None and labels is None:
+        session = Session.open(path) if path is not None and Path(path).expanduser().exists() else None
+        return App(session, recipe=recipe, path=path)
+    if stack is not None and not isinstance(stack, Stack):
+        stack = Stack(np.asarray(stack))
+    return App(Session(stack, labels, path), recipe=recipe)
+
+
+def _stem(session: Session) -> str:
+    """Return the first part of a file name for results, made of letters that every system takes."""
+    name = session.stack.name if session.stack is not None else session.labels.name
+    plain = "".join(c if c.isalnum() or c in "-_" else "_" for c in name.split(".")[0]).strip("_")
+    return f"{plain or 'stack'}-labels"
+
+
+def _objects(labels: Labels) -> str:
+    count = len(labels.ids())
+    return "1 object" if count == 1 else f"{count} objects"

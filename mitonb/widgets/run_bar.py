@@ -1,0 +1,171 @@
+"""The run bar: start jobs, watch them, cancel them, and read what went wrong."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as ipw
+from psygnal import Signal
+
+from mitonb.errors import JobError
+from mitonb.widgets.style import clock, error_html, note, row, sheet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mitonb.job import Job, Progress
+
+__all__ = ["RunBar"]
+
+_EVERY = 0.1
+"""Least seconds between two updates of the screen: more would only fill the socket."""
+
+_BUTTONS = {
+    "plane": ("Segment this plane", "play", "Run the model on the plane on screen (Enter)", "primary"),
+    "volume": ("Segment the volume", "cubes", "Run the model on every plane, and join the planes to objects", ""),
+    "apply-plane": ("Apply to this plane", "check", "Make the preview an edit (can be undone); the net is not run", ""),
+    "apply-volume": ("Apply to the volume", "check", "Decode and track all kept maps again; the net is not run", ""),
+}
+
+
+class RunBar(ipw.VBox):
+    """Buttons that ask for runs, and a progress bar with stage, percent, time left and cancel.
+
+    The bar runs nothing by itself: it emits `asked` and shows the job that it is given.
+
+    Attributes
+    ----------
+    asked : Signal(str)
+        "plane", "volume", "apply-plane" or "apply-volume".
+    job : Job or None
+        The job that is shown.
+    """
+
+    asked = Signal(str)
+
+    def __init__(self, **options: Any) -> None:
+        self.job: Job[Any] | None = None
+        self._lock = threading.RLock()
+        self._drawn = 0.0
+        self._stopping = False
+        self._allowed = dict.fromkeys(_BUTTONS, False) | {"plane": True, "volume": True}
+        self.buttons = {
+            name: ipw.Button(
+                description=text, icon=icon, tooltip=tip, button_style=style,
+                layout={"width": "auto", "flex": "1 1 auto", "min_width": "0"},
+            )
+            for name, (text, icon, tip, style) in _BUTTONS.items()
+        }  # fmt: skip
+        self.progress = ipw.FloatProgress(
+            min=0, max=1, value=0, layout={"flex": "1 1 auto", "width": "auto", "height": "8px"}
+        )
+        self.stop = ipw.Button(
+            icon="times", tooltip="Cancel the running job; nothing is changed", disabled=True, layout={"width": "28px"}
+        )
+        self.status = ipw.HTML(note("ready"), layout={"min_height": "18px"})
+        # The room for two lines is kept free, so that nothing jumps when there is something to say.
+        self.message = ipw.HTML(layout={"min_height": "34px"})
+        pairs = [row(self.buttons["plane"], self.buttons["volume"], flex_flow="row nowrap"),
+                 row(self.buttons["apply-plane"], self.buttons["apply-volume"], flex_flow="row nowrap")]  # fmt: skip
+        line = row(self.progress, self.stop, flex_flow="row nowrap")
+        super().__init__([sheet(), *pairs, line, self.status, self.message], **options)
+        self.add_class("mnb")
+        for name, button in self.buttons.items():
+            button.on_click(lambda _, name=name: self.asked.emit(name))
+        self.stop.on_click(lambda _: self.cancel())
+        self._enable()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is running."""
+        return self.job is not None and self.job.state == "running"
+
+    def watch(self, job: Job[Any], *, then: Callable[[Any], str | None] | None = None) -> Job[Any]:
+        """Start a job and show it; `then` gets its result and may return a sentence for the user.
+
+        Raises
+        ------
+        JobError
+            If another job is still running.
+        """
+        with self._lock:
+            if self.job is not None and self.busy:
+                raise JobError(f"{self.job.name} is still running: wait for its end or cancel it.")
+            self.job, self._stopping = job, False
+            job.progressed.connect(self._on_progress)
+            job.finished.connect(lambda result: self._on_finish(result, then))
+            job.failed.connect(self._on_failure)
+            job.cancelled.connect(lambda: self._end("", f"{job.name} cancelled; nothing was changed.", "dim"))
+            self.message.value = ""
+            self.progress.bar_style = "info"
+            self._draw(job.progress)
+            job.start()
+            self._enable()
+        return job
+
+    def cancel(self) -> None:
+        """Ask the running job to stop."""
+        if self.job is not None and self.busy:
+            self._stopping = True
+            self.stop.disabled = True
+            self.status.value = note("stopping after this step …")
+            self.job.cancel()
+
+    def allow(self, **allowed: bool) -> None:
+        """Switch buttons on or off, by the name that they ask for ("_" for "-")."""
+        self._allowed |= {name.replace("_", "-"): on for name, on in allowed.items()}
+        self._enable()
+
+    def say(self, text: str, kind: str = "dim") -> None:
+        """Show one sentence under the bar."""
+        self.message.value = note(text, kind)
+
+    def fail(self, error: BaseException) -> None:
+        """Show an error under the bar."""
+        self.message.value = error_html(error)
+
+    def state(self) -> str:
+        """Return what the bar shows, in one short text."""
+        on = [b.description for b in self.buttons.values() if not b.disabled]
+        return f"{self.status.value}|{self.progress.value:.0%}|{self.message.value}|{', '.join(on)}"
+
+    def _on_progress(self, progress: Progress) -> None:
+        if time.monotonic() - self._drawn >= _EVERY:
+            self._draw(progress)
+
+    def _draw(self, progress: Progress) -> None:
+        self._drawn = time.monotonic()
+        left = self.job.seconds_left if self.job is not None else None
+        rest = "" if left is None else f" · {clock(left)} left"
+        stage = progress.stage or (self.job.name if self.job else "")
+        self.progress.value = progress.fraction
+        if not self._stopping:
+            self.status.value = note(f"{stage} · {progress.fraction:.0%}{rest}", "plain")
+
+    def _on_finish(self, result: Any, then: Callable[[Any], str | None] | None) -> None:
+        said = None
+        try:
+            said = then(result) if then else None
+        except Exception as error:  # what happens after a job must reach the screen as well
+            self._on_failure(error)
+            return
+        self._end("success", said or "", "good")
+
+    def _on_failure(self, error: Any) -> None:
+        self._end("danger", "", "error")
+        self.fail(error)
+
+    def _end(self, style: str, said: str, kind: str) -> None:
+        self.progress.bar_style = style
+        self.progress.value = 1.0 if style == "success" else 0.0
+        self.status.value = note("ready")
+        self.say(said, kind)
+        self._enable()
+
+    def _enable(self) -> None:
+        busy = self.busy
+        for name, button in self.buttons.items():
+            button.disabled = busy or not self._allowed[name]
+        self.stop.disabled = not busy

@@ -1,0 +1,169 @@
+"""What the buttons of the workbench do: run planes and volumes of a session, and keep what the net said."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mitonb.errors import InputError
+from mitonb.infer.kept import KeptMaps
+from mitonb.infer.pipeline import predicting, redecoding, segmenting
+from mitonb.job import Progress, Steps
+from mitonb.post.decoding import centers, decode
+from mitonb.stack import AXES, Axis, Stack
+
+if TYPE_CHECKING:
+    from mitonb.labels import Labels
+    from mitonb.maps import Maps, Points
+    from mitonb.recipe import Recipe
+    from mitonb.session import Change, Session
+
+__all__ = ["Runs"]
+
+_MOST_PLANES = 48
+"""Planes whose maps are remembered one by one: about 100 MB at 1024 x 1024 pixels."""
+_MOST_IN_MEMORY = 300_000_000
+"""Bytes of maps above which they are kept in files; a voxel takes about 2.4 bytes for each direction."""
+
+
+class Runs:
+    """Runs of a session, as generators for `Job`, and the maps that they left.
+
+    Parameters
+    ----------
+    session : Session
+        Gets the results, each as one edit.
+
+    Attributes
+    ----------
+    kept : KeptMaps or None
+        What the net said in the runs of the volume; a cancelled run leaves what it has, and the next one goes on there.
+    net_runs : int
+        How often the net was asked for a plane or a volume.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.kept: KeptMaps | None = None
+        self.net_runs = 0
+        self._planes: OrderedDict[tuple[Axis, int], Maps] = OrderedDict()
+        self._models: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def stack(self) -> Stack:
+        """The image; a session that has labels only cannot run."""
+        if self.session.stack is None:
+            raise InputError("There is no image to run on: open the stack that these labels belong to.")
+        return self.session.stack
+
+    def model(self, name: str) -> Any:
+        """Load a model, once."""
+        # Late: torch costs seconds, and looking and correcting need none of it.
+        from mitonb.models.zoo import load_model
+
+        with self._lock:
+            if name not in self._models:
+                self._models = {name: load_model(name)}
+            return self._models[name]
+
+    def plane(self, axis: Axis, index: int, recipe: Recipe) -> Steps[Change]:
+        """Run the net on one plane and put its objects there; see `put`."""
+        plane = self.stack.plane(index, axis)
+        yield Progress("loading the model", 0, 100)
+        model = self.model(recipe.model)
+        self.net_runs += 1
+        maps: Maps = yield from predicting(plane, model=model, recipe=recipe)
+        with self._lock:
+            self._planes[axis, index] = maps
+            self._planes.move_to_end((axis, index))
+            while len(self._planes) > _MOST_PLANES:
+                self._planes.popitem(last=False)
+        return self.put(decode(maps, recipe), axis, index, recipe)
+
+    def put(self, ids: npt.NDArray[np.uint32], axis: Axis, index: int, recipe: Recipe) -> Change:
+        """Put the profiles of a plane into the labels.
+
+        A profile that covers an object which is there already, on this plane or else on a neighbouring one, takes its
+        id (by the recipe's IoU): an object keeps its name and its colour. The others get ids that were never used.
+        """
+        there = self._reference(axis, index)
+        names = _matches(ids, there, recipe.merge_iou) if there is not None else {}
+        table = np.zeros(int(ids.max(initial=0)) + 1, np.uint32)
+        for key in np.unique(ids[ids > 0]).tolist():
+            table[key] = names.get(key) or self.session.new_id()
+        return self.session.put_plane(table[ids], axis, index)
+
+    def _reference(self, axis: Axis, index: int) -> npt.NDArray[np.uint32] | None:
+        """Return this plane of the labels, or a neighbouring one where it is empty."""
+        data = self.session.labels.data
+        for near in (index, index - 1, index + 1):
+            if 0 <= near < data.shape[AXES[axis]]:
+                plane = data.take(near, AXES[axis])
+                if plane.any():
+                    return plane
+        return None
+
+    def volume(self, recipe: Recipe) -> Steps[Labels]:
+        """Run the net on the whole stack and adopt the result as one edit."""
+        stack = self.stack
+        yield Progress("loading the model", 0, 100)
+        model = self.model(recipe.model)
+        if not recipe.keep_maps:
+            self.kept = None
+        elif self.kept is None:
+            size = 2.4 * float(np.prod(stack.shape)) * len(recipe.planes)
+            self.kept = KeptMaps(stack.shape, "temporary" if size > _MOST_IN_MEMORY else None)
+        self.net_runs += 1
+        labels: Labels = yield from segmenting(stack, recipe, model=model, kept=self.kept)
+        with self._lock:
+            self._planes.clear()
+        self.session.adopt(labels)
+        return labels
+
+    def complete(self, recipe: Recipe) -> bool:
+        """Return whether the maps of every plane that a recipe needs are kept."""
+        return self.kept is not None and all(self.kept.count(a) == self.stack.count(a) for a in recipe.planes)
+
+    def again(self, recipe: Recipe) -> Steps[Labels]:
+        """Decode and track the kept maps of the last volume run with another recipe; the net is not run."""
+        if self.kept is None:
+            raise InputError("No maps of the whole volume are kept: run Segment the volume with Keep maps first.")
+        labels: Labels = yield from redecoding(self.kept, recipe)
+        self.session.adopt(labels)
+        return labels
+
+    def maps(self, axis: Axis, index: int, median: int = 1) -> Maps | None:
+        """Return what the net said about a plane, newest first, or None when it was not asked."""
+        with self._lock:
+            own, kept = self._planes.get((axis, index)), self.kept
+        if own is not None or kept is None or not kept.has(axis, index):
+            return own
+        return kept.plane(axis, index, median)
+
+    def preview(self, axis: Axis, index: int, recipe: Recipe) -> npt.NDArray[np.uint32] | None:
+        """Decode what is kept of a plane with a recipe; None when nothing is kept."""
+        maps = self.maps(axis, index, recipe.median)
+        return None if maps is None else decode(maps, recipe)
+
+    def peaks(self, maps: Maps, recipe: Recipe) -> Points:
+        """Return the peaks of a center map that a recipe takes, (n, 2) (y, x) in pixels of the plane."""
+        return centers(maps, recipe) * maps.step
+
+
+def _matches(ids: npt.NDArray[np.uint32], there: npt.NDArray[np.uint32], least: float) -> dict[int, int]:
+    """Return which profile may take which id: pairs of the highest IoU first, each id once."""
+    both = (ids > 0) & (there > 0)
+    pairs, shared = np.unique(np.stack([ids[both], there[both]]), axis=1, return_counts=True)
+    new, old = np.bincount(ids.ravel()), dict(zip(*np.unique(there, return_counts=True), strict=True))
+    iou = [n / (new[a] + old[b] - n) for (a, b), n in zip(pairs.T.tolist(), shared.tolist(), strict=True)]
+    found: dict[int, int] = {}
+    for k in np.argsort(iou)[::-1]:
+        a, b = pairs[:, k].tolist()
+        if iou[k] >= least and a not in found and b not in found.values():
+            found[a] = b
+    return found

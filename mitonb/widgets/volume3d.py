@@ -1,0 +1,306 @@
+"""Objects in 3D through ipyvolume, which is used nowhere else; a still picture where it cannot draw."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import ipywidgets as ipw
+import numpy as np
+import numpy.typing as npt
+import traitlets
+from psygnal import Signal
+
+from mitonb.colors import hues
+from mitonb.errors import InputError
+from mitonb.labels import Labels
+from mitonb.mesh import Mesh, surfaces
+from mitonb.session import Session
+from mitonb.widgets.latest import Latest
+from mitonb.widgets.png import png
+from mitonb.widgets.style import error_html, note, row, sheet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["View3D", "show3d", "still"]
+
+_MOST_TRIANGLES = 250_000
+"""What software GL still turns at ten pictures a second."""
+_MOST_PICKABLE = 150
+"""Each pickable object is several browser-side models; the smaller objects share one mesh."""
+_TOOLBAR = 34
+"""Pixels that ipyvolume's own buttons and margins take above its picture."""
+
+
+class Probe(anywidget.AnyWidget):
+    """Asks the browser: `webgl` is "unknown", "yes", or a sentence that says why not."""
+
+    _esm = Path(__file__).parent / "js" / "probe.js"
+    webgl = traitlets.Unicode("unknown").tag(sync=True)
+    width = traitlets.Int(630).tag(sync=True)
+    background = traitlets.Unicode("#ffffff").tag(sync=True)
+
+
+class View3D(ipw.VBox):
+    """Surfaces of objects; a click on one selects it.
+
+    Parameters
+    ----------
+    source : Session, Labels or (z, y, x) integer array
+        What to show. With a session, a click selects there, and edits are shown at the next refresh.
+    ids : sequence of int, optional
+        Show only these.
+    lazy : bool
+        Build nothing before `refresh` is called.
+    height : int
+        Pixels.
+
+    Attributes
+    ----------
+    picked : Signal(int)
+        The id that was clicked.
+    meshes : dict of int to ipyvolume Mesh
+        The objects that can be clicked.
+    """
+
+    picked = Signal(int)
+
+    def __init__(
+        self, source: Any, ids: Sequence[int] | None = None, *, lazy: bool = False, height: int = 420, **options: Any
+    ) -> None:
+        self.source = source if isinstance(source, Session | Labels) else Labels(np.asarray(source))
+        self.ids = None if ids is None else [int(i) for i in ids]
+        self.meshes: dict[int, Any] = {}
+        self.built = False
+        self._height = height
+        self._shown: tuple[int, ...] = ()
+        self._worker = Latest(self._build, failed=self._fail)
+        self.probe = Probe()
+        self.only = ipw.ToggleButton(description="selected only", icon="filter", layout={"width": "auto"},
+                                     tooltip="Show the selected objects alone")  # fmt: skip
+        self.again = ipw.Button(description="refresh", icon="refresh", layout={"width": "auto"},
+                                tooltip="Build the surfaces again from the labels as they are now")  # fmt: skip
+        self.status = ipw.HTML()
+        self.stage = ipw.Box(layout={"height": f"{height}px", "overflow": "hidden", "justify_content": "center"})
+        self.stage.add_class("mnb-stage")
+        super().__init__([sheet(), self.probe, row(self.only, self.again, self.status), self.stage], **options)
+        self.add_class("mnb")
+        self._connect()
+        if lazy:
+            self.status.value = note("press refresh to build the surfaces")
+        else:
+            self.refresh()
+
+    def _connect(self) -> None:
+        self.again.on_click(lambda _: self.refresh())
+        self.only.observe(lambda _: self._on_selected(self.selection), "value")
+        self.probe.observe(lambda _: self._on_probe(), "webgl")
+        self.probe.observe(lambda _: self._on_page(), ["width", "background"])
+        if isinstance(self.source, Session):
+            self.source.edited.connect(self._on_edited)
+            self.source.selected.connect(self._on_selected)
+
+    @property
+    def selection(self) -> tuple[int, ...]:
+        """The selected ids; with a session, the session's."""
+        return self.source.selection if isinstance(self.source, Session) else self._shown
+
+    @property
+    def labels(self) -> Labels:
+        """What is shown, as it is now."""
+        return self.source.labels if isinstance(self.source, Session) else self.source
+
+    def refresh(self) -> None:
+        """Build the surfaces in a thread."""
+        self.status.value = note("building surfaces …")
+        self._worker.ask()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the surfaces stand; return whether they do."""
+        return self._worker.wait(timeout)
+
+    def state(self) -> str:
+        """Return what is shown, as text."""
+        visible = sorted(i for i, mesh in self.meshes.items() if mesh.visible)
+        return f"{type(self.stage.children[0]).__name__ if self.stage.children else 'nothing'}: {visible}"
+
+    def _build(self) -> None:
+        labels = self.labels
+        ids = self.ids if self.ids is not None else [int(i) for i in labels.ids()]
+        if not ids:
+            self._show(ipw.HTML(note("No objects yet: segment a plane or the volume, or paint, then refresh.")))
+            self.status.value = ""
+            self.meshes = {}
+            return
+        reason = self.probe.webgl if self.probe.webgl not in ("unknown", "yes") else ""
+        found = [] if reason else surfaces(labels, ids, budget=_MOST_TRIANGLES)
+        try:
+            figure = None if reason else self._figure(labels, found)
+        except ImportError as error:
+            figure, reason = None, f"ipyvolume cannot be used here ({error}). Install it with: pip install mitonb"
+        self.built = True
+        if figure is None:
+            self._show_still(labels, ids, reason)
+            return
+        self._show(figure)
+        self._on_selected(self.selection)
+        count = sum(len(mesh.triangles) for mesh in found)
+        self.status.value = note(
+            f"{_objects(len(ids))}, {count:,} triangles; drag turns, the wheel zooms, a click selects"
+        )
+
+    def _figure(self, labels: Labels, found: list[Mesh]) -> Any:
+        ipv = _ipyvolume()
+        found = sorted((m for m in found if len(m.triangles)), key=lambda m: -len(m.triangles))
+        colors = hues([m.id for m in found])
+        single = list(zip(found, colors, strict=True))[:_MOST_PICKABLE]
+        self.meshes = {m.id: _surface(ipv, m.vertices, m.triangles, c) for m, c in single}
+        for key, mesh in self.meshes.items():
+            mesh.observe(lambda change, key=key: self._on_click(key, change), "clicked")
+        rest = found[_MOST_PICKABLE:]
+        crowd = [_crowd(ipv, rest, colors[_MOST_PICKABLE:])] if rest else []
+        figure = ipv.Figure(
+            width=self.probe.width - 10, height=self._height - _TOOLBAR, meshes=[*self.meshes.values(), *crowd],
+            style=_style(self.probe.background), camera_control="trackball",
+        )  # fmt: skip
+        nm = np.asarray(labels.voxel_size or (1.0, 1.0, 1.0))
+        _frame(figure, np.asarray(labels.shape) * nm, "nm" if labels.voxel_size else "vx")
+        return figure
+
+    def _show(self, what: ipw.Widget) -> None:
+        self.stage.children = (what,)
+
+    def _show_still(self, labels: Labels, ids: list[int], reason: str) -> None:
+        self.meshes = {}
+        chosen = None if self.ids is None else ids
+        picture = ipw.Image(value=png(still(labels, chosen)), layout={"max_height": "100%", "object_fit": "contain"})
+        self._show(picture)
+        self.status.value = note(f"{reason} This is a still picture, seen along z.", "warn")
+
+    def _on_click(self, key: int, change: Any) -> None:
+        if not change["new"]:
+            return
+        # ipyvolume sets True on every click, and an unchanged trait tells nobody: only the first would count.
+        self.meshes[key].clicked = False
+        if isinstance(self.source, Session):
+            self.source.select(key)
+        else:
+            self._on_selected((key,))
+        self.picked.emit(key)
+
+    def _on_selected(self, ids: tuple[int, ...]) -> None:
+        """Brighten what is selected, and hide the rest when asked."""
+        self._shown = ids
+        for key, mesh in self.meshes.items():
+            on = key in ids
+            color = hues([key])[0]
+            mesh.color = 0.4 * color + 0.6 if on else color
+            mesh.visible = on or not (self.only.value and ids)
+
+    def _on_edited(self, _change: Any) -> None:
+        if self.built:
+            self.status.value = note("The labels have changed: refresh to see it here.", "warn")
+
+    def _on_probe(self) -> None:
+        if self.probe.webgl not in ("unknown", "yes") and self.built:
+            self.refresh()
+
+    def _on_page(self) -> None:
+        """Follow the width and the theme of the page."""
+        for figure in self.stage.children:
+            if hasattr(figure, "meshes"):
+                figure.width, figure.style = self.probe.width - 10, _style(self.probe.background)
+
+    def _fail(self, error: BaseException) -> None:
+        self.status.value = error_html(error)
+
+
+def show3d(source: Any, ids: Sequence[int] | None = None, *, height: int = 420) -> View3D:
+    """Show objects in 3D.
+
+    Parameters
+    ----------
+    source : Session, Labels or (z, y, x) integer array
+        What to show.
+    ids : sequence of int, optional
+        Show only these; default all.
+    height : int
+        Pixels.
+
+    Raises
+    ------
+    InputError
+        If an id does not occur.
+    """
+    view = View3D(source, lazy=True, height=height)
+    if ids is not None:
+        known = set(view.labels.ids().tolist())
+        missing = [i for i in ids if int(i) not in known]
+        if missing:
+            raise InputError(f"There is no object {missing[0]} in these labels; they have {_objects(len(known))}.")
+        view.ids = [int(i) for i in ids]
+    view.refresh()
+    return view
+
+
+def still(labels: Labels, ids: Sequence[int] | None = None, *, most: int = 480) -> npt.NDArray[np.uint8]:
+    """Return objects seen along z as a shaded (h, w, 4) uint8 picture, at most `most` pixels wide and high.
+
+    Each pixel shows the first object under it, darker the deeper it lies and the steeper its surface is.
+    """
+    thin = max(1, -(-max(labels.shape[1:]) // most))
+    data = labels.data[:, ::thin, ::thin]
+    if ids is not None:
+        data = np.where(np.isin(data, np.asarray(ids, np.uint32)), data, 0)
+    hit = data > 0
+    depth = hit.argmax(0)
+    top = np.take_along_axis(data, depth[None], 0)[0]
+    seen = top > 0
+    dy, dx = np.gradient(np.where(seen, depth, depth.max() + 4).astype(np.float32))
+    light = np.clip(1 / np.sqrt(1 + 0.15 * (dy**2 + dx**2)), 0.35, 1) * (1 - 0.55 * depth / max(1, data.shape[0]))
+    rgb = hues(top.ravel()).reshape(*top.shape, 3) * light[..., None] * 255
+    return np.dstack([rgb.astype(np.uint8), np.where(seen, 255, 0).astype(np.uint8)])
+
+
+def _ipyvolume() -> Any:
+    """Import ipyvolume late (it costs seconds) and quietly."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its own imports use names that numpy and traitlets are about to drop
+        import ipyvolume
+    return ipyvolume
+
+
+def _surface(ipv: Any, vertices: Any, triangles: Any, color: Any) -> Any:
+    z, y, x = np.asarray(vertices, np.float32).T
+    # In the image y runs down; the figure's y runs up.
+    return ipv.Mesh(x=x, y=-y, z=z, triangles=np.asarray(triangles, np.uint32), color=np.asarray(color))
+
+
+def _crowd(ipv: Any, rest: list[Mesh], colors: npt.NDArray[Any]) -> Any:
+    """Return many small objects as one mesh with a colour per vertex."""
+    starts = np.cumsum([0, *(len(m.vertices) for m in rest)])
+    triangles = np.concatenate([m.triangles + start for m, start in zip(rest, starts, strict=False)])
+    color = np.concatenate([np.repeat(c[None], len(m.vertices), 0) for m, c in zip(rest, colors, strict=True)])
+    return _surface(ipv, np.concatenate([m.vertices for m in rest]), triangles, color)
+
+
+def _frame(figure: Any, size: npt.NDArray[Any], unit: str) -> None:
+    """Set the same scale on all three axes, with the volume in the middle."""
+    half = max(size) / 2
+    z, y, x = size / 2
+    figure.xlim, figure.ylim, figure.zlim = [(c - half, c + half) for c in (x, -y, z)]
+    figure.xlabel, figure.ylabel, figure.zlabel = (f"{axis} {unit}" for axis in "xyz")
+
+
+def _style(background: str) -> dict[str, Any]:
+    """Return ipyvolume's style for the page's colour; it wants colours even for axes that it does not draw."""
+    ink = {"color": "#808080"}
+    axes = {"visible": False, **ink, "label": ink, "ticklabel": ink}
+    return {"background-color": background, "axes": axes, "box": {"visible": False}}
+
+
+def _objects(count: int) -> str:
+    return "1 object" if count == 1 else f"{count} objects"
