@@ -209,10 +209,31 @@ def _buckets(spots: Any, h: Any, w: Any) -> Any:
 
 
 @jit
-def _nearest(y: Any, x: Any, spots: Any, guess: Any, side: Any, rows: Any, columns: Any, first: Any, order: Any) -> Any:
+def _clear(spots: Any, side: Any, rows: Any, columns: Any, first: Any, order: Any) -> Any:
+    """Return, for each spot, a squared distance within which every place is nearest to it: half way to its neighbour."""
+    clear = np.empty(len(spots), np.float32)
+    for k in range(len(spots)):
+        row, column = min(rows - 1, int(spots[k, 0] / side)), min(columns - 1, int(spots[k, 1] / side))
+        # Whatever lies beyond the cells around is farther than one side.
+        best = np.float32(side * side)
+        for r in range(max(0, row - 1), min(rows, row + 2)):
+            for c in range(max(0, column - 1), min(columns, column + 2)):
+                for m in range(first[r * columns + c], first[r * columns + c + 1]):
+                    j = order[m]
+                    if j != k:
+                        best = min(best, (spots[j, 0] - spots[k, 0]) ** 2 + (spots[j, 1] - spots[k, 1]) ** 2)
+        clear[k] = best / 4
+    return clear
+
+
+@jit
+def _nearest(y: Any, x: Any, guess: Any, grid: Any) -> Any:
     """Return the spot nearest to (y, x), the first of equals; `guess` is any spot that may be it."""
+    spots, clear, side, rows, columns, first, order = grid
     best = guess
     distance = (spots[best, 0] - y) ** 2 + (spots[best, 1] - x) ** 2
+    if distance < clear[best]:
+        return best
     # Distances from outside the grid are bounded by those from the nearest place inside.
     cy = min(max(y, np.float32(0)), np.float32(rows * side))
     cx = min(max(x, np.float32(0)), np.float32(columns * side))
@@ -245,19 +266,30 @@ def _group(mask: Any, field: Any, spots: Any, step: Any) -> Any:
     h, w = mask.shape
     mh, mw = field.shape[1:]
     side, rows, columns, first, order = _buckets(spots, h, w)
+    clear = _clear(spots, side, rows, columns, first, order)
+    grid = (spots, clear, side, rows, columns, first, order)
     groups = np.zeros((h, w), np.uint32)
-    known = np.full((mh, mw), np.int64(-1))  # nearest center of each map pixel, once asked for
     last = np.int64(0)
-    for y in range(h):
-        for x in range(w):
-            if not mask[y, x]:
+    if step == 1:
+        for y in range(h):
+            for x in range(w):
+                if mask[y, x]:
+                    spot_y, spot_x = _spot(y, x, field, step)
+                    last = _nearest(spot_y, spot_x, last, grid)
+                    groups[y, x] = last + 1
+        return groups
+    known = np.full((mh, mw), np.int64(-1))  # nearest center of each map pixel, once asked for
+    for i in range(mh):
+        for j in range(mw):
+            if not mask[i * step : i * step + step, j * step : j * step + step].any():
                 continue
-            i, j = y // step, x // step
-            if i * step == y and j * step == x:
-                last = _known(i, j, field, spots, step, known, last, side, rows, columns, first, order)
-            else:
-                last = _between(y, x, mask, field, spots, step, known, last, side, rows, columns, first, order)
-            groups[y, x] = last + 1
+            last = _cell(i, j, mask, field, step, known, last, grid)
+            for y in range(i * step, min(h, i * step + step)):
+                for x in range(j * step, min(w, j * step + step)):
+                    if mask[y, x]:
+                        here = last if last >= 0 else _between(y, x, mask, field, step, known, grid)
+                        groups[y, x] = here + 1
+            last = max(last, np.int64(0))
     return groups
 
 
@@ -271,54 +303,65 @@ def _spot(i: Any, j: Any, field: Any, step: Any) -> Any:
 
 
 @jit
-def _known(
-    i: Any, j: Any, field: Any, spots: Any, step: Any, known: Any, guess: Any,
-    side: Any, rows: Any, columns: Any, first: Any, order: Any,
-) -> Any:  # fmt: skip
+def _known(i: Any, j: Any, field: Any, step: Any, known: Any, guess: Any, grid: Any) -> Any:
     """Return the center of a map pixel, searching for it at most once."""
     if known[i, j] < 0:
         y, x = _spot(i, j, field, step)
-        known[i, j] = _nearest(y, x, spots, guess, side, rows, columns, first, order)
+        known[i, j] = _nearest(y, x, guess, grid)
     return known[i, j]
 
 
 @jit
-def _between(
-    y: Any, x: Any, mask: Any, field: Any, spots: Any, step: Any, known: Any, guess: Any,
-    side: Any, rows: Any, columns: Any, first: Any, order: Any,
-) -> Any:  # fmt: skip
-    """Return the center of a pixel between map pixels."""
-    mh, mw = known.shape
-    i, j = y // step, x // step
-    lower, right = min(i + 1, mh - 1), min(j + 1, mw - 1)
-    fy, fx = np.float32(y - i * step) / np.float32(step), np.float32(x - j * step) / np.float32(step)
-    trusted = (
+def _trusted(i: Any, j: Any, lower: Any, right: Any, mask: Any, step: Any) -> Any:
+    """Return whether any corner of a cell is foreground; if none is, all of them are asked."""
+    return (
         mask[i * step, j * step]
         or mask[i * step, right * step]
         or mask[lower * step, j * step]
         or mask[lower * step, right * step]
     )
-    agreed: Any = np.int64(-1)
-    same = True
+
+
+@jit
+def _cell(i: Any, j: Any, mask: Any, field: Any, step: Any, known: Any, guess: Any, grid: Any) -> Any:
+    """Return the center that all corners of a cell between map pixels agree on, or -1.
+
+    The places nearest to one center form a convex region: a mean of spots inside it stays inside. So where the corners
+    agree, every pixel of the cell does.
+    """
+    mh, mw = known.shape
+    lower, right = min(i + 1, mh - 1), min(j + 1, mw - 1)
+    trusted = _trusted(i, j, lower, right, mask, step)
+    agreed = np.int64(-1)
+    for a in (i, lower):
+        for b in (j, right):
+            if trusted and not mask[a * step, b * step]:
+                continue
+            here = _known(a, b, field, step, known, max(guess, np.int64(0)), grid)
+            if agreed >= 0 and here != agreed:
+                return np.int64(-1)
+            agreed = here
+    return agreed
+
+
+@jit
+def _between(y: Any, x: Any, mask: Any, field: Any, step: Any, known: Any, grid: Any) -> Any:
+    """Return the center of a pixel between map pixels that do not agree."""
+    mh, mw = known.shape
+    i, j = y // step, x // step
+    lower, right = min(i + 1, mh - 1), min(j + 1, mw - 1)
+    fy, fx = np.float32(y - i * step) / np.float32(step), np.float32(x - j * step) / np.float32(step)
+    trusted = _trusted(i, j, lower, right, mask, step)
     spot_y, spot_x, total = np.float32(0), np.float32(0), np.float32(0)
     for r in range(2):
         for c in range(2):
             a, b = (lower if r else i), (right if c else j)
-            weight = (fy if r else 1 - fy) * (fx if c else 1 - fx)
-            if weight <= 0 or (trusted and not mask[a * step, b * step]):
+            if trusted and not mask[a * step, b * step]:
                 continue
-            here = _known(a, b, field, spots, step, known, guess, side, rows, columns, first, order)
-            if agreed >= 0 and here != agreed:
-                same = False
-            agreed = here
+            # A trace of weight for all: a pixel may lie on a side whose corners are background.
+            weight = (fy if r else 1 - fy) * (fx if c else 1 - fx) + np.float32(1e-6)
             ty, tx = _spot(a, b, field, step)
             spot_y += weight * ty
             spot_x += weight * tx
             total += weight
-    # The places nearest to one center form a convex region: a mean of spots inside it stays inside.
-    if total > 0 and same:
-        return agreed
-    if total <= 0:  # all trusted neighbours have no weight here
-        a, b = (lower if 2 * fy > 1 else i), (right if 2 * fx > 1 else j)
-        return _known(a, b, field, spots, step, known, guess, side, rows, columns, first, order)
-    return _nearest(spot_y / total, spot_x / total, spots, guess, side, rows, columns, first, order)
+    return _nearest(spot_y / total, spot_x / total, max(known[i, j], np.int64(0)), grid)

@@ -87,9 +87,9 @@ def test_decoding_kept_maps_gives_the_labels_of_the_run_and_runs_no_net(planes: 
 
 
 def test_decoding_kept_maps_of_a_real_net_gives_the_labels_of_the_run(random_model: Model) -> None:
-    recipe = Recipe(**ALL, tile=64, halo=16, min_area=4, min_size=4, min_span=1, center_threshold=0.02)
+    recipe = Recipe(**ALL, tile=32, halo=8, min_area=4, min_size=4, min_span=1, center_threshold=0.02)
     kept = KeptMaps()
-    labels = segment(texture(5, 70, 90), recipe, model=random_model, kept=kept, show=False)
+    labels = segment(texture(4, 36, 48), recipe, model=random_model, kept=kept, show=False)
     assert labels.data.any()
     assert np.array_equal(drain(redecoding(kept, recipe), show=False).data, labels.data)
 
@@ -218,7 +218,7 @@ def test_every_type_of_pixel_is_taken(kind: str, random_model: Model) -> None:
 
 def test_constant_stacks_are_segmented_into_something_defined(random_model: Model) -> None:
     for value in (0, 255):
-        stack = np.full((3, 32, 32), value, np.uint8)
+        stack = np.full((3, 16, 20), value, np.uint8)
         first = segment(stack, Recipe(**ALL), model=random_model, show=False)
         assert np.array_equal(first.data, segment(stack, Recipe(**ALL), model=random_model, show=False).data)
 
@@ -290,7 +290,7 @@ def test_a_wrong_shape_is_refused_with_what_to_do() -> None:
 
 def test_the_same_run_twice_gives_the_same_labels(random_model: Model) -> None:
     recipe = Recipe(**ALL, min_area=4, min_size=4, min_span=1)
-    a, b = (segment(texture(6, 48, 64), recipe, model=random_model, show=False) for _ in range(2))
+    a, b = (segment(texture(4, 20, 36), recipe, model=random_model, show=False) for _ in range(2))
     assert np.array_equal(a.data, b.data)
 
 
