@@ -163,7 +163,8 @@ class _Run:
         else:
             net, old = read_net(start)
             same = {k: getattr(old, k) for k in ("architecture", "config", "classes", "mean", "std", "intensity")}
-            self.spec = ModelSpec(**{**card, **same, "training": {"start": old.sha256}})
+            before = {"start": old.sha256, "before": old.training}
+            self.spec = ModelSpec(**{**card, **same, "training": before})
         self.net = channels_last(net).train()
         self.mean = copy.deepcopy(self.net).eval()
         plain = [p for p in self.net.parameters() if p.ndim > 1]
@@ -231,7 +232,8 @@ class _Run:
     def finished_spec(self, sources: Sequence[Source]) -> ModelSpec:
         """Return the card with what happened."""
         values = {k: v for k, v in dataclasses.asdict(self.settings).items() if k not in ("widths", "depths")}
-        training = {**self.spec.training, **values, "steps_done": self.step, "watched": self.log[-1:]}
+        own = {k: v for k, v in values.items() if v is not None}
+        training = {**self.spec.training, **own, "steps_done": self.step, "watched": self.log[-1:]}
         data = self.spec.data or tuple(sorted(s.name for s in sources))
         return dataclasses.replace(self.spec, data=data, training=training)
 
