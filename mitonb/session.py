@@ -361,7 +361,7 @@ class Session:
     def history(self) -> list[Entry]:
         """Return what was done, oldest first, each with the line of Python that does the same."""
         with self._lock:
-            return entries(self._project.rows, self._project.redoable)
+            return entries(self._project.rows, self._project.undoable)
 
     def save_copy(self, path: str | Path) -> Path:
         """Write the project with its whole history to a new file; work goes on where it was.

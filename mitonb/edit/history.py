@@ -31,7 +31,10 @@ class Entry:
     code : str
         Python that does the same; `session`, and for bulk edits `ids` or `labels`, stand for what was there.
     undone : bool
-        True when the edit is taken back at present.
+        True when the edit is taken back.
+    stands : bool
+        True for an edit whose effect is in the labels. The code of these entries alone, in order, makes the same
+        labels: what was undone, undo and redo are not among them.
     """
 
     seq: int
@@ -39,21 +42,22 @@ class Entry:
     text: str
     code: str
     undone: bool = False
+    stands: bool = True
 
 
-def entries(rows: Sequence[Row], undone: Sequence[int] = ()) -> list[Entry]:
+def entries(rows: Sequence[Row], standing: Sequence[int]) -> list[Entry]:
     """Return the lines of a journal, oldest first; requests that changed nothing are left out."""
-    back = set(undone)
-    return [_entry(row, rows, row.seq in back) for row in rows if row.kind != "nothing"]
+    there = set(standing)
+    return [_entry(row, rows, row.seq in there) for row in rows if row.kind != "nothing"]
 
 
-def _entry(row: Row, rows: Sequence[Row], undone: bool) -> Entry:
+def _entry(row: Row, rows: Sequence[Row], stands: bool) -> Entry:
     """Return the line of a record; a project from elsewhere may hold any record, and nothing of it becomes code."""
     try:
         text, code = _TEXTS[row.kind](row, rows), _CODES[row.kind](row.intent)
     except (LookupError, TypeError, ValueError):
         text, code = "an edit of a kind that this mitonb does not know", ""
-    return Entry(row.seq, row.time, text, code, undone)
+    return Entry(row.seq, row.time, text, code, not stands and row.kind not in ("undo", "redo"), stands)
 
 
 def _of(row: Row, rows: Sequence[Row]) -> str:

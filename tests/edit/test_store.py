@@ -53,7 +53,8 @@ def test_a_closed_project_is_one_file_with_no_owner(path):
 
 
 def test_the_settings_that_promise_durability_are_on(path):
-    db = painted(path)._project.store._db
+    session = painted(path)
+    db = session._project.store._db
     assert db.execute("PRAGMA journal_mode").fetchone() == ("truncate",)
     assert db.execute("PRAGMA synchronous").fetchone() == (3,)
 
