@@ -152,9 +152,10 @@ DATASETS: dict[str, tuple[str, ...]] = {
 }
 """What each data set asks to cite, by the name of the data set."""
 
-_MODELS: dict[str, tuple[str, ...]] = dict.fromkeys(
-    ("MitoNet_v1", "MitoNet_v1_mini", "NucleoNet", "DropNet"), ("conrad2023", "cheng2020")
-)
+_MODELS: dict[str, tuple[str, ...]] = {
+    "MitoNet_v1": ("conrad2023", "cheng2020"),
+    "MitoNet_v1_mini": ("conrad2023",),
+}
 
 
 def cite(model: str | ModelSpec = "mito-mini", *, bibtex: bool = False) -> str:

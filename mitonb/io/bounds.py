@@ -7,6 +7,7 @@ import difflib
 import os
 import stat
 import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -22,7 +23,7 @@ __all__ = ["check_chunk", "check_declared", "checked_path", "guarded", "memory_b
 _FAULTS = (
     ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, RuntimeError, NotImplementedError,
     ZeroDivisionError, OverflowError, EOFError, OSError, struct.error,
-    zipfile.BadZipFile, zlib.error,
+    zipfile.BadZipFile, zlib.error, tokenize.TokenError, SyntaxError,  # the last two: headers of .npy, and XML
 )  # fmt: skip
 """What readers raise on damaged files (measured by fuzzing); MemoryError is left alone."""
 

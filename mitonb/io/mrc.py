@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from mitonb.errors import CorruptFileError, UnsupportedFormatError
 from mitonb.io.axes import Source
-from mitonb.io.bounds import guarded
+from mitonb.io.bounds import check_declared, guarded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +30,7 @@ def read_mrc(path: Path) -> Source:
         mrcfile = importlib.import_module("mrcfile")
     except ImportError:
         raise UnsupportedFormatError(f"{path.name} is MRC, which needs mrcfile: pip install mrcfile.") from None
+    _check_header(path)
     with guarded(path.name), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         file = mrcfile.mmap(path, mode="r")
@@ -43,3 +44,12 @@ def read_mrc(path: Path) -> Source:
     if spacing and all(abs(v - 0.1) < 1e-9 for v in spacing.values()):
         spacing, notes = {}, (*notes, "The header gives 1 Angstrom, the default: taken as unknown.")
     return Source(np.asarray(data), axes, spacing, notes[:5], "MRC")
+
+
+def _check_header(path: Path) -> None:
+    """Refuse an extended header that is longer than the file: mrcfile would make room for all of it."""
+    with open(path, "rb") as file:
+        head = file.read(1024)
+    order: Literal["little", "big"] = "big" if head[212:213] == b"\x11" else "little"
+    extended = int.from_bytes(head[92:96], order, signed=True)
+    check_declared(max(extended, 0), path.stat().st_size - 1024, what=path.name, compressed=False)

@@ -37,8 +37,9 @@ def fingerprint(stack: Stack) -> str:
 
     Examples
     --------
-    >>> fingerprint(Stack(np.zeros((2, 2, 2), np.uint8)))[:14]
-    'sha256:5bf2d22'
+    >>> import mitonb as mn
+    >>> fingerprint(mn.Stack(np.zeros((2, 2, 2), np.uint8)))[:14]
+    'sha256:3b8efdd'
     """
     dtype = stack.dtype.newbyteorder("<")
     digest = hashlib.sha256(f"mitonb 1 {stack.shape} {dtype.str}".encode())
