@@ -26,7 +26,8 @@ VOLUMES = {
 def test_a_real_volume_opens_lazily_without_a_made_up_voxel_size(name):
     path = Path(FOLDER) / name
     stack = mn.open(path)
-    assert stack.shape == VOLUMES[name] == probe(path).shape[-3:] or probe(path).shape == VOLUMES[name][1:]
+    assert stack.shape == VOLUMES[name]
+    assert probe(path).shape[-2:] == VOLUMES[name][1:]
     assert stack.voxel_size is None
     assert stack.plane(stack.shape[1] // 2, "xz").shape == (stack.shape[0], stack.shape[2])
 
