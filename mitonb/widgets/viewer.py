@@ -10,7 +10,7 @@ import logging
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import anywidget
 import numpy as np
@@ -21,10 +21,12 @@ from psygnal import Signal
 from mitonb import colors
 from mitonb.errors import InputError, MitonbError
 from mitonb.labels import Labels
-from mitonb.maps import Ids, Maps
 from mitonb.session import Session
 from mitonb.stack import AXES, Axis, Stack
 from mitonb.widgets import bind
+
+if TYPE_CHECKING:
+    from mitonb.maps import Ids, Maps
 
 __all__ = ["LAYERS", "TOOLS", "Viewer", "view"]
 
@@ -139,7 +141,8 @@ class Viewer(anywidget.AnyWidget):
                 self._maps[axis, index] = (maps.kept(), points)
                 while len(self._maps) > 1 and sum(m.nbytes for m, _ in self._maps.values()) > _KEPT_MAPS:
                     self._maps.popitem(last=False)
-        self._post({"kind": "stale", "parts": list(_MAP_PARTS), "axis": axis, "index": index, "present": maps is not None})
+        present = maps is not None
+        self._post({"kind": "stale", "parts": list(_MAP_PARTS), "axis": axis, "index": index, "present": present})
 
     def set_preview(self, axis: Axis, index: int, ids: Ids | None) -> None:
         """Show ids over the labels of a plane without changing them; None takes them away."""
@@ -235,7 +238,8 @@ class Viewer(anywidget.AnyWidget):
             patch = bind.encode("labels", bind.cut(self.session.labels.data, axis, index)[y, x])
             header, data = next(bind.strips(patch, raw=False))
             if header["last"]:
-                patched = {"axis": axis, "index": index, "y0": y.start, "x0": x.start, "h": patch.shape[0], "w": patch.shape[1]}
+                h, w = patch.shape
+                patched = {"axis": axis, "index": index, "y0": y.start, "x0": x.start, "h": h, "w": w}
                 self._post({**note, "patch": patched, **self._state()}, [data])
                 return
         self._post({**note, **self._state()})
@@ -383,8 +387,9 @@ class Viewer(anywidget.AnyWidget):
             return None
         if part == "semantic":
             return maps.semantic.max(axis=0), {}
-        found = None if peaks is None else peaks[:5000].tolist()
-        return (maps.center, {"step": maps.step, "peaks": found}) if part == "center" else (maps.offsets, {"step": maps.step})
+        if part == "offsets":
+            return maps.offsets, {"step": maps.step}
+        return maps.center, {"step": maps.step, "peaks": None if peaks is None else peaks[:5000].tolist()}
 
     def _plane_shape(self, axis: str) -> tuple[int, int]:
         h, w = (n for i, n in enumerate(self.session.shape) if i != AXES[axis])  # type: ignore[index]

@@ -21,14 +21,16 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import urlsplit
 
 import nbformat
 from playwright.sync_api import Browser, BrowserContext, Error, Page, Playwright, sync_playwright
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
 
 __all__ = ["Lab", "Notebook", "chromium", "why_not"]
 
@@ -47,6 +49,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
     "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
 }  # fmt: skip
+IDLE = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status"
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 Theme = Literal["light", "dark"]
 
@@ -221,7 +224,7 @@ class Notebook:
         page.goto(f"{lab.url}/lab/tree/{name}?reset&token={lab.token}")
         # Without this, a page that does not have the window's focus has no current widget.
         page.context.new_cdp_session(page).send("Emulation.setFocusEmulationEnabled", {"enabled": True})
-        self.wait("window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'", timeout)
+        self.wait(f"{IDLE} === 'idle'", timeout)
         self.wait("!document.getElementById('jupyterlab-splash')", timeout)
         if theme == "dark":
             self.theme(theme)
@@ -323,9 +326,7 @@ class Notebook:
         self.js("""() => { window.__restarted = false;
             jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()
                 .then(() => { window.__restarted = true; }); }""")
-        self.wait(
-            "window.__restarted && jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'", timeout
-        )
+        self.wait(f"window.__restarted && {IDLE} === 'idle'", timeout)
 
     def theme(self, theme: Theme) -> None:
         """Switch JupyterLab to its light or dark theme."""

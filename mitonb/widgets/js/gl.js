@@ -145,8 +145,9 @@ export class Renderer {
     if (on.has("OFFSETS") && has("semantic")) on.add("MASK");
     if (layers.labels.visible && has("labels")) on.add("LABELS");
     if (layers.preview.visible && has("preview")) on.add("PREVIEW");
-    // Under a preview the labels step back to outlines, so that old and new can be compared.
-    if (on.has("LABELS") && (layers.labels.style === "outline" || on.has("PREVIEW"))) on.add("OUTLINE");
+    // Under a preview or maps the labels step back to outlines: fills would mix with what is to be seen.
+    const above = ["PREVIEW", "SEMANTIC", "CENTER", "OFFSETS"].some((name) => on.has(name));
+    if (on.has("LABELS") && (layers.labels.style === "outline" || above)) on.add("OUTLINE");
     return on;
   }
 
@@ -219,7 +220,7 @@ export class Renderer {
     });
     const [inner, format, type] = formats[part] ?? [gl.R32UI, gl.RED_INTEGER, gl.UNSIGNED_INT];
     const old = this.parts[part];
-    const filter = part === "image" || part === "semantic" || part === "center" ? gl.LINEAR : gl.NEAREST;
+    const filter = inner === gl.R32UI ? gl.NEAREST : gl.LINEAR;
     const fits = old && old.w === w && old.h === h;
     if (old && !fits) gl.deleteTexture(old.texture);
     if (!fits) {

@@ -8,7 +8,7 @@ export const KEYS = [
     { keys: "Z  Esc", does: "look: click selects, drag pans", command: "tool:look", codes: ["z", "escape"] },
     { keys: ",  .", does: "plane down, up", command: "", codes: [] },
     { keys: "Wheel", does: "planes; with Ctrl: zoom", command: "", codes: [] },
-    { keys: "Space-drag, right-drag", does: "pan with any tool", command: "", codes: [] },
+    { keys: "Space-drag  Right-drag", does: "pan with any tool", command: "", codes: [] },
     { keys: "Double-click  0", does: "fit the plane into the view", command: "fit", codes: ["0"] },
     { keys: "Arrows", does: "move the picture", command: "", codes: [] },
     { keys: "N  Shift-N", does: "next, previous object", command: "ask:next-object", codes: ["n"] },

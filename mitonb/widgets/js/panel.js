@@ -67,7 +67,7 @@ function block(name, set, controls, legend) {
     },
     enable(on, why) {
       node.classList.toggle("mitonb-none", !on);
-      note.textContent = on ? "" : why;
+      note.textContent = why;
     },
   };
 }

@@ -52,9 +52,9 @@ vec3 ramp(float v) {
                  : mix(vec3(0.90, 0.26, 0.24), vec3(1.0, 0.93, 0.55), v * 2.0 - 1.0);
 }
 
+// As plot.offset_colors: to the right is red, and the hues go round clockwise.
 vec3 wheel(vec2 v) {
-  float turn = atan(v.y, v.x) / 6.2831853 + 0.5;
-  return clamp(abs(fract(turn + vec3(0.0, 2.0, 1.0) / 3.0) * 6.0 - 3.0) - 1.0, 0.0, 1.0);
+  return 0.5 + 0.5 * cos(atan(v.y, v.x) - vec3(0.0, 2.0943951, 4.1887902));
 }
 
 void main() {

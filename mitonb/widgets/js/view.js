@@ -191,9 +191,14 @@ export class View {
     });
     ui.rail.show(tool, { undo: state.can_undo, redo: state.can_redo, delete: selected.length > 0 }, state.read_only);
     ui.panel.show(this.get("layers"));
-    for (const part of MAPS) ui.panel.enable(part, this.has("maps"), "not run here");
-    ui.panel.enable("preview", this.has("preview"), "none");
-    ui.panel.enable("em", info?.has_image ?? true, "no image");
+    const layers = /** @type {Layers} */ (this.get("layers"));
+    const maps = this.has("maps");
+    const image = info?.has_image ?? true;
+    for (const part of MAPS) ui.panel.enable(part, maps, maps ? "" : "not run here");
+    ui.panel.enable("preview", this.has("preview"), this.has("preview") ? "not saved yet" : "none");
+    ui.panel.enable("em", image, image ? "" : "no image");
+    const above = (maps && MAPS.some((part) => layers[part].visible)) || (this.has("preview") && layers.preview.visible);
+    ui.panel.enable("labels", true, above && layers.labels.style === "fill" ? "outlined below" : "");
     const pill = pillOf(state.save, outbox.size, outbox.late, state.read_only);
     ui.top.save(pill.kind, pill.text, pill.title);
     Object.assign(ui.root.dataset, { pending: `${outbox.size}`, save: pill.kind, tool });

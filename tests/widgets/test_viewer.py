@@ -1,0 +1,359 @@
+"""The viewer's Python side, driven by the messages that a browser would send; no browser here."""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets.widgets.widget as ipw
+import numpy as np
+import pytest
+
+from mitonb.errors import InputError
+from mitonb.maps import Maps
+from mitonb.session import Session
+from mitonb.stack import Stack
+from mitonb.widgets import bind
+from mitonb.widgets.viewer import LAYERS, Viewer, view
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SHAPE = (4, 20, 30)
+
+
+class Wire:
+    """Stands where the comm to the browser is: keeps what goes out, hands in what would come."""
+
+    comm_id = "wire"
+
+    def __init__(self, **_: Any) -> None:
+        self.sent: list[tuple[dict[str, Any], list[bytes]]] = []
+        self._hear: Any = None
+
+    def send(self, data: Any = None, metadata: Any = None, buffers: Any = None) -> None:
+        if data and data.get("method") == "custom":
+            self.sent.append((data["content"], [bytes(b) for b in buffers or []]))
+
+    def on_msg(self, callback: Any) -> None:
+        self._hear = callback
+
+    def on_close(self, callback: Any) -> None: ...
+
+    def close(self, *_: Any, **__: Any) -> None: ...
+
+    def hear(self, content: Any, *buffers: bytes) -> list[dict[str, Any]]:
+        """Deliver a message; return the messages that it made the viewer send."""
+        before = len(self.sent)
+        self._hear({"content": {"data": {"method": "custom", "content": content}}, "buffers": list(buffers)})
+        return [message for message, _ in self.sent[before:]]
+
+
+@pytest.fixture(autouse=True)
+def wires(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr("ipywidgets.widgets.widget.comm.create_comm", Wire)
+    yield
+    ipw.Widget.close_all()
+
+
+@pytest.fixture
+def viewer() -> Viewer:
+    image = np.arange(np.prod(SHAPE), dtype=np.uint16).reshape(SHAPE)
+    labels = np.zeros(SHAPE, np.uint32)
+    labels[:, 2:6, 2:8] = 1
+    labels[:, 2:6, 10:15] = 2
+    return Viewer(Session(Stack(image), labels))
+
+
+@pytest.fixture
+def wire(viewer: Viewer) -> Wire:
+    return viewer.comm
+
+
+def paint(cseq: int, *points: tuple[int, int], **changes: Any) -> tuple[dict[str, Any], bytes]:
+    line = np.array(points, dtype="<i4")
+    message = {
+        "kind": "edit", "op": "paint", "client": "me", "cseq": cseq, "axis": "xy", "index": 1, "radius": 0,
+        "points": len(line), "id": 7, "preserve": False,
+    }  # fmt: skip
+    return {**message, **changes}, line.tobytes()
+
+
+def kinds(messages: list[dict[str, Any]]) -> list[str]:
+    return [m["kind"] for m in messages]
+
+
+def test_a_page_that_says_hello_learns_what_there_is(viewer: Viewer, wire: Wire) -> None:
+    (state,) = wire.hear({"kind": "hello", "client": "me", "protocol": 1})
+    assert state["info"]["shape"] == list(SHAPE)
+    assert state["info"]["empty"] is False
+    assert len(state["info"]["palette"]) == 36
+    assert state["save"]["kind"] == "memory"
+    assert state["last"] == 0
+
+
+def test_an_image_plane_comes_in_grey_through_the_intensity_window(viewer: Viewer, wire: Wire) -> None:
+    (message,) = wire.hear({"kind": "want", "client": "me", "req": 1, "part": "image", "axis": "xy", "index": 3})
+    pixels = np.frombuffer(wire.sent[-1][1][0], np.uint8).reshape(message["h"], message["w"])
+    assert pixels.shape == (20, 30)
+    stack = viewer.session.stack
+    assert np.array_equal(pixels, bind.gray(stack.plane(3).image, *stack.intensity))
+    assert pixels[-1, -1] == 255
+
+
+@pytest.mark.parametrize(("axis", "shape"), [("xy", (20, 30)), ("xz", (4, 30)), ("yz", (4, 20))])
+def test_labels_come_packed_on_every_axis(viewer: Viewer, wire: Wire, axis: str, shape: tuple[int, int]) -> None:
+    (message,) = wire.hear({"kind": "want", "client": "me", "req": 1, "part": "labels", "axis": axis, "index": 3})
+    ids = np.frombuffer(zlib.decompress(wire.sent[-1][1][0]), "<u4").reshape(message["h"], message["w"])
+    assert ids.shape == shape
+    assert np.array_equal(ids, bind.cut(viewer.session.labels.data, axis, 3))
+
+
+def test_no_strip_of_any_plane_is_above_the_limit() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 2**32, (1500, 1100), dtype=np.uint32)
+    for pixels, raw in ((noise, False), (noise.view(np.uint8), True), (np.zeros((3000, 3000), np.uint32), False)):
+        rows = []
+        for header, data in bind.strips(pixels, raw=raw):
+            assert len(data) <= bind.MAX_REPLY
+            assert header["y0"] == sum(rows)
+            rows.append(header["rows"])
+            piece = data if raw else zlib.decompress(data)
+            assert piece == pixels[header["y0"] : header["y0"] + header["rows"]].tobytes()
+        assert sum(rows) == len(pixels)
+        assert header["last"]
+
+
+def test_a_stroke_is_one_edit_with_one_answer_and_the_changed_box(viewer: Viewer, wire: Wire) -> None:
+    answers = wire.hear(*paint(1, (10, 3), (10, 6)))
+    assert viewer.session.labels.data[1, 10, 3:7].tolist() == [7, 7, 7, 7]
+    assert len(viewer.session.history()) == 1
+    changed, ack = answers[-2:]
+    assert (changed["kind"], changed["start"], changed["stop"]) == ("changed", [1, 10, 3], [2, 11, 7])
+    assert (ack["kind"], ack["cseq"], ack["can_undo"]) == ("ack", 1, True)
+
+
+def test_the_plane_that_is_shown_gets_the_changed_pixels_with_the_news(viewer: Viewer, wire: Wire) -> None:
+    viewer.index = 1
+    answers = wire.hear(*paint(1, (10, 3), (10, 6)))
+    patch = next(m for m in answers if m["kind"] == "changed")["patch"]
+    buffers = next(b for m, b in wire.sent if m["kind"] == "changed")
+    assert (patch["y0"], patch["x0"], patch["h"], patch["w"]) == (10, 3, 1, 4)
+    assert np.frombuffer(zlib.decompress(buffers[0]), "<u4").tolist() == [7, 7, 7, 7]
+
+
+def test_an_edit_that_comes_twice_is_done_once_and_answered_twice(viewer: Viewer, wire: Wire) -> None:
+    wire.hear(*paint(1, (10, 3)))
+    wire.hear({"kind": "edit", "op": "undo", "client": "me", "cseq": 2})
+    again = wire.hear(*paint(1, (10, 3)))
+    assert kinds(again) == ["ack"]
+    assert viewer.session.labels.data[1, 10, 3] == 0
+    assert len(viewer.session.history()) == 2
+
+
+def test_an_edit_that_overtook_another_waits_for_it(viewer: Viewer, wire: Wire) -> None:
+    (gap,) = wire.hear(*paint(2, (10, 3)))
+    assert (gap["kind"], gap["expected"]) == ("gap", 1)
+    assert not viewer.session.history()
+
+
+def test_merge_delete_fill_erase_undo_and_redo_are_verbs_of_the_session(viewer: Viewer, wire: Wire) -> None:
+    head = {"kind": "edit", "client": "me"}
+    data = viewer.session.labels.data
+    wire.hear({**head, "cseq": 1, "op": "merge", "keep": 1, "gone": [2]})
+    assert data[0, 3, 12] == 1
+    wire.hear({**head, "cseq": 2, "op": "undo"})
+    assert data[0, 3, 12] == 2
+    wire.hear({**head, "cseq": 3, "op": "redo"})
+    assert data[0, 3, 12] == 1
+    wire.hear({**head, "cseq": 4, "op": "fill", "point": [0, 3, 12], "id": 9, "axis": "xy"})
+    assert data[0, 2:6, 10:15].tolist() == [[9] * 5] * 4
+    assert data[0, 3, 3] == 1
+    message, line = paint(5, (3, 12), op="erase", index=0, only=1)
+    wire.hear(message, line)
+    assert data[0, 3, 12] == 9
+    wire.hear({**head, "cseq": 6, "op": "delete", "ids": [9]})
+    assert data[0, 3, 12] == 0
+
+
+def test_what_the_session_refuses_comes_back_as_a_sentence(viewer: Viewer, wire: Wire) -> None:
+    (nack,) = wire.hear({"kind": "edit", "client": "me", "cseq": 1, "op": "delete", "ids": [99]})
+    assert nack["kind"] == "nack"
+    assert "no object 99" in nack["reason"]
+    (ack,) = [m for m in wire.hear(*paint(2, (0, 0))) if m["kind"] == "ack"]
+    assert ack["cseq"] == 2
+
+
+HOSTILE: list[Any] = [
+    None, 3, "hello", [], {}, {"kind": "exec"}, {"kind": ["edit"]}, {"kind": "hello"},
+    {"kind": "hello", "client": "me", "protocol": 9},
+    {"kind": "want"}, {"kind": "want", "client": "me", "req": 1, "part": "image", "axis": "zz", "index": 0},
+    {"kind": "want", "client": "me", "req": 1, "part": "image", "axis": "xy", "index": 4},
+    {"kind": "want", "client": "me", "req": 1, "part": "image", "axis": "xy", "index": True},
+    {"kind": "want", "client": "x" * 1000, "req": 1, "part": "image", "axis": "xy", "index": 0},
+    {"kind": "edit", "client": "me", "cseq": 1}, {"kind": "edit", "client": "me", "cseq": 0, "op": "undo"},
+    {"kind": "edit", "client": "me", "cseq": 1, "op": "__init__"},
+    {"kind": "edit", "client": "me", "cseq": 1, "op": "close"},
+    {"kind": "edit", "client": "me", "cseq": 1, "op": "merge", "keep": 1, "gone": []},
+    {"kind": "edit", "client": "me", "cseq": 1, "op": "merge", "keep": 1, "gone": "2"},
+    {"kind": "edit", "client": "me", "cseq": 1, "op": "delete", "ids": [0]},
+    {"kind": "edit", "client": "me", "cseq": 1, "op": "delete", "ids": [1] * 100_000},
+    {"kind": "edit", "client": "me", "cseq": 1, "op": "fill", "point": [0, 0, 30], "id": 1, "axis": "xy"},
+    {"kind": "edit", "client": "me", "cseq": 1, "op": "fill", "point": [0, 0, float("nan")], "id": 1, "axis": "xy"},
+    {"kind": "take", "id": -1}, {"kind": "move", "point": [9, 9, 99]}, {"kind": "ask", "command": "rm"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("message", HOSTILE, ids=lambda m: repr(m)[:60])
+def test_a_message_that_is_wrong_is_refused_and_changes_nothing(viewer: Viewer, wire: Wire, message: Any) -> None:
+    before = viewer.session.labels.data.copy()
+    answers = wire.hear(message)
+    assert kinds(answers) == ["nack"]
+    assert answers[0]["reason"]
+    assert np.array_equal(viewer.session.labels.data, before)
+    assert not viewer.session.history()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"points": 2}, {"points": -1}, {"points": 10**9}, {"radius": 1e9}, {"radius": "8"}, {"id": 0}, {"id": 2**32},
+        {"index": 4}, {"axis": "xyz"}, {"preserve": "yes"},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_stroke_that_is_wrong_is_refused(viewer: Viewer, wire: Wire, changes: dict[str, Any]) -> None:
+    message, line = paint(1, (10, 3), **changes)
+    assert kinds(wire.hear(message, line)) == ["nack"]
+    assert not viewer.session.history()
+
+
+def test_a_stroke_without_its_points_is_refused(viewer: Viewer, wire: Wire) -> None:
+    assert kinds(wire.hear(paint(1, (10, 3))[0])) == ["nack"]
+    far = np.array([[2**31 - 1, 0]], "<i4").tobytes()
+    assert kinds(wire.hear(paint(1, (10, 3))[0], far)) == ["nack"]
+
+
+def test_maps_of_a_plane_can_be_asked_for_until_they_are_taken_away(viewer: Viewer, wire: Wire) -> None:
+    maps = Maps(np.full((1, 20, 30), 0.5), np.ones((5, 8)), np.stack([np.zeros((5, 8)), np.full((5, 8), 3.0)]), step=4)
+    viewer.set_maps("xy", 2, maps, peaks=[[3, 4]])
+    want = {"kind": "want", "client": "me", "req": 1, "axis": "xy", "index": 2}
+    wire.hear({**want, "part": "semantic"})
+    assert set(zlib.decompress(wire.sent[-1][1][0])) == {128}
+    (center,) = wire.hear({**want, "part": "center"})
+    assert (center["h"], center["w"], center["step"], center["peaks"]) == (5, 8, 4, [[3, 4]])
+    wire.hear({**want, "part": "offsets"})
+    assert np.frombuffer(zlib.decompress(wire.sent[-1][1][0]), "<f2")[:4].tolist() == [0, 3, 0, 3]
+    viewer.set_maps("xy", 2, None)
+    (gone,) = wire.hear({**want, "part": "semantic"})
+    assert gone["empty"]
+
+
+def test_a_preview_on_the_plane_that_is_shown_is_sent_unasked(viewer: Viewer, wire: Wire) -> None:
+    wire.sent.clear()
+    viewer.set_preview("xy", viewer.index, np.full((20, 30), 5, np.uint32))
+    message, buffers = wire.sent[-1]
+    assert (message["kind"], message["part"], message["client"]) == ("part", "preview", "")
+    assert set(np.frombuffer(zlib.decompress(buffers[0]), "<u4")) == {5}
+    viewer.set_preview("xy", viewer.index, None)
+    assert wire.sent[-1][0]["kind"] == "stale"
+    assert not viewer.session.history()
+
+
+def test_maps_and_previews_of_another_size_are_refused(viewer: Viewer) -> None:
+    with pytest.raises(InputError, match="20, 30"):
+        viewer.set_preview("xy", 0, np.zeros((3, 3), np.uint32))
+    with pytest.raises(InputError, match="0 to 3"):
+        viewer.set_preview("xy", 4, None)
+
+
+def test_index_stays_on_the_stack_when_the_axis_changes(viewer: Viewer) -> None:
+    viewer.axis, viewer.index = "xz", 19
+    viewer.axis = "xy"
+    assert viewer.index == 3
+    viewer.index = 1000
+    assert viewer.index == 3
+
+
+def test_selection_runs_both_ways_between_viewer_and_session(viewer: Viewer) -> None:
+    viewer.session.select(2, 1)
+    assert viewer.selected == [2, 1]
+    viewer.selected = [1]
+    assert viewer.session.selection == (1,)
+
+
+def test_a_click_moves_the_session_and_not_the_picture_under_the_pointer(viewer: Viewer, wire: Wire) -> None:
+    places: list[Any] = []
+    viewer.moved.connect(places.append)
+    wire.sent.clear()
+    wire.hear({"kind": "move", "client": "me", "point": [1, 2, 3]})
+    assert (places, viewer.session.position) == ([(1, 2, 3)], (1, 2, 3))
+    assert "center" not in kinds([m for m, _ in wire.sent])
+    viewer.session.move_to(3, 2, 1)
+    assert viewer.index == 3
+    assert wire.sent[-1][0] == {"kind": "center", "point": [3, 2, 1]}
+
+
+def test_keys_that_are_for_others_reach_them(viewer: Viewer, wire: Wire) -> None:
+    asked: list[str] = []
+    viewer.asked.connect(asked.append)
+    wire.hear({"kind": "ask", "client": "me", "command": "segment-plane"})
+    assert asked == ["segment-plane"]
+
+
+def test_the_fresh_label_is_never_used_twice(viewer: Viewer, wire: Wire) -> None:
+    first = wire.hear({"kind": "hello", "client": "me", "protocol": 1})[0]["fresh"]
+    second = wire.hear({"kind": "take", "client": "me", "id": first})[0]["fresh"]
+    assert len({first, second, viewer.active_id, 1, 2}) == 5
+
+
+def test_layers_take_settings_by_name_and_refuse_unknown_ones(viewer: Viewer) -> None:
+    viewer.set_layer("labels", style="outline")
+    assert viewer.layers["labels"] == {**LAYERS["labels"], "style": "outline"}
+    with pytest.raises(InputError, match="style"):
+        viewer.set_layer("labels", colour="red")
+
+
+def test_no_synced_trait_holds_texts_or_pixels(viewer: Viewer) -> None:
+    own = {k: v for k, v in viewer.get_state().items() if not k.startswith("_") and k not in ("layout", "tooltip")}
+    assert len(repr(own)) < 1500
+
+
+def test_edits_from_many_threads_are_all_told_in_order(viewer: Viewer, wire: Wire) -> None:
+    wire.sent.clear()
+    threads = [
+        threading.Thread(
+            target=lambda i=i: [viewer.session.paint([[1, 10 + i, x]], id=5 + i, radius=0) for x in range(20)]
+        )
+        for i in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    numbers = [m["seq"] for m, _ in wire.sent if m["kind"] == "changed"]
+    assert sorted(numbers) == list(range(1, 81))
+
+
+def test_a_closed_viewer_hears_nothing_more(viewer: Viewer, wire: Wire) -> None:
+    viewer.close()
+    wire.sent.clear()
+    viewer.session.paint([[0, 0, 0]], id=3, radius=0)
+    assert not wire.sent
+
+
+def test_view_takes_plain_arrays_and_labels_alone_show_too() -> None:
+    viewer = view(np.zeros((2, 5, 6), np.float32))
+    assert viewer.session.labels.data.shape == (2, 5, 6)
+    lone = Viewer(Session(labels=np.ones((2, 5, 6), np.uint8)))
+    (state,) = lone.comm.hear({"kind": "hello", "client": "me", "protocol": 1})
+    assert state["info"]["has_image"] is False
+    assert lone.index == 1
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int16, np.uint16, np.float32, np.float64])
+def test_every_dtype_becomes_grey_without_a_warning(dtype: type) -> None:
+    image = np.array([[0, 1, 100]]).astype(dtype)
+    assert bind.gray(image, 0.0, 1.0 if dtype is np.bool_ else 100.0)[0, -1] == 255
+    assert bind.gray(np.array([[np.nan, np.inf, -np.inf]]), 0.0, 1.0).tolist() == [[0, 255, 0]]
