@@ -71,6 +71,10 @@ class Question:
 _tries: Counter[str] = Counter()
 
 
+class _NotYetError(Exception):
+    """The student has not begun."""
+
+
 def check(number: str, answer: Any = None, *, hint: int | None = None) -> Result:
     """Check an answer; after each wrong one the hint gets clearer.
 
@@ -109,6 +113,8 @@ def check(number: str, answer: Any = None, *, hint: int | None = None) -> Result
         return Result(False, f"{number} is not answered yet: {question.text}")
     try:
         wrong = question.judge(answer)
+    except _NotYetError:  # a function that was left as it came
+        return Result(False, f"{number} is not answered yet: {question.text}")
     except Exception as error:  # a student's function may fail in any way, and that is an answer too
         wrong = f"it failed with {type(error).__name__}: {error}."
     if not wrong:
@@ -187,6 +193,8 @@ def _judge_nearest(answer: Any) -> str:
     cases = [(10, 12, 0, -2, 0), (10, 18, 0, 11, 1), (14, 26, -4, 4, 1), (2, 22, 8, -11, 0)]
     for y, x, dy, dx, right in cases:
         got = answer(y, x, dy, dx, two)
+        if got is ... or got is None:
+            raise _NotYetError
         if got != right:
             alone = min(range(2), key=lambda i: math.dist((y, x), two[i]))
             why = " It seems to look from the pixel, not from where the offset leads." if got == alone else ""

@@ -46,6 +46,10 @@ def test_no_answer_yet_shows_the_question_and_costs_no_hint(number: str) -> None
         assert "not answered yet" in result.text
 
 
+def test_a_function_left_as_it_came_is_no_wrong_answer() -> None:
+    assert "not answered yet" in mn.check("1.4", lambda y, x, dy, dx, centers: ...).text
+
+
 def test_hints_get_clearer_with_every_wrong_answer() -> None:
     lessons._tries.clear()
     said = [mn.check("1.1", 99).text.splitlines()[-1] for _ in range(4)]

@@ -1,0 +1,125 @@
+"""The straight line, as a user walks it: JupyterLab, the quickstart, the mouse, a restarted kernel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mitonb.quickstart import quickstart_path
+from tests.browser.lab import Lab, poll, why_not
+from tests.browser.steps import STAGE, Quickstart
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytest.importorskip("jupyterlab")
+pytest.importorskip("torch")
+
+PICTURES = Path(__file__).parents[2] / "artifacts" / "quickstart"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    if reason := why_not():
+        pytest.skip(reason)
+    with Lab(tmp_path_factory.mktemp("lab")) as lab:
+        yield lab
+
+
+def test_the_quickstart_from_its_first_cell_to_a_restarted_kernel(lab: Lab) -> None:
+    book = lab.notebook(quickstart_path(), name="quickstart.ipynb", width=1440, height=1000)
+    user = Quickstart(book, PICTURES, timeout=600)
+    book.run(timeout=900)
+    user.show()
+    user.wait_for_picture()
+    user.shot("ran")
+    assert user.ask("len(app.session.ids())") > 0
+
+    # Scroll, and back.
+    user.focus()
+    axis, middle = user.plane()
+    assert (axis, middle) == ("xy", user.ask("stack.shape[0] // 2"))
+    user.scroll(3)
+    user.shot("scrolled")
+    user.scroll(-3)
+    assert user.plane() == (axis, middle)
+
+    # Run the network here, then move a threshold: the picture follows, the network does not run again.
+    user.press("Segment this plane")
+    user.wait_for_run()
+    runs = user.ask("app.runs.net_runs")
+    user.show()
+    before = book.page.locator(STAGE).screenshot()
+    user.move_threshold("Semantic threshold", 25)
+    poll(lambda: user.ask(f"app.viewer.preview('xy', {middle}) is not None"), "no preview appears", 60)
+    user.show()
+    poll(lambda: book.page.locator(STAGE).screenshot() != before, "the overlay does not change", 60)
+    user.shot("threshold")
+    assert user.ask("app.runs.net_runs") == runs
+    user.press("reset")
+
+    # Paint a new object where there is none.
+    user.focus()
+    start = user.version()
+    row, column = free_spot(user, middle)
+    user.keys("p", "m")
+    user.drag((row, column - 6), (row, column + 6))
+    poll(lambda: user.version() > start, "the stroke does not arrive", 60)
+    user.wait_for_picture()
+    painted = user.ask(f"app.session.pick({middle}, {row}, {column})")
+    assert painted > 0
+    user.shot("painted")
+
+    # Merge it into another one, and take that back.
+    other = user.ask(
+        f"max((i for i in app.session.ids() if i != {painted} and (app.session.labels.data[{middle}] == i).any()), "
+        "key=app.session.voxels)"
+    )
+    r, c = user.ask("p[len(p) // 2]", after=f"p = (app.session.labels.data[{middle}] == {other}).nonzero(); p = "
+                    "list(zip(p[0].tolist(), p[1].tolist()))")  # fmt: skip
+    objects = user.ask("len(app.session.ids())")
+    user.focus()
+    user.click(r, c)
+    user.click(row, column, shift=True)
+    poll(lambda: set(user.ask("app.session.selection")) == {other, painted}, "two clicks do not select two", 30)
+    user.keys("j")
+    poll(lambda: user.ask("len(app.session.ids())") == objects - 1, "J does not merge", 30)
+    user.wait_for_picture()
+    user.shot("merged")
+    user.keys("Control+z")
+    poll(lambda: user.ask("len(app.session.ids())") == objects, "Ctrl-Z does not take the merge back", 30)
+    user.wait_for_picture()
+    user.shot("undone")
+
+    # Save: the project is saved already; the last cell writes labels and table.
+    user.run("mn.measure(")
+    assert user.ask("app.session.save_state.kind") == "saved"
+    digest, version = user.digest(), user.version()
+    user.show(".mnb-app")
+    user.shot("saved")
+
+    # Restart the kernel; open stack and project again: the same labels, the same history.
+    book.restart_kernel()
+    user.run("stack = mn.open(")
+    book.add("app = mn.explore(stack, path=f'{name}.mitonb')\napp", timeout=120)
+    user.show()
+    user.wait_for_picture()
+    user.shot("reopened")
+    assert (user.digest(), user.version()) == (digest, version)
+    assert user.ask("app.session.can_undo")
+    assert not lab.outside, f"these requests left the machine: {lab.outside}"
+
+
+def free_spot(user: Quickstart, plane: int) -> tuple[int, int]:
+    """Return the (row, column) that is farthest from every object of the plane and from its border."""
+    code = f"""
+import numpy as _np
+from scipy import ndimage as _ndi
+_free = _np.pad(app.session.labels.data[{plane}][1:-1, 1:-1] == 0, 1)
+_depth = _ndi.distance_transform_edt(_free)
+_spot = tuple(int(v) for v in _np.unravel_index(_depth.argmax(), _depth.shape))
+"""
+    row, column = user.ask("_spot", after=code)
+    return row, column
