@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage as ndi
+from scipy.sparse import csr_matrix
 
 from mitonb.box import Box
 
@@ -65,7 +66,7 @@ class Grid:
     voxel_size: tuple[float, float, float]
     steps: tuple[float, float, float] = field(init=False)
     counts: tuple[int, int, int] = field(init=False)
-    weights: list[Field] = field(init=False)
+    weights: list[csr_matrix] = field(init=False)
 
     def __post_init__(self) -> None:
         fine = min(self.voxel_size)
@@ -117,9 +118,14 @@ class Grid:
     def refine(self, values: Field, box: Box) -> Field:
         """Interpolate coarse values, given on `support(box)`, to the voxels of the box."""
         support = self.support(box)
-        wz, wy, wx = (w[f, c] for w, f, c in zip(self.weights, box.slices, support.slices, strict=True))
-        out = (wz @ values.reshape(values.shape[0], -1)).reshape(-1, *values.shape[1:])
-        return np.asarray(np.matmul(wy, out) @ wx.T, dtype=np.float32)
+        out = values
+        # Sparse products, one axis after the other: dense ones would wake as many BLAS threads as there are cores.
+        for axis in range(3):
+            weights = self.weights[axis][box.slices[axis], support.slices[axis]]
+            first = np.moveaxis(out, axis, 0)
+            done = weights @ first.reshape(first.shape[0], -1)
+            out = np.moveaxis(done.reshape(-1, *first.shape[1:]), 0, axis)
+        return np.ascontiguousarray(out, dtype=np.float32)
 
 
 def _three(values: npt.NDArray[np.int64]) -> tuple[int, int, int]:
@@ -127,7 +133,7 @@ def _three(values: npt.NDArray[np.int64]) -> tuple[int, int, int]:
     return z, y, x
 
 
-def _cubic_weights(positions: Vectors, count: int) -> Field:
+def _cubic_weights(positions: Vectors, count: int) -> csr_matrix:
     """Return (n, count) Catmull-Rom weights that interpolate `count` nodes at positions in node units."""
     first = np.floor(positions).astype(int)
     t = positions - first
@@ -140,7 +146,7 @@ def _cubic_weights(positions: Vectors, count: int) -> Field:
     weights = np.zeros((len(positions), count))
     for k, tap in enumerate(taps):
         weights[np.arange(len(positions)), np.clip(first - 1 + k, 0, count - 1)] += tap
-    return weights.astype(np.float32)
+    return csr_matrix(weights.astype(np.float32))
 
 
 @dataclass
@@ -272,7 +278,7 @@ def lay_mitochondria(rng: np.random.Generator, grid: Grid, plan: Plan) -> list[T
         if len(placed) == plan.objects:
             break
         joined = sum(t.partner >= 0 for t in placed)
-        attach = placed and 2 * joined < plan.touching * len(placed) + 0.5
+        attach = placed and plan.touching > 0 and 2 * joined < plan.touching * len(placed) + 0.5
         radius = (low + (high - low) * rng.random() * rng.random() ** 0.5) / 2
         length = min(150 + 900 * rng.random() ** 1.5, 2.0 * float(grid.extent.max()))
         middle = grid.extent * rng.random(3)
