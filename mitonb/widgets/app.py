@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["App", "explore"]
 
-_TAB_HEIGHT = 190
-_SIDE = "312px"
+_TAB_HEIGHT = 180
+_SIDE = "322px"
 
 _CSS = """
 <style>.mnb-app { max-width: 100%; }
@@ -44,7 +44,7 @@ _CSS = """
 .mnb-app .mitonb-titles { display: none; }
 .mnb-app .mnb-side { overflow-y: auto; overflow-x: hidden; scrollbar-gutter: stable; scrollbar-width: thin; }
 .mnb-app .widget-tab { margin-top: 4px; }
-.mnb-app .widget-tab > .widget-tab-contents { padding: 6px; overflow: hidden; }
+.mnb-app .widget-tab > .widget-tab-contents { padding: 6px; overflow: hidden; min-height: 194px; }
 .mnb-app .widget-tab > .lm-TabBar .lm-TabBar-tab { flex: 0 1 110px; min-width: 60px; }</style>
 """
 
@@ -99,9 +99,9 @@ class App(ipw.VBox):
         self.viewer = Viewer(session, height=self._height)
         self.form = RecipeForm(self._recipe, models=tuple(specs()))
         self.run_bar = RunBar()
-        self.table = ObjectsTable(session, height=_TAB_HEIGHT - 34)
+        self.table = ObjectsTable(session, height=_TAB_HEIGHT - 22)
         self.view3d = View3D(session, lazy=True, height=420)
-        self.history = HistoryView(session, height=_TAB_HEIGHT - 34)
+        self.history = HistoryView(session, height=_TAB_HEIGHT - 32)
         self.saver = SaveForm(self._write, stem=_stem(session))
         self.to_save = ipw.Button(
             description="save as …", icon="download", tooltip="Save labels or the table", layout={"width": "auto"}

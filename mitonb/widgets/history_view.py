@@ -75,6 +75,6 @@ def _line(entry: Any) -> str:
     clock = time.strftime("%H:%M:%S", time.localtime(entry.time))
     style = "opacity:.55;text-decoration:line-through" if entry.undone else ""
     return (
-        f'<div class="mnb-entry" style="{style}"><span class="mnb-dim">{clock}</span> {html.escape(entry.text)} '
-        f"<code>{html.escape(entry.code)}</code></div>"
+        f'<div class="mnb-entry" style="{style}"><span class="mnb-dim">{clock}</span>'
+        f"<span>{html.escape(entry.text)}</span><code>{html.escape(entry.code)}</code></div>"
     )

@@ -159,7 +159,7 @@ class RunBar(ipw.VBox):
 
     def _end(self, style: str, said: str, kind: str) -> None:
         self.progress.bar_style = style
-        self.progress.value = 1.0 if style == "success" else 0.0
+        self.progress.value = 0.0
         self.status.value = note("ready")
         self.say(said, kind)
         self._enable()

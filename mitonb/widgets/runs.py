@@ -26,8 +26,6 @@ __all__ = ["Runs"]
 
 _MOST_PLANES = 48
 """Planes whose maps are remembered one by one: about 100 MB at 1024 x 1024 pixels."""
-_MOST_IN_MEMORY = 300_000_000
-"""Bytes of maps above which they are kept in files; a voxel takes about 2.4 bytes for each direction."""
 
 
 class Runs:
@@ -116,8 +114,7 @@ class Runs:
         if not recipe.keep_maps:
             self.kept = None
         elif self.kept is None:
-            size = 2.4 * float(np.prod(stack.shape)) * len(recipe.planes)
-            self.kept = KeptMaps(stack.shape, "temporary" if size > _MOST_IN_MEMORY else None)
+            self.kept = KeptMaps(stack.shape)
         self.net_runs += 1
         labels: Labels = yield from segmenting(stack, recipe, model=model, kept=self.kept)
         with self._lock:

@@ -18,7 +18,7 @@ TIMES = "×"  # noqa: RUF001  what people write between sizes
 # Every rule lives under .mnb, and every colour is a JupyterLab variable with a fallback for hosts that have none.
 CSS = """
 .mnb { --jp-widgets-inline-height: 26px; --jp-widgets-margin: 1px; --jp-widgets-font-size: 12px;
-  --jp-widgets-inline-label-width: 114px; --jp-widgets-inline-margin: 4px;
+  --jp-widgets-inline-label-width: 122px; --jp-widgets-inline-margin: 4px;
   color: var(--jp-ui-font-color1, #222); font-family: var(--jp-ui-font-family, sans-serif); font-size: 12px;
   line-height: 1.35; box-sizing: border-box; overflow: visible; }
 .mnb .widget-html, .mnb .widget-html-content { line-height: 1.35; }
@@ -65,6 +65,8 @@ body[data-jp-theme-light="false"] .mnb .mnb-warn { color: var(--md-orange-300, #
   background: var(--jp-layout-color1, #fff); }
 .mnb .widget-hprogress .progress { background: var(--jp-layout-color3, #ddd); border-radius: 2px; overflow: hidden; }
 .mnb .widget-hprogress { height: 8px; padding: 0; } .mnb .widget-hprogress > .progress { margin: 0; height: 8px; }
+.mnb .mnb-entry { display: grid; grid-template-columns: 60px minmax(160px, 2fr) minmax(160px, 3fr); gap: 6px;
+  padding: 1px 0; } .mnb .mnb-entry code { color: var(--jp-ui-font-color2, #666); }
 .mnb .mnb-ellipsis .widget-html-content { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 """
 

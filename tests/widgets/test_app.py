@@ -1,0 +1,219 @@
+"""The workbench: a script calls what the buttons call, thresholds act without the net, and every failure is said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+import mitonb as mn
+from mitonb.errors import InputError
+from mitonb.recipe import Recipe
+from mitonb.stack import Stack
+from mitonb.widgets.app import App, explore
+from tests.infer.oracle import Oracle, volume
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RECIPE = Recipe(min_area=4, min_size=4, min_span=1, tile=0)
+
+
+@pytest.fixture
+def app() -> App:
+    """A workbench on drawn ids, with a model that knows the answer."""
+    app = explore(Stack(volume(), (10.0, 10.0, 10.0), name="drawn"), recipe=RECIPE)
+    app.runs._models = {"mito-mini": Oracle()}
+    return app
+
+
+def settled(app: App) -> App:
+    assert app.wait(60)
+    return app
+
+
+def test_an_empty_workbench_teaches_what_to_do(app: App) -> None:
+    assert settled(app).state() == (
+        "xy 8 | in memory only | no preview | Objects | No labels yet: Segment this plane (Enter), or paint one (P)."
+    )
+    assert app.table.state() == "object | volume µm³ | voxels | length µm | z | y | x | cut off"
+    assert "No objects yet" in app.table.grid.empty
+
+
+def test_the_plane_on_screen_is_segmented_by_a_call_a_click_and_a_key(app: App) -> None:
+    for ask in (app.run_plane, app.run_bar.buttons["plane"].click, lambda: app.viewer.asked.emit("segment-plane")):
+        ask()
+        assert app.run_bar.job is not None
+        assert app.run_bar.job.wait(60)
+    assert app.runs.net_runs == 3
+    assert "xy plane 8 segmented." in app.run_bar.message.value
+    assert len(settled(app).session.ids()) == 4
+    assert app.session.labels.data.any(axis=(1, 2)).sum() == 1
+
+
+def test_a_segmented_plane_takes_over_the_ids_of_what_it_covers(app: App) -> None:
+    app.run_plane().result(60)
+    first = app.session.labels.data[8].copy()
+    app.run_plane().result(60)
+    assert (app.session.labels.data[8] == first).all()
+    app.viewer.index = 9
+    app.run_plane().result(60)
+    both = (app.session.labels.data[9] > 0) & (first > 0)
+    assert (app.session.labels.data[9][both] == first[both]).mean() > 0.95
+    assert len(app.session.ids()) == 4
+
+
+def test_a_threshold_is_previewed_without_the_net_and_applied_as_one_edit(app: App) -> None:
+    app.run_plane().result(60)
+    settled(app)
+    version, calls = app.session.version, len(app.runs.model("mito-mini").net.calls)
+    app.form.controls["min_area"].value = 550
+    preview = settled(app).viewer.preview("xy", 8)
+    assert preview is not None
+    assert 0 < len(np.unique(preview)) - 1 < 4
+    assert app.session.version == version, "a preview is no edit"
+    app.apply_plane()
+    assert app.session.version == version + 1
+    assert ((app.session.labels.data[8] > 0) == (preview > 0)).all()
+    assert settled(app).viewer.preview("xy", 8) is None
+    assert len(app.runs.model("mito-mini").net.calls) == calls
+    app.session.undo()
+    assert len(app.session.ids()) == 4
+
+
+def test_a_threshold_on_a_plane_that_the_net_has_not_seen_says_what_to_do(app: App) -> None:
+    app.form.controls["center_threshold"].value = 0.3
+    assert "segment it once" in settled(app).run_bar.message.value
+    app.run_bar.asked.emit("apply-plane")
+    assert "There is no preview of this plane" in app.run_bar.message.value
+
+
+def test_the_volume_is_one_edit_and_is_decoded_again_without_the_net(app: App) -> None:
+    app.run_volume().result(120)
+    settled(app)
+    assert len(app.session.ids()) == 4
+    assert "4 objects found." in app.run_bar.message.value
+    assert len(app.session.history()) == 1
+    calls = len(app.runs.model("mito-mini").net.calls)
+    app.form.controls["min_size"].value = 4200
+    assert not app.run_bar.buttons["apply-volume"].disabled
+    app.run_bar.buttons["apply-volume"].click()
+    assert app.run_bar.job is not None
+    assert app.run_bar.job.result(120) is not None
+    assert 0 < len(app.session.ids()) < 4
+    assert len(app.runs.model("mito-mini").net.calls) == calls
+    app.session.undo()
+    assert len(app.session.ids()) == 4
+
+
+def test_the_preview_of_a_volume_run_is_what_applying_it_gives(app: App) -> None:
+    app.run_volume().result(120)
+    app.form.controls["semantic_threshold"].value = 0.6
+    preview = settled(app).viewer.preview("xy", 8)
+    assert preview is not None
+    app.apply_volume().result(120)
+    assert ((app.session.labels.data[8] > 0) == (preview > 0)).all()
+
+
+def test_a_cancelled_run_changes_nothing_and_says_so(app: App) -> None:
+    app.session.paint([(2, 10, 10)], id=7, radius=3)
+    before, version = app.session.labels.data.copy(), app.session.version
+    job = app.run_volume()
+    app.run_bar.cancel()
+    assert job.wait(120)
+    if job.state == "cancelled":
+        assert (app.session.labels.data == before).all()
+        assert app.session.version == version
+        assert "cancelled; nothing was changed." in app.run_bar.message.value
+    assert not app.run_bar.busy
+
+
+def test_an_image_of_nothing_but_nan_runs_and_finds_nothing() -> None:
+    app = explore(np.full((4, 32, 32), np.nan, np.float32), recipe=RECIPE)
+    app.runs._models = {"mito-mini": Oracle()}
+    app.run_plane().wait(60)
+    assert app.run_bar.job is not None
+    assert app.run_bar.job.state in ("done", "failed")
+    assert "mnb-" in app.run_bar.message.value, "whatever happened is said"
+    assert app.session.ids() == []
+
+
+def test_labels_without_an_image_say_why_nothing_can_run() -> None:
+    app = explore(labels=volume())
+    app.run_plane().wait(60)
+    assert "There is no image to run on" in app.run_bar.message.value
+    assert len(app.session.ids()) == 4
+
+
+def test_a_model_that_does_not_exist_is_a_sentence(app: App) -> None:
+    app.form.controls["model"].value = "mito-nowhere"
+    assert app.run_plane().wait(60)
+    assert "mnb-error" in app.run_bar.message.value
+    assert "mito-nowhere" in app.run_bar.message.value
+
+
+def test_history_shows_every_edit_as_a_line_of_python(app: App) -> None:
+    app.session.paint([(8, 20, 18)], id=7, radius=3)
+    app.session.merge(7, 9) if 9 in app.session.ids() else app.session.delete(7)
+    app.session.undo()
+    settled(app)
+    assert app.history.state().splitlines()[-1].startswith("painted object 7")
+    assert "session.paint(" in app.history.code.value
+    app.history.as_code.value = True
+    assert app.history.lines.layout.display == "none"
+
+
+def test_saving_by_the_form_is_saving_by_the_session(app: App, tmp_path: Path) -> None:
+    app.run_plane().result(60)
+    saved = app.saver.save(tmp_path / "labels.tif")
+    assert saved is not None
+    assert (mn.open(saved).read() == app.session.labels.data).all()
+    assert app.save(tmp_path / "objects.csv").read_text().count("\n") == 5
+    with pytest.raises(InputError, match="labels"):
+        app.save(tmp_path / "labels.tif")
+
+
+def test_a_project_is_brought_back_with_its_labels_and_history(tmp_path: Path) -> None:
+    project = tmp_path / "cell.mitonb"
+    stack = Stack(volume(), name="drawn")
+    app = explore(stack, path=project)
+    app.session.paint([(8, 20, 18)], id=7, radius=3)
+    painted = app.session.labels.data.copy()
+    app.session.close()
+    again = explore(stack, path=project)
+    assert (again.session.labels.data == painted).all()
+    assert str(again.session.save_state) == "saved"
+    assert "painted object 7" in again.history.state()
+    again.session.close()
+
+
+def test_without_a_stack_the_workbench_asks_for_one(tmp_path: Path) -> None:
+    np.save(tmp_path / "cell.npy", volume())
+    app = explore()
+    assert app.state() == "open a stack: (no path) | None"
+    app.opener.open_path(tmp_path / "cell.npy")
+    assert app.session is not None
+    assert app.session.shape == volume().shape
+    assert "<b>cell" in app.about.value
+    app.voxel_size.fields[0].value = 12
+    app.voxel_size.choose()
+    assert app.session.voxel_size == (12, 12, 12)
+    assert app.voxel_size.layout.display == "none"
+
+
+def test_the_name_of_a_stack_is_never_html() -> None:
+    app = explore(Stack(volume(), name="<script>alert(1)</script>"))
+    assert "<script" not in app.about.value
+
+
+def test_exploring_and_correcting_need_no_torch() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, numpy as np; from mitonb.widgets.app import explore\n"
+        "app = explore(np.zeros((2, 8, 8), np.uint8)); app.session.paint([(0, 4, 4)], id=1, radius=2)\n"
+        "assert not {'torch', 'ipyvolume', 'matplotlib'} & set(sys.modules), sorted(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)

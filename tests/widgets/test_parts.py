@@ -1,0 +1,229 @@
+"""Table, 3-D view and maps as parts of their own; and the names that no part may take from its toolkit."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+import anywidget
+import ipywidgets as ipw
+import numpy as np
+import pytest
+
+import mitonb.widgets
+from mitonb.errors import InputError
+from mitonb.labels import Labels
+from mitonb.maps import Maps
+from mitonb.post.target_maps import targets
+from mitonb.recipe import Recipe
+from mitonb.session import Session
+from mitonb.widgets.maps_view import show_maps
+from mitonb.widgets.objects_table import ObjectsTable, show_table
+from mitonb.widgets.png import gray, png
+from mitonb.widgets.volume3d import show3d, still
+
+
+def three() -> np.ndarray:
+    """Three boxes of 8, 27 and 64 voxels."""
+    ids = np.zeros((8, 20, 20), np.uint32)
+    ids[1:3, 1:3, 1:3], ids[1:4, 5:8, 5:8], ids[2:6, 12:16, 12:16] = 5, 9, 300
+    return ids
+
+
+def filled(table: ObjectsTable) -> ObjectsTable:
+    assert table.wait(60)
+    return table
+
+
+# The table
+
+
+def test_the_table_shows_micrometres_when_the_voxel_size_is_known_and_voxels_when_not() -> None:
+    known = filled(show_table(Labels(three(), (100.0, 100.0, 100.0))))
+    assert known.state().splitlines()[0] == "object | volume µm³ | voxels | length µm | z | y | x | cut off"
+    assert known.state().splitlines()[1].startswith("5 0.008 8 ")
+    unknown = filled(show_table(three()))
+    assert unknown.state().splitlines()[0] == "object | voxels | length vx | z | y | x | cut off"
+
+
+def test_a_click_on_a_row_selects_the_object_and_goes_inside_it() -> None:
+    ids = np.zeros((1, 9, 9), np.uint32)
+    ids[0, 1:8, 1:8], ids[0, 2:7, 2:8] = 4, 0  # a C: its middle is outside
+    session = Session(labels=ids)
+    table = filled(show_table(session))
+    table.grid._handle_custom_msg({"kind": "pick", "id": 4}, [])
+    assert session.selection == (4,)
+    assert session.pick(*session.position) == 4
+    assert table.grid.selected == [4]
+
+
+def test_the_table_follows_edits_and_selection() -> None:
+    session = Session(labels=three())
+    table = filled(show_table(session))
+    session.merge(5, 9)
+    session.select(300)
+    assert [line.split()[0] for line in filled(table).state().splitlines()[1:]] == ["5", "300"]
+    assert table.grid.selected == [300]
+
+
+def test_a_click_on_an_object_that_is_gone_does_no_harm() -> None:
+    session = Session(labels=three())
+    table = filled(show_table(session))
+    session.delete(9)
+    table.grid._handle_custom_msg({"kind": "pick", "id": 9}, [])
+    assert session.position == (4, 10, 10)
+
+
+def test_twenty_thousand_objects_travel_in_messages_below_one_megabyte() -> None:
+    table = filled(show_table(np.arange(1, 20_001, dtype=np.uint32).reshape(20, 25, 40)))
+    sent: list[tuple[dict, int]] = []
+    table.grid.send = lambda content, buffers=None: sent.append((content, sum(map(len, buffers))))
+    table.grid._handle_custom_msg({"kind": "ready"}, [])
+    assert [(m["offset"], m["count"]) for m, _ in sent] == [(0, 8000), (8000, 8000), (16000, 4000)]
+    assert max(size for _, size in sent) < 1_000_000
+
+
+# The 3-D view
+
+
+@pytest.fixture
+def seen() -> Session:
+    return Session(labels=Labels(three(), (40.0, 10.0, 10.0)))
+
+
+def test_each_object_is_a_mesh_that_a_click_selects_again_and_again(seen: Session) -> None:
+    view = show3d(seen)
+    assert view.wait(120)
+    assert view.state() == "Figure: [5, 9, 300]"
+    for key in (9, 300, 9):
+        view.meshes[key].clicked = True
+        assert seen.selection == (key,)
+        assert view.meshes[key].clicked is False
+
+
+def test_the_view_keeps_nanometres_and_turns_y_up(seen: Session) -> None:
+    view = show3d(seen)
+    assert view.wait(120)
+    mesh = view.meshes[300]
+    assert (mesh.z.min(), mesh.z.max()) == pytest.approx((60, 220), abs=8)
+    assert (mesh.x.min(), mesh.x.max()) == pytest.approx((115, 155), abs=2)
+    assert (mesh.y.min(), mesh.y.max()) == pytest.approx((-155, -115), abs=2)
+
+
+def test_only_the_selected_objects_are_shown_when_asked(seen: Session) -> None:
+    view = show3d(seen)
+    assert view.wait(120)
+    view.only.value = True
+    assert view.state() == "Figure: [5, 9, 300]", "nothing is selected yet"
+    seen.select(9)
+    assert view.state() == "Figure: [9]"
+    seen.select()
+    assert view.state() == "Figure: [5, 9, 300]"
+
+
+def test_an_edit_asks_for_a_refresh_and_a_refresh_shows_it(seen: Session) -> None:
+    view = show3d(seen)
+    assert view.wait(120)
+    seen.delete(5)
+    assert "refresh" in view.status.value
+    view.again.click()
+    assert view.wait(120)
+    assert view.state() == "Figure: [9, 300]"
+
+
+def test_without_webgl_there_is_a_picture_and_the_reason(seen: Session) -> None:
+    view = show3d(seen)
+    assert view.wait(120)
+    view.probe.webgl = "This browser does not offer WebGL."
+    assert view.wait(120)
+    assert view.state() == "Image: []"
+    assert "This browser does not offer WebGL. This is a still picture" in view.status.value
+
+
+def test_without_ipyvolume_there_is_a_picture_and_the_reason(seen: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ipyvolume", None)
+    view = show3d(seen)
+    assert view.wait(120)
+    assert view.state() == "Image: []"
+    assert "ipyvolume cannot be used here" in view.status.value
+
+
+def test_an_id_that_does_not_occur_is_refused() -> None:
+    with pytest.raises(InputError, match="There is no object 7 in these labels; they have 3 objects"):
+        show3d(three(), [5, 7])
+
+
+def test_labels_without_objects_teach_what_to_do() -> None:
+    view = show3d(np.zeros((2, 4, 4), np.uint32))
+    assert view.wait(60)
+    assert "No objects yet" in view.stage.children[0].value
+
+
+def test_the_still_picture_shows_the_nearest_object_and_nothing_beside_it() -> None:
+    picture = still(Labels(three()))
+    assert picture.shape == (20, 20, 4)
+    assert picture[13, 13, 3] == 255
+    assert picture[0, 0, 3] == 0
+    assert still(Labels(three()), [5])[13, 13, 3] == 0
+
+
+# The maps
+
+
+def test_maps_are_drawn_with_their_peaks_and_work_without_an_image() -> None:
+    drawn = np.zeros((40, 60), np.uint32)
+    drawn[5:35, 4:28], drawn[5:35, 30:56] = 1, 2
+    view = show_maps(targets(drawn))
+    assert view.state() == "40 x 60, 1500 px foreground, 2 peaks"
+    assert view.html.value.count("<figure>") == 3
+    assert view.html.value.count("<circle") == 4
+    assert show_maps(targets(drawn), drawn.astype(np.uint8)).html.value.count("<figure>") == 4
+
+
+def test_the_recipe_decides_what_is_foreground_and_a_peak() -> None:
+    flat = Maps(np.full((1, 8, 8), 0.6), np.zeros((8, 8)), np.zeros((2, 8, 8)))
+    assert show_maps(flat).state() == "8 x 8, 64 px foreground, 0 peaks"
+    assert show_maps(flat, recipe=Recipe(semantic_threshold=0.7)).state() == "8 x 8, 0 px foreground, 0 peaks"
+
+
+def test_an_image_of_another_size_and_what_are_no_maps_are_refused() -> None:
+    maps = targets(np.ones((8, 8), np.uint32))
+    with pytest.raises(InputError, match=r"maps are of a plane of \(8, 8\) pixels, the image has \(4, 4\)"):
+        show_maps(maps, np.zeros((4, 4)))
+    with pytest.raises(InputError, match="got ndarray"):
+        show_maps(np.zeros((8, 8)))  # type: ignore[arg-type]
+
+
+# The small things
+
+
+def test_a_picture_is_a_png_that_says_its_size_and_holds_its_pixels() -> None:
+    rgb = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    data = png(rgb)
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    assert struct.unpack(">II", data[16:24]) == (4, 2)
+    start = data.index(b"IDAT") + 4
+    rows = np.frombuffer(zlib.decompressobj().decompress(data[start:]), np.uint8).reshape(2, 13)
+    assert (rows[:, 1:].reshape(2, 4, 3) == rgb).all()
+
+
+def test_what_is_not_finite_is_black() -> None:
+    assert gray(np.array([[np.nan, np.inf, 5.0, 10.0]]), 0, 10)[0, :, 0].tolist() == [0, 255, 127, 255]
+
+
+def test_no_part_takes_a_name_that_its_toolkit_uses() -> None:
+    toolkit = {ipw.VBox, ipw.HBox, ipw.Box, anywidget.AnyWidget}
+    meant = {"__init__", "close", "__module__", "__doc__", "_esm", "_css", "__annotations__", "__static_attributes__",
+             "__firstlineno__", "_descriptors", "_traits", "_trait_default_generators", "_all_trait_default_generators",
+             "_instance_inits", "_static_immutable_initial_values"}  # fmt: skip
+    for path in Path(mitonb.widgets.__path__[0]).glob("*.py"):
+        module = importlib.import_module(f"mitonb.widgets.{path.stem}" if path.stem != "__init__" else "mitonb.widgets")
+        for name, found in inspect.getmembers(module, inspect.isclass):
+            if found.__module__ == module.__name__ and issubclass(found, ipw.Widget):
+                base = next(b for b in found.__mro__ if b in toolkit)
+                taken = {n for n in vars(found) if hasattr(base, n)} - meant
+                assert not taken, f"{name} takes {sorted(taken)} from {base.__name__}"
