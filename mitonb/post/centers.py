@@ -210,7 +210,7 @@ def _buckets(spots: Any, h: Any, w: Any) -> Any:
 
 @jit
 def _clear(spots: Any, side: Any, rows: Any, columns: Any, first: Any, order: Any) -> Any:
-    """Return, for each spot, a squared distance within which every place is nearest to it: half way to its neighbour."""
+    """Return a squared distance for each spot: whatever lies closer, half way to its neighbour, is nearest to it."""
     clear = np.empty(len(spots), np.float32)
     for k in range(len(spots)):
         row, column = min(rows - 1, int(spots[k, 0] / side)), min(columns - 1, int(spots[k, 1] / side))
