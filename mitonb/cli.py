@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+VOXEL_SIZE: dict[str, Any] = {"nargs": "+", "type": float, "metavar": "NM", "help": "one size, or z y x, in nm"}
 EXIT_CODES = "exit codes: 0 done, 1 it could not be done (one sentence says why), 2 wrong usage, 130 stopped by Ctrl-C"
 
 
@@ -251,6 +252,7 @@ def _add_lab(commands: Any) -> None:
         "mitonb lab cell.tif",
     )  # fmt: skip
     parser.add_argument("file", nargs="?", metavar="FILE", help="an image volume; the built-in phantom without")
+    parser.add_argument("--voxel-size", **VOXEL_SIZE)
     parser.add_argument("--folder", type=Path, default=Path(), help="where notebook and results go (default: here)")
     parser.add_argument("--no-browser", action="store_true", help="print the address instead of opening it")
     parser.add_argument("--write-only", action="store_true", help="write the notebook, start nothing")
@@ -259,7 +261,7 @@ def _add_lab(commands: Any) -> None:
 def _lab(options: argparse.Namespace) -> int:
     from mitonb.quickstart import write_quickstart
 
-    book, fresh = write_quickstart(options.folder, options.file)
+    book, fresh = write_quickstart(options.folder, options.file, voxel_size=_voxel_size(options))
     _note(options, f"{'wrote' if fresh else 'found your earlier'} {book}")
     if options.write_only:
         return 0
@@ -283,7 +285,7 @@ def _command(commands: Any, name: str, run: Any, text: str, *examples: str) -> a
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("reading", "for files that do not say, or say it wrongly")
-    group.add_argument("--voxel-size", nargs="+", type=float, metavar="NM", help="one size, or z y x, in nm")
+    group.add_argument("--voxel-size", **VOXEL_SIZE)
     group.add_argument("--channel", help="number of the channel, or mean")
     group.add_argument("--time", type=int, help="number of the moment of a time series")
     group.add_argument("--axes", help="the meaning of each axis, such as tczyx")
@@ -291,13 +293,18 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
 
 
 def _open(options: argparse.Namespace) -> Any:
+    return mn.open(
+        options.image, voxel_size=_voxel_size(options),
+        channel=_number(options.channel), time=options.time, axes=options.axes, series=_number(options.series),
+    )  # fmt: skip
+
+
+def _voxel_size(options: argparse.Namespace) -> Any:
+    """Return one size or (z, y, x) in nm, or None."""
     size = options.voxel_size
     if size is not None and len(size) not in (1, 3):
         raise InputError(f"--voxel-size takes one number or three (z y x) in nm, got {len(size)}.")
-    return mn.open(
-        options.image, voxel_size=None if size is None else size[0] if len(size) == 1 else tuple(size),
-        channel=_number(options.channel), time=options.time, axes=options.axes, series=_number(options.series),
-    )  # fmt: skip
+    return size if size is None else size[0] if len(size) == 1 else tuple(size)
 
 
 def _number(text: str | None) -> Any:

@@ -11,6 +11,7 @@ from mitonb.errors import InputError
 
 __all__ = ["pointed_at", "quickstart_path", "write_quickstart"]
 
+VoxelSize = float | tuple[float, ...]
 OPEN_LINE = re.compile(r"^stack = mn\.open\(.*\)$", re.MULTILINE)
 
 
@@ -23,22 +24,25 @@ def quickstart_path() -> Path:
     raise InputError("The quickstart notebook is missing from this installation. Install mitonb again.")
 
 
-def pointed_at(source: str, *, name: str) -> dict[str, Any]:
+def pointed_at(source: str, *, name: str, voxel_size: VoxelSize | None = None) -> dict[str, Any]:
     """Return the quickstart as a notebook dict that opens `source`, its results named after `name`."""
+    size = "" if voxel_size is None else f", voxel_size={voxel_size!r}"
     text = quickstart_path().read_text(encoding="utf-8")
     book: dict[str, Any] = json.loads(text)
     for cell in book["cells"]:
         code = "".join(cell["source"])
         if cell["cell_type"] == "code" and OPEN_LINE.search(code):
             # A function as replacement: backslashes of Windows paths are no escapes then.
-            code = OPEN_LINE.sub(lambda _: f"stack = mn.open({source!r})", code)
+            code = OPEN_LINE.sub(lambda _: f"stack = mn.open({source!r}{size})", code)
             code = re.sub(r'^name = ".*"', lambda _: f"name = {name!r}", code, flags=re.MULTILINE)
             cell["source"] = code.splitlines(keepends=True)
             return book
     raise InputError("The quickstart notebook has no line `stack = mn.open(...)`. Install mitonb again.")
 
 
-def write_quickstart(folder: Path, source: str | None = None) -> tuple[Path, bool]:
+def write_quickstart(
+    folder: Path, source: str | None = None, *, voxel_size: VoxelSize | None = None
+) -> tuple[Path, bool]:
     """Write the quickstart into a folder, for the phantom or for a file.
 
     Parameters
@@ -47,6 +51,8 @@ def write_quickstart(folder: Path, source: str | None = None) -> tuple[Path, boo
         Where notebook and results go; must exist.
     source : str, optional
         Image volume to open; None keeps the phantom.
+    voxel_size : tuple of float, optional
+        (z, y, x) in nm, where the file does not say.
 
     Returns
     -------
@@ -60,7 +66,7 @@ def write_quickstart(folder: Path, source: str | None = None) -> tuple[Path, boo
         file = Path(source).expanduser().resolve()
         if not file.exists():
             raise InputError(f"There is no {file}. Check the path.")
-        book = pointed_at(str(file), name=file.name.partition(".")[0])
+        book = pointed_at(str(file), name=file.name.partition(".")[0], voxel_size=voxel_size)
         path = folder / f"{file.name.partition('.')[0]}.ipynb"
     if path.exists():
         return path, False
