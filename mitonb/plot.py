@@ -45,7 +45,7 @@ def overlay(
     image: AnyImage,
     labels: npt.NDArray[Any] | None = None,
     *,
-    opacity: float = 0.45,
+    opacity: float | None = None,
     outline: bool = False,
     contrast: tuple[float, float] | None = None,
 ) -> Rgb:
@@ -56,8 +56,8 @@ def overlay(
     image : Plane or (h, w) array
     labels : (h, w) integer array, optional
         Ids; 0 stays grey.
-    opacity : float
-        How much colour covers the image, 0..1.
+    opacity : float, optional
+        How much colour covers the image, 0..1; by default 0.45, and 0.9 for outlines.
     outline : bool
         Colour only the rims of the objects.
     contrast : tuple of float, optional
@@ -87,6 +87,8 @@ def overlay(
     where = ids > 0
     if outline:
         where &= _rims(ids)
+    if opacity is None:
+        opacity = 0.9 if outline else 0.45
     rgb[where] += opacity * (hues(ids[where]) - rgb[where])
     return rgb
 
@@ -95,7 +97,7 @@ def show_plane(
     image: AnyImage,
     labels: npt.NDArray[Any] | None = None,
     *,
-    opacity: float = 0.45,
+    opacity: float | None = None,
     outline: bool = False,
     contrast: tuple[float, float] | None = None,
     title: str = "",
@@ -176,7 +178,7 @@ def show_maps(
         if peaks is not None and title.startswith("center"):
             axes.plot(peaks[:, 1], peaks[:, 0], "+", color="#e69f00", markersize=9)
         if title.startswith("offsets"):
-            corner = axes.inset_axes((0.8, 0.8, 0.19, 0.19))
+            corner = axes.inset_axes((0.86, 0.86, 0.13, 0.13))
             _panel(corner, wheel(), "")
     return picture
 
