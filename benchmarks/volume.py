@@ -105,13 +105,11 @@ def main() -> None:
     table = overlaps(labels, truth)
     found, there = np.bincount(labels.ravel()), np.bincount(truth.ravel())
     iou = table[:, 2] / (found[table[:, 0]] + there[table[:, 1]] - table[:, 2])
-    matched = int((iou > 0.5).sum())
-    print(
-        f"{labels.max()} objects of {len(np.unique(truth)) - 1}; {matched} at IoU 0.5, {int((iou > 0.75).sum())} at 0.75"
-    )
+    matched, well = int((iou > 0.5).sum()), int((iou > 0.75).sum())
+    print(f"{labels.max()} objects of {np.count_nonzero(there[1:])}; {matched} at IoU 0.5, {well} at 0.75")
     if options.json:
-        summary = {"seconds": wall, "cpu_seconds": cpu, "bytes_per_voxel": memory / truth.size, "matched": matched}
-        options.json.write_text(json.dumps({"stages": clock.rows, **summary}, indent=1))
+        summary = {"seconds": wall, "cpu_seconds": cpu, "bytes_per_voxel": memory / truth.size}
+        options.json.write_text(json.dumps({"stages": clock.rows, "matched": matched, **summary}, indent=1))
 
 
 def _peak() -> int:
