@@ -1,0 +1,56 @@
+"""Take the pictures of the README from the running quickstart: they never show something else than what is there.
+
+    python -m benchmarks.pictures [--out docs/images]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from mitonb.quickstart import quickstart_path
+from tests.browser.lab import Lab
+from tests.browser.steps import Quickstart
+
+LARGEST = 300_000
+
+
+def small(path: Path) -> None:
+    """Bring a picture below the size that is kept in git, by fewer colours."""
+    if path.stat().st_size > LARGEST:
+        with Image.open(path) as picture:
+            fewer = picture.convert("RGB").quantize(200, dither=Image.Dither.FLOYDSTEINBERG)
+        fewer.save(path, optimize=True)
+    print(f"{path.name}: {path.stat().st_size / 1e3:.0f} kB")
+
+
+def main() -> int:
+    """Run the quickstart and take its pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("docs/images"))
+    out: Path = parser.parse_args().out
+    with tempfile.TemporaryDirectory() as folder, Lab(folder) as lab:
+        book = lab.notebook(quickstart_path(), width=1440, height=1000)
+        user = Quickstart(book, out, timeout=900)
+        book.run(timeout=900)
+        user.focus()
+        user.press("Segment this plane")
+        user.wait_for_run()
+        user.focus()
+        book.shot(out / "workbench.png", selector=".mnb-app")
+        for name, part in (("maps", "show_maps("), ("volume", "show3d(")):
+            output = f".jp-Cell:nth-of-type({user.cell(part) + 1}) .jp-OutputArea-output"
+            user.show(output)
+            if name == "volume":
+                book.wait(f"document.querySelector({output + ' canvas'!r})", 120)
+            book.shot(out / f"{name}.png", selector=output)
+    for path in sorted(out.glob("*.png")):
+        small(path)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
