@@ -221,6 +221,7 @@ class Notebook:
         self.errors: list[str] = []
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+        page.set_default_timeout(1000 * timeout)
         page.goto(f"{lab.url}/lab/tree/{name}?reset&token={lab.token}")
         # Without this, a page that does not have the window's focus has no current widget.
         page.context.new_cdp_session(page).send("Emulation.setFocusEmulationEnabled", {"enabled": True})
