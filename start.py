@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -256,7 +257,7 @@ def torch_sources() -> Iterator[tuple[str, list[str]]]:
     yield "a local wheel", ["--no-index"]
     if reachable(TORCH_CPU_INDEX + "/torch/"):
         yield "PyTorch's own index of CPU builds, about 190 MB", ["--index-url", TORCH_CPU_INDEX]
-    if not (sys.platform == "linux" and os.uname().machine == "x86_64"):
+    if not (sys.platform == "linux" and platform.machine() == "x86_64"):
         # For macOS and Windows the package index has CPU builds; for Linux x86-64 only CUDA, so it is not even asked.
         yield "the package index", []
 
@@ -274,10 +275,22 @@ def is_light(python: Path, log: Path, source: Sequence[str]) -> bool:
         for need in item["metadata"].get("requires_dist", [])
     ]
     report.unlink()
-    heavy = [need for need in needs if re.match(r"(nvidia|cuda|triton)\b", need) and "extra" not in need]
+    heavy = cuda_needs(needs)
     if heavy:
         print(f"      not the one from {' '.join(source) or 'the package index'}: it brings {heavy[0].split(';')[0]}.")
     return not heavy
+
+
+def cuda_needs(needs: Sequence[str]) -> list[str]:
+    """Return those requirements of a wheel that would bring CUDA to this machine."""
+    found = []
+    for need in needs:
+        marker = need.partition(";")[2]
+        elsewhere = "Linux" in marker and sys.platform != "linux"
+        elsewhere = elsewhere or ("x86_64" in marker and platform.machine() != "x86_64")
+        if re.match(r"(nvidia|cuda|triton)\b", need) and "extra" not in marker and not elsewhere:
+            found.append(need)
+    return found
 
 
 def has_nvidia() -> bool:

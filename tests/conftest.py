@@ -6,6 +6,11 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test measures time: a busy machine must not fail one.
+settings.register_profile("mitonb", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("mitonb")
 
 HERE = Path(__file__).parent
 TORCH = importlib.util.find_spec("torch") is not None

@@ -1,0 +1,101 @@
+"""The set-up: what it refuses, what it reads out of logs, and that two copies do not get in each other's way."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import subprocess
+import sys
+import textwrap
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SPEC = importlib.util.spec_from_file_location("start", ROOT / "start.py")
+assert SPEC is not None
+assert SPEC.loader is not None
+start = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(start)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the requirements are those of Linux wheels")
+def test_a_wheel_that_brings_cuda_is_recognised() -> None:
+    common = ["filelock", "sympy>=1.13", "setuptools; python_version >= '3.12'", "optree>=0.13; extra == 'optree'"]
+    assert start.cuda_needs(common) == []
+    cuda = ["nvidia-cublas-cu12==12.4.5; platform_system == 'Linux'", "triton==3.2.0; platform_system == 'Linux'"]
+    assert start.cuda_needs([*common, *cuda]) == cuda
+    assert start.cuda_needs(["nvidia-thing; extra == 'x'", "tritonclient"]) == []
+
+
+def test_downloads_are_summed_up_from_what_pip_says(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("Downloading a-1.whl (1.5 MB)\nDownloading b.whl.metadata (500 kB)\nUsing cached c-1.whl (9 MB)\n")
+    assert start.downloaded(log) == "2 MB downloaded, 1 packages from pip's cache"
+
+
+def test_the_closing_line_of_pytest_is_found(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("=== test session starts ===\nx\n=== 3 passed, 1 skipped in 0.12s ===\nafter\n")
+    assert start.closing_line(log) == "=== 3 passed, 1 skipped in 0.12s ==="
+    assert start.closing_line(tmp_path / "none") == ""
+
+
+def test_an_interrupted_stamp_is_no_stamp(tmp_path: Path) -> None:
+    assert start.read_stamp(tmp_path) == {}
+    start.write_stamp(tmp_path, {"python": "3.11"})
+    assert start.read_stamp(tmp_path) == {"python": "3.11"}
+    (tmp_path / start.STAMP).write_text('{"pyth')
+    assert start.read_stamp(tmp_path) == {}
+
+
+def test_a_second_copy_waits_and_the_lock_of_a_dead_one_is_free(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    code = textwrap.dedent(f"""
+        import sys, time; sys.path.insert(0, {str(ROOT)!r}); import start, pathlib, os
+        with start.one_at_a_time(pathlib.Path({str(lock)!r})):
+            print("in", flush=True); sys.stdin.readline()
+            os._exit(9)
+    """)
+    first = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert first.stdout is not None
+    assert first.stdin is not None
+    assert first.stdout.readline() == "in\n"
+    with lock.open("a+b") as file:
+        assert not start.locked(file.fileno())
+    first.communicate("end\n")
+    assert first.returncode == 9
+    with lock.open("a+b") as file:
+        assert start.locked(file.fileno())
+
+
+def test_an_environment_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    with pytest.raises(start.SetupError, match=r"not made by start\.py"):
+        start.set_up("lab", start.parse(["--env", str(tmp_path)]))
+    assert (tmp_path / "precious").exists()
+
+
+def test_an_old_python_is_told_which_one_is_needed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(start.shutil, "which", lambda name: None)
+    assert start.with_another_python() == 2
+    assert "mitonb needs Python 3.11, 3.12 or 3.13" in capsys.readouterr().err
+
+
+def test_every_library_that_mitonb_imports_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    names = {line.partition(">=")[0].partition("[")[0] for found in lists for line in found}
+    called = {"scikit-image": "skimage", "connected-components-3d": "cc3d", "ipython-genutils": "ipython_genutils"}
+    known = {called.get(name, name) for name in names} | set(sys.stdlib_module_names)
+    used = set()
+    for path in (ROOT / "mitonb").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                used |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                used.add(node.module.partition(".")[0])
+    assert used - known == set()
