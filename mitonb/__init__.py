@@ -8,6 +8,41 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:  # what editors and type checkers read; nothing of it runs
+    from mitonb.accuracy import score as score
+    from mitonb.box import Box as Box
+    from mitonb.checkup import doctor as doctor
+    from mitonb.citing import cite as cite
+    from mitonb.errors import MitonbError as MitonbError
+    from mitonb.infer.pipeline import predict as predict
+    from mitonb.infer.pipeline import predicting as predicting
+    from mitonb.infer.pipeline import segment as segment
+    from mitonb.infer.pipeline import segmenting as segmenting
+    from mitonb.io.reading import open as open
+    from mitonb.io.writing import save as save
+    from mitonb.job import Job as Job
+    from mitonb.job import Progress as Progress
+    from mitonb.labels import Labels as Labels
+    from mitonb.lessons import check as check
+    from mitonb.maps import Maps as Maps
+    from mitonb.measurements import measure as measure
+    from mitonb.models.zoo import load_model as load_model
+    from mitonb.phantoms import phantom as phantom
+    from mitonb.post.decoding import decode as decode
+    from mitonb.post.target_maps import targets as targets
+    from mitonb.recipe import PRESETS as PRESETS
+    from mitonb.recipe import Recipe as Recipe
+    from mitonb.session import Session as Session
+    from mitonb.stack import Plane as Plane
+    from mitonb.stack import Stack as Stack
+    from mitonb.train.loop import training as training
+    from mitonb.widgets.app import explore as explore
+    from mitonb.widgets.loader import open_form as open_form
+    from mitonb.widgets.maps_view import show_maps as show_maps
+    from mitonb.widgets.objects_table import show_table as show_table
+    from mitonb.widgets.viewer import view as view
+    from mitonb.widgets.volume3d import show3d as show3d
+
 __version__ = "0.1.0"
 
 _HOMES: dict[str, str] = {
@@ -28,10 +63,7 @@ _HOMES: dict[str, str] = {
     "show_table": "widgets.objects_table", "open_form": "widgets.loader",
 }  # fmt: skip
 
-__all__ = sorted(_HOMES)  # noqa: PLE0605  one table says where each name lives
-
-if TYPE_CHECKING:
-    pass
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Literal
 
-from mitonb.infer.memory import memory_budget
+from mitonb.memory import memory_budget
 
 __all__ = ["Finding", "Report", "doctor"]
 

@@ -51,6 +51,7 @@ def drain(steps: Steps[T], *, show: bool = True) -> T:
     from tqdm.auto import tqdm
 
     with tqdm(total=1, disable=not show, leave=False, bar_format="{desc}: {percentage:3.0f}% {bar} {remaining}") as bar:
+        shown = 0.0
         while True:
             try:
                 step = next(steps)
@@ -59,7 +60,9 @@ def drain(steps: Steps[T], *, show: bool = True) -> T:
                 return result
             bar.total, bar.n = step.total, step.done
             bar.set_description_str(step.stage, refresh=False)
-            bar.refresh()
+            if time.monotonic() - shown > 0.1:  # a log file or a slow link must not drown in redrawn bars
+                bar.refresh()
+                shown = time.monotonic()
 
 
 class Job(Generic[T]):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import AxesError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Labels"]
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from mitonb.errors import InputError
 from mitonb.stack import AXES, Axis
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["PRESETS", "Recipe", "Rerun"]
 
@@ -22,7 +24,7 @@ def _field(
     default: Any,
     *,
     label: str,
-    help: str,  # noqa: A002  the word that argparse and ipywidgets use
+    help: str,
     rerun: Rerun,
     low: float | None = None,
     high: float | None = None,
@@ -55,7 +57,9 @@ class Recipe:
     True
     """
 
-    model: str = _field("mito-mini", label="Model", help="Name of a model, or a path to its weights.", rerun="net", basic=True)
+    model: str = _field(
+        "mito-mini", label="Model", help="Name of a model, or a path to its weights.", rerun="net", basic=True,
+    )  # fmt: skip
     planes: tuple[Axis, ...] = _field(
         ("xy",), label="Planes", help="Directions to cut the stack along; two or three are joined by consensus.",
         rerun="net", basic=True,
@@ -81,8 +85,8 @@ class Recipe:
         low=0, high=100_000, step=1, unit="px", basic=True,
     )  # fmt: skip
     median: int = _field(
-        3, label="Median", help="Planes (odd) in the median of the semantic map along the stack; 1 is off.", rerun="decode",
-        low=1, high=15, step=2, unit="planes",
+        3, label="Median", help="Planes (odd) in the median of the semantic map along the stack; 1 is off.",
+        rerun="decode", low=1, high=15, step=2, unit="planes",
     )  # fmt: skip
     merge_iou: float = _field(
         0.25, label="Track IoU", help="Profiles of neighbouring planes with this IoU are one object.", rerun="track",

@@ -20,8 +20,8 @@ from mitonb.edit.history import Entry, entries
 from mitonb.edit.news import MEMORY, NOWHERE, SAVED, SAVING, Change, SaveState
 from mitonb.edit.project import Client, Project, digest
 from mitonb.errors import InputError, ReadOnlyStoreError, StaleWriterError, StoreError
-from mitonb.io.bounds import memory_budget
 from mitonb.labels import Labels
+from mitonb.memory import memory_budget
 from mitonb.stack import Axis, Stack, VoxelSize
 
 if TYPE_CHECKING:
@@ -499,7 +499,7 @@ def _read(path: Path) -> Stack:
 def _memory() -> int:
     """Return how many bytes of labels are brought back without a question."""
     # Labels below a GiB are always tried: a budget that is nearly used up must not lock anybody out of his work.
-    return max(memory_budget()[0], 1 << 30)
+    return max(memory_budget().bytes, 1 << 30)
 
 
 _writers: weakref.WeakSet[Session] = weakref.WeakSet()

@@ -98,9 +98,7 @@ class Stack:
     def __post_init__(self) -> None:
         shape = tuple(self.data.shape)
         if len(shape) != 3:
-            raise AxesError(
-                f"A stack needs 3 axes (z, y, x), got shape {shape}. For one image pass image[None]."
-            )
+            raise AxesError(f"A stack needs 3 axes (z, y, x), got shape {shape}. For one image pass image[None].")
         if 0 in shape:
             raise InputError(f"A stack needs at least one voxel on each axis, got shape {shape}.")
         kind = np.dtype(self.data.dtype).kind

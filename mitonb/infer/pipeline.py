@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import InputError
-from mitonb.infer.memory import require
 from mitonb.infer.run import PlaneIds, Run
 from mitonb.infer.source import NET_FIELDS, Source, estimate, near, shape_notes
 from mitonb.job import Progress, drain
 from mitonb.labels import Labels
+from mitonb.memory import require
 from mitonb.recipe import Recipe
 from mitonb.stack import AXES, Axis, Plane, Stack
 

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mitonb.errors import CorruptFileError, InputError, MitonbError, TooLargeError, UnsafeFileError
+from mitonb.memory import memory_budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["check_chunk", "check_declared", "checked_path", "guarded", "memory_budget", "size_text"]
+__all__ = ["check_chunk", "check_declared", "checked_path", "guarded", "size_text"]
 
 _FAULTS = (
     ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, RuntimeError, NotImplementedError,
@@ -45,37 +46,6 @@ def size_text(count: int) -> str:
             return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     return f"{value:.3g} EiB"
-
-
-def memory_budget() -> tuple[int, str]:
-    """Return the memory that may still be used (half of the limit, less what is used), and what set the limit.
-
-    The limit is the smallest of the control group's, MEM_LIMIT's, the process' and the machine's: inside a
-    container the machine's own figure is wrong.
-    """
-    limits: dict[str, int] = {}
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        text = _first_line(path)
-        if text.isdigit():
-            limits["control group"] = int(text)
-    if os.environ.get("MEM_LIMIT", "").isdigit():
-        limits["MEM_LIMIT"] = int(os.environ["MEM_LIMIT"])
-    try:
-        limits["machine"] = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
-        limits.setdefault("assumed", 4 * 2**30)
-    source = min(limits, key=lambda name: limits[name])
-    fields = _first_line("/proc/self/statm").split()
-    used = int(fields[1]) * os.sysconf("SC_PAGE_SIZE") if len(fields) > 1 else 0
-    return max(64 * 2**20, limits[source] // 2 - used), source
-
-
-def _first_line(path: str) -> str:
-    """Return the first line of a small system file, or nothing."""
-    try:
-        return Path(path).read_text().split("\n", 1)[0].strip()
-    except OSError:
-        return ""
 
 
 def checked_path(path: str | os.PathLike[str]) -> Path:
@@ -156,11 +126,12 @@ def check_chunk(decoded: int, stored: int, *, what: str) -> None:
     UnsafeFileError
         If it is above 256 MiB and unpacks to more than 200 times its stored size.
     """
-    budget, source = memory_budget()
-    if decoded > budget:
+    budget = memory_budget()
+    if decoded > budget.bytes:
         raise TooLargeError(
-            f"{what} must be decoded in blocks of {size_text(decoded)}, but {size_text(budget)} of memory may be used "
-            f"(limit: {source}). Save it in tiles, or use a machine with more memory."
+            f"{what} must be decoded in blocks of {size_text(decoded)}, but {size_text(budget.bytes)} of memory may be "
+            f"used (half of the limit of {budget.source}, less what is in use). "
+            "Save it in tiles, or use a machine with more memory."
         )
     if decoded > LARGEST_CHUNK and decoded > 200 * max(stored, 1):
         raise UnsafeFileError(

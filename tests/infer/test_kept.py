@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from mitonb.errors import InputError
 from mitonb.infer.kept import KeptMaps, median_planes
-from mitonb.infer.memory import memory_budget, require
 from mitonb.infer.tiling import Cut, cuts, enlarged, padded, shrunk, weights
 from mitonb.maps import Maps
+from mitonb.memory import memory_budget, require
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -122,7 +122,7 @@ def test_a_piece_that_comes_twice_is_written_once(tmp_path: Path) -> None:
     assert browser.received[0].read_bytes() == b"abcd"
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "..\\..\\boot.ini", "/root/.ssh/key", ".bashrc", "a\x00b\n.tif"])
+@pytest.mark.parametrize("name", ["../../etc/passwd", "..\\..\\boot.ini", "/etc/ssh/key", ".bashrc", "a\x00b\n.tif"])
 def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
     browser = Browser(Upload(tmp_path / "in"))
     browser.put(name, b"data")
