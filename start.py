@@ -477,8 +477,13 @@ def downloaded(log: Path) -> str:
     units = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
     text = read_text(log)
     fetched = sum(float(n) * units[u] for n, u in re.findall(r"Downloading \S+ \(([\d.]+) (kB|MB|GB)\)", text))
+    local = {Path(name) for name in re.findall(r"Processing (\S+\.whl)", text)}
+    there = sum(path.stat().st_size for path in local if path.exists())
     cached = len(re.findall(r"Using cached \S+\.whl", text))
-    return f"{human(fetched)} downloaded" + (f", {cached} packages from pip's cache" if cached else "")
+    parts = [f"{human(fetched)} downloaded"]
+    parts += [f"{human(there)} from wheels on this machine"] if there else []
+    parts += [f"{cached} packages from pip's cache"] if cached else []
+    return ", ".join(parts)
 
 
 def read_stamp(env: Path) -> dict[str, Any]:

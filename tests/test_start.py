@@ -31,8 +31,11 @@ def test_a_wheel_that_brings_cuda_is_recognised() -> None:
 
 def test_downloads_are_summed_up_from_what_pip_says(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    log.write_text("Downloading a-1.whl (1.5 MB)\nDownloading b.whl.metadata (500 kB)\nUsing cached c-1.whl (9 MB)\n")
-    assert start.downloaded(log) == "2 MB downloaded, 1 packages from pip's cache"
+    wheel = tmp_path / "here-1.whl"
+    wheel.write_bytes(bytes(3000))
+    lines = ["Downloading a-1.whl (1.5 MB)", "Downloading b.whl.metadata (500 kB)", "Using cached c-1.whl (9 MB)"]
+    log.write_text("\n".join([*lines, f"Processing {wheel} (from a)", f"Processing {wheel}"]))
+    assert start.downloaded(log) == "2 MB downloaded, 3 kB from wheels on this machine, 1 packages from pip's cache"
 
 
 def test_the_closing_line_of_pytest_is_found(tmp_path: Path) -> None:
