@@ -40,13 +40,15 @@ def main() -> int:
         user.press("Segment this plane")
         user.wait_for_run()
         user.focus()
-        book.shot(out / "workbench.png", selector=".mnb-app")
+        out.mkdir(parents=True, exist_ok=True)
+        user.show(".mnb-app")
+        (out / "workbench.png").write_bytes(user.look(".mnb-app"))
         for name, part in (("maps", "show_maps("), ("volume", "show3d(")):
             output = f".jp-Cell:nth-of-type({user.cell(part) + 1}) .jp-OutputArea-output"
             user.show(output)
             if name == "volume":
                 book.wait(f"document.querySelector({output + ' canvas'!r})", 120)
-            book.shot(out / f"{name}.png", selector=output)
+            (out / f"{name}.png").write_bytes(user.look(output))
     for path in sorted(out.glob("*.png")):
         small(path)
     return 0

@@ -72,10 +72,16 @@ class Quickstart:
         self.book.run(self.cell(part), timeout=self.timeout)
         self.seconds[part] = round(time.monotonic() - start, 1)
 
-    def shot(self, name: str, selector: str | None = None) -> None:
+    def shot(self, name: str) -> None:
         """Keep a picture of this state."""
         self.count += 1
-        self.book.shot(self.pictures / f"{self.count:02}-{name}.png", selector=selector)
+        self.book.shot(self.pictures / f"{self.count:02}-{name}.png")
+
+    def look(self, selector: str = STAGE) -> bytes:
+        """Return the picture of an element as it is in the window, as PNG."""
+        box = self.book.page.locator(selector).bounding_box()
+        assert box is not None
+        return self.book.page.screenshot(clip=box, timeout=120_000)  # type: ignore[arg-type]
 
     def show(self, selector: str = VIEWER) -> None:
         """Scroll an element into the middle of the window."""
@@ -155,9 +161,14 @@ class Quickstart:
 
     def press(self, text: str) -> None:
         """Press a button of the workbench."""
-        button = self.book.page.locator(f".mnb-app button:has-text({text!r})").first
-        button.scroll_into_view_if_needed(timeout=60_000)
-        button.click(timeout=60_000)
+        found = f"[...document.querySelectorAll('.mnb-app button')].find(b => b.textContent.includes({text!r}))"
+        # Not Playwright's own click: it waits for frames in which nothing moves, and software GL may give it none.
+        self.book.wait(f"{found}?.disabled === false", self.timeout)
+        x, y = self.book.js(
+            f"(() => {{ const b = {found}; b.scrollIntoView({{block: 'center'}}); const r = b.getBoundingClientRect(); "
+            "return [r.x + r.width / 2, r.y + r.height / 2]; })()"
+        )
+        self.book.page.mouse.click(x, y)
 
     def wait_for_run(self) -> None:
         """Wait for the end of the running job; its failure is ours."""
@@ -168,9 +179,12 @@ class Quickstart:
 
     def move_threshold(self, label: str, steps: int) -> None:
         """Move a slider of the recipe by the keyboard."""
-        handle = self.book.page.locator(f".mnb-field:has-text({label!r}) .noUi-handle").first
-        handle.scroll_into_view_if_needed(timeout=60_000)
-        handle.focus()
+        self.book.js(
+            """label => { const line = [...document.querySelectorAll('.mnb-app .mnb-field')]
+                .find(l => l.textContent.includes(label));
+            line.scrollIntoView({block: 'center'}); line.querySelector('.noUi-handle').focus(); }""",
+            label,
+        )
         for _ in range(abs(steps)):
             self.book.page.keyboard.press("ArrowRight" if steps > 0 else "ArrowLeft")
 

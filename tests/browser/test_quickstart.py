@@ -9,7 +9,7 @@ import pytest
 
 from mitonb.quickstart import quickstart_path
 from tests.browser.lab import Lab, poll, why_not
-from tests.browser.steps import STAGE, Quickstart
+from tests.browser.steps import Quickstart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,11 +51,11 @@ def test_the_quickstart_from_its_first_cell_to_a_restarted_kernel(lab: Lab) -> N
     user.wait_for_run()
     runs = user.ask("app.runs.net_runs")
     user.show()
-    before = book.page.locator(STAGE).screenshot()
+    before = user.look()
     user.move_threshold("Semantic threshold", 25)
     poll(lambda: user.ask(f"app.viewer.preview('xy', {middle}) is not None"), "no preview appears", 60)
     user.show()
-    poll(lambda: book.page.locator(STAGE).screenshot() != before, "the overlay does not change", 60)
+    poll(lambda: user.look() != before, "the overlay does not change", 60)
     user.shot("threshold")
     assert user.ask("app.runs.net_runs") == runs
     user.press("reset")
