@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as ipw
 import numpy as np
 
+from mitonb.errors import InputError
 from mitonb.job import Job
 from mitonb.models.spec import specs
 from mitonb.session import Session
@@ -259,7 +260,9 @@ class App(ipw.VBox):
         from mitonb.io.writing import save
         from mitonb.measurements import measure
 
-        labels = self.session.labels if self.session is not None else None
+        if self.session is None:
+            raise InputError("There is nothing to save yet: open a stack first.")
+        labels = self.session.labels
         if str(path).lower().endswith(".csv"):
             return save(measure(labels), path, overwrite=overwrite)
         return save(labels, path, overwrite=overwrite)
@@ -294,12 +297,13 @@ def explore(
     >>> app.session.merge(1, 2).what
     'merge'
     """
+    path = None if path is None else Path(path).expanduser()
     if isinstance(stack, str | os.PathLike):
         from mitonb.io.reading import open as open_stack
 
         stack = open_stack(stack)
     if stack is None and labels is None:
-        session = Session.open(path) if path is not None and Path(path).expanduser().exists() else None
+        session = Session.open(path) if path is not None and path.exists() else None
         return App(session, recipe=recipe, path=path)
     if stack is not None and not isinstance(stack, Stack):
         stack = Stack(np.asarray(stack))

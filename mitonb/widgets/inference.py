@@ -154,7 +154,9 @@ class AxesChoice(ipw.HBox):
 
     def __init__(self, value: tuple[str, ...], *, description: str, tooltip: str) -> None:
         label = ipw.Label(
-            description, style={"text_color": None}, layout={"width": "122px", "justify_content": "flex-end"}
+            description,
+            style={"text_color": None},
+            layout={"width": "122px", "justify_content": "flex-end", "margin": "0 4px 0 0"},
         )
         self.toggles = {
             axis: ipw.ToggleButton(value=axis in value, description=axis, tooltip=tooltip, layout={"width": "38px"})

@@ -22,7 +22,7 @@ __all__ = ["MapsView", "show_maps"]
 
 Rgb = npt.NDArray[np.uint8]
 _MOST_PIXELS = 640
-_ARROWS = 26
+_ARROWS = 20
 
 _CSS = """
 <style>.mnb-maps { display: flex; flex-wrap: wrap; gap: 10px; margin: 4px 0; }
@@ -181,7 +181,7 @@ def _figure(picture: Rgb, marks: str, title: str, words: str, *, key: bool = Fal
 
 def _wheel(h: int, w: int) -> str:
     """Return the colour wheel as a small key in the corner: the colour of an arrow that points there."""
-    r = min(h, w) * 0.09
+    r = min(h, w) * 0.07
     disk = (wheel(64) * 255).astype(np.uint8)
     place = f'x="{w - 2.3 * r:.1f}" y="{0.3 * r:.1f}" width="{2 * r:.1f}" height="{2 * r:.1f}"'
     return f'<image href="{as_url(disk)}" {place}/>'

@@ -67,8 +67,7 @@ _CSS = """
 .mnb-table .row i { display: inline-block; width: 11px; height: 11px; margin-right: 7px; border-radius: 2px;
   vertical-align: -1px; }
 .mnb-table .row:hover { background: var(--jp-layout-color2, #eee); }
-.mnb-table .row.on { background: var(--jp-brand-color3, #bbdefb); }
-body[data-jp-theme-light="false"] .mnb-table .row.on { background: var(--jp-brand-color3, #1565c0); }
+.mnb-table .row.on { background: var(--jp-brand-color1, #1976d2); color: #fff; }
 .mnb-table .empty:empty { display: none; }
 .mnb-table .empty { position: absolute; inset: 34px 12px auto; text-align: center;
   color: var(--jp-ui-font-color2, #666); }

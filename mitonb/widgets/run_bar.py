@@ -65,8 +65,8 @@ class RunBar(ipw.VBox):
             icon="times", tooltip="Cancel the running job; nothing is changed", disabled=True, layout={"width": "28px"}
         )
         self.status = ipw.HTML(note("ready"), layout={"min_height": "18px"})
-        # The room for two lines is kept free, so that nothing jumps when there is something to say.
-        self.message = ipw.HTML(layout={"min_height": "34px"})
+        # The room for three lines is kept free, so that nothing jumps when there is something to say.
+        self.message = ipw.HTML(layout={"min_height": "52px"})
         pairs = [row(self.buttons["plane"], self.buttons["volume"], flex_flow="row nowrap"),
                  row(self.buttons["apply-plane"], self.buttons["apply-volume"], flex_flow="row nowrap")]  # fmt: skip
         line = row(self.progress, self.stop, flex_flow="row nowrap")

@@ -101,7 +101,7 @@ class Runs:
         data = self.session.labels.data
         for near in (index, index - 1, index + 1):
             if 0 <= near < data.shape[AXES[axis]]:
-                plane = data.take(near, AXES[axis])
+                plane = np.asarray(data.take(near, AXES[axis]))
                 if plane.any():
                     return plane
         return None

@@ -71,7 +71,8 @@ class SaveForm(ipw.VBox):
             return None
         finally:
             self.button.disabled = False
-        self.message.value = note(f"Saved {done}, and read it back: it is the same.", "good")
+        checked = "" if done.suffix == ".csv" else " It was read back and is the same."
+        self.message.value = note(f"Saved {done}.{checked}", "good")
         return done
 
     def _on_format(self) -> None:

@@ -31,6 +31,10 @@ _MOST_TRIANGLES = 250_000
 """What software GL still turns at ten pictures a second."""
 _MOST_PICKABLE = 150
 """Each pickable object is several browser-side models; the smaller objects share one mesh."""
+_EYE = (0.8, 0.7, 1.7)
+"""Where the camera stands at first, in the figure's own units: from a corner, so that depth can be seen."""
+_ROOM = 0.72
+"""How large the figure's box is against the volume's diagonal; smaller fills more of the picture."""
 _TOOLBAR = 34
 """Pixels that ipyvolume's own buttons and margins take above its picture."""
 
@@ -162,11 +166,12 @@ class View3D(ipw.VBox):
             mesh.observe(lambda change, key=key: self._on_click(key, change), "clicked")
         rest = found[_MOST_PICKABLE:]
         crowd = [_crowd(ipv, rest, colors[_MOST_PICKABLE:])] if rest else []
+        nm = np.asarray(labels.voxel_size or (1.0, 1.0, 1.0))
+        edges = _edges(ipv, (np.asarray(labels.shape) - 1) * nm)
         figure = ipv.Figure(
-            width=self.probe.width - 10, height=self._height - _TOOLBAR, meshes=[*self.meshes.values(), *crowd],
+            width=self.probe.width - 10, height=self._height - _TOOLBAR, meshes=[*self.meshes.values(), *crowd, edges],
             style=_style(self.probe.background), camera_control="trackball",
         )  # fmt: skip
-        nm = np.asarray(labels.voxel_size or (1.0, 1.0, 1.0))
         _frame(figure, np.asarray(labels.shape) * nm, "nm" if labels.voxel_size else "vx")
         return figure
 
@@ -287,12 +292,21 @@ def _crowd(ipv: Any, rest: list[Mesh], colors: npt.NDArray[Any]) -> Any:
     return _surface(ipv, np.concatenate([m.vertices for m in rest]), triangles, color)
 
 
+def _edges(ipv: Any, size: npt.NDArray[Any]) -> Any:
+    """Return the edges of the volume as thin lines: without them nobody knows where up is."""
+    corners = np.array([(a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1)], np.float32)
+    lines = [(i, j) for i in range(8) for j in range(i + 1, 8) if (corners[i] != corners[j]).sum() == 1]
+    z, y, x = (corners * size).astype(np.float32).T
+    return ipv.Mesh(x=x, y=-y, z=z, lines=np.asarray(lines, np.uint32), color="#808080")
+
+
 def _frame(figure: Any, size: npt.NDArray[Any], unit: str) -> None:
-    """Set the same scale on all three axes, with the volume in the middle."""
-    half = max(size) / 2
+    """Set the same scale on all three axes, with the volume in the middle and seen from above its corner."""
+    half = _ROOM * np.linalg.norm(size) / 2
     z, y, x = size / 2
     figure.xlim, figure.ylim, figure.zlim = [(c - half, c + half) for c in (x, -y, z)]
     figure.xlabel, figure.ylabel, figure.zlabel = (f"{axis} {unit}" for axis in "xyz")
+    figure.camera.position = _EYE
 
 
 def _style(background: str) -> dict[str, Any]:
