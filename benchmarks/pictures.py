@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from mitonb.quickstart import quickstart_path
-from tests.browser.lab import Lab
+from tests.browser.lab import Lab, poll
 from tests.browser.steps import Quickstart
 
 LARGEST = 300_000
@@ -36,19 +36,19 @@ def main() -> int:
         book = lab.notebook(quickstart_path(), width=1440, height=1000)
         user = Quickstart(book, out, timeout=900)
         book.run(timeout=900)
+        out.mkdir(parents=True, exist_ok=True)
+        for name, part in (("maps", "show_maps("), ("volume", "show3d(")):
+            output = f".jp-Cell:nth-of-type({user.cell(part) + 1}) .jp-OutputArea-output"
+            user.show(output)
+            # An empty 3-D scene is a small picture; surfaces come a moment after their frame.
+            taken = poll(lambda at=output: len(p := user.look(at)) > 40_000 and p, f"{name} stays empty", 180, 1)
+            (out / f"{name}.png").write_bytes(taken)
         user.focus()
         user.press("Segment this plane")
         user.wait_for_run()
         user.focus()
-        out.mkdir(parents=True, exist_ok=True)
         user.show(".mnb-app")
         (out / "workbench.png").write_bytes(user.look(".mnb-app"))
-        for name, part in (("maps", "show_maps("), ("volume", "show3d(")):
-            output = f".jp-Cell:nth-of-type({user.cell(part) + 1}) .jp-OutputArea-output"
-            user.show(output)
-            if name == "volume":
-                book.wait(f"document.querySelector({output + ' canvas'!r})", 120)
-            (out / f"{name}.png").write_bytes(user.look(output))
     for path in sorted(out.glob("*.png")):
         small(path)
     return 0
