@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -16,6 +17,9 @@ from mitonb.cli import build_parser, main
 from mitonb.io.reading import open_labels
 from mitonb.recipe import Recipe
 
+needs_torch = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="needs PyTorch, which is not installed here"
+)
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("segment", "train", "score", "lab", "info", "doctor", "cite")
 
@@ -51,6 +55,7 @@ def test_every_field_of_the_recipe_is_an_option() -> None:
     assert (options.planes, options.fill_holes, options.center_threshold) == (["xz", "yz"], False, 0.3)
 
 
+@needs_torch
 def test_segment_gives_what_the_verb_gives(cell: Path, tmp_path: Path) -> None:
     out, table = tmp_path / "labels.ome.tif", tmp_path / "objects.csv"
     words = ["segment", str(cell), str(out), "--table", str(table), "--semantic-threshold", "0.4", "--quiet"]
@@ -90,8 +95,8 @@ def test_segment_reads_a_recipe_and_the_record_of_a_run(cell: Path, tmp_path: Pa
         (["score", "missing.tif", "{cell}"], "missing.tif"),
         (["cite", "no-such-model"], "no-such-model"),
         (["lab", "missing.tif", "--write-only"], "missing.tif"),
-        (["train", "out.safetensors", "--steps", "1"], "nothing to learn from"),
-        (["train", "out.safetensors", "--steps", "1", "--source", "mine"], "mine"),
+        pytest.param(["train", "out.safetensors", "--steps", "1"], "nothing to learn from", marks=needs_torch),
+        pytest.param(["train", "out.safetensors", "--steps", "1", "--source", "mine"], "mine", marks=needs_torch),
     ],
     ids=lambda v: " ".join(v)[:40] if isinstance(v, list) else "",
 )
@@ -103,6 +108,14 @@ def test_what_goes_wrong_is_one_sentence(
     assert error.startswith("mitonb: ")
     assert said in error
     assert "unexpected" not in error
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="PyTorch is installed here")
+def test_without_torch_segment_says_how_to_get_it(
+    cell: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["segment", str(cell), str(tmp_path / "out.tif"), "--quiet"]) == 1
+    assert "pip install torch --index-url" in capsys.readouterr().err
 
 
 def test_a_read_only_folder_is_refused_before_the_work(
@@ -146,6 +159,7 @@ def test_lab_writes_a_notebook_for_a_file(cell: Path, tmp_path: Path) -> None:
     assert f"stack = mn.open({str(cell)!r})\n" in [line for c in book["cells"] for line in c["source"]]
 
 
+@needs_torch
 def test_train_writes_weights_that_segment_takes(cell: Path, tmp_path: Path) -> None:
     truth = mn.save(mn.phantom((8, 96, 96), seed=4).labels, tmp_path / "truth.tif")
     weights = tmp_path / "small.safetensors"
