@@ -26,11 +26,12 @@ CELL = """
 import numpy as np, mitonb as mn
 from mitonb.stack import Stack
 rng = np.random.default_rng(0)
-shape = ({planes}, {side}, {side})
-image = rng.integers(0, 256, shape, dtype=np.uint8)
-z, y, x = np.ogrid[: shape[0], : shape[1], : shape[2]]
-labels = ((np.sin(x / 29 + z / 9) * np.cos(y / 31)) > 0.6) * (1 + x // 91 + 12 * (y // 97)).astype(np.uint32)
-viewer = mn.view(Stack(image, (30.0, 5.0, 5.0)), labels.astype(np.uint32), index=0)
+noise = rng.integers(0, 256, ({side}, {side}), dtype=np.uint8)
+y, x = np.ogrid[: {side}, : {side}]
+blobs = np.where(np.sin(x / 29) * np.cos(y / 31) > 0.6, 1 + x // 91 + 12 * (y // 97), 0).astype(np.uint32)
+image = np.stack([np.roll(noise, 7 * z, 1) for z in range({planes})])
+labels = np.stack([np.roll(blobs, z, 0) for z in range({planes})])
+viewer = mn.view(Stack(image, (30.0, 5.0, 5.0)), labels, index=0)
 viewer
 """
 FORGET = """(() => {
@@ -90,6 +91,7 @@ def measure(planes: int, side: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, Lab(folder) as lab:
         book = lab.notebook([CELL.format(planes=planes, side=side)], timeout=300)
         book.run(timeout=300)
+        print("the stack is open", file=sys.stderr)
         book.wait(f"{ROOT}?.dataset.state === 'ready'", 120)
         result: dict[str, Any] = {"load": os.getloadavg()[0], "planes": planes, "side": side}
         for rate in (12, 15, 20):
@@ -97,13 +99,14 @@ def measure(planes: int, side: int) -> dict[str, Any]:
             book.wait(f"{ROOT}.dataset.plane === 'xy/0'", 60)
             # A cold cache: only what is prefetched on the way may help.
             book.js(FORGET)
-            book.wait(f"{ROOT}.mitonb.entry('labels')", 60)
+            book.wait(f"{ROOT}.dataset.state === 'ready' && {ROOT}.mitonb.entry('labels') !== null", 60)
             run = book.js(SCROLL, {"rate": rate, "count": planes - 2})
             result[f"scroll_{rate}"] = {
                 "asked_per_s": rate, "shown": run["shown"], "of": run["asked"],
                 "shown_per_s": round(run["shown"] / run["seconds"], 1),
                 "draw_ms_median": round(statistics.median(run["draw_ms"]), 1),
             }  # fmt: skip
+            print(f"scrolled at {rate} planes/s: {result[f'scroll_{rate}']}", file=sys.stderr)
         times = sorted(book.js(PAINT, {"count": 150}))
         book.wait(f"{ROOT}.dataset.pending === '0'", 60)
         result["paint_ms"] = {

@@ -95,6 +95,7 @@ export class Renderer {
       gl.scissor(Math.floor(x0), Math.floor(height - y1), Math.ceil(x1 - x0) + 1, Math.ceil(y1 - y0) + 1);
     }
     const on = this.#variant(scene.layers);
+    if (scene.selected.length && on.has("LABELS")) on.add("SELECTED");
     const program = this.#program(on);
     gl.useProgram(program);
     const at = (/** @type {string} */ name) => this.#place(program, name);
@@ -196,12 +197,13 @@ export class Renderer {
     if (!own?.entry) return;
     const gl = this.gl;
     this.#bind("image");
-    const far = scale < 0.75;
+    // Half size needs no averages yet: the four pixels between which a sample lies are all that it covers.
+    const far = scale < 0.45;
     if (far && !own.mipmaps) {
       gl.generateMipmap(gl.TEXTURE_2D);
       own.mipmaps = true;
     }
-    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, far ? gl.LINEAR_MIPMAP_LINEAR : gl.LINEAR);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, far ? gl.LINEAR_MIPMAP_NEAREST : gl.LINEAR);
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, scale > 3 ? gl.NEAREST : gl.LINEAR);
   }
 

@@ -52,7 +52,7 @@ function why(spot, layers, entry) {
   }
   if (offsets && !offsets.empty && layers.offsets.visible) {
     const [dy, dx] = offsetAt(offsets, spot.row, spot.column);
-    parts.push(`to center ${dx >= 0 ? "→" : "←"}${Math.abs(dx).toFixed(0)} ${dy >= 0 ? "↓" : "↑"}${Math.abs(dy).toFixed(0)}`);
+    parts.push(`${dx >= 0 ? "→" : "←"}${Math.abs(dx).toFixed(0)} ${dy >= 0 ? "↓" : "↑"}${Math.abs(dy).toFixed(0)}`);
   }
   if (preview && !preview.empty && layers.preview.visible && preview.data[spot.row * preview.w + spot.column]) {
     parts.push("preview object");

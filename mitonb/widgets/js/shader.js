@@ -25,6 +25,7 @@ out vec4 color;
 
 vec3 hue(uint id) { return u_palette[(((id * u_hash) >> 16u) * u_slots) >> 16u]; }
 
+#ifdef SELECTED
 bool chosen(uint id) {
   uint at = (id * 0x9e3779b1u) >> 22u;
   for (int i = 0; i < 16; i++) {
@@ -35,15 +36,17 @@ bool chosen(uint id) {
   }
   return false;
 }
+#endif
 
 uint idAt(usampler2D ids, vec2 p) {
   return texelFetch(ids, ivec2(clamp(p, vec2(0.0), u_sheet - 1.0)), 0).r;
 }
 
-// How far a pixel is from being inside its object: 1 when a neighbour d away has another id.
+// Whether a neighbour at a distance d has another id. Without shortcuts: branches cost software GL more than reads.
 bool edge(usampler2D ids, vec2 p, uint id, vec2 d) {
-  return idAt(ids, p + vec2(d.x, 0.0)) != id || idAt(ids, p - vec2(d.x, 0.0)) != id
-      || idAt(ids, p + vec2(0.0, d.y)) != id || idAt(ids, p - vec2(0.0, d.y)) != id;
+  uint other = (idAt(ids, p + vec2(d.x, 0.0)) ^ id) | (idAt(ids, p - vec2(d.x, 0.0)) ^ id)
+             | (idAt(ids, p + vec2(0.0, d.y)) ^ id) | (idAt(ids, p - vec2(0.0, d.y)) ^ id);
+  return other != 0u;
 }
 
 // Dark violet, red, orange, pale yellow: reads as "how sure" on grey.
@@ -81,9 +84,13 @@ void main() {
   c = mix(c, mix(vec3(0.0, 0.55, 0.75), vec3(0.85, 1.0, 1.0), heat), u_opacity[2] * smoothstep(0.02, 0.5, heat));
 #endif
 #ifdef LABELS
-  uint id = idAt(u_labels, p);
+  uint id = texelFetch(u_labels, ivec2(p), 0).r;
   if (id != 0u) {
+#ifdef SELECTED
     bool picked = chosen(id);
+#else
+    const bool picked = false;
+#endif
     // Outlines are as wide on the screen at every zoom, but never thinner than what can be hit by sampling.
     bool rim = edge(u_labels, p, id, (picked ? 2.5 : 1.25) * u_unit / u_scale);
     vec3 h = hue(id);
@@ -98,7 +105,7 @@ void main() {
 #endif
 #ifdef PREVIEW
   // Stripes: not a label yet, only what the recipe would give.
-  uint q = idAt(u_preview, p);
+  uint q = texelFetch(u_preview, ivec2(p), 0).r;
   if (q != 0u) {
     float stripe = step(0.5, fract((gl_FragCoord.x + gl_FragCoord.y) / (9.0 * u_unit)));
     vec3 h = hue(q);
