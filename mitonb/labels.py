@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import AxesError, InputError
+from mitonb.stack import voxel_size_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +43,11 @@ class Labels:
         if data.ndim != 3:
             raise AxesError(f"Labels need 3 axes (z, y, x), got shape {data.shape}. For one plane pass ids[None].")
         if data.dtype != np.uint32:
-            object.__setattr__(self, "data", _checked(data))
+            data = _checked(data)
+        if data is not self.data:
+            object.__setattr__(self, "data", data)
+        if self.voxel_size is not None:
+            object.__setattr__(self, "voxel_size", voxel_size_of(self.voxel_size))
 
     @property
     def shape(self) -> tuple[int, int, int]:

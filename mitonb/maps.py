@@ -42,6 +42,8 @@ class Maps:
     def __post_init__(self) -> None:
         if self.semantic.ndim != 3:
             raise InputError(f"A semantic map is (classes, h, w), got shape {self.semantic.shape}.")
+        if self.step < 1:
+            raise InputError(f"A step is a whole number of pixels, at least 1, got {self.step}.")
         want = tuple(-(-n // self.step) for n in self.semantic.shape[1:])
         if self.center.shape != want or self.offsets.shape != (2, *want):
             raise InputError(

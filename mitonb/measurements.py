@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mitonb.errors import AxesError, InputError
+from mitonb.errors import AxesError
 from mitonb.labels import Labels
 from mitonb.overlaps import AnyLabels, dense, integers
-from mitonb.stack import Stack
+from mitonb.stack import Stack, voxel_size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ def measure(
     labels: AnyLabels,
     *,
     stack: Stack | npt.NDArray[np.generic] | None = None,
-    voxel_size: tuple[float, float, float] | None = None,
+    voxel_size: float | tuple[float, float, float] | None = None,
 ) -> pd.DataFrame:
     """Measure every object; one row per id, in the order of the ids.
 
@@ -41,8 +41,8 @@ def measure(
         0 is background.
     stack : Stack or (z, y, x) array, optional
         Image of the same shape; adds the mean intensity. It is read piece by piece.
-    voxel_size : tuple of float, optional
-        (z, y, x) in nm; by default that of the labels, else that of the stack.
+    voxel_size : float or tuple of float, optional
+        One number or (z, y, x), in nm; by default that of the labels, else that of the stack.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def _pixels(stack: Stack | npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
 def _voxel_size(
     labels: AnyLabels,
     stack: Stack | npt.NDArray[np.generic] | None,
-    given: tuple[float, float, float] | None,
+    given: float | tuple[float, float, float] | None,
 ) -> tuple[float, float, float] | None:
     """Take the voxel size that was given, else that of the labels, else that of the stack."""
     size = given
@@ -143,12 +143,7 @@ def _voxel_size(
         size = labels.voxel_size
     if size is None and isinstance(stack, Stack):
         size = stack.voxel_size
-    if size is None:
-        return None
-    if len(size) != 3 or not all(np.isfinite(v) and v > 0 for v in size):
-        raise InputError(f"Voxel sizes are three positive nanometres (z, y, x), got {size}.")
-    z, y, x = (float(v) for v in size)
-    return z, y, x
+    return None if size is None else voxel_size_of(size)
 
 
 def _slabs(

@@ -16,6 +16,7 @@ from mitonb.box import Box
 from mitonb.errors import AxesError, InputError
 from mitonb.labels import Labels
 from mitonb.overlaps import integers
+from mitonb.stack import voxel_size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -133,7 +134,7 @@ def surfaces(
         raise AxesError(f"Labels need 3 axes (z, y, x), got shape {data.shape}. For one plane pass ids[None].")
     if voxel_size is None and isinstance(labels, Labels):
         voxel_size = labels.voxel_size
-    unit = np.array(voxel_size if voxel_size is not None else (1.0, 1.0, 1.0), dtype=np.float64)
+    unit = np.array(voxel_size_of(voxel_size if voxel_size is not None else 1.0), dtype=np.float64)
     boxes, voxels = _boxes(data)
     wanted = sorted(boxes) if ids is None else [int(i) for i in ids]
     lost = [i for i in wanted if i not in boxes]

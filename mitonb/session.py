@@ -22,7 +22,7 @@ from mitonb.edit.project import Client, Project, digest
 from mitonb.errors import InputError, ReadOnlyStoreError, StaleWriterError, StoreError
 from mitonb.labels import Labels
 from mitonb.memory import memory_budget
-from mitonb.stack import Axis, Stack, VoxelSize
+from mitonb.stack import Axis, Stack, VoxelSize, voxel_size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -286,9 +286,7 @@ class Session:
 
     def set_voxel_size(self, *nm: float, client: Client | None = None) -> Change:
         """Set the voxel size: one number, or (z, y, x), in nm."""
-        size = [float(v) for v in (nm * 3 if len(nm) == 1 else nm)]
-        if len(size) != 3 or not all(np.isfinite(v) and v > 0 for v in size):
-            raise InputError(f"Voxel sizes are one or three (z, y, x) positive nanometres, got {nm}.")
+        size = list(voxel_size_of(nm[0] if len(nm) == 1 else nm))
         same = self.voxel_size == tuple(size)
         return self._do(
             lambda p: Edit("set_voxel_size", NOWHERE, (), {"before": p.voxel_size, "after": size}),
@@ -351,9 +349,14 @@ class Session:
     def move_to(self, z: float, y: float, x: float) -> None:
         """Look at a voxel; positions outside the volume are moved to its edge."""
         with self._lock:
-            if not all(np.isfinite((z, y, x))):
+            try:
+                # The nearest voxel, by the same rule as `pick` and the brush.
+                near = [np.floor(float(v) + 0.5) for v in (z, y, x)]
+            except (TypeError, ValueError):
+                near = [np.nan]
+            if not np.isfinite(near).all():
                 raise InputError(f"A position is (z, y, x) in voxels, got {(z, y, x)}.")
-            at = tuple(int(min(max(v, 0), n - 1)) for v, n in zip((z, y, x), self.shape, strict=True))
+            at = tuple(int(min(max(v, 0), n - 1)) for v, n in zip(near, self.shape, strict=True))
             if at != self._position:
                 self._position = at
                 self._emit(self.moved, at)
@@ -372,6 +375,7 @@ class Session:
             If something stands there already, or nothing can be written there.
         """
         with self._lock:
+            self._still_open()
             place = Path(path).expanduser()
             self._project.copy_to(place, opening.describe(self.stack, place, _fingerprint))
             return place
@@ -379,6 +383,7 @@ class Session:
     def save_as(self, path: str | Path) -> Path:
         """Write the project to a new file and go on there; errors as in `save_copy`."""
         with self._lock:
+            self._still_open()
             place = Path(path).expanduser()
             self._project.move_to(place, opening.describe(self.stack, place, _fingerprint))
             self._reason = ""
@@ -389,6 +394,7 @@ class Session:
     def refresh(self) -> None:
         """In a session that only looks: follow what the writing session has done since."""
         with self._lock:
+            self._still_open()
             for row, box in self._project.refresh():
                 self._emit(self.edited, Change(row.seq, box, row.kind))
 
@@ -437,6 +443,11 @@ class Session:
                 return Change(done.seq, project.box_of(done), done.kind)
             row, box = self._acknowledged(lambda: project.undo(redo=redo, client=client))
             return self._changed(row, box)
+
+    def _still_open(self) -> None:
+        if not self._open:
+            again = f"Session.open({str(self.path)!r})" if self.path else "Session(stack, session.labels)"
+            raise StoreError(f"This session was closed. Go on with {again}.")
 
     def _writable(self, client: Client | None) -> Project:
         if client is not None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mitonb.errors import AxesError, InputError
 
-__all__ = ["AXES", "Axis", "LazyArray", "Plane", "Stack", "intensity_range"]
+__all__ = ["AXES", "Axis", "LazyArray", "Plane", "Stack", "VoxelSize", "intensity_range", "voxel_size_of"]
 
 Axis = Literal["xy", "xz", "yz"]
 AXES: dict[Axis, int] = {"xy": 0, "xz": 1, "yz": 2}
@@ -96,6 +96,8 @@ class Stack:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not (hasattr(self.data, "shape") and hasattr(self.data, "dtype")):
+            object.__setattr__(self, "data", np.asarray(self.data))
         shape = tuple(self.data.shape)
         if len(shape) != 3:
             raise AxesError(f"A stack needs 3 axes (z, y, x), got shape {shape}. For one image pass image[None].")
@@ -107,8 +109,8 @@ class Stack:
                 f"A stack needs real numbers, got dtype {self.data.dtype}. "
                 "Convert it first, for example with abs() for complex data."
             )
-        if self.voxel_size is not None and not all(np.isfinite(v) and v > 0 for v in self.voxel_size):
-            raise InputError(f"Voxel sizes are positive nanometres (z, y, x), got {self.voxel_size}.")
+        if self.voxel_size is not None:
+            object.__setattr__(self, "voxel_size", voxel_size_of(self.voxel_size))
         if self.intensity == (0.0, 0.0):
             object.__setattr__(self, "intensity", intensity_range(self.data))
 
@@ -143,9 +145,9 @@ class Stack:
         if axis not in AXES:
             raise InputError(f"An axis is one of {', '.join(AXES)}, got {axis!r}.")
         n = self.count(axis)
-        if not -n <= index < n:
-            raise InputError(f"This stack has {n} {axis} planes (0 to {n - 1}), got plane {index}.")
-        k = index % n
+        if not isinstance(index, int | np.integer) or not -n <= index < n:
+            raise InputError(f"This stack has {n} {axis} planes (0 to {n - 1}), got plane {index!r}.")
+        k = int(index) % n
         key: list[Any] = [slice(None)] * 3
         key[AXES[axis]] = k
         image = np.asarray(self.data[tuple(key)])
@@ -161,10 +163,7 @@ class Stack:
 
     def with_voxel_size(self, *nm: float) -> Stack:
         """Return the same stack with a voxel size: one number, or (z, y, x), in nm."""
-        if len(nm) not in (1, 3):
-            raise InputError(f"Give one size or three (z, y, x) in nm, got {len(nm)} numbers.")
-        z, y, x = nm * 3 if len(nm) == 1 else nm
-        return replace(self, voxel_size=(float(z), float(y), float(x)))
+        return replace(self, voxel_size=voxel_size_of(nm[0] if len(nm) == 1 else nm))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.asarray(self.read(), dtype=dtype)
@@ -172,6 +171,23 @@ class Stack:
     def __repr__(self) -> str:
         size = "voxel size unknown" if self.voxel_size is None else "{:g} x {:g} x {:g} nm".format(*self.voxel_size)
         return f"Stack({self.name!r}, {' x '.join(map(str, self.shape))}, {self.dtype}, {size})"
+
+
+def voxel_size_of(given: Any) -> VoxelSize:
+    """Return a (z, y, x) voxel size in nm from one number or three.
+
+    Raises
+    ------
+    InputError
+        If it is not one or three positive numbers.
+    """
+    try:
+        sizes = [float(given)] * 3 if np.ndim(given) == 0 else [float(v) for v in given]
+    except (TypeError, ValueError):
+        raise InputError(f"voxel_size is one size or three (z, y, x) in positive nanometres, got {given!r}.") from None
+    if len(sizes) != 3 or not all(np.isfinite(v) and v > 0 for v in sizes):
+        raise InputError(f"voxel_size is one size or three (z, y, x) in positive nanometres, got {given!r}.")
+    return sizes[0], sizes[1], sizes[2]
 
 
 def intensity_range(data: LazyArray) -> tuple[float, float]:
@@ -203,5 +219,7 @@ def _percentiles(data: LazyArray, low: float, high: float) -> tuple[float, float
     sample = sample[np.isfinite(sample)]
     if sample.size == 0:
         return 0.0, 1.0
-    a, b = (float(v) for v in np.percentile(sample, (low, high)))
-    return (a, b) if b > a else (a, a + 1.0)
+    # Between the two ends of float64 the distance overflows; nobody measures there.
+    a, b = (float(v) for v in np.percentile(np.clip(sample, -1e300, 1e300), (low, high)))
+    # One is nothing beside large numbers.
+    return (a, b) if b > a else (a, a + max(1.0, abs(a) * 1e-6))

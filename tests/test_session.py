@@ -411,3 +411,44 @@ def test_positions_that_are_none_are_refused():
 def test_a_folder_is_no_project(tmp_path):
     with pytest.raises(StoreError, match="no project file"):
         Session(labels=labels(), path=tmp_path)
+
+
+def test_a_session_that_lost_its_file_to_a_newer_one_saves_what_it_shows(path):
+    old = Session(labels=labels(), path=path)
+    old.paint([[0, 5, 5]], id=7, radius=1)
+    with Session.open(path) as new:
+        new.delete(2)
+        old.save_as(path.parent / "mine.mitonb")
+        assert old.ids() == [1, 2, 7]
+        old.delete(1)
+        old.undo()
+        shown = old.labels.data.copy()
+        old.close()
+    with Session.open(path.parent / "mine.mitonb") as mine:
+        assert [e.text for e in mine.history()] == ["painted object 7 on xy plane 0", "deleted 1", "undid 2: deleted 1"]
+        np.testing.assert_array_equal(mine.labels.data, shown)
+
+
+def test_a_closed_session_says_how_to_go_on_and_calls_no_file_damaged(path):
+    session = Session(labels=labels(), path=path)
+    session.close()
+    elsewhere = path.parent / "b.mitonb"
+    for verb in (session.refresh, lambda: session.save_as(elsewhere), lambda: session.save_copy(elsewhere)):
+        with pytest.raises(StoreError, match=r"was closed\. Go on with Session\.open\('.*cell\.mitonb'\)"):
+            verb()
+
+
+def test_positions_go_to_the_nearest_voxel_as_pick_does():
+    session = Session(labels=labels())
+    session.move_to(0.6, 1.5, 2.4)
+    assert session.position == (1, 2, 2)
+    with pytest.raises(InputError, match="A position is"):
+        session.move_to("here", 0, 0)
+
+
+def test_a_voxel_size_may_come_in_one_piece():
+    session = Session(labels=labels())
+    session.set_voxel_size((50, 5, 5))
+    assert session.voxel_size == (50.0, 5.0, 5.0)
+    with pytest.raises(InputError, match="voxel_size is one size or three"):
+        session.set_voxel_size("8 nm")

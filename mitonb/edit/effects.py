@@ -206,8 +206,8 @@ def decode(blob: bytes, shape: tuple[int, int, int]) -> tuple[Part, ...]:
     StoreError
         If the bytes are no effect, or reach outside the volume.
     """
-    # An edit changes a voxel once, so this bounds what an honest effect unpacks to.
-    limit = 16 * int(np.prod(shape, dtype=object)) + (1 << 20)
+    # An edit changes a voxel once, and at the worst each is a part with a run of its own (a thousand specks deleted).
+    limit = (16 + _PART.size) * int(np.prod(shape, dtype=object)) + (1 << 20)
     try:
         stream = zlib.decompressobj()
         raw = stream.decompress(blob, limit)

@@ -51,11 +51,11 @@ def paint(labels: Volume, points: Points, *, id: int, radius: float, axis: Axis 
         If the points are not on one plane of the volume, or the id or radius is out of range.
     """
     line, index = _on_plane(labels, points, axis)
-    intent = {**packed_line(line, axis), "id": checked_id(id), "radius": float(radius)}
+    intent = {**packed_line(line, axis), "id": checked_id(id), "radius": _checked_radius(radius)}
     only = 0 if preserve else None
     if preserve:
         intent["preserve"] = True
-    return Edit.of("paint", _brushed(labels, line, radius, axis, index, id, only), intent)
+    return Edit.of("paint", _brushed(labels, line, intent["radius"], axis, index, intent["id"], only), intent)
 
 
 def erase(labels: Volume, points: Points, *, radius: float, axis: Axis = "xy", only: int | None = None) -> Edit:
@@ -64,10 +64,10 @@ def erase(labels: Volume, points: Points, *, radius: float, axis: Axis = "xy", o
     Parameters and errors as in `paint`.
     """
     line, index = _on_plane(labels, points, axis)
-    intent = {**packed_line(line, axis), "radius": float(radius)}
+    intent = {**packed_line(line, axis), "radius": _checked_radius(radius)}
     if only is not None:
         intent["only"] = checked_id(only)
-    return Edit.of("erase", _brushed(labels, line, radius, axis, index, 0, only), intent)
+    return Edit.of("erase", _brushed(labels, line, intent["radius"], axis, index, 0, only), intent)
 
 
 def fill(labels: Volume, point: Sequence[float], id: int, axis: Axis = "xy") -> Edit:
@@ -107,13 +107,14 @@ def merge(labels: Volume, keep: int, gone: Sequence[int], boxes: Mapping[int, Bo
     InputError
         If there is no such object, or nothing to merge.
     """
-    others = [i for i in dict.fromkeys(gone) if i != keep]
+    keep = checked_id(keep)
+    others = [i for i in dict.fromkeys(map(checked_id, gone)) if i != keep]
     if not others:
         raise InputError(f"A merge needs at least two different objects, got only {keep}. Pick another one too.")
     for i in (keep, *others):
         _known(i, boxes)
-    parts = [p for i in others for p in _object(labels, i, boxes[i], int(keep))]
-    return Edit.of("merge", parts, {"keep": int(keep), "gone": [int(i) for i in others]})
+    parts = [p for i in others for p in _object(labels, i, boxes[i], keep)]
+    return Edit.of("merge", parts, {"keep": keep, "gone": others})
 
 
 def delete(labels: Volume, ids: Sequence[int], boxes: Mapping[int, Box]) -> Edit:
@@ -151,7 +152,7 @@ def put_plane(labels: Volume, ids: npt.NDArray[Any], axis: Axis, index: int) -> 
     want = tuple(n for i, n in enumerate(labels.shape) if i != kept)
     if ids.shape != want:
         raise AxesError(f"A {axis} plane of these labels is {want}, got {ids.shape}.")
-    box = _plane_box(axis, index, 0, 0, want)
+    box = _plane_box(axis, int(index), 0, 0, want)
     new = np.expand_dims(ids, kept)
     part = part_of(labels, box, np.flatnonzero(labels[box.slices] != new), new)
     return Edit.of("put_plane", [part], {"axis": axis, "index": int(index)})
@@ -213,6 +214,14 @@ def checked_id(id: int) -> int:
     if isinstance(id, bool) or number != id or not 0 <= number <= MAX_ID:
         raise InputError(f"An id is a whole number from 0 to {MAX_ID}, got {id!r}.")
     return number
+
+
+def _checked_radius(radius: float) -> float:
+    """Return a radius as a float, or refuse what is no number; brushes check its range."""
+    try:
+        return float(radius)
+    except (TypeError, ValueError):
+        raise InputError(f"A brush radius is a number of pixels, got {radius!r}.") from None
 
 
 def checked_axis(axis: Axis) -> Axis:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,11 @@ from mitonb.edit.effects import Edit, Part, Volume, apply, around, decode, encod
 from mitonb.edit.objects import ObjectTable
 from mitonb.edit.ops import MAX_ID
 from mitonb.edit.store import Head, Row, Store
+from mitonb.edit.whole import whole
 from mitonb.errors import InputError, MitonbError, StoreError, TooLargeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 __all__ = ["Project", "digest"]
@@ -63,6 +65,7 @@ class Project:
         self._since = [0, 0]
         self._snapshot = snapshot
         self._broken = False
+        self._behind = 0
         self.next_id = store.head.next_id
 
     @classmethod
@@ -197,21 +200,24 @@ class Project:
         effect = encode(edit.parts)
         highest = max((int(p.runs[:, 3].max()) for p in edit.parts), default=0)
         next_id = max(self.next_id, next_id, highest + 1)
-        row = self._append(edit.kind, edit.intent, effect, next_id=next_id, client=client, record=record)
-        self.next_id = next_id
-        if record is not None:
-            self._records[row.seq] = record
-        self._note(row, edit.parts, len(effect))
-        apply(self.labels, edit.parts)
-        self._followed(edit.parts, backwards=False)
-        self._maybe_snapshot()
+        with whole():
+            row = self._append(edit.kind, edit.intent, effect, next_id=next_id, client=client, record=record)
+            with self._in_step(row):
+                self.next_id = next_id
+                if record is not None:
+                    self._records[row.seq] = record
+                self._note(row, edit.parts, len(effect))
+                apply(self.labels, edit.parts)
+                self._followed(edit.parts, backwards=False)
+            self._maybe_snapshot()
         return row
 
     def decline(self, client: Client) -> Row:
         """Record a request that changed nothing, so that its repetition changes nothing either."""
         self._mend()
-        row = self._append("nothing", {}, next_id=self.next_id, client=client)
-        self._note(row, (), 0)
+        with whole():
+            row = self._append("nothing", {}, next_id=self.next_id, client=client)
+            self._note(row, (), 0)
         return row
 
     def undo(self, *, redo: bool = False, client: Client | None = None) -> tuple[Row, Box]:
@@ -228,11 +234,13 @@ class Project:
             raise InputError(f"There is nothing to {'redo' if redo else 'undo'}.")
         target = stack[-1]
         parts = self._effect(target)
-        row = self._append("redo" if redo else "undo", {}, next_id=self.next_id, client=client, undo_of=target)
-        self._note(row, parts, 0)
-        apply(self.labels, parts, backwards=not redo)
-        self._followed(parts, backwards=not redo)
-        self._maybe_snapshot()
+        with whole():
+            row = self._append("redo" if redo else "undo", {}, next_id=self.next_id, client=client, undo_of=target)
+            with self._in_step(row):
+                self._note(row, parts, 0)
+                apply(self.labels, parts, backwards=not redo)
+                self._followed(parts, backwards=not redo)
+            self._maybe_snapshot()
         return row, around(parts)
 
     def take_id(self) -> int:
@@ -251,6 +259,7 @@ class Project:
 
     def copy_to(self, path: Path, stack: Mapping[str, Any] | None) -> None:
         """Write the project, with facts about its stack, to a new file as well; work goes on where it was."""
+        self._refuse_behind()
         blocks = (pack(self.labels[box.slices]) for _, box in self._grid.boxes())
         self.store.copy_to(path, blocks, {"stack": stack})
 
@@ -267,7 +276,7 @@ class Project:
     def close(self) -> None:
         """Write a snapshot and let go of the file."""
         try:
-            if self._dirty and not self._broken:
+            if self._dirty and not self._broken and not self._behind:
                 self._take_snapshot()
         except StoreError:
             pass  # the journal has every edit; the snapshot only saves time
@@ -281,8 +290,35 @@ class Project:
             self._broken = not self.store.read_only
             raise
 
+    @contextlib.contextmanager
+    def _in_step(self, row: Row) -> Iterator[None]:
+        """Remember when labels could not follow the journal: no edit may be recorded against such labels."""
+        try:
+            yield
+        except BaseException as error:
+            self._behind = row.seq
+            if isinstance(error, MemoryError):
+                raise self._behind_error() from error
+            raise
+
+    def _behind_error(self) -> StoreError:
+        if self.store.path is None:
+            return StoreError(
+                f"Memory ran out in the middle of edit {self._behind}: these labels are half changed. Close other "
+                "notebooks and run this one again, with a project file (path=...), which would have kept the edit."
+            )
+        return StoreError(
+            f"Edit {self._behind} is safe in {self.store.path}, but memory ran out before these labels could follow. "
+            "Close other notebooks and open the project again: nothing is lost."
+        )
+
+    def _refuse_behind(self) -> None:
+        if self._behind:
+            raise self._behind_error()
+
     def _mend(self) -> None:
         """After a failed write: open the file anew, and go on only if it ends where these labels do."""
+        self._refuse_behind()
         if not self._broken:
             return
         self.store.reconnect()
@@ -292,6 +328,7 @@ class Project:
             # The failed write had reached the disk after all.
             self.refresh()
         elif self.store.head != mine:
+            self.store.head = mine
             raise StoreError(f"{self.store.path} was changed by another program. Open it again to go on.")
         self._broken = False
 

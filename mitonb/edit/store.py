@@ -273,7 +273,9 @@ class Store:
             self._db = fresh
 
     def copy_to(self, path: Path, blocks: Iterable[bytes], meta: Mapping[str, Any]) -> None:
-        """Write the whole project, with all blocks as of now and new facts, to a new file that nobody owns.
+        """Write the project up to `head`, with all blocks as of then and new facts, to a new file that nobody owns.
+
+        Edits that another session has added behind `head` stay out: this one's labels know nothing of them.
 
         Raises
         ------
@@ -284,7 +286,9 @@ class Store:
             self._db.backup(copy._db)
             copy._db.execute("PRAGMA journal_mode=TRUNCATE")
             copy._db.execute("BEGIN IMMEDIATE")
-            for key, value in {**meta, "owner": None}.items():
+            for table in ("edits", "records"):
+                copy._db.execute(f"DELETE FROM {table} WHERE seq > ?", (self.head.seq,))
+            for key, value in {**meta, "owner": None, "head": astuple(self.head)}.items():
                 copy._put(key, value)
             for number, data in enumerate(blocks):
                 copy._put_block(number, data)

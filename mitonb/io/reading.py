@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mitonb.errors import InputError
 from mitonb.io.arrays import read_array
@@ -15,9 +18,9 @@ from mitonb.io.folders import read_planes
 from mitonb.io.formats import read_path, stated_voxel_size
 from mitonb.io.probing import VolumeInfo, probe
 from mitonb.io.record import read_record
-from mitonb.io.units import voxel_size_of
 from mitonb.labels import Labels
-from mitonb.stack import Stack
+from mitonb.memory import require
+from mitonb.stack import Stack, voxel_size_of
 
 __all__ = ["VolumeInfo", "open", "open_labels", "probe"]
 
@@ -65,8 +68,8 @@ def open(
         Or one of its kinds: AxesError, CorruptFileError, UnsupportedFormatError, UnsafeFileError, TooLargeError.
     """
     found, title, where = _find(source, series)
-    if isinstance(source, Stack):
-        voxel_size = voxel_size or source.voxel_size
+    if isinstance(source, Stack) and voxel_size is None:
+        voxel_size = source.voxel_size
     data, notes, letters = arrange(found, channel=channel, time=time, axes=axes, what=title)
     if voxel_size is not None:
         size: tuple[float, float, float] | None = voxel_size_of(voxel_size)
@@ -108,10 +111,13 @@ def open_labels(
     Raises
     ------
     InputError
-        As `open`, and if the voxels are no ids.
+        As `open`, and if the voxels are no ids. TooLargeError, if they would not fit into memory.
     """
     found, title, where = _find(source, series, strict=not empty_blocks)
     data, _, letters = arrange(found, axes=axes, what=title)
+    # The ids as they are in the file and, where those are no uint32, once more as such.
+    bytes_of_one = np.dtype(data.dtype).itemsize + 4 * (np.dtype(data.dtype) != np.uint32)
+    require(bytes_of_one * math.prod(data.shape), f"Opening the labels {title}", "Cut out a part of them first.")
     size, _ = stated_voxel_size(found, letters, data.shape[0], where)
     record = found.record or (read_record(Path(where)) if where else None)
     record = record if record is None or "recipe" in record else None

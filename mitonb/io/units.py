@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from mitonb.errors import InputError
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["nanometres", "spacing_to_voxel_size", "voxel_size_of"]
+__all__ = ["nanometres", "spacing_to_voxel_size"]
 
 _UNITS: dict[str, float] = {
     "nm": 1.0, "nanometer": 1.0, "nanometre": 1.0, "nanometers": 1.0, "nanometres": 1.0,
@@ -41,23 +39,6 @@ def nanometres(value: float, unit: str | None) -> float | None:
     if factor is None or not math.isfinite(number) or number <= 0:
         return None
     return float(f"{number * factor:.12g}")
-
-
-def voxel_size_of(given: float | tuple[float, ...] | list[float]) -> tuple[float, float, float]:
-    """Return a (z, y, x) voxel size in nm from one number or three.
-
-    Raises
-    ------
-    InputError
-        If it is not one or three positive numbers.
-    """
-    try:
-        sizes = [float(given)] * 3 if isinstance(given, int | float) else [float(v) for v in given]
-    except (TypeError, ValueError):
-        raise InputError(f"voxel_size is one number or (z, y, x) in nm, got {given!r}.") from None
-    if len(sizes) != 3 or not all(math.isfinite(v) and v > 0 for v in sizes):
-        raise InputError(f"voxel_size is one positive number or (z, y, x) in nm, got {given!r}.")
-    return sizes[0], sizes[1], sizes[2]
 
 
 def spacing_to_voxel_size(

@@ -108,3 +108,8 @@ def test_wrong_shapes_and_sizes_are_refused() -> None:
         measure(drawn(), stack=np.zeros((1, 2, 3)))
     with pytest.raises(InputError, match="positive nanometres"):
         measure(drawn(), voxel_size=(1, 0, 1))
+
+
+def test_one_number_is_the_voxel_size_of_all_axes():
+    table = measure(np.ones((1, 1, 2), int), voxel_size=10)
+    assert table.attrs["voxel_size"] == (10.0, 10.0, 10.0)

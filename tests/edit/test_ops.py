@@ -229,3 +229,16 @@ def test_the_object_table_counts_and_follows_edits():
     table.update(ops.delete(labels, [1], table.boxes).parts)
     assert table.counts == {2: 4}
     assert set(table.boxes) == {2}
+
+
+def test_numbers_of_numpy_are_ids_radii_and_planes():
+    labels = np.zeros((3, 8, 8), np.uint32)
+    want = ops.paint(labels, [(1, 4, 4)], id=5, radius=2)
+    for id in (np.uint32(5), np.int64(5), 5.0):
+        edit = ops.paint(labels, [(1, 4, 4)], id=id, radius=np.float32(2))
+        np.testing.assert_array_equal(edit.parts[0].runs, want.parts[0].runs)
+    assert type(ops.put_plane(labels, np.ones((8, 8), np.uint32), "xy", np.int64(1)).box.start[0]) is int
+    with pytest.raises(InputError, match="A brush radius is a number of pixels, got 'wide'"):
+        ops.erase(labels, [(1, 4, 4)], radius="wide")
+    with pytest.raises(InputError, match=r"An id is a whole number .* got \[2\]"):
+        ops.merge(labels, 1, [[2]], {})

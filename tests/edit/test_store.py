@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 
+from mitonb.edit import project
 from mitonb.edit.owner import Owner
 from mitonb.edit.store import FORMAT, Store
 from mitonb.errors import MitonbError, ReadOnlyStoreError, StaleWriterError, StoreError
@@ -336,9 +338,13 @@ def test_a_project_that_is_deleted_under_the_session_is_noticed(path):
 READ_ONLY = """
 import os, sys
 folder, user = sys.argv[1], int(sys.argv[2])
+import encodings.ascii, sqlite3
 import numpy as np
 from mitonb.errors import ReadOnlyStoreError
 from mitonb.session import Session
+# Everything is loaded and used once before: the folder of the interpreter may be closed to the new user.
+Session(labels=np.zeros((1, 4, 4), np.uint32)).paint([(0, 1, 1)], id=1, radius=1)
+sqlite3.connect(":memory:").execute("select 1")
 if user:
     os.setuid(user)
 with Session.open(f"{folder}/cell.mitonb") as session:
@@ -405,3 +411,56 @@ def test_stale_is_raised_by_the_epoch_alone(path):
     assert session.read_only
     assert np.array_equal(session.labels.data, before)
     store.close()
+
+
+def test_an_interrupt_waits_until_journal_and_labels_agree(path, monkeypatch):
+    session = painted(path)
+    real = project.apply
+
+    def interrupted(*args, **options):
+        signal.raise_signal(signal.SIGINT)
+        real(*args, **options)
+
+    version = session.version
+    with monkeypatch.context() as patch:
+        patch.setattr(project, "apply", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            session.paint([[0, 3, 3]], id=9, radius=2)
+        with pytest.raises(KeyboardInterrupt):
+            session.undo()
+        with pytest.raises(KeyboardInterrupt):
+            session.redo()
+    assert session.version == version + 3
+    assert session.pick(0, 3, 3) == 9
+    session.paint([[0, 3, 30]], id=10, radius=2)
+    shown = session.labels.data.copy()
+    session.close()
+    assert np.array_equal(whole(path)[0], shown)
+
+
+def no_memory(*_, **__):
+    raise MemoryError
+
+
+def test_labels_that_could_not_follow_the_journal_take_no_more_edits(path, monkeypatch):
+    session = painted(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(project, "apply", no_memory)
+        with pytest.raises(StoreError, match=r"safe in .* open the project again: nothing is lost"):
+            session.paint([[0, 3, 3]], id=9, radius=2)
+    for verb in (session.undo, lambda: session.delete(1), lambda: session.save_copy(path.parent / "copy.mitonb")):
+        with pytest.raises(StoreError, match="open the project again"):
+            verb()
+    session.close()
+    with Session.open(path) as again:
+        assert again.pick(0, 3, 3) == 9
+
+
+def test_a_thousand_specks_are_deleted_in_one_edit_and_come_back(path):
+    specks = np.arange(1, 40**3 + 1, dtype=np.uint32).reshape(40, 40, 40)
+    session = Session(labels=specks, path=path)
+    session.delete(*range(1, 40**3, 2))
+    session.close()
+    with Session.open(path) as again:
+        again.undo()
+        assert np.array_equal(again.labels.data, specks)

@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mitonb as mn
+from mitonb.errors import TooLargeError
 from mitonb.io import tiff
 from mitonb.io.lazy import Arranged, PageCache, Paged
 from mitonb.io.probing import probe
+from mitonb.io.reading import open_labels
 
 
 @pytest.fixture
@@ -163,3 +165,11 @@ def test_threads_read_the_same_voxels(tmp_path):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_labels_that_do_not_fit_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    path = tmp_path / "labels.npy"
+    np.save(path, np.zeros((4, 500, 500), np.uint16))
+    monkeypatch.setenv("MEM_LIMIT", str(32 * 2**20))
+    with pytest.raises(TooLargeError, match=r"Opening the labels labels.npy needs about 6 MB"):
+        open_labels(path)

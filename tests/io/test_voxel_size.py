@@ -111,3 +111,8 @@ def test_png_pixels_per_metre_count_where_they_are_a_microscopes(tmp_path):
     assert mn.open(tmp_path / "em.png").voxel_size == pytest.approx((5, 5, 5))
     image.save(tmp_path / "web.png", dpi=(72, 72))
     assert mn.open(tmp_path / "web.png").voxel_size is None
+
+
+@pytest.mark.parametrize("size", [np.float32(8), np.int64(8), np.array([8, 8, 8]), [8, 8, 8]])
+def test_voxel_sizes_of_numpy_are_numbers_too(volume, size):
+    assert mn.open(mn.open(volume), voxel_size=size).voxel_size == (8.0, 8.0, 8.0)

@@ -58,3 +58,16 @@ def test_boxes_are_half_open_and_clip_to_the_volume():
     assert box.union(Box((0, 4, 4), (1, 6, 5))) == Box((0, 2, 3), (2, 6, 9))
     assert np.zeros((3, 6, 10))[box.slices].shape == (1, 3, 6)
     assert Box((5, 5, 5), (1, 1, 1)).size == 0
+
+
+def test_labels_check_their_voxel_size_and_hold_a_plain_array():
+    assert Labels(np.zeros((1, 2, 2), np.uint32), 8).voxel_size == (8.0, 8.0, 8.0)
+    with pytest.raises(InputError, match="one size or three"):
+        Labels(np.zeros((1, 2, 2), np.uint32), (8, 8))
+    masked = np.ma.masked_array(np.ones((1, 2, 2), np.uint32), mask=False)
+    assert type(Labels(masked).data) is np.ndarray
+
+
+def test_a_step_below_one_is_refused():
+    with pytest.raises(InputError, match="at least 1, got 0"):
+        Maps(np.zeros((1, 4, 4)), np.zeros((4, 4)), np.zeros((2, 4, 4)), 0)

@@ -62,3 +62,23 @@ def test_constant_and_unusable_values_still_give_a_range():
     half = np.array([[[np.inf, 1.0], [2.0, np.nan]]])
     low, high = intensity_range(half)
     assert 1 <= low < high <= 2
+
+
+def test_lists_and_sizes_in_other_forms_become_what_they_mean():
+    stack = Stack([[[1, 2], [3, 4]]], [8, 4, 4])
+    assert stack.shape == (1, 2, 2)
+    assert stack.voxel_size == (8.0, 4.0, 4.0)
+    assert Stack(np.zeros((1, 2, 2)), np.float32(8)).voxel_size == (8.0, 8.0, 8.0)
+    with pytest.raises(InputError, match=r"got \(8, 8\)"):
+        Stack(np.zeros((1, 2, 2)), (8, 8))
+    for index in (0.5, "first"):
+        with pytest.raises(InputError, match="got plane"):
+            stack.plane(index)
+
+
+@pytest.mark.parametrize("value", [1e20, -1e20, 2**62, 1.7e308])
+def test_the_grey_range_of_large_constants_is_finite_and_not_empty(value):
+    for data in (np.full((2, 3, 4), value), np.array([[[-1.7e308, 1.7e308]]])):
+        low, high = intensity_range(data)
+        assert np.isfinite((low, high)).all()
+        assert low < high
