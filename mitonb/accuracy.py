@@ -273,7 +273,7 @@ def score(
     a, b = integers(labels, "labels"), integers(truth, "truth")
     if a.shape != b.shape:
         raise AxesError(f"Labels and truth need one shape, got {a.shape} and {b.shape}. Crop or resample one of them.")
-    mask = None if ignore is None else (b == ignore if isinstance(ignore, int) else np.asarray(ignore, bool))
+    mask = None if ignore is None else (b == ignore if np.ndim(ignore) == 0 else np.asarray(ignore, bool))
     if mask is not None and mask.shape != a.shape:
         raise AxesError(f"The voxels to ignore need the shape of the labels, {a.shape}, got {mask.shape}.")
     for t in ious:
@@ -323,7 +323,7 @@ def score_planes(
             )
     if axis not in AXES:
         raise InputError(f"An axis is one of {', '.join(AXES)}, got {axis!r}.")
-    mask = (b == ignore) if isinstance(ignore, int) else ignore
+    mask = (b == ignore) if ignore is not None and np.ndim(ignore) == 0 else ignore
     return score(profiles(a, AXES[axis]), profiles(b, AXES[axis]), ious=ious, ignore=mask, smallest=smallest)
 
 

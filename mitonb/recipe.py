@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -208,8 +209,8 @@ def _known(values: Mapping[str, Any]) -> None:
 def _checked(field: dataclasses.Field[Any], hint: Any, value: Any) -> Any:
     """Return the value in the field's own type, or say what is wrong with it."""
     if field.name == "planes":
-        value = (value,) if isinstance(value, str) else tuple(value)
-        wrong = [v for v in value if v not in AXES]
+        value = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
+        wrong = [v for v in value if v not in tuple(AXES)]
         if wrong:
             raise InputError(f"planes are some of {', '.join(AXES)}, got {wrong[0]!r}.")
         return value
@@ -227,7 +228,7 @@ def _checked(field: dataclasses.Field[Any], hint: Any, value: Any) -> Any:
         return value
     try:
         number = hint(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{field.name} is a number, got {value!r}.") from None
     low, high = field.metadata["low"], field.metadata["high"]
     if number != value or not low <= number <= high:

@@ -42,6 +42,8 @@ def targets(labels: npt.NDArray[np.integer[Any]], *, step: int = 1, sigma: float
     InputError
         If the labels are not a plane of ids from 0 to 2**32 - 1.
     """
+    if step < 1 or not sigma > 0:
+        raise InputError(f"Targets need a step of at least 1 and a sigma above 0 pixels, got {step} and {sigma}.")
     plane = np.asarray(labels)
     if plane.ndim != 2 or plane.dtype.kind not in "bui":
         raise InputError(f"Targets are drawn for one plane (h, w) of integer ids, got {plane.dtype} {plane.shape}.")

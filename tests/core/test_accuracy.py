@@ -170,3 +170,10 @@ def test_a_threshold_outside_its_range_is_refused() -> None:
         score(np.array([1]), np.array([1]), ious=(0.0,))
     with pytest.raises(InputError, match="above 0"):
         score(np.array([1]), np.array([1])).at(1.5)
+
+
+def test_an_id_to_ignore_may_be_a_numpy_number():
+    truth = np.array([[[1, 1, 2, 2]]])
+    for ignore in (2, np.uint32(2), np.int64(2)):
+        assert score(np.array([[[1, 1, 0, 0]]]), truth, ignore=ignore).iou == 1
+        assert score_planes(np.array([[[1, 1, 0, 0]]]), truth, ignore=ignore).iou == 1

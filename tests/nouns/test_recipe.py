@@ -31,6 +31,10 @@ def test_a_recipe_survives_json(threshold, distance, planes):
         ({"fill_holes": 1}, "True or False"),
         ({"device": "tpu"}, "one of auto, cpu, cuda, mps"),
         ({"model": ""}, "is a text"),
+        ({"planes": 5}, "got 5"),
+        ({"planes": None}, "got None"),
+        ({"planes": [["xy"]]}, r"got \['xy'\]"),
+        ({"min_area": float("inf")}, "is a number, got inf"),
     ],
 )
 def test_wrong_values_are_refused_with_the_right_ones(changes, words):
