@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
-from psygnal import Signal
+from psygnal import EmitLoopError, Signal
 
-from mitonb.errors import CancelledError
+from mitonb.errors import CancelledError, JobError
 
 __all__ = ["Job", "Progress", "drain"]
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 
@@ -108,6 +110,8 @@ class Job(Generic[T]):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end; return whether it has come."""
+        if self.state == "waiting":
+            return False
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -116,17 +120,21 @@ class Job(Generic[T]):
 
         Raises
         ------
+        JobError
+            If it was never started.
         CancelledError
             If the job was cancelled.
         TimeoutError
             If it is still running after `timeout` seconds.
         """
+        if self.state == "waiting":
+            raise JobError(f"{self.name} was not started. Call start() first.")
         if not self.wait(timeout):
             raise TimeoutError(f"{self.name} is still running.")
         if self.error is not None:
             raise self.error
         if self.state == "cancelled":
-            raise CancelledError(f"{self.name} was cancelled; nothing was changed.")
+            raise CancelledError(f"{self.name} was cancelled; nothing was changed. Start it again to get its result.")
         return self._result  # type: ignore[return-value]
 
     @property
@@ -141,7 +149,7 @@ class Job(Generic[T]):
         try:
             while not self._stop.is_set():
                 self.progress = next(self._steps)
-                self.progressed.emit(self.progress)
+                self._tell(lambda: self.progressed.emit(self.progress))
             self._steps.close()
             self.state = "cancelled"
             notify = self.cancelled.emit
@@ -155,4 +163,12 @@ class Job(Generic[T]):
             self.error = caught
             self.state = "failed"
             notify = lambda: self.failed.emit(caught)  # noqa: E731
-        notify()
+        self._tell(notify)
+
+    def _tell(self, notify: Callable[[], None]) -> None:
+        """Emit; a listener that fails, such as a page that was closed, must not end a run of hours."""
+        try:
+            notify()
+        except EmitLoopError:
+            _log.exception("A listener of %s failed; the job itself is as it should be.", self.name)
+

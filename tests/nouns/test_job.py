@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from mitonb.errors import CancelledError
+from mitonb.errors import CancelledError, JobError
 from mitonb.job import Job, Progress, drain
 
 
@@ -57,3 +57,21 @@ def test_a_cancelled_job_cleans_up_and_says_so():
         job.result(timeout=30)
     assert job.state == "cancelled"
     assert cleaned.is_set()
+
+
+def test_a_listener_that_fails_does_not_end_the_job(caplog):
+    def failing(_):
+        raise RuntimeError("the page is gone")
+
+    job = Job(counting(3), name="counting")
+    job.progressed.connect(failing)
+    job.finished.connect(failing)
+    assert job.start().result(timeout=30) == 3
+    assert "A listener of counting failed" in caplog.text
+
+
+def test_a_job_that_was_never_started_says_so():
+    job = Job(counting(3), name="counting")
+    assert not job.wait()
+    with pytest.raises(JobError, match=r"counting was not started\. Call start"):
+        job.result()
