@@ -19,7 +19,7 @@ from mitonb.memory import memory_budget
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["check_chunk", "check_declared", "checked_path", "guarded", "size_text"]
+__all__ = ["check_chunk", "check_declared", "checked_path", "guarded", "is_zarr", "size_text"]
 
 _FAULTS = (
     ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, RuntimeError, NotImplementedError,
@@ -73,6 +73,11 @@ def checked_path(path: str | os.PathLike[str]) -> Path:
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise UnsafeFileError(f"{_short(found)} is a pipe or a device, not a file. Give a file or a folder of images.")
     return found
+
+
+def is_zarr(folder: Path) -> bool:
+    """Return whether a folder is a zarr group or array."""
+    return any((folder / name).is_file() for name in (".zattrs", ".zgroup", ".zarray", "zarr.json"))
 
 
 def _missing(path: Path) -> str:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from mitonb.errors import CorruptFileError, InputError, UnsupportedFormatError
 from mitonb.io.arrays import read_npy, read_npz
 from mitonb.io.axes import Source, arrange
+from mitonb.io.bounds import is_zarr
 from mitonb.io.folders import read_folder
 from mitonb.io.hdf5 import read_hdf5
 from mitonb.io.mrc import read_mrc
-from mitonb.io.ome_zarr import is_zarr, labels_inside, read_zarr
+from mitonb.io.ome_zarr import labels_inside, read_zarr
 from mitonb.io.pictures import read_picture
 from mitonb.io.record import recorded_voxel_size
 from mitonb.io.tiff import read_tiff

@@ -14,18 +14,13 @@ import tensorstore
 
 from mitonb.errors import AxesError, CorruptFileError, InputError, UnsafeFileError, UnsupportedFormatError
 from mitonb.io.axes import Source
-from mitonb.io.bounds import check_chunk, guarded, size_text
+from mitonb.io.bounds import check_chunk, guarded, is_zarr, size_text
 from mitonb.io.lazy import CACHE_BYTES, Array, native
 from mitonb.io.units import nanometres
 
-__all__ = ["is_zarr", "labels_inside", "read_zarr"]
+__all__ = ["labels_inside", "read_zarr"]
 
 LARGEST_METADATA = 2**24
-
-
-def is_zarr(folder: Path) -> bool:
-    """Return whether a folder is a zarr group or array."""
-    return any((folder / name).is_file() for name in (".zattrs", ".zgroup", ".zarray", "zarr.json"))
 
 
 def read_zarr(path: Path, series: int | str | None = None, *, strict: bool = False) -> Source:

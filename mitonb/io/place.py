@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mitonb.errors import InputError, MitonbError
+from mitonb.io.bounds import is_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,9 +25,13 @@ def target_path(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
     Raises
     ------
     InputError
-        If its folder is missing or read-only, or if something is there and `overwrite` is not set.
+        If its folder is missing or read-only, or if something is there and `overwrite` is not set, or if it is a
+        folder of anything else than one zarr.
     """
-    text = os.fspath(path)
+    try:
+        text = os.fsdecode(path)
+    except TypeError:
+        raise InputError(f"A path names a file, got {path!r}.") from None
     if not text.strip() or "\0" in text:
         raise InputError(f"A path names a file, got {text!r}.")
     target = Path(text).expanduser()
@@ -38,6 +43,11 @@ def target_path(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
         target = target.resolve()
     if target.exists() and not overwrite:
         raise InputError(f"{target.name} is there already. Pass overwrite=True to replace it, or choose another name.")
+    if target.is_dir() and not is_zarr(target) and any(target.iterdir()):
+        raise InputError(
+            f"{target.name} is a folder with other things in it, which would be lost. Choose another name, or take the "
+            "folder away yourself."
+        )
     return target
 
 

@@ -153,3 +153,14 @@ def test_a_record_that_json_cannot_hold_is_refused_before_anything_is_there(tmp_
         with pytest.raises(InputError, match="cannot be written as JSON"):
             mn.save(mn.Labels(ids, record={"recipe": {}, "x": object()}), tmp_path / f"cell{ending}")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["photos.tif", "photos.ome.zarr"])
+def test_a_folder_of_other_things_is_never_replaced(tmp_path, volume, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "holiday.jpg").write_bytes(b"la")
+    with pytest.raises(InputError, match="folder with other things in it"):
+        mn.save(volume, tmp_path / name, overwrite=True)
+    assert (tmp_path / name / "holiday.jpg").read_bytes() == b"la"
+    with pytest.raises(InputError, match="A path names a file, got 5"):
+        mn.save(volume, 5)
