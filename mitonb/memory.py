@@ -91,7 +91,7 @@ def _cgroup_files() -> list[Path]:
     root = Path("/sys/fs/cgroup")
     files = [root / "memory.max", root / "memory" / "memory.limit_in_bytes"]
     try:
-        lines = Path("/proc/self/cgroup").read_text(encoding="ascii", errors="replace").splitlines()
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return files
     for line in lines:
@@ -106,7 +106,7 @@ def _cgroup_files() -> list[Path]:
 
 def _number(path: Path) -> int | None:
     try:
-        text = path.read_text(encoding="ascii").strip()
+        text = path.read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
         return None
     return int(text) if text.isdigit() and 0 < int(text) < _NO_LIMIT else None

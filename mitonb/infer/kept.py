@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import shutil
 import tempfile
 import weakref
@@ -18,10 +20,10 @@ from mitonb.stack import AXES, Axis
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
-__all__ = ["KeptMaps", "median_planes", "plane_shape"]
+__all__ = ["IN_MEMORY", "KeptMaps", "median_planes", "plane_shape"]
 
 
-_IN_MEMORY = 256 << 20  # bytes of one axis
+IN_MEMORY = 256 << 20  # bytes of one axis
 
 
 def plane_shape(shape: tuple[int, int, int], axis: Axis) -> tuple[int, int]:
@@ -96,6 +98,7 @@ class KeptMaps:
         self._files: dict[Axis, _AxisFiles] = {}
         self._wish = folder
         self._folder: Path | None = None
+        self._numbers = itertools.count()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -125,7 +128,10 @@ class KeptMaps:
             )
         kept = maps.kept()
         if axis not in self._files and self._in_files(kept.nbytes * self.shape[AXES[axis]]):
-            self._files[axis] = _AxisFiles(self._own_folder() / axis, self.shape[AXES[axis]], kept)
+            # A new name each time: somebody may still look at maps in the old files, and to cut a mapped file short
+            # would end the whole process.
+            stem = self._own_folder() / f"{axis}-{next(self._numbers)}"
+            self._files[axis] = _AxisFiles(stem, self.shape[AXES[axis]], kept)
         if axis in self._files:
             self._files[axis].put(index, kept)
         else:
@@ -182,9 +188,10 @@ class KeptMaps:
             self._files[axis].there[index] = False
 
     def clear(self) -> None:
-        """Forget all maps."""
+        """Forget all maps, and what a run has said about them."""
         self._planes.clear()
         self._files.clear()
+        self.about = {}
 
     def claim(self, shape: tuple[int, int, int], key: Hashable) -> None:
         """Say which image and net the maps are of; those of another one are forgotten."""
@@ -195,10 +202,11 @@ class KeptMaps:
     @property
     def nbytes(self) -> int:
         """Size of the maps in bytes, in memory or on disk."""
-        return sum(m.nbytes for m in self._planes.values()) + sum(f.nbytes for f in self._files.values())
+        # Copies: a job may put planes meanwhile.
+        return sum(m.nbytes for m in list(self._planes.values())) + sum(f.nbytes for f in list(self._files.values()))
 
     def _in_files(self, nbytes: int) -> bool:
-        return self._wish not in ("auto", "memory") or (self._wish == "auto" and nbytes > _IN_MEMORY)
+        return self._wish not in ("auto", "memory") or (self._wish == "auto" and nbytes > IN_MEMORY)
 
     def _own_folder(self) -> Path:
         if self._folder is None:
@@ -215,6 +223,12 @@ class KeptMaps:
             raise InputError(f"This stack has {n} {axis} planes (0 to {n - 1}), got plane {index}.")
 
 
+def _remove(path: str) -> None:
+    """Remove a file that nobody looks at any more; where that is too early, it goes with the folder."""
+    with contextlib.suppress(OSError):
+        Path(path).unlink(missing_ok=True)
+
+
 class _AxisFiles:
     """Memory-mapped maps of all planes of one axis."""
 
@@ -229,7 +243,10 @@ class _AxisFiles:
     @staticmethod
     def _map(stem: Path, name: str, planes: int, like: npt.NDArray[Any]) -> npt.NDArray[Any]:
         # The file is sparse: planes that the net has not seen take no room on disk.
-        return np.memmap(stem.with_name(f"{stem.name}-{name}"), like.dtype, "w+", shape=(planes, *like.shape))
+        path = stem.with_name(f"{stem.name}-{name}")
+        array = np.memmap(path, like.dtype, "w+", shape=(planes, *like.shape))
+        weakref.finalize(array, _remove, str(path))
+        return array
 
     def put(self, index: int, maps: Maps) -> None:
         for array, value in zip(self._arrays, (maps.semantic, maps.center, maps.offsets), strict=True):

@@ -133,7 +133,7 @@ def segmenting(
     """
     recipe = recipe or Recipe()
     stack = stack if isinstance(stack, Stack) else Stack(np.asarray(stack))
-    _refuse(stack, recipe)
+    _refuse(stack, recipe, keep=kept is not None)
     run = Run(stack.shape, recipe)
     yield run.progress("load model")
     predictor = _predictor(model, recipe)
@@ -187,8 +187,8 @@ def redecoding(kept: KeptMaps, recipe: Recipe | None = None) -> Generator[Progre
 def _as_plane(plane: Plane | npt.NDArray[Any]) -> Plane:
     if isinstance(plane, Plane):
         return plane
-    image = np.asarray(plane)
-    if image.ndim != 2:
+    image = plane if isinstance(plane, Stack) else np.asarray(plane)  # a stack is not read to say what is wrong
+    if len(image.shape) != 2:
         raise InputError(f"A plane has 2 axes (h, w), got shape {image.shape}. Take one with stack.plane(index).")
     return Stack(image[None]).plane(0)
 
@@ -202,10 +202,10 @@ def _predictor(model: str | ModelLike | None, recipe: Recipe) -> Predictor:
     return Predictor(model, recipe)
 
 
-def _refuse(stack: Stack, recipe: Recipe) -> None:
+def _refuse(stack: Stack, recipe: Recipe, *, keep: bool) -> None:
     shape = " x ".join(map(str, stack.shape))
     require(
-        estimate(stack, recipe),
+        estimate(stack, recipe, keep=keep),
         f"Segmenting {stack.name} ({shape} voxels, {len(recipe.planes)} directions)",
         "Cut out a part of the stack, take one direction (planes xy), or a smaller tile.",
     )
@@ -215,6 +215,7 @@ def _record(stack: Stack, recipe: Recipe, predictor: Predictor, notes: tuple[str
     from mitonb.io.record import run_record
 
     record = run_record(stack, recipe, predictor.model.spec)
+    record["engine"]["device"] = predictor.device  # what "auto" became
     record["notes"] = list(notes)
     return record
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mitonb.errors import InputError
-from mitonb.infer.kept import KeptMaps, plane_shape
+from mitonb.infer.kept import IN_MEMORY, KeptMaps, plane_shape
 from mitonb.infer.run import WRITE_PLANES
+from mitonb.io.record import fingerprint
 from mitonb.maps import Maps
 from mitonb.recipe import Recipe
 from mitonb.stack import AXES, Axis, Stack
@@ -24,11 +25,16 @@ NET_FIELDS = ("downsampling", "tile", "halo", "flips", "device", "precision")
 """Fields of a recipe that change what the net says."""
 _NET_BYTES_PER_PIXEL = 200
 """Activations of the bundled net at their peak: 192 to 199 measured at 512 and 1024 pixels."""
+_KEPT_BYTES_PER_VOXEL = 1.4
+"""uint8 semantic map, float16 center and offsets at a quarter of the resolution."""
 _READ_ALL = 1 << 30  # bytes
 
 
-def estimate(stack: Stack, recipe: Recipe | None = None) -> int:
-    """Return the memory in bytes that segmenting a stack takes at its peak, beyond what is in use before."""
+def estimate(stack: Stack, recipe: Recipe | None = None, *, keep: bool = False) -> int:
+    """Return the memory in bytes that segmenting a stack takes at its peak, beyond what is in use before.
+
+    With `keep`, the maps that stay in memory for decoding again are counted too.
+    """
     recipe = recipe or Recipe()
     voxels = int(np.prod(stack.shape, dtype=np.int64))
     volumes = 4 * voxels * len(recipe.planes)
@@ -38,7 +44,8 @@ def estimate(stack: Stack, recipe: Recipe | None = None) -> int:
     side = recipe.tile
     pixels = min(seen, recipe.batch * side * side) if side else seen
     planes = max(areas) * (40 + 3 * (recipe.median + 1) + 4 * WRITE_PLANES)
-    return volumes + image + _NET_BYTES_PER_PIXEL * pixels + planes
+    kept = len(recipe.planes) * min(IN_MEMORY, int(_KEPT_BYTES_PER_VOXEL * voxels)) if keep else 0
+    return volumes + image + _NET_BYTES_PER_PIXEL * pixels + planes + kept
 
 
 class Source:
@@ -99,7 +106,8 @@ def _key(stack: Stack, predictor: Predictor) -> tuple[Any, ...]:
     """Return what maps depend on."""
     recipe = predictor.recipe
     net = (predictor.model.spec.name, predictor.model.spec.sha256, *(getattr(recipe, f) for f in NET_FIELDS))
-    return (*net, stack.name, stack.source, stack.shape, stack.dtype.str, stack.intensity, stack.contrast)
+    # By its voxels: arrays in memory all have one name and no source.
+    return (*net, fingerprint(stack), stack.intensity, stack.contrast)
 
 
 def _reads_all(stack: Stack, recipe: Recipe) -> bool:

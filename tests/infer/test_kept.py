@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -157,3 +158,19 @@ def test_the_memory_limit_of_a_hub_counts(monkeypatch: pytest.MonkeyPatch) -> No
     require(1000, "This", "Do that.")
     monkeypatch.setenv("MEM_LIMIT", "a lot")
     assert memory_budget().limit > 2 << 20
+
+
+def test_maps_that_somebody_still_looks_at_stay_when_the_next_image_is_kept(tmp_path: Path) -> None:
+    kept = KeptMaps((2, 8, 8), tmp_path)
+    kept.claim((2, 8, 8), "first")
+    kept.put("xy", 0, maps(8, 8, 7))
+    kept.about["record"] = {"of": "first"}
+    seen = kept.get("xy", 0)
+    kept.claim((2, 8, 8), "second")
+    kept.put("xy", 0, maps(8, 8, 9))
+    assert (seen.semantic == 7).all()
+    assert (kept.get("xy", 0).semantic == 9).all()
+    assert kept.about == {}
+    del seen
+    gc.collect()
+    assert len(list(tmp_path.glob("*/*"))) == 3

@@ -300,3 +300,23 @@ def test_a_job_runs_a_segmentation_in_a_thread() -> None:
     assert isinstance(job.progress, Progress)
     assert job.result().data.max() == 4
     assert job.progress.fraction == 1
+
+
+def test_two_arrays_with_the_same_grey_are_two_images() -> None:
+    model, kept = Oracle(), KeptMaps()
+    ids = volume((17, 64, 80))
+    segment(ids, GENTLE, model=model, kept=kept, show=False)
+    turned = segment(ids[::-1], GENTLE, model=model, kept=kept, show=False)
+    assert len(model.net.calls) == 34
+    assert np.array_equal(turned.data, segment(ids[::-1], GENTLE, model=Oracle(), show=False).data)
+
+
+def test_the_record_names_the_device_that_ran() -> None:
+    record = segment(volume(), GENTLE, model=Oracle(), show=False).record
+    assert record is not None
+    assert record["engine"]["device"] in ("cpu", "cuda", "mps")
+
+
+def test_maps_that_are_kept_count_as_memory() -> None:
+    stack = Stack(np.zeros((4, 100, 100), np.uint8))
+    assert estimate(stack, keep=True) - estimate(stack) == 56_000
