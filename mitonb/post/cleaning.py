@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.post.compiled import jit
+from mitonb.post.profiles import root
 from mitonb.post.tables import in_reading_order, relabel
 from mitonb.recipe import Recipe
 
@@ -104,14 +105,6 @@ def _statistics(labels: Any, highest: Any) -> Any:
 
 
 @jit
-def _top(parent: Any, run: Any) -> Any:
-    while parent[run] != run:
-        parent[run] = parent[parent[run]]
-        run = parent[run]
-    return run
-
-
-@jit
 def _fill(plane: Any) -> None:
     """Find background regions (4 neighbours) by runs, with the object around each; 0: unknown yet, -1: no hole."""
     h, w = plane.shape
@@ -152,7 +145,7 @@ def _fill(plane: Any) -> None:
                 above += 1
             k = above
             while k < here and start[k] < x:
-                p, q = _top(parent, k), _top(parent, runs)
+                p, q = root(parent, k), root(parent, runs)
                 if p != q:
                     parent[max(p, q)] = min(p, q)
                     around[min(p, q)] = _same(around[p], around[q])
@@ -160,7 +153,7 @@ def _fill(plane: Any) -> None:
             runs += 1
         before = here
     for k in range(runs):
-        owner = around[_top(parent, k)]
+        owner = around[root(parent, k)]
         if owner > 0:
             for x in range(start[k], stop[k]):
                 plane[row[k], x] = owner

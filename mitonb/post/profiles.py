@@ -12,7 +12,7 @@ from mitonb.post.compiled import jit
 if TYPE_CHECKING:
     from mitonb.maps import Ids
 
-__all__ = ["profiles"]
+__all__ = ["profiles", "root"]
 
 
 def profiles(groups: Ids, min_area: int = 0) -> tuple[npt.NDArray[np.uint32], int]:
@@ -37,8 +37,8 @@ def profiles(groups: Ids, min_area: int = 0) -> tuple[npt.NDArray[np.uint32], in
 
 
 @jit
-def _root(parent: Any, run: Any) -> Any:
-    """Follow parents to the first run of a piece, halving the path on the way."""
+def root(parent: Any, run: Any) -> Any:
+    """Follow parents to the first run of a region, halving the path on the way; compiled."""
     while parent[run] != run:
         parent[run] = parent[parent[run]]
         run = parent[run]
@@ -48,7 +48,7 @@ def _root(parent: Any, run: Any) -> Any:
 @jit
 def _join(parent: Any, a: Any, b: Any) -> None:
     """Make two runs one piece; its root is the earlier run, so that pieces are numbered by their first pixel."""
-    p, q = _root(parent, a), _root(parent, b)
+    p, q = root(parent, a), root(parent, b)
     parent[max(p, q)] = min(p, q)
 
 
@@ -111,7 +111,7 @@ def _profiles(groups: Any, min_area: Any) -> Any:
                 a += 1
     area = np.zeros(runs, np.int64)
     for run in range(runs):
-        parent[run] = _root(parent, run)
+        parent[run] = root(parent, run)
         area[parent[run]] += stop[run] - start[run]
     number = np.zeros(runs, np.uint32)
     count = 0
