@@ -245,7 +245,7 @@ def strips(pixels: npt.NDArray[Any], *, raw: bool) -> Iterator[tuple[dict[str, A
     y = 0
     while y < h:
         piece = pixels[y : y + rows]
-        data = piece.tobytes() if raw else zlib.compress(piece, 1)
+        data = piece.tobytes() if raw else zlib.compress(piece.data, 1)
         if len(data) > MAX_REPLY and len(piece) > 1:
             rows = max(1, len(piece) // 2)
             continue
