@@ -42,8 +42,11 @@ def write(path: Path, saving: Saving, *, ome: bool = False) -> None:
     Raises
     ------
     UnsupportedFormatError
-        If OME-TIFF has no such dtype (float16, 64-bit integers).
+        If OME-TIFF has no such dtype (float16, 64-bit integers), or planes are one pixel wide (but not in OME-TIFF).
     """
+    if saving.shape[2] == 1 and not ome:
+        # Without OME's axes a column of pixels cannot be told from a row of single samples.
+        raise UnsupportedFormatError("TIFF cannot hold planes of one column. Save as .ome.tif, .ome.zarr or .npy.")
     dtype = stored_dtype(saving)
     total = math.prod(saving.shape) * dtype.itemsize
     pages = _pages(saving, dtype)

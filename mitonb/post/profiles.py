@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.post.compiled import jit
+from mitonb.post.tables import as_ids
 
 if TYPE_CHECKING:
     from mitonb.maps import Ids
@@ -32,7 +33,7 @@ def profiles(groups: Ids, min_area: int = 0) -> tuple[npt.NDArray[np.uint32], in
     count : int
         Number of pieces.
     """
-    ids, count = _profiles(np.ascontiguousarray(groups, dtype=np.uint32), int(min_area))
+    ids, count = _profiles(as_ids(groups), int(min_area))
     return ids, int(count)
 
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mitonb.errors import InputError
 from mitonb.post.compiled import jit
 
 if TYPE_CHECKING:
     from mitonb.maps import Ids
 
-__all__ = ["in_reading_order", "overlaps", "relabel"]
+__all__ = ["as_ids", "in_reading_order", "overlaps", "relabel"]
 
 
 def overlaps(a: Ids, b: Ids) -> npt.NDArray[np.int64]:
@@ -60,8 +61,23 @@ def relabel(ids: npt.NDArray[np.uint32], table: npt.NDArray[np.uint32]) -> None:
             plane[...] = table[plane]
 
 
+def as_ids(ids: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.uint32]:
+    """Return ids as a contiguous uint32 array, of the same values.
+
+    Raises
+    ------
+    InputError
+        If an id is below 0 or above 2**32 - 1: cut off to 32 bits it would become another object, or background.
+    """
+    if ids.dtype.kind not in "bui" or (
+        not np.can_cast(ids.dtype, np.uint32) and ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < 2**32
+    ):
+        raise InputError(f"Ids are whole numbers from 0 to {2**32 - 1}, got {ids.dtype}. Renumber them first.")
+    return np.ascontiguousarray(ids, dtype=np.uint32)
+
+
 def _flat(ids: Ids) -> npt.NDArray[np.uint32]:
-    return np.ascontiguousarray(ids, dtype=np.uint32).reshape(-1)
+    return as_ids(ids).reshape(-1)
 
 
 @jit

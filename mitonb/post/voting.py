@@ -10,7 +10,7 @@ import numpy.typing as npt
 from mitonb.errors import InputError
 from mitonb.post.agreement import agree
 from mitonb.post.compiled import jit
-from mitonb.post.tables import relabel
+from mitonb.post.tables import as_ids, relabel
 from mitonb.recipe import Recipe
 from mitonb.stack import AXES, Axis
 
@@ -56,7 +56,7 @@ def consensus(
     result = parts[0] if in_place else parts[0].copy()
     if len(parts) == 1:
         return result
-    flat = [np.ascontiguousarray(p, dtype=np.uint32).reshape(-1) for p in parts]
+    flat = [p.reshape(-1) for p in parts]
     third = len(flat) == 3
     atoms, sizes = _atoms(flat[0], flat[1], flat[-1], third, result.reshape(-1))
     relabel(result, agree(atoms[:, : len(parts)], sizes, recipe))
@@ -66,7 +66,7 @@ def consensus(
 def _in_order(volumes: Mapping[Axis, npt.NDArray[np.uint32]]) -> list[npt.NDArray[np.uint32]]:
     if not volumes or any(axis not in AXES for axis in volumes):
         raise InputError(f"Consensus needs volumes of some of {', '.join(AXES)}, got {', '.join(volumes) or 'none'}.")
-    parts = [np.ascontiguousarray(volumes[axis], dtype=np.uint32) for axis in AXES if axis in volumes]
+    parts = [as_ids(volumes[axis]) for axis in AXES if axis in volumes]
     if len({p.shape for p in parts}) > 1:
         raise InputError(
             "All directions must be in (z, y, x) order and have one shape, got "

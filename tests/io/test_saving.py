@@ -164,3 +164,13 @@ def test_a_folder_of_other_things_is_never_replaced(tmp_path, volume, name):
     assert (tmp_path / name / "holiday.jpg").read_bytes() == b"la"
     with pytest.raises(InputError, match="A path names a file, got 5"):
         mn.save(volume, 5)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
+def test_planes_of_one_column_go_to_formats_that_can_hold_them(tmp_path, dtype):
+    column = np.arange(20, dtype=dtype).reshape(4, 5, 1)
+    with pytest.raises(UnsupportedFormatError, match=r"planes of one column\. Save as \.ome\.tif"):
+        mn.save(column, tmp_path / "a.tif")
+    for name in ("a.ome.tif", "a.ome.zarr", "a.npy"):
+        np.testing.assert_array_equal(mn.open(mn.save(column, tmp_path / name)).read(), column)
+    assert not (tmp_path / "a.tif").exists()

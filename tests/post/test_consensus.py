@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mitonb.errors import InputError
 from mitonb.post.cleaning import clean, fill_holes
+from mitonb.post.tracking import track
 from mitonb.post.voting import consensus
 from mitonb.recipe import Recipe
 from tests.post.drawing import same_partition
@@ -233,3 +234,15 @@ def test_filling_only_ever_adds_to_the_object_around(seed: int) -> None:
         )
         want = 0 if at_border or len(around) != 1 else around[0]
         assert (filled[inside] == want).all()
+
+
+def test_ids_beyond_32_bits_are_refused_and_never_cut_off() -> None:
+    large = np.full((3, 9, 9), 2**32, np.uint64)
+    with pytest.raises(InputError, match=r"from 0 to 4294967295, got uint64\. Renumber"):
+        clean(large)
+    with pytest.raises(InputError, match="Renumber"):
+        consensus({"xy": large})
+    with pytest.raises(InputError, match="Renumber"):
+        track(large)
+    small = np.full((3, 9, 9), 7, np.int64)
+    assert (clean(small, Recipe(min_size=1)) == 1).all()
