@@ -14,7 +14,7 @@ from mitonb.stack import voxel_size_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Labels"]
+__all__ = ["Labels", "settled"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,17 @@ class Labels:
 
     def __repr__(self) -> str:
         return f"Labels({self.name!r}, {' x '.join(map(str, self.shape))}, {len(self.ids())} objects)"
+
+
+def settled(data: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an array that no longer changes: a copy of one that follows the edits of a session, others as they are.
+
+    What reads labels twice, or reads back what it wrote, must see the same labels both times, whatever is painted
+    meanwhile.
+    """
+    base = data.base
+    live = not data.flags.writeable and type(base) is np.ndarray and base.flags.writeable
+    return data.copy() if live else data
 
 
 def _checked(data: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import InputError
-from mitonb.labels import Labels
+from mitonb.labels import Labels, settled
 
 __all__ = ["AnyLabels", "Counts", "Pairs", "dense", "integers", "pairs", "profiles"]
 
@@ -54,7 +54,7 @@ def integers(labels: AnyLabels, name: str) -> npt.NDArray[Any]:
     InputError
         If they are anything else.
     """
-    array = labels.data if isinstance(labels, Labels) else np.asarray(labels)
+    array = settled(labels.data if isinstance(labels, Labels) else np.asarray(labels))
     if array.dtype.kind == "b":
         return array.astype(np.uint8)
     if array.dtype.kind not in "ui":

@@ -14,6 +14,7 @@ import pytest
 
 import mitonb as mn
 from mitonb.errors import AxesError, CancelledError, InputError, MitonbError, ReadOnlyStoreError, StoreError
+from mitonb.io import writing
 from mitonb.io.reading import open_labels
 
 if TYPE_CHECKING:
@@ -177,3 +178,39 @@ def test_a_killed_kernel_loses_no_edit_and_running_the_cell_again_brings_all_bac
     with pytest.raises(MitonbError, match="nothing to undo"):
         session.undo()
     session.close()
+
+
+class _PaintsWhenRead:
+    """An image during whose reading somebody paints."""
+
+    shape, dtype = SHAPE, np.dtype(np.uint8)
+
+    def __init__(self, session: mn.Session) -> None:
+        self.session = session
+
+    def __getitem__(self, key: object) -> object:
+        self.session.paint([[1, 20, 20]], id=self.session.new_id(), radius=2)
+        return np.ones(SHAPE, np.uint8)[key]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+def test_painting_while_labels_are_measured_or_saved_disturbs_neither(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_array: bool
+) -> None:
+    labels = np.zeros(SHAPE, np.uint32)
+    labels[:, 2:6, 2:6] = 1
+    session = mn.Session(labels=labels)
+    live = session.labels.data if as_array else session.labels
+    stack = mn.Stack(_PaintsWhenRead(session), intensity=(0.0, 255.0))
+    assert mn.measure(live, stack=stack).voxels.to_list() == [64]
+
+    before, compare = session.labels.data.copy(), writing._compare
+
+    def compare_later(path: Path, saving: writing.Saving) -> None:
+        session.delete(1)
+        compare(path, saving)
+
+    monkeypatch.setattr(writing, "_compare", compare_later)
+    saved = mn.save(live, tmp_path / "labels.npy")
+    np.testing.assert_array_equal(np.load(saved), before)
+    assert session.ids() != [1]

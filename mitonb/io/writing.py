@@ -12,7 +12,7 @@ from mitonb.errors import CorruptFileError, InputError, UnsupportedFormatError
 from mitonb.io.lazy import Array, native
 from mitonb.io.place import put, target_path
 from mitonb.io.record import VOXEL_SIZE, record_path
-from mitonb.labels import Labels
+from mitonb.labels import Labels, settled
 from mitonb.stack import LazyArray, Stack
 
 if TYPE_CHECKING:
@@ -114,10 +114,12 @@ def save(
 def _saving(what: Any) -> Saving:
     """Bring what is to be saved into one form."""
     if isinstance(what, Labels):
-        return Saving(what.data, what.voxel_size, what.name, True, what.record)
+        return Saving(settled(what.data), what.voxel_size, what.name, True, what.record)
     if isinstance(what, Stack):
         return Saving(what.data, what.voxel_size, what.name, False)
     array = what if hasattr(what, "shape") and hasattr(what, "dtype") else np.asarray(what)
+    if isinstance(array, np.ndarray):
+        array = settled(array)
     if len(array.shape) == 2:
         array = array[None]
     data = Stack(array, intensity=(0.0, 1.0)).data  # raises what is wrong with it
