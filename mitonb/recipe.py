@@ -70,11 +70,11 @@ class Recipe:
         low=1, high=64, step=1, unit="x", basic=True,
     )  # fmt: skip
     semantic_threshold: float = _field(
-        0.5, label="Semantic threshold", help="A pixel this probable belongs to a mitochondrion.", rerun="decode",
+        0.55, label="Semantic threshold", help="A pixel this probable belongs to a mitochondrion.", rerun="decode",
         low=0.05, high=0.95, step=0.01, basic=True,
     )  # fmt: skip
     center_threshold: float = _field(
-        0.1, label="Center threshold", help="A peak of the center map above this starts an object.", rerun="decode",
+        0.25, label="Center threshold", help="A peak of the center map above this starts an object.", rerun="decode",
         low=0.02, high=0.95, step=0.01, basic=True,
     )  # fmt: skip
     center_distance: int = _field(
@@ -82,11 +82,11 @@ class Recipe:
         low=1, high=200, step=1, unit="px", basic=True,
     )  # fmt: skip
     min_area: int = _field(
-        64, label="Smallest profile", help="Profiles of one plane with fewer pixels are dropped.", rerun="decode",
+        100, label="Smallest profile", help="Profiles of one plane with fewer pixels are dropped.", rerun="decode",
         low=0, high=100_000, step=1, unit="px", basic=True,
     )  # fmt: skip
     median: int = _field(
-        3, label="Median", help="Planes (odd) in the median of the semantic map along the stack; 1 is off.",
+        1, label="Median", help="Planes (odd) in the median of the semantic map along the stack; 1 is off.",
         rerun="decode", low=1, high=15, step=2, unit="planes",
     )  # fmt: skip
     merge_iou: float = _field(
@@ -94,7 +94,8 @@ class Recipe:
         low=0.0, high=1.0, step=0.01,
     )  # fmt: skip
     merge_ioa: float = _field(
-        0.25, label="Track IoA", help="Unmatched profiles covered by this part join the object that covers them.",
+        1.0, label="Track IoA",
+        help="Unmatched profiles covered by this part join the object that covers them; 1 keeps touching ones apart.",
         rerun="track", low=0.0, high=1.0, step=0.01,
     )  # fmt: skip
     gap: int = _field(
@@ -112,7 +113,7 @@ class Recipe:
         False, label="Keep lone objects", help="Keep objects that only one direction found.", rerun="track",
     )  # fmt: skip
     min_size: int = _field(
-        500, label="Smallest object", help="Objects with fewer voxels are dropped.", rerun="track",
+        1500, label="Smallest object", help="Objects of a volume with fewer voxels are dropped.", rerun="track",
         low=0, high=1_000_000, step=10, unit="vx", basic=True,
     )  # fmt: skip
     min_span: int = _field(

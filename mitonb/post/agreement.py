@@ -22,7 +22,7 @@ Counts = list[dict[int, int]]
 """Voxels of each id in a group, for each direction."""
 Vote = Callable[[Counts, Counts, int, int], float]
 
-_BRIDGE = 0.25
+_BRIDGE = 0.5
 """An object bridges two groups where it holds more than this part of the smaller one, in both."""
 _CROWD = 64
 """Up to here all atoms that share ids are compared with each other; in a larger crowd, with its largest ones."""

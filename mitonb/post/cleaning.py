@@ -29,7 +29,8 @@ def clean(labels: Ids, recipe: Recipe | None = None, *, connected: bool = False)
         Instance ids; not changed.
     recipe : Recipe, optional
         `fill_holes`, `min_size` (voxels) and `min_span` (shortest side of the box, voxels) are read. A side counts only
-        where the volume is that deep: nothing in a stack of one plane can span two.
+        where the volume is that deep: nothing in a stack of one plane can span two. There `min_area`, where it is less,
+        stands for `min_size`.
     connected : bool
         Make each connected piece (26 neighbours) an object of its own first.
     """
@@ -54,7 +55,9 @@ def cleaning(labels: npt.NDArray[np.uint32], recipe: Recipe) -> Iterator[int]:
     yield len(labels)
     spans = high - low + 1
     least = np.minimum(recipe.min_span, np.array(labels.shape))
-    keep = (sizes >= max(1, recipe.min_size)) & (spans >= least).all(axis=1)
+    # `min_size` speaks of volumes: one section of a good object has fewer pixels, and `min_area` has judged it already.
+    smallest = recipe.min_size if len(labels) > 1 else min(recipe.min_size, recipe.min_area)
+    keep = (sizes >= max(1, smallest)) & (spans >= least).all(axis=1)
     keep[0] = False
     table = np.zeros(highest + 1, np.uint32)
     stay = order[keep[order]]

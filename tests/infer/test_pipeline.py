@@ -87,7 +87,9 @@ def test_decoding_kept_maps_gives_the_labels_of_the_run_and_runs_no_net(planes: 
 
 
 def test_decoding_kept_maps_of_a_real_net_gives_the_labels_of_the_run(random_model: Model) -> None:
-    recipe = Recipe(**ALL, tile=32, halo=8, min_area=4, min_size=4, min_span=1, center_threshold=0.02)
+    recipe = Recipe(**ALL, tile=32, halo=8, min_area=4, min_size=4, min_span=1).replace(
+        semantic_threshold=0.5, center_threshold=0.02
+    )
     kept = KeptMaps()
     labels = segment(texture(4, 36, 48), recipe, model=random_model, kept=kept, show=False)
     assert labels.data.any()

@@ -246,3 +246,11 @@ def test_ids_beyond_32_bits_are_refused_and_never_cut_off() -> None:
         track(large)
     small = np.full((3, 9, 9), 7, np.int64)
     assert (clean(small, Recipe(min_size=1)) == 1).all()
+
+
+def test_one_plane_is_judged_by_area_and_a_volume_by_size() -> None:
+    volume = np.zeros((2, 20, 20), np.uint32)
+    volume[0, :10, :12] = 1
+    recipe = Recipe(min_area=100, min_size=1000, min_span=1)
+    assert clean(volume[:1], recipe).max() == 1
+    assert clean(volume, recipe).max() == 0
