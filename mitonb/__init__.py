@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what editors and type checkers read; nothing of it runs
     from mitonb.infer.pipeline import segment as segment
     from mitonb.infer.pipeline import segmenting as segmenting
     from mitonb.io.reading import open as open
+    from mitonb.io.reading import open_labels as open_labels
     from mitonb.io.writing import save as save
     from mitonb.job import Job as Job
     from mitonb.job import Progress as Progress
@@ -50,7 +51,7 @@ _HOMES: dict[str, str] = {
     "Stack": "stack", "Plane": "stack", "Maps": "maps", "Labels": "labels", "Recipe": "recipe", "PRESETS": "recipe",
     "Job": "job", "Progress": "job", "Box": "box", "MitonbError": "errors",
     # verbs
-    "open": "io.reading", "save": "io.writing", "phantom": "phantoms",
+    "open": "io.reading", "open_labels": "io.reading", "save": "io.writing", "phantom": "phantoms",
     "predict": "infer.pipeline", "predicting": "infer.pipeline",
     "segment": "infer.pipeline", "segmenting": "infer.pipeline",
     "decode": "post.decoding", "targets": "post.target_maps",

@@ -236,7 +236,7 @@ def score(
     labels: AnyLabels,
     truth: AnyLabels,
     *,
-    ious: tuple[float, ...] = (0.5, 0.75),
+    ious: float | tuple[float, ...] = (0.5, 0.75),
     ignore: npt.NDArray[np.bool_] | int | None = None,
     smallest: int = 0,
 ) -> Scores:
@@ -246,7 +246,7 @@ def score(
     ----------
     labels, truth : Labels or integer or bool array
         The same shape, any number of axes; 0 is background; ids may be sparse and up to 2**64 - 1.
-    ious : tuple of float
+    ious : float or tuple of float
         Thresholds to show; any other can be asked of the result.
     ignore : bool array or int, optional
         Voxels that do not count: those set in an array of the same shape, or those with this id in the truth.
@@ -273,7 +273,9 @@ def score(
     a, b = integers(labels, "labels"), integers(truth, "truth")
     if a.shape != b.shape:
         raise AxesError(f"Labels and truth need one shape, got {a.shape} and {b.shape}. Crop or resample one of them.")
-    mask = None if ignore is None else (b == ignore if np.ndim(ignore) == 0 else np.asarray(ignore, bool))
+    number = isinstance(ignore, int | np.integer)
+    mask = None if ignore is None else (b == ignore if number else np.asarray(ignore, bool))
+    ious = (ious,) if isinstance(ious, int | float) else tuple(ious)
     if mask is not None and mask.shape != a.shape:
         raise AxesError(f"The voxels to ignore need the shape of the labels, {a.shape}, got {mask.shape}.")
     for t in ious:
@@ -287,7 +289,7 @@ def score_planes(
     truth: AnyLabels,
     *,
     axis: Axis = "xy",
-    ious: tuple[float, ...] = (0.5, 0.75),
+    ious: float | tuple[float, ...] = (0.5, 0.75),
     ignore: npt.NDArray[np.bool_] | int | None = None,
     smallest: int = 0,
 ) -> Scores:
@@ -323,7 +325,7 @@ def score_planes(
             )
     if axis not in AXES:
         raise InputError(f"An axis is one of {', '.join(AXES)}, got {axis!r}.")
-    mask = (b == ignore) if ignore is not None and np.ndim(ignore) == 0 else ignore
+    mask = (b == ignore) if isinstance(ignore, int | np.integer) else ignore
     return score(profiles(a, AXES[axis]), profiles(b, AXES[axis]), ious=ious, ignore=mask, smallest=smallest)
 
 

@@ -40,6 +40,8 @@ class Labels:
 
     def __post_init__(self) -> None:
         data = np.asarray(self.data)
+        if data.dtype.kind in "USO" and data.ndim == 0:
+            raise InputError(f"Labels are voxels, got {str(self.data)[:80]!r}. Open a file with mn.open_labels.")
         if data.ndim != 3:
             raise AxesError(f"Labels need 3 axes (z, y, x), got shape {data.shape}. For one plane pass ids[None].")
         if data.dtype != np.uint32:

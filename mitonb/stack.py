@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -96,6 +97,8 @@ class Stack:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if isinstance(self.data, str | os.PathLike):
+            raise InputError(f"A stack is made of voxels, got the path {str(self.data)!r}. Open it with mn.open(path).")
         if not (hasattr(self.data, "shape") and hasattr(self.data, "dtype")):
             object.__setattr__(self, "data", np.asarray(self.data))
         shape = tuple(self.data.shape)

@@ -132,7 +132,7 @@ def segmenting(
     `preview` is the `PlaneIds` of a plane that is done, or None.
     """
     recipe = recipe or Recipe()
-    stack = stack if isinstance(stack, Stack) else Stack(np.asarray(stack))
+    stack = stack if isinstance(stack, Stack) else Stack(stack)
     _refuse(stack, recipe, keep=kept is not None)
     run = Run(stack.shape, recipe)
     yield run.progress("load model")

@@ -98,6 +98,8 @@ def arrange(
 
 def _given(axes: str, shape: tuple[int, ...], what: str) -> str:
     """Check the axes that the caller names."""
+    if not isinstance(axes, str):
+        raise AxesError(f"axes= is a text with one letter for each axis, such as 'tczyx'; got {axes!r}.")
     letters = axes.lower()
     if len(letters) != len(shape):
         raise AxesError(

@@ -63,6 +63,8 @@ def checked_path(path: str | os.PathLike[str]) -> Path:
         raise InputError(f"A path is a text, got {text!r}.")
     if not text.strip() or "\0" in text:
         raise InputError(f"A path names a file or a folder, got {text!r}.")
+    if "://" in text:
+        raise InputError(f"{text[:200]!r} is an address, and this version opens files on disk. Download it first.")
     found = Path(text).expanduser()
     try:
         mode = found.stat().st_mode

@@ -177,3 +177,8 @@ def test_an_id_to_ignore_may_be_a_numpy_number():
     for ignore in (2, np.uint32(2), np.int64(2)):
         assert score(np.array([[[1, 1, 0, 0]]]), truth, ignore=ignore).iou == 1
         assert score_planes(np.array([[[1, 1, 0, 0]]]), truth, ignore=ignore).iou == 1
+
+
+def test_one_threshold_needs_no_tuple():
+    truth = np.array([[[1, 1, 2, 2]]])
+    assert score(truth, truth, ious=0.9).ious == score_planes(truth, truth, ious=0.9).ious == (0.9,)

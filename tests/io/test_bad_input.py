@@ -234,3 +234,10 @@ def test_negative_and_fractional_labels_are_refused(tmp_path):
         open_labels(np.array([[[-1, 0], [-1, 3]]]))
     with pytest.raises(InputError, match="whole numbers"):
         open_labels(np.array([[[0.5]]]))
+
+
+def test_an_address_and_axes_that_are_no_text_are_named():
+    with pytest.raises(InputError, match="is an address, and this version opens files on disk"):
+        mn.open("https://example.org/cell.tif")
+    with pytest.raises(InputError, match="axes= is a text"):
+        mn.open(np.zeros((4, 5, 6)), axes=5)

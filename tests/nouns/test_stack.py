@@ -1,9 +1,12 @@
 """Stacks know their shape, their units and their grey range."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from mitonb.errors import AxesError, InputError
+from mitonb.labels import Labels
 from mitonb.stack import Stack, intensity_range
 
 
@@ -82,3 +85,11 @@ def test_the_grey_range_of_large_constants_is_finite_and_not_empty(value):
         low, high = intensity_range(data)
         assert np.isfinite((low, high)).all()
         assert low < high
+
+
+def test_a_path_is_no_stack_and_no_labels_and_the_message_says_how_to_open_it():
+    for wrong in ("cell.tif", Path("cell.tif")):
+        with pytest.raises(InputError, match=r"got the path 'cell.tif'\. Open it with mn.open"):
+            Stack(wrong)
+    with pytest.raises(InputError, match=r"got 'cell.tif'\. Open a file with mn.open_labels"):
+        Labels("cell.tif")
