@@ -99,6 +99,7 @@ class App(ipw.VBox):
         self._live = Latest(self._redecode, failed=lambda error: self.run_bar.fail(error))
         self.viewer = Viewer(session, height=self._height)
         self.form = RecipeForm(self._recipe, models=tuple(specs()))
+        self._applied = self.form.recipe
         self.run_bar = RunBar()
         self.table = ObjectsTable(session, height=_TAB_HEIGHT - 22)
         self.view3d = View3D(session, lazy=True, height=420)
@@ -212,13 +213,17 @@ class App(ipw.VBox):
     def _after(self, said: str) -> str:
         """Drop the preview after its plane or volume became labels."""
         self._previewing = False
+        self._applied = self.form.recipe
         self._live.ask()
         return said
 
     def _on_recipe(self, recipe: Recipe, rerun: str) -> None:
         self._describe()
         if rerun == "decode":
-            self._previewing = True
+            # Back at the settings that made the labels (by "reset", say), a preview would only cover them.
+            self._previewing = bool(recipe.changes(self._applied))
+            if not self._previewing:
+                self.run_bar.say("The settings of the labels again: no preview.")
             self._live.ask()
         elif rerun == "track" and self.runs.complete(recipe):
             self.run_bar.say("Apply to the volume joins the planes again; the net is not run.")

@@ -59,6 +59,7 @@ def test_the_quickstart_from_its_first_cell_to_a_restarted_kernel(lab: Lab) -> N
     user.shot("threshold")
     assert user.ask("app.runs.net_runs") == runs
     user.press("reset")
+    poll(lambda: user.ask(f"app.viewer.preview('xy', {middle}) is None"), "reset does not drop the preview", 60)
 
     # Paint a new object where there is none.
     user.focus()
@@ -102,6 +103,7 @@ def test_the_quickstart_from_its_first_cell_to_a_restarted_kernel(lab: Lab) -> N
 
     # Restart the kernel; open stack and project again: the same labels, the same history.
     book.restart_kernel()
+    book.js("() => jupyterapp.commands.execute('notebook:clear-all-cell-outputs').then(() => null)")
     user.run("stack = mn.open(")
     book.add("app = mn.explore(stack, path=f'{name}.mitonb')\napp", timeout=120)
     user.show()

@@ -82,6 +82,17 @@ def test_a_threshold_is_previewed_without_the_net_and_applied_as_one_edit(app: A
     assert len(app.session.ids()) == 4
 
 
+def test_going_back_to_the_settings_of_the_labels_drops_the_preview(app: App) -> None:
+    app.run_plane().result(60)
+    settled(app)
+    before = app.form.controls["min_area"].value
+    app.form.controls["min_area"].value = 550
+    assert settled(app).viewer.preview("xy", 8) is not None
+    app.form.controls["min_area"].value = before
+    assert settled(app).viewer.preview("xy", 8) is None
+    assert "no preview" in app.run_bar.message.value
+
+
 def test_a_threshold_on_a_plane_that_the_net_has_not_seen_says_what_to_do(app: App) -> None:
     app.form.controls["center_threshold"].value = 0.3
     assert "segment it once" in settled(app).run_bar.message.value
