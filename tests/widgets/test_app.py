@@ -140,14 +140,18 @@ def test_a_cancelled_run_changes_nothing_and_says_so(app: App) -> None:
     assert not app.run_bar.busy
 
 
-def test_an_image_of_nothing_but_nan_runs_and_finds_nothing() -> None:
+def test_an_image_of_nothing_but_nan_is_said_and_what_was_painted_stays() -> None:
     app = explore(np.full((4, 32, 32), np.nan, np.float32), recipe=RECIPE)
     app.runs._models = {"mito-mini": Oracle()}
-    app.run_plane().wait(60)
-    assert app.run_bar.job is not None
-    assert app.run_bar.job.state in ("done", "failed")
-    assert "mnb-" in app.run_bar.message.value, "whatever happened is said"
-    assert app.session.ids() == []
+    app.session.paint([(2, 8, 8)], id=7, radius=3)
+    painted = app.session.labels.data.copy()
+    for run in (app.run_plane, app.run_volume):
+        run().wait(60)
+        assert app.run_bar.job is not None
+        assert app.run_bar.job.state == "failed"
+        assert "mnb-error" in app.run_bar.message.value
+        assert "NaN" in app.run_bar.message.value
+    assert (app.session.labels.data == painted).all()
 
 
 def test_labels_without_an_image_say_why_nothing_can_run() -> None:

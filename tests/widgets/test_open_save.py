@@ -50,6 +50,20 @@ def test_a_wrong_path_is_a_sentence_and_what_was_open_stays(drawn: Path, tmp_pat
     assert "Type a path first" in form.message.value
 
 
+def test_an_empty_folder_and_five_axes_say_what_to_do_and_what_was_open_stays(drawn: Path, tmp_path: Path) -> None:
+    form = open_form()
+    before = form.open_path(drawn)
+    (tmp_path / "planes").mkdir()
+    assert form.open_path(tmp_path / "planes") is None
+    assert "mnb-error" in form.message.value
+    assert "folder" in form.message.value
+    np.save(tmp_path / "five.npy", np.zeros((2, 3, 4, 5, 6), np.uint8))
+    assert form.open_path(tmp_path / "five.npy") is None
+    assert "mnb-error" in form.message.value
+    assert "axes=" in form.message.value
+    assert form.stack is before
+
+
 def test_a_damaged_file_is_a_sentence(tmp_path: Path) -> None:
     broken = tmp_path / "broken.tif"
     broken.write_bytes(b"II*\x00 this is no TIFF")
