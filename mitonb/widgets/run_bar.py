@@ -97,7 +97,8 @@ class RunBar(ipw.VBox):
             job.progressed.connect(self._on_progress)
             job.finished.connect(lambda result: self._on_finish(result, then))
             job.failed.connect(self._on_failure)
-            job.cancelled.connect(lambda: self._end("", f"{job.name} cancelled; nothing was changed. Run it again when you like.", "dim"))
+            stopped = f"{job.name} cancelled; nothing was changed. Run it again when you like."
+            job.cancelled.connect(lambda: self._end("", stopped, "dim"))
             self.message.value = ""
             self.progress.bar_style = "info"
             self._draw(job.progress)
