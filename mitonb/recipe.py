@@ -98,6 +98,11 @@ class Recipe:
         help="Unmatched profiles covered by this part join the object that covers them; 1 keeps touching ones apart.",
         rerun="track", low=0.0, high=1.0, step=0.01,
     )  # fmt: skip
+    lookahead: int = _field(
+        16, label="Look ahead",
+        help="A profile that runs two objects together for up to so many planes is cut in two; 0 is off.",
+        rerun="track", low=0, high=64, step=1, unit="planes",
+    )  # fmt: skip
     gap: int = _field(
         0, label="Gap", help="Planes that an object may miss and still go on.", rerun="track", low=0, high=5, step=1,
         unit="planes",

@@ -14,6 +14,7 @@ from mitonb.post.cleaning import cleaning
 from mitonb.post.decoding import decode
 from mitonb.post.tables import relabel
 from mitonb.post.tracking import Tracker
+from mitonb.post.untangling import Untangler
 from mitonb.post.voting import consensus
 from mitonb.stack import AXES, Axis
 
@@ -70,6 +71,7 @@ class Run:
             tracker = self.trackers[axis] = Tracker(recipe)
             volume = self.volumes[axis] = np.empty(self.shape, np.uint32)
             writer = _Writer(np.moveaxis(volume, AXES[axis], 0))
+            untangler = Untangler(recipe.lookahead)
             ready = 0
             for index in range(count):
                 while ready < min(count, index + reach + 1):
@@ -79,9 +81,12 @@ class Run:
                 ids = decode(kept.plane(axis, index, recipe.median), recipe)
                 if rolling and index >= reach:
                     kept.drop(axis, index - reach)
-                writer.add(tracker.add(ids))
+                for plane in untangler.add(ids):
+                    writer.add(tracker.add(plane))
                 self.done += 1
                 yield self.progress(f"{axis} planes", PlaneIds(axis, index, ids))
+            for plane in untangler.rest():
+                writer.add(tracker.add(plane))
             writer.flush()
             if rolling:
                 kept.clear()

@@ -22,8 +22,8 @@ def test_the_form_has_a_control_for_every_field_of_the_recipe() -> None:
     assert set(form.controls) == {f.name for f in dataclasses.fields(Recipe)}
     assert form.state() == "\n".join([
         "preset default, as in preset", "  Model: mito-mini", "  Planes: ('xy',)", "  Downsampling: 1 x",
-        "  Semantic threshold: 0.5", "  Center threshold: 0.1", "  Center distance: 12 px", "  Smallest profile: 64 px",
-        "  Smallest object: 500 vx",
+        "  Semantic threshold: 0.55", "  Center threshold: 0.25", "  Center distance: 12 px",
+        "  Smallest profile: 100 px", "  Smallest object: 1500 vx",
     ])  # fmt: skip
 
 
@@ -86,5 +86,5 @@ def test_a_given_recipe_starts_from_the_nearest_preset() -> None:
 def test_a_number_that_the_browser_rounded_is_the_number_that_was_meant() -> None:
     form = RecipeForm()
     form.controls["semantic_threshold"].value = 0.6
-    form.controls["semantic_threshold"].value = 0.49999999999999994
+    form.controls["semantic_threshold"].value = 0.5499999999999999
     assert form.recipe.changes() == {}
