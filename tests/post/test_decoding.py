@@ -235,10 +235,12 @@ def test_coarse_heads_lose_no_more_than_border_pixels(drawn: npt.NDArray[np.uint
     pieces, count = profiles(drawn, 40)
     if count == 0 or not centroids_are_apart(pieces, 12):
         return
+    insides = [ndimage.binary_erosion(pieces == k, np.ones((3, 3)), iterations=4) for k in range(1, count + 1)]
+    if not all(inside.any() for inside in insides):
+        return  # a profile thinner than two pixels of the head's grid is more than that grid can tell
     ids = decode(targets(pieces, step=4), Recipe(min_area=0, center_distance=8))
     assert np.array_equal(ids > 0, pieces > 0)
-    for number in range(1, count + 1):
-        inside = ndimage.binary_erosion(pieces == number, np.ones((3, 3)), iterations=4)
+    for inside in insides:
         assert len(np.unique(ids[inside])) <= 1
 
 
