@@ -14,10 +14,15 @@ import numpy.typing as npt
 from mitonb.errors import InputError
 from mitonb.stack import AXES
 
-__all__ = ["PARTS", "PROTOCOL", "Acks", "Edit", "Message", "apply", "cut", "encode", "gray", "read_edit", "strips"]
+__all__ = [
+    "PARTS", "PROTOCOL", "STEPS", "Acks", "Edit", "Message", "apply", "cut", "encode", "gray", "read_edit", "shrink",
+    "strips",
+]  # fmt: skip
 
 PROTOCOL = 1
 PARTS = ("image", "labels", "semantic", "center", "offsets", "preview")
+STEPS = (1, 2, 4, 8, 16)
+"""Pixels on a side that one pixel of a coarser image may stand for."""
 MAX_REPLY = 1_400_000
 """Bytes of pixels in one message to the browser; with its header it stays below 1.5 MB."""
 
@@ -222,6 +227,20 @@ def gray(image: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.uin
     values = (image.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
     np.nan_to_num(values, copy=False, nan=0.0, posinf=255.0, neginf=0.0)
     return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
+
+
+def shrink(image: npt.NDArray[np.uint8], step: int) -> npt.NDArray[np.uint8]:
+    """Return the means of blocks of step x step pixels; (h, w) becomes (ceil(h / step), ceil(w / step))."""
+    if step == 1:
+        return image
+    h, w = image.shape
+    # Rows and columns are repeated at the far edges, so that a last, thinner block is not darkened.
+    image = np.pad(image, ((0, -h % step), (0, -w % step)), mode="edge")
+    total = np.zeros((image.shape[0] // step, image.shape[1] // step), np.uint32)
+    for i in range(step):
+        for j in range(step):
+            total += image[i::step, j::step]
+    return ((total + step * step // 2) // (step * step)).astype(np.uint8)
 
 
 def encode(part: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:

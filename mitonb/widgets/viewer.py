@@ -303,10 +303,19 @@ class Viewer(anywidget.AnyWidget):
 
     def _want(self, message: bind.Message, _: bind.Buffers) -> None:
         client, request = bind.text(message, "client"), bind.whole(message, "req", 1, 2**53)
-        part = bind.choice(message, "part", bind.PARTS)
+        parts = message.get("parts")
+        if not isinstance(parts, list) or not 0 < len(parts) <= len(bind.PARTS):
+            raise InputError(f"parts are some of {', '.join(bind.PARTS)}, got {parts!r:.60}.")
+        for part in parts:
+            bind.choice({"part": part}, "part", bind.PARTS)
         axis = bind.choice(message, "axis", list(AXES))
         index = bind.whole(message, "index", 0, self.session.shape[AXES[axis]] - 1)  # type: ignore[index]
-        self._send_part(part, axis, index, {"client": client, "req": request})
+        step = bind.whole(message, "step", 1, max(bind.STEPS)) if "step" in message else 1
+        if step not in bind.STEPS:
+            raise InputError(f"step is one of {bind.STEPS}, got {step}.")
+        # One question for all parts of a plane: each message costs JupyterLab more than its pixels.
+        for part in dict.fromkeys(parts):
+            self._send_part(part, axis, index, {"client": client, "req": request}, step=step)
 
     def _edit(self, message: bind.Message, buffers: bind.Buffers) -> None:
         edit = bind.read_edit(message, buffers, self.session.shape)
@@ -354,10 +363,10 @@ class Viewer(anywidget.AnyWidget):
 
     # --- pixels -------------------------------------------------------------------------------------------------
 
-    def _send_part(self, part: str, axis: str, index: int, head: dict[str, Any]) -> None:
+    def _send_part(self, part: str, axis: str, index: int, head: dict[str, Any], *, step: int = 1) -> None:
         # The number is read before the pixels: an edit in between makes the browser ask again, never miss it.
         head = {"kind": "part", **head, "part": part, "axis": axis, "index": index, "seq": self._seq}
-        found = self._pixels(part, axis, index)
+        found = self._pixels(part, axis, index, step)
         if found is None:
             self._post({**head, "empty": True})
             return
@@ -367,7 +376,9 @@ class Viewer(anywidget.AnyWidget):
         for header, data in bind.strips(pixels, raw=part == "image"):
             self._post({**head, **header}, [data])
 
-    def _pixels(self, part: str, axis: str, index: int) -> tuple[npt.NDArray[Any], dict[str, Any]] | None:
+    def _pixels(
+        self, part: str, axis: str, index: int, step: int
+    ) -> tuple[npt.NDArray[Any], dict[str, Any]] | None:
         if part == "image":
             stack = self.session.stack
             if stack is None:
@@ -375,7 +386,7 @@ class Viewer(anywidget.AnyWidget):
             # Readers of files need not be thread-safe.
             with self._reading:
                 image = stack.plane(index, axis).image  # type: ignore[arg-type]
-            return bind.gray(image, *stack.intensity), {}
+            return bind.shrink(bind.gray(image, *stack.intensity), step), {"step": step}
         if part == "labels":
             return bind.cut(self.session.labels.data, axis, index), {}
         with self._lock:

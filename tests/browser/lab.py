@@ -40,6 +40,8 @@ CHROMIUM_FLAGS = (
     "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
     "--disable-quic", "--disable-default-apps", "--disable-dev-shm-usage",
+    # Without a graphics card the page itself is put together faster by the processor than by software GL.
+    "--disable-gpu-compositing", "--disable-gpu-rasterization",
 )  # fmt: skip
 SETTINGS: dict[str, dict[str, Any]] = {
     "@jupyterlab/apputils-extension/notification": {
@@ -99,13 +101,12 @@ class Lab:
         self._server = self._start_server(env or {})
         try:
             poll(self._answers, lambda: f"JupyterLab did not start:\n{self.log.read_text()[-3000:]}", 60)
-            self._driver: Playwright = sync_playwright().start()
-            self._browser: Browser = self._driver.chromium.launch(
-                executable_path=chromium(), headless=not headed, args=list(CHROMIUM_FLAGS)
-            )
         except BaseException:
             self._server.terminate()
             raise
+        self._headed = headed
+        self._driver: Playwright | None = None
+        self._browser: Browser | None = None
         self._contexts: list[BrowserContext] = []
 
     @property
@@ -130,6 +131,11 @@ class Lab:
         timeout: float = 60,
     ) -> Notebook:
         """Open a notebook in a new window, given as code cells or as a file to copy, and wait for its kernel."""
+        self.write(cells, name)
+        return self.open(name, width=width, height=height, theme=theme, sidebar=sidebar, timeout=timeout)
+
+    def write(self, cells: Sequence[str] | Path, name: str) -> Path:
+        """Write a notebook into the `files` folder, given as code cells or as a file to copy."""
         path = self.files / name
         if isinstance(cells, Path):
             shutil.copyfile(cells, path)
@@ -137,7 +143,11 @@ class Lab:
             book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
             book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
             nbformat.write(book, path)
-        return self.open(name, width=width, height=height, theme=theme, sidebar=sidebar, timeout=timeout)
+        return path
+
+    def address(self, name: str) -> str:
+        """Address of a notebook of the `files` folder in JupyterLab."""
+        return f"{self.url}/lab/tree/{name}?reset&token={self.token}"
 
     def open(
         self,
@@ -150,6 +160,11 @@ class Lab:
         timeout: float = 60,
     ) -> Notebook:
         """Open a notebook of the `files` folder in a new window (a second one gives a second view of it)."""
+        if self._browser is None:
+            self._driver = sync_playwright().start()
+            self._browser = self._driver.chromium.launch(
+                executable_path=chromium(), headless=not self._headed, args=list(CHROMIUM_FLAGS)
+            )
         context = self._browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
         self._contexts.append(context)
         page = context.new_page()
@@ -160,8 +175,9 @@ class Lab:
         """Close browser, kernels and server."""
         for context in self._contexts:
             context.close()
-        self._browser.close()
-        self._driver.stop()
+        if self._browser and self._driver:
+            self._browser.close()
+            self._driver.stop()
         self._server.terminate()
         try:
             self._server.wait(10)
@@ -222,7 +238,7 @@ class Notebook:
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
         page.set_default_timeout(1000 * timeout)
-        page.goto(f"{lab.url}/lab/tree/{name}?reset&token={lab.token}")
+        page.goto(lab.address(name))
         # Without this, a page that does not have the window's focus has no current widget.
         page.context.new_cdp_session(page).send("Emulation.setFocusEmulationEnabled", {"enabled": True})
         self.wait(f"{IDLE} === 'idle'", timeout)

@@ -11,7 +11,7 @@ import { histogramOf, percentiles } from "../../mitonb/widgets/js/panel.js";
 import { pillOf } from "../../mitonb/widgets/js/pill.js";
 import { Assembler, half } from "../../mitonb/widgets/js/protocol.js";
 import { drawStroke } from "../../mitonb/widgets/js/strokes.js";
-import { around, Wants, wantList } from "../../mitonb/widgets/js/wants.js";
+import { around, reachFor, stepFor, Wants, wantList } from "../../mitonb/widgets/js/wants.js";
 
 const plane = (w, h) => ({ data: new Uint32Array(w * h), w, h });
 const rows = ({ data, w, h }) => Array.from({ length: h }, (_, y) => [...data.subarray(y * w, (y + 1) * w)].join(""));
@@ -122,24 +122,30 @@ test("a closed comm loses no edit", () => {
 });
 
 test("planes are asked for from the one looked at outwards, ahead first", () => {
-  assert.deepEqual(around(5, 8, 1, 3), [5, 6, 4, 7, 3, 2]);
-  assert.deepEqual(around(0, 8, -1, 1), [0, 1]);
-  assert.deepEqual(wantList("xz", 2, 3, 1, 1, ["image", "labels"]).map((w) => w.key),
-    ["xz/2/image", "xz/2/labels", "xz/1/image", "xz/1/labels"]);
+  assert.deepEqual(around(5, 8, 1, { ahead: 3, behind: 3 }), [5, 6, 4, 7, 3, 2]);
+  assert.deepEqual(around(0, 8, -1, { ahead: 1, behind: 1 }), [0, 1]);
+  const has = new Set(["image/1", "labels/1", "image/2"]);
+  const wants = wantList("xz", [2, 1, 3], ["image", "labels"], 2, (part, i) => !has.has(`${part}/${i}`));
+  assert.deepEqual(wants.map((w) => [w.index, w.parts]), [[2, ["labels"]], [3, ["image", "labels"]]]);
 });
 
-test("the newest wish wins and a lost request is asked again", () => {
+test("the newest wish wins, nothing is asked twice, and a lost request is asked again", () => {
   let now = 0;
   const asked = [];
-  const wants = new Wants({ ask: (w, r) => asked.push([w.key, r]), now: () => now, width: 2, patience: 10 });
-  wants.set(wantList("xy", 0, 9, 1, 2, ["image"]));
-  assert.deepEqual(asked.map(([k]) => k), ["xy/0/image", "xy/1/image"]);
-  wants.set(wantList("xy", 7, 9, 1, 1, ["image"]));
-  wants.done(1);
-  assert.equal(asked.at(-1)[0], "xy/7/image");
+  const wants = new Wants({ ask: (w, r) => asked.push([w.index, w.parts, r]), now: () => now, width: 2, patience: 10 });
+  const wish = (index, ...parts) => ({ axis: "xy", index, parts, step: 1 });
+  wants.set([wish(0, "image", "labels"), wish(1, "image"), wish(2, "image")]);
+  assert.deepEqual(asked, [[0, ["image", "labels"], 1], [1, ["image"], 2]]);
+  wants.set([wish(7, "image")]);
+  assert.equal(wants.done(1, "image"), undefined);
+  assert.equal(wants.done(1, "labels"), 0);
+  assert.equal(asked.at(-1)[0], 7);
+  wants.set([wish(1, "image", "labels")]);
+  wants.done(3, "image");
+  assert.deepEqual(asked.at(-1).slice(0, 2), [1, ["labels"]]);
   now = 20;
-  wants.set(wantList("xy", 1, 9, 1, 0, ["image"]));
-  assert.equal(asked.at(-1)[0], "xy/1/image");
+  wants.set([wish(1, "image")]);
+  assert.deepEqual(asked.at(-1).slice(0, 2), [1, ["image"]]);
 });
 
 test("strips come together to a plane, packed or raw", async () => {
@@ -209,4 +215,15 @@ test("contrast is read off the histogram", () => {
   const bins = histogramOf(Uint8Array.from({ length: 1000 }, (_, i) => 100 + (i % 50)));
   const { low, high } = percentiles(bins, 0.01, 0.99);
   assert.ok(low >= 98 && low <= 101 && high >= 148 && high <= 151);
+});
+
+test("images come as coarse as the screen is, and never coarser", () => {
+  assert.deepEqual([4, 1, 0.6, 0.505, 0.26, 0.01].map(stepFor), [1, 1, 1, 2, 4, 16]);
+});
+
+test("the faster one scrolls and the slower the answers, the further ahead is fetched", () => {
+  assert.deepEqual(reachFor(0, 100, 99), { ahead: 3, behind: 3 });
+  assert.deepEqual(reachFor(12, 450, 99), { ahead: 8, behind: 1 });
+  assert.deepEqual(reachFor(60, 5000, 99), { ahead: 16, behind: 1 });
+  assert.deepEqual(reachFor(12, 450, 0), { ahead: 0, behind: 0 });
 });

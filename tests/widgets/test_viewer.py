@@ -94,7 +94,7 @@ def test_a_page_that_says_hello_learns_what_there_is(viewer: Viewer, wire: Wire)
 
 
 def test_an_image_plane_comes_in_grey_through_the_intensity_window(viewer: Viewer, wire: Wire) -> None:
-    (message,) = wire.hear({"kind": "want", "client": "me", "req": 1, "part": "image", "axis": "xy", "index": 3})
+    (message,) = wire.hear({"kind": "want", "client": "me", "req": 1, "parts": ["image"], "axis": "xy", "index": 3})
     pixels = np.frombuffer(wire.sent[-1][1][0], np.uint8).reshape(message["h"], message["w"])
     assert pixels.shape == (20, 30)
     stack = viewer.session.stack
@@ -102,9 +102,27 @@ def test_an_image_plane_comes_in_grey_through_the_intensity_window(viewer: Viewe
     assert pixels[-1, -1] == 255
 
 
+def test_coarser_images_are_means_of_blocks() -> None:
+    image = np.array([[0, 2, 10], [4, 6, 30], [100, 100, 7]], np.uint8)
+    assert bind.shrink(image, 2).tolist() == [[3, 20], [100, 7]]
+    assert bind.shrink(image, 1) is image
+
+
+def test_an_image_can_be_asked_for_at_half_size(viewer: Viewer, wire: Wire) -> None:
+    want = {"kind": "want", "client": "me", "req": 1, "axis": "xy", "index": 3, "step": 2}
+    (message,) = wire.hear({**want, "parts": ["image"]})
+    assert (message["h"], message["w"], message["step"]) == (10, 15, 2)
+    both = wire.hear({**want, "parts": ["image", "labels"]})
+    assert [(m["part"], m["h"]) for m in both] == [("image", 10), ("labels", 20)]
+    for wrong in (3, [2], True, 32):
+        assert kinds(wire.hear({**want, "parts": ["image"], "step": wrong})) == ["nack"]
+    for wrong in ([], ["image", "secrets"], ["image"] * 99, "image", [["image"]]):
+        assert kinds(wire.hear({**want, "parts": wrong})) == ["nack"]
+
+
 @pytest.mark.parametrize(("axis", "shape"), [("xy", (20, 30)), ("xz", (4, 30)), ("yz", (4, 20))])
 def test_labels_come_packed_on_every_axis(viewer: Viewer, wire: Wire, axis: str, shape: tuple[int, int]) -> None:
-    (message,) = wire.hear({"kind": "want", "client": "me", "req": 1, "part": "labels", "axis": axis, "index": 3})
+    (message,) = wire.hear({"kind": "want", "client": "me", "req": 1, "parts": ["labels"], "axis": axis, "index": 3})
     ids = np.frombuffer(zlib.decompress(wire.sent[-1][1][0]), "<u4").reshape(message["h"], message["w"])
     assert ids.shape == shape
     assert np.array_equal(ids, bind.cut(viewer.session.labels.data, axis, 3))
@@ -188,10 +206,10 @@ def test_what_the_session_refuses_comes_back_as_a_sentence(viewer: Viewer, wire:
 HOSTILE: list[Any] = [
     None, 3, "hello", [], {}, {"kind": "exec"}, {"kind": ["edit"]}, {"kind": "hello"},
     {"kind": "hello", "client": "me", "protocol": 9},
-    {"kind": "want"}, {"kind": "want", "client": "me", "req": 1, "part": "image", "axis": "zz", "index": 0},
-    {"kind": "want", "client": "me", "req": 1, "part": "image", "axis": "xy", "index": 4},
-    {"kind": "want", "client": "me", "req": 1, "part": "image", "axis": "xy", "index": True},
-    {"kind": "want", "client": "x" * 1000, "req": 1, "part": "image", "axis": "xy", "index": 0},
+    {"kind": "want"}, {"kind": "want", "client": "me", "req": 1, "parts": ["image"], "axis": "zz", "index": 0},
+    {"kind": "want", "client": "me", "req": 1, "parts": ["image"], "axis": "xy", "index": 4},
+    {"kind": "want", "client": "me", "req": 1, "parts": ["image"], "axis": "xy", "index": True},
+    {"kind": "want", "client": "x" * 1000, "req": 1, "parts": ["image"], "axis": "xy", "index": 0},
     {"kind": "edit", "client": "me", "cseq": 1}, {"kind": "edit", "client": "me", "cseq": 0, "op": "undo"},
     {"kind": "edit", "client": "me", "cseq": 1, "op": "__init__"},
     {"kind": "edit", "client": "me", "cseq": 1, "op": "close"},
@@ -239,14 +257,14 @@ def test_maps_of_a_plane_can_be_asked_for_until_they_are_taken_away(viewer: View
     maps = Maps(np.full((1, 20, 30), 0.5), np.ones((5, 8)), np.stack([np.zeros((5, 8)), np.full((5, 8), 3.0)]), step=4)
     viewer.set_maps("xy", 2, maps, peaks=[[3, 4]])
     want = {"kind": "want", "client": "me", "req": 1, "axis": "xy", "index": 2}
-    wire.hear({**want, "part": "semantic"})
+    wire.hear({**want, "parts": ["semantic"]})
     assert set(zlib.decompress(wire.sent[-1][1][0])) == {128}
-    (center,) = wire.hear({**want, "part": "center"})
+    (center,) = wire.hear({**want, "parts": ["center"]})
     assert (center["h"], center["w"], center["step"], center["peaks"]) == (5, 8, 4, [[3, 4]])
-    wire.hear({**want, "part": "offsets"})
+    wire.hear({**want, "parts": ["offsets"]})
     assert np.frombuffer(zlib.decompress(wire.sent[-1][1][0]), "<f2")[:4].tolist() == [0, 3, 0, 3]
     viewer.set_maps("xy", 2, None)
-    (gone,) = wire.hear({**want, "part": "semantic"})
+    (gone,) = wire.hear({**want, "parts": ["semantic"]})
     assert gone["empty"]
 
 

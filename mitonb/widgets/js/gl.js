@@ -10,7 +10,7 @@ import { VERTEX, fragment } from "./shader.js";
  * @typedef {import("./strokes.js").Rect} Rect
  * @typedef {Record<string, {visible: boolean, opacity: number, low: number, high: number, style: string, peaks: boolean,
  *   arrows: boolean}>} Layers
- * @typedef {{camera: Camera, sheet: Sheet, layers: Layers, selected: number[], colors: import("./colors.js").Colors}} Scene
+ * @typedef {{camera: Camera, sheet: Sheet, view: import("./geometry.js").Size, layers: Layers, selected: number[], colors: import("./colors.js").Colors}} Scene
  */
 
 const UNITS = ["image", "labels", "semantic", "center", "offsets", "preview", "selected"];
@@ -24,7 +24,7 @@ export class Renderer {
   constructor(canvas) {
     // preserveDrawingBuffer: a stroke redraws only the box that it touched.
     const gl = canvas.getContext("webgl2", {
-      alpha: true, antialias: false, depth: false, preserveDrawingBuffer: true, powerPreference: "high-performance",
+      alpha: false, antialias: false, depth: false, preserveDrawingBuffer: true, powerPreference: "high-performance",
     });
     if (!gl) throw new Error("This browser gives no WebGL2.");
     this.gl = gl;
@@ -44,19 +44,25 @@ export class Renderer {
     this.#upload("selected", new Uint32Array(1024), 32, 32);
   }
 
-  /** Show an entry of the cache as its part; null shows nothing. @param {string} part @param {Entry | null} entry */
+  /**
+   * Show an entry of the cache as its part; null shows nothing.
+   * @param {string} part @param {Entry | null} entry
+   * @returns {boolean} whether there is something new to draw
+   */
   set(part, entry) {
     const old = this.parts[part];
-    if (old && old.entry === entry) return;
-    if (!entry || entry.empty) {
-      if (old) old.entry = null;
-      return;
+    const next = entry?.empty ? null : entry;
+    if ((old?.entry ?? null) === next) return false;
+    if (!next || !entry) {
+      old.entry = null;
+      return true;
     }
     if (entry.w > this.limit || entry.h > this.limit) {
       throw new Error(`This plane is ${entry.w} x ${entry.h} pixels; the graphics here show at most ${this.limit} a side.`);
     }
     this.#upload(part, entry.data, entry.w, entry.h);
     this.parts[part].entry = entry;
+    return true;
   }
 
   /** Take over a changed box of a part that is shown. @param {string} part @param {Entry} entry @param {Rect} box */
@@ -82,7 +88,7 @@ export class Renderer {
     const gl = this.gl;
     if (gl.isContextLost()) return;
     const { width, height } = this.canvas;
-    const unit = width / Math.max(this.canvas.clientWidth, 1);
+    const unit = width / scene.view.w;
     const scale = [scene.camera.scale * unit, scene.camera.scale * scene.sheet.aspect * unit];
     gl.viewport(0, 0, width, height);
     if (box) {
@@ -109,6 +115,7 @@ export class Renderer {
     gl.uniform1f(at("u_shown"), l.preview.opacity);
     gl.uniform1f(at("u_unit"), unit);
     gl.uniform1f(at("u_step"), this.parts.offsets?.entry?.step ?? this.parts.center?.entry?.step ?? 1);
+    gl.uniform1f(at("u_grain"), this.parts.image?.entry?.step ?? 1);
     gl.uniform1ui(at("u_hash"), scene.colors.hash);
     gl.uniform1ui(at("u_slots"), scene.colors.palette.length);
     gl.uniform3fv(at("u_palette"), scene.colors.palette.flat().map((v) => v / 255));
@@ -195,6 +202,7 @@ export class Renderer {
   #filter(scale) {
     const own = this.parts.image;
     if (!own?.entry) return;
+    scale *= own.entry.step;
     const gl = this.gl;
     this.#bind("image");
     // Half size needs no averages yet: the four pixels between which a sample lies are all that it covers.

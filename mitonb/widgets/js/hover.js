@@ -21,7 +21,7 @@ export function describe({ axis, index, spot, info, layers, entry }) {
   const id = idAt(entry("labels"), spot);
   return {
     position: `x ${x}  y ${y}  z ${z}`,
-    value: image && !image.empty ? valueText(image.data[spot.row * image.w + spot.column], info) : "",
+    value: image && !image.empty ? valueText(grayAt(image, spot), info, image.step === 1) : "",
     id, color: cssOf(id, info), why: why(spot, layers, entry),
   };
 }
@@ -31,10 +31,18 @@ export function idAt(labels, spot) {
   return labels && !labels.empty && spot.inside ? labels.data[spot.row * labels.w + spot.column] : 0;
 }
 
-/** Value of a pixel; exact where the picture has the stack's own numbers. @param {number} gray @param {Info} info */
-export function valueText(gray, info) {
+/** @param {Entry} image @param {Spot} spot */
+function grayAt(image, spot) {
+  return image.data[Math.floor(spot.row / image.step) * image.w + Math.floor(spot.column / image.step)];
+}
+
+/**
+ * Value of a pixel; exact where the picture has the stack's own numbers.
+ * @param {number} gray @param {Info} info @param {boolean} finest
+ */
+export function valueText(gray, info, finest) {
   const [low, high] = info.intensity;
-  if (info.dtype === "uint8" && low === 0 && high === 255) return `value ${gray}`;
+  if (finest && info.dtype === "uint8" && low === 0 && high === 255) return `value ${gray}`;
   return `value ≈ ${+(low + (gray / 255) * (high - low)).toPrecision(4)}`;
 }
 

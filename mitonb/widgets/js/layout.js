@@ -21,8 +21,11 @@ export function layout({ run, set, setLayer }) {
   const notice = element("div", { class: "mitonb-notice", attributes: { role: "status", "aria-live": "polite" } });
   notice.hidden = true;
   const empty = element("div", { class: "mitonb-empty" });
+  const scaleText = element("span");
+  const scaleLine = element("div");
+  const scale = element("div", { class: "mitonb-scale" }, [scaleText, scaleLine]);
   const loading = element("div", { class: "mitonb-loading" });
-  const stage = element("div", { class: "mitonb-stage" }, [lines, cursor, loading, empty, notice]);
+  const stage = element("div", { class: "mitonb-stage" }, [lines, cursor, scale, loading, empty, notice]);
   const root = element("div", {
     class: "mitonb-viewer",
     attributes: {
@@ -33,6 +36,13 @@ export function layout({ run, set, setLayer }) {
   let quiet;
   return {
     root, stage, rail, top, status, panel, help, lines, cursor, notice, empty,
+    /** @param {{width: number, text: string} | null} bar */
+    showScale(bar) {
+      scale.hidden = !bar;
+      if (!bar || scaleText.textContent + scaleLine.style.width === `${bar.text}${bar.width}px`) return;
+      scaleText.textContent = bar.text;
+      scaleLine.style.width = `${bar.width}px`;
+    },
     /** Show a sentence over the picture for a while. @param {{text: string, error?: boolean}} message */
     say({ text, error = false }) {
       notice.textContent = text;

@@ -1,4 +1,4 @@
-// What lies over the picture as lines: peaks, arrows, scale bar, the mark of a place.
+// What lies over the picture as lines: peaks, arrows, the mark of a place; and the scale bar.
 
 import { lengthText, roundLength, toPlane, toScreen } from "./geometry.js";
 import { half } from "./protocol.js";
@@ -15,10 +15,10 @@ const ARROW_EVERY = 30;
 /**
  * Draw marks for a view.
  * @param {CanvasRenderingContext2D} context in CSS pixels
- * @param {{camera: Camera, sheet: Sheet, view: Size, pixel: number | null, mark: [number, number] | null,
- *   peaks: Entry | null, offsets: Entry | null, semantic: Entry | null}} scene pixel: nm per column
+ * @param {{camera: Camera, sheet: Sheet, view: Size, mark: [number, number] | null,
+ *   peaks: Entry | null, offsets: Entry | null, semantic: Entry | null}} scene
  */
-export function drawOverlay(context, { camera, sheet, view, pixel, mark, peaks, offsets, semantic }) {
+export function drawOverlay(context, { camera, sheet, view, mark, peaks, offsets, semantic }) {
   context.clearRect(0, 0, view.w, view.h);
   const put = (/** @type {number} */ column, /** @type {number} */ row) => toScreen(camera, sheet, view, column, row);
   if (offsets && !offsets.empty) drawArrows(context, { camera, sheet, view, offsets, semantic, put });
@@ -35,7 +35,6 @@ export function drawOverlay(context, { camera, sheet, view, pixel, mark, peaks, 
     context.lineWidth = 1.5;
     ring(context, sx, sy, 14);
   }
-  drawScaleBar(context, camera, view, pixel);
 }
 
 /** A cross that is seen on light and dark. @param {CanvasRenderingContext2D} c @param {number} x @param {number} y @param {number} r */
@@ -115,19 +114,13 @@ function arrow(path, from, to) {
   }
 }
 
-/** @param {CanvasRenderingContext2D} c @param {Camera} camera @param {Size} view @param {number | null} pixel */
-function drawScaleBar(c, camera, view, pixel) {
+/**
+ * Length and text of the scale bar, in CSS pixels; null where none fits.
+ * @param {Camera} camera @param {Size} view @param {number | null} pixel nm per column
+ */
+export function scaleBar(camera, view, pixel) {
   const longest = (Math.min(view.w / 4, 160) / camera.scale) * (pixel ?? 1);
-  if (!(longest > 0)) return;
+  if (!(longest > 0)) return null;
   const length = roundLength(longest);
-  const width = (length / (pixel ?? 1)) * camera.scale;
-  const text = pixel ? lengthText(length) : `${length} px`;
-  const [x, y] = [view.w - 14 - width, view.h - 16];
-  c.fillStyle = "rgba(0,0,0,.55)";
-  c.fillRect(x - 8, y - 20, width + 16, 30);
-  c.fillStyle = "#fff";
-  c.fillRect(x, y, width, 3);
-  c.font = "11px sans-serif";
-  c.textAlign = "center";
-  c.fillText(text, x + width / 2, y - 6);
+  return { width: (length / (pixel ?? 1)) * camera.scale, text: pixel ? lengthText(length) : `${length} px` };
 }

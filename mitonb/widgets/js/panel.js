@@ -187,7 +187,7 @@ export function percentiles(bins, low, high) {
 
 /** @param {HTMLCanvasElement} canvas @param {Float64Array | null} bins @param {number[]} window_ */
 function drawHistogram(canvas, bins, [low, high]) {
-  const context = canvas.getContext("2d");
+  const context = canvas.getContext("2d", { willReadFrequently: true });
   if (!context) return;
   const { width, height } = canvas;
   const style = getComputedStyle(canvas);

@@ -3,7 +3,7 @@
 import { element, perFrame } from "./dom.js";
 import { fit, pixelOf, toPlane, toScreen } from "./geometry.js";
 import { Renderer } from "./gl.js";
-import { drawOverlay } from "./overlay.js";
+import { drawOverlay, scaleBar } from "./overlay.js";
 import { PlainRenderer } from "./plain.js";
 
 /**
@@ -14,7 +14,7 @@ import { PlainRenderer } from "./plain.js";
  * @typedef {import("./tools.js").Spot} Spot
  * @typedef {{
  *   axis: () => string, index: () => number, sheet: () => Sheet, layers: () => import("./gl.js").Layers,
- *   selected: () => number[], info: () => import("./protocol.js").Info | null, entry: (part: string) => Entry | null,
+ *   selected: () => number[], info: () => import("./protocol.js").Info | null, entry: (part: string, index?: number) => Entry | null,
  *   drawn: () => void, say: (message: {text: string, error?: boolean}) => void,
  * }} Facts  what the picture asks the view
  */
@@ -40,6 +40,8 @@ export class Picture {
       draws: 0, drawMs: /** @type {number[]} */ ([]), paintMs: /** @type {number[]} */ ([]),
       shownAt: /** @type {[number, number][]} */ ([]), force: false,
     };
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.waiting = undefined;
     this.redraw = perFrame(() => this.draw());
     this.canvas = element("canvas", { class: "mitonb-picture" });
     this.renderer = this.#start();
@@ -51,12 +53,18 @@ export class Picture {
   dispose() {
     this.off = true;
     this.observer.disconnect();
+    clearTimeout(this.waiting);
     this.redraw.cancel();
     this.renderer.dispose();
   }
 
   get camera() {
     return this.cameras[this.facts.axis()] ?? fit(this.facts.sheet(), this.size);
+  }
+
+  /** Canvas pixels per CSS pixel. */
+  get unit() {
+    return this.canvas.width / this.size.w;
   }
 
   /** True when the picture shows the plane that is looked at. */
@@ -89,25 +97,61 @@ export class Picture {
     return toScreen(this.camera, this.facts.sheet(), this.size, column + 0.5, row + 0.5);
   }
 
-  /** Show the plane as soon as its image is here; until then the one before stays, dimmed. */
+  /**
+   * Show the plane as soon as its image is here. Until then what is nearest to it is shown, so that fast scrolling is
+   * seen as movement; only `current` planes can be painted on.
+   */
   take() {
     const { facts, ui } = this;
     if (!facts.info()) return;
     if (!this.cameras[facts.axis()]) this.fit();
-    if (facts.entry("image") && !this.current) {
-      this.shown = { axis: facts.axis(), index: facts.index() };
-      keep(this.counters.shownAt, [this.shown.index, performance.now()]);
+    const { axis } = this.shown;
+    const next = this.#nearest();
+    if (next !== null && (this.shown.axis !== facts.axis() || this.shown.index !== next)) {
+      this.shown = { axis: facts.axis(), index: next };
     }
-    ui.stage.classList.toggle("mitonb-waiting", !this.current);
-    if (!this.current) return;
+    this.#wait(!this.current);
+    if (this.shown.axis !== facts.axis()) return;
+    let changed = false;
     try {
-      for (const part of ["image", "labels", "preview", ...MAPS]) this.renderer.set(part, facts.entry(part));
+      for (const part of ["image", "labels", "preview", ...MAPS]) {
+        changed = this.renderer.set(part, facts.entry(part, this.shown.index)) || changed;
+      }
     } catch (error) {
       facts.say({ text: /** @type {Error} */ (error).message, error: true });
     }
-    ui.root.dataset.state = facts.entry("labels") ? "ready" : "loading";
+    ui.root.dataset.state = this.current && facts.entry("labels") ? "ready" : "loading";
     ui.root.dataset.plane = `${this.shown.axis}/${this.shown.index}`;
-    this.redraw();
+    // Where the plane has not come yet there is nothing new to draw: software GL has no time to give away.
+    if (changed || axis !== this.shown.axis) this.redraw();
+  }
+
+  /** The plane to show: the one that is looked at, else one on the way to it, else what is shown (null). */
+  #nearest() {
+    const { facts } = this;
+    const index = facts.index();
+    const known = this.shown.axis === facts.axis() ? Math.abs(this.shown.index - index) : Infinity;
+    for (let d = 0; d < Math.min(known, 40); d++) {
+      for (const i of [index - d, index + d]) if (this.#whole(i)) return i;
+    }
+    return null;
+  }
+
+  /** Say that a plane is on its way, if it takes long enough to be noticed. @param {boolean} on */
+  #wait(on) {
+    if (!on) {
+      clearTimeout(this.waiting);
+      this.waiting = undefined;
+      this.ui.stage.classList.remove("mitonb-waiting");
+    } else {
+      this.waiting ??= setTimeout(() => this.ui.stage.classList.add("mitonb-waiting"), 300);
+    }
+  }
+
+  /** Image and labels are here: a plane is drawn once, not once for each. @param {number} index */
+  #whole(index) {
+    const { facts } = this;
+    return facts.entry("image", index) && (facts.entry("labels", index) || !facts.layers().labels.visible);
   }
 
   /** Labels changed in a box: draw it now, or with the next frame. @param {Entry} entry @param {Rect} box @param {boolean} now */
@@ -122,11 +166,12 @@ export class Picture {
   }
 
   draw() {
-    if (!this.facts.info() || !this.current || this.off) return;
+    if (!this.facts.info() || this.shown.axis !== this.facts.axis() || this.off) return;
     const began = performance.now();
     this.renderer.draw(this.#scene());
     if (this.counters.force) this.renderer.finish();
     this.counters.draws += 1;
+    if (this.counters.shownAt.at(-1)?.[0] !== this.shown.index) keep(this.counters.shownAt, [this.shown.index, performance.now()]);
     keep(this.counters.drawMs, performance.now() - began);
     this.#drawLines();
     this.facts.drawn();
@@ -180,27 +225,29 @@ export class Picture {
   #scene() {
     const { facts } = this;
     return {
-      camera: this.camera, sheet: facts.sheet(), layers: facts.layers(), selected: facts.selected(),
+      camera: this.camera, sheet: facts.sheet(), layers: facts.layers(), selected: facts.selected(), view: this.size,
       colors: facts.info() ?? { hash: 0, palette: [] },
     };
   }
 
   #drawLines() {
-    const context = this.ui.lines.getContext("2d");
-    const { facts } = this;
-    if (!context) return;
+    const { facts, ui } = this;
     const layers = facts.layers();
     const axis = facts.axis();
-    const unit = this.ui.lines.width / this.size.w;
     const voxel = facts.info()?.voxel_size;
+    ui.showScale(scaleBar(this.camera, this.size, voxel ? voxel[axis === "yz" ? 1 : 2] : null));
     const marked = this.mark ? pixelOf(axis, this.mark) : null;
-    context.setTransform(unit, 0, 0, unit, 0, 0);
+    const mark = /** @type {[number, number] | null} */ (marked?.index === this.shown.index ? [marked.column, marked.row] : null);
+    const peaks = layers.center.visible && layers.center.peaks ? facts.entry("center", this.shown.index) : null;
+    const offsets = layers.offsets.visible && layers.offsets.arrows ? facts.entry("offsets", this.shown.index) : null;
+    // A second canvas over the picture costs software GL as much again: it is there only while it shows something.
+    ui.lines.hidden = !(mark || peaks || offsets);
+    const context = ui.lines.hidden ? null : ui.lines.getContext("2d");
+    if (!context) return;
+    context.setTransform(this.unit, 0, 0, this.unit, 0, 0);
     drawOverlay(context, {
-      camera: this.camera, sheet: facts.sheet(), view: this.size, pixel: voxel ? voxel[axis === "yz" ? 1 : 2] : null,
-      mark: marked && marked.index === facts.index() ? [marked.column, marked.row] : null,
-      peaks: layers.center.visible && layers.center.peaks ? facts.entry("center") : null,
-      offsets: layers.offsets.visible && layers.offsets.arrows ? facts.entry("offsets") : null,
-      semantic: facts.entry("semantic"),
+      camera: this.camera, sheet: facts.sheet(), view: this.size, mark, peaks, offsets,
+      semantic: facts.entry("semantic", this.shown.index),
     });
   }
 }

@@ -19,22 +19,25 @@ export class PlainRenderer {
     this.entries = {};
   }
 
-  /** @param {string} part @param {Entry | null} entry */
+  /** @param {string} part @param {Entry | null} entry @returns {boolean} whether there is something new to draw */
   set(part, entry) {
-    this.entries[part] = entry && !entry.empty ? entry : null;
+    const next = entry && !entry.empty ? entry : null;
+    const changed = (this.entries[part] ?? null) !== next;
+    this.entries[part] = next;
+    return changed;
   }
 
   patch() {}
 
   /** @param {Scene} scene */
   draw(scene) {
-    const { width, height, clientWidth } = this.canvas;
+    const { width, height } = this.canvas;
     this.context.clearRect(0, 0, width, height);
     const { image, labels } = this.entries;
-    const any = image ?? labels;
-    if (!any) return;
+    if (!image && !labels) return;
+    const any = scene.sheet;
     this.#compose(scene, any.w, any.h);
-    const unit = width / Math.max(clientWidth, 1);
+    const unit = width / scene.view.w;
     const sx = scene.camera.scale * unit;
     const sy = sx * scene.sheet.aspect;
     this.context.imageSmoothingEnabled = sx < 3;
@@ -59,8 +62,10 @@ export class PlainRenderer {
     const ids = preview && layers.preview.visible ? preview : labels && layers.labels.visible ? labels : null;
     const opacity = ids === preview ? layers.preview.opacity : layers.labels.opacity;
     const chosen = new Set(selected);
+    const grain = image?.step ?? 1;
     for (let i = 0; i < out.length; i++) {
-      const v = image && layers.em.visible ? Math.min(Math.max((image.data[i] - layers.em.low) * gain, 0), 255) : 0;
+      const gray = image && layers.em.visible ? image.data[Math.floor(Math.floor(i / w) / grain) * image.w + Math.floor((i % w) / grain)] : 0;
+      const v = Math.min(Math.max((gray - layers.em.low) * gain, 0), 255);
       let [r, g, b] = [v, v, v];
       const id = ids?.data[i];
       if (id) {

@@ -16,7 +16,7 @@ precision highp usampler2D;
 uniform vec2 u_center, u_scale, u_size, u_sheet;
 uniform vec2 u_window;
 uniform float u_opacity[4];
-uniform float u_step, u_unit, u_shown;
+uniform float u_step, u_grain, u_unit, u_shown;
 uniform uint u_hash, u_slots;
 uniform vec3 u_palette[64];
 uniform sampler2D u_image, u_semantic, u_heat, u_offsets;
@@ -62,10 +62,10 @@ vec3 wheel(vec2 v) {
 
 void main() {
   vec2 p = u_center + (vec2(gl_FragCoord.x, u_size.y - gl_FragCoord.y) - 0.5 * u_size) / u_scale;
-  if (any(lessThan(p, vec2(0.0))) || any(greaterThanEqual(p, u_sheet))) { color = vec4(0.0); return; }
+  if (any(lessThan(p, vec2(0.0))) || any(greaterThanEqual(p, u_sheet))) { color = vec4(vec3(0.086), 1.0); return; }
   vec3 c = vec3(0.0);
 #ifdef IMAGE
-  c = vec3(clamp((texture(u_image, p / u_sheet).r * 255.0 - u_window.x) / max(u_window.y - u_window.x, 1.0), 0.0, 1.0));
+  c = vec3(clamp((texture(u_image, p / (vec2(textureSize(u_image, 0)) * u_grain)).r * 255.0 - u_window.x) / max(u_window.y - u_window.x, 1.0), 0.0, 1.0));
 #endif
 #ifdef SEMANTIC
   float sure = texture(u_semantic, p / u_sheet).r;

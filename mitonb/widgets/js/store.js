@@ -6,7 +6,7 @@ import { pixelOf, sheetOf } from "./geometry.js";
 import { Outbox } from "./outbox.js";
 import { Assembler, PROTOCOL, inflate } from "./protocol.js";
 import { drawStroke } from "./strokes.js";
-import { Wants, wantList } from "./wants.js";
+import { STEPS, Wants, around, keyOf, reachFor, wantList } from "./wants.js";
 
 /**
  * @typedef {import("./protocol.js").Entry} Entry
@@ -23,7 +23,6 @@ import { Wants, wantList } from "./wants.js";
  */
 
 const CACHE_BYTES = 384 * 2 ** 20;
-const REACH = 3;
 /** Parts that every plane has; the others are asked for only where the kernel said that there are some. */
 const PLAIN = ["image", "labels"];
 /** Strokes longer than this are sent in pieces, so that no message comes near the limit of 1 MB. */
@@ -41,17 +40,25 @@ export class Store extends EventTarget {
     this.state = { save: { kind: "saving", text: "connecting" }, can_undo: false, can_redo: false, read_only: false, fresh: 0, listens: false };
     this.seq = 0;
     this.direction = 1;
-    this.counters = { received: 0, largestIn: 0, largestOut: 0, sent: 0, planes: 0, strokes: 0, resent: 0 };
+    /** Planes per second that are scrolled, and ms that an answer takes: both smoothed. */
+    this.speed = 0;
+    this.wait = 100;
+    this.scrolled = -Infinity;
+    this.counters = { received: 0, largestIn: 0, largestOut: 0, sent: 0, planes: 0, strokes: 0, resent: 0, waitMs: /** @type {number[]} */ ([]) };
     /** @type {Cache<Entry>} */
     this.cache = new Cache(CACHE_BYTES);
     this.assembler = new Assembler();
     this.outbox = new Outbox({ client: this.client, transmit: (m, b) => this.send(m, b) });
     this.wants = new Wants({
       ask: (want, req) =>
-        this.send({ kind: "want", client: this.client, req, part: want.part, axis: want.axis, index: want.index }),
+        this.send({
+          kind: "want", client: this.client, req, parts: want.parts, axis: want.axis, index: want.index, step: want.step,
+        }),
     });
     // Traits set in one frame go to the kernel together.
-    this.save = perFrame(() => model.save_changes());
+    this.save = perFrame(() => this.flush());
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.later = undefined;
     /** The stroke that is being drawn and not yet in the outbox. @type {Stroke | null} */
     this.open = null;
     /** Planes that have more: "maps/xy/17", "preview/xy/17". @type {Set<string>} */
@@ -70,16 +77,32 @@ export class Store extends EventTarget {
 
   dispose() {
     clearInterval(this.timer);
+    clearTimeout(this.later);
     removeEventListener("beforeunload", this.leave);
     this.model.off("msg:custom", null);
   }
 
   /** @param {Record<string, any>} message @param {ArrayBuffer[]} [buffers] */
   send(message, buffers = []) {
+    // Whoever acts on a message must know the plane that it was sent from.
+    if (this.later && message.kind !== "want") this.flush();
     const bytes = buffers.reduce((sum, b) => sum + b.byteLength, 0) + JSON.stringify(message).length;
     this.counters.sent += 1;
     this.counters.largestOut = Math.max(this.counters.largestOut, bytes);
     this.model.send(message, undefined, buffers);
+  }
+
+  /** Traits to the kernel, now. */
+  flush() {
+    clearTimeout(this.later);
+    this.later = undefined;
+    this.model.save_changes();
+  }
+
+  /** Traits to the kernel soon: while planes fly by, it need not hear of each. */
+  saveSoon() {
+    if (this.speed < 4) this.save();
+    else this.later ??= setTimeout(() => this.flush(), 120);
   }
 
   /** @param {string} name @param {any} [detail] */
@@ -89,26 +112,50 @@ export class Store extends EventTarget {
 
   // --- looking -----------------------------------------------------------------------------------------------------
 
-  /** The cached part of a plane, if there is one. @param {string} part @param {string} axis @param {number} index */
+  /** The cached part of a plane, if there is one; of images the finest. @param {string} part @param {string} axis @param {number} index */
   get(part, axis, index) {
-    return this.cache.get(`${axis}/${index}/${part}`);
+    for (const step of part === "image" ? STEPS : [1]) {
+      const entry = this.cache.get(keyOf(part, axis, index, step));
+      if (entry) return entry;
+    }
+    return undefined;
   }
 
   /**
    * Say what is looked at: it is asked for first, then its neighbours.
-   * @param {string} axis @param {number} index @param {string[]} parts
+   * @param {string} axis @param {number} index @param {string[]} parts @param {number} step of images
+   * @param {boolean} still nobody scrolls: the finest image of the plane itself is wanted too
    */
-  look(axis, index, parts) {
+  look(axis, index, parts, step, still) {
     if (!this.info) return;
     const { count, w, h } = sheetOf(this.info.shape, null, axis);
     // Around a huge plane fewer neighbours fit into the cache without pushing out the plane itself.
-    const reach = Math.max(0, Math.min(REACH, Math.floor((CACHE_BYTES / (w * h * 6) - 1) / 2)));
-    const list = wantList(axis, index, count, this.direction, reach, parts);
-    this.wants.set(list.filter(({ key, part, index: i }) => {
-      if (!PLAIN.includes(part) && !this.extras.has(`${part === "preview" ? part : "maps"}/${axis}/${i}`)) return false;
-      const entry = this.cache.peek(key);
-      return !entry || entry.stale;
-    }));
+    const most = Math.max(0, Math.floor((CACHE_BYTES / (w * h * 6) - 1) / 3));
+    const reach = reachFor(still ? 0 : this.speed, this.wait, most);
+    const planes = around(index, count, this.direction, reach);
+    const missing = (/** @type {string} */ part, /** @type {number} */ i) => this.#missing(part, axis, i, step);
+    const list = wantList(axis, planes, parts, step, missing);
+    if (still && step > 1 && this.#missing("image", axis, index, 1)) {
+      list.splice(list[0]?.index === index ? 1 : 0, 0, { axis, index, parts: ["image"], step: 1 });
+    }
+    this.wants.set(list);
+  }
+
+  /** Planes are being scrolled, by so many. @param {number} by */
+  scroll(by) {
+    const now = performance.now();
+    const speed = Math.abs(by) <= 4 ? Math.abs(by) / Math.max((now - this.scrolled) / 1000, 0.02) : 0;
+    this.speed += (Math.min(speed, 60) - this.speed) / 4;
+    this.scrolled = now;
+    this.direction = by > 0 ? 1 : -1;
+  }
+
+  /** @param {string} part @param {string} axis @param {number} index @param {number} step */
+  #missing(part, axis, index, step) {
+    if (!PLAIN.includes(part) && !this.extras.has(`${part === "preview" ? part : "maps"}/${axis}/${index}`)) return false;
+    const steps = part === "image" ? STEPS.filter((s) => s <= step) : [1];
+    const known = steps.map((s) => this.cache.peek(keyOf(part, axis, index, s))).find(Boolean);
+    return !known || known.stale;
   }
 
   // --- correcting --------------------------------------------------------------------------------------------------
@@ -203,17 +250,26 @@ export class Store extends EventTarget {
     this.wants.touch(m.req);
     const entry = await this.assembler.add(m, buffers);
     if (!entry) return;
-    if (m.req) this.wants.done(m.req);
-    const key = `${entry.axis}/${entry.index}/${entry.part}`;
+    this.#arrived(m.req, m.part);
+    const key = keyOf(entry.part, entry.axis, entry.index, entry.step);
     const old = this.cache.peek(key);
     // Cut before an edit that we have heard of already: ask again, and keep what is there meanwhile.
     entry.stale = entry.part === "labels" && entry.seq < this.#lastChange(entry.axis, entry.index);
-    if (entry.stale) this.wants.first({ key, axis: entry.axis, index: entry.index, part: "labels" });
+    if (entry.stale) this.wants.first({ axis: entry.axis, index: entry.index, parts: ["labels"], step: 1 });
     if (old && entry.part === "labels" && (entry.stale || entry.seq < old.seq)) return;
     this.counters.planes += entry.part === "image" ? 1 : 0;
     this.cache.set(key, entry, entry.data.byteLength + 200);
     if (entry.part === "labels") this.#restamp(entry);
     this.emit("part", entry);
+  }
+
+  /** @param {number} request @param {string} part */
+  #arrived(request, part) {
+    const wait = this.wants.done(request, part);
+    if (wait === undefined) return;
+    this.counters.waitMs.push(wait);
+    if (this.counters.waitMs.length > 500) this.counters.waitMs.shift();
+    this.wait += (wait - this.wait) / 8;
   }
 
   /** Changes that came lately, for planes that were cut before them. @type {{seq: number, start: number[], stop: number[]}[]} */
@@ -298,7 +354,7 @@ export class Store extends EventTarget {
       const key = `${stroke.axis}/${stroke.index}/labels`;
       const drawn = this.cache.peek(key);
       if (drawn) drawn.stale = true;
-      this.wants.first({ key, axis: stroke.axis, index: stroke.index, part: "labels" });
+      this.wants.first({ axis: stroke.axis, index: stroke.index, parts: ["labels"], step: 1 });
     }
     this.emit("notice", { text: m.reason, error: true });
   }

@@ -10,6 +10,7 @@ import { Pen } from "./pen.js";
 import { Picture } from "./picture.js";
 import { pillOf } from "./pill.js";
 import { listen } from "./tools.js";
+import { stepFor } from "./wants.js";
 
 /**
  * @typedef {import("./store.js").Store} Store
@@ -23,6 +24,8 @@ const TRAITS = ["axis", "index", "tool", "brush", "active_id", "selected", "pres
 const MAPS = ["semantic", "center", "offsets"];
 /** Below this width (CSS pixels) the layer panel folds away and opens over the picture. */
 const NARROW = 780;
+/** After so many ms without scrolling the finest image is asked for too. */
+const RESTED = 250;
 
 export class View {
   /** @param {Store} store @param {Model} model @param {HTMLElement} el */
@@ -33,6 +36,10 @@ export class View {
     /** @type {[number, number] | null} */
     this.pointer = null;
     this.space = false;
+    /** When planes were scrolled last. */
+    this.moved = -Infinity;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.rest = undefined;
     /** The image whose histogram is shown, and since when. @type {{image: Entry | null, at: number}} */
     this.binned = { image: null, at: 0 };
     this.commands = new Commands(this);
@@ -46,8 +53,8 @@ export class View {
     el.append(this.ui.root);
     this.picture = new Picture(this.ui, {
       axis: () => this.get("axis"), index: () => this.get("index"), sheet: () => this.sheet, layers: () => this.get("layers"),
-      selected: () => this.get("selected"), info: () => store.info, entry: (part) => this.entry(part),
-      drawn: () => this.#drawn(), say: (message) => this.ui.say(message),
+      selected: () => this.get("selected"), info: () => store.info,
+      entry: (part, index) => this.entry(part, index), drawn: () => this.#drawn(), say: (message) => this.ui.say(message),
     });
     this.pen = new Pen(store, this.picture);
     /** @type {any} */ (this.ui.root).mitonb = this;
@@ -57,6 +64,7 @@ export class View {
 
   dispose() {
     this.pen.end();
+    clearTimeout(this.rest);
     this.off.abort();
     this.unlisten?.();
     this.observer?.disconnect();
@@ -76,7 +84,8 @@ export class View {
   /** Set a trait here at once and in the kernel soon. @param {string} name @param {any} value */
   set(name, value) {
     this.model.set(name, value);
-    this.store.save();
+    if (name === "index") this.store.saveSoon();
+    else this.store.save();
   }
 
   /** @param {string} name @param {Record<string, any>} change */
@@ -91,9 +100,9 @@ export class View {
     return info ? sheetOf(info.shape, info.voxel_size, this.get("axis")) : { w: 1, h: 1, aspect: 1, count: 1 };
   }
 
-  /** The part of the plane that is looked at, if it is here. @param {string} part */
-  entry(part) {
-    return this.store.get(part, this.get("axis"), this.get("index")) ?? null;
+  /** A part of the plane that is looked at, or of another one, if it is here. @param {string} part @param {number} [index] */
+  entry(part, index = this.get("index")) {
+    return this.store.get(part, this.get("axis"), index) ?? null;
   }
 
   /** What else there is of this plane. @param {"maps" | "preview"} kind */
@@ -137,11 +146,15 @@ export class View {
   /** @param {string} name */
   #trait(name) {
     if (name === "tool" || name === "index" || name === "axis") this.pen.end();
-    if (name === "index" || name === "axis") this.#refresh();
+    if (name === "index" || name === "axis") {
+      this.moved = performance.now();
+      this.#refresh();
+      return;
+    }
     if (name === "layers") this.#look();
     if (name === "height") this.ui.root.style.height = `${this.get("height")}px`;
     this.showState();
-    this.picture.redraw();
+    if (name === "layers" || name === "selected") this.picture.redraw();
   }
 
   /** Everything that depends on the plane. */
@@ -162,17 +175,26 @@ export class View {
     const maps = MAPS.filter((part) => layers[part].visible);
     // The semantic map masks the offsets' garbage outside of objects.
     if (maps.includes("offsets") && !maps.includes("semantic")) maps.push("semantic");
-    this.store.look(this.get("axis"), this.get("index"), ["image", "labels", "preview", ...maps]);
+    const { camera, unit } = this.picture;
+    const step = stepFor(camera.scale * Math.max(1, this.sheet.aspect) * unit);
+    const still = performance.now() - this.moved > RESTED;
+    this.store.look(this.get("axis"), this.get("index"), ["image", "labels", "preview", ...maps], step, still);
+    clearTimeout(this.rest);
+    if (!still) this.rest = setTimeout(() => this.#look(), RESTED + 20);
   }
 
   /** @param {Entry} entry */
   #arrived(entry) {
-    if (entry.axis !== this.get("axis") || entry.index !== this.get("index")) return;
+    const { shown, current } = this.picture;
+    const here = entry.axis === this.get("axis") && (entry.index === this.get("index") || entry.index === shown.index);
+    // Neighbours come on reserve; while the plane itself is missing they may be nearer to it than what is shown.
+    if (!here && (current || !["image", "labels"].includes(entry.part))) return;
     this.picture.take();
-    this.showState();
+    if (here) this.showState();
   }
 
   #fold() {
+    this.#look();
     const narrow = this.ui.root.clientWidth < NARROW;
     if (narrow === this.narrow) return;
     /** @type {boolean | undefined} */
@@ -233,7 +255,10 @@ export class View {
       tool: () => this.get("tool"), panning: () => this.space, spot: (x, y) => picture.spot(x, y),
       focus: () => this.ui.root.focus({ preventScroll: true }),
       pan: (dx, dy) => picture.look(pan(picture.camera, this.sheet, dx, dy)),
-      zoom: (x, y, factor) => picture.look(zoomAt(picture.camera, this.sheet, picture.size, x, y, factor)),
+      zoom: (x, y, factor) => {
+        picture.look(zoomAt(picture.camera, this.sheet, picture.size, x, y, factor));
+        this.#look();
+      },
       planes: (steps) => this.go(this.get("index") + steps),
       hover: (x, y) => hover([x, y]), leave: () => hover(null), click: (spot, more) => this.#click(spot, more),
       pick: (spot) => this.commands.pick(this.idAt(spot)), fit: () => picture.fit(),
@@ -306,7 +331,7 @@ export class View {
     const next = Math.min(Math.max(index, 0), this.sheet.count - 1);
     const old = this.get("index");
     if (next === old) return;
-    this.store.direction = next > old ? 1 : -1;
+    this.store.scroll(next - old);
     this.set("index", next);
   }
 

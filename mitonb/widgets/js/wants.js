@@ -1,28 +1,57 @@
 // Which planes to ask the kernel for: what is looked at first, then its neighbours; the newest wish wins.
 
+export const STEPS = [1, 2, 4, 8, 16];
+
 /**
- * @typedef {{key: string, axis: string, index: number, part: string}} Want
+ * @typedef {{axis: string, index: number, parts: string[], step: number}} Want  step: image pixels on a side that one
+ *   pixel may stand for
  */
 
 /**
  * Planes around one, nearest first, ahead before behind.
- * @param {number} index @param {number} count @param {number} direction 1 or -1 @param {number} reach
+ * @param {number} index @param {number} count @param {number} direction 1 or -1
+ * @param {{ahead: number, behind: number}} reach
  */
-export function around(index, count, direction, reach) {
+export function around(index, count, direction, { ahead, behind }) {
   const found = [index];
-  for (let d = 1; d <= reach; d++) for (const i of [index + d * direction, index - d * direction]) found.push(i);
+  for (let d = 1; d <= Math.max(ahead, behind); d++) {
+    if (d <= ahead) found.push(index + d * direction);
+    if (d <= behind) found.push(index - d * direction);
+  }
   return found.filter((i) => i >= 0 && i < count);
 }
 
 /**
- * All parts of the plane that is looked at, then those of its neighbours.
- * @param {string} axis @param {number} index @param {number} count @param {number} direction @param {number} reach
- * @param {string[]} parts
+ * How many planes to fetch ahead and behind: as many as will have been scrolled past when an answer comes.
+ * @param {number} speed planes per second @param {number} wait ms from question to answer @param {number} most that fit
+ */
+export function reachFor(speed, wait, most) {
+  const ahead = Math.min(Math.max(3, Math.ceil((speed * wait) / 1000) + 2), 16, most);
+  return { ahead, behind: Math.min(speed > 2 ? 1 : 3, most) };
+}
+
+/**
+ * The plane that is looked at, then its neighbours, each with the parts that are missing; whole planes are left out.
+ * @param {string} axis @param {number[]} planes as of `around`
+ * @param {string[]} parts @param {number} step of images
+ * @param {(part: string, index: number) => boolean} missing
  * @returns {Want[]}
  */
-export function wantList(axis, index, count, direction, reach, parts) {
-  return around(index, count, direction, reach).flatMap((i) =>
-    parts.map((part) => ({ key: `${axis}/${i}/${part}`, axis, index: i, part })));
+export function wantList(axis, planes, parts, step, missing) {
+  return planes
+    .map((index) => ({ axis, index, parts: parts.filter((part) => missing(part, index)), step }))
+    .filter((want) => want.parts.length);
+}
+
+/** Key of a part in the cache. @param {string} part @param {string} axis @param {number} index @param {number} [step] */
+export function keyOf(part, axis, index, step = 1) {
+  return `${axis}/${index}/${part}${part === "image" && step > 1 ? `@${step}` : ""}`;
+}
+
+/** Coarsest image that still has a pixel for each pixel of the screen. @param {number} scale screen pixels per column */
+export function stepFor(scale) {
+  // A tenth less than one each is not seen, and is a quarter of the bytes.
+  return STEPS.findLast((step) => step * scale <= 1.1) ?? 1;
 }
 
 /** Requests in flight: a few at a time, so that a new wish never waits behind many old ones. */
@@ -40,7 +69,7 @@ export class Wants {
     this.next = 1;
     /** @type {Want[]} */
     this.list = [];
-    /** @type {Map<number, {want: Want, at: number}>} */
+    /** @type {Map<number, {want: Want, left: Set<string>, at: number, since: number}>} */
     this.flying = new Map();
   }
 
@@ -52,7 +81,7 @@ export class Wants {
 
   /** Put one wish before all others. @param {Want} want */
   first(want) {
-    this.list = [want, ...this.list.filter((w) => w.key !== want.key)];
+    this.list = [want, ...this.list];
     this.pump();
   }
 
@@ -60,28 +89,35 @@ export class Wants {
   touch(request) {
     const flight = this.flying.get(request);
     if (flight) flight.at = this.now();
-    return flight?.want;
   }
 
-  /** @param {number} request */
-  done(request) {
-    const want = this.flying.get(request)?.want;
+  /**
+   * A part is here. Returns how long the whole request took when it was the last one.
+   * @param {number} request @param {string} [part] without it, nothing more will come
+   */
+  done(request, part) {
+    const flight = this.flying.get(request);
+    if (!flight) return undefined;
+    if (part) flight.left.delete(part);
+    if (part && flight.left.size) return undefined;
     this.flying.delete(request);
     this.pump();
-    return want;
+    return this.now() - flight.since;
   }
 
   pump() {
     for (const [request, flight] of this.flying) {
       if (this.now() - flight.at > this.patience) this.flying.delete(request);
     }
-    const busy = new Set([...this.flying.values()].map((f) => f.want.key));
+    const name = (/** @type {Want} */ want, /** @type {string} */ part) => keyOf(part, want.axis, want.index, want.step);
+    const busy = new Set([...this.flying.values()].flatMap(({ want, left }) => [...left].map((part) => name(want, part))));
     while (this.flying.size < this.width && this.list.length) {
-      const want = /** @type {Want} */ (this.list.shift());
-      if (busy.has(want.key)) continue;
+      const wish = /** @type {Want} */ (this.list.shift());
+      const want = { ...wish, parts: wish.parts.filter((part) => !busy.has(name(wish, part))) };
+      if (!want.parts.length) continue;
       const request = this.next++;
-      busy.add(want.key);
-      this.flying.set(request, { want, at: this.now() });
+      for (const part of want.parts) busy.add(name(want, part));
+      this.flying.set(request, { want, left: new Set(want.parts), at: this.now(), since: this.now() });
       this.ask(want, request);
     }
   }
