@@ -15,7 +15,7 @@ import { STEPS, Wants, around, keyOf, reachFor, wantList } from "./wants.js";
  * @typedef {import("./strokes.js").Rect} Rect
  * @typedef {{axis: string, index: number, points: number[], radius: number, rule: import("./strokes.js").Rule}} Stroke
  * @typedef {{
- *   get: (name: string) => any, set: (name: string, value: any) => void, save_changes: () => void,
+ *   get: (name: string) => any, set: (name: string | Record<string, any>, value?: any) => void, save_changes: () => void,
  *   send: (content: any, callbacks?: any, buffers?: ArrayBuffer[]) => void,
  *   on: (name: string, callback: (...args: any[]) => void) => void,
  *   off: (name?: string | null, callback?: ((...args: any[]) => void) | null) => void,

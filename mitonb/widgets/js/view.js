@@ -46,7 +46,11 @@ export class View {
     this.run = (/** @type {string} */ command) => this.commands.run(command);
     this.ui = layout({
       run: this.run,
-      set: (name, value) => (name === "index" ? this.go(value) : this.set(name, value)),
+      set: (name, value) => {
+        if (name === "index") this.go(value);
+        else if (name === "axis") this.turn(value);
+        else this.set(name, value);
+      },
       setLayer: (name, change) => this.setLayer(name, change),
     });
     this.ui.root.style.height = `${this.get("height")}px`;
@@ -333,6 +337,17 @@ export class View {
     if (next === old) return;
     this.store.scroll(next - old);
     this.set("index", next);
+  }
+
+  /** Cut along another axis, through the place in the middle of the view. @param {string} axis */
+  turn(axis) {
+    const { info } = this.store;
+    if (!info || axis === this.get("axis")) return;
+    const { x, y } = this.picture.camera;
+    const { index } = pixelOf(axis, voxelOf(this.get("axis"), this.get("index"), Math.floor(y), Math.floor(x)));
+    // Both at once: between them there might be no such plane.
+    this.model.set({ axis, index: Math.min(Math.max(index, 0), sheetOf(info.shape, null, axis).count - 1) });
+    this.store.save();
   }
 
   /** Bring a voxel into view and mark it for a moment. @param {number[]} point z, y, x */
