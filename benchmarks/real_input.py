@@ -20,7 +20,7 @@ import mitonb as mn
 from benchmarks.watching import Watch
 from mitonb.io.reading import open_labels
 from mitonb.quickstart import pointed_at
-from tests.browser.lab import Lab
+from tests.browser.lab import Lab, poll
 from tests.browser.steps import Quickstart
 
 PICTURES = Path(__file__).resolve().parents[1] / "artifacts" / "real"
@@ -45,7 +45,11 @@ def walk(name: str, data: Path, limit: float) -> None:
         start = time.monotonic()
         for part in CELLS:
             user.run(part)
-            user.show(f".jp-Cell:nth-of-type({user.cell(part) + 1})")
+            here = f".jp-Cell:nth-of-type({user.cell(part) + 1})"
+            user.show(here)
+            if part == "show3d(":  # an empty scene is a small picture; surfaces come a moment after their frame
+                scene = f"{here} .jp-OutputArea-output"
+                poll(lambda at=scene: len(user.look(at)) > 40_000, "the surfaces do not appear", 300, 1)
             user.shot(part.strip("(").replace(".", "-"))
         user.focus()
         user.shot("workbench")
@@ -66,6 +70,7 @@ def walk(name: str, data: Path, limit: float) -> None:
         user.run("mn.measure(")
         digest = user.digest()
         user.book.restart_kernel()
+        user.book.js("() => jupyterapp.commands.execute('notebook:clear-all-cell-outputs').then(() => null)")
         user.run("mn.open(")
         user.book.add("app = mn.explore(stack, path=f'{name}.mitonb')\napp", timeout=600)
         user.show()
