@@ -74,7 +74,7 @@ def test_segment_reads_a_recipe_and_the_record_of_a_run(cell: Path, tmp_path: Pa
     plain, record = tmp_path / "recipe.json", tmp_path / "record.json"
     plain.write_text(recipe.to_json())
     record.write_text(json.dumps({"recipe": json.loads(recipe.to_json()), "mitonb": "0"}))
-    from mitonb.cli import _recipe
+    from mitonb.cli.segmenting import _recipe
 
     for path in (plain, record):
         options = build_parser().parse_args(["segment", "a", "b", "--recipe", str(path), "--min-size", "20"])

@@ -1,0 +1,82 @@
+"""`mitonb segment`: a volume in, labels out; every field of the recipe is an option."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import mitonb as mn
+from mitonb.cli.shared import add_reading, check_target, command, note, open_image, read_json
+from mitonb.recipe import PRESETS, Recipe
+
+__all__ = ["add_segment"]
+
+
+def add_segment(commands: Any) -> None:
+    parser = command(
+        commands, "segment", _segment, "Segment a volume and save the labels.",
+        "mitonb segment cell.tif labels.ome.tif",
+        "mitonb segment cell.ome.zarr labels.ome.zarr --planes xy xz yz --table objects.csv",
+        "mitonb segment planes/ labels.tif --voxel-size 50 5 5 --center-threshold 0.2",
+    )  # fmt: skip
+    parser.usage = "mitonb segment [options] IN OUT"
+    parser.add_argument("image", metavar="IN", help="TIFF, OME-Zarr, .npy, .npz, or a folder of planes")
+    parser.add_argument("labels", metavar="OUT", help="ends in .tif, .ome.tif, .ome.zarr, .npy or .npz")
+    parser.add_argument("--table", metavar="CSV", help="also measure every object into this table")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT and CSV if they are there")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
+    add_reading(parser)
+    group = parser.add_argument_group("recipe", "every parameter of the run; what is not given keeps its default")
+    group.add_argument("--preset", choices=sorted(PRESETS), default="default", help="start from a named recipe")
+    group.add_argument("--recipe", metavar="FILE", help="start from a recipe, or the record of a run, in JSON")
+    _add_fields(group)
+
+
+def _segment(options: argparse.Namespace) -> None:
+    recipe = _recipe(options)
+    out = Path(options.labels)
+    for target in filter(None, (options.labels, options.table)):
+        check_target(Path(target), overwrite=options.overwrite)  # before hours of work, not after
+    stack = open_image(options)
+    note(options, repr(stack), *stack.notes)
+    labels = mn.segment(stack, recipe, show=not options.quiet)
+    mn.save(labels, out, overwrite=options.overwrite)
+    note(options, f"{len(labels.ids())} objects in {out}")
+    if options.table:
+        mn.save(mn.measure(labels, stack=stack), options.table, overwrite=options.overwrite)
+        note(options, f"table in {options.table}")
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    """Return the preset or the file's recipe with what the command line changes."""
+    base = PRESETS[options.preset]
+    if options.recipe:
+        values = read_json(options.recipe, "A recipe is made by Recipe().to_json().")
+        # A run record holds its recipe under that name.
+        inner = values.get("recipe", values) if isinstance(values, dict) else values
+        base = Recipe.from_json(json.dumps(inner))
+    names = [field.name for field in dataclasses.fields(Recipe)]
+    return base.replace(**{name: getattr(options, name) for name in names if getattr(options, name) is not None})
+
+
+def _add_fields(group: Any) -> None:
+    """Draw one option from each field of the recipe."""
+    hints = get_type_hints(Recipe)
+    for field in dataclasses.fields(Recipe):
+        facts, hint = field.metadata, hints[field.name]
+        flag = "--" + field.name.replace("_", "-")
+        default = " ".join(field.default) if isinstance(field.default, tuple) else field.default
+        unit = f" {facts['unit']}" if facts["unit"] else ""
+        limits = f"{facts['low']:g} to {facts['high']:g}{unit}; " if facts["low"] is not None else ""
+        text = f"{facts['help']} ({limits}default: {default})".replace("%", "%%")
+        if hint is bool:
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
+        elif get_origin(hint) is Literal:
+            group.add_argument(flag, choices=get_args(hint), help=text)
+        elif get_origin(hint) is tuple:
+            group.add_argument(flag, nargs="+", choices=("xy", "xz", "yz"), metavar="AXIS", help=text)
+        else:
+            group.add_argument(flag, type=hint, metavar=hint.__name__.upper(), help=text)

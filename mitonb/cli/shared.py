@@ -1,0 +1,90 @@
+"""What the commands share: how they are declared, how a file is read, where results may go, what is said."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import mitonb as mn
+from mitonb.errors import InputError
+
+__all__ = [
+    "EXIT_CODES",
+    "VOXEL_SIZE",
+    "add_reading",
+    "check_target",
+    "command",
+    "note",
+    "open_image",
+    "read_json",
+    "voxel_size",
+]
+
+VOXEL_SIZE: dict[str, Any] = {"nargs": "+", "type": float, "metavar": "NM", "help": "one size, or z y x, in nm"}
+EXIT_CODES = "exit codes: 0 done, 1 it could not be done (one sentence says why), 2 wrong usage, 130 stopped by Ctrl-C"
+
+
+def command(commands: Any, name: str, run: Any, text: str, *examples: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=text, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="\n  ".join(["examples:", *examples]) + f"\n\n{EXIT_CODES}",
+    )  # fmt: skip
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("reading", "for files that do not say, or say it wrongly")
+    group.add_argument("--voxel-size", **VOXEL_SIZE)
+    group.add_argument("--channel", help="number of the channel, or mean")
+    group.add_argument("--time", type=int, help="number of the moment of a time series")
+    group.add_argument("--axes", help="the meaning of each axis, such as tczyx")
+    group.add_argument("--series", help="which image of a file with several: number, level, name or path")
+
+
+def open_image(options: argparse.Namespace) -> Any:
+    return mn.open(
+        options.image, voxel_size=voxel_size(options),
+        channel=_number(options.channel), time=options.time, axes=options.axes, series=_number(options.series),
+    )  # fmt: skip
+
+
+def voxel_size(options: argparse.Namespace) -> Any:
+    """Return one size or (z, y, x) in nm, or None."""
+    size = options.voxel_size
+    if size is not None and len(size) not in (1, 3):
+        raise InputError(f"--voxel-size takes one number or three (z y x) in nm, got {len(size)}.")
+    return size if size is None else size[0] if len(size) == 1 else tuple(size)
+
+
+def _number(text: str | None) -> Any:
+    """Return the number that a text is, or the text."""
+    return int(text) if text is not None and text.lstrip("-").isdigit() else text
+
+
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Refuse a target that could not be written at the end."""
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} is there already. Choose another name, or add --overwrite.")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"There is no folder {path.absolute().parent} to save into. Make it first.")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise InputError(f"The folder {path.absolute().parent} is read-only. Save somewhere else.")
+
+
+def note(options: argparse.Namespace, *lines: str) -> None:
+    """Tell what happens, beside the results."""
+    if not getattr(options, "quiet", False):
+        print(*lines, sep="\n", file=sys.stderr)
+
+
+def read_json(path: str, what: str) -> Any:
+    """Read a JSON file; `what` says, in the error, what should be in it."""
+    try:
+        return json.loads(Path(path).read_bytes())
+    except ValueError as error:  # no JSON, or no text at all
+        raise InputError(f"{path} is no JSON: {error}. {what}") from None

@@ -1,0 +1,56 @@
+"""`mitonb train`: a model from labelled volumes, from phantoms, or from both."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mitonb.cli.shared import command, note, read_json
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["add_train"]
+
+
+def add_train(commands: Any) -> None:
+    parser = command(
+        commands, "train", _train, "Train a model on labelled volumes, on phantoms, or on both.",
+        "mitonb train small.safetensors --phantoms 4 --steps 200",
+        "mitonb train mine.safetensors --source mine=cell.tif:cell_labels.tif:held=20-29 --phantoms 8 --minutes 60",
+    )  # fmt: skip
+    parser.add_argument("out", metavar="OUT", help="weights to write; ends in .safetensors")
+    parser.add_argument("--source", action="append", default=[], metavar="NAME=RAW:LABELS",
+                        help="a labelled volume; may be repeated; after another colon planes=0-9,held=8;9,"
+                        "axes=xy+xz+yz,weight=2,zoom=0.5 (held planes are watched, never learned from)")  # fmt: skip
+    parser.add_argument("--phantoms", type=int, default=0, metavar="N", help="also learn from N drawn volumes")
+    parser.add_argument("--share", type=float, default=0.3, help="part of the patches from phantoms (default: 0.3)")
+    parser.add_argument("--cache", metavar="FOLDER", help="keep the phantoms there for the next run")
+    parser.add_argument("--start", metavar="WEIGHTS", help="begin from these weights instead of from nothing")
+    parser.add_argument("--card", metavar="JSON", help="fields of the model card: title, licence, papers, data, notes")
+    length = parser.add_mutually_exclusive_group(required=True)
+    length.add_argument("--minutes", type=float, help="how long")
+    length.add_argument("--steps", type=int, help="how many steps; only so is the result the same again")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, patches and disturbances (default: 0)")
+    parser.add_argument("--batch", type=int, default=8, help="patches per step (default: 8)")
+    parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate (default: 0.002)")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32",
+                        help="bf16 is about twice as fast on recent processors (default: fp32)")  # fmt: skip
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def _train(options: argparse.Namespace) -> None:
+    from mitonb.job import drain
+    from mitonb.train.loop import Settings, training
+    from mitonb.train.sources import draw_phantoms, read_source, shared
+
+    settings = Settings(
+        minutes=options.minutes, steps=options.steps, seed=options.seed, batch=options.batch, rate=options.rate,
+        precision=options.precision,
+    )  # fmt: skip
+    card = read_json(options.card, "A model card is a JSON object.") if options.card else None
+    show = not options.quiet
+    phantoms = drain(draw_phantoms(options.phantoms, cache=options.cache), show=show)
+    sources = shared([read_source(text) for text in options.source], phantoms, options.share)
+    steps = training(sources, out=options.out, settings=settings, start=options.start, card=card)
+    out = drain(steps, show=show)
+    note(options, f"weights in {out}; use them with --model {out}")
