@@ -1,8 +1,8 @@
 """How much memory the quickstart takes (bar B2).
 
-    python -m benchmarks.memory                 headless: the kernel alone, at most 1.6 GB, below 120 s
-    python -m benchmarks.memory --browser       a real JupyterLab: server and kernel together, killed above 2 GB
-    python -m benchmarks.memory --import-time   `import mitonb`: median of 7 fresh Pythons, at most 0.5 s
+python -m benchmarks.memory                 headless: the kernel alone, at most 1.6 GB, below 120 s
+python -m benchmarks.memory --browser       a real JupyterLab: server and kernel together, killed above 2 GB
+python -m benchmarks.memory --import-time   `import mitonb`: median of 7 fresh Pythons, at most 0.5 s
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Take the pictures of the README from the running quickstart: they never show something else than what is there.
 
-    python -m benchmarks.pictures [--out docs/images]
+python -m benchmarks.pictures [--out docs/images]
 """
 
 from __future__ import annotations

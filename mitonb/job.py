@@ -171,4 +171,3 @@ class Job(Generic[T]):
             notify()
         except EmitLoopError:
             _log.exception("A listener of %s failed; the job itself is as it should be.", self.name)
-

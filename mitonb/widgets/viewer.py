@@ -376,9 +376,7 @@ class Viewer(anywidget.AnyWidget):
         for header, data in bind.strips(pixels, raw=part == "image"):
             self._post({**head, **header}, [data])
 
-    def _pixels(
-        self, part: str, axis: str, index: int, step: int
-    ) -> tuple[npt.NDArray[Any], dict[str, Any]] | None:
+    def _pixels(self, part: str, axis: str, index: int, step: int) -> tuple[npt.NDArray[Any], dict[str, Any]] | None:
         if part == "image":
             stack = self.session.stack
             if stack is None:
