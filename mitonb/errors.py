@@ -5,7 +5,9 @@ from __future__ import annotations
 __all__ = [
     "AxesError",
     "CancelledError",
+    "ChecksumError",
     "CorruptFileError",
+    "DownloadError",
     "InputError",
     "JobError",
     "MitonbError",
@@ -16,6 +18,7 @@ __all__ = [
     "TooLargeError",
     "UnsafeFileError",
     "UnsupportedFormatError",
+    "UntrustedModelError",
 ]
 
 
@@ -49,6 +52,18 @@ class AxesError(InputError):
 
 class ModelError(MitonbError):
     """A model is missing, damaged, or does not do what its card says."""
+
+
+class UntrustedModelError(ModelError):
+    """The model can only be run by the code in its file, and nobody has said that this code may run."""
+
+
+class ChecksumError(ModelError):
+    """A model file is not the one whose hash was pinned."""
+
+
+class DownloadError(ModelError):
+    """A model could not be fetched, or not whole."""
 
 
 class StoreError(MitonbError):

@@ -1,0 +1,160 @@
+"""Published weights are read without their code: what comes out is what PyTorch itself would give."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from mitonb.errors import CorruptFileError, ModelError, UnsafeFileError, UntrustedModelError
+from mitonb.models.archive import read_archive, read_tensors
+
+ORDINARY = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16,
+            torch.int8, torch.uint8, torch.bool]  # fmt: skip
+
+
+class Block(nn.Module):
+    """A little of everything that an export can hold: numbers, texts, lists, shared and unused parts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 3, 3)
+        self.norm = nn.BatchNorm2d(3)
+        self.names, self.widths, self.scale, self.large = ["a", "b"], [1, 2], 0.5, 2**40
+        self.table = {"a": 1}
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.conv(x)) * self.scale
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = Block()
+        self.layers = nn.ModuleList([nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU())])
+        self.again = self.layers[0]  # one part under two names
+        self.register_buffer("part", torch.arange(20.0)[4:10:2])
+
+    def forward(self, x: torch.Tensor, steps: int = 2) -> dict[str, torch.Tensor]:
+        x = self.encoder(x)
+        for layer in self.layers:
+            x = layer(x)
+        return {"x": x, "part": self.part * steps}
+
+
+@pytest.fixture
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return Net().eval()
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(a[k].dtype == b[k].dtype and torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_an_exported_network_gives_its_tensors_and_no_code(net, tmp_path):
+    path = tmp_path / "net.pth"
+    torch.jit.save(torch.jit.script(net), path)
+    archive = read_archive(path)
+    assert archive.kind == "torchscript"
+    assert archive.root.startswith("__torch__.")
+    assert same(archive.tensors, dict(torch.jit.load(path).state_dict()))
+    assert archive.tensors["again.0.weight"].data_ptr() == archive.tensors["layers.0.0.weight"].data_ptr()
+
+
+def test_a_state_dict_comes_back(net, tmp_path):
+    torch.save(net.state_dict(), tmp_path / "net.pth")
+    assert same(read_tensors(tmp_path / "net.pth"), net.state_dict())
+
+
+def test_a_checkpoint_gives_its_weights_and_plain_facts(net, tmp_path):
+    path = tmp_path / "net.pth.tar"
+    optimizer = torch.optim.AdamW(net.parameters())
+    net(torch.ones(1, 2, 5, 5))["x"].sum().backward()
+    optimizer.step()
+    state = {f"module.{name}": tensor for name, tensor in net.state_dict().items()}
+    torch.save({"arch": "PanopticDeepLabPR", "state_dict": state, "norms": [0.5, 0.1], "epoch": 3, "run_id": None,
+                "optimizer": optimizer.state_dict()}, path)  # fmt: skip
+    archive = read_archive(path)
+    assert archive.kind == "checkpoint"
+    assert same(archive.tensors, net.state_dict())
+    assert archive.facts == {"arch": "PanopticDeepLabPR", "norms": [0.5, 0.1], "epoch": 3, "run_id": None}
+
+
+@pytest.mark.parametrize("dtype", ORDINARY, ids=str)
+def test_every_ordinary_kind_and_layout_of_numbers_comes_back(dtype, tmp_path):
+    base = torch.arange(48).reshape(1, 4, 3, 4).to(dtype)
+    tensors = {
+        "plain": base, "turned": base.mT, "part": base[..., 1:3], "single": base[0, 0, 0, 0], "none": base[:0],
+        "last": base.contiguous(memory_format=torch.channels_last), "parameter": nn.Parameter(base, False),
+    }  # fmt: skip
+    torch.save(tensors, tmp_path / "x.pth")
+    assert same(read_tensors(tmp_path / "x.pth"), tensors)
+
+
+def test_numbers_of_the_other_byte_order_come_back(tmp_path):
+    import zipfile
+
+    torch.save({"a": torch.tensor([1.5, -2.0]), "b": torch.tensor([3], dtype=torch.int16)}, tmp_path / "x.pth")
+    with zipfile.ZipFile(tmp_path / "x.pth") as old, zipfile.ZipFile(tmp_path / "big.pth", "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name.endswith("byteorder"):
+                data = b"big"
+            elif "/data/" in name:
+                data = data[::-1] if len(data) == 2 else data[3::-1] + data[:3:-1]
+            new.writestr(name, data)
+    tensors = read_tensors(tmp_path / "big.pth")
+    assert tensors["a"].tolist() == [1.5, -2.0]
+    assert tensors["b"].tolist() == [3]
+
+
+def test_quantised_weights_are_said_to_need_their_code(tmp_path):
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "x.pth", "w") as file:
+        file.writestr("x/data.pkl", b"\x80\x02}X\x01\0\0\0actorch._utils\n_rebuild_qtensor\n)Rs.")
+    with pytest.raises(UntrustedModelError, match="quantised"):
+        read_tensors(tmp_path / "x.pth")
+
+
+def test_kinds_of_numbers_that_no_network_of_ours_has_are_refused(tmp_path):
+    torch.save({"a": torch.zeros(3, dtype=torch.complex64)}, tmp_path / "x.pth")
+    with pytest.raises(UnsafeFileError, match="ComplexFloatStorage"):
+        read_tensors(tmp_path / "x.pth")
+
+
+def test_a_whole_pickled_network_is_refused_with_what_to_do(net, tmp_path):
+    torch.save(net, tmp_path / "net.pth")
+    with pytest.raises(UnsafeFileError, match=r"net\.pth asks for .*Net.*Save only its state dict"):
+        read_tensors(tmp_path / "net.pth")
+
+
+def test_a_file_without_tensors_or_no_file_is_said(tmp_path):
+    torch.save({"epoch": 1}, tmp_path / "x.pth")
+    with pytest.raises(ModelError, match="no tensors"):
+        read_tensors(tmp_path / "x.pth")
+    with pytest.raises(ModelError, match="no weight file"):
+        read_tensors(tmp_path / "y.pth")
+
+
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.9, 0.999])
+def test_a_cut_off_archive_is_an_error(part, net, tmp_path):
+    path = tmp_path / "net.pth"
+    torch.save(net.state_dict(), path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(part * len(data))])
+    with pytest.raises(CorruptFileError, match=r"net\.pth"):
+        read_tensors(path)
+
+
+def test_a_flipped_bit_in_the_weights_is_found(net, tmp_path):
+    path = tmp_path / "net.pth"
+    torch.save(net.state_dict(), path)
+    data = bytearray(path.read_bytes())
+    at = data.index(net.state_dict()["encoder.conv.weight"].numpy().tobytes())
+    data[at + 5] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(CorruptFileError, match="checksum"):
+        read_tensors(path)
