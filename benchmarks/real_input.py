@@ -4,7 +4,8 @@
 
 The quickstart's one line that opens the data is pointed at each file; then all cells run, a plane is segmented, planes
 are scrolled, an object is painted and taken back, labels are saved and the project is opened again in a new kernel.
-Reports seconds and peak memory of server and kernel; leaves a picture of each state under artifacts/real.
+Reports seconds and peak memory of server and kernel; leaves a picture of each state under artifacts/real, of the
+workbench and the surfaces at 1280 and 1920 pixels, in JupyterLab's light and dark theme.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import mitonb as mn
 from benchmarks.watching import Watch
 from mitonb.io.reading import open_labels
 from mitonb.quickstart import pointed_at
-from tests.browser.lab import Lab, poll
+from tests.browser.lab import Lab, Theme, poll
 from tests.browser.steps import Quickstart
 
 PICTURES = Path(__file__).resolve().parents[1] / "artifacts" / "real"
@@ -50,9 +51,10 @@ def walk(name: str, data: Path, limit: float) -> None:
             if part == "show3d(":  # an empty scene is a small picture; surfaces come a moment after their frame
                 scene = f"{here} .jp-OutputArea-output"
                 poll(lambda at=scene: len(user.look(at)) > 40_000, "the surfaces do not appear", 300, 1)
+                looks(user, "surfaces", here)
             user.shot(part.strip("(").replace(".", "-"))
         user.focus()
-        user.shot("workbench")
+        looks(user, "workbench", ".mnb-app")
         user.scroll(2)
         user.press("Segment this plane")
         user.wait_for_run()
@@ -83,6 +85,20 @@ def walk(name: str, data: Path, limit: float) -> None:
         print(f"    requests that left the machine: {len(lab.outside)}")
         if truth is not None:
             print(mn.score(labels, open_labels(data / truth)))
+
+
+def looks(user: Quickstart, name: str, selector: str) -> None:
+    """Keep a picture of a state in narrow and wide windows, light and dark."""
+    themes: tuple[Theme, ...] = ("dark", "light")
+    for theme in themes:
+        user.book.theme(theme)
+        for width in (1280, 1920):
+            user.book.resize(width, 1000)
+            user.show(selector)
+            user.wait_for_picture()
+            user.shot(f"{name}-{width}-{theme}")
+    user.book.resize(1440, 1000)
+    user.wait_for_picture()
 
 
 def main() -> int:

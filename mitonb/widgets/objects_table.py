@@ -139,6 +139,7 @@ class ObjectsTable(ipw.VBox):
         self.grid = Grid(layout={"height": f"{height}px", "width": "100%"}, empty="")
         self.status = ipw.HTML()
         self._lock = threading.Lock()
+        self._wanted = False
         self._worker = Latest(self._measure, failed=self._fail, delay=0.3)
         super().__init__([sheet(), row(self.status), self.grid], **options)
         self.add_class("mnb")
@@ -151,6 +152,7 @@ class ObjectsTable(ipw.VBox):
 
     def refresh(self) -> None:
         """Measure again, in a thread."""
+        self._wanted = True
         self._worker.ask()
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -189,7 +191,8 @@ class ObjectsTable(ipw.VBox):
         )
 
     def _on_edited(self, _change: Any) -> None:
-        if self.table is not None:
+        # Also while the first measurement runs: it may have seen labels from the middle of this edit.
+        if self._wanted:
             self._worker.ask()
 
     def _on_selected(self, ids: tuple[int, ...]) -> None:

@@ -79,6 +79,7 @@ class View3D(ipw.VBox):
         self.ids = None if ids is None else [int(i) for i in ids]
         self.meshes: dict[int, Any] = {}
         self.built = False
+        self._edits = 0
         self._height = height
         self._shown: tuple[int, ...] = ()
         self._worker = Latest(self._build, failed=self._fail)
@@ -132,6 +133,12 @@ class View3D(ipw.VBox):
         return f"{type(self.stage.children[0]).__name__ if self.stage.children else 'nothing'}: {visible}"
 
     def _build(self) -> None:
+        edits = self._edits
+        self._build_now()
+        if self._edits != edits:  # while the surfaces were built
+            self._tell_changed()
+
+    def _build_now(self) -> None:
         labels = self.labels
         ids = self.ids if self.ids is not None else [int(i) for i in labels.ids()]
         if not ids:
@@ -160,8 +167,10 @@ class View3D(ipw.VBox):
         ipv = _ipyvolume()
         found = sorted((m for m in found if len(m.triangles)), key=lambda m: -len(m.triangles))
         colors = hues([m.id for m in found])
-        single = list(zip(found, colors, strict=True))[:_MOST_PICKABLE]
-        self.meshes = {m.id: _surface(ipv, m.vertices, m.triangles, c) for m, c in single}
+        single = found[:_MOST_PICKABLE]
+        self.meshes = {
+            m.id: _surface(ipv, m.vertices, m.triangles, _css(c)) for m, c in zip(single, colors, strict=False)
+        }
         for key, mesh in self.meshes.items():
             mesh.observe(lambda change, key=key: self._on_click(key, change), "clicked")
         rest = found[_MOST_PICKABLE:]
@@ -197,17 +206,21 @@ class View3D(ipw.VBox):
         self.picked.emit(key)
 
     def _on_selected(self, ids: tuple[int, ...]) -> None:
-        """Brighten what is selected, and hide the rest when asked."""
+        """Brighten what is selected; when asked, hide the rest instead."""
         self._shown = ids
         for key, mesh in self.meshes.items():
             on = key in ids
             color = hues([key])[0]
-            mesh.color = 0.4 * color + 0.6 if on else color
+            mesh.color = _css(0.4 * color + 0.6 if on and not self.only.value else color)
             mesh.visible = on or not (self.only.value and ids)
 
     def _on_edited(self, _change: Any) -> None:
+        self._edits += 1
         if self.built:
-            self.status.value = note("The labels have changed: refresh to see it here.", "warn")
+            self._tell_changed()
+
+    def _tell_changed(self) -> None:
+        self.status.value = note("The labels have changed: refresh to see it here.", "warn")
 
     def _on_probe(self) -> None:
         if self.probe.webgl not in ("unknown", "yes") and self.built:
@@ -281,7 +294,13 @@ def _ipyvolume() -> Any:
 def _surface(ipv: Any, vertices: Any, triangles: Any, color: Any) -> Any:
     z, y, x = np.asarray(vertices, np.float32).T
     # In the image y runs down; the figure's y runs up.
-    return ipv.Mesh(x=x, y=-y, z=z, triangles=np.asarray(triangles, np.uint32), color=np.asarray(color))
+    return ipv.Mesh(x=x, y=-y, z=z, triangles=np.asarray(triangles, np.uint32), color=color)
+
+
+def _css(rgb: npt.NDArray[np.float32]) -> str:
+    """Return a colour as CSS text: three bare numbers would be drawn as white by ipyvolume."""
+    red, green, blue = np.rint(np.asarray(rgb) * 255).astype(int)
+    return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def _crowd(ipv: Any, rest: list[Mesh], colors: npt.NDArray[Any]) -> Any:

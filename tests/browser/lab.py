@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
-__all__ = ["Lab", "Notebook", "chromium", "why_not"]
+__all__ = ["Lab", "Notebook", "Theme", "chromium", "poll", "why_not"]
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM_FLAGS = (

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import struct
 import sys
+import threading
 import zlib
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import mitonb.widgets
 from mitonb.errors import InputError
 from mitonb.labels import Labels
 from mitonb.maps import Maps
+from mitonb.measurements import measure
 from mitonb.post.target_maps import targets
 from mitonb.recipe import Recipe
 from mitonb.session import Session
@@ -85,6 +87,25 @@ def test_twenty_thousand_objects_travel_in_messages_below_one_megabyte() -> None
     table.grid._handle_custom_msg({"kind": "ready"}, [])
     assert [(m["offset"], m["count"]) for m, _ in sent] == [(0, 8000), (8000, 8000), (16000, 4000)]
     assert max(size for _, size in sent) < 1_000_000
+
+
+def test_an_edit_during_the_first_measurement_is_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("mitonb.widgets.objects_table")
+    measured, edited = threading.Event(), threading.Event()
+
+    def slowly(labels: Labels) -> object:
+        table = measure(Labels(labels.data.copy()))
+        measured.set()
+        assert edited.wait(60)
+        return table
+
+    monkeypatch.setattr(module, "measure", slowly)
+    session = Session(np.zeros((8, 20, 20), np.uint8))
+    table = show_table(session)
+    assert measured.wait(60)
+    session.adopt(three())
+    edited.set()
+    assert list(filled(table).table["id"]) == [5, 9, 300]
 
 
 # The 3-D view
