@@ -69,6 +69,10 @@ class Recipe:
         1, label="Downsampling", help="Shrink planes by this power of two before the net.", rerun="net",
         low=1, high=64, step=1, unit="x", basic=True,
     )  # fmt: skip
+    rules: Literal["mitonb", "published"] = _field(
+        "mitonb", label="Rules", rerun="decode",
+        help="How maps become objects: mitonb's own way, or as the published MitoNet software does it, for comparison.",
+    )  # fmt: skip
     semantic_threshold: float = _field(
         0.55, label="Semantic threshold", help="A pixel this probable belongs to a mitochondrion.", rerun="decode",
         low=0.05, high=0.95, step=0.01, basic=True,
@@ -80,6 +84,14 @@ class Recipe:
     center_distance: int = _field(
         12, label="Center distance", help="Centers closer than this (Chebyshev) are one.", rerun="decode",
         low=1, high=200, step=1, unit="px", basic=True,
+    )  # fmt: skip
+    center_window: int = _field(
+        3, label="Center window", rerun="decode", low=1, high=35, step=1, unit="map px",
+        help="Published rules: a center is the highest pixel of a square of this side, in pixels of the center map.",
+    )  # fmt: skip
+    fine_boundaries: bool = _field(
+        False, label="Fine boundaries", rerun="decode",
+        help="Published rules: enlarge center and offset maps before they are read, not the objects after.",
     )  # fmt: skip
     min_area: int = _field(
         100, label="Smallest profile", help="Profiles of one plane with fewer pixels are dropped.", rerun="decode",
@@ -243,8 +255,25 @@ def _checked(field: dataclasses.Field[Any], hint: Any, value: Any) -> Any:
     return number
 
 
+_ALL_PLANES: tuple[Axis, ...] = ("xy", "xz", "yz")
+_EMPANADA = Recipe(
+    rules="published", semantic_threshold=0.5, center_threshold=0.1, center_distance=8, center_window=3, min_area=0,
+    median=3, merge_iou=0.25, merge_ioa=0.25, lookahead=0, votes=2, cluster_iou=0.75, min_size=500, min_span=5,
+    fill_holes=False, tile=0,
+)  # fmt: skip
+_PAPER = _EMPANADA.replace(
+    planes=_ALL_PLANES, semantic_threshold=0.3, center_window=7, fine_boundaries=True, min_span=8
+)
+
 PRESETS: dict[str, Recipe] = {
     "default": Recipe(),
-    "volume": Recipe(planes=("xy", "xz", "yz")),
+    "volume": Recipe(planes=_ALL_PLANES),
+    "empanada": _EMPANADA,
+    "c-elegans": _PAPER.replace(median=3, votes=1, min_size=500),
+    "fly-brain": _PAPER.replace(median=3, min_size=500),
+    "glycolytic-muscle": _PAPER.replace(median=5, min_size=3000),
+    "hela": _PAPER.replace(median=5, min_size=800),
+    "hippocampus": _PAPER.replace(median=7, min_size=5000),
 }
-"""Named recipes for the form."""
+"""Named recipes: mitonb's own for planes and for volumes, the published rules with the settings of empanada-napari, and
+the settings that were published with MitoNet for its benchmark volumes (hippocampus is the one called Lucchi)."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mitonb.infer.smoothing import smoothed_planes
 from mitonb.job import Progress
 from mitonb.post.cleaning import cleaning
 from mitonb.post.decoding import decode
@@ -72,13 +73,14 @@ class Run:
             volume = self.volumes[axis] = np.empty(self.shape, np.uint32)
             writer = _Writer(np.moveaxis(volume, AXES[axis], 0))
             untangler = Untangler(recipe.lookahead)
+            smoothed = smoothed_planes(kept, axis, recipe)
             ready = 0
             for index in range(count):
                 while ready < min(count, index + reach + 1):
                     for _ in fill(axis, ready):
                         yield self.progress(f"predict {axis}")
                     ready += 1
-                ids = decode(kept.plane(axis, index, recipe.median), recipe)
+                ids = decode(next(smoothed), recipe)
                 if rolling and index >= reach:
                     kept.drop(axis, index - reach)
                 for plane in untangler.add(ids):

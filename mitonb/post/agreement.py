@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mitonb.post.published import agreement as published
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -45,6 +47,8 @@ def agree(atoms: npt.NDArray[np.uint32], sizes: npt.NDArray[np.int64], recipe: R
     objects : (n,) uint32 array
         1.. in the order of their first atoms; 0 where too few directions agree.
     """
+    if recipe.rules == "published":
+        return published.agree(atoms, sizes, recipe)
     directions = atoms.shape[1]
     found = np.count_nonzero(atoms, axis=1)
     accepted = found >= min(recipe.votes, directions)

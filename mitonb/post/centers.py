@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.post.compiled import jit
+from mitonb.post.nearest import nearest, sorted_spots, spot
 
 if TYPE_CHECKING:
     from mitonb.maps import Image, Points
@@ -63,8 +64,8 @@ def group(
     Returns
     -------
     groups : (h, w) uint32 array
-        1 + index of the nearest center (the first of equals); 0 is background; all foreground is 1 if there are no
-        centers.
+        1 + index of the nearest center (of equals the first in reading order); 0 is background; all foreground is 1 if
+        there are no centers.
     """
     mask = np.ascontiguousarray(foreground, dtype=np.bool_)
     if len(points) == 0:
@@ -189,93 +190,18 @@ def _apart(heat: Any, state: Any, found: Any, radius: Any) -> Any:
 
 
 @jit
-def _buckets(spots: Any, h: Any, w: Any) -> Any:
-    """Sort spots into square cells; return cell side, grid shape, first index of each cell, spots in cell order."""
-    side = max(8.0, np.sqrt(h * w / len(spots)))
-    rows, columns = int(h / side) + 1, int(w / side) + 1
-    cell = np.empty(len(spots), np.int64)
-    first = np.zeros(rows * columns + 1, np.int64)
-    for k in range(len(spots)):
-        cell[k] = min(rows - 1, int(spots[k, 0] / side)) * columns + min(columns - 1, int(spots[k, 1] / side))
-        first[cell[k] + 1] += 1
-    for c in range(rows * columns):
-        first[c + 1] += first[c]
-    place = first.copy()
-    order = np.empty(len(spots), np.int64)
-    for k in range(len(spots)):
-        order[place[cell[k]]] = k
-        place[cell[k]] += 1
-    return side, rows, columns, first, order
-
-
-@jit
-def _clear(spots: Any, side: Any, rows: Any, columns: Any, first: Any, order: Any) -> Any:
-    """Return a squared distance for each spot: whatever lies closer, half way to its neighbour, is nearest to it."""
-    clear = np.empty(len(spots), np.float32)
-    for k in range(len(spots)):
-        row, column = min(rows - 1, int(spots[k, 0] / side)), min(columns - 1, int(spots[k, 1] / side))
-        # Whatever lies beyond the cells around is farther than one side.
-        best = np.float32(side * side)
-        for r in range(max(0, row - 1), min(rows, row + 2)):
-            for c in range(max(0, column - 1), min(columns, column + 2)):
-                for m in range(first[r * columns + c], first[r * columns + c + 1]):
-                    j = order[m]
-                    if j != k:
-                        best = min(best, (spots[j, 0] - spots[k, 0]) ** 2 + (spots[j, 1] - spots[k, 1]) ** 2)
-        clear[k] = best / 4
-    return clear
-
-
-@jit
-def _nearest(y: Any, x: Any, guess: Any, grid: Any) -> Any:
-    """Return the spot nearest to (y, x), the first of equals; `guess` is any spot that may be it."""
-    spots, clear, side, rows, columns, first, order = grid
-    best = guess
-    distance = (spots[best, 0] - y) ** 2 + (spots[best, 1] - x) ** 2
-    if distance < clear[best]:
-        return best
-    # Distances from outside the grid are bounded by those from the nearest place inside.
-    cy = min(max(y, np.float32(0)), np.float32(rows * side))
-    cx = min(max(x, np.float32(0)), np.float32(columns * side))
-    row, column = min(rows - 1, int(cy / side)), min(columns - 1, int(cx / side))
-    ring = 0
-    while ring <= max(rows, columns):
-        reach = min(
-            min(cy - (row - ring + 1) * side, (row + ring) * side - cy),
-            min(cx - (column - ring + 1) * side, (column + ring) * side - cx),
-        )
-        if ring > 0 and reach > 0 and reach * reach > distance:
-            break
-        for r in range(max(0, row - ring), min(rows, row + ring + 1)):
-            whole = r == row - ring or r == row + ring
-            c = column - ring
-            while c <= column + ring:
-                if 0 <= c < columns:
-                    for k in range(first[r * columns + c], first[r * columns + c + 1]):
-                        j = order[k]
-                        d = (spots[j, 0] - y) ** 2 + (spots[j, 1] - x) ** 2
-                        if d < distance or (d == distance and j < best):
-                            best, distance = j, d
-                c += 1 if whole or ring == 0 else 2 * ring
-        ring += 1
-    return best
-
-
-@jit
 def _group(mask: Any, field: Any, spots: Any, step: Any) -> Any:
     h, w = mask.shape
     mh, mw = field.shape[1:]
-    side, rows, columns, first, order = _buckets(spots, h, w)
-    clear = _clear(spots, side, rows, columns, first, order)
-    grid = (spots, clear, side, rows, columns, first, order)
+    grid = sorted_spots(spots, h, w)
     groups = np.zeros((h, w), np.uint32)
     last = np.int64(0)
     if step == 1:
         for y in range(h):
             for x in range(w):
                 if mask[y, x]:
-                    spot_y, spot_x = _spot(y, x, field, step)
-                    last = _nearest(spot_y, spot_x, last, grid)
+                    spot_y, spot_x = spot(y, x, field, step)
+                    last = nearest(spot_y, spot_x, last, grid)
                     groups[y, x] = last + 1
         return groups
     known = np.full((mh, mw), np.int64(-1))  # nearest center of each map pixel, once asked for
@@ -294,20 +220,11 @@ def _group(mask: Any, field: Any, spots: Any, step: Any) -> Any:
 
 
 @jit
-def _spot(i: Any, j: Any, field: Any, step: Any) -> Any:
-    """Return the place that a map pixel points at."""
-    dy, dx = field[0, i, j], field[1, i, j]
-    if not (np.isfinite(dy) and np.isfinite(dx)):
-        dy, dx = np.float32(0), np.float32(0)
-    return np.float32(i * step) + dy, np.float32(j * step) + dx
-
-
-@jit
 def _known(i: Any, j: Any, field: Any, step: Any, known: Any, guess: Any, grid: Any) -> Any:
     """Return the center of a map pixel, searching for it at most once."""
     if known[i, j] < 0:
-        y, x = _spot(i, j, field, step)
-        known[i, j] = _nearest(y, x, guess, grid)
+        y, x = spot(i, j, field, step)
+        known[i, j] = nearest(y, x, guess, grid)
     return known[i, j]
 
 
@@ -360,8 +277,8 @@ def _between(y: Any, x: Any, mask: Any, field: Any, step: Any, known: Any, grid:
                 continue
             # A trace of weight for all: a pixel may lie on a side whose corners are background.
             weight = (fy if r else 1 - fy) * (fx if c else 1 - fx) + np.float32(1e-6)
-            ty, tx = _spot(a, b, field, step)
+            ty, tx = spot(a, b, field, step)
             spot_y += weight * ty
             spot_x += weight * tx
             total += weight
-    return _nearest(spot_y / total, spot_x / total, max(known[i, j], np.int64(0)), grid)
+    return nearest(spot_y / total, spot_x / total, max(known[i, j], np.int64(0)), grid)

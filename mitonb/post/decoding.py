@@ -11,6 +11,7 @@ import numpy.typing as npt
 from mitonb.errors import InputError
 from mitonb.post.centers import group, peaks
 from mitonb.post.profiles import profiles
+from mitonb.post.published import decoding as published
 from mitonb.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def decode(maps: Maps, recipe: Recipe | None = None, *, kind: int = 0) -> npt.ND
     maps : Maps
         As the network made them, or their kept form.
     recipe : Recipe, optional
-        `semantic_threshold`, `center_threshold`, `center_distance` and `min_area` are read.
+        `semantic_threshold`, `center_threshold`, `center_distance` and `min_area` are read; where `rules` are the
+        published ones, `center_window` and `fine_boundaries` instead of `center_distance`.
     kind : int
         Which class of the semantic map.
 
@@ -55,7 +57,9 @@ def decode(maps: Maps, recipe: Recipe | None = None, *, kind: int = 0) -> npt.ND
     True
     """
     recipe = recipe or Recipe()
-    points = centers(maps, recipe)
+    if recipe.rules == "published":
+        return published.decode(maps, _classes(maps, recipe, kind), recipe, kind=kind)
+    points = _peaks(maps, recipe)
     groups = group(foreground(maps, recipe, kind=kind), maps.offsets, points, step=maps.step)
     ids, _ = profiles(groups, recipe.min_area)
     return ids
@@ -79,9 +83,28 @@ def foreground(maps: Maps, recipe: Recipe, *, kind: int = 0) -> npt.NDArray[np.b
 
 
 def centers(maps: Maps, recipe: Recipe) -> Points:
-    """Return the centers that decoding uses, as (n, 2) rows of (y, x) in pixels of the center map.
+    """Return the centers that decoding uses, as (n, 2) rows of (y, x) in pixels of the plane.
 
     Centers closer than `recipe.center_distance` pixels of the plane (Chebyshev) are one.
     """
+    if recipe.rules == "published":
+        return published.centers(maps, recipe)
+    return _peaks(maps, recipe) * maps.step
+
+
+def _peaks(maps: Maps, recipe: Recipe) -> Points:
+    """Return centers in pixels of the center map."""
     radius = -(-recipe.center_distance // maps.step) - 1
     return peaks(maps.center, recipe.center_threshold, radius)
+
+
+def _classes(maps: Maps, recipe: Recipe, kind: int) -> npt.NDArray[np.bool_] | npt.NDArray[np.uint8]:
+    """Return 1 + class of each pixel; of several classes, and the background, the most probable one."""
+    inside = foreground(maps, recipe, kind=kind)
+    if len(maps.semantic) == 1:
+        return inside
+    whole = 255 if maps.semantic.dtype == np.uint8 else 1
+    background = whole - maps.semantic.sum(axis=0, dtype=np.float32)
+    best = maps.semantic.max(axis=0)
+    classes: npt.NDArray[np.uint8] = np.where(best > background, maps.semantic.argmax(axis=0) + 1, 0).astype(np.uint8)
+    return classes

@@ -25,7 +25,12 @@ _SURE = 0.57
 
 
 def chain(
-    first: Sequence[int], areas: npt.NDArray[np.int64], tables: Sequence[Sequence[Table]], recipe: Recipe
+    first: Sequence[int],
+    areas: npt.NDArray[np.int64],
+    tables: Sequence[Sequence[Table]],
+    recipe: Recipe,
+    *,
+    backward: bool = True,
 ) -> npt.NDArray[np.uint32]:
     """Join the profiles of a stack to objects, forward and then backward.
 
@@ -39,6 +44,8 @@ def chain(
         `tables[t][d]` has (profile of plane t - d - 1, profile of plane t, pixels).
     recipe : Recipe
         `merge_iou`, `merge_ioa` and `gap` are read.
+    backward : bool
+        Go back after the forward pass.
 
     Returns
     -------
@@ -78,7 +85,7 @@ def chain(
         given[missing] = fresh + np.arange(int(missing.sum()))
         fresh += int(missing.sum())
         labels[spans[t]] = given
-    for t in range(planes - 2, -1, -1):
+    for t in range(planes - 2, -1, -1) if backward else ():
         units = labels[spans[t]].copy()
         given = step(t, -1, units)
         labels[spans[t]] = np.where(given > 0, given, units)

@@ -11,11 +11,12 @@ from mitonb.errors import InputError
 from mitonb.maps import Maps
 from mitonb.post.compiled import jit
 from mitonb.post.profiles import profiles
+from mitonb.post.published.target_maps import published_targets
 
 __all__ = ["targets"]
 
 
-def targets(labels: npt.NDArray[np.integer[Any]], *, step: int = 1, sigma: float = 6.0) -> Maps:
+def targets(labels: npt.NDArray[np.integer[Any]], *, step: int = 1, sigma: float = 6.0, legacy: bool = False) -> Maps:
     """Draw the maps from which decoding finds these ids again.
 
     Each connected profile has a center of its own, its centroid, even where one id has several profiles in the plane:
@@ -30,6 +31,9 @@ def targets(labels: npt.NDArray[np.integer[Any]], *, step: int = 1, sigma: float
         Pixels of the plane per pixel of the center and offset maps.
     sigma : float
         Width of a center in pixels of the plane.
+    legacy : bool
+        Draw them as the published software does: crowded centers dim all others, and all pieces of an id share one
+        center.
 
     Returns
     -------
@@ -47,6 +51,8 @@ def targets(labels: npt.NDArray[np.integer[Any]], *, step: int = 1, sigma: float
     plane = np.asarray(labels)
     if plane.ndim != 2 or plane.dtype.kind not in "bui":
         raise InputError(f"Targets are drawn for one plane (h, w) of integer ids, got {plane.dtype} {plane.shape}.")
+    if legacy:
+        return published_targets(plane, step=step, sigma=sigma)
     pieces, count = profiles(plane)
     center, offsets = _draw(pieces, count, step, np.float32(sigma))
     return Maps((pieces > 0).astype(np.float32)[None], center, offsets, step)

@@ -45,7 +45,7 @@ class MapsView(ipw.VBox):
     def __init__(self, maps: Maps, image: Any = None, *, recipe: Recipe | None = None, **options: Any) -> None:
         recipe = recipe or Recipe()
         picture = _picture(maps, image)
-        self.points: Points = centers(maps, recipe) * maps.step
+        self.points: Points = centers(maps, recipe)
         self._maps, self._recipe = maps, recipe
         figures = [] if image is None else [_figure(picture, "", "Image", "what the network was given")]
         figures += [

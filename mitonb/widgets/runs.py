@@ -149,7 +149,7 @@ class Runs:
 
     def peaks(self, maps: Maps, recipe: Recipe) -> Points:
         """Return the peaks of a center map that a recipe takes, (n, 2) (y, x) in pixels of the plane."""
-        return centers(maps, recipe) * maps.step
+        return centers(maps, recipe)
 
 
 def _matches(ids: npt.NDArray[np.uint32], there: npt.NDArray[np.uint32], least: float) -> dict[int, int]:
