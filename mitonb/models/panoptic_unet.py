@@ -7,37 +7,18 @@ pixel becomes depends on its surroundings, never on how a plane was cut into til
 
 from __future__ import annotations
 
-import copy
 import itertools
-from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from mitonb.models.heads import Heads
+from mitonb.models.layers import channels_last, fused
 
 __all__ = ["Heads", "PanopticUNet", "channels_last", "fused"]
 
 OFFSET_SCALE = 16.0
 """Input pixels per unit of the offset head, so that it works with numbers near one."""
-
-
-class Heads(NamedTuple):
-    """What the net says about a batch of planes.
-
-    Attributes
-    ----------
-    semantic : (n, classes, h, w) tensor
-        Logits.
-    center : (n, 1, h / 4, w / 4) tensor
-        Heatmap of object centers, 1 at a center.
-    offsets : (n, 2, h / 4, w / 4) tensor
-        (dy, dx) in input pixels, from each pixel to the center of its object.
-    """
-
-    semantic: Tensor
-    center: Tensor
-    offsets: Tensor
 
 
 class ConvNorm(nn.Module):
@@ -127,18 +108,3 @@ class PanopticUNet(nn.Module):
         center, offsets = self.instance_head(self.instance(quarter)).split((1, 2), dim=1)
         semantic = functional.pixel_shuffle(self.semantic_head(y), 2)
         return Heads(semantic, center, offsets * OFFSET_SCALE)
-
-
-def fused(net: nn.Module) -> nn.Module:
-    """Return a copy for inference with every BatchNorm folded into its convolution."""
-    copied = copy.deepcopy(net).eval()
-    for module in copied.modules():
-        if isinstance(module, ConvNorm) and isinstance(module.norm, nn.BatchNorm2d):
-            module.conv = fuse_conv_bn_eval(module.conv, module.norm)
-            module.norm = nn.Identity()
-    return copied
-
-
-def channels_last(net: nn.Module) -> nn.Module:
-    """Lay the weights out as convolutions on processors like them best: twice as fast there."""
-    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

@@ -34,7 +34,9 @@ class ModelSpec:
     config : mapping
         Arguments of the architecture.
     classes : tuple of str
-        What the semantic channels mean.
+        What the semantic channels mean; the background, which nets of several classes have as channel 0, is no class.
+    things : tuple of str, optional
+        Classes whose objects are told apart; by default all. () is a net for semantic maps alone.
     step : int
         Plane pixels per pixel of the center and offset heads.
     multiple : int
@@ -64,6 +66,7 @@ class ModelSpec:
     architecture: str = "panoptic_unet"
     config: Mapping[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ("mitochondrion",)
+    things: tuple[str, ...] | None = None
     step: int = 4
     multiple: int = 16
     intensity: Literal["contrast", "range"] = "contrast"
@@ -80,6 +83,11 @@ class ModelSpec:
     def __post_init__(self) -> None:
         for name in ("classes", "papers", "data"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.things is not None:
+            object.__setattr__(self, "things", tuple(self.things))
+            unknown = sorted(set(self.things) - set(self.classes))
+            if unknown:
+                raise ModelError(f"{self.name}: things are some of its classes {self.classes}, got {unknown[0]!r}.")
         if self.intensity not in ("contrast", "range"):
             raise ModelError(f"{self.name}: intensity is 'contrast' or 'range', got {self.intensity!r}.")
         whole = isinstance(self.step, int) and isinstance(self.multiple, int) and self.step > 0

@@ -47,7 +47,9 @@ def write_weights(net: nn.Module, spec: ModelSpec, path: str | Path, *, half: bo
     path = Path(path)
     kind = torch.float16 if half else torch.float32
     tensors = {
-        name: (t.to(kind) if t.is_floating_point() else t).contiguous().cpu() for name, t in net.state_dict().items()
+        # copies: a block that stands under several names is written under each of them
+        name: t.to("cpu", kind if t.is_floating_point() else t.dtype, copy=True).contiguous()
+        for name, t in net.state_dict().items()
     }
     wild = [name for name, t in tensors.items() if not torch.isfinite(t).all()]
     if wild:

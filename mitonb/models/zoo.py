@@ -12,7 +12,9 @@ import torch
 from torch import nn
 
 from mitonb.errors import CorruptFileError, InputError, ModelError
-from mitonb.models.panoptic_unet import PanopticUNet, channels_last, fused
+from mitonb.models.layers import channels_last, fused
+from mitonb.models.layouts import NETS
+from mitonb.models.panoptic_unet import PanopticUNet
 from mitonb.models.spec import WEIGHTS, ModelSpec, specs
 from mitonb.models.weights import fill, read_weights
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ARCHITECTURES", "Model", "build", "load_model", "normalised", "read_net"]
 
-ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"panoptic_unet": PanopticUNet}
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"panoptic_unet": PanopticUNet, **NETS}
 """Nets that a card may name."""
 
 
@@ -35,8 +37,7 @@ class Model:
         The card.
     net : nn.Module
         In evaluation mode on its device. Takes (n, 1, h, w) float32 normalised planes, h and w multiples of
-        `spec.multiple`; returns semantic logits (n, classes, h, w), center (n, 1, h / step, w / step) and offsets
-        (n, 2, h / step, w / step) in input pixels.
+        `spec.multiple`; returns `mitonb.models.heads.Heads`.
     device : str
         Where it runs.
     """

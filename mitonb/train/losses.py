@@ -26,7 +26,7 @@ def panoptic_loss(heads: Heads, mask: Tensor, center: Tensor, offsets: Tensor) -
     center, offsets : (n, 1, h', w') and (n, 2, h', w') float tensors
         Targets at head resolution.
     """
-    semantic, heat, arrows = (t.float() for t in heads)
+    semantic, heat, arrows = (t.float() for t in (heads.semantic, heads.center, heads.offsets))
     each = functional.binary_cross_entropy_with_logits(semantic, mask, reduction="none")
     # Half of the weight goes to the hardest eighth: myelin and long dark profiles are few pixels among many easy ones.
     hard = each.flatten().topk(max(1, each.numel() // 8)).values.mean()

@@ -1,0 +1,267 @@
+"""State dicts of MitoNet's makers: recognised, renamed, measured and poured into nets of ours.
+
+Two layouts are known. A training *checkpoint* has convolutions and BatchNorms apart. An *export* (the published files)
+has the norms folded into the convolutions, and one more level in the names where a ReLU was joined to them. Both end up
+under the names of our modules; the difference is remembered as `folded`. Nothing here runs code from a file: it sees
+names and tensors.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from mitonb.errors import ModelError
+from mitonb.models.panoptic_bifpn import PanopticBiFPN
+from mitonb.models.panoptic_deeplab import ContourDeepLab, PanopticDeepLab
+from mitonb.models.resnet import DEPTHS, Encoder
+from mitonb.models.spec import ModelSpec
+from mitonb.models.weights import fill
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from torch import Tensor, nn
+
+    from mitonb.models.rendered import Rendered
+
+__all__ = ["NETS", "Recognised", "card_for", "encoder_from", "net_from", "recognise"]
+
+NETS: dict[str, type[Rendered]] = {
+    "panoptic_deeplab": PanopticDeepLab,
+    "contour_deeplab": ContourDeepLab,
+    "panoptic_bifpn": PanopticBiFPN,
+}
+"""Architectures by the name that a card gives them."""
+
+_JOINED = re.compile(
+    r"""(
+    encoder\.conv1 | layer\d\.\d+\.conv\d               # stem and blocks
+    | aspp\.convs\.\d+\.0 | aspp_pooling\.1 | aspp\.project\.0 | decoder\.project\.\d+\.0
+    | fc_layers\.\d+\.0
+    )\.0\.(weight|bias)$""",
+    re.VERBOSE,
+)
+"""What an export names one level deeper, since a ReLU was joined to it."""
+
+
+class Recognised(NamedTuple):
+    """What a state dict turned out to be.
+
+    Attributes
+    ----------
+    architecture : str
+        Key of `NETS`.
+    config : dict
+        Arguments of the architecture.
+    tensors : dict
+        The tensors under the names of our modules.
+    """
+
+    architecture: str
+    config: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
+def net_from(tensors: Mapping[str, Tensor], *, where: str, **known: Any) -> tuple[Rendered, Recognised]:
+    """Build the net that a state dict is of, and fill it.
+
+    Parameters
+    ----------
+    tensors : mapping of str to Tensor
+        A training checkpoint's `state_dict` or the tensors of an exported archive.
+    where : str
+        Path for messages.
+    **known
+        Arguments of the architecture that shapes cannot tell (`stride`, `atrous_rates`, `dropout`); by default they
+        are as published.
+
+    Returns
+    -------
+    net : Rendered
+        In evaluation mode.
+    found : Recognised
+        Architecture and arguments, for a card.
+
+    Raises
+    ------
+    ModelError
+        If this is no net that is known here, or a tensor is missing, left over, or of another shape.
+    """
+    found = recognise(tensors, where=where, **known)
+    try:
+        net = NETS[found.architecture](**found.config)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{where} describes no {found.architecture}: {error}.") from error
+    _pour(found.tensors, net, f"{where} ({found.architecture})")
+    return net.eval(), found
+
+
+def encoder_from(tensors: Mapping[str, Tensor], *, where: str, stride: int = 32) -> Encoder:
+    """Build an encoder from a state dict of one alone (CEM1.5M), or from that of a whole net.
+
+    Parameters
+    ----------
+    tensors : mapping of str to Tensor
+        With or without the prefix `encoder.`; a classifier (`fc`) is left out.
+    where : str
+        Path for messages.
+    stride : {32, 16}
+        Output stride that the encoder shall have; tensors are the same for both.
+
+    Raises
+    ------
+    ModelError
+        If it is no residual network of a known depth.
+    """
+    named = _bare(tensors, where)
+    inner = {name.removeprefix("encoder."): t for name, t in named.items() if name.startswith("encoder.")}
+    inner = inner or {name: t for name, t in named.items() if not name.startswith("fc")}
+    encoder = Encoder(_encoder_name(inner, where), stride=stride, folded="conv1.bias" in inner)
+    _pour(inner, encoder, where)
+    return encoder.eval()
+
+
+def recognise(tensors: Mapping[str, Tensor], *, where: str, **known: Any) -> Recognised:
+    """Tell architecture and widths from names and shapes; see `net_from`."""
+    named = _bare(tensors, where)
+    if "semantic_fpn.bifpns.0.top_down_fpn.weights" in named:
+        architecture, config = "panoptic_bifpn", _bifpn(named)
+    elif any(name.startswith("semantic_decoder.aspp.") for name in named):
+        contours = any(name.startswith("boundary_head.") for name in named)
+        architecture = "contour_deeplab" if contours else "panoptic_deeplab"
+        config = _deeplab(named, where)
+    else:
+        some = ", ".join(sorted(named)[:3]) or "none"
+        raise ModelError(
+            f"{where} is of no net that mitonb knows; it knows {', '.join(NETS)}. Its {len(named)} tensors begin with "
+            f"{some}."
+        )
+    config = {
+        "encoder": _encoder_name(_under(named, "encoder."), where),
+        "channels": _shape(named, "semantic_head.head.1.weight", where)[0],
+        **config,
+        "folded": "encoder.conv1.bias" in named,
+        **known,
+    }
+    if architecture != "panoptic_bifpn":
+        # Dilation leaves no trace in shapes: as published, where the blocks allow it.
+        config.setdefault("stride", 16 if DEPTHS[config["encoder"]][0] == "bottleneck" else 32)
+    return Recognised(architecture, config, named)
+
+
+def card_for(net: Rendered, found: Recognised, name: str, **card: Any) -> ModelSpec:
+    """Return the card of a net, normalised as all published models are unless the card says otherwise.
+
+    Parameters
+    ----------
+    net : Rendered
+        From `net_from`.
+    found : Recognised
+        From `net_from`.
+    name : str
+        Name of the model.
+    **card
+        Other fields of the card.
+    """
+    count = max(1, found.config["channels"] - 1)
+    classes = ("mitochondrion",) if count == 1 else tuple(f"class {k + 1}" for k in range(count))
+    fields: dict[str, Any] = {
+        "classes": classes, "step": net.step, "multiple": net.multiple, "intensity": "range", "mean": 0.57571,
+        "std": 0.12765, **card,
+    }  # fmt: skip
+    return ModelSpec(name=name, architecture=found.architecture, config=found.config, **fields)
+
+
+def _bare(tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+    """Return the tensors under the names of our modules."""
+    if any(name.endswith(("zero_point", "_packed_params")) for name in tensors):
+        raise ModelError(
+            f"{where} is quantised: its integers fit no net of mitonb. Take the file that is not quantised."
+        )
+    wrapped = bool(tensors) and all(name.startswith("module.") for name in tensors)
+    named = {name.removeprefix("module.") if wrapped else name: t for name, t in tensors.items()}
+    return {_JOINED.sub(r"\1.\2", name): t for name, t in named.items()}
+
+
+def _under(named: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in named.items() if name.startswith(prefix)}
+
+
+def _shape(named: Mapping[str, Tensor], name: str, where: str) -> tuple[int, ...]:
+    if name not in named:
+        raise ModelError(f"{where} lacks the tensor {name}, so its widths are unknown. Fetch or export it again.")
+    return tuple(named[name].shape)
+
+
+def _count(named: Iterable[str], pattern: str) -> int:
+    """Return how many different things a pattern's group finds."""
+    return len({found[1] for name in named if (found := re.match(pattern, name))})
+
+
+def _encoder_name(inner: Mapping[str, Tensor], where: str) -> str:
+    """Return which encoder it is, by kind of block and blocks of each stage."""
+    kind = "bottleneck" if "layer1.0.conv3.weight" in inner else "basic"
+    depths = tuple(_count(inner, rf"layer{k}\.(\d+)\.") for k in (1, 2, 3, 4))
+    for name, (its_kind, its_depths) in DEPTHS.items():
+        if (kind, depths) == (its_kind, its_depths):
+            return name
+    raise ModelError(f"{where}: its encoder has {kind} blocks {depths}; known are {', '.join(DEPTHS)}.")
+
+
+def _deeplab(named: Mapping[str, Tensor], where: str) -> dict[str, Any]:
+    """Return the decoder's arguments."""
+    side = [
+        _shape(named, f"semantic_decoder.project.{k}.0.weight", where)
+        for k in range(_count(named, r"semantic_decoder\.project\.(\d+)\."))
+    ]
+    encoder = Encoder(_encoder_name(_under(named, "encoder."), where)).widths
+    wrong = [shape[1] for shape in side if shape[1] not in encoder]
+    if wrong:
+        raise ModelError(f"{where}: its decoder is joined by {wrong[0]} channels, but its encoder has {encoder}.")
+    config: dict[str, Any] = {
+        "decoder_channels": _shape(named, "semantic_head.head.1.weight", where)[1],
+        # From the end: of two features of one width, the stem and the first stage of basic blocks, take the stage.
+        "low_level_stages": [len(encoder) - 1 - encoder[::-1].index(shape[1]) for shape in side],
+        "low_level_channels": [shape[0] for shape in side],
+        "aspp_channels": _shape(named, "semantic_decoder.aspp.project.0.weight", where)[0],
+        "ins_decoder": "instance_decoder.aspp.project.0.weight" in named,
+    }
+    if config["ins_decoder"]:
+        names = [f"instance_decoder.project.{k}.0.weight" for k in range(len(side))]
+        config["ins_low_level_channels"] = [_shape(named, name, where)[0] for name in names]
+    return config
+
+
+def _bifpn(named: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the pyramid's arguments."""
+    return {
+        "fpn_dim": named["semantic_head.head.1.weight"].shape[1] if "semantic_head.head.1.weight" in named else 0,
+        "fpn_layers": _count(named, r"semantic_fpn\.bifpns\.(\d+)\."),
+        "ins_decoder": any(name.startswith("instance_fpn.") for name in named),
+        "depthwise": "semantic_fpn.bifpns.0.top_down_fpn.after_combines.0.0.sepconv.0.weight" in named,
+    }
+
+
+def _pour(named: dict[str, Tensor], net: nn.Module, where: str) -> None:
+    """Put tensors into a net, every one and no other."""
+    own = net.state_dict()
+    for name in own:
+        if name.endswith("num_batches_tracked"):  # counts that old files lack and that change nothing
+            named.setdefault(name, torch.zeros((), dtype=torch.long))
+    missing, extra = [n for n in own if n not in named], [n for n in named if n not in own]
+    other = [n for n, t in own.items() if n in named and named[n].shape != t.shape]
+    if missing or extra or other:
+        said = [
+            f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+            for names, what in ((missing, "missing"), (extra, "unknown"), (other, "of another shape"))
+            if names
+        ]
+        raise ModelError(f"{where}: of {len(own)} tensors, {'; '.join(said)}. Is it a variant with other options?")
+    for name, tensor in named.items():
+        first = re.sub(r"after_combines\.\d", "after_combines.0", name)
+        if first != name and named[first] is not tensor and not torch.equal(named[first], tensor):
+            raise ModelError(f"{where}: {name} and {first} should be one tensor twice, but they differ.")
+    fill(net, named, where=where)

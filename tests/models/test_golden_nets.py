@@ -1,0 +1,66 @@
+"""The nets answer as the published ones do: reference outputs for weights made by a rule, in both layouts.
+
+The tensors go the whole way that a published file goes: written in its format, read by the restricted reader,
+recognised, poured into the net.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from mitonb.models.archive import read_tensors
+
+from mitonb.models.layers import fused
+from mitonb.models.layouts import net_from
+from tests.models.published import golden, golden_state, write_checkpoint, write_torchscript
+
+CLOSE = 2e-3  # standard deviations of the reference
+
+
+@pytest.fixture(scope="module", params=["deeplab-checkpoint", "deeplab-export", "bifpn-checkpoint", "bifpn-export"])
+def case(request, tmp_path_factory):
+    """Return name, net and reference outputs of one architecture in one layout."""
+    architecture, layout = request.param.split("-")
+    reference = golden(f"model_{architecture}_{layout}.npz")
+    path = tmp_path_factory.mktemp("files") / request.param
+    write = write_torchscript if layout == "export" else write_checkpoint
+    write(golden_state(architecture, layout), path)
+    net, found = net_from(read_tensors(path), where=str(path))
+    path.unlink()
+    assert found.architecture == f"panoptic_{architecture}"
+    with np.load(reference) as arrays:
+        return request.param, net, dict(arrays)
+
+
+def deviations(net, arrays):
+    """Yield the name and the deviation, in standard deviations of the reference, of each array of each call."""
+    x = torch.from_numpy(arrays["x"])
+    calls = sorted({re.search(r"steps(\d)_interp(\d)", name).groups() for name in arrays if name != "x"})
+    for steps, interpolate in calls:
+        with torch.inference_mode():
+            heads = net(x, int(steps), interpolate == "1")
+        for head, name in zip(heads[:3], ("sem_logits", "ctr_hmp", "offsets"), strict=True):
+            name = f"{name}_steps{steps}_interp{interpolate}"
+            if name in arrays:
+                yield name, np.abs(head.numpy() - arrays[name]) / arrays[name].std()
+
+
+def test_they_answer_as_published(case, record_property):
+    name, net, arrays = case
+    seen = 0
+    for array, deviation in deviations(net, arrays):
+        share = float((deviation <= CLOSE).mean())
+        record_property(f"{name} {array}", f"worst {deviation.max():.2e}, share {share:.6f}")
+        print(f"{name} {array}: worst {deviation.max():.2e} sd, share within {CLOSE}: {share:.6f}")  # noqa: T201
+        assert share >= 0.999 if array.startswith("sem") else deviation.max() <= CLOSE, array
+        seen += 1
+    assert seen == len(arrays) - 1
+
+
+def test_they_do_so_with_their_norms_folded_away(case):
+    _, net, arrays = case
+    for array, deviation in deviations(fused(net), arrays):
+        assert (deviation <= CLOSE).mean() >= 0.999 if array.startswith("sem") else deviation.max() <= CLOSE, array

@@ -1,0 +1,265 @@
+"""The nets of MitoNet: sizes, shapes, options, and PointRend down to its places."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+from mitonb.errors import ModelError
+from mitonb.models.heads import Heads
+from mitonb.models.layers import fused
+from mitonb.models.panoptic_bifpn import PanopticBiFPN
+from mitonb.models.panoptic_deeplab import ContourDeepLab, PanopticDeepLab
+from mitonb.models.point_rend import SUBDIVISION_POINTS, PointRend, _Field
+from mitonb.models.resnet import Encoder
+from tests.models.published import redrawn
+
+SMALL = {"stride": 32, "decoder_channels": 8, "low_level_channels": [4], "aspp_channels": 6}
+
+
+@pytest.fixture(scope="module")
+def deeplab():
+    return redrawn(PanopticDeepLab("resnet18", **SMALL))
+
+
+@pytest.fixture(scope="module")
+def bifpn():
+    return redrawn(PanopticBiFPN("resnet18", fpn_dim=8, fpn_layers=2))
+
+
+@pytest.fixture(scope="module", params=["deeplab", "bifpn"])
+def net(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="module")
+def picture():
+    return torch.randn(1, 1, 128, 256, generator=torch.Generator().manual_seed(0))
+
+
+def parameters(net):
+    return sum(p.numel() for p in net.parameters())
+
+
+def test_the_network_of_mitonet_has_its_published_size():
+    with torch.device("meta"):
+        net = PanopticDeepLab()
+    assert parameters(net) == 55_158_486
+    assert len(net.state_dict()) == 441
+    parts = ("encoder", "semantic_decoder", "instance_decoder", "semantic_head", "ins_center", "ins_xy", "semantic_pr")
+    sizes = (23_501_760, 15_624_288, 15_615_664, 72_705, 72_705, 72_962, 198_402)
+    assert tuple(parameters(getattr(net, part)) for part in parts) == sizes
+
+
+def test_the_small_network_of_mitonet_has_its_published_size():
+    with torch.device("meta"):
+        net, wider = PanopticBiFPN(), PanopticBiFPN(fpn_dim=160)
+    assert parameters(net) == 27_350_786
+    assert len(net.state_dict()) == 853
+    assert parameters(net.semantic_pr) == 50_050
+    assert round(parameters(wider) / 1e6, 2) == 28.79
+
+
+def test_folded_nets_have_the_size_of_the_exported_files():
+    with torch.device("meta"):
+        nets = PanopticDeepLab(folded=True), PanopticBiFPN(folded=True)
+    assert [parameters(net) for net in nets] == [55_129_318, 27_324_226]
+    assert [len(net.state_dict()) for net in nets] == [181, 641]
+
+
+@pytest.mark.parametrize(
+    ("name", "stride", "widths", "deepest"),
+    [
+        ("resnet18", 32, [64, 64, 128, 256, 512], 2),
+        ("resnet34", 32, [64, 64, 128, 256, 512], 2),
+        ("resnet50", 32, [64, 256, 512, 1024, 2048], 2),
+        ("resnet50", 16, [64, 256, 512, 1024, 2048], 4),
+        ("resnet101", 16, [64, 256, 512, 1024, 2048], 4),
+    ],
+)
+def test_encoders_give_features_at_all_their_resolutions(name, stride, widths, deepest):
+    with torch.device("meta"):
+        encoder = Encoder(name, stride=stride)
+        features = encoder(torch.zeros(1, 1, 64, 128))
+    assert encoder.widths == widths
+    sides = (16, 16, 8, 4, deepest)
+    assert [tuple(f.shape) for f in features] == [(1, w, s, 2 * s) for w, s in zip(widths, sides, strict=True)]
+
+
+def test_encoders_that_are_not_there_say_which_are():
+    with pytest.raises(ModelError, match=r"resnet18 cannot have the output stride 16.*resnet50"):
+        Encoder("resnet18", stride=16)
+    with pytest.raises(ModelError, match=r"'vgg'.*resnet34"):
+        Encoder("vgg")
+    with pytest.raises(ModelError, match="16 or 32, got 8"):
+        Encoder("resnet50", stride=8)
+
+
+@pytest.mark.parametrize(
+    ("steps", "interpolate", "semantic", "field"),
+    [(2, True, 1, 1), (2, False, 1, 4), (3, False, 0.5, 4), (0, False, 4, 4)],
+)
+def test_render_steps_double_the_semantic_map_and_nothing_else(net, picture, steps, interpolate, semantic, field):
+    with torch.inference_mode():
+        heads = net(picture, steps, interpolate)
+    h, w = picture.shape[2:]
+    assert heads.semantic.shape == (1, 1, h / semantic, w / semantic)
+    assert heads.center.shape == (1, 1, h / field, w / field)
+    assert heads.offsets.shape == (1, 2, h / field, w / field)
+
+
+def test_the_semantic_head_runs_once(deeplab, picture):
+    calls = []
+    hook = deeplab.semantic_head.register_forward_hook(lambda *_: calls.append(1))
+    with torch.inference_mode():
+        deeplab(picture)
+    hook.remove()
+    assert len(calls) == 1
+
+
+def test_the_parts_that_engines_take_make_the_whole(net, picture):
+    with torch.inference_mode():
+        coarse, fine, center, offsets = net.body(picture)
+        whole = net(picture)
+        assert torch.equal(net.rendered(coarse, fine), whole.semantic)
+    assert torch.equal(center, whole.center)
+    assert torch.equal(offsets, whole.offsets)
+
+
+def test_pictures_of_a_batch_do_not_see_each_other(net, picture):
+    other = picture.flip(3) * 2
+    with torch.inference_mode():
+        both = net(torch.cat([picture, other]))
+        alone = net(picture), net(other)
+    for k in range(2):
+        for a, b in zip(both[:3], alone[k][:3], strict=True):
+            torch.testing.assert_close(a[k], b[0], rtol=1e-3, atol=1e-3 * float(b.std()))
+
+
+@pytest.mark.parametrize("options", [
+    {"low_level_stages": [3, 2, 1], "low_level_channels": [8, 6, 4]}, {"atrous_rates": [3, 6]}, {"ins_decoder": False},
+    {"channels": 3}, {"ins_ratio": 1.0, "dropout": 0.1}, {"folded": True},
+    {"low_level_stages": [2, 0], "low_level_channels": [4, 4]},
+])  # fmt: skip
+def test_options_of_deeplab(options, picture):
+    net = PanopticDeepLab("resnet18", **{**SMALL, **options}).eval()
+    heads = net(picture)
+    assert heads.semantic.shape == (1, options.get("channels", 1), 128, 256)
+    assert heads.offsets.shape == (1, 2, 32, 64)
+
+
+@pytest.mark.parametrize("options", [
+    {"fpn_layers": 1}, {"ins_decoder": False}, {"depthwise": False}, {"channels": 4}, {"folded": True}, {"fpn_dim": 64},
+])  # fmt: skip
+def test_options_of_bifpn(options, picture):
+    net = PanopticBiFPN("resnet18", **{"fpn_dim": 8, "fpn_layers": 2, **options}).eval()
+    assert net(picture).semantic.shape == (1, options.get("channels", 1), 128, 256)
+
+
+def test_without_an_instance_decoder_the_heads_share_one():
+    one, two = (PanopticDeepLab("resnet18", **SMALL, ins_decoder=own) for own in (False, True))
+    assert parameters(two) - parameters(one) == parameters(two.instance_decoder)
+
+
+def test_a_decoder_must_end_at_a_quarter_of_the_resolution():
+    with pytest.raises(ModelError, match=r"stages \[3, 2\]"):
+        PanopticDeepLab("resnet18", **{**SMALL, "low_level_stages": [3, 2], "low_level_channels": [4, 4]})
+
+
+def test_the_contour_variant_draws_contours(picture):
+    net = redrawn(ContourDeepLab("resnet18", **SMALL))
+    with torch.inference_mode():
+        semantic, contour, points, _ = net(picture)
+    assert semantic.shape == contour.shape == (1, 1, 128, 256)
+    assert points is None
+    trained = net.train()(picture.expand(2, -1, -1, -1))
+    assert trained.points.logits.shape == trained.contour_points.logits.shape == (2, 1, 1024)
+    assert not any("ins_" in name for name in net.state_dict())
+
+
+def test_training_gives_points_and_everything_at_full_resolution(picture):
+    net = PanopticDeepLab("resnet18", 3, **SMALL).train()
+    heads = net(picture.expand(2, -1, -1, -1))
+    assert isinstance(heads, Heads)
+    assert heads.semantic.shape == (2, 3, 128, 256)
+    assert heads.offsets.shape == (2, 2, 128, 256)
+    assert heads.points.logits.shape == (2, 3, 1024)
+    assert heads.points.places.shape == (2, 1024, 2)
+    assert 0 <= heads.points.places.min() <= heads.points.places.max() <= 1
+    sum(y.mean() for y in (*heads[:3], heads.points.logits)).backward()
+    assert all(p.grad is not None for p in net.parameters())
+
+
+def test_training_points_gather_where_the_map_is_uncertain():
+    coarse = torch.full((1, 1, 32, 32), 9.0)
+    coarse[..., 16:] = -9.0  # certain everywhere but at the border between columns 15 and 16
+    torch.manual_seed(0)
+    points = PointRend(4).points(torch.zeros(1, 4, 32, 32), coarse)
+    near = ((points.places[0, :, 1] - 0.5).abs() < 1 / 64).sum()
+    assert near > 75  # evenly drawn ones would be 1024 / 32; kept are those of 3072 that were drawn
+
+
+def test_folding_norms_away_changes_no_answer(net, picture):
+    quick = fused(net)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in quick.modules())
+    assert any(isinstance(m, torch.nn.BatchNorm2d) for m in net.modules())  # it was a copy
+    with torch.inference_mode():
+        for a, b in zip(net.body(picture), quick.body(picture), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4 * float(a.std()))
+
+
+# ---------------------------------------------------------------------------------------------------------- PointRend
+
+
+def test_a_map_is_asked_as_grid_sample_does_it_even_beyond_the_border():
+    values, places = torch.randn(2, 3, 5, 7), torch.rand(2, 50, 2)
+    places[:, :4] = torch.tensor([[0.0, 0.0], [0.01, 0.5], [1.0, 1.0], [0.5, 0.99]])
+    grid = 2 * places.flip(2)[:, None] - 1
+    want = functional.grid_sample(values, grid, align_corners=False)[:, :, 0].mT
+    torch.testing.assert_close(_Field(values).at(places), want)
+
+
+def test_only_the_most_uncertain_pixels_are_asked_again():
+    head = redrawn(PointRend(4))
+    features, coarse = torch.randn(1, 4, 96, 96), torch.randn(1, 1, 96, 96)
+    plain = functional.interpolate(coarse, scale_factor=2.0, mode="bilinear", align_corners=False)
+    with torch.inference_mode():
+        changed = head(features, coarse, 1) != plain
+    assert changed.sum() == SUBDIVISION_POINTS
+    assert plain[changed].abs().max() <= plain[~changed].abs().min()
+
+
+def test_of_several_classes_a_close_call_between_the_first_two_is_uncertain():
+    head = redrawn(PointRend(4, 3))
+    coarse = torch.zeros(1, 3, 96, 96)
+    coarse[:, 1], coarse[:, 2] = 5, -5
+    coarse[:, 2, :, 48:] = 5
+    plain = functional.interpolate(coarse, scale_factor=2.0, mode="bilinear", align_corners=False)
+    with torch.inference_mode():
+        changed = (head(torch.randn(1, 4, 96, 96), coarse, 1) != plain).any(1)
+    assert not changed[..., :94].any()
+    assert changed.sum() == SUBDIVISION_POINTS
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_half_precision_by_autocast_works_through_point_rend(net, picture, kind):
+    with torch.inference_mode():
+        want = net(picture)
+        with torch.autocast("cpu", dtype=kind):
+            got = net(picture)
+    assert got.semantic.dtype == torch.float32
+    for a, b in zip(got[:3], want[:3], strict=True):
+        assert torch.isfinite(a).all()
+        assert (a.float() - b).abs().mean() < 0.2 * b.std()
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_nets_in_half_precision_work_through_point_rend(net, picture, kind):
+    small = fused(net).to(kind)
+    with torch.inference_mode():
+        want, got = net(picture), small(picture.to(kind))
+    assert got.semantic.dtype == torch.float32
+    assert got.center.dtype == kind
+    for a, b in zip(got[:3], want[:3], strict=True):
+        assert (a.float() - b).abs().mean() < 0.2 * b.std()
