@@ -11,8 +11,8 @@ import re
 import numpy as np
 import pytest
 import torch
-from mitonb.models.archive import read_tensors
 
+from mitonb.models.archive import read_tensors
 from mitonb.models.layers import fused
 from mitonb.models.layouts import net_from
 from tests.models.published import golden, golden_state, write_checkpoint, write_torchscript

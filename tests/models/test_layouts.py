@@ -156,7 +156,7 @@ def test_they_predict_a_plane(architecture, config, recipe):
     maps = predict(np.random.default_rng(0).integers(0, 256, (150, 170)).astype(np.uint8), model=model, recipe=recipe)
     assert maps.semantic.shape == (1, 150, 170)
     assert maps.offsets.shape == (2, 38, 43)
-    assert maps.center.std() > 0
+    assert len(np.unique(maps.center)) > 100
 
 
 def test_things_are_classes():
