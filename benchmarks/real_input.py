@@ -22,7 +22,7 @@ from benchmarks.watching import Watch
 from mitonb.io.reading import open_labels
 from mitonb.quickstart import pointed_at
 from tests.browser.lab import Lab, Theme, poll
-from tests.browser.steps import Quickstart
+from tests.browser.steps import Quickstart, colourful
 
 PICTURES = Path(__file__).resolve().parents[1] / "artifacts" / "real"
 # name -> image, voxel size (z, y, x) in nm that its README states, truth
@@ -48,9 +48,9 @@ def walk(name: str, data: Path, limit: float) -> None:
             user.run(part)
             here = f".jp-Cell:nth-of-type({user.cell(part) + 1})"
             user.show(here)
-            if part == "show3d(":  # an empty scene is a small picture; surfaces come a moment after their frame
-                scene = f"{here} .jp-OutputArea-output"
-                poll(lambda at=scene: len(user.look(at)) > 40_000, "the surfaces do not appear", 300, 1)
+            if part == "show3d(":  # surfaces come a moment after their frame
+                scene = f"{here} .mnb-stage"
+                poll(lambda at=scene: len(colourful(user.look(at))) > 3000, "the surfaces do not appear", 300, 1)
                 looks(user, "surfaces", here)
             user.shot(part.strip("(").replace(".", "-"))
         user.focus()

@@ -282,7 +282,9 @@ class Session:
             made = ops.adopt(p.labels, new.data)
             return replace(made, intent={**made.intent, "name": new.name, "digest": digest(new.data)})
 
-        return self._do(edit, client, record=new.record)
+        # Where a run gives the labels that are there already, the project should still know of it.
+        said = new.record is not None and new.record != self._project.record
+        return self._do(edit, client, record=new.record, bare=said)
 
     def set_voxel_size(self, *nm: float, client: Client | None = None) -> Change:
         """Set the voxel size: one number, or (z, y, x), in nm."""

@@ -143,6 +143,16 @@ def test_adopt_is_one_edit_and_brings_its_run_record():
     assert session.labels.record == {"run": 1}
 
 
+def test_a_run_that_gives_the_same_labels_leaves_its_record_all_the_same():
+    session = Session(labels=Labels(labels(), record={"run": 1}))
+    session.adopt(Labels(labels(), record={"run": 2}))
+    assert session.labels.record == {"run": 2}
+    assert session.adopt(Labels(labels(), record={"run": 2})).what == "nothing"
+    session.undo()
+    assert session.labels.record == {"run": 1}
+    assert np.array_equal(session.labels.data, labels())
+
+
 def test_put_plane_can_give_fresh_ids():
     session = Session(labels=labels())
     session.put_plane(np.pad(np.array([[1, 2], [1, 0]]), ((0, 6), (0, 7))), "xy", 2, fresh=True)

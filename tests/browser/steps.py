@@ -6,8 +6,11 @@ Each step waits for what the user would see, never for seconds.
 from __future__ import annotations
 
 import ast
+import io
 import time
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tests.browser.lab import poll
 
@@ -16,10 +19,18 @@ if TYPE_CHECKING:
 
     from tests.browser.lab import Notebook
 
-__all__ = ["Quickstart"]
+__all__ = ["Quickstart", "colourful"]
 
 VIEWER = ".mnb-app .mitonb-viewer"
 STAGE = f"{VIEWER} .mitonb-stage"
+
+
+def colourful(png: bytes) -> Any:
+    """Return the hues (0..1) of the pixels of a picture that have a colour: objects, not page, text or lines."""
+    from PIL import Image
+
+    hue, saturation, value = np.moveaxis(np.asarray(Image.open(io.BytesIO(png)).convert("HSV"), np.float32) / 255, 2, 0)
+    return hue[(saturation > 0.25) & (value > 0.2)]
 
 
 class Quickstart:

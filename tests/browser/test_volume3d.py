@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import pytest
 playwright = pytest.importorskip("playwright")
 
 from tests.browser.lab import Lab, Notebook, poll, why_not  # noqa: E402  only where Playwright is installed
+from tests.browser.steps import colourful  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,15 +48,11 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
 
 
 def seen(book: Notebook) -> Any:
-    """Return the hues (0..1) of the coloured pixels of the scene; wireframe and page are grey."""
-    from PIL import Image
-
+    """Return the hues of the scene's pixels; wireframe and page have none."""
     box = book.page.locator(".mnb-stage").bounding_box()
     assert box is not None
     box = {**box, "y": box["y"] + 40, "height": box["height"] - 40}  # below the buttons, which have colours too
-    picture = Image.open(io.BytesIO(book.page.screenshot(clip=box))).convert("HSV")  # type: ignore[arg-type]
-    hue, saturation, value = np.moveaxis(np.asarray(picture, np.float32) / 255, 2, 0)
-    return hue[(saturation > 0.25) & (value > 0.2)]
+    return colourful(book.page.screenshot(clip=box))  # type: ignore[arg-type]
 
 
 def shown(book: Notebook, ids: list[float]) -> list[bool]:

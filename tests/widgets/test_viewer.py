@@ -370,6 +370,11 @@ def test_view_takes_plain_arrays_and_labels_alone_show_too() -> None:
     assert lone.index == 1
 
 
+def test_large_integers_keep_their_contrast() -> None:
+    image = np.array([[2_000_000_000, 2_000_000_051, 2_000_000_255]], np.int32)
+    assert bind.gray(image, 2e9, 2e9 + 255).tolist() == [[0, 51, 255]]
+
+
 @pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int16, np.uint16, np.float32, np.float64])
 def test_every_dtype_becomes_grey_without_a_warning(dtype: type) -> None:
     image = np.array([[0, 1, 100]]).astype(dtype)
