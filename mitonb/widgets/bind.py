@@ -225,7 +225,7 @@ def gray(image: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.uin
     if image.dtype == np.bool_:
         return image.astype(np.uint8) * np.uint8(255)
     # Black is taken away before large integers lose their last digits to float32.
-    wide = image.astype(np.float32 if image.dtype.itemsize <= 2 else np.float64)
+    wide: npt.NDArray[np.floating[Any]] = image.astype(np.float32 if image.dtype.itemsize <= 2 else np.float64)
     values = (wide - low) * (255 / (high - low))
     np.nan_to_num(values, copy=False, nan=0.0, posinf=255.0, neginf=0.0)
     return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
