@@ -156,14 +156,16 @@ def _named(root: Value, where: str) -> Iterator[tuple[str, TensorRecord]]:
         name, depth, value = waiting.pop()
         if isinstance(value, TensorRecord):
             count += 1
+            if count > MOST_TENSORS:
+                raise TooLargeError(f"{where} names more than {MOST_TENSORS} tensors; no network has so many.")
             yield name, value
         children = value.attributes if isinstance(value, Record) else value if value is root else None
         if not isinstance(children, dict):
             continue
         visited += len(children)
         # The pickle may tie knots: an object may contain itself, or be reached in countless ways.
-        if depth >= DEEPEST or visited > MOST_VALUES or count > MOST_TENSORS:
-            raise TooLargeError(f"{where} is deeper or larger than any network: a knot, or {count} tensors and more.")
+        if depth >= DEEPEST or visited > MOST_VALUES:
+            raise TooLargeError(f"{where} is deeper than any network, or contains itself. Export or fetch it again.")
         dot = f"{name}." if name else ""
         for key, child in reversed(children.items()):
             if isinstance(child, Record | TensorRecord):

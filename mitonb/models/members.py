@@ -230,7 +230,7 @@ class Members:
                 f"{self._what} has {self._length} bytes, but declares {total}: made to fill the memory."
             )
         ordered = sorted(entries, key=lambda m: m.header)
-        bounds = [*(m.header for m in ordered[1:]), directory]
+        bounds = [*(m.header for m in ordered), directory][1:]
         for member, bound in zip(ordered, bounds, strict=True):
             if member.method == STORED and member.stored != member.size:
                 raise CorruptFileError(f"{self._what}: {printable(member.name)} has two different sizes.")

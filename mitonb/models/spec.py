@@ -114,7 +114,7 @@ class ModelSpec:
             values = json.loads(text)
             known = {f.name for f in dataclasses.fields(cls)}
             return cls(**{k: v for k, v in values.items() if k in known})
-        except (json.JSONDecodeError, TypeError, AttributeError) as error:
+        except (json.JSONDecodeError, TypeError, AttributeError, RecursionError) as error:
             raise ModelError(f"{where} is no model card: {error}. Fetch or train the model again.") from error
 
 
@@ -149,7 +149,7 @@ def card_in(data: bytes, *, where: str) -> ModelSpec:
         raise CorruptFileError(f"{where} is no safetensors file, or it is cut off. Fetch or train the model again.")
     try:
         metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise CorruptFileError(f"{where} has a damaged header: {error}. Fetch or train the model again.") from error
     if not isinstance(metadata, dict) or "card" not in metadata:
         raise ModelError(f"{where} holds tensors but no card of mitonb. Files written by `mitonb train` have one.")

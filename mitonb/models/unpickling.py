@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Record", "StorageRecord", "TensorRecord", "Value", "unpickled"]
 
-MOST_STEPS = 1_000_000
+MOST_STEPS = 500_000  # the largest published network with its optimizer needs a tenth
 MOST_ON_STACK = 200_000
 LONGEST_TEXT = 1 << 20
 
