@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+
+from mitonb.post.compiled import jit
+from mitonb.post.profiles import root
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from mitonb.recipe import Recipe
 
-__all__ = ["chain", "match"]
+__all__ = ["Side", "chain", "match"]
 
 Table = npt.NDArray[np.int64]
+Chosen = npt.NDArray[np.bool_]
 
 _SURE = 0.57
 """Above this IoU a pair is in every best assignment: the two pairs that would replace it cannot weigh as much."""
@@ -65,16 +67,17 @@ def chain(
             if not 0 <= other < planes or given.all():
                 break
             table = tables[t][d] if direction > 0 else tables[other][d][:, [1, 0, 2]]
-            old, new = table[:, 0], table[:, 1]
             there = labels[spans[other]]
-            # Objects that go on in a nearer plane, or have just been found in this one, are not looked for farther off.
-            usable = ~np.isin(labels[old], seen) & (given[new - first[t]] == 0)
+            if d > 0:
+                # Objects that go on in a nearer plane, or have just been found in this one, are not looked for again.
+                usable = ~np.isin(labels[table[:, 0]], seen) & (given[table[:, 1] - first[t]] == 0)
+                table = table[usable]
             found = match(
-                labels[old][usable], units[new - first[t]][usable], table[usable, 2],
-                _sums(there, areas[spans[other]]), _sums(units, areas[spans[t]]), recipe,
-            )  # fmt: skip
-            given = np.where(given == 0, found(units), given)
-            seen = np.union1d(seen, np.union1d(there, given[given > 0]))
+                Side(there, areas[spans[other]], first[other]), Side(units, areas[spans[t]], first[t]), table, recipe
+            )
+            given = np.where(given == 0, found, given)
+            if d < recipe.gap:
+                seen = np.union1d(seen, np.union1d(there, given[given > 0]))
         return given
 
     fresh = 1
@@ -92,90 +95,157 @@ def chain(
     return _by_first(labels)
 
 
-def match(
-    targets: npt.NDArray[np.int64], units: npt.NDArray[np.int64], shared: npt.NDArray[np.int64],
-    target_sizes: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]],
-    unit_sizes: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]],
-    recipe: Recipe,
-) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]:  # fmt: skip
+class Side(NamedTuple):
+    """The profiles of a plane that are matched with those of another one.
+
+    Attributes
+    ----------
+    labels : (n,) int64 array
+        What each profile belongs to: profiles of one label are matched as one.
+    areas : (n,) int64 array
+        Pixels of each profile.
+    first : int
+        Number of the first profile in the table of overlaps.
+    """
+
+    labels: npt.NDArray[np.int64]
+    areas: npt.NDArray[np.int64]
+    first: int
+
+
+def match(targets: Side, units: Side, table: Table, recipe: Recipe) -> npt.NDArray[np.int64]:
     """Match the objects of one plane with the units of another.
 
     Parameters
     ----------
-    targets, units, shared : (m,) int64 arrays
-        Each row: an object, a unit, and the pixels that they share; a pair may come in several rows.
-    target_sizes, unit_sizes : callable
-        Return the pixels of objects and units.
+    targets, units : Side
+        Objects that go on, and what may continue them.
+    table : (m, 3) int64 array
+        Each row: a profile of the first side, one of the second, and the pixels that they share.
     recipe : Recipe
         `merge_iou` and `merge_ioa` are read.
 
     Returns
     -------
-    callable
-        Returns the object of each unit, 0 for none.
+    (n,) int64 array
+        Label of the object that each profile of `units` continues, 0 for none.
     """
-    if len(targets) == 0:
-        return _lookup(np.zeros(0, np.int64), np.zeros(0, np.int64))
-    keys, at = np.unique((targets.astype(np.uint64) << np.uint64(32)) | units.astype(np.uint64), return_inverse=True)
-    overlap = np.bincount(at, weights=shared).astype(np.int64)
-    target, unit = (keys >> np.uint64(32)).astype(np.int64), (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    sizes = unit_sizes(unit)
-    iou = overlap / (target_sizes(target) + sizes - overlap)
-    taken = _assigned(target, unit, iou) & (iou >= recipe.merge_iou)
-    left = ~np.isin(unit, unit[taken]) & (overlap / sizes >= recipe.merge_ioa)
-    # The object that covers a unit most; of equals the first: rows are sorted by object, and the sort is stable.
-    order = np.lexsort((-overlap[left], unit[left]))
-    covered, best = np.unique(unit[left][order], return_index=True)
-    return _lookup(np.concatenate([unit[taken], covered]), np.concatenate([target[taken], target[left][order][best]]))
+    if len(table) == 0:
+        return np.zeros(len(units.labels), np.int64)
+    objects, at_target, target_sizes = _gathered(targets.labels, targets.areas)
+    names, at_unit, unit_sizes = _gathered(units.labels, units.areas)
+    target, unit, overlap = _summed(at_target, targets.first, at_unit, units.first, table, len(names))
+    iou = overlap / (target_sizes[target] + unit_sizes[unit] - overlap)
+    taken, blocks = _assigned(target, unit, iou, len(objects), len(names))
+    for number in range(1, int(blocks.max()) + 1):
+        inside = np.flatnonzero(blocks == number)
+        taken[inside] = _best(target[inside], unit[inside], iou[inside])
+    taken &= iou >= recipe.merge_iou
+    covered = overlap / unit_sizes[unit] >= recipe.merge_ioa
+    given: npt.NDArray[np.int64] = _given(target, unit, overlap, taken, covered, objects, at_unit)
+    return given
 
 
-def _assigned(a: Table, b: Table, weight: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+def _best(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64], weight: npt.NDArray[np.float64]) -> Chosen:
     """Return which pairs are in the assignment of the largest total weight."""
+    p, q = np.unique(a, return_inverse=True), np.unique(b, return_inverse=True)
+    cost = np.zeros((len(p[0]), len(q[0])))
+    cost[p[1], q[1]] = weight
+    chosen = np.zeros(cost.shape, bool)
+    chosen[linear_sum_assignment(cost, maximize=True)] = True
+    return chosen[p[1], q[1]]
+
+
+@jit
+def _gathered(labels: Any, areas: Any) -> Any:
+    """Return the labels in order, the place of each profile's label among them, and the pixels of each label."""
+    order = np.argsort(labels)
+    unique = np.empty(len(labels), np.int64)
+    at = np.empty(len(labels), np.int64)
+    sizes = np.zeros(len(labels), np.int64)
+    count = 0
+    for k in order:
+        if count == 0 or unique[count - 1] != labels[k]:
+            unique[count] = labels[k]
+            count += 1
+        at[k] = count - 1
+        sizes[count - 1] += areas[k]
+    return unique[:count], at, sizes[:count]
+
+
+@jit
+def _summed(at_target: Any, target_first: Any, at_unit: Any, unit_first: Any, table: Any, units: Any) -> Any:
+    """Return each pair of object and unit once, in order, with the pixels that they share."""
+    m = len(table)
+    keys = np.empty(m, np.int64)
+    for k in range(m):
+        keys[k] = at_target[table[k, 0] - target_first] * units + at_unit[table[k, 1] - unit_first]
+    target, unit, overlap = np.empty(m, np.int64), np.empty(m, np.int64), np.zeros(m, np.int64)
+    count = 0
+    last = np.int64(-1)
+    for k in np.argsort(keys):
+        if keys[k] != last:
+            last = keys[k]
+            target[count], unit[count] = last // units, last % units
+            count += 1
+        overlap[count - 1] += table[k, 2]
+    return target[:count], unit[:count], overlap[:count]
+
+
+@jit
+def _assigned(target: Any, unit: Any, weight: Any, targets: Any, units: Any) -> Any:
+    """Return which pairs are surely in the assignment of the largest total weight; others that may be, by block.
+
+    Pairs of different blocks have neither object nor unit in common.
+    """
     taken = weight > _SURE
-    open_ = np.flatnonzero(~np.isin(a, a[taken]) & ~np.isin(b, b[taken]))
-    if len(open_) == 0:
-        return taken
-    rows, i = np.unique(a[open_], return_inverse=True)
-    columns, j = np.unique(b[open_], return_inverse=True)
-    if len(open_) == len(rows) == len(columns):
-        taken[open_] = True
-        return taken
-    n = len(rows) + len(columns)
-    _, block = connected_components(coo_array((np.ones(len(open_)), (i, len(rows) + j)), shape=(n, n)), directed=False)
-    for number in np.unique(block[i]):
-        inside = np.flatnonzero(block[i] == number)
-        p, q = np.unique(i[inside], return_inverse=True), np.unique(j[inside], return_inverse=True)
-        cost = np.zeros((len(p[0]), len(q[0])))
-        cost[p[1], q[1]] = weight[open_[inside]]
-        chosen = np.zeros(cost.shape, bool)
-        chosen[linear_sum_assignment(cost, maximize=True)] = True
-        taken[open_[inside]] = chosen[p[1], q[1]]
-    return taken
+    used = np.zeros(targets + units, np.bool_)
+    for k in range(len(target)):
+        if taken[k]:
+            used[target[k]] = used[targets + unit[k]] = True
+    parent = np.arange(targets + units)
+    pairs = np.zeros(targets + units, np.int64)  # of each block, at its root
+    blocks = np.zeros(len(target), np.int64)
+    open_ = np.empty(len(target), np.int64)
+    count = 0
+    for k in range(len(target)):
+        a, b = target[k], targets + unit[k]
+        if not used[a] and not used[b]:
+            open_[count] = k
+            count += 1
+            p, q = root(parent, a), root(parent, b)
+            parent[max(p, q)] = min(p, q)
+    for k in open_[:count]:
+        pairs[root(parent, target[k])] += 1
+    number = np.zeros(targets + units, np.int64)
+    found = 0
+    for k in open_[:count]:
+        block = root(parent, target[k])
+        if pairs[block] == 1:
+            taken[k] = True
+            continue
+        if number[block] == 0:
+            found += 1
+            number[block] = found
+        blocks[k] = number[block]
+    return taken, blocks
 
 
-def _sums(
-    keys: npt.NDArray[np.int64], values: npt.NDArray[np.int64]
-) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]:
-    """Return a function that gives the summed value of each key."""
-    unique, at = np.unique(keys, return_inverse=True)
-    totals = np.bincount(at, weights=values, minlength=len(unique)).astype(np.int64)
-    return lambda wanted: totals[np.searchsorted(unique, wanted)]
-
-
-def _lookup(
-    keys: npt.NDArray[np.int64], values: npt.NDArray[np.int64]
-) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]:
-    """Return a function that gives the value of each key, 0 for unknown ones."""
-    if len(keys) == 0:
-        return lambda wanted: np.zeros(len(wanted), np.int64)
-    order = np.argsort(keys)
-    keys, values = keys[order], values[order]
-
-    def find(wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        return np.where(keys[at] == wanted, values[at], 0)
-
-    return find
+@jit
+def _given(target: Any, unit: Any, overlap: Any, taken: Any, covered: Any, objects: Any, at_unit: Any) -> Any:
+    """Return the label for each profile: that of its unit's pair, or else of the object that covers the unit most."""
+    n = at_unit.max() + 1
+    given = np.zeros(n, np.int64)
+    best = np.zeros(n, np.int64)
+    for k in range(len(target)):
+        if taken[k]:
+            given[unit[k]] = objects[target[k]]
+    matched = given > 0
+    for k in range(len(target)):
+        # Pairs are sorted by object: of equals the first.
+        if covered[k] and not matched[unit[k]] and overlap[k] > best[unit[k]]:
+            best[unit[k]], given[unit[k]] = overlap[k], objects[target[k]]
+    return given[at_unit]
 
 
 def _by_first(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:

@@ -13,7 +13,7 @@ from mitonb.post.compiled import jit
 if TYPE_CHECKING:
     from mitonb.maps import Ids
 
-__all__ = ["as_ids", "in_reading_order", "overlaps", "relabel"]
+__all__ = ["as_ids", "grown", "in_reading_order", "overlaps", "relabel", "slot"]
 
 
 def overlaps(a: Ids, b: Ids) -> npt.NDArray[np.int64]:
@@ -88,7 +88,7 @@ def _relabel(ids: Any, table: Any) -> None:
 
 
 @jit
-def _slot(keys: Any, key: Any) -> Any:
+def slot(keys: Any, key: Any) -> Any:
     """Return the place of a key in an open table, or the free place where it belongs; free places hold 0."""
     mask = np.uint64(len(keys) - 1)
     at = ((key * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(17)) & mask
@@ -98,13 +98,13 @@ def _slot(keys: Any, key: Any) -> Any:
 
 
 @jit
-def _grown(keys: Any, values: Any) -> Any:
+def grown(keys: Any, values: Any) -> Any:
     """Return a table of twice the size with the same content."""
     bigger = np.zeros(2 * len(keys), np.uint64)
     moved = np.zeros(2 * len(keys), np.int64)
     for k in range(len(keys)):
         if keys[k] != 0:
-            at = _slot(bigger, keys[k])
+            at = slot(bigger, keys[k])
             bigger[at] = keys[k]
             moved[at] = values[k]
     return bigger, moved
@@ -127,11 +127,11 @@ def _pairs(a: Any, b: Any) -> Any:
         if p == 0 or q == 0:
             continue
         key = (np.uint64(p) << np.uint64(32)) | np.uint64(q)
-        at = _slot(keys, key)
+        at = slot(keys, key)
         if keys[at] == 0:
             if 2 * used >= len(keys):
-                keys, counts = _grown(keys, counts)
-                at = _slot(keys, key)
+                keys, counts = grown(keys, counts)
+                at = slot(keys, key)
             keys[at] = key
             used += 1
         counts[at] += k - start
@@ -152,11 +152,11 @@ def _renumbered(ids: Any) -> Any:
             continue
         if here != last:
             key = np.uint64(here)
-            at = _slot(keys, key)
+            at = slot(keys, key)
             if keys[at] == 0:
                 if 2 * count >= len(keys):
-                    keys, numbers = _grown(keys, numbers)
-                    at = _slot(keys, key)
+                    keys, numbers = grown(keys, numbers)
+                    at = slot(keys, key)
                 count += 1
                 keys[at] = key
                 numbers[at] = count

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import InputError
 from mitonb.post.matching import chain
-from mitonb.post.tables import in_reading_order, overlaps, relabel
+from mitonb.post.run_tables import numbered, shared
+from mitonb.post.runs import Runs, joined, paint, relabelled, runs_of
 from mitonb.recipe import Recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mitonb.maps import Ids
 
 __all__ = ["Tracker", "track"]
@@ -54,11 +57,10 @@ def track(planes: Ids, recipe: Recipe | None = None) -> npt.NDArray[np.uint32]:
     if planes.ndim != 3:
         raise InputError(f"Tracking needs planes of ids (n, h, w), got shape {planes.shape}.")
     tracker = Tracker(recipe or Recipe())
-    objects = np.empty(planes.shape, np.uint32)
-    for plane, numbered in zip(planes, objects, strict=True):
-        numbered[...] = tracker.add(plane)
-    relabel(objects, tracker.objects())
-    return objects
+    numbers = [tracker.add_runs(runs_of(plane)) for plane in _contiguous(planes)]
+    if not numbers:
+        return np.zeros(planes.shape, np.uint32)
+    return paint(relabelled(joined(numbers), tracker.objects()))
 
 
 class Tracker:
@@ -74,24 +76,37 @@ class Tracker:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self._recent: deque[npt.NDArray[np.uint32]] = deque(maxlen=recipe.gap + 1)
+        self._recent: deque[Runs] = deque(maxlen=recipe.gap + 1)
         self._first = [1]  # number of the first profile of each plane, and of the plane to come
         self._areas: list[npt.NDArray[np.int64]] = [np.zeros(1, np.int64)]
         self._tables: list[list[npt.NDArray[np.int64]]] = []
 
     def add(self, ids: Ids) -> npt.NDArray[np.uint32]:
         """Take the next plane; return it with every profile under a number of its own in the whole stack."""
-        plane, count = in_reading_order(ids)
-        if self._first[-1] + count >= 2**32:
+        plane: npt.NDArray[np.uint32] = paint(self.add_runs(runs_of(ids)))[0]
+        return plane
+
+    def add_runs(self, plane: Runs) -> Runs:
+        """Take the next plane as runs; return it with every profile under a number of its own in the whole stack."""
+        plane, areas = numbered(plane, self._first[-1])
+        if self._first[-1] + len(areas) >= 2**32:
             raise InputError("More than four billion profiles: raise min_area or the thresholds.")
-        self._areas.append(np.bincount(plane.ravel(), minlength=count + 1)[1:])
-        plane[plane > 0] += np.uint32(self._first[-1] - 1)
-        self._tables.append([overlaps(before, plane) for before in reversed(self._recent)])
+        self._areas.append(areas)
+        self._tables.append([shared(before, plane) for before in reversed(self._recent)])
         self._recent.append(plane)
-        self._first.append(self._first[-1] + count)
+        self._first.append(self._first[-1] + len(areas))
         return plane
 
     def objects(self) -> npt.NDArray[np.uint32]:
         """Return the object of each profile number; objects are 1.. in the order of their first profiles."""
         areas = np.concatenate(self._areas)
         return chain(self._first, areas, self._tables, self.recipe)
+
+
+def _contiguous(planes: Ids) -> Iterator[npt.NDArray[np.integer[Any]]]:
+    """Yield the planes; of a turned volume some are copied at once, since neighbours share cache lines."""
+    if planes.flags.c_contiguous:
+        yield from planes
+        return
+    for k in range(0, len(planes), 16):
+        yield from np.ascontiguousarray(planes[k : k + 16])
