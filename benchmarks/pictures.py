@@ -13,7 +13,7 @@ from PIL import Image
 
 from mitonb.quickstart import quickstart_path
 from tests.browser.lab import Lab, poll
-from tests.browser.steps import Quickstart
+from tests.browser.steps import Quickstart, colourful
 
 LARGEST = 300_000
 
@@ -40,9 +40,9 @@ def main() -> int:
         for name, part in (("maps", "show_maps("), ("volume", "show3d(")):
             output = f".jp-Cell:nth-of-type({user.cell(part) + 1}) .jp-OutputArea-output"
             user.show(output)
-            # An empty 3-D scene is a small picture; surfaces come a moment after their frame.
-            taken = poll(lambda at=output: len(p := user.look(at)) > 40_000 and p, f"{name} stays empty", 180, 1)
-            (out / f"{name}.png").write_bytes(taken)
+            # Surfaces come a moment after their frame.
+            poll(lambda at=output: len(colourful(user.look(at))) > 9000, f"{name} stays empty", 180, 1)
+            (out / f"{name}.png").write_bytes(user.look(output))
         user.focus()
         user.press("Segment this plane")
         user.wait_for_run()
