@@ -13,8 +13,9 @@ from mitonb.stack import voxel_size_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-__all__ = ["Labels", "settled"]
+__all__ = ["Labels", "StoredLabels", "settled"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,44 @@ class Labels:
 
     def __repr__(self) -> str:
         return f"Labels({self.name!r}, {' x '.join(map(str, self.shape))}, {len(self.ids())} objects)"
+
+
+@dataclass(frozen=True)
+class StoredLabels:
+    """Labels of a volume in a store on disk; they stay there.
+
+    It is a path for all that opens files: `mn.open_labels(stored)` reads the labels into memory, `mn.open(stored)`
+    opens them plane by plane.
+
+    Attributes
+    ----------
+    path : Path
+        Where they are.
+    shape : tuple of int
+        (z, y, x) in voxels.
+    count : int
+        Objects; ids are 1..count.
+    voxel_size : tuple of float or None
+        (z, y, x) in nm.
+    name : str
+        Shown to the user.
+    record : mapping or None
+        Run record; it is in the store too.
+    """
+
+    path: Path
+    shape: tuple[int, int, int]
+    count: int
+    voxel_size: tuple[float, float, float] | None = None
+    name: str = "labels"
+    record: Mapping[str, Any] | None = None
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        where = f"{' x '.join(map(str, self.shape))}, {self.count} objects in {self.path.name}"
+        return f"StoredLabels({self.name!r}, {where})"
 
 
 def settled(data: npt.NDArray[Any]) -> npt.NDArray[Any]:

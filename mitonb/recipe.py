@@ -140,6 +140,14 @@ class Recipe:
     fill_holes: bool = _field(
         True, label="Fill holes", help="Fill holes of an object in each plane.", rerun="track",
     )  # fmt: skip
+    drop_border: bool = _field(
+        False, label="Drop cut-off objects", help="Drop objects that touch the border of the volume.", rerun="track",
+    )  # fmt: skip
+    instances: Literal["centers", "pieces", "none"] = _field(
+        "centers", label="Instances",
+        help="centers: objects as the net's centers say; pieces: what is connected is one; none: one id per class.",
+        rerun="decode",
+    )  # fmt: skip
     tile: int = _field(
         512, label="Tile", help="Side of the square that the net sees at once; 0 takes whole planes.", rerun="net",
         low=0, high=8192, step=32, unit="px",

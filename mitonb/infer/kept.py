@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
+import json
 import shutil
 import tempfile
 import weakref
+from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import InputError
+from mitonb.infer.map_files import AxisFile, read_header, write_header
 from mitonb.maps import Maps
 from mitonb.stack import AXES, Axis
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Sequence
 
 __all__ = ["IN_MEMORY", "KeptMaps", "median_planes", "plane_shape"]
 
@@ -81,24 +82,41 @@ class KeptMaps:
     shape : tuple of int, optional
         (z, y, x) of the stack in voxels; a run that fills the maps sets it.
     folder : path, optional
-        Keep the maps in files there; "memory" keeps them in memory, "auto" keeps up to 256 MB of an axis in memory and
-        more in a temporary folder. Files go when this object goes.
+        Keep the maps in files there, where they stay: another process that names the folder goes on with them.
+        "memory" keeps them in memory; "auto" keeps up to 256 MB of an axis in memory, and more in a temporary folder
+        that goes when this object goes.
 
     Attributes
     ----------
     about : dict
-        What a run says about its image, for the labels that are decoded from the maps: voxel_size, name, record.
+        What a run says about its image, for the labels that are decoded from the maps: voxel_size, name, record,
+        classes.
+
+    Raises
+    ------
+    InputError
+        If the folder holds something else.
+    CorruptFileError
+        If its header is damaged.
+
+    Examples
+    --------
+    ``mn.segment(stack, recipe, kept=KeptMaps(folder="cell-maps"))``, and on another day
+    ``drain(redecoding(KeptMaps(folder="cell-maps"), recipe.replace(center_threshold=0.2)))``
     """
 
     def __init__(self, shape: tuple[int, int, int] | None = None, folder: str | Path = "auto") -> None:
         self.about: dict[str, Any] = {}
         self._shape = shape
-        self._key: Hashable = None
+        self._key: Any = None
         self._planes: dict[tuple[Axis, int], Maps] = {}
-        self._files: dict[Axis, _AxisFiles] = {}
-        self._wish = folder
-        self._folder: Path | None = None
-        self._numbers = itertools.count()
+        self._files: dict[Axis, AxisFile] = {}
+        self._recent: OrderedDict[tuple[Axis, int], npt.NDArray[Any]] = OrderedDict()
+        self._in_memory = folder == "memory"
+        self._folder = None if folder in ("auto", "memory") else Path(folder).expanduser()
+        self._stays = self._folder is not None
+        if self._folder is not None:
+            self._reopen(self._folder)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -112,6 +130,11 @@ class KeptMaps:
         if self._shape is None:
             raise InputError("These maps are empty: segment a stack with them first.")
         return self._shape
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether all maps are in files, in a folder that the user named."""
+        return self._stays
 
     def put(self, axis: Axis, index: int, maps: Maps) -> None:
         """Keep the maps of one plane, in their kept form.
@@ -127,11 +150,10 @@ class KeptMaps:
                 f"The {axis} planes of this stack are {plane_shape(self.shape, axis)} pixels, got maps of {maps.shape}."
             )
         kept = maps.kept()
+        self._recent.pop((axis, index), None)
         if axis not in self._files and self._in_files(kept.nbytes * self.shape[AXES[axis]]):
-            # A new name each time: somebody may still look at maps in the old files, and to cut a mapped file short
-            # would end the whole process.
-            stem = self._own_folder() / f"{axis}-{next(self._numbers)}"
-            self._files[axis] = _AxisFiles(stem, self.shape[AXES[axis]], kept)
+            self._files[axis] = AxisFile(self._made(), axis, self.shape[AXES[axis]], AxisFile.form_of(kept))
+            self._write_header()
         if axis in self._files:
             self._files[axis].put(index, kept)
         else:
@@ -144,16 +166,17 @@ class KeptMaps:
         ------
         InputError
             If the net has not run on this plane.
+        CorruptFileError
+            If a file was changed or cut off.
         """
         self._check(axis, index)
-        if not self.has(axis, index):
-            raise InputError(f"The net has not run on {axis} plane {index} yet. Predict it, then decode.")
+        self._require(axis, index)
         return self._files[axis].get(index) if axis in self._files else self._planes[axis, index]
 
     def has(self, axis: Axis, index: int) -> bool:
         """Return whether the maps of this plane are kept."""
         if axis in self._files:
-            return bool(self._files[axis].there[index])
+            return self._files[axis].has(index)
         return (axis, index) in self._planes
 
     def count(self, axis: Axis) -> int:
@@ -176,7 +199,7 @@ class KeptMaps:
         maps = self.get(axis, index)
         reach = median // 2
         around = range(max(0, index - reach), min(self.shape[AXES[axis]], index + reach + 1))
-        window = [self.get(axis, i).semantic for i in around if self.has(axis, i)]
+        window = [maps.semantic if i == index else self._semantic(axis, i, median) for i in around if self.has(axis, i)]
         if len(window) == 1:
             return maps
         return Maps(median_planes(window), maps.center, maps.offsets, maps.step)
@@ -184,20 +207,48 @@ class KeptMaps:
     def drop(self, axis: Axis, index: int) -> None:
         """Forget the maps of one plane."""
         self._planes.pop((axis, index), None)
+        self._recent.pop((axis, index), None)
         if axis in self._files:
-            self._files[axis].there[index] = False
+            self._files[axis].drop(index)
 
     def clear(self) -> None:
-        """Forget all maps, and what a run has said about them."""
+        """Forget all maps, and what a run has said about them; files go."""
         self._planes.clear()
+        self._recent.clear()
+        for file in self._files.values():
+            file.close()
         self._files.clear()
         self.about = {}
+        if self._folder is not None and self._folder.is_dir():
+            for path in (*self._folder.glob("??.maps"), *self._folder.glob("??.planes"), *self._folder.glob("*.json")):
+                path.unlink(missing_ok=True)
 
-    def claim(self, shape: tuple[int, int, int], key: Hashable) -> None:
-        """Say which image and net the maps are of; those of another one are forgotten."""
-        if self._key != key or self._shape != shape:
-            self.clear()
-            self._key, self._shape = key, shape
+    def claim(self, shape: tuple[int, int, int], key: Any) -> None:
+        """Say which image and net the maps are of; those of another one are forgotten. JSON can write the key.
+
+        Raises
+        ------
+        InputError
+            If they are in a folder that the user named, and of another image or net: they may have cost hours.
+        """
+        key = json.loads(json.dumps(key))
+        if self._key == key and self._shape == shape:
+            return
+        if self._stays and self._files:
+            raise InputError(
+                f"The maps in {self._folder} are of another run ({_differences(self._key, key, self._shape, shape)} "
+                "differ). Give another folder, or clear() these maps first."
+            )
+        self.clear()
+        self._key, self._shape = key, shape
+
+    def tell(self, **about: Any) -> None:
+        """Say what a run knows about its image; it is kept beside the maps."""
+        self.about.update(about)
+        if self._files:
+            for file in self._files.values():
+                file.sync()
+            self._write_header()
 
     @property
     def nbytes(self) -> int:
@@ -205,15 +256,50 @@ class KeptMaps:
         # Copies: a job may put planes meanwhile.
         return sum(m.nbytes for m in list(self._planes.values())) + sum(f.nbytes for f in list(self._files.values()))
 
-    def _in_files(self, nbytes: int) -> bool:
-        return self._wish not in ("auto", "memory") or (self._wish == "auto" and nbytes > IN_MEMORY)
+    def _semantic(self, axis: Axis, index: int, most: int) -> npt.NDArray[Any]:
+        """Return the semantic map of one plane; the last ones that were read from a file are remembered."""
+        if axis not in self._files:
+            return self._planes[axis, index].semantic
+        found = self._recent.pop((axis, index), None)
+        if found is None:
+            found = self._files[axis].semantic(index)
+        self._recent[axis, index] = found
+        while len(self._recent) > most:
+            self._recent.popitem(last=False)
+        return found
 
-    def _own_folder(self) -> Path:
+    def _in_files(self, nbytes: int) -> bool:
+        return self._stays or (not self._in_memory and nbytes > IN_MEMORY)
+
+    def _made(self) -> Path:
+        """Return the folder, which is there."""
         if self._folder is None:
-            parent = None if self._wish == "auto" else Path(self._wish)
-            self._folder = Path(tempfile.mkdtemp(prefix="mitonb-maps-", dir=parent))
+            self._folder = Path(tempfile.mkdtemp(prefix="mitonb-maps-"))
             weakref.finalize(self, shutil.rmtree, str(self._folder), ignore_errors=True)
+        self._folder.mkdir(exist_ok=True)
         return self._folder
+
+    def _write_header(self) -> None:
+        axes = {axis: file.form for axis, file in self._files.items()}
+        write_header(self._made(), {"shape": self.shape, "key": self._key, "about": self.about, "axes": axes})
+
+    def _reopen(self, folder: Path) -> None:
+        found = read_header(folder)
+        if found is None:
+            if not folder.parent.is_dir():
+                raise InputError(f"The folder {folder.parent} does not exist. Make it first.")
+            return
+        z, y, x = found["shape"]
+        if self._shape is not None and self._shape != (z, y, x):
+            raise InputError(f"The maps in {folder} are of a stack of {(z, y, x)} voxels, not of {self._shape}.")
+        self._shape = (z, y, x)
+        self._key, self.about = found.get("key"), dict(found.get("about") or {})
+        for axis, form in found["axes"].items():
+            self._files[axis] = AxisFile(folder, axis, self._shape[AXES[axis]], form)
+
+    def _require(self, axis: Axis, index: int) -> None:
+        if not self.has(axis, index):
+            raise InputError(f"The net has not run on {axis} plane {index} yet. Predict it, then decode.")
 
     def _check(self, axis: Axis, index: int) -> None:
         if axis not in AXES:
@@ -223,40 +309,9 @@ class KeptMaps:
             raise InputError(f"This stack has {n} {axis} planes (0 to {n - 1}), got plane {index}.")
 
 
-def _remove(path: str) -> None:
-    """Remove a file that nobody looks at any more; where that is too early, it goes with the folder."""
-    with contextlib.suppress(OSError):
-        Path(path).unlink(missing_ok=True)
-
-
-class _AxisFiles:
-    """Memory-mapped maps of all planes of one axis."""
-
-    def __init__(self, stem: Path, planes: int, like: Maps) -> None:
-        self.step = like.step
-        self.there = np.zeros(planes, np.bool_)
-        self._arrays = [
-            self._map(stem, name, planes, array)
-            for name, array in (("semantic", like.semantic), ("center", like.center), ("offsets", like.offsets))
-        ]
-
-    @staticmethod
-    def _map(stem: Path, name: str, planes: int, like: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        # The file is sparse: planes that the net has not seen take no room on disk.
-        path = stem.with_name(f"{stem.name}-{name}")
-        array = np.memmap(path, like.dtype, "w+", shape=(planes, *like.shape))
-        weakref.finalize(array, _remove, str(path))
-        return array
-
-    def put(self, index: int, maps: Maps) -> None:
-        for array, value in zip(self._arrays, (maps.semantic, maps.center, maps.offsets), strict=True):
-            array[index] = value
-        self.there[index] = True
-
-    def get(self, index: int) -> Maps:
-        semantic, center, offsets = (np.asarray(a[index]) for a in self._arrays)
-        return Maps(semantic, center, offsets, self.step)
-
-    @property
-    def nbytes(self) -> int:
-        return int(sum(a[0].nbytes for a in self._arrays) * self.there.sum())
+def _differences(old: Any, new: Any, old_shape: Any, new_shape: Any) -> str:
+    """Name what two keys differ in."""
+    names = [] if old_shape == new_shape else ["shape"]
+    if isinstance(old, dict) and isinstance(new, dict):
+        names += sorted(k for k in {*old, *new} if old.get(k) != new.get(k))
+    return ", ".join(names) or "image or net"

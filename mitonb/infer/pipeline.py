@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import contextlib
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import InputError
+from mitonb.infer.needs import decoding_bytes, estimate
+from mitonb.infer.reading import near
 from mitonb.infer.run import PlaneIds, Run
-from mitonb.infer.source import NET_FIELDS, Source, estimate, near, shape_notes
+from mitonb.infer.source import NET_FIELDS, Source, shape_notes
+from mitonb.io.label_store import LabelStore, store_path
 from mitonb.job import Progress, drain
-from mitonb.labels import Labels
+from mitonb.labels import Labels, StoredLabels
 from mitonb.memory import require
 from mitonb.recipe import Recipe
 from mitonb.stack import AXES, Axis, Plane, Stack
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    import os
+    from collections.abc import Generator, Sequence
+    from pathlib import Path
 
     from mitonb.infer.kept import KeptMaps
     from mitonb.infer.plane import ModelLike, Predictor
@@ -76,14 +82,26 @@ def predicting(
         yield Progress("predict", done, total)
 
 
+@overload
+def segment(
+    stack: Stack | npt.NDArray[Any], recipe: Recipe | None = None, *, model: str | ModelLike | None = None,
+    kept: KeptMaps | None = None, out: None = None, overwrite: bool = False, show: bool = True,
+) -> Labels: ...  # fmt: skip
+@overload
+def segment(
+    stack: Stack | npt.NDArray[Any], recipe: Recipe | None = None, *, model: str | ModelLike | None = None,
+    kept: KeptMaps | None = None, out: str | os.PathLike[str], overwrite: bool = False, show: bool = True,
+) -> StoredLabels: ...  # fmt: skip
 def segment(
     stack: Stack | npt.NDArray[Any],
     recipe: Recipe | None = None,
     *,
     model: str | ModelLike | None = None,
     kept: KeptMaps | None = None,
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
     show: bool = True,
-) -> Labels:
+) -> Labels | StoredLabels:
     """Segment a stack: every plane through the net, profiles to objects, directions to one set of labels.
 
     Parameters
@@ -97,69 +115,140 @@ def segment(
     kept : KeptMaps, optional
         Gets what the net said, for decoding again later. Planes that it holds already, of the same image and net, are
         not run again.
+    out : path, optional
+        An OME-Zarr (.ome.zarr) to write the labels to, for volumes that do not fit into memory: neither the image nor
+        ids nor labels are ever in memory as a whole. They are the same labels.
+    overwrite : bool
+        Replace what is at `out`.
     show : bool
         Show a progress bar.
 
     Returns
     -------
-    labels : Labels
-        With the run record. `record["notes"]` has sentences for the user.
+    labels : Labels, or StoredLabels with `out`
+        With the run record. `record["notes"]` has sentences for the user. Of a model with several classes the ids of
+        the first class come first, and so on; `record["classes"]` says which are whose.
 
     Raises
     ------
     TooLargeError
         If the run would not fit into memory; nothing has been done then.
     InputError
-        If the stack holds no number at all.
+        If the stack holds no number at all, or `out` cannot be written.
 
     Examples
     --------
     ``labels = mn.segment(stack, mn.Recipe(planes=("xy", "xz", "yz")))``
+    ``mn.segment(stack, out="labels.ome.zarr")``
     """
-    return drain(segmenting(stack, recipe, model=model, kept=kept), show=show)
+    return drain(_segmenting(stack, recipe, model, kept, out, overwrite), show=show)
 
 
+@overload
+def segmenting(
+    stack: Stack | npt.NDArray[Any], recipe: Recipe | None = None, *, model: str | ModelLike | None = None,
+    kept: KeptMaps | None = None, out: None = None, overwrite: bool = False,
+) -> Generator[Progress, None, Labels]: ...  # fmt: skip
+@overload
+def segmenting(
+    stack: Stack | npt.NDArray[Any], recipe: Recipe | None = None, *, model: str | ModelLike | None = None,
+    kept: KeptMaps | None = None, out: str | os.PathLike[str], overwrite: bool = False,
+) -> Generator[Progress, None, StoredLabels]: ...  # fmt: skip
 def segmenting(
     stack: Stack | npt.NDArray[Any],
     recipe: Recipe | None = None,
     *,
     model: str | ModelLike | None = None,
     kept: KeptMaps | None = None,
-) -> Generator[Progress, None, Labels]:
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> Generator[Progress, None, Any]:
     """Segment a stack; the generator form of `segment`.
 
     Yields after every batch of tiles. The total counts the planes of all directions and the stages that follow;
-    `preview` is the `PlaneIds` of a plane that is done, or None.
+    `preview` is the `PlaneIds` of a plane that is done, or None. Closed early, it leaves nothing but the kept maps.
     """
+    return _segmenting(stack, recipe, model, kept, out, overwrite)
+
+
+def _segmenting(
+    stack: Stack | npt.NDArray[Any],
+    recipe: Recipe | None,
+    model: str | ModelLike | None,
+    kept: KeptMaps | None,
+    out: str | os.PathLike[str] | None,
+    overwrite: bool,
+) -> Generator[Progress, None, Labels | StoredLabels]:
     recipe = recipe or Recipe()
     stack = stack if isinstance(stack, Stack) else Stack(stack)
-    _refuse(stack, recipe, keep=kept is not None)
-    run = Run(stack.shape, recipe)
-    yield run.progress("load model")
-    predictor = _predictor(model, recipe)
-    source = Source(near(stack, recipe), predictor, kept)
-    yield from run.planes(source.kept, source.fill, rolling=kept is None)
-    source.require_some()
-    ids = yield from run.objects()
-    record = _record(stack, recipe, predictor, (*shape_notes(stack, recipe), *source.notes))
-    source.kept.about.update(voxel_size=stack.voxel_size, name=stack.name, record=record)
-    return Labels(ids, stack.voxel_size, f"{stack.name} labels", record)
+    target = None if out is None else store_path(out, overwrite=overwrite, source=stack.source)
+    _refuse(stack, recipe, kept, stored=out is not None)
+    with contextlib.closing(Run(stack.shape, recipe, folder=target and target.parent)) as run:
+        yield run.progress("load model")
+        predictor = _predictor(model, recipe)
+        source = Source(near(stack, recipe, stored=target is not None), predictor, kept)
+        yield from run.planes(source.kept, source.fill, rolling=kept is None)
+        source.require_some()
+        record = _record(stack, recipe, predictor, (*shape_notes(stack, recipe), *source.notes))
+        classes = tuple(predictor.model.spec.classes)
+        source.kept.tell(voxel_size=stack.voxel_size, name=stack.name, record=record, classes=classes)
+        return (yield from _finished(run, source.kept, record, target))
 
 
-def redecoding(kept: KeptMaps, recipe: Recipe | None = None) -> Generator[Progress, None, Labels]:
+def _finished(
+    run: Run, kept: KeptMaps, record: dict[str, Any], target: Path | None
+) -> Generator[Progress, None, Labels | StoredLabels]:
+    """Make labels of the planes that a run has decoded, in memory or in a store."""
+    size, name = kept.about.get("voxel_size"), f"{kept.about.get('name', 'stack')} labels"
+    classes = kept.about.get("classes", ())
+    if target is None:
+        ids = yield from run.objects()
+        assert ids is not None
+        return Labels(ids, size, name, _with_classes(record, classes, run.counts) or None)
+    with LabelStore.at(target, run.shape, size, name) as store:
+        yield from run.objects(store)
+        run.close()  # room on the disk
+        record = _with_classes(record, classes, run.counts)
+        for _ in store.finish(record or None):
+            yield run.progress("write")
+    return StoredLabels(target, run.shape, sum(run.counts), size, name, record or None)
+
+
+def _with_classes(record: dict[str, Any], classes: Sequence[str], counts: list[int]) -> dict[str, Any]:
+    """Return the record with the ids of each class, where there are several."""
+    if len(counts) < 2:
+        return record
+    names = [*classes, *(f"class {k + 1}" for k in range(len(classes), len(counts)))]
+    ends = np.cumsum(counts).tolist()
+    found = [
+        {"name": name, "first": end - n + 1, "last": end}
+        for name, n, end in zip(names[: len(counts)], counts, ends, strict=True)
+    ]
+    return {**record, "classes": found}
+
+
+def redecoding(
+    kept: KeptMaps, recipe: Recipe | None = None, *, out: str | os.PathLike[str] | None = None, overwrite: bool = False
+) -> Generator[Progress, None, Any]:
     """Segment again from kept maps: the net is not run, the labels are those that a new run would give.
 
     Parameters
     ----------
     kept : KeptMaps
-        Filled by `segmenting`.
+        Filled by `segmenting`, in this process or, where they are in a folder, in another one.
     recipe : Recipe, optional
         Fields of the net are not looked at, except `planes`: which directions to use, of those that are kept.
+    out : path, optional
+        An OME-Zarr to write the labels to, as for `segment`; the generator then returns `StoredLabels`.
+    overwrite : bool
+        Replace what is at `out`.
 
     Raises
     ------
     InputError
         If the net has not run on all planes of a direction.
+    TooLargeError
+        If the labels would not fit into memory.
     """
     recipe = recipe or Recipe()
     for axis in recipe.planes:
@@ -169,19 +258,19 @@ def redecoding(kept: KeptMaps, recipe: Recipe | None = None) -> Generator[Progre
                 f"The net has run on {there} of {wanted} {axis} planes. Run it on the others first (segment with these "
                 "kept maps), or leave this direction out."
             )
+    target = None if out is None else store_path(out, overwrite=overwrite)
+    _fits(decoding_bytes(kept.shape, recipe, stored=target is not None), "Decoding kept maps", target is not None)
 
     def nothing(axis: Axis, index: int) -> Generator[None, None, None]:
         return
         yield
 
-    run = Run(kept.shape, recipe)
-    yield from run.planes(kept, nothing, rolling=False)
-    ids = yield from run.objects()
-    about = kept.about
-    record = dict(about.get("record") or {})
-    if record:
-        record["recipe"] = _json(recipe.replace(**_net_fields(record, recipe)))
-    return Labels(ids, about.get("voxel_size"), f"{about.get('name', 'stack')} labels", record or None)
+    with contextlib.closing(Run(kept.shape, recipe, folder=target and target.parent)) as run:
+        yield from run.planes(kept, nothing, rolling=False)
+        record = dict(kept.about.get("record") or {})
+        if record:
+            record["recipe"] = _json(recipe.replace(**_net_fields(record, recipe)))
+        return (yield from _finished(run, kept, record, target))
 
 
 def _as_plane(plane: Plane | npt.NDArray[Any]) -> Plane:
@@ -202,13 +291,20 @@ def _predictor(model: str | ModelLike | None, recipe: Recipe) -> Predictor:
     return Predictor(model, recipe)
 
 
-def _refuse(stack: Stack, recipe: Recipe, *, keep: bool) -> None:
+def _refuse(stack: Stack, recipe: Recipe, kept: KeptMaps | None, *, stored: bool) -> None:
     shape = " x ".join(map(str, stack.shape))
-    require(
-        estimate(stack, recipe, keep=keep),
-        f"Segmenting {stack.name} ({shape} voxels, {len(recipe.planes)} directions)",
-        "Cut out a part of the stack, take one direction (planes xy), or a smaller tile.",
-    )
+    what = f"Segmenting {stack.name} ({shape} voxels, {len(recipe.planes)} directions)"
+    _fits(estimate(stack, recipe, keep=kept is not None and not kept.on_disk, stored=stored), what, stored)
+
+
+def _fits(needed: int, what: str, stored: bool) -> None:
+    if stored:
+        require(needed, what, "Take a smaller tile or batch, or cut out a part of the stack.")
+    else:
+        require(
+            needed, what,
+            "Write the labels to a store (out='labels.ome.zarr'), cut out a part of the stack, or take a smaller tile.",
+        )  # fmt: skip
 
 
 def _record(stack: Stack, recipe: Recipe, predictor: Predictor, notes: tuple[str, ...]) -> dict[str, Any]:

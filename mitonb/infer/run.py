@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import tempfile
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from mitonb.infer.scratch import Scratch, slabs
 from mitonb.infer.smoothing import smoothed_planes
 from mitonb.job import Progress
-from mitonb.post.cleaning import cleaning
+from mitonb.post.agreement import agree
+from mitonb.post.cleaning import Statistics, fill_holes
 from mitonb.post.decoding import decode
 from mitonb.post.tables import relabel
 from mitonb.post.tracking import Tracker
 from mitonb.post.untangling import Untangler
-from mitonb.post.voting import consensus
+from mitonb.post.voting import Atoms
 from mitonb.stack import AXES, Axis
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mitonb.infer.kept import KeptMaps
+    from mitonb.maps import Maps
     from mitonb.recipe import Recipe
 
-__all__ = ["WRITE_PLANES", "PlaneIds", "Run"]
+__all__ = ["PlaneIds", "Run", "Sink", "thickness"]
 
 Volume = npt.NDArray[np.uint32]
 Fill = Callable[[Axis, int], Generator[None, None, None]]
 
-WRITE_PLANES = 16
-"""Planes written to a volume at once: a cache line holds 16 ids, and yz planes touch one per pixel."""
+SLAB_BYTES = 64 << 20
+"""Ids of one slab, of one direction."""
 
 
 @dataclass(frozen=True)
@@ -49,88 +55,245 @@ class PlaneIds:
     ids: Volume
 
 
-class Run:
-    """One way through the planes of all directions to labels; how the maps come is somebody else's business."""
+class Sink(Protocol):
+    """What takes the labels of a run that are not to stay in memory."""
 
-    def __init__(self, shape: tuple[int, int, int], recipe: Recipe) -> None:
+    def write(self, top: int, slab: Volume) -> None:
+        """Take the planes from `top` on, in the order of z."""
+
+
+def thickness(shape: tuple[int, int, int]) -> int:
+    """Return how many planes make a slab: about 64 MB of ids, in whole blocks of a label file where possible."""
+    planes = max(1, SLAB_BYTES // (4 * shape[1] * shape[2]))
+    return min(shape[0], planes if planes < 16 else planes // 16 * 16)
+
+
+class Run:
+    """One way through the planes of all directions to labels, which never holds more than slabs of ids.
+
+    Each plane is decoded, tracked by tables and kept as runs. Then slab after slab is cut out of the runs of all
+    directions: once to number the atoms for the consensus, once to fill holes and measure objects, once to write what
+    stays. Decisions are made on tables in between, so that the labels do not depend on how thick the slabs are.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (z, y, x) of the stack in voxels.
+    recipe : Recipe
+        What decoding, tracking, consensus and cleaning read.
+    folder : path, optional
+        Keep runs in a temporary file there; in memory without.
+    slab : int, optional
+        Planes of a slab.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int, int], recipe: Recipe, *, folder: Path | None = None, slab: int | None = None
+    ) -> None:
         self.shape = shape
         self.recipe = recipe
         self.done = 0
         self.total = sum(shape[AXES[axis]] for axis in recipe.planes) + len(recipe.planes) + 2
-        self.volumes: dict[Axis, Volume] = {}
-        self.trackers: dict[Axis, Tracker] = {}
+        self.counts: list[int] = []
+        self._slab = slab or thickness(shape)
+        self._folder = folder
+        self._lines: dict[tuple[int, Axis], _Line] = {}
+        self._kinds = 1
+        self._scratches: list[Scratch] = []
 
     def progress(self, stage: str, preview: Any = None) -> Progress:
         return Progress(stage, self.done, self.total, preview)
 
+    def close(self) -> None:
+        """Take the temporary files away."""
+        for scratch in self._scratches:
+            scratch.close()
+
     def planes(self, kept: KeptMaps, fill: Fill, *, rolling: bool) -> Generator[Progress, None, None]:
         """Decode all planes; `fill` puts the maps of a plane where they are missing."""
-        recipe = self.recipe
-        reach = recipe.median // 2
-        for axis in recipe.planes:
+        reach = self.recipe.median // 2
+        for axis in self.recipe.planes:
             count = self.shape[AXES[axis]]
-            tracker = self.trackers[axis] = Tracker(recipe)
-            volume = self.volumes[axis] = np.empty(self.shape, np.uint32)
-            writer = _Writer(np.moveaxis(volume, AXES[axis], 0))
-            untangler = Untangler(recipe.lookahead)
-            smoothed = smoothed_planes(kept, axis, recipe)
+            smoothed = smoothed_planes(kept, axis, self.recipe)
             ready = 0
             for index in range(count):
                 while ready < min(count, index + reach + 1):
                     for _ in fill(axis, ready):
                         yield self.progress(f"predict {axis}")
                     ready += 1
-                ids = decode(next(smoothed), recipe)
+                ids = self._decode(axis, next(smoothed))
                 if rolling and index >= reach:
                     kept.drop(axis, index - reach)
-                for plane in untangler.add(ids):
-                    writer.add(tracker.add(plane))
                 self.done += 1
                 yield self.progress(f"{axis} planes", PlaneIds(axis, index, ids))
-            for plane in untangler.rest():
-                writer.add(tracker.add(plane))
-            writer.flush()
+            for kind in range(self._kinds):
+                self._lines[kind, axis].end()
             if rolling:
                 kept.clear()
 
-    def objects(self) -> Generator[Progress, None, Volume]:
-        """Track, vote and clean."""
-        for axis in self.recipe.planes:
-            yield self.progress(f"track {axis}")
-            table = self.trackers[axis].objects()
-            for k, plane in enumerate(self.volumes[axis]):
-                relabel(plane, table)
-                if k % 16 == 0:
-                    yield self.progress(f"track {axis}")
-            self.done += 1
-        yield self.progress("consensus")
-        ids = consensus(self.volumes, self.recipe, in_place=True)
-        self.volumes.clear()
-        self.done += 1
-        for k, _ in enumerate(cleaning(ids, self.recipe)):
-            if k % 16 == 0:
-                yield self.progress("clean")
+    def _decode(self, axis: Axis, maps: Maps) -> Volume:
+        """Decode a plane, class by class; return all profiles under different ids."""
+        self._kinds = len(maps.semantic)
+        shown: Volume | None = None
+        for kind in range(self._kinds):
+            if (kind, axis) not in self._lines:
+                self._lines[kind, axis] = _Line(self._scratch(axis), self.recipe)
+            ids = decode(maps, self.recipe, kind=kind)
+            self._lines[kind, axis].add(ids)
+            shown = ids if shown is None else np.where(ids > 0, ids + shown.max(), shown)
+        assert shown is not None
+        return shown
+
+    def objects(self, sink: Sink | None = None) -> Generator[Progress, None, Volume | None]:
+        """Track, vote and clean; return the labels, or write them to the sink.
+
+        `counts` then says how many objects each class has.
+        """
+        labels = np.zeros(self.shape, np.uint32) if sink is None else None
+        parts, counts = [], []
+        for kind in range(self._kinds):
+            part, count = yield from self._agreed(kind, labels if kind == 0 else None)
+            parts.append(part)
+            counts.append(count)
+        first = [1, *(1 + np.cumsum(counts)[:-1]).tolist()]
+        self.done = self.total - 1
+        statistics = Statistics(self.shape, sum(counts))
+        whole = self._part(labels)
+        for k, where in enumerate(self._slabs()):
+            block = _joined([part.read(k) for part in parts], first)
+            if self.recipe.fill_holes:
+                for plane in block:
+                    fill_holes(plane)
+            statistics.add(block)
+            whole.put(where, block)
+            yield self.progress("clean")
+        whole_kinds = self.recipe.instances == "none"  # their ids are the numbers of the classes, there or not
+        table, found = statistics.decide(self.recipe, first, renumber=not whole_kinds)
+        self.counts = [1] * len(found) if whole_kinds else found
+        for k, where in enumerate(self._slabs()):
+            block = whole.read(k, table)
+            if sink is not None:
+                sink.write(where.start, block)
+            yield self.progress("write" if sink else "clean")
         self.done += 1
         yield self.progress("done")
-        return ids
+        return labels
+
+    def _agreed(self, kind: int, labels: Volume | None) -> Generator[Progress, None, tuple[_Renamed, int]]:
+        """Return the objects of one class, 1.. in the order of their first voxels, and their number."""
+        lines, tables = [], []
+        for axis in self.recipe.planes:
+            yield self.progress(f"track {axis}")
+            lines.append(self._lines[kind, axis].scratch)
+            tables.append(self._lines[kind, axis].objects())
+            self.done = min(self.done + 1, self.total - 2)
+        if len(lines) == 1:
+            return _Renamed(lines[0], tables[0]), int(tables[0].max(initial=0))
+        atoms = Atoms(len(lines))
+        part = self._part(labels)
+        for k, where in enumerate(self._slabs()):
+            blocks = [line.read(k, table) for line, table in zip(lines, tables, strict=True)]
+            atoms.number(blocks, blocks[0])
+            part.put(where, blocks[0])
+            yield self.progress("consensus")
+        for line in lines:
+            line.close()
+        if self.recipe.instances == "none":
+            return _Renamed(part, _voted(atoms.found()[0], self.recipe.votes)), 1
+        table = agree(*atoms.found(), self.recipe)
+        return _Renamed(part, table), int(table.max(initial=0))
+
+    def _part(self, labels: Volume | None) -> _Part:
+        """Return where to put slabs and get them back: in the labels themselves, or in scratch."""
+        return self._scratch("xy") if labels is None else _Dense(labels, list(self._slabs()))
+
+    def _slabs(self) -> Iterator[slice]:
+        return slabs(self.shape[0], self._slab)
+
+    def _scratch(self, axis: Axis) -> Scratch:
+        folder = self._folder
+        file = None if folder is None else tempfile.TemporaryFile(dir=folder, prefix=".mitonb-")
+        self._scratches.append(Scratch(self.shape, axis, self._slab, file))
+        return self._scratches[-1]
 
 
-class _Writer:
-    """Writes planes into a volume some at a time."""
+class _Line:
+    """The planes of one class and direction on their way to objects."""
 
-    def __init__(self, planes: Volume) -> None:
-        self._planes = planes
-        self._waiting: list[Volume] = []
-        self._next = 0
+    def __init__(self, scratch: Scratch, recipe: Recipe) -> None:
+        self.scratch = scratch
+        # Where nothing is told apart, there is nothing to follow from plane to plane.
+        self._tracker = Tracker(recipe) if recipe.instances != "none" else None
+        self._untangler = Untangler(recipe.lookahead)
 
-    def add(self, plane: Volume) -> None:
-        self._waiting.append(plane)
-        if len(self._waiting) == WRITE_PLANES:
-            self.flush()
+    def add(self, ids: Volume) -> None:
+        """Take the decoded ids of the next plane."""
+        if self._tracker is None:
+            self.scratch.add(ids)
+            return
+        for plane in self._untangler.add(ids):
+            self.scratch.add(self._tracker.add(plane))
 
-    def flush(self) -> None:
-        if self._waiting:
-            stop = self._next + len(self._waiting)
-            self._planes[self._next : stop] = np.stack(self._waiting)
-            self._next = stop
-            self._waiting = []
+    def end(self) -> None:
+        """Take what is still held; no plane comes after it."""
+        if self._tracker is not None:
+            for plane in self._untangler.rest():
+                self.scratch.add(self._tracker.add(plane))
+        self.scratch.flush()
+
+    def objects(self) -> Volume:
+        """Return the object of each number that the scratch holds."""
+        return np.array([0, 1], np.uint32) if self._tracker is None else self._tracker.objects()
+
+
+class _Part(Protocol):
+    """Ids of a volume, slab by slab."""
+
+    def put(self, where: slice, block: Volume) -> None: ...
+
+    def read(self, slab: int, table: Volume | None = None) -> Volume: ...
+
+
+class _Dense:
+    """Slabs of labels in memory; what is read is the labels themselves."""
+
+    def __init__(self, labels: Volume, where: list[slice]) -> None:
+        self._labels = labels
+        self._where = where
+
+    def put(self, where: slice, block: Volume) -> None:
+        if not np.may_share_memory(block, self._labels):
+            self._labels[where] = block
+
+    def read(self, slab: int, table: Volume | None = None) -> Volume:
+        block = self._labels[self._where[slab]]
+        if table is not None:
+            relabel(block, table)
+        return block
+
+
+class _Renamed:
+    """Slabs under other names."""
+
+    def __init__(self, part: _Part, table: Volume) -> None:
+        self._part, self._table = part, table
+
+    def read(self, slab: int) -> Volume:
+        return self._part.read(slab, self._table)
+
+
+def _joined(blocks: list[Volume], first: list[int]) -> Volume:
+    """Put the objects of all classes into one block; where two claim a voxel, the class that comes first has it."""
+    whole = blocks[0]
+    for block, start in zip(blocks[1:], first[1:], strict=True):
+        free = (whole == 0) & (block > 0)
+        whole[free] = block[free] + np.uint32(start - 1)
+    return whole
+
+
+def _voted(atoms: Volume, votes: int) -> Volume:
+    """Say which atoms are there at all: those that enough directions have."""
+    enough = np.count_nonzero(atoms, axis=1) >= min(votes, atoms.shape[1])
+    enough[0] = False
+    table: Volume = enough.astype(np.uint32)
+    return table

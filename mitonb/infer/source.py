@@ -7,45 +7,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mitonb.errors import InputError
-from mitonb.infer.kept import IN_MEMORY, KeptMaps, plane_shape
-from mitonb.infer.run import WRITE_PLANES
+from mitonb.infer.kept import KeptMaps
 from mitonb.io.record import fingerprint
 from mitonb.maps import Maps
-from mitonb.recipe import Recipe
 from mitonb.stack import AXES, Axis, Stack
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from mitonb.infer.plane import Predictor
+    from mitonb.recipe import Recipe
 
-__all__ = ["NET_FIELDS", "Source", "estimate", "near", "shape_notes"]
+__all__ = ["NET_FIELDS", "Source", "shape_notes"]
 
 NET_FIELDS = ("downsampling", "tile", "halo", "flips", "device", "precision")
 """Fields of a recipe that change what the net says."""
-_NET_BYTES_PER_PIXEL = 200
-"""Activations of the bundled net at their peak: 192 to 199 measured at 512 and 1024 pixels."""
-_KEPT_BYTES_PER_VOXEL = 1.4
-"""uint8 semantic map, float16 center and offsets at a quarter of the resolution."""
-_READ_ALL = 1 << 30  # bytes
-
-
-def estimate(stack: Stack, recipe: Recipe | None = None, *, keep: bool = False) -> int:
-    """Return the memory in bytes that segmenting a stack takes at its peak, beyond what is in use before.
-
-    With `keep`, the maps that stay in memory for decoding again are counted too.
-    """
-    recipe = recipe or Recipe()
-    voxels = int(np.prod(stack.shape, dtype=np.int64))
-    volumes = 4 * voxels * len(recipe.planes)
-    image = voxels * stack.dtype.itemsize if _reads_all(stack, recipe) else 0
-    areas = [int(np.prod(plane_shape(stack.shape, axis), dtype=np.int64)) for axis in recipe.planes]
-    seen = max(areas) // recipe.downsampling**2
-    side = recipe.tile
-    pixels = min(seen, recipe.batch * side * side) if side else seen
-    planes = max(areas) * (40 + 3 * (recipe.median + 1) + 4 * WRITE_PLANES)
-    kept = len(recipe.planes) * min(IN_MEMORY, int(_KEPT_BYTES_PER_VOXEL * voxels)) if keep else 0
-    return volumes + image + _NET_BYTES_PER_PIXEL * pixels + planes + kept
 
 
 class Source:
@@ -102,27 +78,14 @@ def _empty_maps(shape: tuple[int, int], predictor: Predictor) -> Maps:
     return Maps(semantic, np.zeros((h, w), np.float16), np.zeros((2, h, w), np.float16), step)
 
 
-def _key(stack: Stack, predictor: Predictor) -> tuple[Any, ...]:
+def _key(stack: Stack, predictor: Predictor) -> dict[str, Any]:
     """Return what maps depend on."""
-    recipe = predictor.recipe
-    net = (predictor.model.spec.name, predictor.model.spec.sha256, *(getattr(recipe, f) for f in NET_FIELDS))
-    # By its voxels: arrays in memory all have one name and no source.
-    return (*net, fingerprint(stack), stack.intensity, stack.contrast)
-
-
-def _reads_all(stack: Stack, recipe: Recipe) -> bool:
-    """Whether to read the stack once: crossing planes touch every chunk of a file again and again."""
-    size = int(np.prod(stack.shape, dtype=np.int64)) * stack.dtype.itemsize
-    return not isinstance(stack.data, np.ndarray) and recipe.planes != ("xy",) and size <= _READ_ALL
-
-
-def near(stack: Stack, recipe: Recipe) -> Stack:
-    """Return the stack, in memory where that saves reading it again and again."""
-    if not _reads_all(stack, recipe):
-        return stack
-    read = Stack(stack.read(), stack.voxel_size, stack.name, stack.source, stack.intensity, stack.notes)
-    read.__dict__["contrast"] = stack.contrast  # a cached property; the same voxels, read once
-    return read
+    spec, recipe = predictor.model.spec, predictor.recipe
+    return {
+        "model": spec.name, "sha256": spec.sha256, **{f: getattr(recipe, f) for f in NET_FIELDS},
+        # By its voxels: arrays in memory all have one name and no source.
+        "image": fingerprint(stack), "intensity": stack.intensity, "contrast": stack.contrast,
+    }  # fmt: skip
 
 
 def shape_notes(stack: Stack, recipe: Recipe) -> tuple[str, ...]:

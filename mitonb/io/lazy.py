@@ -213,6 +213,15 @@ class Arranged:
         self.shape = tuple(1 if axis is None else int(source.shape[axis]) for axis in where)
         self._where, self._fixed = where, fixed
 
+    @property
+    def blocks(self) -> tuple[int, int, int] | None:
+        """Sides (z, y, x) of the blocks that the file is read by, where it has blocks."""
+        sides = getattr(self.source, "blocks", None)
+        if sides is None:
+            return None
+        z, y, x = (1 if axis is None else int(sides[axis]) for axis in self._where)
+        return z, y, x
+
     def __getitem__(self, key: Any, /) -> Array:
         box = box_of(key, self.shape)
         restore: list[int | slice] = []

@@ -175,6 +175,7 @@ class _Blocks:
         self._store, self._what = store, what
         self.shape: tuple[int, ...] = tuple(int(n) for n in store.shape)
         self.dtype = native(dtype)
+        self.blocks = tuple(int(n or 1) for n in store.chunk_layout.read_chunk.shape or (1,) * len(self.shape))
 
     def __getitem__(self, key: Any, /) -> Array:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,12 @@ from mitonb.errors import InputError
 from mitonb.io.lazy import Array, native
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from mitonb.io.writing import Saving
 
-__all__ = ["write"]
+__all__ = ["create", "finishing", "write"]
 
 BLOCK = (16, 256, 256)
 SMALLEST = 128
@@ -37,15 +39,24 @@ def write(path: Path, saving: Saving, version: str) -> None:
     if version not in ("0.4", "0.5"):
         raise InputError(f"OME-Zarr is written as version '0.4' or '0.5', got {version!r}.")
     path.mkdir()
+    store = create(path / "0", saving.shape, native(saving.data.dtype), version)
+    for _ in _fill(store, saving.data):
+        pass
+    for _ in finishing(path, store, saving, saving.record, version):
+        pass
+
+
+def finishing(
+    path: Path, level: Any, saving: Saving, record: Mapping[str, Any] | None, version: str = "0.4"
+) -> Iterator[int]:
+    """Write all but the finest level of a volume, which is there; yield after each row of blocks."""
     factors = _factors(saving)
-    level: Any = saving.data
-    for k in range(len(factors)):
-        store = _create(path / str(k), tuple(int(n) for n in level.shape), native(level.dtype), version)
-        _fill(store, level)
-        if k + 1 < len(factors):
-            step = tuple(b // a for a, b in zip(factors[k], factors[k + 1], strict=True))
-            level = _Halved(store, step, labels=saving.labels)
-    _write_metadata(path, saving, factors, version)
+    for k, (above, below) in enumerate(itertools.pairwise(factors), 1):
+        step = tuple(b // a for a, b in zip(above, below, strict=True))
+        half = _Halved(level, step, labels=saving.labels)
+        level = create(path / str(k), half.shape, half.dtype, version)
+        yield from _fill(level, half)
+    _write_metadata(path, saving, factors, version, record)
 
 
 def _factors(saving: Saving) -> list[tuple[int, int, int]]:
@@ -63,7 +74,7 @@ def _factors(saving: Saving) -> list[tuple[int, int, int]]:
     return factors
 
 
-def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], version: str) -> Any:
+def create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], version: str) -> Any:
     """Create one array."""
     block = [min(n, b) for n, b in zip(shape, BLOCK, strict=True)]
     blosc = {"cname": "zstd", "clevel": 5}
@@ -99,11 +110,12 @@ def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], version: s
     return tensorstore.open(spec, create=True).result()
 
 
-def _fill(store: Any, level: Any) -> None:
-    """Copy a level into its array, a row of blocks at a time."""
+def _fill(store: Any, level: Any) -> Iterator[int]:
+    """Copy a level into its array, a row of blocks at a time; yield the planes that are done."""
     for start in range(0, store.shape[0], BLOCK[0]):
         stop = min(start + BLOCK[0], store.shape[0])
         store[start:stop].write(np.ascontiguousarray(level[start:stop])).result()
+        yield stop
 
 
 class _Halved:
@@ -139,7 +151,9 @@ def _along(axis: int, part: slice) -> tuple[slice, ...]:
     return tuple(part if i == axis else slice(None) for i in range(3))
 
 
-def _write_metadata(path: Path, saving: Saving, factors: list[tuple[int, int, int]], version: str) -> None:
+def _write_metadata(
+    path: Path, saving: Saving, factors: list[tuple[int, int, int]], version: str, record: Mapping[str, Any] | None
+) -> None:
     """Write the attributes of the group: OME's multiscale image, and what mitonb adds."""
     size = saving.voxel_size or (1.0, 1.0, 1.0)
     unit = {"unit": "nanometer"} if saving.voxel_size is not None else {}
@@ -154,8 +168,8 @@ def _write_metadata(path: Path, saving: Saving, factors: list[tuple[int, int, in
         "type": "nearest" if saving.labels else "mean",
     }
     own: dict[str, Any] = {"complete": True}
-    if saving.record is not None:
-        own["record"] = dict(saving.record)
+    if record is not None:
+        own["record"] = dict(record)
     labelled = {"image-label": {"version": version} if version == "0.4" else {}} if saving.labels else {}
     if version == "0.4":
         _dump(path / ".zgroup", {"zarr_format": 2})

@@ -14,9 +14,9 @@ from mitonb.errors import InputError, MitonbError
 from mitonb.io.bounds import is_zarr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-__all__ = ["put", "target_path"]
+__all__ = ["placing", "put", "saying", "target_path"]
 
 
 def target_path(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
@@ -66,22 +66,46 @@ def put(target: Path, write: Callable[[Path], None], check: Callable[[Path], Non
     InputError
         If the disk is full or refuses; the target is untouched and nothing is left behind.
     """
+    with saying(target), placing(target, check) as temporary:
+        write(temporary)
+    return target
+
+
+@contextlib.contextmanager
+def placing(target: Path, check: Callable[[Path], None]) -> Iterator[Path]:
+    """Give a temporary path to write to; at the end sync it, read it back, and rename it to the target.
+
+    The block may take hours, and stand in a generator that is closed in between: what it has written goes then.
+    """
     # The ending stays, because writers choose their format by it; the dot hides it from folder listings.
     suffix = "".join(target.suffixes[-2:])[-32:]
     temporary = target.with_name(f".mitonb-{uuid.uuid4().hex[:12]}{suffix}")
     try:
-        write(temporary)
-        _sync(temporary)
-        check(temporary)
-        _rename(temporary, target)
-        _sync_folder(target.parent)
+        yield temporary
+        with saying(target):
+            _sync(temporary)
+            check(temporary)
+            _rename(temporary, target)
+            _sync_folder(target.parent)
+    finally:
+        _remove(temporary)
+
+
+@contextlib.contextmanager
+def saying(target: Path) -> Iterator[None]:
+    """Turn what a disk says about a file that is written into one clear error.
+
+    Raises
+    ------
+    InputError
+        If the disk is full or refuses.
+    """
+    try:
+        yield
     except MitonbError:
         raise
     except (OSError, ValueError) as error:
         raise InputError(_why(error, target)) from error
-    finally:
-        _remove(temporary)
-    return target
 
 
 def _why(error: Exception, target: Path) -> str:

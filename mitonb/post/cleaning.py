@@ -13,11 +13,11 @@ from mitonb.post.tables import in_reading_order, relabel
 from mitonb.recipe import Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mitonb.maps import Ids
 
-__all__ = ["clean", "cleaning", "fill_holes"]
+__all__ = ["Statistics", "clean", "cleaning", "fill_holes"]
 
 
 def clean(labels: Ids, recipe: Recipe | None = None, *, connected: bool = False) -> npt.NDArray[np.uint32]:
@@ -30,7 +30,7 @@ def clean(labels: Ids, recipe: Recipe | None = None, *, connected: bool = False)
     recipe : Recipe, optional
         `fill_holes`, `min_size` (voxels) and `min_span` (shortest side of the box, voxels) are read. A side counts only
         where the volume is that deep: nothing in a stack of one plane can span two. There `min_area`, where it is less,
-        stands for `min_size`.
+        stands for `min_size`. `drop_border` drops what touches the border of the volume.
     connected : bool
         Make each connected piece (26 neighbours) an object of its own first.
     """
@@ -50,21 +50,79 @@ def cleaning(labels: npt.NDArray[np.uint32], recipe: Recipe) -> Iterator[int]:
         for z, plane in enumerate(labels):
             fill_holes(plane)
             yield z
-    highest = int(labels.max(initial=0))
-    sizes, low, high, order = _statistics(labels, highest)
+    statistics = Statistics(labels.shape, int(labels.max(initial=0)))
+    statistics.add(labels)
     yield len(labels)
-    spans = high - low + 1
-    least = np.minimum(recipe.min_span, np.array(labels.shape))
-    # `min_size` speaks of volumes: one section of a good object has fewer pixels, and `min_area` has judged it already.
-    smallest = recipe.min_size if len(labels) > 1 else min(recipe.min_size, recipe.min_area)
-    keep = (sizes >= max(1, smallest)) & (spans >= least).all(axis=1)
-    keep[0] = False
-    table = np.zeros(highest + 1, np.uint32)
-    stay = order[keep[order]]
-    table[stay] = np.arange(1, len(stay) + 1)
+    table, _ = statistics.decide(recipe)
     for plane in labels:
         relabel(plane, table)
         yield len(labels)
+
+
+class Statistics:
+    """Size and box of each object of a volume, collected slab by slab; from them which objects stay.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (z, y, x) of the whole volume in voxels.
+    highest : int
+        Largest id.
+    """
+
+    def __init__(self, shape: tuple[int, ...], highest: int) -> None:
+        self.shape = shape
+        self._depth = 0
+        self._sizes = np.zeros(highest + 1, np.int64)
+        self._low = np.full((highest + 1, 3), np.int64(1) << 40)
+        self._high = np.full((highest + 1, 3), np.int64(-1))
+        self._order = np.empty(highest + 1, np.int64)
+        self._found = 0
+
+    def add(self, slab: npt.NDArray[np.uint32]) -> None:
+        """Take the next slab (planes, y, x) of ids, in the order of z."""
+        self._found = _statistics(slab, self._depth, self._sizes, self._low, self._high, self._order, self._found)
+        self._depth += len(slab)
+
+    def decide(
+        self, recipe: Recipe, first: Sequence[int] = (1,), *, renumber: bool = True
+    ) -> tuple[npt.NDArray[np.uint32], list[int]]:
+        """Say which objects stay, and what they are called.
+
+        Parameters
+        ----------
+        recipe : Recipe
+            `min_size`, `min_span`, `min_area` and `drop_border` are read.
+        first : sequence of int
+            First id of each class, ascending.
+        renumber : bool
+            Number what stays 1.., class after class, within a class in the order of first voxels.
+
+        Returns
+        -------
+        table : (highest + 1,) uint32 array
+            New id of each one; 0 for those that go.
+        counts : list of int
+            Objects of each class that stay.
+        """
+        spans = self._high - self._low + 1
+        least = np.minimum(recipe.min_span, np.array(self.shape))
+        # `min_size` speaks of volumes: one section of a good object has fewer pixels, and `min_area` has judged it.
+        smallest = recipe.min_size if self.shape[0] > 1 else min(recipe.min_size, recipe.min_area)
+        keep = (self._sizes >= max(1, smallest)) & (spans >= least).all(axis=1)
+        if recipe.drop_border:
+            last = np.array(self.shape) - 1
+            # An axis of one plane has no inside.
+            keep &= ~(((self._low == 0) | (self._high == last)) & (last > 0)).any(axis=1)
+        keep[0] = False
+        order = self._order[: self._found]
+        stay = order[keep[order]]
+        kind = np.searchsorted(np.asarray(first), stay, side="right") - 1
+        counts = np.bincount(kind, minlength=len(first)).tolist()
+        stay = stay[np.argsort(kind, kind="stable")]
+        table = np.zeros(len(keep), np.uint32)
+        table[stay] = np.arange(1, len(stay) + 1) if renumber else stay
+        return table, counts
 
 
 def fill_holes(plane: npt.NDArray[np.uint32]) -> None:
@@ -78,14 +136,9 @@ def fill_holes(plane: npt.NDArray[np.uint32]) -> None:
 
 
 @jit
-def _statistics(labels: Any, highest: Any) -> Any:
-    """Return size, box (first and last voxel on each axis), and the ids in the order of their first voxels."""
+def _statistics(labels: Any, top: Any, sizes: Any, low: Any, high: Any, order: Any, found: Any) -> Any:
+    """Add to size, box (first and last voxel on each axis), and the ids in the order of their first voxels."""
     depth, h, w = labels.shape
-    sizes = np.zeros(highest + 1, np.int64)
-    low = np.full((highest + 1, 3), np.int64(1) << 40)
-    high = np.full((highest + 1, 3), np.int64(-1))
-    order = np.empty(highest + 1, np.int64)
-    found = 0
     for z in range(depth):
         for y in range(h):
             x = 0
@@ -101,10 +154,10 @@ def _statistics(labels: Any, highest: Any) -> Any:
                     order[found] = k
                     found += 1
                 sizes[k] += x - start
-                low[k, 0], high[k, 0] = min(low[k, 0], z), z
+                low[k, 0], high[k, 0] = min(low[k, 0], top + z), top + z
                 low[k, 1], high[k, 1] = min(low[k, 1], y), max(high[k, 1], y)
                 low[k, 2], high[k, 2] = min(low[k, 2], start), max(high[k, 2], x - 1)
-    return sizes, low, high, order[:found]
+    return found
 
 
 @jit

@@ -32,8 +32,10 @@ def decode(maps: Maps, recipe: Recipe | None = None, *, kind: int = 0) -> npt.ND
     maps : Maps
         As the network made them, or their kept form.
     recipe : Recipe, optional
-        `semantic_threshold`, `center_threshold`, `center_distance` and `min_area` are read; where `rules` are the
-        published ones, `center_window` and `fine_boundaries` instead of `center_distance`.
+        `semantic_threshold`, `center_threshold`, `center_distance`, `min_area` and `instances` are read. Without
+        centers ("pieces") profiles are the connected pieces of the foreground; with "none" all of them get the id 1.
+        Where `rules` are the published ones, `center_window` and `fine_boundaries` are read instead of
+        `center_distance`.
     kind : int
         Which class of the semantic map.
 
@@ -57,12 +59,14 @@ def decode(maps: Maps, recipe: Recipe | None = None, *, kind: int = 0) -> npt.ND
     True
     """
     recipe = recipe or Recipe()
-    if recipe.rules == "published":
+    if recipe.rules == "published" and recipe.instances == "centers":
         return published.decode(maps, _classes(maps, recipe, kind), recipe, kind=kind)
-    points = _peaks(maps, recipe)
-    groups = group(foreground(maps, recipe, kind=kind), maps.offsets, points, step=maps.step)
-    ids, _ = profiles(groups, recipe.min_area)
-    return ids
+    inside = foreground(maps, recipe, kind=kind)
+    if recipe.instances == "centers":
+        ids, _ = profiles(group(inside, maps.offsets, _peaks(maps, recipe), step=maps.step), recipe.min_area)
+        return ids
+    ids, _ = profiles(inside.astype(np.uint32), recipe.min_area)
+    return ids if recipe.instances == "pieces" else np.minimum(ids, np.uint32(1))
 
 
 def foreground(maps: Maps, recipe: Recipe, *, kind: int = 0) -> npt.NDArray[np.bool_]:

@@ -15,9 +15,9 @@ from mitonb.recipe import Recipe
 from mitonb.stack import AXES, Axis
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["consensus"]
+__all__ = ["Atoms", "consensus"]
 
 
 def consensus(
@@ -56,11 +56,56 @@ def consensus(
     result = parts[0] if in_place else parts[0].copy()
     if len(parts) == 1:
         return result
-    flat = [p.reshape(-1) for p in parts]
-    third = len(flat) == 3
-    atoms, sizes = _atoms(flat[0], flat[1], flat[-1], third, result.reshape(-1))
-    relabel(result, agree(atoms[:, : len(parts)], sizes, recipe))
+    atoms = Atoms(len(parts))
+    atoms.number(parts, result)
+    relabel(result, agree(*atoms.found(), recipe))
     return result
+
+
+class Atoms:
+    """Numbers the atoms of a volume, part by part: voxels that carry the same ids in all directions are one atom.
+
+    Parameters
+    ----------
+    directions : int
+        Two or three.
+
+    Examples
+    --------
+    >>> atoms = Atoms(2)
+    >>> numbers = np.zeros(4, np.uint32)
+    >>> atoms.number([np.array([5, 5, 0, 5], np.uint32), np.array([0, 2, 2, 0], np.uint32)], numbers)
+    >>> numbers.tolist(), atoms.found()[0].tolist(), atoms.found()[1].tolist()
+    ([1, 2, 3, 1], [[0, 0], [5, 0], [5, 2], [0, 2]], [0, 2, 1, 1])
+    """
+
+    def __init__(self, directions: int) -> None:
+        self.directions = directions
+        self._count = 0
+        self._table = np.zeros(1024, np.int64)
+        self._atoms = np.zeros((512, 3), np.uint32)
+        self._sizes = np.zeros(512, np.int64)
+
+    def number(self, parts: Sequence[npt.NDArray[np.uint32]], out: npt.NDArray[np.uint32]) -> None:
+        """Write the atom number of each voxel of the next part of the volume.
+
+        Parameters
+        ----------
+        parts : sequence of contiguous uint32 arrays of one shape
+            Ids of each direction.
+        out : contiguous uint32 array
+            0 where no direction has an object; it may be one of the parts.
+        """
+        flat = [p.reshape(-1) for p in parts]
+        self._table, self._atoms, self._sizes, self._count = _atoms(
+            flat[0], flat[1], flat[-1], self.directions == 3, out.reshape(-1),
+            self._table, self._atoms, self._sizes, self._count,
+        )  # fmt: skip
+
+    def found(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
+        """Return the ids (n, directions) and the voxels (n,) of each atom, in the order of first voxels."""
+        n = self._count + 1
+        return self._atoms[:n, : self.directions], self._sizes[:n]
 
 
 def _in_order(volumes: Mapping[Axis, npt.NDArray[np.uint32]]) -> list[npt.NDArray[np.uint32]]:
@@ -91,12 +136,10 @@ def _place(table: Any, atoms: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 @jit
-def _atoms(first: Any, second: Any, last: Any, third: Any, out: Any) -> Any:
+def _atoms(
+    first: Any, second: Any, last: Any, third: Any, out: Any, table: Any, atoms: Any, sizes: Any, count: Any
+) -> Any:
     """Number the distinct triples of ids by their first voxels; write the numbers to `out`, which may be `first`."""
-    table = np.zeros(1024, np.int64)
-    atoms = np.zeros((512, 3), np.uint32)
-    sizes = np.zeros(512, np.int64)
-    count = 0
     zero = np.uint32(0)
     k, n = 0, len(first)
     while k < n:
@@ -124,4 +167,4 @@ def _atoms(first: Any, second: Any, last: Any, third: Any, out: Any) -> Any:
             sizes[number] += k - start
         for j in range(start, k):
             out[j] = number
-    return atoms[: count + 1], sizes[: count + 1]
+    return table, atoms, sizes, count

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mitonb.errors import InputError
+from mitonb.errors import CorruptFileError, InputError
 from mitonb.infer.kept import KeptMaps, median_planes
 from mitonb.infer.tiling import Cut, cuts, enlarged, padded, shrunk, weights
 from mitonb.maps import Maps
@@ -76,12 +76,64 @@ def test_what_is_put_comes_back_in_kept_form(folder: str, tmp_path: Path) -> Non
     assert not kept.has("yz", 9)
 
 
-def test_files_go_with_the_object(tmp_path: Path) -> None:
-    kept = KeptMaps((2, 8, 8), tmp_path)
+def test_files_of_a_temporary_folder_go_with_the_object(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("mitonb.infer.kept.IN_MEMORY", 0)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    kept = KeptMaps((2, 8, 8))
     kept.put("xy", 0, maps(8, 8, 1))
     assert len(list(tmp_path.iterdir())) == 1
     del kept
+    gc.collect()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_the_user_names_is_opened_again_with_what_it_holds(tmp_path: Path) -> None:
+    kept = KeptMaps((3, 8, 9), tmp_path / "maps")
+    kept.claim((3, 8, 9), {"image": "one"})
+    for z, value in enumerate([10, 200]):
+        kept.put("xy", z, maps(8, 9, value))
+    kept.put("yz", 4, maps(3, 8, 7))
+    kept.tell(name="cell", voxel_size=(8.0, 8.0, 8.0))
+    del kept
+    again = KeptMaps(folder=tmp_path / "maps")
+    assert again.shape == (3, 8, 9)
+    assert [again.has("xy", z) for z in range(3)] == [True, True, False]
+    assert (again.get("xy", 1).semantic == 200).all()
+    assert (again.get("yz", 4).offsets == 7).all()
+    assert again.about == {"name": "cell", "voxel_size": [8.0, 8.0, 8.0]}
+    again.claim((3, 8, 9), {"image": "one"})
+    assert again.count("xy") == 2
+
+
+def test_maps_of_another_run_in_a_named_folder_are_never_thrown_away_silently(tmp_path: Path) -> None:
+    kept = KeptMaps((2, 8, 8), tmp_path)
+    kept.claim((2, 8, 8), {"image": "one", "tile": 512})
+    kept.put("xy", 0, maps(8, 8, 7))
+    with pytest.raises(InputError, match=r"another run \(image differ\).*another folder, or clear"):
+        KeptMaps(folder=tmp_path).claim((2, 8, 8), {"image": "two", "tile": 512})
+    assert kept.has("xy", 0)
+    kept.clear()
+    assert list(tmp_path.iterdir()) == []
+    kept.claim((2, 8, 8), {"image": "two", "tile": 512})
+
+
+def test_a_folder_of_other_things_and_damaged_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("all of it")
+    with pytest.raises(InputError, match="holds other things than kept maps"):
+        KeptMaps(folder=tmp_path)
+    kept = KeptMaps((2, 8, 8), tmp_path / "maps")
+    kept.put("xy", 0, maps(8, 8, 7))
+    kept.put("xy", 1, maps(8, 8, 7))
+    del kept
+    data = tmp_path / "maps" / "xy.maps"
+    data.write_bytes(b"x" + data.read_bytes()[1:-3])
+    again = KeptMaps(folder=tmp_path / "maps")
+    for index in (0, 1):
+        with pytest.raises(CorruptFileError, match=f"plane {index} of the maps in .* read back changed"):
+            again.get("xy", index)
+    (tmp_path / "maps" / "maps.json").write_text('{"format": "mitonb-kept-maps", "version": 1')
+    with pytest.raises(CorruptFileError, match="damaged"):
+        KeptMaps(folder=tmp_path / "maps")
 
 
 def test_wrong_planes_and_sizes_are_refused() -> None:
@@ -160,8 +212,9 @@ def test_the_memory_limit_of_a_hub_counts(monkeypatch: pytest.MonkeyPatch) -> No
     assert memory_budget().limit > 2 << 20
 
 
-def test_maps_that_somebody_still_looks_at_stay_when_the_next_image_is_kept(tmp_path: Path) -> None:
-    kept = KeptMaps((2, 8, 8), tmp_path)
+def test_maps_that_somebody_still_looks_at_stay_when_the_next_image_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mitonb.infer.kept.IN_MEMORY", 0)
+    kept = KeptMaps((2, 8, 8))
     kept.claim((2, 8, 8), "first")
     kept.put("xy", 0, maps(8, 8, 7))
     kept.about["record"] = {"of": "first"}
@@ -171,6 +224,3 @@ def test_maps_that_somebody_still_looks_at_stay_when_the_next_image_is_kept(tmp_
     assert (seen.semantic == 7).all()
     assert (kept.get("xy", 0).semantic == 9).all()
     assert kept.about == {}
-    del seen
-    gc.collect()
-    assert len(list(tmp_path.glob("*/*"))) == 3
