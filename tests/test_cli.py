@@ -69,6 +69,19 @@ def test_segment_gives_what_the_verb_gives(cell: Path, tmp_path: Path) -> None:
     assert main(words) == 1  # both are there now
 
 
+def test_segment_streams_into_a_store_what_does_not_fit(
+    cell: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small, streamed = tmp_path / "small.ome.zarr", tmp_path / "streamed.ome.zarr"
+    assert main(["segment", str(cell), str(small), "--maps", str(tmp_path / "maps"), "--quiet"]) == 0
+    monkeypatch.setattr("mitonb.infer.needs.estimate", lambda stack, recipe: 1 << 60)
+    assert main(["segment", str(cell), str(streamed), "--maps", str(tmp_path / "maps")]) == 0
+    assert "slab by slab" in capsys.readouterr().err
+    np.testing.assert_array_equal(open_labels(streamed).data, open_labels(small).data)
+    assert main(["segment", str(cell), str(streamed), "--table", str(tmp_path / "a.csv"), "--overwrite"]) == 1
+    assert "--table needs them" in capsys.readouterr().err
+
+
 def test_segment_reads_a_recipe_and_the_record_of_a_run(cell: Path, tmp_path: Path) -> None:
     recipe = mn.Recipe(center_threshold=0.2, min_size=10)
     plain, record = tmp_path / "recipe.json", tmp_path / "record.json"

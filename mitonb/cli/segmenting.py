@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import mitonb as mn
 from mitonb.cli.shared import add_reading, check_target, command, note, open_image, read_json
+from mitonb.errors import InputError
 from mitonb.recipe import PRESETS, Recipe
 
 __all__ = ["add_segment"]
@@ -20,12 +21,15 @@ def add_segment(commands: Any) -> None:
         commands, "segment", _segment, "Segment a volume and save the labels.",
         "mitonb segment cell.tif labels.ome.tif",
         "mitonb segment cell.ome.zarr labels.ome.zarr --planes xy xz yz --table objects.csv",
+        "mitonb segment huge.ome.zarr labels.ome.zarr --maps huge-maps    (larger than memory: slab by slab)",
         "mitonb segment planes/ labels.tif --voxel-size 50 5 5 --center-threshold 0.2",
     )  # fmt: skip
     parser.usage = "mitonb segment [options] IN OUT"
     parser.add_argument("image", metavar="IN", help="TIFF, OME-Zarr, .npy, .npz, or a folder of planes")
     parser.add_argument("labels", metavar="OUT", help="ends in .tif, .ome.tif, .ome.zarr, .npy or .npz")
     parser.add_argument("--table", metavar="CSV", help="also measure every object into this table")
+    parser.add_argument("--maps", metavar="FOLDER",
+                        help="keep what the net says there; the next run with this folder does not run it again")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace OUT and CSV if they are there")
     parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
     add_reading(parser)
@@ -42,12 +46,44 @@ def _segment(options: argparse.Namespace) -> None:
         check_target(Path(target), overwrite=options.overwrite)  # before hours of work, not after
     stack = open_image(options)
     note(options, repr(stack), *stack.notes)
-    labels = mn.segment(stack, recipe, show=not options.quiet)
+    kept = _kept(options)
+    show = not options.quiet
+    if _streams(options, stack, recipe):
+        stored = mn.segment(stack, recipe, kept=kept, out=out, overwrite=options.overwrite, show=show)
+        note(options, f"{stored.count} objects in {out}")
+        return
+    labels = mn.segment(stack, recipe, kept=kept, show=show)
     mn.save(labels, out, overwrite=options.overwrite)
     note(options, f"{len(labels.ids())} objects in {out}")
     if options.table:
         mn.save(mn.measure(labels, stack=stack), options.table, overwrite=options.overwrite)
         note(options, f"table in {options.table}")
+
+
+def _kept(options: argparse.Namespace) -> Any:
+    """Return the folder of maps that was asked for."""
+    if not options.maps:
+        return None
+    from mitonb.infer.kept import KeptMaps
+
+    return KeptMaps(folder=options.maps)
+
+
+def _streams(options: argparse.Namespace, stack: Any, recipe: Recipe) -> bool:
+    """Return whether to write slab by slab: OUT is a store, and the labels would not fit into memory."""
+    from mitonb.infer.needs import estimate
+    from mitonb.memory import memory_budget
+
+    if not options.labels.lower().endswith(".zarr"):
+        return False
+    if estimate(stack, recipe) <= memory_budget().bytes:
+        return False
+    if options.table:
+        raise InputError(
+            "These labels do not fit into memory, and --table needs them there. Leave --table away; measure a part later."
+        )
+    note(options, "the labels would not fit into memory: they go to OUT slab by slab")
+    return True
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
