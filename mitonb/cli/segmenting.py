@@ -29,7 +29,7 @@ def add_segment(commands: Any) -> None:
     parser.add_argument("labels", metavar="OUT", help="ends in .tif, .ome.tif, .ome.zarr, .npy or .npz")
     parser.add_argument("--table", metavar="CSV", help="also measure every object into this table")
     parser.add_argument("--maps", metavar="FOLDER",
-                        help="keep what the net says there; the next run with this folder does not run it again")  # fmt: skip
+                        help="keep what the net says there, so that the next run does not ask it again")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace OUT and CSV if they are there")
     parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
     add_reading(parser)
@@ -80,7 +80,7 @@ def _streams(options: argparse.Namespace, stack: Any, recipe: Recipe) -> bool:
         return False
     if options.table:
         raise InputError(
-            "These labels do not fit into memory, and --table needs them there. Leave --table away; measure a part later."
+            "These labels do not fit into memory, and --table needs them there. Leave it away; measure a part later."
         )
     note(options, "the labels would not fit into memory: they go to OUT slab by slab")
     return True
