@@ -14,8 +14,12 @@ if TYPE_CHECKING:  # what editors and type checkers read; nothing of it runs
     from mitonb.checkup import doctor as doctor
     from mitonb.citing import cite as cite
     from mitonb.errors import MitonbError as MitonbError
+    from mitonb.infer.kept import KeptMaps as KeptMaps
+    from mitonb.infer.needs import estimate as estimate
     from mitonb.infer.pipeline import predict as predict
     from mitonb.infer.pipeline import predicting as predicting
+    from mitonb.infer.pipeline import redecode as redecode
+    from mitonb.infer.pipeline import redecoding as redecoding
     from mitonb.infer.pipeline import segment as segment
     from mitonb.infer.pipeline import segmenting as segmenting
     from mitonb.io.reading import open as open
@@ -53,7 +57,8 @@ _HOMES: dict[str, str] = {
     # verbs
     "open": "io.reading", "open_labels": "io.reading", "save": "io.writing", "phantom": "phantoms",
     "predict": "infer.pipeline", "predicting": "infer.pipeline",
-    "segment": "infer.pipeline", "segmenting": "infer.pipeline",
+    "segment": "infer.pipeline", "segmenting": "infer.pipeline", "estimate": "infer.needs",
+    "redecode": "infer.pipeline", "redecoding": "infer.pipeline", "KeptMaps": "infer.kept",
     "decode": "post.decoding", "targets": "post.target_maps",
     "measure": "measurements", "score": "accuracy",
     "load_model": "models.zoo", "cite": "citing",

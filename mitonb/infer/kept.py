@@ -102,7 +102,7 @@ class KeptMaps:
     Examples
     --------
     ``mn.segment(stack, recipe, kept=KeptMaps(folder="cell-maps"))``, and on another day
-    ``drain(redecoding(KeptMaps(folder="cell-maps"), recipe.replace(center_threshold=0.2)))``
+    ``mn.redecode(KeptMaps(folder="cell-maps"), recipe.replace(center_threshold=0.2))``
     """
 
     def __init__(self, shape: tuple[int, int, int] | None = None, folder: str | Path = "auto") -> None:

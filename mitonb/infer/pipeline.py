@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mitonb.infer.plane import ModelLike, Predictor
     from mitonb.maps import Maps
 
-__all__ = ["PlaneIds", "estimate", "predict", "predicting", "redecoding", "segment", "segmenting"]
+__all__ = ["PlaneIds", "estimate", "predict", "predicting", "redecode", "redecoding", "segment", "segmenting"]
 
 
 def predict(
@@ -227,6 +227,43 @@ def _with_classes(record: dict[str, Any], classes: Sequence[str], counts: list[i
     return {**record, "classes": found}
 
 
+@overload
+def redecode(
+    kept: KeptMaps, recipe: Recipe | None = None, *, out: None = None, overwrite: bool = False, show: bool = True
+) -> Labels: ...
+@overload
+def redecode(
+    kept: KeptMaps, recipe: Recipe | None = None, *, out: str | os.PathLike[str], overwrite: bool = False,
+    show: bool = True,
+) -> StoredLabels: ...  # fmt: skip
+def redecode(
+    kept: KeptMaps,
+    recipe: Recipe | None = None,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    show: bool = True,
+) -> Labels | StoredLabels:
+    """Segment again from kept maps: the net is not run, the labels are those that a new run would give.
+
+    See `redecoding`, which is its generator form.
+
+    Examples
+    --------
+    ``mn.segment(stack, recipe, kept=mn.KeptMaps(folder="cell-maps"))``, and on another day
+    ``mn.redecode(mn.KeptMaps(folder="cell-maps"), recipe.replace(center_threshold=0.2))``
+    """
+    return drain(_redecoding(kept, recipe, out, overwrite), show=show)
+
+
+@overload
+def redecoding(
+    kept: KeptMaps, recipe: Recipe | None = None, *, out: None = None, overwrite: bool = False
+) -> Generator[Progress, None, Labels]: ...
+@overload
+def redecoding(
+    kept: KeptMaps, recipe: Recipe | None = None, *, out: str | os.PathLike[str], overwrite: bool = False
+) -> Generator[Progress, None, StoredLabels]: ...
 def redecoding(
     kept: KeptMaps, recipe: Recipe | None = None, *, out: str | os.PathLike[str] | None = None, overwrite: bool = False
 ) -> Generator[Progress, None, Any]:
@@ -250,6 +287,12 @@ def redecoding(
     TooLargeError
         If the labels would not fit into memory.
     """
+    return _redecoding(kept, recipe, out, overwrite)
+
+
+def _redecoding(
+    kept: KeptMaps, recipe: Recipe | None, out: str | os.PathLike[str] | None, overwrite: bool
+) -> Generator[Progress, None, Labels | StoredLabels]:
     recipe = recipe or Recipe()
     for axis in recipe.planes:
         there, wanted = kept.count(axis), kept.shape[AXES[axis]]

@@ -261,7 +261,7 @@ def test_work_that_would_not_fit_is_refused_before_the_net_runs(monkeypatch: pyt
         def __getitem__(self, key: Any) -> npt.NDArray[np.uint8]:
             return np.zeros((4000, 4000), np.uint8)
 
-    with pytest.raises(TooLargeError, match=r"needs about 1\d\d\.\d GB.*this hub \(MEM_LIMIT\).*Cut out a part"):
+    with pytest.raises(TooLargeError, match=r"needs about 1\d\d\.\d GB.*this hub \(MEM_LIMIT\).*cut out a part"):
         segment(Stack(Vast()), model=model, show=False)
     assert model.net.calls == []
 
