@@ -10,7 +10,7 @@ import pytest
 
 playwright = pytest.importorskip("playwright")
 
-from tests.browser.lab import Lab, Notebook, why_not  # noqa: E402  only where Playwright is installed
+from tests.browser.lab import Lab, Notebook, poll, why_not  # noqa: E402  only where Playwright is installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,6 +97,16 @@ def drag(book: Notebook, *points: tuple[int, int]) -> None:
 
 def python(book: Notebook, expression: str) -> str:
     return book.ask(expression)
+
+
+def test_a_late_echo_of_the_kernel_does_not_turn_the_planes_back(book: Notebook) -> None:
+    # What Jupyter does with the echo of plane 4 when 5 is wanted already but not told yet.
+    code = f"(() => {{ {VIEW}.go(4); {VIEW}.go(5); {VIEW}.model.set('index', 4); return {VIEW}.get('index'); }})()"
+    assert book.js(code) == 5
+    book.wait(f"{ROOT}.dataset.plane === 'xy/5'")
+    poll(lambda: book.ask("viewer.index") == "5", "the kernel never hears of plane 5", 30)
+    book.ask("setattr(viewer, 'index', 9)")
+    book.wait(f"{ROOT}.dataset.plane === 'xy/9'")
 
 
 def test_the_picture_shows_grey_and_labels_in_their_hash_colours(book: Notebook) -> None:

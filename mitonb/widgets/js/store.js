@@ -59,6 +59,8 @@ export class Store extends EventTarget {
     this.save = perFrame(() => this.flush());
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.later = undefined;
+    /** The plane that was scrolled to and that the kernel has not been told yet. @type {number | undefined} */
+    this.wanted = undefined;
     /** The stroke that is being drawn and not yet in the outbox. @type {Stroke | null} */
     this.open = null;
     /** Planes that have more: "maps/xy/17", "preview/xy/17". @type {Set<string>} */
@@ -96,6 +98,7 @@ export class Store extends EventTarget {
   flush() {
     clearTimeout(this.later);
     this.later = undefined;
+    this.wanted = undefined;
     this.model.save_changes();
   }
 

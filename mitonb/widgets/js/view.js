@@ -87,6 +87,7 @@ export class View {
 
   /** Set a trait here at once and in the kernel soon. @param {string} name @param {any} value */
   set(name, value) {
+    if (name === "index") this.store.wanted = value;
     this.model.set(name, value);
     if (name === "index") this.store.saveSoon();
     else this.store.save();
@@ -149,6 +150,12 @@ export class View {
 
   /** @param {string} name */
   #trait(name) {
+    const { wanted } = this.store;
+    if (name === "index" && wanted !== undefined && this.get("index") !== wanted) {
+      // The kernel's echo of a plane that was scrolled past: the newer one has not been told yet, and stays.
+      this.model.set("index", wanted);
+      return;
+    }
     if (name === "tool" || name === "index" || name === "axis") this.pen.end();
     if (name === "index" || name === "axis") {
       this.moved = performance.now();
@@ -346,7 +353,8 @@ export class View {
     const { x, y } = this.picture.camera;
     const { index } = pixelOf(axis, voxelOf(this.get("axis"), this.get("index"), Math.floor(y), Math.floor(x)));
     // Both at once: between them there might be no such plane.
-    this.model.set({ axis, index: Math.min(Math.max(index, 0), sheetOf(info.shape, null, axis).count - 1) });
+    this.store.wanted = Math.min(Math.max(index, 0), sheetOf(info.shape, null, axis).count - 1);
+    this.model.set({ axis, index: this.store.wanted });
     this.store.save();
   }
 
