@@ -5,15 +5,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from mitonb.errors import InputError
 from mitonb.stack import AXES, Axis
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = ["PRESETS", "Recipe", "Rerun"]
 
@@ -194,6 +191,34 @@ class Recipe:
         """
         _known(changes)
         return dataclasses.replace(self, **changes)
+
+    @classmethod
+    def of(cls, value: Recipe | str | Mapping[str, Any] | None) -> Recipe:
+        """Return what a user gave for a recipe: one, the name of a preset, fields by name, or nothing.
+
+        Raises
+        ------
+        InputError
+            If there is no such preset or field, or this is something else.
+
+        Examples
+        --------
+        >>> Recipe.of("volume").planes
+        ('xy', 'xz', 'yz')
+        >>> Recipe.of({"min_size": 500}).changes()
+        {'min_size': 500}
+        """
+        if value is None or isinstance(value, Recipe):
+            return value or cls()
+        if isinstance(value, str):
+            if value not in PRESETS:
+                raise InputError(f"There is no preset {value!r}. There are: {', '.join(PRESETS)}.")
+            return PRESETS[value]
+        if isinstance(value, Mapping):
+            return cls().replace(**value)
+        raise InputError(
+            f"A recipe is mn.Recipe(...), the name of a preset or fields by name, got {type(value).__name__}."
+        )
 
     def changes(self, base: Recipe | None = None) -> dict[str, Any]:
         """Return the fields that differ from a base recipe (the default one)."""

@@ -40,7 +40,7 @@ def estimate(stack: Stack, recipe: Recipe | None = None, *, keep: bool = False, 
     stored : bool
         The labels go to a store on disk.
     """
-    recipe = recipe or Recipe()
+    recipe = Recipe.of(recipe)
     seen = max(_areas(stack.shape, recipe)) // recipe.downsampling**2
     side = recipe.tile
     pixels = min(seen, recipe.batch * side * side) if side else seen

@@ -67,7 +67,7 @@ def predicting(
     plane: Plane | npt.NDArray[Any], *, model: str | ModelLike | None = None, recipe: Recipe | None = None
 ) -> Generator[Progress, None, Maps]:
     """Run the net on one plane; the generator form of `predict`, one step for each batch of tiles."""
-    recipe = recipe or Recipe()
+    recipe = Recipe.of(recipe)
     plane = _as_plane(plane)
     yield Progress("load model", 0, 1)
     predictor = _predictor(model, recipe)
@@ -179,7 +179,7 @@ def _segmenting(
     out: str | os.PathLike[str] | None,
     overwrite: bool,
 ) -> Generator[Progress, None, Labels | StoredLabels]:
-    recipe = recipe or Recipe()
+    recipe = Recipe.of(recipe)
     stack = stack if isinstance(stack, Stack) else Stack(stack)
     target = None if out is None else store_path(out, overwrite=overwrite, source=stack.source)
     _refuse(stack, recipe, kept, stored=out is not None)
@@ -293,7 +293,7 @@ def redecoding(
 def _redecoding(
     kept: KeptMaps, recipe: Recipe | None, out: str | os.PathLike[str] | None, overwrite: bool
 ) -> Generator[Progress, None, Labels | StoredLabels]:
-    recipe = recipe or Recipe()
+    recipe = Recipe.of(recipe)
     for axis in recipe.planes:
         there, wanted = kept.count(axis), kept.shape[AXES[axis]]
         if there < wanted:

@@ -57,7 +57,7 @@ class RecipeForm(ipw.VBox):
         self._filling = False
         hints = get_type_hints(Recipe)
         fields = dataclasses.fields(Recipe)
-        start = recipe or Recipe()
+        start = Recipe.of(recipe)
         self.controls: dict[str, Any] = {
             f.name: _control(f, hints[f.name], getattr(start, f.name), models) for f in fields
         }

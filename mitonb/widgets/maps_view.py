@@ -43,7 +43,7 @@ class MapsView(ipw.VBox):
     """
 
     def __init__(self, maps: Maps, image: Any = None, *, recipe: Recipe | None = None, **options: Any) -> None:
-        recipe = recipe or Recipe()
+        recipe = Recipe.of(recipe)
         picture = _picture(maps, image)
         self.points: Points = centers(maps, recipe)
         self._maps, self._recipe = maps, recipe

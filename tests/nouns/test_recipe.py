@@ -59,3 +59,15 @@ def test_presets_are_recipes_and_a_single_direction_may_be_given_as_text():
     assert PRESETS["default"] == Recipe()
     assert Recipe(planes="xz").planes == ("xz",)
     assert Recipe(center_threshold=0.2).changes() == {"center_threshold": 0.2}
+
+
+def test_what_a_user_gives_for_a_recipe_becomes_one_or_a_clear_error() -> None:
+    assert Recipe.of(None) == Recipe()
+    assert Recipe.of("volume") is PRESETS["volume"]
+    assert Recipe.of({"min_size": 500}) == Recipe(min_size=500)
+    with pytest.raises(InputError, match="There is no preset 'volumes'. There are: default, volume"):
+        Recipe.of("volumes")
+    with pytest.raises(InputError, match="no field 'min_sise'. Did you mean min_size"):
+        Recipe.of({"min_sise": 500})
+    with pytest.raises(InputError, match="got int"):
+        Recipe.of(3)  # type: ignore[arg-type]
