@@ -65,9 +65,9 @@ def test_what_a_user_gives_for_a_recipe_becomes_one_or_a_clear_error() -> None:
     assert Recipe.of(None) == Recipe()
     assert Recipe.of("volume") is PRESETS["volume"]
     assert Recipe.of({"min_size": 500}) == Recipe(min_size=500)
-    with pytest.raises(InputError, match="There is no preset 'volumes'. There are: default, volume"):
+    with pytest.raises(InputError, match="There is no preset 'volumes'"):
         Recipe.of("volumes")
-    with pytest.raises(InputError, match="no field 'min_sise'. Did you mean min_size"):
+    with pytest.raises(InputError, match="no field 'min_sise'"):
         Recipe.of({"min_sise": 500})
     with pytest.raises(InputError, match="got int"):
         Recipe.of(3)  # type: ignore[arg-type]
