@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,19 +31,24 @@ class Maps:
         (dy, dx) in pixels of the plane, from each pixel *to* the center of its object.
     step : int
         Pixels of the plane per pixel of `center` and `offsets` on each axis: h' = ceil(h / step).
-        Map pixel (i, j) stands at plane pixel (i * step, j * step).
+    lead : float
+        Map pixel (i, j) stands at plane pixel (i * step + lead, j * step + lead): 0 for maps of ours, the middle of the
+        block of `step` pixels for those of MitoNet.
     """
 
     semantic: npt.NDArray[Any]
     center: npt.NDArray[np.floating[Any]]
     offsets: npt.NDArray[np.floating[Any]]
     step: int = 1
+    lead: float = 0.0
 
     def __post_init__(self) -> None:
         if self.semantic.ndim != 3:
             raise InputError(f"A semantic map is (classes, h, w), got shape {self.semantic.shape}.")
         if self.step < 1:
             raise InputError(f"A step is a whole number of pixels, at least 1, got {self.step}.")
+        if not 0 <= self.lead < self.step:
+            raise InputError(f"A lead is from 0 to below the step of {self.step} pixels, got {self.lead}.")
         want = tuple(-(-n // self.step) for n in self.semantic.shape[1:])
         if self.center.shape != want or self.offsets.shape != (2, *want):
             raise InputError(
@@ -67,4 +72,21 @@ class Maps:
         semantic = self.semantic
         if semantic.dtype != np.uint8:
             semantic = np.rint(np.clip(np.nan_to_num(semantic), 0, 1) * 255).astype(np.uint8)
-        return Maps(semantic, self.center.astype(np.float16), self.offsets.astype(np.float16), self.step)
+        center, offsets = self.center.astype(np.float16), self.offsets.astype(np.float16)
+        return replace(self, semantic=semantic, center=center, offsets=offsets)
+
+    def cornered(self) -> Maps:
+        """Return maps without lead: center and offsets between their places, linearly, in float32."""
+        if self.lead == 0:
+            return self
+        part = np.float32(self.lead / self.step)
+        center, offsets = (_moved(a.astype(np.float32), part) for a in (self.center, self.offsets))
+        return replace(self, center=center, offsets=offsets, lead=0.0)
+
+
+def _moved(field: npt.NDArray[np.float32], part: np.float32) -> npt.NDArray[np.float32]:
+    """Return values at places that lie a part of a pixel before the pixels of (..., h, w); the edge is repeated."""
+    for axis in (-2, -1):
+        place = np.arange(field.shape[axis])
+        field = field * (1 - part) + field.take(np.maximum(place - 1, 0), axis) * part
+    return field

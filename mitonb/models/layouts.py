@@ -169,8 +169,8 @@ def card_for(net: Rendered, found: Recognised, name: str, **card: Any) -> ModelS
     count = max(1, found.config["channels"] - 1)
     classes = ("mitochondrion",) if count == 1 else tuple(f"class {k + 1}" for k in range(count))
     fields: dict[str, Any] = {
-        "classes": classes, "step": net.step, "multiple": net.multiple, "intensity": "range", "mean": 0.57571,
-        "std": 0.12765, **card,
+        "classes": classes, "step": net.step, "lead": net.lead, "multiple": net.multiple,
+        "intensity": "range", "mean": 0.57571, "std": 0.12765, **card,
     }  # fmt: skip
     return ModelSpec(name=name, architecture=found.architecture, config=found.config, **fields)
 

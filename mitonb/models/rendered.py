@@ -20,6 +20,9 @@ class Rendered(nn.Module):
     ----------
     step : int
         Input pixels per pixel of center and offsets.
+    lead : float
+        Input pixels from the first one to where the first pixel of center and offsets stands. They were trained by
+        interpolation that ties corners to corners, which puts them in the middle of their blocks in the mean.
     full_steps : int
         Render steps that bring the semantic map to the size of the input. Each one more doubles it again: the way back
         to the full plane when the net has seen it downsampled.
@@ -28,6 +31,7 @@ class Rendered(nn.Module):
     """
 
     step: ClassVar[int] = 4
+    lead: ClassVar[float] = 1.5
     full_steps: ClassVar[int] = 2
     multiple: int
 
@@ -77,11 +81,11 @@ class Rendered(nn.Module):
         Returns
         -------
         Heads
-            The semantic logits are float32. In training they are enlarged by interpolation alone, `points` are there,
-            and center and offsets are at full resolution.
+            The semantic logits are float32. In training they are enlarged by interpolation alone, and `points` are
+            there.
         """
         coarse, fine, center, offsets = self.body(x)
-        if interpolate or self.training:
+        if interpolate:
             center, offsets = (
                 functional.interpolate(y, scale_factor=4.0, mode="bilinear", align_corners=True)
                 for y in (center, offsets)

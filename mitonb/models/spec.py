@@ -39,6 +39,8 @@ class ModelSpec:
         Classes whose objects are told apart; by default all. () is a net for semantic maps alone.
     step : int
         Plane pixels per pixel of the center and offset heads.
+    lead : float
+        Where the first pixel of those heads stands, in plane pixels: 0, or 1.5 for the middle of a block of 4.
     multiple : int
         Planes must be padded to multiples of this many pixels.
     intensity : {"contrast", "range"}
@@ -68,6 +70,7 @@ class ModelSpec:
     classes: tuple[str, ...] = ("mitochondrion",)
     things: tuple[str, ...] | None = None
     step: int = 4
+    lead: float = 0.0
     multiple: int = 16
     intensity: Literal["contrast", "range"] = "contrast"
     mean: float = 0.5
@@ -91,10 +94,11 @@ class ModelSpec:
         if self.intensity not in ("contrast", "range"):
             raise ModelError(f"{self.name}: intensity is 'contrast' or 'range', got {self.intensity!r}.")
         whole = isinstance(self.step, int) and isinstance(self.multiple, int) and self.step > 0
-        if not whole or self.multiple % self.step or not self.std > 0 or not self.classes:
+        placed = whole and self.multiple % self.step == 0 and 0 <= self.lead < self.step
+        if not placed or not self.std > 0 or not self.classes:
             raise ModelError(
-                f"{self.name}: a card needs classes, std > 0 and a multiple that step divides, got {self.classes}, "
-                f"{self.std}, {self.multiple} and {self.step}."
+                f"{self.name}: a card needs classes, std > 0, a multiple that step divides and a lead below it, got "
+                f"{self.classes}, {self.std}, {self.multiple}, {self.step} and {self.lead}."
             )
 
     def to_json(self) -> str:

@@ -63,6 +63,7 @@ def decode(maps: Maps, recipe: Recipe | None = None, *, kind: int = 0) -> npt.ND
         return published.decode(maps, _classes(maps, recipe, kind), recipe, kind=kind)
     inside = foreground(maps, recipe, kind=kind)
     if recipe.instances == "centers":
+        maps = maps.cornered()
         ids, _ = profiles(group(inside, maps.offsets, _peaks(maps, recipe), step=maps.step), recipe.min_area)
         return ids
     ids, _ = profiles(inside.astype(np.uint32), recipe.min_area)
@@ -93,7 +94,7 @@ def centers(maps: Maps, recipe: Recipe) -> Points:
     """
     if recipe.rules == "published":
         return published.centers(maps, recipe)
-    return _peaks(maps, recipe) * maps.step
+    return _peaks(maps.cornered(), recipe) * maps.step
 
 
 def _peaks(maps: Maps, recipe: Recipe) -> Points:

@@ -142,6 +142,7 @@ def test_imported_nets_are_written_and_read_as_our_own(architecture, config, hal
     model = load_model(tmp_path / "mine.safetensors")
     assert model.spec.things == ()
     assert (model.spec.mean, model.spec.std, model.spec.intensity) == (0.57571, 0.12765, "range")
+    assert model.spec.lead == 1.5
     assert model.spec.multiple == (32 if architecture == "panoptic_deeplab" else 128)
     with torch.inference_mode():
         a, b = net.body(picture)[0], model.net.body(picture)[0]

@@ -178,12 +178,13 @@ def test_the_contour_variant_draws_contours(picture):
     assert not any("ins_" in name for name in net.state_dict())
 
 
-def test_training_gives_points_and_everything_at_full_resolution(picture):
+def test_training_gives_points_beside_the_heads(picture):
     net = PanopticDeepLab("resnet18", 3, **SMALL).train()
     heads = net(picture.expand(2, -1, -1, -1))
     assert isinstance(heads, Heads)
+    assert heads.center.shape == (2, 1, 32, 64)
     assert heads.semantic.shape == (2, 3, 128, 256)
-    assert heads.offsets.shape == (2, 2, 128, 256)
+    assert net(picture.expand(2, -1, -1, -1), interpolate=True).offsets.shape == (2, 2, 128, 256)
     assert heads.points.logits.shape == (2, 3, 1024)
     assert heads.points.places.shape == (2, 1024, 2)
     assert 0 <= heads.points.places.min() <= heads.points.places.max() <= 1

@@ -71,3 +71,13 @@ def test_labels_check_their_voxel_size_and_hold_a_plain_array():
 def test_a_step_below_one_is_refused():
     with pytest.raises(InputError, match="at least 1, got 0"):
         Maps(np.zeros((1, 4, 4)), np.zeros((4, 4)), np.zeros((2, 4, 4)), 0)
+
+
+def test_a_lead_is_taken_out_linearly_and_must_be_inside_the_step():
+    ramp = np.array([[1, 5], [5, 9]], np.float32)  # y + x + 1 at the places 0 and 4 beyond the lead
+    maps = Maps(np.zeros((1, 8, 8)), ramp, np.zeros((2, 2, 2)), 4, lead=1.0)
+    assert maps.cornered().center.tolist() == [[1, 4], [4, 7]]  # beyond the first place: its value
+    assert maps.cornered().lead == 0
+    assert maps.kept().lead == 1.0
+    with pytest.raises(InputError, match="below the step of 4 pixels, got 4"):
+        Maps(np.zeros((1, 8, 8)), ramp, np.zeros((2, 2, 2)), 4, lead=4.0)

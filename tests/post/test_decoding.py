@@ -244,6 +244,17 @@ def test_coarse_heads_lose_no_more_than_border_pixels(drawn: npt.NDArray[np.uint
         assert len(np.unique(ids[inside])) <= 1
 
 
+@pytest.mark.parametrize("lead", [0, 1, 2, 3])
+def test_borders_stay_where_they_are_wherever_map_pixels_stand(lead: int) -> None:
+    for border in range(24, 40):
+        drawn = blank()
+        drawn[8:40, 8:border], drawn[8:40, border:60] = 1, 2
+        fine = targets(drawn)
+        center, offsets = fine.center[lead::4, lead::4], fine.offsets[:, lead::4, lead::4]
+        wrong = decode(Maps(fine.semantic, center, offsets, 4, lead)) != drawn
+        assert not wrong[:, np.abs(np.arange(wrong.shape[1]) - border + 0.5) > 3].any()
+
+
 def test_a_wrong_class_is_refused_with_the_classes_that_there_are() -> None:
     with pytest.raises(InputError, match=r"1 classes \(0 to 0\), got class 1"):
         decode(targets(blank()), kind=1)
