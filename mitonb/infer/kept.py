@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import tempfile
@@ -202,7 +203,7 @@ class KeptMaps:
         window = [maps.semantic if i == index else self._semantic(axis, i, median) for i in around if self.has(axis, i)]
         if len(window) == 1:
             return maps
-        return Maps(median_planes(window), maps.center, maps.offsets, maps.step)
+        return dataclasses.replace(maps, semantic=median_planes(window))
 
     def drop(self, axis: Axis, index: int) -> None:
         """Forget the maps of one plane."""

@@ -79,7 +79,7 @@ class AxisFile:
     planes : int
         How many planes there are.
     form : mapping
-        `step`, and the shapes of `semantic` and `center`; see `form_of`.
+        `step`, `lead`, and the shapes of `semantic` and `center`; see `form_of`.
     """
 
     def __init__(self, folder: Path, axis: Axis, planes: int, form: Mapping[str, Any]) -> None:
@@ -103,7 +103,12 @@ class AxisFile:
     @staticmethod
     def form_of(maps: Maps) -> dict[str, Any]:
         """Return the form of maps in their kept form."""
-        return {"step": maps.step, "semantic": list(maps.semantic.shape), "center": list(maps.center.shape)}
+        return {
+            "step": maps.step,
+            "lead": maps.lead,
+            "semantic": list(maps.semantic.shape),
+            "center": list(maps.center.shape),
+        }
 
     def has(self, index: int) -> bool:
         """Return whether the maps of a plane are there."""
@@ -134,7 +139,7 @@ class AxisFile:
         center, offsets = (self._read(index, k) for k in (1, 2))
         if zlib.crc32(offsets.data, zlib.crc32(center.data)) != self._there[index, 2]:
             raise self._damaged(index)
-        return Maps(semantic, center, offsets, int(self.form["step"]))
+        return Maps(semantic, center, offsets, int(self.form["step"]), float(self.form.get("lead", 0.0)))
 
     def sync(self) -> None:
         """Make sure that all is on the disk."""

@@ -75,6 +75,11 @@ class Predictor:
         """Plane pixels per pixel of the center and offset maps that come out."""
         return int(self.model.spec.step) * self.recipe.downsampling
 
+    @property
+    def lead(self) -> float:
+        """Plane pixels from the first one to where the first pixel of those maps stands."""
+        return float(self.model.spec.lead) * self.recipe.downsampling
+
     def tiles(self, shape: tuple[int, int]) -> list[tuple[Cut, Cut]]:
         """Return the tiles (rows, columns) of a plane of (h, w) pixels, in reading order."""
         multiple, s = self.model.spec.multiple, self.recipe.downsampling
@@ -104,7 +109,7 @@ class Predictor:
         mh, mw = -(-h // g), -(-w // g)
         field = field[:, :mh, :mw]
         semantic = enlarged(semantic[:, :h, :w], s, plane.shape)
-        return Maps(semantic, field[0], field[1:] * np.float32(s), g * s).kept()
+        return Maps(semantic, field[0], field[1:] * np.float32(s), g * s, self.lead).kept()
 
     def _normalised(self, plane: Plane) -> npt.NDArray[np.float32]:
         """Return the image in the net's units; what is not a number becomes mean grey."""

@@ -75,7 +75,7 @@ def _empty_maps(shape: tuple[int, int], predictor: Predictor) -> Maps:
     step = predictor.step
     h, w = (-(-n // step) for n in shape)
     semantic = np.zeros((len(predictor.model.spec.classes), *shape), np.uint8)
-    return Maps(semantic, np.zeros((h, w), np.float16), np.zeros((2, h, w), np.float16), step)
+    return Maps(semantic, np.zeros((h, w), np.float16), np.zeros((2, h, w), np.float16), step, predictor.lead)
 
 
 def _key(stack: Stack, predictor: Predictor) -> dict[str, Any]:

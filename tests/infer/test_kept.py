@@ -63,10 +63,10 @@ def test_planes_that_are_not_kept_do_not_enter_the_median() -> None:
 def test_what_is_put_comes_back_in_kept_form(folder: str, tmp_path: Path) -> None:
     kept = KeptMaps((6, 9, 10), tmp_path if folder == "disk" else "memory")
     rng = np.random.default_rng(0)
-    whole = Maps(rng.random((2, 6, 9)), rng.random((2, 3)), rng.normal(0, 9, (2, 2, 3)), 4)
+    whole = Maps(rng.random((2, 6, 9)), rng.random((2, 3)), rng.normal(0, 9, (2, 2, 3)), 4, 1.5)
     kept.put("yz", 9, whole)
     back, want = kept.get("yz", 9), whole.kept()
-    assert back.step == 4
+    assert (back.step, back.lead, kept.plane("yz", 9, 3).lead) == (4, 1.5, 1.5)
     for name in ("semantic", "center", "offsets"):
         assert np.array_equal(getattr(back, name), getattr(want, name))
         assert getattr(back, name).dtype == getattr(want, name).dtype
