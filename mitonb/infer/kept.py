@@ -16,11 +16,12 @@ import numpy.typing as npt
 
 from mitonb.errors import InputError
 from mitonb.infer.map_files import AxisFile, read_header, write_header
-from mitonb.maps import Maps
 from mitonb.stack import AXES, Axis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from mitonb.maps import Maps
 
 __all__ = ["IN_MEMORY", "KeptMaps", "median_planes", "plane_shape"]
 
