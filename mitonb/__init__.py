@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what editors and type checkers read; nothing of it runs
-    from mitonb.accuracy import score as score
+    from mitonb.accuracy.comparing import score as score
     from mitonb.box import Box as Box
     from mitonb.checkup import doctor as doctor
     from mitonb.citing import cite as cite
@@ -33,8 +33,10 @@ if TYPE_CHECKING:  # what editors and type checkers read; nothing of it runs
     from mitonb.measurements import measure as measure
     from mitonb.models.zoo import load_model as load_model
     from mitonb.phantoms import phantom as phantom
+    from mitonb.post.contour_targets import contour_targets as contour_targets
     from mitonb.post.decoding import decode as decode
     from mitonb.post.target_maps import targets as targets
+    from mitonb.post.watershed import decode_contours as decode_contours
     from mitonb.recipe import PRESETS as PRESETS
     from mitonb.recipe import Recipe as Recipe
     from mitonb.session import Session as Session
@@ -60,7 +62,8 @@ _HOMES: dict[str, str] = {
     "segment": "infer.pipeline", "segmenting": "infer.pipeline", "estimate": "infer.needs",
     "redecode": "infer.pipeline", "redecoding": "infer.pipeline", "KeptMaps": "infer.kept",
     "decode": "post.decoding", "targets": "post.target_maps",
-    "measure": "measurements", "score": "accuracy",
+    "decode_contours": "post.watershed", "contour_targets": "post.contour_targets",
+    "measure": "measurements", "score": "accuracy.comparing",
     "load_model": "models.zoo", "cite": "citing",
     "training": "train.loop",
     "Session": "session", "check": "lessons", "doctor": "checkup",

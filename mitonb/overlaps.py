@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mitonb.errors import InputError
 from mitonb.labels import Labels, settled
+from mitonb.stack import Stack
 
 __all__ = ["AnyLabels", "Counts", "Pairs", "dense", "integers", "pairs", "profiles"]
 
@@ -54,6 +55,8 @@ def integers(labels: AnyLabels, name: str) -> npt.NDArray[Any]:
     InputError
         If they are anything else.
     """
+    if isinstance(labels, str | bytes | Stack) or hasattr(labels, "__fspath__"):
+        raise InputError(f"{name.capitalize()} are voxels, got {str(labels)[:80]!r}. Open a file with mn.open_labels.")
     array = settled(labels.data if isinstance(labels, Labels) else np.asarray(labels))
     if array.dtype.kind == "b":
         return array.astype(np.uint8)
@@ -66,48 +69,35 @@ def integers(labels: AnyLabels, name: str) -> npt.NDArray[Any]:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def pairs(a: npt.NDArray[Any], b: npt.NDArray[Any], mask: npt.NDArray[np.bool_] | None) -> Pairs:
+def pairs(a: npt.NDArray[Any], b: npt.NDArray[Any], mask: npt.NDArray[np.bool_] | None = None) -> Pairs:
     """Count the voxels on which each id of one array meets each id of another, background included.
 
     Parameters
     ----------
     a, b : integer array
-        The same shape.
-    mask : bool array or None
+        The same shape; ids at or above 0, up to 2**64 - 1.
+    mask : bool array, optional
         Voxels that are left out.
 
     Returns
     -------
-    ids, others, counts : (k,) array
-        A pair may come several times: arrays are counted in pieces of bounded size.
+    ids, others : (k,) uint64 array
+    counts : (k,) int64 array
+        Each pair that occurs, once, sorted.
     """
-    parts = []
+    # numba takes half a second to load: whoever only looks at labels need not wait for it.
+    from mitonb.post.pair_counts import PairCounts
+
+    if a.ndim > 1 and all(x.flags.f_contiguous for x in (a, b)):
+        # The order of the voxels is all one to a table: read them as they lie in memory.
+        a, b, mask = a.T, b.T, None if mask is None else mask.T
+    table = PairCounts()
+    a, b = (x.view(f"u{x.dtype.itemsize}") if x.dtype.kind == "i" else x for x in (a, b))
     rows = max(1, _CHUNK // max(1, a[0].size)) if a.ndim and len(a) else 1
-    for k in range(0, len(a), rows):
-        part = np.ascontiguousarray(a[k : k + rows]).ravel(), np.ascontiguousarray(b[k : k + rows]).ravel()
-        if mask is not None:
-            keep = ~mask[k : k + rows].ravel()
-            part = part[0][keep], part[1][keep]
-        parts.append(_count(*part))
-    if not parts:
-        return np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.int64)
-    first, second, count = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return first, second, count
-
-
-def _count(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Pairs:
-    """Count the pairs of two flat arrays."""
-    (from_a, ids), (from_b, truths) = dense(a), dense(b)
-    key = from_a.astype(np.int64)
-    key *= len(truths)
-    key += from_b
-    if len(ids) * len(truths) <= max(4 * key.size, 1 << 16):
-        table = np.bincount(key, minlength=0)
-        found = np.flatnonzero(table)
-        count = table[found]
-    else:
-        found, count = np.unique(key, return_counts=True)
-    return ids[found // len(truths)], truths[found % len(truths)], count.astype(np.int64)
+    for k in range(0, len(a) if a.ndim else 0, rows):
+        part = slice(k, k + rows)
+        table.add(a[part], b[part], None if mask is None else mask[part])
+    return table.pairs()
 
 
 def dense(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint64]]:

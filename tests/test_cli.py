@@ -154,6 +154,25 @@ def test_score_counts_a_hit_a_miss_and_an_extra(tmp_path: Path, capsys: pytest.C
     assert "F1" in capsys.readouterr().out
 
 
+def test_score_lists_mistakes_leaves_out_what_it_is_told_to_and_counts_in_planes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = drawn(tmp_path / "truth.tif", (0, 8), (10, 18))
+    labels = drawn(tmp_path / "labels.tif", (0, 8), (22, 30))
+    assert main(["score", str(labels), str(truth), "--mistakes"]) == 0
+    said = capsys.readouterr().out
+    assert " missing: labels none; truth 2" in said
+    assert "   false: labels 2; truth none" in said
+    assert main(["score", str(labels), str(truth), "--ignore", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["at"][0]["recall"] == 1
+    assert main(["score", str(labels), str(truth), "--planes", "xy", "--smallest", "64", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["truth"], figures["labels"], figures["at"][0]["found"]) == (8, 8, 4)
+    assert {"ap", "ap50", "ap75", "accuracy75", "sizes75", "vi", "rand", "mistakes", "mistake_ids"} <= set(figures)
+    assert main(["score", str(labels), str(truth), "--iou", "75"]) == 1
+    assert "above 0 and at most 1, got 75" in capsys.readouterr().err
+
+
 def test_info_tells_shape_voxel_size_and_what_is_unknown(
     cell: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,7 +31,7 @@ OWNERS = {"session", "plot"}
 MAY_IMPORT = {
     **dict.fromkeys(NOUNS, NOUNS),
     "post": NOUNS,
-    "overlaps": NOUNS,
+    "overlaps": NOUNS | {"post"},
     "models": CORE,
     **dict.fromkeys(MIDDLE, CORE),
     "infer": CORE | {"io"},

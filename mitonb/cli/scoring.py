@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import mitonb as mn
 from mitonb.cli.shared import command
+from mitonb.stack import AXES
 
 if TYPE_CHECKING:
     import argparse
@@ -18,17 +19,38 @@ def add_score(commands: Any) -> None:
     parser = command(
         commands, "score", _score, "Compare labels with the truth.",
         "mitonb score labels.tif truth.tif",
-        "mitonb score labels.ome.zarr truth.tif --iou 0.5 0.75 --json",
+        "mitonb score labels.ome.zarr truth.tif --iou 0.5 0.75 0.9 --mistakes",
+        "mitonb score labels.tif truth.tif --planes xy --ignore 255 --smallest 50 --json",
     )  # fmt: skip
     parser.add_argument("labels", metavar="LABELS")
     parser.add_argument("truth", metavar="TRUTH")
     parser.add_argument("--iou", nargs="+", type=float, default=[0.5, 0.75],
                         help="from which overlap on two objects match (default: 0.5 0.75)")  # fmt: skip
+    parser.add_argument("--planes", choices=tuple(AXES), help="compare profiles plane by plane instead of volumes")
+    parser.add_argument("--ignore", type=int, metavar="ID", help="leave out the voxels that have this id in TRUTH")
+    parser.add_argument("--smallest", type=int, default=0, metavar="VOXELS",
+                        help="objects below this size are neither found nor wrong (default: 0)")  # fmt: skip
+    parser.add_argument("--mistakes", action="store_true", help="list what went wrong, with the ids")
     parser.add_argument("--json", action="store_true", help="print numbers for programs")
 
 
 def _score(options: argparse.Namespace) -> None:
+    from mitonb.accuracy import score_planes
     from mitonb.io.reading import open_labels
 
-    scores = mn.score(open_labels(options.labels), open_labels(options.truth), ious=tuple(options.iou))
-    print(json.dumps(scores.as_dict(), indent=1) if options.json else scores)
+    labels, truth = open_labels(options.labels), open_labels(options.truth)
+    settings = {"ious": options.iou, "ignore": options.ignore, "smallest": options.smallest}
+    if options.planes:
+        scores = score_planes(labels, truth, axis=options.planes, **settings)
+    else:
+        scores = mn.score(labels, truth, **settings)
+    if options.json:
+        print(json.dumps(scores.as_dict(), indent=1))
+        return
+    print(scores)
+    for mistake in scores.mistakes() if options.mistakes else ():
+        print(f"{mistake.kind:>8}: labels {_listed(mistake.ids)}; truth {_listed(mistake.truths)}")
+
+
+def _listed(ids: tuple[int, ...]) -> str:
+    return ", ".join(map(str, ids)) or "none"

@@ -63,8 +63,8 @@ def test_a_volume_against_itself_is_perfect_whatever_its_ids() -> None:
 def test_nothing_to_find_and_nothing_found_is_perfect_and_something_found_is_not() -> None:
     empty, one = np.zeros((1, 2, 2), int), np.ones((1, 2, 2), int)
     assert score(empty, empty).at().f1 == score(empty, empty).iou == 1
-    assert score(one, empty).at() == (0.5, 0, 1, 0, 0, 0, 0, 0)
-    assert score(empty, one).at() == (0.5, 0, 0, 1, 0, 0, 0, 0)
+    assert score(one, empty).at() == (0.5, 0, 1, 0, 0, 0, 0, 0, 0, 0)
+    assert score(empty, one).at() == (0.5, 0, 0, 1, 0, 0, 0, 0, 0, 0)
 
 
 def test_two_halves_at_exactly_the_threshold_give_one_match() -> None:
@@ -96,7 +96,7 @@ def test_a_merge_is_named_even_where_its_larger_part_was_found() -> None:
 def test_ignored_voxels_count_for_nothing() -> None:
     labels, truth = np.array([1, 1, 2, 2, 0]), np.array([1, 1, 9, 9, 9])
     assert score(labels, truth).at().missed == 0
-    assert score(labels, truth, ignore=9).at() == (0.5, 1, 0, 0, 1, 1, 1, 1)
+    assert score(labels, truth, ignore=9).at() == (0.5, 1, 0, 0, 1, 1, 1, 1, 1, 1)
     assert score(labels, truth, ignore=truth == 9).iou == 1
 
 
@@ -115,7 +115,7 @@ def test_a_volume_counted_in_pieces_gives_the_same_table(monkeypatch: pytest.Mon
     monkeypatch.setattr(overlaps, "_CHUNK", 64)
     pieces = score(labels, truth)
     assert whole.as_dict() == pieces.as_dict()
-    assert (whole.overlaps == pieces.overlaps).all()
+    assert (whole.table.overlaps == pieces.table.overlaps).all()
 
 
 def test_planes_are_scored_by_profile() -> None:
