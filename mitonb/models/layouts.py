@@ -92,7 +92,8 @@ def net_from(tensors: Mapping[str, Tensor], *, where: str, **known: Any) -> tupl
     """
     found = recognise(tensors, where=where, **known)
     try:
-        net = NETS[found.architecture](**found.config)
+        with torch.device("meta"):  # every number comes from the file: none is drawn first
+            net = NETS[found.architecture](**found.config)
     except (TypeError, ValueError) as error:
         raise ModelError(f"{where} describes no {found.architecture}: {error}.") from error
     _pour(found.tensors, net, f"{where} ({found.architecture})")
@@ -119,7 +120,8 @@ def encoder_from(tensors: Mapping[str, Tensor], *, where: str, stride: int = 32)
     named = _bare(tensors, where)
     inner = {name.removeprefix("encoder."): t for name, t in named.items() if name.startswith("encoder.")}
     inner = inner or {name: t for name, t in named.items() if not name.startswith("fc")}
-    encoder = Encoder(_encoder_name(inner, where), stride=stride, folded="conv1.bias" in inner)
+    with torch.device("meta"):
+        encoder = Encoder(_encoder_name(inner, where), stride=stride, folded="conv1.bias" in inner)
     _pour(inner, encoder, where)
     return encoder.eval()
 
@@ -217,7 +219,8 @@ def _deeplab(named: Mapping[str, Tensor], where: str) -> dict[str, Any]:
         _shape(named, f"semantic_decoder.project.{k}.0.weight", where)
         for k in range(_count(named, r"semantic_decoder\.project\.(\d+)\."))
     ]
-    encoder = Encoder(_encoder_name(_under(named, "encoder."), where)).widths
+    with torch.device("meta"):
+        encoder = Encoder(_encoder_name(_under(named, "encoder."), where)).widths
     wrong = [shape[1] for shape in side if shape[1] not in encoder]
     if wrong:
         raise ModelError(f"{where}: its decoder is joined by {wrong[0]} channels, but its encoder has {encoder}.")
@@ -246,7 +249,7 @@ def _bifpn(named: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _pour(named: dict[str, Tensor], net: nn.Module, where: str) -> None:
-    """Put tensors into a net, every one and no other."""
+    """Put tensors into a net that has no numbers yet, every one and no other."""
     own = net.state_dict()
     for name in own:
         if name.endswith("num_batches_tracked"):  # counts that old files lack and that change nothing
@@ -264,4 +267,4 @@ def _pour(named: dict[str, Tensor], net: nn.Module, where: str) -> None:
         first = re.sub(r"after_combines\.\d", "after_combines.0", name)
         if first != name and named[first] is not tensor and not torch.equal(named[first], tensor):
             raise ModelError(f"{where}: {name} and {first} should be one tensor twice, but they differ.")
-    fill(net, named, where=where)
+    fill(net.to_empty(device="cpu"), named, where=where)

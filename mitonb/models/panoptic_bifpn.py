@@ -63,7 +63,10 @@ class Pass(nn.Module):
         weights = weights / (weights.sum() + EPSILON)
         weights = weights[level : level + len(inputs)]
         weights = weights / (weights.sum() + EPSILON)
-        total = sum(w * x for w, x in zip(weights.to(inputs[0].dtype), inputs, strict=True))
+        weights = weights.to(inputs[0].dtype)
+        total = weights[0] * inputs[0]
+        for k, more in enumerate(inputs[1:], 1):
+            total = total + weights[k] * more
         y: Tensor = self.after_combines[level](total)
         return y
 

@@ -138,5 +138,5 @@ class _Field:
                 inside = (corner_y >= 0) & (corner_y < self.h) & (corner_x >= 0) & (corner_x < self.w)
                 row, column = corner_y.clamp(0, self.h - 1).long(), corner_x.clamp(0, self.w - 1).long()
                 corner = self.rows.index_select(0, (first + row * self.w + column).flatten())
-                total = total + corner.float().view_as(total) * (weight * inside)[..., None]
+                total = torch.addcmul(total, corner.float().view_as(total), (weight * inside)[..., None])
         return total

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import re
 import warnings
 import zlib
 from math import prod, sqrt
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def drawn(key: str, shape: tuple[int, ...]) -> Tensor:
@@ -28,16 +33,23 @@ def drawn(key: str, shape: tuple[int, ...]) -> Tensor:
     return torch.as_tensor(n * np.float32(0.1 if len(shape) == 1 else sqrt(2 / prod(shape[1:]))))
 
 
+drawn_before = functools.lru_cache(maxsize=None)(drawn)  # tests ask for the same small nets again and again
+
+
 def drawn_state(shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """Return drawn tensors; what is shared under several names has the numbers of the last."""
     last = {re.sub(r"after_combines\.\d", "after_combines", name): name for name in shapes}
-    made = {name: drawn(name, shapes[name]) for name in last.values()}
+    draw = drawn if sum(map(prod, shapes.values())) > 15_000_000 else drawn_before
+    made = {name: draw(name, shapes[name]) for name in last.values()}
     return {name: made[last[re.sub(r"after_combines\.\d", "after_combines", name)]] for name in shapes}
 
 
-def redrawn(net: nn.Module) -> nn.Module:
-    """Fill a net by the rule, so that its answers have some size; ready to run."""
-    net.load_state_dict(drawn_state({name: tuple(t.shape) for name, t in net.state_dict().items()}))
+def drawn_net(kind: Callable[..., nn.Module], *args: Any, **config: Any) -> nn.Module:
+    """Build a net with weights by the rule, so that its answers have some size; ready to run."""
+    with torch.device("meta"):
+        net = kind(*args, **config)
+    state = drawn_state({name: tuple(t.shape) for name, t in net.state_dict().items()})
+    net.to_empty(device="cpu").load_state_dict(state)
     return net.eval()
 
 
