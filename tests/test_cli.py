@@ -110,6 +110,7 @@ def test_segment_reads_a_recipe_and_the_record_of_a_run(cell: Path, tmp_path: Pa
         (["lab", "missing.tif", "--write-only"], "missing.tif"),
         pytest.param(["train", "out.safetensors", "--steps", "1"], "nothing to learn from", marks=needs_torch),
         pytest.param(["train", "out.safetensors", "--steps", "1", "--source", "mine"], "mine", marks=needs_torch),
+        pytest.param(["train", "a.safetensors", "--steps", "1", "--card", "{cell}"], "is no JSON", marks=needs_torch),
     ],
     ids=lambda v: " ".join(v)[:40] if isinstance(v, list) else "",
 )
@@ -154,6 +155,11 @@ def test_score_counts_a_hit_a_miss_and_an_extra(tmp_path: Path, capsys: pytest.C
     assert "F1" in capsys.readouterr().out
 
 
+def run_json(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main([*words, "--json"]) == 0
+    return capsys.readouterr().out
+
+
 def test_score_lists_mistakes_leaves_out_what_it_is_told_to_and_counts_in_planes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,6 +175,12 @@ def test_score_lists_mistakes_leaves_out_what_it_is_told_to_and_counts_in_planes
     figures = json.loads(capsys.readouterr().out)
     assert (figures["truth"], figures["labels"], figures["at"][0]["found"]) == (8, 8, 4)
     assert {"ap", "ap50", "ap75", "accuracy75", "sizes75", "vi", "rand", "mistakes", "mistake_ids"} <= set(figures)
+    heat = np.zeros((4, 16, 32), np.uint8)
+    heat[..., 20:] = 9  # surer of the false one
+    mn.save(mn.Stack(heat), tmp_path / "heat.tif")
+    by_size = json.loads(run_json(capsys, "score", str(labels), str(truth)))["ap50"]
+    by_heat = json.loads(run_json(capsys, "score", str(labels), str(truth), "--ranking", str(tmp_path / "heat.tif")))
+    assert by_heat["ap50"] == pytest.approx(by_size / 2)
     assert main(["score", str(labels), str(truth), "--iou", "75"]) == 1
     assert "above 0 and at most 1, got 75" in capsys.readouterr().err
 

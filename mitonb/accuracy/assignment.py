@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
 
 if TYPE_CHECKING:
     from mitonb.accuracy.table import Table
@@ -35,32 +34,31 @@ def assigned(table: Table, able: Counts) -> Counts:
         np.bincount(columns, minlength=len(table.truths))[columns] > 1
     )
     # Above an IoU of 0.5 a partner is the only one; only below (or just at) it is there something to assign.
-    chosen, open_pairs = [able[~rivals]], able[rivals]
-    if len(open_pairs):
-        # What does not overlap does not compete: one small problem per group instead of one of all against all.
-        group = groups(table, open_pairs)[table.rows[open_pairs]]
-        order = np.argsort(group, kind="stable")
-        starts = np.flatnonzero(np.diff(group[order])) + 1
-        chosen += [_best(table, part) for part in np.split(open_pairs[order], starts)]
-    return np.sort(np.concatenate(chosen))
+    return np.sort(np.concatenate([able[~rivals], _best(table, able[rivals])]))
 
 
 def groups(table: Table, pairs: Counts) -> Counts:
     """Number the groups of objects that pairs connect: (n + m,), labels first, then truths."""
     n, m = len(table.ids), len(table.truths)
     edges = np.ones(len(pairs), np.int8), (table.rows[pairs], table.columns[pairs] + n)
-    _, group = connected_components(coo_matrix(edges, shape=(n + m, n + m)), directed=False)
+    _, group = connected_components(coo_array(edges, shape=(n + m, n + m)), directed=False)
     return np.asarray(group, np.int64)
 
 
 def _best(table: Table, pairs: Counts) -> Counts:
-    """Solve the assignment of one group."""
+    """Choose among pairs that compete: as many as can be, then the highest IoU in all."""
+    if len(pairs) == 0:
+        return pairs
     rows, r = np.unique(table.rows[pairs], return_inverse=True)
     columns, c = np.unique(table.columns[pairs], return_inverse=True)
-    gain = np.zeros((len(rows), len(columns)))
-    # All IoUs together are less than one pair more.
-    gain[r, c] = 1 + table.ious[pairs] / (min(gain.shape) + 1)
-    lookup = np.full(gain.shape, -1, np.int64)
-    lookup[r, c] = pairs
-    chosen = lookup[linear_sum_assignment(gain, maximize=True)]
-    return np.asarray(chosen[chosen >= 0])
+    n, m = len(rows), len(columns)
+    # Each row may also stay alone, in a column of its own, at twice the cost: so there always is a full matching, and
+    # one pair more saves more than all IoUs together. Sparse: what does not overlap is not even looked at.
+    alone = np.arange(n)
+    cost = np.concatenate([1 - table.ious[pairs] / (n + 1), np.full(n, 2.0)])
+    graph = csr_array((cost, (np.append(r, alone), np.append(c, m + alone))), shape=(n, m + n))
+    row, column = min_weight_full_bipartite_matching(graph)
+    real = column < m
+    order = np.lexsort((c, r))
+    found = np.searchsorted(r[order] * m + c[order], row[real] * m + column[real])
+    return np.asarray(pairs[order[found]])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import mitonb as mn
 from mitonb.cli.shared import command
+from mitonb.errors import InputError
 from mitonb.stack import AXES
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def add_score(commands: Any) -> None:
     parser.add_argument("--ignore", type=int, metavar="ID", help="leave out the voxels that have this id in TRUTH")
     parser.add_argument("--smallest", type=int, default=0, metavar="VOXELS",
                         help="objects below this size are neither found nor wrong (default: 0)")  # fmt: skip
+    parser.add_argument("--ranking", metavar="MAP",
+                        help="a semantic map: AP asks labels with a high mean first (default: large ones)")  # fmt: skip
     parser.add_argument("--mistakes", action="store_true", help="list what went wrong, with the ids")
     parser.add_argument("--json", action="store_true", help="print numbers for programs")
 
@@ -39,7 +42,11 @@ def _score(options: argparse.Namespace) -> None:
     from mitonb.io.reading import open_labels
 
     labels, truth = open_labels(options.labels), open_labels(options.truth)
-    settings = {"ious": options.iou, "ignore": options.ignore, "smallest": options.smallest}
+    settings: dict[str, Any] = {"ious": options.iou, "ignore": options.ignore, "smallest": options.smallest}
+    if options.planes and options.ranking:
+        raise InputError("Profiles of planes are ranked by their size only. Leave out --ranking or --planes.")
+    if options.ranking:
+        settings["ranking"] = mn.open(options.ranking).read()
     if options.planes:
         scores = score_planes(labels, truth, axis=options.planes, **settings)
     else:

@@ -89,6 +89,18 @@ def literal_watershed(maps: np.ndarray, s: Flood, flood=literal_flood) -> np.nda
     return literal_small(flood(semantic, numbered, foreground), s.min_size, s.small)
 
 
+def literal_connected(semantic: np.ndarray, contour: np.ndarray | None, s: Pieces) -> np.ndarray:
+    """B.4, row `binary_connected` (no contour) and `bc_connected`: pieces, then the highest id within a square."""
+    mask = semantic.astype(int) > int(255 * s.foreground)
+    if contour is None:
+        return literal_small(literal_pieces(mask), s.min_size, s.small)
+    pieces = literal_pieces(mask & (contour.astype(int) < int(255 * s.contour)))
+    grown, m = np.zeros_like(pieces), s.growth // 2
+    for *z, y, x in np.ndindex(pieces.shape):
+        grown[(*z, y, x)] = pieces[(*z, slice(max(0, y - m), y + m + 1), slice(max(0, x - m), x + m + 1))].max()
+    return literal_small(grown, s.min_size, s.small)
+
+
 # ---------------------------------------------------------------------------------------------------- phantoms
 
 
@@ -148,6 +160,23 @@ def test_small_volumes_at_and_around_every_threshold_follow_the_table(
     for channels in (2, 3):
         part = volume[:channels]
         assert (decode_contours(*part, settings=setting) == literal_watershed(part, setting)).all()
+
+
+@pytest.mark.parametrize("small", ["background", "neighbor", "none"])
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_simpler_decoders_are_the_table_too(name: str, small: str) -> None:
+    for seed in range(3):
+        maps = phantom(SHAPES[name], seed, 2)
+        floats = as_float(maps, np.float32)
+        setting = Pieces(min_size=30, small=small)  # type: ignore[arg-type]
+        for contour in (None, maps[1]):
+            expected = literal_connected(maps[0], contour, setting)
+            assert expected.any()
+            assert (decode_pieces(maps[0], contour, settings=setting) == expected).all()
+            assert (decode_pieces(floats[0], contour, settings=setting) == expected).all()
+        alone = FLOODS["semantic"].replace(min_seed=5, min_size=30, small=small)
+        uncut = np.stack([maps[0], np.zeros_like(maps[0])])  # no contour anywhere: below any threshold
+        assert (decode_contours(maps[0], settings=alone) == literal_watershed(uncut, alone)).all()
 
 
 @pytest.mark.parametrize("name", SHAPES)
