@@ -33,7 +33,7 @@ _MOST_PICKABLE = 150
 """Each pickable object is several browser-side models; the smaller objects share one mesh."""
 _EYE = (0.8, 0.7, 1.7)
 """Where the camera stands at first, in the figure's own units: from a corner, so that depth can be seen."""
-_ROOM = 0.6
+_ROOM = 0.66
 """How large the figure's box is against the volume's diagonal; smaller fills more of the picture."""
 _TOOLBAR = 34
 """Pixels that ipyvolume's own buttons and margins take above its picture."""
