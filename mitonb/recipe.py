@@ -83,7 +83,7 @@ class Recipe:
         low=1, high=200, step=1, unit="px", basic=True,
     )  # fmt: skip
     center_window: int = _field(
-        3, label="Center window", rerun="decode", low=1, high=35, step=1, unit="map px",
+        3, label="Center window", rerun="decode", low=1, high=35, step=1, unit="px",
         help="Published rules: a center is the highest pixel of a square of this side, in pixels of the center map.",
     )  # fmt: skip
     fine_boundaries: bool = _field(

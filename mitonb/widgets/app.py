@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["App", "explore"]
 
 _TAB_HEIGHT = 180
-_SIDE = "322px"
+_SIDE = "330px"
 
 _CSS = """
 <style>.mnb-app { max-width: 100%; }

@@ -64,7 +64,7 @@ class RecipeForm(ipw.VBox):
         self._rows = {f.name: _line(self.controls[f.name], f.metadata) for f in fields}
         self._base = _preset_of(start)
         self.preset = ipw.Dropdown(
-            options=list(PRESETS), value=self._base, layout={"width": "104px"}, tooltip="Named recipes to start from"
+            options=list(PRESETS), value=self._base, layout={"width": "134px"}, tooltip="Named recipes to start from"
         )
         self.reset = ipw.Button(tooltip="Set every field back to the preset", layout={"width": "auto"})
         self.reset.add_class("mnb-link")
@@ -195,7 +195,7 @@ def _line(control: Any, metadata: Mapping[str, Any]) -> ipw.HBox:
     """Return a control with its unit at a fixed place, so that all rows line up."""
     control.layout.flex = "1 1 auto"
     control.layout.min_width = "0"
-    line = ipw.HBox([control, ipw.Label(metadata["unit"], layout={"width": "33px"})], layout={"overflow": "visible"})
+    line = ipw.HBox([control, ipw.Label(metadata["unit"], layout={"width": "41px"})], layout={"overflow": "visible"})
     line.add_class("mnb-field")
     return line
 
