@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from mitonb.stack import Axis
 
-__all__ = ["Runs", "joined", "paint", "relabelled", "runs_of", "turned"]
+__all__ = ["Runs", "joined", "longer", "paint", "relabelled", "runs_of", "turned"]
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def turned(runs: Runs, axis: Axis) -> Runs:
 
 
 @jit
-def _longer(array: Any) -> Any:
+def longer(array: Any) -> Any:
     """Return an array of twice the length that begins with this one."""
     longer = np.empty(2 * len(array), array.dtype)
     longer[: len(array)] = array
@@ -211,7 +211,7 @@ def _scan(ids: Any) -> Any:
                 break
             here = row[x]
             if count == len(start):
-                start, stop, what = _longer(start), _longer(stop), _longer(what)
+                start, stop, what = longer(start), longer(stop), longer(what)
             start[count] = x
             x += 1
             while x + 8 <= w:
@@ -303,7 +303,7 @@ def _flipped(first: Any, start: Any, stop: Any, ids: Any, n: Any, h: Any, w: Any
             for run in range(first[k * h + y], first[k * h + y + 1]):
                 here = ids[run]
                 while done + stop[run] - start[run] + w > len(row_of):
-                    row_of, begin, end, what = _longer(row_of), _longer(begin), _longer(end), _longer(what)
+                    row_of, begin, end, what = longer(row_of), longer(begin), longer(end), longer(what)
                 for x in range(start[run], stop[run]):
                     if open_stop[x] == k and open_ids[x] == here:
                         open_stop[x] = k + 1
@@ -325,7 +325,7 @@ def _flipped(first: Any, start: Any, stop: Any, ids: Any, n: Any, h: Any, w: Any
         for x in range(w):
             where[x + 1] += where[x]
         while count + done > len(new_start):
-            new_start, new_stop, new_ids = _longer(new_start), _longer(new_stop), _longer(new_ids)
+            new_start, new_stop, new_ids = longer(new_start), longer(new_stop), longer(new_ids)
         place = where[:w].copy()
         for j in range(done):
             at = place[row_of[j]]
