@@ -14,12 +14,13 @@ from mitonb.infer.scratch import Scratch, slabs
 from mitonb.infer.smoothing import smoothed_planes
 from mitonb.job import Progress
 from mitonb.post.agreement import agree
-from mitonb.post.cleaning import Statistics, fill_holes
+from mitonb.post.atoms import Atoms
 from mitonb.post.decoding import decode
-from mitonb.post.tables import relabel
+from mitonb.post.holes import filled
+from mitonb.post.runs import Runs, paint, runs_of
+from mitonb.post.statistics import Statistics
 from mitonb.post.tracking import Tracker
 from mitonb.post.untangling import Untangler
-from mitonb.post.voting import Atoms
 from mitonb.stack import AXES, Axis
 
 if TYPE_CHECKING:
@@ -126,8 +127,7 @@ class Run:
                     kept.drop(axis, index - reach)
                 self.done += 1
                 yield self.progress(f"{axis} planes", PlaneIds(axis, index, ids))
-            for kind in range(self._kinds):
-                self._lines[kind, axis].end()
+            self.end(axis)
             if rolling:
                 kept.clear()
 
@@ -136,50 +136,61 @@ class Run:
         self._kinds = len(maps.semantic)
         shown: Volume | None = None
         for kind in range(self._kinds):
-            if (kind, axis) not in self._lines:
-                self._lines[kind, axis] = _Line(self._scratch(axis), self.recipe)
             ids = decode(maps, self.recipe, kind=kind)
-            self._lines[kind, axis].add(ids)
+            self.add(axis, ids, kind=kind)
             shown = ids if shown is None else np.where(ids > 0, ids + shown.max(), shown)
         assert shown is not None
         return shown
+
+    def add(self, axis: Axis, ids: Volume, *, kind: int = 0) -> None:
+        """Take the decoded ids of the next plane of a direction; directions may come in different threads."""
+        if (kind, axis) not in self._lines:
+            self._lines[kind, axis] = _Line(self._scratch(axis), self.recipe)
+        self._lines[kind, axis].add(ids)
+
+    def end(self, axis: Axis) -> None:
+        """Take note that a direction has no more planes."""
+        for kind in range(self._kinds):
+            self._lines[kind, axis].end()
 
     def objects(self, sink: Sink | None = None) -> Generator[Progress, None, Volume | None]:
         """Track, vote and clean; return the labels, or write them to the sink.
 
         `counts` then says how many objects each class has.
         """
-        labels = np.zeros(self.shape, np.uint32) if sink is None else None
         parts, counts = [], []
         for kind in range(self._kinds):
-            part, count = yield from self._agreed(kind, labels if kind == 0 else None)
+            part, count = yield from self._agreed(kind)
             parts.append(part)
             counts.append(count)
         first = [1, *(1 + np.cumsum(counts)[:-1]).tolist()]
         self.done = self.total - 1
         statistics = Statistics(self.shape, sum(counts))
-        whole = self._part(labels)
-        for k, where in enumerate(self._slabs()):
+        whole = self._scratch("xy")
+        for k, _ in enumerate(self._slabs()):
             block = _joined([part.read(k) for part in parts], first)
             if self.recipe.fill_holes:
-                for plane in block:
-                    fill_holes(plane)
+                block = filled(block)
             statistics.add(block)
-            whole.put(where, block)
+            whole.put(block)
             yield self.progress("clean")
+        for part in parts:
+            part.close()
         whole_kinds = self.recipe.instances == "none"  # their ids are the numbers of the classes, there or not
         table, found = statistics.decide(self.recipe, first, renumber=not whole_kinds)
         self.counts = [1] * len(found) if whole_kinds else found
+        labels = np.zeros(self.shape, np.uint32) if sink is None else None
         for k, where in enumerate(self._slabs()):
-            block = whole.read(k, table)
+            if labels is not None:
+                paint(whole.read(k), labels[where], table=table, clear=False)
             if sink is not None:
-                sink.write(where.start, block)
+                sink.write(where.start, paint(whole.read(k), table=table))
             yield self.progress("write" if sink else "clean")
         self.done += 1
         yield self.progress("done")
         return labels
 
-    def _agreed(self, kind: int, labels: Volume | None) -> Generator[Progress, None, tuple[_Renamed, int]]:
+    def _agreed(self, kind: int) -> Generator[Progress, None, tuple[_Renamed, int]]:
         """Return the objects of one class, 1.. in the order of their first voxels, and their number."""
         lines, tables = [], []
         for axis in self.recipe.planes:
@@ -190,11 +201,9 @@ class Run:
         if len(lines) == 1:
             return _Renamed(lines[0], tables[0]), int(tables[0].max(initial=0))
         atoms = Atoms(len(lines))
-        part = self._part(labels)
-        for k, where in enumerate(self._slabs()):
-            blocks = [line.read(k, table) for line, table in zip(lines, tables, strict=True)]
-            atoms.number(blocks, blocks[0])
-            part.put(where, blocks[0])
+        part = self._scratch("xy")
+        for k, _ in enumerate(self._slabs()):
+            part.put(atoms.number([line.read(k, table) for line, table in zip(lines, tables, strict=True)]))
             yield self.progress("consensus")
         for line in lines:
             line.close()
@@ -202,10 +211,6 @@ class Run:
             return _Renamed(part, _voted(atoms.found()[0], self.recipe.votes)), 1
         table = agree(*atoms.found(), self.recipe)
         return _Renamed(part, table), int(table.max(initial=0))
-
-    def _part(self, labels: Volume | None) -> _Part:
-        """Return where to put slabs and get them back: in the labels themselves, or in scratch."""
-        return self._scratch("xy") if labels is None else _Dense(labels, list(self._slabs()))
 
     def _slabs(self) -> Iterator[slice]:
         return slabs(self.shape[0], self._slab)
@@ -228,17 +233,18 @@ class _Line:
 
     def add(self, ids: Volume) -> None:
         """Take the decoded ids of the next plane."""
+        plane = runs_of(ids)
         if self._tracker is None:
-            self.scratch.add(ids)
+            self.scratch.add(plane)
             return
-        for plane in self._untangler.add(ids):
-            self.scratch.add(self._tracker.add(plane))
+        for done in self._untangler.add_runs(plane):
+            self.scratch.add(self._tracker.add_runs(done))
 
     def end(self) -> None:
         """Take what is still held; no plane comes after it."""
         if self._tracker is not None:
-            for plane in self._untangler.rest():
-                self.scratch.add(self._tracker.add(plane))
+            for plane in self._untangler.rest_runs():
+                self.scratch.add(self._tracker.add_runs(plane))
         self.scratch.flush()
 
     def objects(self) -> Volume:
@@ -246,49 +252,28 @@ class _Line:
         return np.array([0, 1], np.uint32) if self._tracker is None else self._tracker.objects()
 
 
-class _Part(Protocol):
-    """Ids of a volume, slab by slab."""
-
-    def put(self, where: slice, block: Volume) -> None: ...
-
-    def read(self, slab: int, table: Volume | None = None) -> Volume: ...
-
-
-class _Dense:
-    """Slabs of labels in memory; what is read is the labels themselves."""
-
-    def __init__(self, labels: Volume, where: list[slice]) -> None:
-        self._labels = labels
-        self._where = where
-
-    def put(self, where: slice, block: Volume) -> None:
-        if not np.may_share_memory(block, self._labels):
-            self._labels[where] = block
-
-    def read(self, slab: int, table: Volume | None = None) -> Volume:
-        block = self._labels[self._where[slab]]
-        if table is not None:
-            relabel(block, table)
-        return block
-
-
 class _Renamed:
     """Slabs under other names."""
 
-    def __init__(self, part: _Part, table: Volume) -> None:
+    def __init__(self, part: Scratch, table: Volume) -> None:
         self._part, self._table = part, table
 
-    def read(self, slab: int) -> Volume:
+    def read(self, slab: int) -> Runs:
         return self._part.read(slab, self._table)
 
+    def close(self) -> None:
+        self._part.close()
 
-def _joined(blocks: list[Volume], first: list[int]) -> Volume:
+
+def _joined(blocks: list[Runs], first: list[int]) -> Runs:
     """Put the objects of all classes into one block; where two claim a voxel, the class that comes first has it."""
-    whole = blocks[0]
-    for block, start in zip(blocks[1:], first[1:], strict=True):
+    if len(blocks) == 1:
+        return blocks[0]
+    whole = paint(blocks[0])
+    for block, start in zip(map(paint, blocks[1:]), first[1:], strict=True):
         free = (whole == 0) & (block > 0)
         whole[free] = block[free] + np.uint32(start - 1)
-    return whole
+    return runs_of(whole)
 
 
 def _voted(atoms: Volume, votes: int) -> Volume:

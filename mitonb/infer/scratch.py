@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING
+from dataclasses import replace
+from typing import IO, TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from mitonb.infer.kept import plane_shape
-from mitonb.post.coding import Runs, draw, encode
-from mitonb.stack import AXES, Axis
+from mitonb.post.runs import Runs, joined, relabelled, turned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mitonb.stack import Axis
+
+Number = TypeVar("Number", bound=np.generic)
+
 __all__ = ["WRITE_PLANES", "Scratch", "slabs"]
 
 WRITE_PLANES = 16
-"""Planes that are drawn together: a cache line holds 16 ids, and yz planes touch one per pixel."""
-
-Volume = npt.NDArray[np.uint32]
+"""Planes of xz and yz that are kept together, cut at the borders of slabs."""
 
 
 def slabs(depth: int, thickness: int) -> Iterator[slice]:
@@ -50,31 +51,21 @@ class Scratch:
         self.shape = shape
         self.axis = axis
         self._slabs = list(slabs(shape[0], thickness))
-        self._width = plane_shape(shape, axis)[1]
         self._file = file
         # An xy plane lies in one slab, the others pass through all of them.
         self._group = thickness if axis == "xy" else WRITE_PLANES
-        self._waiting: list[list[Runs]] = []
+        self._waiting: list[Runs] = []
         self._parts: list[list[_Part]] = []
 
-    def add(self, plane: Volume) -> None:
-        """Take the next (h, w) plane."""
-        runs = encode(plane)
-        if self.axis == "xy":
-            self._waiting.append([runs])
-        else:
-            tops = np.array([s.start * self._width for s in self._slabs[1:]], np.uint32)
-            # Copies, so that what is written does not keep the whole table of a plane alive.
-            self._waiting.append([p.copy() for p in np.split(runs, np.searchsorted(runs[:, 0], tops))])
+    def add(self, plane: Runs) -> None:
+        """Take the next plane, of shape (1, h, w)."""
+        self._waiting.append(plane)
         if len(self._waiting) == self._group:
             self.flush()
 
-    def put(self, where: slice, block: Volume) -> None:
+    def put(self, slab: Runs) -> None:
         """Take the next slab (planes, y, x), of a scratch of xy planes."""
-        for plane in block:
-            self.add(plane)
-        if where.stop == self.shape[0]:
-            self.flush()
+        self._parts.append([_Part(slab, self._file)])
 
     def close(self) -> None:
         """Forget everything; the file goes."""
@@ -84,45 +75,55 @@ class Scratch:
 
     def flush(self) -> None:
         """Write what waits for its group to be full; call it after the last plane."""
-        if self._waiting:
-            self._parts.append([_Part(pieces, self._file) for pieces in zip(*self._waiting, strict=True)])
-            self._waiting = []
-
-    def read(self, slab: int, table: npt.NDArray[np.uint32] | None = None) -> Volume:
-        """Return one slab, (planes, y, x) uint32, each id replaced by what a table holds for it."""
-        where = self._slabs[slab]
-        out = np.zeros((where.stop - where.start, *self.shape[1:]), np.uint32)
-        turned = np.moveaxis(out, AXES[self.axis], 0)
+        if not self._waiting:
+            return
         if self.axis == "xy":
-            self._parts[slab][0].draw(turned, 0, table)
-            return out
-        for k, parts in enumerate(self._parts):
-            parts[slab].draw(turned[k * WRITE_PLANES : (k + 1) * WRITE_PLANES], where.start, table)
-        return out
+            self.put(joined(self._waiting))
+        else:
+            self._parts.append([_Part(joined([_rows(p, s) for p in self._waiting]), self._file) for s in self._slabs])
+        self._waiting = []
+
+    def read(self, slab: int, table: npt.NDArray[np.uint32] | None = None) -> Runs:
+        """Return one slab, turned to (z, y, x), each id replaced by what a table holds for it."""
+        if self.axis == "xy":
+            runs = self._parts[slab][0].read()
+        else:
+            runs = joined([parts[slab].read() for parts in self._parts])
+        return turned(runs if table is None else relabelled(runs, table), self.axis)
+
+
+def _rows(plane: Runs, rows: slice) -> Runs:
+    """Return some rows of a plane."""
+    _, h, w = plane.shape
+    part = replace(plane, shape=(h, 1, w)).block(rows.start, rows.stop)
+    return replace(part, shape=(1, rows.stop - rows.start, w))
 
 
 class _Part:
     """The runs of some planes in one slab, in memory or in a file."""
 
-    def __init__(self, pieces: tuple[Runs, ...], file: IO[bytes] | None) -> None:
-        self._ends = np.cumsum([len(p) for p in pieces])
-        self._file = file
+    def __init__(self, runs: Runs, file: IO[bytes] | None) -> None:
+        self._shape, self._count, self._file = runs.shape, len(runs), file
         self._runs: Runs | None = None
         self._place = 0
-        runs = np.concatenate(pieces)
         if file is None:
             self._runs = runs
         else:
             self._place = file.seek(0, 2)
-            file.write(runs.tobytes())
+            for table in (runs.first, runs.start, runs.stop, runs.ids):
+                file.write(table.tobytes())
 
-    def draw(self, out: Volume, top: int, table: npt.NDArray[np.uint32] | None) -> None:
-        if self._ends[-1]:
-            draw(self._read(), self._ends, out, top=top, table=table)
-
-    def _read(self) -> Runs:
+    def read(self) -> Runs:
         if self._file is None:
             assert self._runs is not None
             return self._runs
         self._file.seek(self._place)
-        return np.frombuffer(self._file.read(12 * int(self._ends[-1])), np.uint32).reshape(-1, 3)
+        rows = self._shape[0] * self._shape[1] + 1
+        return Runs(
+            self._shape, self._read(rows, np.int64), self._read(self._count, np.int32),
+            self._read(self._count, np.int32), self._read(self._count, np.uint32),
+        )  # fmt: skip
+
+    def _read(self, count: int, kind: type[Number]) -> npt.NDArray[Number]:
+        assert self._file is not None
+        return np.frombuffer(self._file.read(count * np.dtype(kind).itemsize), kind)

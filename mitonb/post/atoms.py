@@ -58,19 +58,26 @@ class Atoms:
             raise InputError(
                 f"A block needs runs of {self.directions} directions in one shape, got {[p.shape for p in parts]}."
             )
-        shape, none = parts[0].shape, np.zeros(0, np.int32)
-        tables = [(p.first, p.start, p.stop, p.ids) for p in parts]
-        if self.directions == 2:
-            tables.append((np.zeros_like(parts[0].first), none, none, none.astype(np.uint32)))
+        one, two, three = (*parts, _nothing(parts[0]))[:3]
         runs, (self._table, self._atoms, self._sizes, self._count) = _numbered(
-            *tables, self._table, self._atoms, self._sizes, self._count
+            _tables(one), _tables(two), _tables(three), self._table, self._atoms, self._sizes, self._count
         )
-        return Runs(shape, *runs)
+        return Runs(one.shape, *runs)
 
     def found(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
         """Return the ids (n, directions) and the voxels (n,) of each atom; row 0 is the background."""
         n = self._count + 1
         return np.ascontiguousarray(self._atoms[:n, : self.directions]), self._sizes[:n].copy()
+
+
+def _nothing(like: Runs) -> Runs:
+    """Return empty planes of the same shape."""
+    empty = np.zeros(0, np.int32)
+    return Runs(like.shape, np.zeros_like(like.first), empty, empty, empty.astype(np.uint32))
+
+
+def _tables(runs: Runs) -> tuple[Any, Any, Any, Any]:
+    return runs.first, runs.start, runs.stop, runs.ids
 
 
 @jit

@@ -91,7 +91,11 @@ def runs_of(ids: npt.NDArray[np.integer[Any]]) -> Runs:
 
 
 def paint(
-    runs: Runs, out: npt.NDArray[np.uint32] | None = None, *, table: npt.NDArray[np.uint32] | None = None
+    runs: Runs,
+    out: npt.NDArray[np.uint32] | None = None,
+    *,
+    table: npt.NDArray[np.uint32] | None = None,
+    clear: bool = True,
 ) -> npt.NDArray[np.uint32]:
     """Return runs as an array of ids.
 
@@ -100,23 +104,26 @@ def paint(
     runs : Runs
         What to paint.
     out : (n, h, w) uint32 array, optional
-        Is written, background included, and returned; a new array by default.
+        Is written and returned; a new array by default.
     table : (largest id + 1,) uint32 array, optional
         New id of each old one.
+    clear : bool
+        Write the background too; not needed where `out` holds nothing yet.
     """
     if table is None:
         table = np.zeros(0, np.uint32)
-    fresh = out is None
+    clear = clear and out is not None
     if out is None:
         out = np.zeros(runs.shape, np.uint32)  # pages that stay empty are never touched
     n, h, w = runs.shape
     if out.shape != runs.shape:
         raise InputError(f"Runs of shape {runs.shape} do not fit into an array of shape {out.shape}.")
     if out.flags.c_contiguous:
-        _paint(runs.first, runs.start, runs.stop, runs.ids, table, out.reshape(n * h, w), not fresh)
+        _paint(runs.first, runs.start, runs.stop, runs.ids, table, out.reshape(n * h, w), clear)
     else:
         for k in range(n):
-            out[k] = paint(runs.block(k, k + 1), table=table if len(table) else None)[0]
+            plane = paint(runs.block(k, k + 1), table=table if len(table) else None)[0]
+            out[k] = plane if clear else np.where(plane > 0, plane, out[k])
     return out
 
 

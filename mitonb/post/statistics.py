@@ -47,7 +47,45 @@ class Statistics:
         )  # fmt: skip
         self._depth += n
 
-    def decide(self) -> None: ...
+    def decide(
+        self, recipe: Recipe, first: Sequence[int] = (1,), *, renumber: bool = True
+    ) -> tuple[npt.NDArray[np.uint32], list[int]]:
+        """Say which objects stay, and what they are called.
+
+        Parameters
+        ----------
+        recipe : Recipe
+            `min_size`, `min_span`, `min_area` and `drop_border` are read.
+        first : sequence of int
+            First id of each class, ascending.
+        renumber : bool
+            Number what stays 1.., class after class, within a class in the order of first voxels.
+
+        Returns
+        -------
+        table : (highest + 1,) uint32 array
+            New id of each one; 0 for those that go.
+        counts : list of int
+            Objects of each class that stay.
+        """
+        spans = self._high - self._low + 1
+        least = np.minimum(recipe.min_span, np.array(self.shape))
+        # `min_size` speaks of volumes: one section of a good object has fewer pixels, and `min_area` has judged it.
+        smallest = recipe.min_size if self.shape[0] > 1 else min(recipe.min_size, recipe.min_area)
+        keep = (self._sizes >= max(1, smallest)) & (spans >= least).all(axis=1)
+        if recipe.drop_border:
+            last = np.array(self.shape) - 1
+            # An axis of one plane has no inside.
+            keep &= ~(((self._low == 0) | (self._high == last)) & (last > 0)).any(axis=1)
+        keep[0] = False
+        order = self._order[: self._found]
+        stay = order[keep[order]]
+        kind = np.searchsorted(np.asarray(first), stay, side="right") - 1
+        counts = np.bincount(kind, minlength=len(first)).tolist()
+        stay = stay[np.argsort(kind, kind="stable")]
+        table = np.zeros(len(keep), np.uint32)
+        table[stay] = np.arange(1, len(stay) + 1) if renumber else stay
+        return table, counts
 
 
 @jit

@@ -21,8 +21,8 @@ from mitonb.job import drain
 from mitonb.labels import Labels, StoredLabels
 from mitonb.maps import Maps
 from mitonb.post.cleaning import clean
-from mitonb.post.coding import encode
 from mitonb.post.decoding import decode
+from mitonb.post.runs import joined, paint, runs_of
 from mitonb.post.target_maps import targets
 from mitonb.post.tracking import track
 from mitonb.post.untangling import Untangler
@@ -113,15 +113,11 @@ def test_what_goes_into_scratch_comes_back_turned(seed: int, axis: Axis, slab: i
     ids = (rng.integers(0, 4, (7, 18, 35)) * (rng.random((7, 18, 35)) < 0.4)).astype(np.uint32)
     scratch = Scratch((7, 18, 35), axis, slab)
     for plane in np.moveaxis(ids, AXES[axis], 0):
-        scratch.add(plane)
+        scratch.add(runs_of(plane))
     scratch.flush()
     table = np.array([0, 5, 0, 9], np.uint32)
     parts = [scratch.read(k, table) for k in range(-(-7 // slab))]
-    assert np.array_equal(np.concatenate(parts), table[ids])
-
-
-def test_no_run_goes_beyond_its_row() -> None:
-    assert encode(np.ones((2, 3), np.uint32)).tolist() == [[0, 3, 1], [3, 3, 1]]
+    assert np.array_equal(paint(joined(parts)), table[ids])
 
 
 @pytest.mark.parametrize("planes", PLANES)
