@@ -94,7 +94,7 @@ def net_from(tensors: Mapping[str, Tensor], *, where: str, **known: Any) -> tupl
     try:
         with torch.device("meta"):  # every number comes from the file: none is drawn first
             net = NETS[found.architecture](**found.config)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{where} describes no {found.architecture}: {error}.") from error
     _pour(found.tensors, net, f"{where} ({found.architecture})")
     return net.eval(), found
@@ -130,11 +130,17 @@ def recognise(tensors: Mapping[str, Tensor], *, where: str, **known: Any) -> Rec
     """Tell architecture and widths from names and shapes; see `net_from`."""
     named = _bare(tensors, where)
     if "semantic_fpn.bifpns.0.top_down_fpn.weights" in named:
-        architecture, config = "panoptic_bifpn", _bifpn(named)
+        architecture, config = "panoptic_bifpn", _bifpn(named, where)
     elif any(name.startswith("semantic_decoder.aspp.") for name in named):
         contours = any(name.startswith("boundary_head.") for name in named)
         architecture = "contour_deeplab" if contours else "panoptic_deeplab"
         config = _deeplab(named, where)
+        rates = _count(named, r"semantic_decoder\.aspp\.convs\.(\d+)\.") - 2
+        if "atrous_rates" not in known and rates != 3:
+            raise ModelError(
+                f"{where}: its pyramid looks at {rates} distances that shapes do not tell (published nets: 3). "
+                "Give them as atrous_rates, as its training had them."
+            )
     else:
         some = ", ".join(sorted(named)[:3]) or "none"
         raise ModelError(
@@ -195,7 +201,10 @@ def _under(named: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def _shape(named: Mapping[str, Tensor], name: str, where: str) -> tuple[int, ...]:
     if name not in named:
         raise ModelError(f"{where} lacks the tensor {name}, so its widths are unknown. Fetch or export it again.")
-    return tuple(named[name].shape)
+    shape = tuple(named[name].shape)
+    if len(shape) != 4:
+        raise ModelError(f"{where}: {name} should be the weight of a convolution (4 axes), got shape {shape}.")
+    return shape
 
 
 def _count(named: Iterable[str], pattern: str) -> int:
@@ -238,10 +247,10 @@ def _deeplab(named: Mapping[str, Tensor], where: str) -> dict[str, Any]:
     return config
 
 
-def _bifpn(named: Mapping[str, Tensor]) -> dict[str, Any]:
+def _bifpn(named: Mapping[str, Tensor], where: str) -> dict[str, Any]:
     """Return the pyramid's arguments."""
     return {
-        "fpn_dim": named["semantic_head.head.1.weight"].shape[1] if "semantic_head.head.1.weight" in named else 0,
+        "fpn_dim": _shape(named, "semantic_head.head.1.weight", where)[1],
         "fpn_layers": _count(named, r"semantic_fpn\.bifpns\.(\d+)\."),
         "ins_decoder": any(name.startswith("instance_fpn.") for name in named),
         "depthwise": "semantic_fpn.bifpns.0.top_down_fpn.after_combines.0.0.sepconv.0.weight" in named,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mitonb.errors import ModelError
 from mitonb.infer.pipeline import predict
@@ -111,6 +114,31 @@ def test_what_does_not_fit_is_said(small, change, said):
     change(tensors)
     with pytest.raises(ModelError, match=said):
         net_from(tensors, where="net.pth")
+
+
+def test_a_pyramid_of_other_distances_needs_them_said():
+    tensors = drawn_net(NETS["panoptic_deeplab"], **DEEPLAB, atrous_rates=[3, 6]).state_dict()
+    with pytest.raises(ModelError, match=r"looks at 2 distances.*atrous_rates"):
+        net_from(tensors, where="net.pth")
+    assert net_from(tensors, where="net.pth", atrous_rates=[3, 6])[1].config["atrous_rates"] == [3, 6]
+
+
+@given(st.data())
+@settings(max_examples=12)
+def test_whatever_is_damaged_nothing_but_a_model_error_comes_of_it(data):
+    names = {**drawn_net(NETS["panoptic_bifpn"], **BIFPN).state_dict()}
+    for _ in range(data.draw(st.integers(1, 3))):
+        name = data.draw(st.sampled_from(sorted(names)))
+        shape = data.draw(st.lists(st.integers(0, 5), max_size=4))
+        match data.draw(st.sampled_from(["drop", "rename", "shape"])):
+            case "drop":
+                del names[name]
+            case "rename":
+                names[name + ".0"] = names.pop(name)
+            case "shape":
+                names[name] = torch.zeros(shape)
+    with contextlib.suppress(ModelError):
+        net_from(names, where="net.pth")
 
 
 def test_copies_of_one_block_must_be_equal():
