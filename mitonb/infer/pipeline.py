@@ -186,13 +186,18 @@ def _segmenting(
     with contextlib.closing(Run(stack.shape, recipe, folder=target and target.parent)) as run:
         yield run.progress("load model")
         predictor = _predictor(model, recipe)
+        run.stuff = _stuff(predictor.model.spec)
         source = Source(near(stack, recipe, stored=target is not None), predictor, kept)
         yield from run.planes(source.kept, source.fill, rolling=kept is None)
         source.require_some()
-        record = _record(stack, recipe, predictor, (*shape_notes(stack, recipe), *source.notes))
+        record = _record(
+            stack, recipe, predictor, (*shape_notes(stack, recipe), *_stuff_notes(predictor.model.spec), *source.notes)
+        )
         classes = tuple(predictor.model.spec.classes)
-        source.kept.tell(voxel_size=stack.voxel_size, name=stack.name, record=record, classes=classes)
-        return (yield from _finished(run, source.kept, record, target))
+        source.kept.tell(voxel_size=stack.voxel_size, name=stack.name, record=record, classes=classes, stuff=run.stuff)
+        kept = source.kept
+        del source  # with what it has read of a file; the planes are done
+        return (yield from _finished(run, kept, record, target))
 
 
 def _finished(
@@ -212,6 +217,17 @@ def _finished(
         for _ in store.finish(record or None):
             yield run.progress("write")
     return StoredLabels(target, run.shape, sum(run.counts), size, name, record or None)
+
+
+def _stuff(spec: Any) -> tuple[int, ...]:
+    """Return the numbers of the classes whose objects a model does not tell apart."""
+    things = getattr(spec, "things", None)
+    return () if things is None else tuple(k for k, name in enumerate(spec.classes) if name not in things)
+
+
+def _stuff_notes(spec: Any) -> tuple[str, ...]:
+    names = ", ".join(spec.classes[k] for k in _stuff(spec))
+    return (f"This model does not tell objects of {names} apart: they are one id.",) if names else ()
 
 
 def _with_classes(record: dict[str, Any], classes: Sequence[str], counts: list[int]) -> dict[str, Any]:
@@ -309,6 +325,7 @@ def _redecoding(
         yield
 
     with contextlib.closing(Run(kept.shape, recipe, folder=target and target.parent)) as run:
+        run.stuff = tuple(kept.about.get("stuff") or ())
         yield from run.planes(kept, nothing, rolling=False)
         record = dict(kept.about.get("record") or {})
         if record:

@@ -174,7 +174,7 @@ class Predictor:
         with torch.inference_mode(), self._precision():
             heads = self._net(x.contiguous(memory_format=torch.channels_last))
             logits = heads.semantic.float()
-            semantic = (logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)).cpu().numpy()
+            semantic = (logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)[:, 1:]).cpu().numpy()
             field = torch.cat([heads.center, heads.offsets], 1).float().cpu().numpy()
         for axis in mirror:
             semantic = np.flip(_shifted(semantic, 1 - g, axis + 2), axis + 2)

@@ -86,6 +86,13 @@ class Run:
         Keep runs in a temporary file there; in memory without.
     slab : int, optional
         Planes of a slab.
+
+    Attributes
+    ----------
+    stuff : tuple of int
+        Classes whose objects are not told apart, whatever the recipe says; set it before the planes.
+    counts : list of int
+        Objects of each class, at the end.
     """
 
     def __init__(
@@ -96,6 +103,7 @@ class Run:
         self.done = 0
         self.total = sum(shape[AXES[axis]] for axis in recipe.planes) + len(recipe.planes) + 2
         self.counts: list[int] = []
+        self.stuff: tuple[int, ...] = ()
         self._slab = slab or thickness(shape)
         self._folder = folder
         self._lines: dict[tuple[int, Axis], _Line] = {}
@@ -136,7 +144,7 @@ class Run:
         self._kinds = len(maps.semantic)
         shown: Volume | None = None
         for kind in range(self._kinds):
-            ids = decode(maps, self.recipe, kind=kind)
+            ids = decode(maps, self._recipe(kind), kind=kind)
             self.add(axis, ids, kind=kind)
             shown = ids if shown is None else np.where(ids > 0, ids + shown.max(), shown)
         assert shown is not None
@@ -145,7 +153,7 @@ class Run:
     def add(self, axis: Axis, ids: Volume, *, kind: int = 0) -> None:
         """Take the decoded ids of the next plane of a direction; directions may come in different threads."""
         if (kind, axis) not in self._lines:
-            self._lines[kind, axis] = _Line(self._scratch(axis), self.recipe)
+            self._lines[kind, axis] = _Line(self._scratch(axis), self._recipe(kind))
         self._lines[kind, axis].add(ids)
 
     def end(self, axis: Axis) -> None:
@@ -176,7 +184,8 @@ class Run:
             yield self.progress("clean")
         for part in parts:
             part.close()
-        whole_kinds = self.recipe.instances == "none"  # their ids are the numbers of the classes, there or not
+        # Where no class has objects, ids are the numbers of the classes, there or not.
+        whole_kinds = all(self._recipe(k).instances == "none" for k in range(self._kinds))
         table, found = statistics.decide(self.recipe, first, renumber=not whole_kinds)
         self.counts = [1] * len(found) if whole_kinds else found
         labels = np.zeros(self.shape, np.uint32) if sink is None else None
@@ -207,10 +216,14 @@ class Run:
             yield self.progress("consensus")
         for line in lines:
             line.close()
-        if self.recipe.instances == "none":
+        if self._recipe(kind).instances == "none":
             return _Renamed(part, _voted(atoms.found()[0], self.recipe.votes)), 1
         table = agree(*atoms.found(), self.recipe)
         return _Renamed(part, table), int(table.max(initial=0))
+
+    def _recipe(self, kind: int) -> Recipe:
+        """Return the recipe for one class."""
+        return self.recipe.replace(instances="none") if kind in self.stuff else self.recipe
 
     def _slabs(self) -> Iterator[slice]:
         return slabs(self.shape[0], self._slab)

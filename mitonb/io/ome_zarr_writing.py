@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mitonb.io.writing import Saving
 
-__all__ = ["create", "finishing", "write"]
+__all__ = ["create", "finishing", "reopened", "write"]
 
 BLOCK = (16, 256, 256)
 SMALLEST = 128
@@ -108,6 +108,12 @@ def create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], version: st
             },
         }  # fmt: skip
     return tensorstore.open(spec, create=True).result()
+
+
+def reopened(path: Path) -> Any:
+    """Open the finest level of what was written, to compare it: every block is read from the disk, and none is kept."""
+    return tensorstore.open({"driver": "zarr", "kvstore": {"driver": "file", "path": f"{(path / '0').resolve()}/"},
+                             "fill_missing_data_reads": False}, open=True, read=True).result()  # fmt: skip
 
 
 def _fill(store: Any, level: Any) -> Iterator[int]:

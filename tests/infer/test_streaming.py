@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +22,7 @@ from mitonb.io.reading import open_labels
 from mitonb.job import drain
 from mitonb.labels import Labels, StoredLabels
 from mitonb.maps import Maps
+from mitonb.models.panoptic_unet import Heads
 from mitonb.post.cleaning import clean
 from mitonb.post.decoding import decode
 from mitonb.post.runs import joined, paint, runs_of
@@ -265,3 +268,55 @@ def test_classes_are_numbered_one_after_the_other(seed: int, planes: Any, slab: 
     assert len(np.unique(labels[labels > 0])) == sum(run.counts)
     mask = ran(kept, recipe.replace(instances="none"), slab=slab)
     assert set(np.unique(mask)) <= {0, 1, 2}
+
+
+class TwoClasses(Oracle):
+    """Knows two classes: odd ids are cells, even ids are dots."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spec = dataclasses.replace(self.spec, classes=("cell", "dot"))
+        plain = self.net
+
+        class Net(torch.nn.Module):
+            def forward(self, x: torch.Tensor) -> Heads:
+                heads = plain(x)
+                odd = x.round() % 2 == 1
+                logits = [torch.where(there, 20.0, -20.0) for there in (x <= 0, (x > 0) & odd, (x > 0) & ~odd)]
+                return Heads(torch.cat(logits, 1), heads.center, heads.offsets)
+
+        self.net = Net()  # type: ignore[assignment]
+
+
+def test_a_model_with_two_classes_gives_labels_with_a_table_of_classes(tmp_path: Path) -> None:
+    ids = volume()
+    recipe = GENTLE.replace(center_distance=8)
+    labels = segment(ids, recipe, model=TwoClasses(), kept=KeptMaps(folder=tmp_path / "maps"), show=False)
+    assert labels.record is not None
+    want = [{"name": "cell", "first": 1, "last": 2}, {"name": "dot", "first": 3, "last": 4}]
+    assert labels.record["classes"] == want
+    for k in range(1, 5):
+        found = np.unique(labels.data[(ids == k) & (labels.data > 0)])
+        assert set(found.tolist()) <= ({1, 2} if k % 2 else {3, 4})
+    stored = drain(redecoding(KeptMaps(folder=tmp_path / "maps"), recipe, out=tmp_path / "labels.zarr"), show=False)
+    read = open_labels(stored)
+    assert np.array_equal(read.data, labels.data)
+    assert read.record is not None
+    assert read.record["classes"] == want
+    mask = segment(ids, recipe.replace(instances="none"), model=TwoClasses(), show=False)
+    assert set(np.unique(mask.data[ids % 2 == 1])) <= {0, 1}
+    assert mask.record is not None
+    assert [c["last"] for c in mask.record["classes"]] == [1, 2]
+
+
+def test_classes_that_a_model_does_not_tell_apart_become_one_id_each(tmp_path: Path) -> None:
+    model = TwoClasses()
+    model.spec = dataclasses.replace(model.spec, things=("cell",))
+    recipe = GENTLE.replace(center_distance=8, planes=("xy", "xz", "yz"))
+    kept = KeptMaps(folder=tmp_path / "maps")
+    labels = segment(volume(), recipe, model=model, kept=kept, show=False)
+    assert labels.record is not None
+    assert [(c["first"], c["last"]) for c in labels.record["classes"]] == [(1, 2), (3, 3)]
+    assert labels.record["notes"] == ["This model does not tell objects of dot apart: they are one id."]
+    again = drain(redecoding(KeptMaps(folder=tmp_path / "maps"), recipe), show=False)
+    assert np.array_equal(again.data, labels.data)

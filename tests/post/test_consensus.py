@@ -254,3 +254,35 @@ def test_one_plane_is_judged_by_area_and_a_volume_by_size() -> None:
     recipe = Recipe(min_area=100, min_size=1000, min_span=1)
     assert clean(volume[:1], recipe).max() == 1
     assert clean(volume, recipe).max() == 0
+
+
+def test_objects_that_the_border_cuts_off_are_dropped_on_request() -> None:
+    labels = np.zeros((6, 9, 9), np.uint32)
+    labels[1:5, 2:5, 2:5] = 7
+    labels[1:3, 6:8, 6:9] = 3  # reaches the last column
+    labels[0:2, 1:3, 6:8] = 4  # reaches the first plane
+    recipe = Recipe(min_size=1, min_span=1)
+    assert clean(labels, recipe).max() == 3
+    assert np.array_equal(clean(labels, recipe.replace(drop_border=True)), labels == 7)
+
+
+def test_in_one_plane_the_border_is_that_of_the_plane() -> None:
+    plane = np.zeros((1, 9, 9), np.uint32)
+    plane[0, 2:5, 2:5], plane[0, 7:, 7:] = 1, 2
+    recipe = Recipe(min_size=1, min_span=1, drop_border=True)
+    assert np.array_equal(clean(plane, recipe), plane == 1)
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_cleaning_never_gives_a_voxel_of_one_object_to_another(seed: int, border: bool) -> None:
+    rng = np.random.default_rng(seed)
+    labels = np.kron(rng.integers(0, 5, (3, 4, 4)), np.ones((2, 4, 4))).astype(np.uint32)
+    labels[rng.random(labels.shape) < 0.05] = 0
+    recipe = Recipe(min_size=int(rng.integers(1, 200)), min_span=int(rng.integers(1, 5)), drop_border=border)
+    cleaned = clean(labels, recipe)
+    both = (labels > 0) & (cleaned > 0)
+    pairs = np.unique(np.stack([labels[both], cleaned[both]]), axis=1)
+    assert len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1]
+    stay = np.isin(labels, pairs[0]) & (labels > 0)
+    assert (cleaned[stay] > 0).all()  # what stays loses nothing

@@ -77,6 +77,18 @@ def test_a_gap_does_not_join_an_object_to_one_that_went_on_beside_it() -> None:
     assert objects[2, 5, 30] == objects[0, 5, 5]
 
 
+@pytest.mark.parametrize("upside_down", [False, True])
+def test_gaps_are_bridged_forward_and_backward(upside_down: bool) -> None:
+    """Two branches, an empty plane, and then their trunk: one object from its beginnings, whichever end comes first."""
+    planes = np.zeros((5, 20, 20), np.uint32)
+    planes[:2, 5:15, 2:8], planes[:2, 5:15, 12:18] = 1, 2
+    planes[3:, 5:15, 2:18] = 1
+    planes = planes[::-1].copy() if upside_down else planes
+    there = planes > 0
+    assert len(np.unique(track(planes, Recipe(gap=0, merge_ioa=0.9))[there])) > 1
+    assert np.unique(track(planes, Recipe(gap=1, merge_ioa=0.9))[there]).tolist() == [1]
+
+
 def test_profiles_below_both_overlaps_are_new_objects() -> None:
     before, after = square((1, 0, 20, 0, 20), side=60), square((1, 0, 20, 18, 38), side=60)
     objects = track(stack(before, after))  # IoU 40 / 760, IoA 40 / 400
