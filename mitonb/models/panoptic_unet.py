@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mitonb.models.heads import Heads
-from mitonb.models.layers import channels_last, fused
 
-__all__ = ["Heads", "PanopticUNet", "channels_last", "fused"]
+__all__ = ["PanopticUNet"]
 
 OFFSET_SCALE = 16.0
 """Input pixels per unit of the offset head, so that it works with numbers near one."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mitonb.errors import CorruptFileError, InputError, ModelError
 from mitonb.job import Progress
-from mitonb.models.panoptic_unet import channels_last
+from mitonb.models.layers import channels_last
 from mitonb.models.spec import ModelSpec
 from mitonb.models.weights import write_weights
 from mitonb.models.zoo import build, normalised, read_net
@@ -28,7 +28,7 @@ from mitonb.train.watch import watch
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
-    from mitonb.models.panoptic_unet import Heads
+    from mitonb.models.heads import Heads
 
 __all__ = ["Settings", "training"]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from mitonb.models.panoptic_unet import Heads
+    from mitonb.models.heads import Heads
 
 __all__ = ["panoptic_loss"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mitonb.models.panoptic_unet import Heads
+from mitonb.models.heads import Heads
 from mitonb.models.spec import ModelSpec
 from mitonb.post.target_maps import targets
 

@@ -14,7 +14,7 @@ from mitonb.errors import InputError, TooLargeError
 from mitonb.infer.kept import KeptMaps
 from mitonb.infer.pipeline import PlaneIds, estimate, predict, predicting, redecoding, segment, segmenting
 from mitonb.job import Job, Progress, drain
-from mitonb.models.panoptic_unet import fused
+from mitonb.models.layers import fused
 from mitonb.models.spec import ModelSpec
 from mitonb.models.zoo import Model, build
 from mitonb.post.decoding import centers, decode

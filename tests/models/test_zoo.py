@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from mitonb.errors import CorruptFileError, InputError, ModelError
-from mitonb.models.panoptic_unet import PanopticUNet, fused
+from mitonb.models.layers import fused
+from mitonb.models.panoptic_unet import PanopticUNet
 from mitonb.models.spec import WEIGHTS, ModelSpec, card_in, specs
 from mitonb.models.weights import fill, read_weights, write_weights
 from mitonb.models.zoo import build, load_model, normalised, read_net

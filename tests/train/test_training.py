@@ -10,7 +10,7 @@ import torch
 
 from mitonb.errors import CorruptFileError, InputError, ModelError
 from mitonb.job import drain
-from mitonb.models.panoptic_unet import Heads
+from mitonb.models.heads import Heads
 from mitonb.models.zoo import load_model
 from mitonb.post.target_maps import targets
 from mitonb.train.augment import disturb
