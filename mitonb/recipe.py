@@ -163,6 +163,11 @@ class Recipe:
     device: Literal["auto", "cpu", "cuda", "mps"] = _field(
         "auto", label="Device", help="Where the net runs.", rerun="net",
     )  # fmt: skip
+    engine: Literal["exact", "fast"] = _field(
+        "exact", label="Engine",
+        help="Exact is fp32. Fast takes what two timed tiles show to be faster here, if its labels stay the same.",
+        rerun="net",
+    )  # fmt: skip
     precision: Literal["fp32", "bf16", "fp16"] = _field(
         "fp32", label="Precision", help="fp32 is exact; the others are faster on some machines.", rerun="net",
     )  # fmt: skip

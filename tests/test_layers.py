@@ -53,6 +53,7 @@ FORMATS = {"tifffile", "imagecodecs", "tensorstore", "zarr", "h5py", "mrcfile", 
 # library -> the rooms that may import it
 ONLY_IN = {
     "torch": {"models", "infer", "train"},
+    "openvino": {"infer"},
     **{name: {"widgets"} for name in JUPYTER},
     **{name: {"io"} for name in FORMATS},
     "matplotlib": {"plot"},

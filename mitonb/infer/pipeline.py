@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from mitonb.errors import InputError
 from mitonb.infer.needs import decoding_bytes, estimate
 from mitonb.infer.reading import near
+from mitonb.infer.region import RegionLike, in_plane
 from mitonb.infer.run import PlaneIds, Run
 from mitonb.infer.source import NET_FIELDS, Source, shape_notes
 from mitonb.io.label_store import LabelStore, store_path
@@ -33,7 +35,11 @@ __all__ = ["PlaneIds", "estimate", "predict", "predicting", "redecode", "redecod
 
 
 def predict(
-    plane: Plane | npt.NDArray[Any], *, model: str | ModelLike | None = None, recipe: Recipe | None = None
+    plane: Plane | npt.NDArray[Any],
+    *,
+    model: str | ModelLike | None = None,
+    recipe: Recipe | None = None,
+    roi: RegionLike | None = None,
 ) -> Maps:
     """Run the net on one plane.
 
@@ -44,7 +50,10 @@ def predict(
     model : str or Model, optional
         Name, path or loaded model; by default `recipe.model`.
     recipe : Recipe, optional
-        Its net fields are read: downsampling, tile, halo, batch, flips, device, precision.
+        Its net fields are read: downsampling, tile, halo, batch, flips, device, engine, precision.
+    roi : Box or bool array, optional
+        Run the net only there: a box of the stack that the plane was cut from, or an (h, w) mask of the plane. Outside,
+        the semantic map is 0; what is around the region is seen as context, so that it has no hard edge.
 
     Returns
     -------
@@ -54,31 +63,36 @@ def predict(
     Raises
     ------
     InputError
-        If this is no plane, or holds no number at all.
+        If this is no plane, holds no number at all, or the region lies elsewhere.
 
     Examples
     --------
     ``maps = mn.predict(stack.plane(40))``
     """
-    return drain(predicting(plane, model=model, recipe=recipe), show=False)
+    return drain(predicting(plane, model=model, recipe=recipe, roi=roi), show=False)
 
 
 def predicting(
-    plane: Plane | npt.NDArray[Any], *, model: str | ModelLike | None = None, recipe: Recipe | None = None
+    plane: Plane | npt.NDArray[Any],
+    *,
+    model: str | ModelLike | None = None,
+    recipe: Recipe | None = None,
+    roi: RegionLike | None = None,
 ) -> Generator[Progress, None, Maps]:
     """Run the net on one plane; the generator form of `predict`, one step for each batch of tiles."""
     recipe = Recipe.of(recipe)
     plane = _as_plane(plane)
+    where = None if roi is None else in_plane(roi, plane)
     yield Progress("load model", 0, 1)
     predictor = _predictor(model, recipe)
-    total = len(predictor.tiles(plane.shape))
-    steps = predictor.steps(plane)
+    total = len(predictor.tiles(plane.shape, where))
+    steps = predictor.steps(plane, where)
     while True:
         try:
             done = next(steps)
         except StopIteration as end:
             maps: Maps = end.value
-            return maps
+            return maps if where is None else replace(maps, semantic=maps.semantic * where)
         yield Progress("predict", done, total)
 
 
@@ -371,8 +385,8 @@ def _record(stack: Stack, recipe: Recipe, predictor: Predictor, notes: tuple[str
     from mitonb.io.record import run_record
 
     record = run_record(stack, recipe, predictor.model.spec)
-    record["engine"]["device"] = predictor.device  # what "auto" became
-    record["notes"] = list(notes)
+    record["engine"].update(predictor.engine_record, device=predictor.device)  # what "fast" and "auto" became
+    record["notes"] = [*notes, *predictor.notes]
     return record
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import math
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,17 +9,25 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mitonb.errors import InputError
-from mitonb.infer.tiling import Cut, cuts, enlarged, padded, shrunk, weights
+from mitonb.errors import InputError, ModelError
+from mitonb.infer.engines import Runner, Said
+from mitonb.infer.engines.parts import renders
+from mitonb.infer.tiling import Canvas, Cut, cuts, enlarged, padded, settled, shrunk
 from mitonb.maps import Maps
+from mitonb.post.decoding import decode
+from mitonb.post.tables import overlaps
 from mitonb.stack import Plane, Stack
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Sequence
 
     from mitonb.recipe import Recipe
 
-__all__ = ["ModelLike", "Predictor", "device_name"]
+__all__ = ["ModelLike", "Predictor", "device_name", "label_iou"]
+
+Picture = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+Tile = tuple[Cut, Cut]
 
 
 class ModelLike(Protocol):
@@ -53,6 +59,22 @@ def device_name(wish: str) -> str:
     return wish
 
 
+def label_iou(a: npt.NDArray[np.uint32], b: npt.NDArray[np.uint32]) -> float:
+    """Return how much of what either of two label planes covers is the same object in both, 0..1.
+
+    Objects are paired one to one so that as many pixels as possible agree. Two empty planes agree fully.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    table = overlaps(a, b)
+    union = int(((a > 0) | (b > 0)).sum())
+    if not union:
+        return 1.0
+    shared = np.zeros((int(a.max()) + 1, int(b.max()) + 1))
+    shared[table[:, 0], table[:, 1]] = table[:, 2]
+    return float(shared[linear_sum_assignment(shared, maximize=True)].sum() / union)
+
+
 class Predictor:
     """A model with the part of a recipe that its net needs.
 
@@ -61,14 +83,31 @@ class Predictor:
     model : Model
         Its `spec` says what the net needs: `step`, `multiple`, `intensity`.
     recipe : Recipe
-        `downsampling`, `tile`, `halo`, `batch`, `flips`, `device` and `precision` are read.
+        `downsampling`, `tile`, `halo`, `batch`, `flips`, `device`, `engine` and `precision` are read; to check a fast
+        engine, also what decoding reads.
     """
 
     def __init__(self, model: ModelLike, recipe: Recipe) -> None:
+        if hasattr(model.net, "boundary_head"):
+            raise ModelError(
+                f"{model.spec.name} draws contours, from which objects grow by a watershed: run its net and hand the two "
+                "maps to mn.decode_contours. Or choose a model with centers."
+            )
         self.model = model
         self.recipe = recipe
         self.device = device_name(recipe.device)
-        self._net = model.net.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # A net with PointRend brings the semantic map of a shrunk plane back to full size by itself.
+        self._super = recipe.downsampling if renders(model.net) else 1
+        self._runner = Runner(
+            model.net,
+            model.spec.sha256,
+            self.device,
+            recipe.engine,
+            recipe.precision,
+            doublings=self._super.bit_length() - 1,
+            samples=self._samples,
+            agreement=self._agreement,
+        )
 
     @property
     def step(self) -> int:
@@ -80,38 +119,89 @@ class Predictor:
         """Plane pixels from the first one to where the first pixel of those maps stands."""
         return float(self.model.spec.lead) * self.recipe.downsampling
 
-    def tiles(self, shape: tuple[int, int]) -> list[tuple[Cut, Cut]]:
-        """Return the tiles (rows, columns) of a plane of (h, w) pixels, in reading order."""
+    @property
+    def engine_record(self) -> dict[str, Any]:
+        """What ran the net: name, precision, mode and timings; complete once a plane has been run."""
+        return self._runner.record
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the choice of the engine has to say to the user."""
+        return tuple(self._runner.notes)
+
+    def tiles(self, shape: tuple[int, int], where: Mask | None = None) -> list[Tile]:
+        """Return the tiles (rows, columns) of a plane of (h, w) pixels, in reading order.
+
+        With a mask (h, w), only the tiles that see some of it: the grid is that of the whole plane, so that what is
+        said inside does not depend on the mask. Without a grid (tile 0), one tile around the mask and its halo.
+        """
         multiple, s = self.model.spec.multiple, self.recipe.downsampling
         sides = [math.ceil(math.ceil(n / s) / multiple) * multiple for n in shape]
+        if where is not None and self.recipe.tile == 0:
+            halo = self.recipe.halo
+            row, column = (_around(np.asarray(where.any(1 - i)), n, s, halo, multiple) for i, n in enumerate(sides))
+            return [(row, column)]
         rows, columns = (cuts(n, self.recipe.tile, self.recipe.halo, multiple) for n in sides)
-        return list(itertools.product(rows, columns))
+        return [
+            (r, c)
+            for r in rows
+            for c in columns
+            if where is None or where[r.start * s : r.stop * s, c.start * s : c.stop * s].any()
+        ]
 
-    def steps(self, plane: Plane) -> Generator[int, None, Maps]:
+    def steps(self, plane: Plane, where: Mask | None = None) -> Generator[int, None, Maps]:
         """Run the net on one plane; yield the number of tiles done after each batch, return the maps in kept form.
+
+        Parameters
+        ----------
+        plane : Plane
+            The picture.
+        where : (h, w) bool array, optional
+            Run only the tiles that see some of these pixels; maps are 0 where no tile was run.
 
         Raises
         ------
         InputError
             If the plane holds no number at all.
         """
+        maps = yield from self.steps_of([plane], where)
+        return maps[0]
+
+    def steps_of(self, planes: Sequence[Plane], where: Mask | None = None) -> Generator[int, None, list[Maps]]:
+        """Run the net on planes of one size, their tiles together in batches; the form of `steps` for several."""
+        shape, s = planes[0].shape, self.recipe.downsampling
+        todo = [(k, tile) for k in range(len(planes)) for tile in self.tiles(shape, where)]
+        pictures: dict[int, Picture] = {}
+        canvases: dict[int, Canvas] = {}
+        done = 0
+        for n in range(0, len(todo), self.recipe.batch):
+            batch = todo[n : n + self.recipe.batch]
+            for k, _ in batch:
+                if k not in pictures:
+                    pictures[k] = padded(shrunk(self._normalised(planes[k]), s), self.model.spec.multiple)
+                    h, w = pictures[k].shape
+                    canvases[k] = Canvas((h, w), self.model.spec.step)
+            cut = [pictures[k][r.start : r.stop, c.start : c.stop] for k, (r, c) in batch]
+            semantic, field = self._run(np.stack(cut))
+            for i, (k, tile) in enumerate(batch):
+                canvases[k].add(*tile, semantic[i], field[i])
+            done += len(batch)
+            yield done
+        return [self._maps(canvases[k], shape) for k in range(len(planes))]
+
+    def _maps(self, canvas: Canvas, shape: tuple[int, int]) -> Maps:
+        """Return the maps of a plane at its own size, in kept form."""
         s, g = self.recipe.downsampling, self.model.spec.step
-        small = shrunk(self._normalised(plane), s)
-        whole = padded(small, self.model.spec.multiple)
-        h, w = small.shape
-        todo = self.tiles(plane.shape)
-        if len(todo) == 1:
-            heads = self._run(whole[None])
-            yield 1
-            semantic, field = heads[0][0], heads[1][0]
+        semantic, field = canvas.maps()
+        h, w = (-(-n // s) for n in shape)
+        field = field[:, : -(-h // g), : -(-w // g)]
+        if self._super > 1:
+            semantic = settled(semantic[:, : h * s, : w * s], s, shape)
         else:
-            semantic, field = yield from self._blended(whole, todo)
-        mh, mw = -(-h // g), -(-w // g)
-        field = field[:, :mh, :mw]
-        semantic = enlarged(semantic[:, :h, :w], s, plane.shape)
+            semantic = enlarged(semantic[:, :h, :w], s, shape)
         return Maps(semantic, field[0], field[1:] * np.float32(s), g * s, self.lead).kept()
 
-    def _normalised(self, plane: Plane) -> npt.NDArray[np.float32]:
+    def _normalised(self, plane: Plane) -> Picture:
         """Return the image in the net's units; what is not a number becomes mean grey."""
         image = plane.image
         if image.dtype.kind == "f":
@@ -129,72 +219,62 @@ class Predictor:
             low, high = plane.intensity
         return np.ascontiguousarray(self.model.normalise(image, low, high), dtype=np.float32)
 
-    def _blended(
-        self, whole: npt.NDArray[np.float32], todo: list[tuple[Cut, Cut]]
-    ) -> Generator[int, None, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
-        """Run all tiles and return their weighted mean: semantic (classes, h, w), center and offsets (3, h', w')."""
-        h, w = whole.shape
-        g = self.model.spec.step
-        sums: list[npt.NDArray[np.float32]] = []
-        total = [np.zeros((h, w), np.float32), np.zeros((h // g, w // g), np.float32)]
-        done = 0
-        for batch in _batches(todo, self.recipe.batch):
-            heads = self._run(np.stack([whole[r.start : r.stop, c.start : c.stop] for r, c in batch]))
-            if not sums:
-                sums = [np.zeros((heads[0].shape[1], h, w), np.float32), np.zeros((3, h // g, w // g), np.float32)]
-            for k, (r, c) in enumerate(batch):
-                for head, sum_, all_, step in zip(heads, sums, total, (1, g), strict=True):
-                    weight = weights(r, step)[:, None] * weights(c, step)
-                    place = np.s_[r.start // step : r.stop // step, c.start // step : c.stop // step]
-                    sum_[(slice(None), *place)] += head[k] * weight
-                    all_[place] += weight
-            done += len(batch)
-            yield done
-        return sums[0] / total[0], sums[1] / total[1]
-
-    def _run(self, images: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def _run(self, pictures: Picture) -> tuple[Picture, Picture]:
         """Return probabilities (n, classes, h, w), and center and offsets (n, 3, h', w'), of (n, h, w) pictures."""
         mirrors = ((), (0,), (1,), (0, 1)) if self.recipe.flips else ((),)
-        parts = [self._once(images, mirror) for mirror in mirrors]
-        semantic, field = parts[0]
-        for more, other in parts[1:]:
-            semantic = semantic + more
-            field = field + other
+        parts = [self._once(pictures, mirror) for mirror in mirrors]
+        if len(parts) == 1:
+            return parts[0]
         n = np.float32(len(parts))
-        return semantic / n, field / n
+        semantic, field = (np.add.reduce([p[k] for p in parts]) / n for k in (0, 1))
+        return semantic, field
 
-    def _once(
-        self, images: npt.NDArray[np.float32], mirror: tuple[int, ...]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        g = self.model.spec.step
-        # Map pixel i stands at i * g. A mirrored picture is moved by g - 1, so that places of maps fall on places.
+    def _once(self, pictures: Picture, mirror: tuple[int, ...]) -> tuple[Picture, Picture]:
+        # Map pixel i stands at i * step + lead. A mirrored picture is moved so far that places fall on places.
+        by = round(self.model.spec.step - 1 - 2 * self.model.spec.lead)
         for axis in mirror:
-            images = _shifted(np.flip(images, axis + 1), g - 1, axis + 1)
-        x = torch.from_numpy(np.ascontiguousarray(images))[:, None].to(self.device)
-        with torch.inference_mode(), self._precision():
-            heads = self._net(x.contiguous(memory_format=torch.channels_last))
-            logits = heads.semantic.float()
-            semantic = (logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)[:, 1:]).cpu().numpy()
-            field = torch.cat([heads.center, heads.offsets], 1).float().cpu().numpy()
+            pictures = _shifted(np.flip(pictures, axis + 1), by, axis + 1)
+        said = self._runner.run(np.ascontiguousarray(pictures))
+        semantic, field = _probability(said.semantic), said.field
         for axis in mirror:
-            semantic = np.flip(_shifted(semantic, 1 - g, axis + 2), axis + 2)
+            semantic = np.flip(_shifted(semantic, -by * self._super, axis + 2), axis + 2)
             field = np.flip(field, axis + 2).copy()
             field[:, 1 + axis] *= -1
         return semantic, field
 
-    def _precision(self) -> contextlib.AbstractContextManager[Any]:
-        kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
-        if self.recipe.precision == "fp32":
-            return contextlib.nullcontext()
-        return torch.autocast(self.device, dtype=kinds[self.recipe.precision])
+    def _agreement(self, said: Said, other: Said) -> tuple[float, bool]:
+        """Return the label IoU of two answers for one picture, and whether there was any label."""
+        s, ids = self._super, []
+        for answer in (said, other):
+            semantic, field = _probability(answer.semantic[:1])[0], answer.field[0]
+            step, lead = self.model.spec.step * s, self.model.spec.lead * s
+            ids.append(decode(Maps(semantic, field[0], field[1:] * np.float32(s), step, lead).kept(), self.recipe))
+        return label_iou(*ids), bool(ids[1].any())
+
+    def _samples(self) -> list[Picture]:
+        """Return drawn EM, normalised, that shows the net what it may meet: the same on any machine."""
+        from mitonb.phantoms import phantom
+
+        stacks = [phantom((3, 256, 256), seed)[0] for seed in (1, 2, 3)]
+        return [self._normalised(stack.plane(1)) for stack in stacks]
 
 
-def _shifted(values: npt.NDArray[np.float32], by: int, axis: int) -> npt.NDArray[np.float32]:
+def _probability(logits: Picture) -> Picture:
+    """Return the probability of each class; of several channels, the first is background and is left out."""
+    t = torch.from_numpy(logits)
+    p: Picture = (t.sigmoid() if logits.shape[1] == 1 else t.softmax(1)[:, 1:]).numpy()
+    return p
+
+
+def _shifted(values: Picture, by: int, axis: int) -> Picture:
     """Move values towards the start of an axis by some places (negative: towards the end), repeating the edge."""
     n = values.shape[axis]
     return values.take(np.clip(np.arange(n) + by, 0, n - 1), axis)
 
 
-def _batches(todo: list[tuple[Cut, Cut]], size: int) -> Iterator[list[tuple[Cut, Cut]]]:
-    for k in range(0, len(todo), size):
-        yield todo[k : k + size]
+def _around(inside: Mask, length: int, factor: int, halo: int, multiple: int) -> Cut:
+    """Return the pixels of one side that hold all that is inside, with a halo, on the grid of the net."""
+    there = np.flatnonzero(inside)
+    first = max(0, int(there[0]) // factor - halo) // multiple * multiple
+    last = -(-(int(there[-1]) // factor + 1 + halo) // multiple) * multiple
+    return Cut(first, min(length, last))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NET_FIELDS", "Source", "shape_notes"]
 
-NET_FIELDS = ("downsampling", "tile", "halo", "flips", "device", "precision")
+NET_FIELDS = ("downsampling", "tile", "halo", "flips", "device", "engine", "precision")
 """Fields of a recipe that change what the net says."""
 
 

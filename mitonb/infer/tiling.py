@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Cut", "cuts", "enlarged", "padded", "shrunk", "weights"]
+__all__ = ["Canvas", "Cut", "cuts", "enlarged", "padded", "settled", "shrunk", "weights"]
 
 Picture = npt.NDArray[np.float32]
 
@@ -85,6 +85,61 @@ def _ramp(distance: Picture, margin: int) -> Picture:
     return ramp
 
 
+class Canvas:
+    """The maps of a plane, put together from those of its tiles; where no tile came, they stay 0.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (h, w) of the plane as the net sees it.
+    step : int
+        Its pixels per pixel of center and offsets.
+    """
+
+    def __init__(self, shape: tuple[int, int], step: int) -> None:
+        self._shape, self._step = shape, step
+        self._whole: tuple[Picture, Picture] | None = None
+        self._sums: list[Picture] = []
+        self._weights: list[Picture] = []
+
+    def add(self, rows: Cut, columns: Cut, semantic: Picture, field: Picture) -> None:
+        """Add the maps of one tile.
+
+        Parameters
+        ----------
+        rows, columns : Cut
+            Where it lies.
+        semantic : (classes, h * scale, w * scale) array
+            Probabilities, at a whole multiple of the resolution of the tile.
+        field : (3, h / step, w / step) array
+            Center and offsets.
+        """
+        if (rows.stop - rows.start, columns.stop - columns.start) == self._shape:
+            self._whole = semantic, field
+            return
+        scale = semantic.shape[1] // (rows.stop - rows.start)
+        if not self._sums:
+            for parts, up, down in ((len(semantic), scale, 1), (len(field), 1, self._step)):
+                h, w = (n * up // down for n in self._shape)
+                self._sums.append(np.zeros((parts, h, w), np.float32))
+                self._weights.append(np.zeros((h, w), np.float32))
+        for k, (values, up, down) in enumerate(((semantic, scale, 1), (field, 1, self._step))):
+            down_, across = (weights(cut, down).repeat(up) for cut in (rows, columns))
+            weight = down_[:, None] * across
+            place = tuple(slice(c.start * up // down, c.stop * up // down) for c in (rows, columns))
+            self._sums[k][(slice(None), *place)] += values * weight
+            self._weights[k][place] += weight
+
+    def maps(self) -> tuple[Picture, Picture]:
+        """Return the weighted mean of all tiles: semantic, and center with offsets."""
+        if self._whole is not None:
+            return self._whole
+        for sums, weight in zip(self._sums, self._weights, strict=True):
+            np.divide(sums, weight, out=sums, where=weight > 0)
+        semantic, field = self._sums
+        return semantic, field
+
+
 def padded(image: Picture, multiple: int) -> Picture:
     """Grow an image at the bottom and right to a multiple, by reflection."""
     h, w = image.shape
@@ -118,4 +173,17 @@ def enlarged(maps: Picture, factor: int, shape: tuple[int, int]) -> Picture:
         part = ((place % factor) / factor).astype(np.float32)
         part = part[:, None] if axis == 1 else part
         maps = maps.take(low, axis) * (1 - part) + maps.take(high, axis) * part
+    return maps
+
+
+def settled(maps: Picture, factor: int, shape: tuple[int, int]) -> Picture:
+    """Bring (n, h, w) maps that a net made `factor` times larger than a shrunk plane to the pixels of that plane.
+
+    Such a net divides each pixel evenly into `factor` parts, so that part Y stands at (Y + 0.5) / factor - 0.5, whereas
+    `shrunk` put pixel i at i * factor: plane pixel y lies between the parts y + factor / 2 - 1 and y + factor / 2.
+    """
+    for axis, length in zip((1, 2), shape, strict=True):
+        last = maps.shape[axis] - 1
+        low = np.minimum(np.arange(length) + factor // 2 - 1, last)
+        maps = (maps.take(low, axis) + maps.take(np.minimum(low + 1, last), axis)) * np.float32(0.5)
     return maps

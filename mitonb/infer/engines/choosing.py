@@ -1,0 +1,221 @@
+"""Which engine runs a net: exact by rule, fast by timing two tiles, and never one that says something else."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from mitonb.infer.engines.native import TorchEngine
+from mitonb.infer.engines.vino import OpenVinoEngine, Program, can_run, has_bf16
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from torch import nn
+
+    from mitonb.infer.engines.parts import Engine, Picture, Said
+
+__all__ = ["Runner", "alike"]
+
+EXACT = 2e-3
+"""Largest difference that fp32 engines may have, in standard deviations of a map."""
+EXACT_PIXELS = 1e-4
+"""Largest part of pixels that fp32 engines may put on different sides of one half."""
+WORTH = 1.1
+"""A faster engine must be so many times faster than the exact one to be taken."""
+SAME_LABELS = 0.995
+"""Label IoU with the exact engine that a faster one must keep on the first tile with objects."""
+_PATIENCE = 4
+"""Tiles without objects after which the check of labels gives up waiting for some."""
+
+# Kept for the process, so that one plane after another does not convert, compile and time the same net again.
+_programs: dict[tuple[Any, ...], Program] = {}
+_engines: dict[tuple[Any, ...], Engine] = {}
+_timings: dict[tuple[Any, ...], dict[str, float]] = {}
+_REMEMBERED = 8
+T = TypeVar("T")
+
+
+@dataclass
+class Runner:
+    """Runs a net with the engine that was asked for.
+
+    Parameters
+    ----------
+    net : nn.Module
+        Ready to run.
+    key : str
+        What names the weights (their sha256); empty when nothing does, and then nothing is remembered.
+    device : {"cpu", "cuda", "mps"}
+    mode : {"exact", "fast"}
+    precision : {"fp32", "bf16", "fp16"}
+        Other than fp32: torch in this precision, whatever the mode.
+    doublings : int
+        As for `TorchEngine`.
+    samples : callable
+        Gives the normalised pictures from which int8 takes its ranges.
+    agreement : callable
+        Label IoU of two answers for one picture, and whether there was any label.
+    """
+
+    net: nn.Module
+    key: str
+    device: str
+    mode: str
+    precision: str
+    doublings: int
+    samples: Callable[[], list[Picture]]
+    agreement: Callable[[Said, Said], tuple[float, bool]]
+    notes: list[str] = field(default_factory=list)
+    _engine: Engine | None = None
+    _exact: Engine | None = None
+    _ranked: list[Engine] = field(default_factory=list)
+    _unchecked: int = 0
+    _seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What ran the net, for the run record."""
+        engine = self._engine
+        return {
+            "name": engine.name if engine else "torch",
+            "precision": engine.precision if engine else self.precision,
+            "mode": self.mode,
+            "seconds_per_tile": {k: round(v, 4) for k, v in self._seconds.items()},
+        }
+
+    def run(self, pictures: Picture) -> Said:
+        """Run the net on (n, h, w) normalised pictures."""
+        if self._engine is None:
+            self._choose(pictures)
+        assert self._engine is not None
+        said = self._engine.run(pictures)
+        if self._unchecked:
+            said = self._checked(pictures, said)
+        return said
+
+    def _choose(self, pictures: Picture) -> None:
+        self._exact = self._build("torch", self.precision)
+        if self.precision == "fp32" and self._may_use_openvino():
+            self._exact = self._exact_openvino(pictures.shape[1:]) or self._exact
+        self._engine = self._exact
+        if self.mode == "fast" and self.precision == "fp32":
+            self._ranked = self._faster(pictures[:1])
+            if self._ranked:
+                self._engine, self._unchecked = self._ranked.pop(0), _PATIENCE
+
+    def _may_use_openvino(self) -> bool:
+        return self.device == "cpu" and can_run(self.net)
+
+    def _build(self, name: str, precision: str) -> Engine:
+        if name == "torch":
+            return TorchEngine(self.net, self.device, precision, self.doublings)
+        program = _remembered(_programs, (self.key,), lambda: Program(self.net))
+        samples = self.samples() if precision == "int8" else ()
+        key = (self.key, precision, self.doublings)
+        return _remembered(_engines, key, lambda: OpenVinoEngine(program, precision, self.doublings, samples))
+
+    def _exact_openvino(self, shape: tuple[int, ...]) -> Engine | None:
+        """Return OpenVINO in fp32, if it says what torch says about a picture made for the purpose."""
+        assert self._exact is not None
+        engine = self._build("openvino", "fp32")
+        probe = _probe(shape)
+        try:
+            if alike(engine.run(probe), self._exact.run(probe)):
+                return engine
+            self.notes.append("OpenVINO gave other maps than torch for this net; torch ran it.")
+        except RuntimeError as error:
+            self.notes.append(f"OpenVINO could not run this net ({str(error).splitlines()[0][:120]}); torch ran it.")
+        return None
+
+    def _candidates(self) -> Iterable[tuple[str, str]]:
+        if self.device != "cpu":
+            return [("torch", "bf16"), ("torch", "fp16")] if self.device == "cuda" else [("torch", "fp16")]
+        if self._may_use_openvino():
+            return [*([("openvino", "bf16")] if has_bf16() else []), ("openvino", "int8")]
+        return [("torch", "bf16")]
+
+    def _faster(self, picture: Picture) -> list[Engine]:
+        """Return the engines that two timed tiles show to be faster than the exact one, fastest first."""
+        assert self._exact is not None
+        engines = {f"{n} {p}": self._build(n, p) for n, p in self._candidates()}
+        key = (self.key, picture.shape, self.device, self.doublings)
+        exact = self._exact
+        self._seconds = _remembered(_timings, key, lambda: _timed({"exact": exact, **engines}, picture))
+        limit = self._seconds["exact"] / WORTH
+        better = sorted((s, name) for name, s in self._seconds.items() if name in engines and s < limit)
+        if not better:
+            self.notes.append("Nothing faster than the exact engine was found on this machine; it ran the net.")
+        return [engines[name] for _, name in better]
+
+    def _checked(self, pictures: Picture, said: Said) -> Said:
+        """Compare the labels of a first tile with those of the exact engine; go back to a slower one if they differ."""
+        assert self._exact is not None
+        assert self._engine is not None
+        true = self._exact.run(pictures[:1])
+        while True:
+            same, objects = self.agreement(said, true)
+            if same >= SAME_LABELS:
+                self._unchecked = 0 if objects else self._unchecked - 1
+                return said
+            was = f"{self._engine.name} in {self._engine.precision}"
+            self.notes.append(f"{was} kept only {same:.4f} of the labels of the first tile (IoU); a slower one ran.")
+            if not self._ranked:
+                self._engine, self._unchecked = self._exact, 0
+                return self._exact.run(pictures)
+            self._engine = self._ranked.pop(0)
+            said = self._engine.run(pictures)
+
+
+def _remembered(kept: dict[tuple[Any, ...], T], key: tuple[Any, ...], make: Callable[[], T]) -> T:
+    """Return what is kept under a key, making it first where it is not there; weights without a name keep nothing."""
+    if not key[0]:
+        return make()
+    if key not in kept:
+        while len(kept) >= _REMEMBERED:
+            kept.pop(next(iter(kept)))
+        kept[key] = make()
+    return kept[key]
+
+
+def alike(a: Said, b: Said) -> bool:
+    """Return whether two answers are the same but for rounding, as fp32 engines must be.
+
+    Center, offsets and semantic logits differ by at most 2e-3 standard deviations of the map (a net with PointRend
+    may put a few points elsewhere: 99.9 % of its logits), and at most 1e-4 of the pixels change sides.
+    """
+    for x, y in ((a.field[:, :1], b.field[:, :1]), (a.field[:, 1:], b.field[:, 1:])):
+        if not np.abs(x - y).max() <= EXACT * (y.std() + 1e-6):
+            return False
+    off = np.abs(a.semantic - b.semantic) > EXACT * (b.semantic.std() + 1e-6)
+    return bool(off.mean() <= 1e-3 and ((a.semantic > 0) != (b.semantic > 0)).mean() <= EXACT_PIXELS)
+
+
+def _timed(engines: dict[str, Engine], picture: Picture) -> dict[str, float]:
+    """Return the seconds that a tile takes each engine: the better of two, taken in turns, after one to warm up."""
+    best = {}
+    for name, engine in engines.items():
+        start = time.perf_counter()
+        engine.run(picture)
+        best[name] = time.perf_counter() - start
+    for turn in range(2):
+        for name, engine in engines.items():
+            # The first call compiled, so it does not count; but what is many times too slow is not asked again.
+            if turn and best[name] > 3 * best["exact"]:
+                continue
+            start = time.perf_counter()
+            engine.run(picture)
+            spent = time.perf_counter() - start
+            best[name] = min(best[name], spent) if turn else spent
+    return best
+
+
+def _probe(shape: tuple[int, ...]) -> Picture:
+    """Return a made-up picture with fine and coarse structure."""
+    rng = np.random.default_rng(2)
+    coarse = rng.normal(size=(1, *(-(-n // 16) for n in shape))).repeat(16, 1).repeat(16, 2)
+    fine: Picture = rng.normal(size=(1, *shape)).astype(np.float32)
+    return coarse[:, : shape[0], : shape[1]].astype(np.float32) + np.float32(0.5) * fine

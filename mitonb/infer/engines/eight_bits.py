@@ -1,0 +1,128 @@
+"""Eight-bit integers for OpenVINO: a net's program with the places marked where numbers may be rounded.
+
+Method: linear quantisation of both inputs of every convolution, activations by one range per tensor and weights by one
+per output channel, with the ranges that leave the smallest squared error on sample pictures.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mitonb.infer.engines.parts import Picture
+    from mitonb.infer.engines.vino import Program
+
+__all__ = ["Range", "quantise", "ranges"]
+
+Range = tuple[float, float]
+"""Lowest and highest value of an activation that are told apart; what lies beyond is cut off."""
+
+_SAMPLED = 50_000  # values per picture and tensor from which a range is chosen
+_PARTS = np.linspace(0.2, 1.0, 33)
+"""Parts of the largest value that are tried as the end of a range."""
+
+
+def ranges(program: Program, samples: Sequence[Picture]) -> dict[str, Range]:
+    """Return the range of each activation that enters a convolution.
+
+    Parameters
+    ----------
+    program : Program
+        The net.
+    samples : sequence of (h, w) arrays
+        Normalised pictures like those that will come.
+    """
+    from mitonb.infer.engines.vino import compiled
+
+    rng = np.random.default_rng(0)
+    values: dict[str, list[npt.NDArray[np.float32]]] = {}
+    for picture in samples:
+        model = program.at(*picture.shape)
+        sources = {_name(c.input_value(0)): c.input_value(0) for c in _convolutions(model)}
+        first = len(model.outputs)
+        model.add_outputs(list(sources.values()))
+        request = compiled(model, "f32").create_infer_request()
+        request.infer([picture[None, None]])
+        for k, name in enumerate(sources):
+            flat = request.get_output_tensor(first + k).data.ravel()
+            some = rng.choice(flat, min(flat.size, _SAMPLED), replace=False)
+            values.setdefault(name, []).append(np.append(some, (flat.min(), flat.max())))
+    return {name: _best_range(np.concatenate(parts)) for name, parts in values.items()}
+
+
+def quantise(model: Any, known: Mapping[str, Range]) -> None:
+    """Mark, in place, both inputs of every convolution of a model as eight-bit numbers.
+
+    Parameters
+    ----------
+    model : openvino.Model
+        From `Program.at`.
+    known : mapping of str to Range
+        From `ranges`, of the same net.
+    """
+    done = set()
+    for convolution in _convolutions(model):
+        source = convolution.input_value(0)
+        name = _name(source)
+        if name not in known:
+            continue
+        if name not in done:
+            done.add(name)
+            targets = list(source.get_target_inputs())
+            rounded = _rounded(source, *(np.float32(v).reshape(1, 1, 1, 1) for v in known[name]), levels=256)
+            for target in targets:
+                target.replace_source_output(rounded)
+        weights = convolution.input_value(1)
+        end = _best_ends(weights.get_node().data)
+        convolution.input(1).replace_source_output(_rounded(weights, -end, end, levels=255))
+
+
+def _convolutions(model: Any) -> list[Any]:
+    """Return the convolutions of a model whose weights are constants, in their order."""
+    found = [n for n in model.get_ordered_ops() if n.get_type_name() in ("Convolution", "GroupConvolution")]
+    return [n for n in found if n.input_value(1).get_node().get_type_name() == "Constant"]
+
+
+def _name(output: Any) -> str:
+    # Copies of a model keep the names of its operations.
+    return f"{output.get_node().get_friendly_name()}:{output.get_index()}"
+
+
+def _rounded(source: Any, low: npt.NDArray[np.float32], high: npt.NDArray[np.float32], *, levels: int) -> Any:
+    from openvino import opset13
+
+    ends = [opset13.constant(np.asarray(v, np.float32)) for v in (low, high, low, high)]
+    return opset13.fake_quantize(source, *ends, levels).output(0)
+
+
+def _best_range(values: npt.NDArray[np.float32]) -> Range:
+    """Return the range of one tensor: from 0 where nothing is below, else as far down as up."""
+    signed = bool(values.min() < 0)
+    steps = 127 if signed else 255
+    top = float(np.abs(values).max()) or 1.0
+    errors = []
+    for part in _PARTS:
+        unit = top * part / steps
+        near = np.clip(np.rint(values / unit), -128 if signed else 0, steps) * unit
+        errors.append(float(np.square(near - values).mean()))
+    top *= float(_PARTS[int(np.argmin(errors))])
+    return (-top * 128 / 127, top) if signed else (0.0, top)
+
+
+def _best_ends(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the end of the range of each output channel, in the shape that broadcasts to the weights."""
+    rest = tuple(range(1 if weights.ndim == 4 else 2, weights.ndim))
+    top = np.maximum(np.abs(weights).max(axis=rest, keepdims=True), 1e-12)
+    best, error = top, np.full(top.shape, np.inf)
+    for part in _PARTS[_PARTS >= 0.5]:
+        unit = top * part / 127
+        near = np.clip(np.rint(weights / unit), -127, 127) * unit
+        now = np.square(near - weights).mean(axis=rest, keepdims=True)
+        best, error = np.where(now < error, top * part, best), np.minimum(now, error)
+    ends: npt.NDArray[np.float32] = best.astype(np.float32)
+    return ends

@@ -1,0 +1,50 @@
+"""The engine that is always there: torch itself, on any device and in any precision that it has."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from torch import nn
+
+from mitonb.infer.engines.parts import Convolutions, Picture, Said, finished
+
+__all__ = ["TorchEngine"]
+
+_KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class TorchEngine:
+    """A net in torch, channels last.
+
+    Parameters
+    ----------
+    net : nn.Module
+        Ready to run: in evaluation mode, BatchNorm folded where it can be.
+    device : {"cpu", "cuda", "mps"}
+        Where.
+    precision : {"fp32", "bf16", "fp16"}
+        Of the convolutions; everything after them is float32.
+    doublings : int
+        How often a net with PointRend doubles its semantic map beyond the size of the picture.
+    """
+
+    name = "torch"
+
+    def __init__(self, net: nn.Module, device: str = "cpu", precision: str = "fp32", doublings: int = 0) -> None:
+        self.precision = precision
+        self.doublings = doublings
+        self._device = device
+        self._kind = _KINDS[precision]
+        self._net = net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # A copy where numbers get shorter: the net itself belongs to the caller, and its point head stays float32.
+        low = self._net if precision == "fp32" else copy.deepcopy(self._net).to(self._kind)
+        self._body = Convolutions(low).eval()
+
+    def run(self, pictures: Picture) -> Said:
+        """Run the net on (n, h, w) normalised pictures."""
+        x = torch.from_numpy(np.ascontiguousarray(pictures))[:, None].to(self._device)
+        with torch.inference_mode():
+            x = x.contiguous(memory_format=torch.channels_last).to(self._kind)
+            return finished(self._net, self._body(x), self.doublings)

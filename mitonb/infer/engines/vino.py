@@ -1,0 +1,153 @@
+"""OpenVINO, where it is installed (extra `fast`): the convolutions of our own nets on CPUs, faster than torch."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from mitonb.infer.engines.parts import Convolutions, Picture, Said, finished
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["OpenVinoEngine", "Program", "can_run", "has_bf16", "openvino_is_there"]
+
+_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+
+
+def openvino_is_there() -> bool:
+    """Return whether the OpenVINO runtime is installed."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+@functools.cache
+def has_bf16() -> bool:
+    """Return whether this processor computes in bf16 as OpenVINO sees it; elsewhere the hint would be ignored."""
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def can_run(net: nn.Module) -> bool:
+    """Return whether OpenVINO may take a net: it records one run, which only our own nets are sure to repeat."""
+    return openvino_is_there() and type(net).__module__.startswith("mitonb.models.")
+
+
+class OpenVinoEngine:
+    """A net whose convolutions OpenVINO runs on the CPU.
+
+    One program is compiled for each size of picture, when it first comes. Pictures go through one by one: a batch
+    gains nothing on a CPU and would need programs of its own.
+
+    Parameters
+    ----------
+    program : Program
+        The net, converted.
+    precision : {"fp32", "bf16", "int8"}
+        Of the convolutions.
+    doublings : int
+        As for `TorchEngine`.
+    samples : sequence of (h, w) arrays
+        Normalised pictures from which the ranges of int8 are taken; only int8 needs them.
+    """
+
+    name = "openvino"
+
+    def __init__(
+        self, program: Program, precision: str = "fp32", doublings: int = 0, samples: Sequence[Picture] = ()
+    ) -> None:
+        self.precision = precision
+        self.doublings = doublings
+        self._program = program
+        self._samples = samples
+        self._ranges: Any = None
+        self._requests: dict[tuple[int, int], Any] = {}
+        self._lock = threading.Lock()  # a preview and a run may share an engine, but a request serves one at a time
+
+    def run(self, pictures: Picture) -> Said:
+        """Run the net on (n, h, w) normalised pictures."""
+        said = [self._one(np.ascontiguousarray(picture[None, None])) for picture in pictures]
+        if len(said) == 1:
+            return said[0]
+        return Said(np.concatenate([s.semantic for s in said]), np.concatenate([s.field for s in said]))
+
+    def _one(self, x: Picture) -> Said:
+        h, w = x.shape[2:]
+        with self._lock:
+            if (h, w) not in self._requests:
+                self._requests[h, w] = self._compiled(h, w).create_infer_request()
+            request = self._requests[h, w]
+            request.infer([x], share_inputs=True, share_outputs=True)
+            # Copied: the next picture will be written where these lie.
+            outputs = [np.array(request.get_output_tensor(i).data) for i in range(len(request.model_outputs))]
+        with torch.inference_mode():
+            return finished(self._program.net, tuple(torch.from_numpy(o) for o in outputs), self.doublings)
+
+    def _compiled(self, h: int, w: int) -> Any:
+        model = self._program.at(h, w)
+        if self.precision == "int8":
+            from mitonb.infer.engines.eight_bits import quantise, ranges
+
+            if self._ranges is None:
+                self._ranges = ranges(self._program, self._samples)
+            quantise(model, self._ranges)
+        hint = "bf16" if self.precision == "int8" and has_bf16() else _HINTS[self.precision]
+        return compiled(model, hint)
+
+
+class Program:
+    """A net as OpenVINO reads it: converted once, when it is first needed, then only set to each size of picture.
+
+    Parameters
+    ----------
+    net : nn.Module
+        One of the package's, in evaluation mode, on the CPU.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        self.net = net.eval()
+        self._model: Any = None
+        self._lock = threading.Lock()
+
+    def at(self, h: int, w: int) -> Any:
+        """Return an OpenVINO model of its own for pictures of (h, w) pixels."""
+        with self._lock:
+            if self._model is None:
+                self._model = self._converted(h, w)
+            model = self._model.clone()
+        model.reshape([1, 1, h, w])
+        return model
+
+    def _converted(self, h: int, w: int) -> Any:
+        import openvino
+
+        # Noise, not the picture at hand: were the net to do anything but arithmetic, its answer would be that for
+        # noise, and the comparison with torch that follows would show it.
+        example = torch.randn(1, 1, h, w, generator=torch.Generator().manual_seed(1))
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # torch.jit, which the conversion uses, says that it is deprecated
+            return openvino.convert_model(Convolutions(self.net).eval(), example_input=example)
+
+
+def compiled(model: Any, hint: str) -> Any:
+    """Compile a model for this CPU, with as many threads as torch would use."""
+    settings = {
+        "INFERENCE_PRECISION_HINT": hint,
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "PERFORMANCE_HINT": "LATENCY",
+        # On a shared machine a pinned thread waits for its core although another one is free.
+        "ENABLE_CPU_PINNING": "NO",
+    }
+    return _core().compile_model(model, "CPU", settings)
+
+
+@functools.cache
+def _core() -> Any:
+    import openvino
+
+    return openvino.Core()

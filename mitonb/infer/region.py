@@ -1,0 +1,136 @@
+"""Regions: the part of a stack that is looked at; the rest stays background, but is seen as context."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from mitonb.box import Box
+from mitonb.errors import InputError
+from mitonb.stack import AXES, Axis, Plane
+
+__all__ = ["Region", "RegionLike", "in_plane"]
+
+Mask = npt.NDArray[np.bool_]
+RegionLike: TypeAlias = "Region | Box | npt.NDArray[np.bool_]"
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """Voxels of a stack that a run looks at.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (z, y, x) of the stack.
+    box : Box
+        Around the region.
+    mask : (z, y, x) bool array or None
+        True inside; None when the region is the whole box. May be a view that repeats one plane.
+    """
+
+    shape: tuple[int, int, int]
+    box: Box
+    mask: Mask | None = None
+
+    @classmethod
+    def of(cls, roi: RegionLike | None, shape: tuple[int, int, int]) -> Region | None:
+        """Make a region from what a user gives.
+
+        Parameters
+        ----------
+        roi : Region, Box or bool array, optional
+            A mask has the (z, y, x) of the stack, or the (y, x) of its sections and then holds for all of them.
+            None stays None.
+        shape : tuple of int
+            (z, y, x) of the stack.
+
+        Raises
+        ------
+        InputError
+            If the mask has another size or type, or nothing of the stack is inside.
+        """
+        if roi is None or isinstance(roi, Region):
+            return roi
+        if isinstance(roi, Box):
+            box, mask = roi.clip(shape), None
+        else:
+            mask = _mask(roi, shape)
+            box = _around(mask)
+        if not box.size:
+            raise InputError(f"Nothing of this stack ({' x '.join(map(str, shape))} voxels) lies inside the region.")
+        return cls(shape, box, mask)
+
+    def touches(self, axis: Axis, index: int) -> bool:
+        """Return whether any pixel of a plane is inside."""
+        k = AXES[axis]
+        if not self.box.start[k] <= index < self.box.stop[k]:
+            return False
+        return self.mask is None or bool(self.mask.take(index, k).any())
+
+    def plane(self, axis: Axis, index: int) -> Mask:
+        """Return the (h, w) pixels of a plane that are inside."""
+        k = AXES[axis]
+        if self.mask is not None:
+            return np.asarray(self.mask.take(index, k))
+        rows, columns = (s for i, s in enumerate(self.box.slices) if i != k)
+        h, w = (n for i, n in enumerate(self.shape) if i != k)
+        inside = np.zeros((h, w), np.bool_)
+        if self.box.start[k] <= index < self.box.stop[k]:
+            inside[rows, columns] = True
+        return inside
+
+    def cut(self, ids: npt.NDArray[Any], axis: Axis, index: int) -> npt.NDArray[Any]:
+        """Return the ids of a plane with background outside of the region."""
+        return np.where(self.plane(axis, index), ids, ids.dtype.type(0))
+
+
+def in_plane(roi: RegionLike, plane: Plane) -> Mask:
+    """Return the (h, w) pixels of a plane that are inside a box of its stack, or a mask of the plane itself.
+
+    Raises
+    ------
+    InputError
+        If the mask has another size, or nothing of the plane is inside.
+    """
+    if isinstance(roi, np.ndarray):
+        if roi.shape != plane.shape or roi.dtype != np.bool_:
+            raise InputError(f"A mask for this plane is {plane.shape} True and False, got {roi.shape} {roi.dtype}.")
+        inside: Mask = roi
+    elif isinstance(roi, Box):
+        k = AXES[plane.axis]
+        shape = list(plane.shape)
+        shape.insert(k, max(plane.index + 1, roi.stop[k]))
+        region = Region.of(roi, (shape[0], shape[1], shape[2]))
+        assert region is not None
+        inside = region.plane(plane.axis, plane.index)
+    else:
+        inside = roi.plane(plane.axis, plane.index)
+    if not inside.any():
+        raise InputError(f"The region does not touch {plane.axis} plane {plane.index}. Choose a plane inside of it.")
+    return inside
+
+
+def _mask(roi: Any, shape: tuple[int, int, int]) -> Mask:
+    mask = np.asarray(roi)
+    if mask.dtype != np.bool_:
+        raise InputError(
+            f"A region is a Box or a mask of True and False, got {mask.dtype}. Of labels: labels.data > 0."
+        )
+    if mask.shape == shape[1:]:
+        return np.broadcast_to(mask, shape)
+    if mask.shape != shape:
+        raise InputError(f"A mask for this stack is {shape} or {shape[1:]} (each section alike), got {mask.shape}.")
+    return mask
+
+
+def _around(mask: Mask) -> Box:
+    ends = []
+    for axis in range(3):
+        there = np.flatnonzero(mask.any(axis=tuple(i for i in range(3) if i != axis)))
+        ends.append((int(there[0]), int(there[-1]) + 1) if there.size else (0, 0))
+    (z0, z1), (y0, y1), (x0, x1) = ends
+    return Box((z0, y0, x0), (z1, y1, x1))

@@ -1,0 +1,192 @@
+"""Engines: one says what the other says; where one does not, it is not used."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from mitonb.infer.engines import OpenVinoEngine, Runner, Said, TorchEngine, choosing
+from mitonb.infer.engines.choosing import alike
+from mitonb.infer.engines.eight_bits import _best_range
+from mitonb.infer.engines.vino import Program, can_run
+from mitonb.infer.pipeline import predict, segment
+from mitonb.infer.plane import Predictor, label_iou
+from mitonb.models.zoo import Model, load_model
+from mitonb.phantoms import phantom
+from mitonb.recipe import Recipe
+from tests.infer.oracle import Oracle, volume
+
+needs_openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="openvino (extra 'fast') is not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def mini() -> Model:
+    return load_model("mito-mini")
+
+
+@pytest.fixture(scope="module")
+def picture(mini: Model) -> npt.NDArray[np.float32]:
+    """One normalised plane of a phantom, (1, 128, 128)."""
+    stack, _ = phantom((3, 128, 128), seed=4)
+    plane = stack.plane(1)
+    return mini.normalise(plane.image, *plane.contrast)[None]  # type: ignore[misc]
+
+
+def runner(model: Any, mode: str = "fast", agreement: Any = None, key: str = "") -> Runner:
+    samples: list[Any] = []
+    always = agreement or (lambda a, b: (1.0, True))
+    return Runner(model.net, key, "cpu", mode, "fp32", 0, samples=lambda: samples, agreement=always)
+
+
+class Slow:
+    """An engine that says what torch says, later."""
+
+    name, precision = "slow", "bf16"
+
+    def __init__(self, model: Model) -> None:
+        self.calls = 0
+        self._torch = TorchEngine(model.net)
+
+    def run(self, pictures: npt.NDArray[np.float32]) -> Said:
+        self.calls += 1
+        for _ in range(3):
+            said = self._torch.run(pictures)
+        return said
+
+
+class Hasty:
+    """An engine that says at once that there is nothing."""
+
+    name, precision = "hasty", "int8"
+
+    def run(self, pictures: npt.NDArray[np.float32]) -> Said:
+        n, h, w = pictures.shape
+        return Said(np.full((n, 1, h, w), -9, np.float32), np.zeros((n, 3, h // 4, w // 4), np.float32))
+
+
+def test_torch_says_the_same_whatever_the_batch(mini: Model, picture: npt.NDArray[np.float32]) -> None:
+    engine = TorchEngine(mini.net)
+    two = np.concatenate([picture, picture[:, ::-1]])
+    together, alone = engine.run(two), engine.run(two[1:])
+    assert np.abs(together.field[1] - alone.field[0]).max() < 1e-4
+    assert np.abs(together.semantic[1] - alone.semantic[0]).max() < 1e-3
+
+
+def test_half_precision_leaves_the_net_of_the_caller_as_it_was(mini: Model, picture: npt.NDArray[np.float32]) -> None:
+    said = TorchEngine(mini.net, precision="bf16").run(picture)
+    assert {p.dtype for p in mini.net.parameters()} == {torch.float32}
+    true = TorchEngine(mini.net).run(picture)
+    assert not alike(said, true)
+    assert ((said.semantic > 0) != (true.semantic > 0)).mean() < 0.01
+
+
+@needs_openvino
+def test_openvino_in_fp32_says_what_torch_says(mini: Model, picture: npt.NDArray[np.float32]) -> None:
+    engine, reference = OpenVinoEngine(Program(mini.net)), TorchEngine(mini.net)
+    for part in (picture, picture[:, :64, 16:], np.repeat(picture, 2, 0)):
+        assert alike(engine.run(np.ascontiguousarray(part)), reference.run(np.ascontiguousarray(part)))
+
+
+@needs_openvino
+def test_eight_bits_keep_nearly_all_labels_of_a_phantom() -> None:
+    stack, _ = phantom((3, 192, 192), seed=5)
+    recipe = Recipe(tile=0)
+    predictor = Predictor(load_model("mito-mini"), recipe)
+    program = Program(predictor.model.net)
+    x = predictor._normalised(stack.plane(1))[None]
+    said = OpenVinoEngine(program, "int8", samples=predictor._samples()).run(x)
+    true = OpenVinoEngine(program).run(x)
+    same, objects = predictor._agreement(said, true)
+    assert objects
+    assert same > 0.97
+
+
+@needs_openvino
+def test_what_only_looks_like_a_net_is_left_to_torch() -> None:
+    """OpenVINO would record one answer of this net, and repeat it for every picture."""
+    assert not can_run(Oracle().net)
+    labels = segment(volume(), Recipe(tile=0, min_area=8, min_size=50, center_distance=8), model=Oracle(), show=False)
+    assert labels.data.max() == 4
+    assert labels.record["engine"]["name"] == "torch"  # type: ignore[index]
+
+
+def test_a_faster_engine_that_says_something_else_is_put_away(
+    mini: Model, picture: npt.NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choosing, "can_run", lambda net: False)
+    asked = runner(mini, agreement=lambda a, b: (float(np.array_equal(a.semantic, b.semantic)), True))
+    exact = asked._build("torch", "fp32")
+    monkeypatch.setattr(Runner, "_build", lambda self, name, precision: exact if precision == "fp32" else Hasty())
+    said = asked.run(picture)
+    assert np.array_equal(said.semantic, exact.run(picture).semantic)
+    assert asked.record["precision"] == "fp32"
+    assert asked.notes == ["hasty in int8 kept only 0.0000 of the labels of the first tile (IoU); a slower one ran."]
+
+
+def test_what_is_slower_than_the_exact_engine_is_not_taken(
+    mini: Model, picture: npt.NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choosing, "can_run", lambda net: False)
+    asked, slow = runner(mini), Slow(mini)
+    exact = asked._build("torch", "fp32")
+    monkeypatch.setattr(Runner, "_build", lambda self, name, precision: exact if precision == "fp32" else slow)
+    asked.run(picture)
+    timed = slow.calls
+    asked.run(picture)
+    assert slow.calls == timed
+    assert asked.record["name"] == "torch"
+    assert len(asked.notes) == 1
+
+
+def test_tiles_are_timed_once_for_the_same_weights_and_size(
+    mini: Model, picture: npt.NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = []
+    monkeypatch.setattr(choosing, "_timings", {})
+    monkeypatch.setattr(choosing, "_timed", lambda engines, picture: counts.append(1) or dict.fromkeys(engines, 1.0))
+    monkeypatch.setattr(choosing, "can_run", lambda net: False)
+    for part in (picture, picture, picture[:, :64]):
+        runner(mini, key="some weights").run(np.ascontiguousarray(part))
+    assert len(counts) == 2
+
+
+def test_a_fast_run_says_in_its_record_what_ran() -> None:
+    stack, _ = phantom((2, 96, 96), seed=6)
+    labels = segment(stack, Recipe(engine="fast", tile=0), show=False)
+    engine = labels.record["engine"]  # type: ignore[index]
+    assert engine["mode"] == "fast"
+    assert engine["precision"] in ("fp32", "bf16", "int8")
+    assert "exact" in engine["seconds_per_tile"]
+
+
+def test_label_iou_counts_the_pixels_that_are_the_same_object() -> None:
+    a = np.zeros((4, 8), np.uint32)
+    a[:, :4], a[:, 4:] = 1, 2
+    assert label_iou(a, a * 7) == 1
+    assert label_iou(a, np.ones_like(a)) == 0.5  # one object for two: one of them is missed
+    assert label_iou(a, np.zeros_like(a)) == 0
+    assert label_iou(np.zeros_like(a), np.zeros_like(a)) == 1
+
+
+def test_the_range_of_eight_bits_leaves_out_what_is_rare_and_far() -> None:
+    usual = np.linspace(0, 1, 100_000, dtype=np.float32)
+    low, high = _best_range(usual)
+    assert low == 0
+    assert high == pytest.approx(1, abs=0.05)
+    low, high = _best_range(np.append(usual, np.float32(2.0)))
+    assert low == 0
+    assert high < 1.2
+    assert _best_range(usual - np.float32(0.5))[0] < 0
+
+
+def test_maps_of_the_fast_engine_differ_little(mini: Model) -> None:
+    stack, _ = phantom((2, 128, 128), seed=7)
+    exact, fast = (predict(stack.plane(0), model=mini, recipe=Recipe(engine=e)) for e in ("exact", "fast"))  # type: ignore[arg-type]
+    assert np.abs(exact.semantic.astype(int) - fast.semantic).mean() < 3
