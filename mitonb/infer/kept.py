@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from mitonb.errors import InputError
 from mitonb.infer.map_files import AxisFile, read_header, write_header
+from mitonb.infer.region import Region
 from mitonb.stack import AXES, Axis
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class KeptMaps:
     def __init__(self, shape: tuple[int, int, int] | None = None, folder: str | Path = "auto") -> None:
         self.about: dict[str, Any] = {}
         self._shape = shape
+        self._region: Region | None = None
         self._key: Any = None
         self._planes: dict[tuple[Axis, int], Maps] = {}
         self._files: dict[Axis, AxisFile] = {}
@@ -137,6 +139,11 @@ class KeptMaps:
     def on_disk(self) -> bool:
         """Whether all maps are in files, in a folder that the user named."""
         return self._stays
+
+    @property
+    def region(self) -> Region | None:
+        """The part of the stack that the maps are about; None is all of it."""
+        return self._region
 
     def put(self, axis: Axis, index: int, maps: Maps) -> None:
         """Keep the maps of one plane, in their kept form.
@@ -201,8 +208,9 @@ class KeptMaps:
         maps = self.get(axis, index)
         reach = median // 2
         around = range(max(0, index - reach), min(self.shape[AXES[axis]], index + reach + 1))
-        window = [maps.semantic if i == index else self._semantic(axis, i, median) for i in around if self.has(axis, i)]
-        if len(window) == 1:
+        there = [i for i in around if self._counts(axis, i)]
+        window = [maps.semantic if i == index else self._semantic(axis, i, median) for i in there]
+        if len(window) < 2:
             return maps
         return dataclasses.replace(maps, semantic=median_planes(window))
 
@@ -225,15 +233,18 @@ class KeptMaps:
             for path in (*self._folder.glob("??.maps"), *self._folder.glob("??.planes"), *self._folder.glob("*.json")):
                 path.unlink(missing_ok=True)
 
-    def claim(self, shape: tuple[int, int, int], key: Any) -> None:
+    def claim(self, shape: tuple[int, int, int], key: Any, region: Region | None = None) -> None:
         """Say which image and net the maps are of; those of another one are forgotten. JSON can write the key.
+
+        Planes that a region does not touch hold nothing, and count for no median.
 
         Raises
         ------
         InputError
             If they are in a folder that the user named, and of another image or net: they may have cost hours.
         """
-        key = json.loads(json.dumps(key))
+        described = None if region is None else region.to_json()
+        key = json.loads(json.dumps(key if described is None else {**key, "region": described}))
         if self._key == key and self._shape == shape:
             return
         if self._stays and self._files:
@@ -242,7 +253,9 @@ class KeptMaps:
                 "differ). Give another folder, or clear() these maps first."
             )
         self.clear()
-        self._key, self._shape = key, shape
+        self._key, self._shape, self._region = key, shape, region
+        if described is not None:
+            self.about["region"] = described
 
     def tell(self, **about: Any) -> None:
         """Say what a run knows about its image; it is kept beside the maps."""
@@ -257,6 +270,10 @@ class KeptMaps:
         """Size of the maps in bytes, in memory or on disk."""
         # Copies: a job may put planes meanwhile.
         return sum(m.nbytes for m in list(self._planes.values())) + sum(f.nbytes for f in list(self._files.values()))
+
+    def _counts(self, axis: Axis, index: int) -> bool:
+        """Return whether a plane has a say in the median of its neighbours."""
+        return self.has(axis, index) and (self._region is None or self._region.touches(axis, index))
 
     def _semantic(self, axis: Axis, index: int, most: int) -> npt.NDArray[Any]:
         """Return the semantic map of one plane; the last ones that were read from a file are remembered."""
@@ -296,6 +313,8 @@ class KeptMaps:
             raise InputError(f"The maps in {folder} are of a stack of {(z, y, x)} voxels, not of {self._shape}.")
         self._shape = (z, y, x)
         self._key, self.about = found.get("key"), dict(found.get("about") or {})
+        if "region" in self.about:
+            self._region = Region.from_json(self.about["region"])
         for axis, form in found["axes"].items():
             self._files[axis] = AxisFile(folder, axis, self._shape[AXES[axis]], form)
 

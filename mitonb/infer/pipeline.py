@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mitonb.errors import InputError
 from mitonb.infer.needs import decoding_bytes, estimate
 from mitonb.infer.reading import near
-from mitonb.infer.region import RegionLike, in_plane
+from mitonb.infer.region import Region, RegionLike, in_plane
 from mitonb.infer.run import PlaneIds, Run
 from mitonb.infer.source import NET_FIELDS, Source, shape_notes
 from mitonb.io.label_store import LabelStore, store_path
@@ -99,18 +99,21 @@ def predicting(
 @overload
 def segment(
     stack: Stack | npt.NDArray[Any], recipe: Recipe | None = None, *, model: str | ModelLike | None = None,
-    kept: KeptMaps | None = None, out: None = None, overwrite: bool = False, show: bool = True,
+    roi: RegionLike | None = None, kept: KeptMaps | None = None, out: None = None, overwrite: bool = False,
+    show: bool = True,
 ) -> Labels: ...  # fmt: skip
 @overload
 def segment(
     stack: Stack | npt.NDArray[Any], recipe: Recipe | None = None, *, model: str | ModelLike | None = None,
-    kept: KeptMaps | None = None, out: str | os.PathLike[str], overwrite: bool = False, show: bool = True,
+    roi: RegionLike | None = None, kept: KeptMaps | None = None, out: str | os.PathLike[str],
+    overwrite: bool = False, show: bool = True,
 ) -> StoredLabels: ...  # fmt: skip
 def segment(
     stack: Stack | npt.NDArray[Any],
     recipe: Recipe | None = None,
     *,
     model: str | ModelLike | None = None,
+    roi: RegionLike | None = None,
     kept: KeptMaps | None = None,
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
@@ -126,6 +129,10 @@ def segment(
         Every parameter of the run.
     model : str or Model, optional
         Name, path or loaded model; by default `recipe.model`.
+    roi : Box or bool array, optional
+        Segment only there: a box of the stack, a (z, y, x) mask, or a (y, x) mask for all sections. The net runs where
+        its tiles see the region; outside are no labels. Objects end at its border, but what lies around it is seen as
+        context, so that profiles inside are those of a run of the whole stack.
     kept : KeptMaps, optional
         Gets what the net said, for decoding again later. Planes that it holds already, of the same image and net, are
         not run again.
@@ -148,31 +155,32 @@ def segment(
     TooLargeError
         If the run would not fit into memory; nothing has been done then.
     InputError
-        If the stack holds no number at all, or `out` cannot be written.
+        If the stack holds no number at all, the region lies outside, or `out` cannot be written.
 
     Examples
     --------
     ``labels = mn.segment(stack, mn.Recipe(planes=("xy", "xz", "yz")))``
     ``mn.segment(stack, out="labels.ome.zarr")``
     """
-    return drain(_segmenting(stack, recipe, model, kept, out, overwrite), show=show)
+    return drain(_segmenting(stack, recipe, model, roi, kept, out, overwrite), show=show)
 
 
 @overload
 def segmenting(
     stack: Stack | npt.NDArray[Any], recipe: Recipe | None = None, *, model: str | ModelLike | None = None,
-    kept: KeptMaps | None = None, out: None = None, overwrite: bool = False,
+    roi: RegionLike | None = None, kept: KeptMaps | None = None, out: None = None, overwrite: bool = False,
 ) -> Generator[Progress, None, Labels]: ...  # fmt: skip
 @overload
 def segmenting(
     stack: Stack | npt.NDArray[Any], recipe: Recipe | None = None, *, model: str | ModelLike | None = None,
-    kept: KeptMaps | None = None, out: str | os.PathLike[str], overwrite: bool = False,
+    roi: RegionLike | None = None, kept: KeptMaps | None = None, out: str | os.PathLike[str], overwrite: bool = False,
 ) -> Generator[Progress, None, StoredLabels]: ...  # fmt: skip
 def segmenting(
     stack: Stack | npt.NDArray[Any],
     recipe: Recipe | None = None,
     *,
     model: str | ModelLike | None = None,
+    roi: RegionLike | None = None,
     kept: KeptMaps | None = None,
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
@@ -182,31 +190,36 @@ def segmenting(
     Yields after every batch of tiles. The total counts the planes of all directions and the stages that follow;
     `preview` is the `PlaneIds` of a plane that is done, or None. Closed early, it leaves nothing but the kept maps.
     """
-    return _segmenting(stack, recipe, model, kept, out, overwrite)
+    return _segmenting(stack, recipe, model, roi, kept, out, overwrite)
 
 
 def _segmenting(
     stack: Stack | npt.NDArray[Any],
     recipe: Recipe | None,
     model: str | ModelLike | None,
+    roi: RegionLike | None,
     kept: KeptMaps | None,
     out: str | os.PathLike[str] | None,
     overwrite: bool,
 ) -> Generator[Progress, None, Labels | StoredLabels]:
     recipe = Recipe.of(recipe)
     stack = stack if isinstance(stack, Stack) else Stack(stack)
+    region = Region.of(roi, stack.shape)
     target = None if out is None else store_path(out, overwrite=overwrite, source=stack.source)
     _refuse(stack, recipe, kept, stored=out is not None)
     with contextlib.closing(Run(stack.shape, recipe, folder=target and target.parent)) as run:
         yield run.progress("load model")
         predictor = _predictor(model, recipe)
         run.stuff = _stuff(predictor.model.spec)
-        source = Source(near(stack, recipe, stored=target is not None), predictor, kept)
+        source = Source(near(stack, recipe, stored=target is not None), predictor, kept, region)
         yield from run.planes(source.kept, source.fill, rolling=kept is None)
         source.require_some()
         record = _record(
             stack, recipe, predictor, (*shape_notes(stack, recipe), *_stuff_notes(predictor.model.spec), *source.notes)
         )
+        if region is not None:
+            ends = {"start": list(region.box.start), "stop": list(region.box.stop)}
+            record["region"] = {**ends, "mask": region.mask is not None}
         classes = tuple(predictor.model.spec.classes)
         source.kept.tell(voxel_size=stack.voxel_size, name=stack.name, record=record, classes=classes, stuff=run.stuff)
         kept = source.kept

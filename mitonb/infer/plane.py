@@ -90,8 +90,8 @@ class Predictor:
     def __init__(self, model: ModelLike, recipe: Recipe) -> None:
         if hasattr(model.net, "boundary_head"):
             raise ModelError(
-                f"{model.spec.name} draws contours, from which objects grow by a watershed: run its net and hand the two "
-                "maps to mn.decode_contours. Or choose a model with centers."
+                f"{model.spec.name} draws contours, from which objects grow by a watershed: run its net and hand "
+                "the two maps to mn.decode_contours. Or choose a model with centers."
             )
         self.model = model
         self.recipe = recipe

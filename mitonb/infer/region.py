@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -83,9 +85,42 @@ class Region:
             inside[rows, columns] = True
         return inside
 
-    def cut(self, ids: npt.NDArray[Any], axis: Axis, index: int) -> npt.NDArray[Any]:
+    def shadow(self, axis: Axis) -> Mask:
+        """Return the (h, w) pixels that are inside in any plane of a direction."""
+        k = AXES[axis]
+        if self.mask is not None:
+            return np.asarray(self.mask.any(axis=k))
+        return self.plane(axis, self.box.start[k])
+
+    def cut(self, ids: npt.NDArray[np.uint32], axis: Axis, index: int) -> npt.NDArray[np.uint32]:
         """Return the ids of a plane with background outside of the region."""
-        return np.where(self.plane(axis, index), ids, ids.dtype.type(0))
+        return np.where(self.plane(axis, index), ids, np.uint32(0))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what JSON can write and `from_json` reads."""
+        values: dict[str, Any] = {"shape": self.shape, "box": [self.box.start, self.box.stop]}
+        if self.mask is not None:
+            alike = self.mask.strides[0] == 0  # one plane, repeated
+            bits = np.packbits(self.mask[0] if alike else self.mask[self.box.slices])
+            values |= {"alike": alike, "mask": base64.b64encode(zlib.compress(bits.tobytes())).decode("ascii")}
+        return values
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Region:
+        """Read what `to_json` wrote."""
+        z, y, x = values["shape"]
+        start, stop = (tuple(v) for v in values["box"])
+        box = Box(start, stop)
+        if "mask" not in values:
+            return cls((z, y, x), box)
+        bits = np.frombuffer(zlib.decompress(base64.b64decode(values["mask"])), np.uint8)
+        part = (y, x) if values["alike"] else box.shape
+        inside = np.unpackbits(bits, count=int(np.prod(part))).reshape(part).astype(np.bool_)
+        if values["alike"]:
+            return cls((z, y, x), box, np.broadcast_to(inside, (z, y, x)))
+        mask = np.zeros((z, y, x), np.bool_)
+        mask[box.slices] = inside
+        return cls((z, y, x), box, mask)
 
 
 def in_plane(roi: RegionLike, plane: Plane) -> Mask:

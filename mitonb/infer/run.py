@@ -19,6 +19,7 @@ from mitonb.post.decoding import decode
 from mitonb.post.holes import filled
 from mitonb.post.runs import Runs, paint, runs_of
 from mitonb.post.statistics import Statistics
+from mitonb.post.tables import in_reading_order
 from mitonb.post.tracking import Tracker
 from mitonb.post.untangling import Untangler
 from mitonb.stack import AXES, Axis
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mitonb.infer.kept import KeptMaps
+    from mitonb.infer.region import Region
     from mitonb.maps import Maps
     from mitonb.recipe import Recipe
 
@@ -130,7 +132,7 @@ class Run:
                     for _ in fill(axis, ready):
                         yield self.progress(f"predict {axis}")
                     ready += 1
-                ids = self._decode(axis, next(smoothed))
+                ids = self._decode(axis, index, next(smoothed), kept.region)
                 if rolling and index >= reach:
                     kept.drop(axis, index - reach)
                 self.done += 1
@@ -139,12 +141,14 @@ class Run:
             if rolling:
                 kept.clear()
 
-    def _decode(self, axis: Axis, maps: Maps) -> Volume:
+    def _decode(self, axis: Axis, index: int, maps: Maps, region: Region | None) -> Volume:
         """Decode a plane, class by class; return all profiles under different ids."""
         self._kinds = len(maps.semantic)
         shown: Volume | None = None
         for kind in range(self._kinds):
             ids = decode(maps, self._recipe(kind), kind=kind)
+            if region is not None:
+                ids, _ = in_reading_order(region.cut(ids, axis, index))
             self.add(axis, ids, kind=kind)
             shown = ids if shown is None else np.where(ids > 0, ids + shown.max(), shown)
         assert shown is not None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mitonb.errors import InputError
-from mitonb.infer.kept import KeptMaps
+from mitonb.infer.kept import KeptMaps, plane_shape
 from mitonb.io.record import fingerprint
 from mitonb.maps import Maps
 from mitonb.stack import AXES, Axis, Stack
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from mitonb.infer.plane import Predictor
+    from mitonb.infer.region import Region
     from mitonb.recipe import Recipe
 
 __all__ = ["NET_FIELDS", "Source", "shape_notes"]
@@ -27,15 +28,22 @@ NET_FIELDS = ("downsampling", "tile", "halo", "flips", "device", "engine", "prec
 class Source:
     """Fills kept maps from a stack, plane by plane."""
 
-    def __init__(self, stack: Stack, predictor: Predictor, kept: KeptMaps | None) -> None:
+    def __init__(self, stack: Stack, predictor: Predictor, kept: KeptMaps | None, region: Region | None = None) -> None:
         self.stack = stack
         self.predictor = predictor
         self.kept = kept if kept is not None else KeptMaps(stack.shape, "memory")
-        self.kept.claim(stack.shape, _key(stack, predictor))
+        self.kept.claim(stack.shape, _key(stack, predictor), region)
+        self._region = region
         self._empty: list[str] = []
         self._seen = 0
 
     def fill(self, axis: Axis, index: int) -> Generator[None, None, None]:
+        region = self._region
+        if region is not None and not region.touches(axis, index):
+            if not self.kept.has(axis, index):
+                h, w = plane_shape(self.stack.shape, axis)
+                self.kept.put(axis, index, _empty_maps((h, w), self.predictor))
+            return
         self._seen += 1
         if self.kept.has(axis, index):
             return
@@ -45,7 +53,8 @@ class Source:
             self._empty.append(f"{axis} {index}")
             self.kept.put(axis, index, _empty_maps(plane.shape, self.predictor))
             return
-        steps = self.predictor.steps(plane)
+        # The same tiles in all planes: the median looks along them.
+        steps = self.predictor.steps(plane, None if region is None else region.shadow(axis))
         while True:
             try:
                 next(steps)

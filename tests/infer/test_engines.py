@@ -176,7 +176,7 @@ def test_label_iou_counts_the_pixels_that_are_the_same_object() -> None:
 
 
 def test_the_range_of_eight_bits_leaves_out_what_is_rare_and_far() -> None:
-    usual = np.linspace(0, 1, 100_000, dtype=np.float32)
+    usual = np.linspace(0, 1, 1_000_000, dtype=np.float32)
     low, high = _best_range(usual)
     assert low == 0
     assert high == pytest.approx(1, abs=0.05)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from mitonb.box import Box
 from mitonb.errors import InputError
-from mitonb.infer.pipeline import predict
+from mitonb.infer.kept import KeptMaps
+from mitonb.infer.pipeline import predict, redecoding, segment
 from mitonb.infer.plane import Predictor
 from mitonb.infer.region import Region
+from mitonb.job import drain
 from mitonb.models.zoo import Model, load_model
 from mitonb.phantoms import phantom
 from mitonb.recipe import Recipe
+from mitonb.stack import Stack
 from tests.infer.oracle import Oracle, volume
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SHAPE = (4, 6, 8)
 
@@ -109,3 +116,43 @@ def test_a_box_of_a_stack_marks_its_part_of_a_plane(mini: Model) -> None:
     assert inside.semantic[0, 1:3].any()
     with pytest.raises(InputError, match="does not touch"):
         predict(stack.plane(0), model=mini, roi=box)
+
+
+GENTLE = Recipe(min_area=8, min_size=50, center_distance=8, tile=0, halo=32)
+
+
+@pytest.mark.parametrize("planes", [("xy",), ("xy", "xz", "yz")])
+@pytest.mark.parametrize("median", [1, 3])
+def test_a_stack_is_segmented_inside_and_stays_background_outside(planes: Any, median: int) -> None:
+    ids = volume()
+    box = Box((2, 8, 8), (14, 40, 80))
+    recipe = GENTLE.replace(planes=planes, median=median)
+    labels = segment(Stack(ids), recipe, model=Oracle(), roi=box, show=False).data
+    outside = np.ones(ids.shape, np.bool_)
+    outside[box.slices] = False
+    assert not labels[outside].any()
+    true, found = ids[box.slices] > 0, labels[box.slices] > 0
+    assert (true & found).sum() / (true | found).sum() > 0.95
+
+
+def test_planes_outside_are_not_run_and_decoding_again_gives_the_same(tmp_path: Path) -> None:
+    mask = np.zeros((16, 64, 80), np.bool_)
+    mask[4:9, 10:50, 10:40] = True
+    mask[6, 30, 30] = False
+    model, kept, recipe = Oracle(), KeptMaps(folder=tmp_path / "maps"), GENTLE.replace(median=3)
+    labels = segment(Stack(volume()), recipe, model=model, roi=mask, kept=kept, show=False)
+    assert len(model.net.calls) == 5
+    assert labels.data.any()
+    assert not labels.data[~mask].any()
+    again = drain(redecoding(KeptMaps(folder=tmp_path / "maps"), recipe), show=False)
+    assert np.array_equal(again.data, labels.data)
+    assert labels.record["region"] == {"start": [4, 10, 10], "stop": [9, 50, 40], "mask": True}  # type: ignore[index]
+
+
+@pytest.mark.parametrize("roi", [Box((0, 1, 2), (3, 4, 5)), np.eye(6, 8) > 0, np.arange(192).reshape(SHAPE) % 7 == 3])
+def test_a_region_is_written_and_read(roi: Any) -> None:
+    region = Region.of(roi, SHAPE)
+    assert region is not None
+    read = Region.from_json(json.loads(json.dumps(region.to_json())))
+    assert read.box == region.box
+    assert all(np.array_equal(read.plane("yz", k), region.plane("yz", k)) for k in range(8))
