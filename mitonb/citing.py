@@ -97,6 +97,14 @@ _ALL = (
         where="Cell Systems", volume="14(1)", pages="58-71.e5", doi="10.1016/j.cels.2022.12.006",
     ),
     Reference(
+        key="conrad2021", kind="article", authors=("Conrad, Ryan", "Narayan, Kedar"), year=2021,
+        title=(
+            "CEM500K, a large-scale heterogeneous unlabeled cellular electron microscopy image dataset for deep "
+            "learning"
+        ),
+        where="eLife", volume="10", pages="e65894", doi="10.7554/eLife.65894",
+    ),
+    Reference(
         key="lucchi2012", kind="article", year=2012, volume="31(2)", pages="474-486",
         authors=("Lucchi, Aurelien", "Smith, Kevin", "Achanta, Radhakrishna", "Knott, Graham", "Fua, Pascal"),
         title="Supervoxel-Based Segmentation of Mitochondria in EM Image Stacks With Learned Shape Features",
@@ -152,11 +160,6 @@ DATASETS: dict[str, tuple[str, ...]] = {
 }
 """What each data set asks to cite, by the name of the data set."""
 
-_MODELS: dict[str, tuple[str, ...]] = {
-    "MitoNet_v1": ("conrad2023", "cheng2020"),
-    "MitoNet_v1_mini": ("conrad2023",),
-}
-
 
 def cite(model: str | ModelSpec = "mito-mini", *, bibtex: bool = False) -> str:
     """Return what to cite when a model or a data set is used.
@@ -164,7 +167,7 @@ def cite(model: str | ModelSpec = "mito-mini", *, bibtex: bool = False) -> str:
     Parameters
     ----------
     model : str or ModelSpec
-        Name of a bundled model, of a data set, a card, or anything with a card as its `spec`.
+        Name of a model, of a data set, a card, or anything with a card as its `spec`.
     bibtex : bool
         Return BibTeX entries instead of sentences.
 
@@ -198,8 +201,6 @@ def _named(model: Any) -> tuple[str, list[str], list[str]]:
     if isinstance(card, str):
         if card in DATASETS:
             return f"the data set {card}", [card], []
-        if card in _MODELS:
-            return f"the model {card}", list(_MODELS[card]), []
         card = _card(card)
     notes = [f"Licence of the weights: {card.licence}"] if card.licence else []
     if not card.papers and not card.data:
@@ -208,14 +209,17 @@ def _named(model: Any) -> tuple[str, list[str], list[str]]:
 
 
 def _card(name: str) -> ModelSpec:
-    """Return the card of a bundled model."""
-    from mitonb.models.spec import specs
+    """Return the card of a bundled, pulled, imported or published model."""
+    from mitonb.models.folder import installed_as, model_names
+    from mitonb.models.published import PUBLISHED
 
-    known = specs()
-    if name not in known:
-        listed = ", ".join(sorted({*known, *_MODELS, *DATASETS}))
+    one = installed_as(name)
+    if one is not None:
+        return one.spec
+    if name not in PUBLISHED:
+        listed = ", ".join(sorted({*model_names(), *PUBLISHED, *DATASETS}))
         raise InputError(f"Nothing is known about {name!r}. Known are {listed}.")
-    return known[name]
+    return PUBLISHED[name].card
 
 
 def _resolved(named: Iterable[str]) -> tuple[list[Reference], list[str]]:

@@ -58,6 +58,7 @@ ONLY_IN = {
     **{name: {"io"} for name in FORMATS},
     "matplotlib": {"plot"},
     "safetensors": {"models"},
+    "yaml": {"models"},
     "sqlite3": {"edit"},
 }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import mitonb as mn
 from mitonb.cli.asking import add_cite, add_doctor, add_info
+from mitonb.cli.models import add_models
 from mitonb.cli.notebook import add_lab
 from mitonb.cli.scoring import add_score
 from mitonb.cli.segmenting import add_segment
@@ -53,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"mitonb {mn.__version__}")
     parser.add_argument("--traceback", action="store_true", help="on an error, show where it happened")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (add_segment, add_train, add_score, add_lab, add_info, add_doctor, add_cite):
+    for add in (add_segment, add_train, add_score, add_models, add_lab, add_info, add_doctor, add_cite):
         add(commands)
     return parser
 

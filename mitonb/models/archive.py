@@ -81,13 +81,15 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     return read_archive(path).tensors
 
 
-def read_archive(path: str | Path) -> Archive:
+def read_archive(path: str | Path, inside: bytes | bytearray | None = None) -> Archive:
     """Read what a TorchScript archive (.pt, .pth) or a PyTorch checkpoint (.pth, .pth.tar) holds; run nothing of it.
 
     Parameters
     ----------
     path : path
         A file that `torch.save` (PyTorch 1.6 or later) or `torch.jit.save` wrote.
+    inside : bytes, optional
+        Read these bytes instead, which stood in the file.
 
     Returns
     -------
@@ -105,7 +107,7 @@ def read_archive(path: str | Path) -> Archive:
     CorruptFileError, TooLargeError
         If it is damaged, or larger than the limits of this module.
     """
-    with Members(path) as members:
+    with Members(path, inside) as members:
         where = printable(members.path.name)
         top = _top(members, where)
         scripted = any(name.startswith(f"{top}/code/") for name in members.sizes)

@@ -7,6 +7,7 @@ overlap, and nothing may stand before, between or after the parts.
 
 from __future__ import annotations
 
+import io
 import stat
 import struct
 import zlib
@@ -55,6 +56,8 @@ class Members:
     ----------
     path : path
         The file.
+    inside : bytes, optional
+        Read these bytes instead, which stood in the file: one archive within another.
 
     Attributes
     ----------
@@ -69,11 +72,11 @@ class Members:
         If the file is too large, damaged, or uses a trick.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, inside: bytes | bytearray | None = None) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
+        if inside is None and not self.path.is_file():
             raise ModelError(f"There is no weight file {printable(str(path))}.")
-        self._file: BinaryIO = self.path.open("rb")
+        self._file: BinaryIO = self.path.open("rb") if inside is None else io.BytesIO(inside)
         try:
             self._length = self._file.seek(0, 2)
             if self._length > LARGEST_FILE:

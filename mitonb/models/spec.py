@@ -152,9 +152,17 @@ def card_in(data: bytes, *, where: str) -> ModelSpec:
     if len(data) < 8 or not 2 <= length <= min(HEADER_LIMIT, len(data) - 8):
         raise CorruptFileError(f"{where} is no safetensors file, or it is cut off. Fetch or train the model again.")
     try:
-        metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+        metadata = json.loads(data[8 : 8 + length], object_pairs_hook=_each_once).get("__metadata__", {})
     except (ValueError, AttributeError, RecursionError) as error:
         raise CorruptFileError(f"{where} has a damaged header: {error}. Fetch or train the model again.") from error
     if not isinstance(metadata, dict) or "card" not in metadata:
         raise ModelError(f"{where} holds tensors but no card of mitonb. Files written by `mitonb train` have one.")
     return ModelSpec.from_json(metadata["card"], where=where)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON; of a name that stands there twice, readers would take different values."""
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a name stands there twice")
+    return values

@@ -12,14 +12,18 @@ import torch
 from torch import nn
 
 from mitonb.errors import CorruptFileError, InputError, ModelError
+from mitonb.models.folder import installed_as, model_names
+from mitonb.models.foreign import Trusted, is_foreign, read_foreign
 from mitonb.models.layers import channels_last, fused
 from mitonb.models.layouts import NETS
 from mitonb.models.panoptic_unet import PanopticUNet
-from mitonb.models.spec import WEIGHTS, ModelSpec, specs
+from mitonb.models.published import PUBLISHED
 from mitonb.models.weights import fill, read_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from mitonb.models.spec import ModelSpec
 
 __all__ = ["ARCHITECTURES", "Model", "build", "load_model", "normalised", "read_net"]
 
@@ -76,35 +80,62 @@ def normalised(image: npt.NDArray[Any], low: float, high: float, *, mean: float,
     return np.asarray(np.nan_to_num(y, nan=0.0), np.float32)
 
 
-def load_model(name_or_path: str | Path = "mito-mini", *, device: str = "cpu") -> Model:
-    """Load a model by the name of a bundled one, or from a weight file.
+def load_model(name_or_path: str | Path = "mito-mini", *, device: str = "cpu", trust_code: str | None = None) -> Model:
+    """Load a model by its name, or from a weight file. No code in the file is run.
 
     Parameters
     ----------
     name_or_path : str or path
-        A name that `specs()` lists, or a path to a .safetensors file that `mitonb train` wrote.
+        A name that `mitonb models list` shows as bundled or here, or the path of weights: .safetensors as `mitonb
+        train` writes them, a MitoNet export or checkpoint (.pth, .pth.tar), an exchange file (.empanada), or a
+        description (.yaml) beside its weights.
     device : str
         Where it shall run: "cpu", "cuda", "mps", or "auto" for the best that is there.
+    trust_code : str, optional
+        "sha256:..." of an exported network whose own code may run on this computer. Only used where the tensors alone
+        are not enough, as for quantised models; the error then tells the hash.
 
     Raises
     ------
     ModelError
-        If the name is unknown, or the file is missing, damaged or not what its card says.
+        If the name is unknown, or the file is missing or not what its card says.
+    UntrustedModelError
+        If only the code in the file can run it, and its hash was not given.
+    MitonbError
+        If the file is damaged, or asks for anything but tensors.
     """
     path, card = _find(name_or_path)
-    net, spec = read_net(path)
+    net, spec = read_net(path, known=card, trust_code=trust_code)
     if card is not None:
         if card.sha256 and card.sha256 != spec.sha256:
             raise CorruptFileError(
-                f"{path} has the hash {spec.sha256[:12]}, but its card says {card.sha256[:12]}. Install mitonb again."
+                f"{path} has the hash {spec.sha256[:12]}, but {card.sha256[:12]} was pinned. It was changed or "
+                "damaged: delete it and install, pull or import it again."
             )
         spec = card
     place = _device(device)
+    if isinstance(net, Trusted):
+        return Model(spec, net.to(place), place)
     return Model(spec, channels_last(fused(net).to(place)), place)
 
 
-def read_net(path: str | Path) -> tuple[nn.Module, ModelSpec]:
-    """Read a weight file into a net that can be trained on, and its card with the file's hash."""
+def read_net(
+    path: str | Path, *, known: ModelSpec | None = None, trust_code: str | None = None
+) -> tuple[nn.Module, ModelSpec]:
+    """Read a weight file into a net that can be trained on, and its card with the file's hash.
+
+    Parameters
+    ----------
+    path : path
+        As for `load_model`.
+    known : ModelSpec, optional
+        A card that is known already, for files without one.
+    trust_code : str, optional
+        As for `load_model`.
+    """
+    path = Path(path)
+    if path.is_file() and is_foreign(path):
+        return read_foreign(path, known=known, trust_code=trust_code)
     tensors, spec = read_weights(path)
     net = build(spec)
     fill(net, tensors, where=str(path))
@@ -129,16 +160,20 @@ def build(spec: ModelSpec) -> nn.Module:
 
 
 def _find(name_or_path: str | Path) -> tuple[Path, ModelSpec | None]:
-    """Return the weight file and, for a bundled model, the card beside it."""
-    known = specs()
+    """Return the weight file and, for a model that has a name here, its card."""
     name = str(name_or_path)
-    if name in known:
-        return WEIGHTS / f"{name}.safetensors", known[name]
+    one = installed_as(name)
+    if one is not None and one.spec.architecture == "encoder":
+        raise ModelError(f"{name} is an encoder without a head: a start for training, not a model to segment with.")
+    if one is not None:
+        return one.path, one.spec
     path = Path(name_or_path).expanduser()
     if path.is_file():
         return path, None
-    listed = ", ".join(sorted(known)) or "none"
-    raise ModelError(f"There is no model {name!r}. Bundled are: {listed}. Or give the path of a .safetensors file.")
+    if name in PUBLISHED:
+        raise ModelError(f"{name} is not on this machine yet. Fetch it with: mitonb models pull {name}")
+    listed = ", ".join(model_names()) or "none"
+    raise ModelError(f"There is no model {name!r}. Here are: {listed}. Or give the path of a file of weights.")
 
 
 def _device(device: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from mitonb.errors import InputError
 from mitonb.job import Job
-from mitonb.models.spec import specs
+from mitonb.models.folder import model_names
 from mitonb.session import Session
 from mitonb.stack import Stack
 from mitonb.widgets.history_view import HistoryView
@@ -98,7 +98,7 @@ class App(ipw.VBox):
         self._draft: tuple[str, int, Any] | None = None
         self._live = Latest(self._redecode, failed=lambda error: self.run_bar.fail(error))
         self.viewer = Viewer(session, height=self._height)
-        self.form = RecipeForm(self._recipe, models=tuple(specs()))
+        self.form = RecipeForm(self._recipe, models=model_names())
         self._applied = self.form.recipe
         self.run_bar = RunBar()
         self.table = ObjectsTable(session, height=_TAB_HEIGHT - 22)

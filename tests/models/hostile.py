@@ -413,6 +413,8 @@ def safetensors() -> Iterator[tuple[str, bytes]]:
     yield "shape_wraps", made({**card, "a": {**one, "shape": [2**32, 2**32]}})
     yield "shape_below", made({**card, "a": {**one, "shape": [-4]}})
     yield "hole", made({**card, "a": {**one, "data_offsets": [4, 16], "shape": [3]}})
+    twice = json.dumps({**card, "a": one})[:-1] + ', "a": ' + json.dumps({**one, "dtype": "I32"}) + "}"
+    yield "name_twice", made(twice.encode())
     yield "kind", made({**card, "a": {**one, "dtype": "PICKLE"}})
     yield "after_the_end", made({**card, "a": one}, FOUR * 2)
     yield "card_is_code", made({"__metadata__": {"card": "__import__('os').system('touch canary.txt')"}, "a": one})

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from mitonb.errors import CorruptFileError, ModelError, UnsafeFileError, UntrustedModelError
+from mitonb.errors import CorruptFileError, MitonbError, ModelError, UnsafeFileError, UntrustedModelError
 from mitonb.models.archive import read_archive, read_tensors
 
 ORDINARY = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16,
@@ -147,6 +151,33 @@ def test_a_cut_off_archive_is_an_error(part, net, tmp_path):
     path.write_bytes(data[: int(part * len(data))])
     with pytest.raises(CorruptFileError, match=r"net\.pth"):
         read_tensors(path)
+
+
+def test_whatever_is_damaged_ends_in_one_of_our_errors(net, tmp_path):
+    """Bytes that change, vanish or move: a MitonbError, or tensors as before, for 400 files."""
+    draw = np.random.default_rng(0)
+    path = tmp_path / "net.pth"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.save(torch.jit.script(net), path)
+    good, read = path.read_bytes(), 0
+    pickle = good.index(b"\x80\x02c__torch__")
+    for number in range(400):
+        data = bytearray(good)
+        for at in draw.integers(*((pickle, pickle + 1500) if number % 2 else (0, len(good))), draw.integers(1, 4)):
+            match draw.integers(4):
+                case 0:
+                    data[at] = draw.integers(256)
+                case 1:
+                    data[at] = draw.choice([0, 1, 0x7F, 0x80, 0xFF])
+                case 2:
+                    del data[at : at + draw.integers(1, 9)]
+                case 3:
+                    data[at:at] = data[draw.integers(len(data)) :][: draw.integers(1, 9)]
+        path.write_bytes(data)
+        with contextlib.suppress(MitonbError):
+            read += bool(read_tensors(path))
+    assert 0 < read < 400
 
 
 def test_a_flipped_bit_in_the_weights_is_found(net, tmp_path):

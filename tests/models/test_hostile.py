@@ -6,7 +6,6 @@ compiled code, and cannot be taken off again. While a file is read, one event is
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -14,14 +13,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("torch")
+from tests.models import hostile
 
-HERE = Path(__file__).parent
-spec = importlib.util.spec_from_file_location("hostile", HERE / "hostile.py")
-assert spec is not None
-assert spec.loader is not None
-hostile = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(hostile)
+pytest.importorskip("torch")
 
 READER = """
 import json, os, resource, sys

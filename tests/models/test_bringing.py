@@ -1,0 +1,420 @@
+"""Models come from their makers, from files and from colleagues: pulled, imported, exported, pinned, and never run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+import warnings
+import zipfile
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import torch
+
+from mitonb.cli import main
+from mitonb.errors import (
+    ChecksumError,
+    CorruptFileError,
+    DownloadError,
+    InputError,
+    ModelError,
+    UnsafeFileError,
+    UntrustedModelError,
+)
+from mitonb.job import drain
+from mitonb.models import bringing
+from mitonb.models.bringing import export, import_model, pulling
+from mitonb.models.descriptions import parsed
+from mitonb.models.download import sha256_of
+from mitonb.models.folder import installed, model_folder, model_names
+from mitonb.models.layouts import NETS
+from mitonb.models.published import PUBLISHED
+from mitonb.models.weights import write_weights
+from mitonb.models.zoo import load_model, read_net
+from tests.models.published import drawn_net, export_names, write_checkpoint, write_torchscript
+
+DEEPLAB = {"encoder": "resnet18", "stride": 32, "decoder_channels": 8, "low_level_channels": [4], "aspp_channels": 6}
+YAML = """
+model: {model}
+model_quantized: null
+norms: {{mean: 0.5, std: 0.125}}
+padding_factor: 16
+class_names: {{1: mito, 2: nucleus}}
+labels: [1, 2]
+thing_list: [1]
+description: Drawn for a test.
+FINETUNE: {{criterion: os.system, epochs: 5}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("MITONB_MODEL_DIR", str(tmp_path / "models"))
+    monkeypatch.setenv("no_proxy", "*")
+    return tmp_path / "models"
+
+
+@pytest.fixture(scope="module")
+def nets():
+    return {n: drawn_net(NETS["panoptic_deeplab"], **DEEPLAB, channels=n, folded=True) for n in (1, 3)}
+
+
+@pytest.fixture
+def exported(nets, tmp_path):
+    """Return a drawn MitoNet as its makers export it."""
+    (tmp_path / "from").mkdir()
+    path = tmp_path / "from" / "drawn.pth"
+    write_torchscript(export_names(dict(nets[1].state_dict()), pyramid=False), path)
+    return path
+
+
+@pytest.fixture
+def server(exported):
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *words):
+            super().__init__(*words, directory=str(exported.parent))
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as it:
+        threading.Thread(target=it.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{it.server_port}"
+        it.shutdown()
+
+
+def answers(model):
+    x = torch.linspace(-2, 2, 64 * 64).reshape(1, 1, 64, 64)
+    with torch.inference_mode():
+        return [y for y in model(x) if y is not None]
+
+
+def same(a, b):
+    return all(torch.allclose(x, y, rtol=1e-3, atol=1e-4) for x, y in zip(answers(a), answers(b), strict=True))
+
+
+# ------------------------------------------------------------------------------------------------------------ files
+
+
+@pytest.mark.parametrize("layout", ["export", "checkpoint", "state"])
+def test_a_published_file_loads_by_its_path(layout, nets, tmp_path):
+    path = tmp_path / "mine.pth"
+    state = dict(nets[1].state_dict())
+    match layout:
+        case "export":
+            write_torchscript(export_names(state, pyramid=False), path)
+        case "checkpoint":
+            write_checkpoint(state, path)
+        case "state":
+            torch.save(state, path)
+    model = load_model(path)
+    assert same(model.net, nets[1])
+    assert (model.spec.name, model.spec.architecture) == ("mine", "panoptic_deeplab")
+    assert model.spec.sha256 == sha256_of(path)
+    assert model.spec.intensity == "range"
+
+
+def test_a_checkpoint_brings_its_normalisation(nets, tmp_path):
+    torch.save({"state_dict": nets[1].state_dict(), "arch": "x", "norms": [0.4, 0.2]}, tmp_path / "a.pth.tar")
+    spec = load_model(tmp_path / "a.pth.tar").spec
+    assert (spec.mean, spec.std) == (0.4, 0.2)
+
+
+def test_a_description_gives_names_to_the_classes_of_the_weights_beside_it(nets, tmp_path):
+    torch.save(nets[3].state_dict(), tmp_path / "net.pth")
+    (tmp_path / "mine.yaml").write_text(YAML.format(model="/data/someone/else/net.pth"))
+    spec = load_model(tmp_path / "mine.yaml").spec
+    assert spec.classes == ("mito", "nucleus")
+    assert spec.things == ("mito",)
+    assert (spec.mean, spec.std, spec.notes) == (0.5, 0.125, "Drawn for a test.")
+
+
+def test_an_exchange_file_is_read_where_it_is(nets, tmp_path):
+    torch.save(nets[3].state_dict(), tmp_path / "net.pth")
+    with zipfile.ZipFile(tmp_path / "mine.empanada", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("folder/mine.yaml", YAML.format(model="net.pth"))
+        file.write(tmp_path / "net.pth", "folder/net.pth")
+    before = sorted(tmp_path.rglob("*"))
+    model = load_model(tmp_path / "mine.empanada")
+    assert model.spec.classes == ("mito", "nucleus")
+    assert same(model.net, nets[3])
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_exchange_file_may_not_be_a_bomb_or_lead_elsewhere(tmp_path):
+    path = tmp_path / "bad.empanada"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a.yaml", "model: a.pth")
+        file.writestr("a.pth", bytes(64 << 20))
+    with pytest.raises(UnsafeFileError, match="made to fill the memory"):
+        load_model(path)
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("../a.yaml", "model: a.pth")
+    with pytest.raises(UnsafeFileError, match="no plain path"):
+        load_model(path)
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("a.yaml", "model: a.pth")
+    with pytest.raises(ModelError, match="1 descriptions and 0 files of weights"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("!!python/object/apply:os.system ['touch canary']", UnsafeFileError),
+        ("model: !!python/name:os.system", UnsafeFileError),
+        ("a: !unknown 1", UnsafeFileError),
+        ("a: [", CorruptFileError),
+        ("[" * 1500, CorruptFileError),
+        ("\x00", CorruptFileError),
+        ("- 1", ModelError),
+        ("norms: {mean: nan, std: 0.1}", ModelError),
+        ("norms: {mean: 1, std: true}", ModelError),
+        ("class_names: [mito]", ModelError),
+        ("class_names: {1: a, 2: a}", ModelError),
+        ("model: {a: b}", ModelError),
+    ],
+)
+def test_descriptions_are_data_alone(text, error):
+    with pytest.raises(error, match=r"mine\.yaml"):
+        parsed(text.encode(), where="mine.yaml")
+
+
+def test_a_description_full_of_references_stays_small():
+    levels = "\n".join(f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 9)}]" for i in range(1, 40))
+    assert parsed(f"l0: &l0 [a]\n{levels}\nmodel: x.pth".encode(), where="x").weights == "x.pth"
+
+
+def test_an_old_pickle_is_refused_with_what_to_do(tmp_path):
+    torch.save({"a": torch.zeros(1)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    with pytest.raises(ModelError, match=r"before 1\.6.*torch\.save its state dict again"):
+        load_model(tmp_path / "old.pth")
+
+
+# ------------------------------------------------------------------------------------------------------------ trust
+
+
+@pytest.fixture
+def strange(tmp_path):
+    """Return an exported network of a kind that is not known here; its code gives what MitoNet's would."""
+
+    class Strange(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("shift", torch.ones(1))
+
+        def forward(self, x: torch.Tensor, render_steps: int = 2, interpolate_ins: bool = True):
+            small = x[:, :, ::4, ::4]
+            return {
+                "sem_logits": x + self.shift,
+                "ctr_hmp": small,
+                "offsets": torch.cat([small, small], 1),
+            }
+
+    path = tmp_path / "strange.pth"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.save(torch.jit.script(Strange()), path)
+    return path
+
+
+def test_code_runs_only_for_the_hash_of_the_very_file(strange):
+    digest = sha256_of(strange)
+    for trust in (None, "yes", f"sha256:{'0' * 64}", digest):
+        with pytest.raises(UntrustedModelError, match=rf"only be run by the code in it.*trust_code=.sha256:{digest}"):
+            load_model(strange, trust_code=trust)
+    model = load_model(strange, trust_code=f"sha256:{digest}")
+    x = torch.zeros(1, 1, 8, 8)
+    assert model.net(x).semantic.tolist() == torch.ones(1, 1, 8, 8).tolist()
+    assert (model.spec.architecture, model.spec.sha256) == ("torchscript", digest)
+
+
+def test_trust_is_not_used_where_the_tensors_are_enough(exported):
+    model = load_model(exported, trust_code=f"sha256:{sha256_of(exported)}")
+    assert model.spec.architecture == "panoptic_deeplab"
+
+
+def test_a_checkpoint_of_an_unknown_net_is_never_run(tmp_path):
+    torch.save({"a": torch.zeros(2)}, tmp_path / "x.pth")
+    with pytest.raises(ModelError, match="no net that mitonb knows") as error:
+        load_model(tmp_path / "x.pth", trust_code=f"sha256:{sha256_of(tmp_path / 'x.pth')}")
+    assert not isinstance(error.value, UntrustedModelError)
+
+
+# ------------------------------------------------------------------------------------------------- pull, import, export
+
+
+def pull(name="MitoNet_v1", **options):
+    return drain(pulling(name, **options), show=False)
+
+
+def test_a_pulled_model_is_pinned_and_found_by_name(server, exported, nets, folder):
+    with pytest.raises(ModelError, match="mitonb models pull MitoNet_v1"):
+        load_model("MitoNet_v1")
+    one = pull(address=f"{server}/drawn.pth")
+    assert one.spec.sha256 == sha256_of(exported)
+    assert "MitoNet_v1" in model_names()
+    model = load_model("MitoNet_v1")
+    assert same(model.net, nets[1])
+    assert model.spec.papers == PUBLISHED["MitoNet_v1"].card.papers
+    assert model.spec.mean == 0.57571
+    assert sorted(p.name for p in folder.iterdir() if p.suffix != ".lock") == [
+        "MitoNet_v1.model.json",
+        "MitoNet_v1.pth",
+    ]
+
+
+def test_another_file_at_the_same_address_is_refused_later(server, exported, folder, nets):
+    pull(address=f"{server}/drawn.pth")
+    (folder / "MitoNet_v1.pth").unlink()
+    with pytest.raises(CorruptFileError, match="gone"):
+        load_model("MitoNet_v1")
+    write_checkpoint(dict(nets[1].state_dict()), exported)
+    with pytest.raises(ChecksumError, match="was pinned"):
+        pull(address=f"{server}/drawn.pth")
+    assert not (folder / "MitoNet_v1.pth").exists()
+
+
+def test_weights_that_change_on_disk_are_refused(server, exported, folder, nets):
+    pull(address=f"{server}/drawn.pth")
+    torch.save(nets[1].state_dict(), folder / "MitoNet_v1.pth")
+    with pytest.raises(CorruptFileError, match="was pinned"):
+        load_model("MitoNet_v1")
+    with pytest.raises(ChecksumError, match="Delete it and pull it again"):
+        pull(address=f"{server}/drawn.pth")
+
+
+def test_a_file_of_another_kind_is_not_taken_for_the_model(server, exported, folder):
+    with pytest.raises(ModelError, match="is a panoptic_deeplab, but MitoNet_v1_mini is a panoptic_bifpn"):
+        pull("MitoNet_v1_mini", address=f"{server}/drawn.pth")
+    exported.with_name("page.pth").write_text("Not here")
+    with pytest.raises(CorruptFileError, match="no safetensors file"):
+        pull(address=f"{server}/page.pth")
+    assert [p.name for p in folder.iterdir() if p.suffix != ".lock"] == []
+
+
+def test_a_description_with_an_address_can_be_pulled(server, exported, tmp_path, nets):
+    text = YAML.format(model=f"{server}/drawn.pth").replace(", 2: nucleus", "")
+    (tmp_path / "theirs.yaml").write_text(text)
+    with pytest.raises(ModelError, match="names weights on the network"):
+        load_model(tmp_path / "theirs.yaml")
+    assert pull(str(tmp_path / "theirs.yaml")).spec.classes == ("mito",)
+    assert load_model("theirs").spec.mean == 0.5
+
+
+def test_an_encoder_is_kept_to_train_from(server, exported, nets):
+    state = {n.removeprefix("encoder."): t for n, t in nets[1].state_dict().items() if n.startswith("encoder.")}
+    torch.save({"state_dict": state, "norms": [0.5, 0.1]}, exported.with_name("cem.pth.tar"))
+    one = pull("CEM1.5M_resnet50", address=f"{server}/cem.pth.tar")
+    assert one.path.name == "CEM1.5M_resnet50.pth.tar"
+    with pytest.raises(ModelError, match="a start for training"):
+        load_model("CEM1.5M_resnet50")
+
+
+def test_a_file_is_imported_under_a_name_and_only_once(exported, nets, folder, tmp_path):
+    import_model(exported, "mine")
+    exported.rename(exported.with_name("moved.pth"))
+    assert same(load_model("mine").net, nets[1])
+    import_model(exported.with_name("moved.pth"), "mine")
+    torch.save(nets[3].state_dict(), tmp_path / "other.pth")
+    with pytest.raises(InputError, match="mine is another model already"):
+        import_model(tmp_path / "other.pth", "mine")
+    for name in ("../mine", "", "a b", "-x", "mito-mini"):
+        with pytest.raises((InputError, ModelError), match="name"):
+            import_model(tmp_path / "other.pth", name or " ")
+    assert list(installed()) == ["mine"]
+
+
+def test_a_file_fetched_elsewhere_is_imported_as_the_published_model(exported, folder):
+    import_model(exported, "MitoNet_v1")
+    assert load_model("MitoNet_v1").spec.title == PUBLISHED["MitoNet_v1"].card.title
+    with pytest.raises(ModelError, match="panoptic_bifpn"):
+        import_model(exported, "MitoNet_v1_mini")
+
+
+def test_a_model_of_ours_is_imported_with_its_card(nets, tmp_path):
+    spec = load_model("mito-mini").spec
+    net, _ = read_net(bringing.installed_as("mito-mini").path)
+    write_weights(net, dataclasses.replace(spec, name="old"), tmp_path / "x.safetensors")
+    import_model(tmp_path / "x.safetensors", "new")
+    assert load_model("new").spec.name == "new"
+    assert load_model("new").spec.scores == spec.scores
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".empanada"])
+def test_an_exported_model_is_the_same_after_import(ending, exported, nets, tmp_path):
+    import_model(exported, "mine")
+    out = export("mine", tmp_path / f"out{ending}")
+    import_model(out, "again")
+    assert same(load_model("again").net, nets[1])
+    assert load_model("again").spec.classes == ("mitochondrion",)
+
+
+def test_what_cannot_be_exported_is_said(exported, tmp_path):
+    import_model(exported, "mine")
+    with pytest.raises(InputError, match=r"\.safetensors or \.empanada"):
+        export("mine", tmp_path / "x.pth")
+    with pytest.raises(InputError, match="empanada does not know"):
+        export("mito-mini", tmp_path / "x.empanada")
+    with pytest.raises(ModelError, match="no model 'none'"):
+        export("none", tmp_path / "x.safetensors")
+
+
+def test_a_model_folder_that_cannot_be_used_is_said(exported, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MITONB_MODEL_DIR", str(tmp_path / "file" / "models"))
+    with pytest.raises(DownloadError, match="MITONB_MODEL_DIR"):
+        import_model(exported, "mine")
+
+
+@pytest.mark.parametrize("damage", ["", "[]", "{}", '{"card": {"name": "mine"}, "file": "../../x"}', "[" * 100_000])
+def test_a_damaged_note_hides_no_other_model(damage, exported, folder):
+    import_model(exported, "good")
+    (folder / "mine.model.json").write_text(damage)
+    assert list(installed()) == ["good"]
+    with pytest.raises(ModelError, match=r"mine\.model\.json"):
+        load_model("mine")
+
+
+# ------------------------------------------------------------------------------------------------------ command line
+
+
+def test_the_command_line_pulls_lists_and_tells(server, exported, folder, capsys):
+    assert main(["models", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert [line.split()[1] for line in listed.splitlines() if line.startswith(("mito-mini ", "MitoNet_v1 "))] == [
+        "bundled", "to",
+    ]  # fmt: skip
+    assert main(["models", "pull", "MitoNet_v1", "--address", f"{server}/drawn.pth", "--quiet"]) == 0
+    said = capsys.readouterr().out
+    assert f"{sha256_of(exported)} (pinned now" in said
+    assert main(["models", "pull", "MitoNet_v1", "--address", f"{server}/drawn.pth", "--quiet"]) == 0
+    assert "as pinned before" in capsys.readouterr().out
+    assert main(["models", "info", "MitoNet_v1"]) == 0
+    told = capsys.readouterr().out
+    assert sha256_of(exported) in told
+    assert "zenodo.org" in told
+    assert main(["models"]) == 0
+    assert "MitoNet_v1 here" in " ".join(capsys.readouterr().out.split())
+    assert main(["cite", "MitoNet_v1"]) == 0
+    assert "10.1016/j.cels.2022.12.006" in capsys.readouterr().out
+
+
+def test_the_command_line_imports_and_exports(exported, tmp_path, capsys):
+    assert main(["models", "import", str(exported), "--name", "mine"]) == 0
+    assert main(["models", "export", "mine", str(tmp_path / "out.safetensors")]) == 0
+    assert main(["models", "export", "mine", str(tmp_path / "out.safetensors")]) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert main(["models", "info", "nobody"]) == 1
+    assert "Known are mito-mini, mine, MitoNet_v1" in capsys.readouterr().err
+
+
+def test_every_published_model_says_where_it_is_and_what_to_cite():
+    for name, one in PUBLISHED.items():
+        assert one.address.startswith("https://zenodo.org/records/")
+        assert one.card.name == name
+        assert one.card.papers
+        assert json.loads(one.card.to_json())["mean"] == 0.57571
+    assert PUBLISHED["MitoNet_v1_mini"].card.multiple == 128
+    assert model_folder().name == "models"
