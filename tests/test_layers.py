@@ -104,6 +104,49 @@ def test_heavy_libraries_stay_in_their_rooms() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+# What can run the contents of a file -> the modules that may name it: no file runs code unless its user says so.
+RUNS_FILES = {
+    "eval": set(), "exec": set(), "__import__": set(), "pickle": set(), "marshal": set(), "shelve": set(),
+    "dill": set(), "joblib": set(), "cloudpickle": set(), "torch.hub": set(), "torch.package": set(),
+    "torch.export": set(),
+    "torch.load": {"train/loop.py"},  # its own checkpoints, weights_only
+    "torch.jit.load": {"models/foreign.py"},  # for the hash that the user typed
+    "yaml.load": set(), "yaml.unsafe_load": set(), "yaml.full_load": set(),
+}  # fmt: skip
+
+
+def spoken(path: Path) -> Iterator[str]:
+    """Yield every dotted name that a module uses, and everything that it imports."""
+    yield from imports(path)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call | ast.Attribute):
+            text = ast.unparse(node.func if isinstance(node, ast.Call) else node)
+            if re.fullmatch(r"[\w.]+", text):
+                yield text
+
+
+def test_nothing_runs_what_a_file_says() -> None:
+    wrong = {
+        f"{path.relative_to(PACKAGE).as_posix()} uses {name}"
+        for path in MODULES
+        for name in spoken(path)
+        for banned, allowed in RUNS_FILES.items()
+        if (name == banned or name.startswith(f"{banned}.")) and path.relative_to(PACKAGE).as_posix() not in allowed
+    }
+    assert not wrong
+
+
+def test_only_the_download_speaks_to_the_network() -> None:
+    wrong = [
+        f"{path.relative_to(PACKAGE).as_posix()} imports {name}"
+        for path in MODULES
+        for name in imports(path)
+        if name.partition(".")[0] in {"urllib", "http", "socket", "ssl", "requests", "ftplib", "pooch", "aiohttp"}
+        and path.relative_to(PACKAGE).as_posix() != "models/download.py"
+    ]
+    assert not wrong
+
+
 def test_no_module_bears_the_name_of_a_front_door_function() -> None:
     """Lazy loading would hand out the module instead of the function."""
     names = {p.stem for p in PACKAGE.glob("*.py")} | {p.name for p in PACKAGE.iterdir() if p.is_dir()}

@@ -17,7 +17,8 @@ import torch
 
 from mitonb.errors import CorruptFileError, ModelError, TooLargeError, UnsafeFileError
 from mitonb.models.members import Members, printable
-from mitonb.models.unpickling import Record, StorageRecord, TensorRecord, Value, unpickled
+from mitonb.models.records import Record, StorageRecord, TensorRecord, Value
+from mitonb.models.unpickling import unpickled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -145,8 +145,7 @@ def export(name: str, out: str | Path) -> Path:
     one = installed_as(name)
     if one is None:
         raise ModelError(f"There is no model {name!r} on this machine. See: mitonb models list")
-    net, found = read_net(one.path, known=one.spec)
-    spec = one.spec if one.spec.config else found
+    net, spec = read_net(name)
     if out.suffix == ".safetensors":
         write_weights(net, spec, out, half=False)
     elif out.suffix != ".empanada":

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from mitonb.errors import ChecksumError, DownloadError, MitonbError, TooLargeError
 from mitonb.job import Progress
+from mitonb.models.locks import turn
 from mitonb.models.members import printable
 
 if TYPE_CHECKING:
@@ -96,8 +97,8 @@ def fetching(
     """
     _allowed(address)
     limits = _Limits(patience, tries, most)
-    with _explained(address, target), _lock(target) as free:
-        while not free():
+    with _explained(address, target), turn(target) as mine:
+        while not mine():
             yield Progress("waiting for another download of this file", 0, 0)
             time.sleep(0.2)
         if target.exists():
@@ -345,27 +346,3 @@ def _explained(address: str, target: Path) -> Iterator[None]:
                 "folder with more."
             ) from error
         raise DownloadError(f"{target} cannot be written: {error.strerror or error}.") from error
-
-
-@contextlib.contextmanager
-def _lock(target: Path) -> Iterator[Callable[[], bool]]:
-    """Give a question: is it our turn? The lock goes with the process that holds it, whatever happens to it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_name(f"{target.name}.lock").open("a+b") as file:
-        yield lambda: _taken(file.fileno())
-
-
-def _taken(handle: int) -> bool:
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        else:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        # Some network disks know no locks: go on without, the file is checked and renamed in one step anyway.
-        return error.errno not in (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK)
-    return True

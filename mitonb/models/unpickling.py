@@ -1,82 +1,42 @@
 """Pickles of weights, read as inert data: no name in the file is ever looked up, imported or called.
 
 A pickle is a small program for a stack machine. This one knows the few instructions that PyTorch writes for weights.
-What comes out is None, bool, int, float, str, list, tuple, dict, and the four records below, which are only words
-about what the file wants: a `Record` where it wants an object, a `TensorRecord` where it wants a tensor. The single
-list of names that mean something is `NAMES`; each stands for a function of this module.
+What comes out is None, bool, int, float, str, list, tuple, dict, and the records of `mitonb.models.records`, which are
+only words about what the file wants: a `Record` where it wants an object, a `TensorRecord` where it wants a tensor. The
+single list of names that mean something is `NAMES` there.
 
 Source of the instructions: the comments of Python's `pickletools`; of the tensors: files that PyTorch wrote.
 """
 
 from __future__ import annotations
 
-import re
 import struct
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from mitonb.errors import CorruptFileError, TooLargeError, UnsafeFileError, UntrustedModelError
 from mitonb.models.members import printable
+from mitonb.models.records import (
+    MARK,
+    NAMES,
+    QUANTISED,
+    SCRIPTED,
+    STORAGES,
+    Name,
+    OddError,
+    Record,
+    StorageRecord,
+    Value,
+    need,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Record", "StorageRecord", "TensorRecord", "Value", "unpickled"]
+__all__ = ["unpickled"]
 
 MOST_STEPS = 500_000  # the largest published network with its optimizer needs a tenth
 MOST_ON_STACK = 200_000
 LONGEST_TEXT = 1 << 20
-
-SCRIPTED = re.compile(r"__torch__(\.\w+)*", re.ASCII)
-"""Classes of a TorchScript archive; their code is in the archive and stays there unread."""
-
-QUANTISED = re.compile(r"torch\._utils\._rebuild_qtensor|torch\.Q\w+Storage|__torch__\.torch\.classes\.quantized\..*")
-
-
-@dataclass(frozen=True, slots=True)
-class Name:
-    """A name that the file mentions; it is one of `NAMES`, of the storage kinds, or a class of TorchScript."""
-
-    text: str
-
-
-@dataclass(slots=True, eq=False)
-class Record:
-    """An object of a TorchScript archive: the name of its class, which is never looked for, and its attributes."""
-
-    kind: str
-    attributes: dict[int | str, Value] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class StorageRecord:
-    """Numbers in the archive: their kind such as "FloatStorage", the name of the member, and how many they are."""
-
-    kind: str
-    key: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TensorRecord:
-    """A view of a storage: where it starts, its shape and strides, all in numbers of elements and still unchecked."""
-
-    storage: StorageRecord
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-class _Mark:
-    """Where a list of arguments starts on the stack."""
-
-
-Value = (
-    None | bool | int | float | str | list["Value"] | tuple["Value", ...] | dict[int | str, "Value"]
-    | Record | TensorRecord | StorageRecord | Name | _Mark
-)  # fmt: skip
-
-MARK = _Mark()
 
 
 def unpickled(data: bytes | bytearray, *, where: str) -> Value:
@@ -106,72 +66,6 @@ def unpickled(data: bytes | bytearray, *, where: str) -> Value:
     return _Machine(bytes(data), printable(where)).run()
 
 
-# ------------------------------------------------------------------------------------ what the known names stand for
-
-
-def _ordered(*pairs: Value) -> Value:
-    _need(not pairs)
-    return {}
-
-
-def _tensor(
-    storage: Value, offset: Value, shape: Value, strides: Value, _gradient: Value, _hooks: Value, _more: Value = None
-) -> Value:
-    if not isinstance(storage, StorageRecord) or not isinstance(offset, int):
-        raise _OddError
-    return TensorRecord(storage, offset, _whole(shape), _whole(strides))
-
-
-def _parameter(tensor: Value, _gradient: Value, _hooks: Value) -> Value:
-    _need(isinstance(tensor, TensorRecord))
-    return tensor
-
-
-def _listed(values: Value) -> Value:
-    _need(isinstance(values, list))
-    return values
-
-
-def _tagged(value: Value, _tag: Value) -> Value:
-    _need(isinstance(value, list | dict))
-    return value
-
-
-NAMES: dict[str, Callable[..., Value]] = {
-    "collections.OrderedDict": _ordered,
-    "torch._utils._rebuild_tensor_v2": _tensor,
-    "torch._utils._rebuild_parameter": _parameter,
-    "torch.jit._pickle.build_intlist": _listed,
-    "torch.jit._pickle.build_doublelist": _listed,
-    "torch.jit._pickle.build_boollist": _listed,
-    "torch.jit._pickle.build_tensorlist": _listed,
-    "torch.jit._pickle.restore_type_tag": _tagged,
-}
-"""Every name that means something in a pickle of weights, and the function of this module that it stands for."""
-
-STORAGES = {
-    f"torch.{kind}Storage"
-    for kind in ("Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
-}
-
-
-class _OddError(Exception):
-    """An argument is not of the kind that it must be."""
-
-
-def _need(fits: bool) -> None:
-    if not fits:
-        raise _OddError
-
-
-def _whole(values: Value) -> tuple[int, ...]:
-    if not isinstance(values, tuple) or len(values) > 16:
-        raise _OddError
-    whole = tuple(v for v in values if isinstance(v, int) and not isinstance(v, bool))
-    _need(len(whole) == len(values))
-    return whole
-
-
 # ------------------------------------------------------------------------------------------------------- the machine
 
 
@@ -198,7 +92,7 @@ class _Machine:
                 )
             try:
                 step(self)
-            except (_OddError, TypeError, UnicodeDecodeError):
+            except (OddError, TypeError, UnicodeDecodeError):
                 self.damaged()
             if len(self.stack) > MOST_ON_STACK:
                 break
@@ -255,12 +149,12 @@ class _Machine:
 
     def text(self) -> None:
         count = self.number("<I")
-        _need(count <= LONGEST_TEXT)
+        need(count <= LONGEST_TEXT)
         self.push(self.take(count).decode("utf-8"))
 
     def small_long(self) -> None:
         count = self.number("<B")
-        _need(count <= 8)
+        need(count <= 8)
         self.push(int.from_bytes(self.take(count), "little", signed=True))
 
     def real(self) -> None:
@@ -273,23 +167,23 @@ class _Machine:
         self.memo[index] = self.top()
 
     def get(self, index: int) -> None:
-        _need(index in self.memo)
+        need(index in self.memo)
         self.push(self.memo[index])
 
     def append(self, values: list[Value]) -> None:
         target = self.top()
         if not isinstance(target, list):
-            raise _OddError
+            raise OddError
         target.extend(values)
 
     def set_items(self, values: list[Value]) -> None:
         target = self.top()
         if not isinstance(target, dict) or len(values) % 2:
-            raise _OddError
+            raise OddError
         for key, value in zip(values[::2], values[1::2], strict=True):
             # Only these keys: they are hashed here, and a tuple of tuples of tuples would hash without end.
             if not isinstance(key, str | int) or key in target:
-                raise _OddError
+                raise OddError
             target[key] = value
 
     def name(self) -> None:
@@ -307,22 +201,22 @@ class _Machine:
     def call(self) -> None:
         arguments, name = self.pop(), self.pop()
         if not isinstance(arguments, tuple) or not isinstance(name, Name) or name.text not in NAMES:
-            raise _OddError
+            raise OddError
         self.push(NAMES[name.text](*arguments))
 
     def new(self) -> None:
         arguments, name = self.pop(), self.pop()
         if arguments != () or not isinstance(name, Name) or not SCRIPTED.fullmatch(name.text):
-            raise _OddError
+            raise OddError
         self.push(Record(name.text))
 
     def build(self) -> None:
         state, target = self.pop(), self.top()
         if not isinstance(state, dict) or not isinstance(target, dict | Record):
-            raise _OddError
+            raise OddError
         if isinstance(target, Record):
             # Taken over, never copied: one large state given to many objects would fill the memory.
-            _need(not target.attributes)
+            need(not target.attributes)
             target.attributes = state
         # The state of a dictionary is the versions of modules, which a state dict carries beside its items.
 
@@ -331,7 +225,7 @@ class _Machine:
             case ("storage", Name(kind), str(key), _, int(count)) if kind in STORAGES and count >= 0:
                 self.push(StorageRecord(kind.removeprefix("torch."), key, count))
             case _:
-                raise _OddError
+                raise OddError
 
 
 RESAVE = "Save only its state dict, torch.save(net.state_dict(), ...), or as safetensors, where you trust it."

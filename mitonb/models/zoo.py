@@ -104,42 +104,41 @@ def load_model(name_or_path: str | Path = "mito-mini", *, device: str = "cpu", t
     MitonbError
         If the file is damaged, or asks for anything but tensors.
     """
-    path, card = _find(name_or_path)
-    net, spec = read_net(path, known=card, trust_code=trust_code)
-    if card is not None:
-        if card.sha256 and card.sha256 != spec.sha256:
-            raise CorruptFileError(
-                f"{path} has the hash {spec.sha256[:12]}, but {card.sha256[:12]} was pinned. It was changed or "
-                "damaged: delete it and install, pull or import it again."
-            )
-        spec = card
+    net, spec = read_net(name_or_path, trust_code=trust_code)
     place = _device(device)
     if isinstance(net, Trusted):
         return Model(spec, net.to(place), place)
     return Model(spec, channels_last(fused(net).to(place)), place)
 
 
-def read_net(
-    path: str | Path, *, known: ModelSpec | None = None, trust_code: str | None = None
-) -> tuple[nn.Module, ModelSpec]:
-    """Read a weight file into a net that can be trained on, and its card with the file's hash.
+def read_net(name_or_path: str | Path, *, trust_code: str | None = None) -> tuple[nn.Module, ModelSpec]:
+    """Read weights into a net that can be trained on, and their card with the file's hash.
 
     Parameters
     ----------
-    path : path
+    name_or_path, trust_code
         As for `load_model`.
-    known : ModelSpec, optional
-        A card that is known already, for files without one.
-    trust_code : str, optional
-        As for `load_model`.
+
+    Raises
+    ------
+    MitonbError
+        As `load_model`.
     """
-    path = Path(path)
-    if path.is_file() and is_foreign(path):
-        return read_foreign(path, known=known, trust_code=trust_code)
-    tensors, spec = read_weights(path)
-    net = build(spec)
-    fill(net, tensors, where=str(path))
-    return net.eval(), spec
+    path, card = _find(name_or_path)
+    if is_foreign(path):
+        net, spec = read_foreign(path, known=card, trust_code=trust_code)
+    else:
+        tensors, spec = read_weights(path)
+        net = build(spec)
+        fill(net, tensors, where=str(path))
+    if card is None:
+        return net.eval(), spec
+    if card.sha256 and card.sha256 != spec.sha256:
+        raise CorruptFileError(
+            f"{path} has the hash {spec.sha256[:12]}, but {card.sha256[:12]} was pinned. It was changed or damaged: "
+            "delete it and install, pull or import it again."
+        )
+    return net.eval(), card
 
 
 def build(spec: ModelSpec) -> nn.Module:

@@ -162,7 +162,19 @@ class _Run:
             net = build(self.spec)
         else:
             net, old = read_net(start)
-            same = {k: getattr(old, k) for k in ("architecture", "config", "classes", "mean", "std", "intensity")}
+            kept = (
+                "architecture",
+                "config",
+                "classes",
+                "things",
+                "mean",
+                "std",
+                "intensity",
+                "step",
+                "multiple",
+                "lead",
+            )
+            same = {k: getattr(old, k) for k in kept}
             before = {"start": old.sha256, "before": old.training}
             self.spec = ModelSpec(**{**card, **same, "training": before})
         self.net = channels_last(net).train()

@@ -319,10 +319,19 @@ def zips() -> Iterator[tuple[str, bytes]]:
         yield f"deflated_numbers{label}", deflated("x/data/0", bytes(size))
     yield "many_members", many(70_000)
     yield "members", many(12_000)
+    yield "export_of_torch", archive_of({"net/archive_format": b"pt2", "net/data/weights/0": FOUR})
     yield "empty_zip", struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0, 0, 0, 0, 0)
     yield "empty", b""
     yield "short", b"PK"
     yield "text", b"<html><body>Not found</body></html>"
+
+
+def archive_of(members: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        for path, data in members.items():
+            file.writestr(path, data)
+    return out.getvalue()
 
 
 def duplicate(good: bytes) -> bytes:

@@ -418,3 +418,10 @@ def test_every_published_model_says_where_it_is_and_what_to_cite():
         assert json.loads(one.card.to_json())["mean"] == 0.57571
     assert PUBLISHED["MitoNet_v1_mini"].card.multiple == 128
     assert model_folder().name == "models"
+
+
+def test_a_pulled_model_can_be_trained_on(server, exported, nets):
+    pull(address=f"{server}/drawn.pth")
+    net, spec = read_net("MitoNet_v1")
+    assert same(net, nets[1])
+    assert (spec.step, spec.multiple, spec.lead) == (4, nets[1].multiple, nets[1].lead)
