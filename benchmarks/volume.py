@@ -50,8 +50,10 @@ RECIPE = Recipe(planes=tuple(AXES))
 DENSITY = 300 / (256 * 512 * 512)  # tubes per voxel
 
 
-def tubes(shape: Shape, count: int, seed: int = 0, *, until: float = 1.0) -> np.ndarray:
-    """Draw bent tubes of radius 5 to 12 voxels that touch but never cover each other, until so much is filled."""
+def tubes(
+    shape: Shape, count: int, seed: int = 0, *, until: float = 1.0, radii: tuple[float, float] = (5, 12)
+) -> np.ndarray:
+    """Draw bent tubes, radii in voxels, that touch but never cover each other, until so much is filled."""
     rng = np.random.default_rng(seed)
     labels = np.zeros(shape, np.uint32)
     filled = 0
@@ -59,7 +61,7 @@ def tubes(shape: Shape, count: int, seed: int = 0, *, until: float = 1.0) -> np.
         if filled >= until * labels.size:
             break
         place, way = rng.uniform(0, shape), rng.normal(size=3)
-        radius = rng.uniform(5, 12)
+        radius = rng.uniform(*radii)
         for _ in range(int(rng.uniform(10, 40))):
             way = way / np.linalg.norm(way) + rng.normal(size=3) * 0.2
             place = place + way / np.linalg.norm(way) * radius * 0.5
@@ -257,7 +259,7 @@ def compared(volumes: dict[str, Callable[[], np.ndarray]]) -> Row:
         row |= {"runs": runs, "filled": share, "ns_per_voxel": 1e9 * row["seconds"] / float(np.prod(shape))}
         result[name] = row
         print(
-            f"{name:>14} {100 * share:>5.1f} % {runs:>9} runs {row['seconds']:>7.2f} s "
+            f"{name:>14} {100 * share:>5.1f} % {runs:>9} runs {row['seconds']:>7.2f} s ({row['cpu_seconds']:.2f} cpu) "
             f"{row['ns_per_voxel']:>7.1f} ns and {row['bytes_per_voxel']:>4.1f} bytes per voxel"
         )
     return result
@@ -290,8 +292,8 @@ def main() -> None:
         result["size"] = compared({f"{n} cubed": lambda n=n: tubes((n,) * 3, round(DENSITY * n**3)) for n in sides})
     if "runs" in options.only:
         print("\nThe same objects, more runs in each")
-        truth = tubes((128, 256, 256), 75)
-        result["runs"] = compared({f"every {n}th cut": lambda n=n: striped(truth, n) for n in (16, 8, 4, 2)})
+        truth = tubes((128, 256, 256), 20, radii=(20, 30))
+        result["runs"] = compared({f"every {n}th cut": lambda n=n: striped(truth, n) for n in (32, 16, 8, 4)})
     if "filling" in options.only:
         print("\nThe same volume, more objects")
         result["filling"] = compared(

@@ -170,8 +170,8 @@ def _join(
             room = 2 * (length + new)
             while used + room > len(ids):
                 ids, counts = np.concatenate((ids, np.zeros_like(ids))), np.concatenate((counts, np.zeros_like(counts)))
-            ids[used : used + length] = ids[a : a + length]
-            counts[used : used + length] = counts[a : a + length]
+            for i in range(length):
+                ids[used + i], counts[used + i] = ids[a + i], counts[a + i]
             a, used = used, used + room
         i, j, k = a + length - 1, b + more - 1, a + length + new - 1
         while j >= b:

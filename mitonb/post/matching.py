@@ -66,7 +66,8 @@ def chain(
             other = t - direction * (d + 1)
             if not 0 <= other < planes or given.all():
                 break
-            table = tables[t][d] if direction > 0 else tables[other][d][:, [1, 0, 2]]
+            # Rows of one layout, for which the code below is compiled.
+            table = tables[t][d] if direction > 0 else np.ascontiguousarray(tables[other][d][:, [1, 0, 2]])
             there = labels[spans[other]]
             if d > 0:
                 # Objects that go on in a nearer plane, or have just been found in this one, are not looked for again.

@@ -187,7 +187,8 @@ def turned(runs: Runs, axis: Axis) -> Runs:
 def longer(array: Any) -> Any:
     """Return an array of twice the length that begins with this one."""
     longer = np.empty(2 * len(array), array.dtype)
-    longer[: len(array)] = array
+    for k in range(len(array)):  # a slice would compile numba's messages on shapes along with it
+        longer[k] = array[k]
     return longer
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,6 +96,21 @@ def test_labels_do_not_depend_on_how_thick_slabs_are(
     recipe = GENTLE.replace(planes=planes, median=median, gap=gap, drop_border=border, votes=1 + seed % 3)
     want = whole(kept, recipe)
     assert np.array_equal(ran(kept, recipe, slab=slab), want)
+
+
+def test_directions_may_come_in_different_threads() -> None:
+    kept = drawn((20, 24, 28), 5)
+    recipe = GENTLE.replace(planes=tuple(AXES))
+    run = Run(kept.shape, recipe)
+
+    def feed(axis: Axis) -> None:
+        for index in range(kept.shape[AXES[axis]]):
+            run.add(axis, decode(kept.plane(axis, index), recipe))
+        run.end(axis)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(feed, recipe.planes))
+    assert np.array_equal(drain(run.objects(), show=False), whole(kept, recipe))
 
 
 @pytest.mark.parametrize("planes", PLANES)
