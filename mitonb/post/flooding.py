@@ -25,8 +25,8 @@ def flood(height: npt.NDArray[np.uint8], labels: Ids) -> None:
 
     Parameters
     ----------
-    height : contiguous (z, y, x) uint8 array
-        Level of each voxel; 0 is outside of the foreground, where no label goes.
+    height : contiguous (z + 2, y + 2, x + 2) uint8 array
+        Level of each voxel; 0 is outside of the foreground, where no label goes, and so is a margin of one voxel.
     labels : contiguous (z, y, x) uint32 array
         Seeds; changed in place. Seeds outside of the foreground are taken away.
     """
@@ -56,89 +56,82 @@ def statistics(labels: Ids, highest: int) -> tuple[Numbers, Numbers, Numbers, Nu
 
 @jit
 def _flood(height: Any, labels: Any) -> None:
-    depth, h, w = height.shape
-    area = h * w
+    depth, h, w = labels.shape
     levels, ids = height.reshape(-1), labels.reshape(-1)
-    # One queue per level, as chains through a pool of nodes whose places are used again.
+    row, sheet = w + 2, (h + 2) * (w + 2)
+    # The margin stops every label, so no voxel need know where it is: it has one place in each array.
+    beside = np.array([-sheet, -row, -1, 1, row, sheet])
+    around = np.array([-h * w, -w, -1, 1, w, h * w])
+    # One queue per level, as chains through a pool of nodes (place in both arrays, next node) that are used again.
     first = np.full(256, -1, np.int64)
     last = np.full(256, -1, np.int64)
-    voxel = np.empty(1024, np.int64)
-    after = np.arange(1, 1025)
+    pool = np.empty((1024, 3), np.int64)
+    pool[:, 2] = np.arange(1, 1025)
     free: Any = 0
     top: Any = -1
-    around = np.array([-area, -w, -1, 1, w, area])
-    inside = np.empty(6, np.bool_)
-    at = -1
-    for start in range(len(ids)):
-        if ids[start] == 0:
-            continue
-        if levels[start] == 0:
-            ids[start] = 0
-            continue
-        _sides(start, depth, h, w, inside)
-        frontier = False
-        for i in range(6):
-            if inside[i]:
-                at = start + around[i]
-                frontier |= levels[at] != 0 and ids[at] == 0
-        # A seed voxel among its own kind has nothing to pass on.
-        if frontier:
-            if free == len(voxel):
-                voxel, after = _larger(voxel, after)
-            free = _append(levels[start], start, free, first, last, voxel, after)
-            if levels[start] > top:
-                top = np.int64(levels[start])
+    at: Any = -1
+    for z in range(depth):
+        for y in range(h):
+            up = (z + 1) * sheet + (y + 1) * row
+            for _ in range(w):
+                at += 1
+                up += 1
+                if ids[at] == 0:
+                    continue
+                level = levels[up]
+                if level == 0:
+                    ids[at] = 0
+                    continue
+                frontier = False
+                for i in range(6):
+                    frontier |= levels[up + beside[i]] != 0 and ids[at + around[i]] == 0
+                # A seed voxel among its own kind has nothing to pass on.
+                if frontier:
+                    if free == len(pool):
+                        pool = _larger(pool)
+                    free = _append(level, at, up, free, first, last, pool)
+                    if level > top:
+                        top = np.int64(level)
     while top >= 0:
         node = first[top]
         if node < 0:
             top -= 1
             continue
-        here = voxel[node]
-        first[top] = after[node] if node != last[top] else -1
-        after[node], free = free, node
-        _sides(here, depth, h, w, inside)
+        at, up, following = pool[node]
+        first[top] = following if node != last[top] else -1
+        pool[node, 2], free = free, node
         for i in range(6):
-            at = here + around[i]
-            if inside[i] and levels[at] != 0 and ids[at] == 0:
-                ids[at] = ids[here]
-                if free == len(voxel):
-                    voxel, after = _larger(voxel, after)
-                free = _append(levels[at], at, free, first, last, voxel, after)
-                if levels[at] > top:
-                    top = np.int64(levels[at])
+            level = levels[up + beside[i]]
+            if level != 0 and ids[at + around[i]] == 0:
+                ids[at + around[i]] = ids[at]
+                if free == len(pool):
+                    pool = _larger(pool)
+                free = _append(level, at + around[i], up + beside[i], free, first, last, pool)
+                if level > top:
+                    top = np.int64(level)
 
 
 @jit
-def _sides(at: Any, depth: Any, h: Any, w: Any, inside: Any) -> None:
-    """Say which of the 6 neighbours of a voxel are inside the volume."""
-    z, rest = at // (h * w), at % (h * w)
-    y, x = rest // w, rest % w
-    inside[0], inside[1], inside[2] = z > 0, y > 0, x > 0
-    inside[3], inside[4], inside[5] = x < w - 1, y < h - 1, z < depth - 1
-
-
-@jit
-def _append(level: Any, at: Any, free: Any, first: Any, last: Any, voxel: Any, after: Any) -> Any:
+def _append(level: Any, at: Any, up: Any, free: Any, first: Any, last: Any, pool: Any) -> Any:
     """Put a voxel at the end of the queue of its level; return the next free node."""
-    following = after[free]
-    voxel[free] = at
+    following = pool[free, 2]
+    pool[free, 0], pool[free, 1] = at, up
     if first[level] < 0:
         first[level] = free
     else:
-        after[last[level]] = free
+        pool[last[level], 2] = free
     last[level] = free
     return following
 
 
 @jit
-def _larger(voxel: Any, after: Any) -> Any:
+def _larger(pool: Any) -> Any:
     """Return the pool at twice its size; the new nodes are free, one after the other."""
-    n = len(voxel)
-    more_voxel = np.empty(2 * n, np.int64)
-    more_after = np.arange(1, 2 * n + 1)
-    more_voxel[:n] = voxel
-    more_after[:n] = after
-    return more_voxel, more_after
+    n = len(pool)
+    larger = np.empty((2 * n, 3), np.int64)
+    larger[:n] = pool
+    larger[n:, 2] = np.arange(n + 1, 2 * n + 1)
+    return larger
 
 
 @jit

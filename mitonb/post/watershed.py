@@ -75,11 +75,13 @@ def decode_contours(
     settings = settings or Flood()
     s, c, d = _maps(semantic, contour, distance, scale)
     labels = _seeds(s, c, d, settings) if seeds is None else _given(seeds, np.shape(semantic), s.shape)
-    height = s * _foreground(s, d, settings)
+    height = np.zeros([n + 2 for n in s.shape], np.uint8)  # the flood wants a margin
+    inner = height[1:-1, 1:-1, 1:-1]
+    np.multiply(s, _foreground(s, d, settings), out=inner)
     if settings.ties == "published":
         from skimage.segmentation import watershed
 
-        flooded = watershed(-height.astype(np.float64), labels.astype(np.int32), mask=height > 0)  # type: ignore[no-untyped-call]
+        flooded = watershed(-inner.astype(np.float64), labels.astype(np.int32), mask=inner > 0)  # type: ignore[no-untyped-call]
         labels = flooded.astype(np.uint32)
     else:
         flood(height, labels)
