@@ -213,6 +213,8 @@ class Run:
             self.done = min(self.done + 1, self.total - 2)
         if len(lines) == 1:
             return _Renamed(lines[0], tables[0]), int(tables[0].max(initial=0))
+        if self.recipe.rules == "published" and self._recipe(kind).instances != "none":
+            tables = [self._sifted(line, table) for line, table in zip(lines, tables, strict=True)]
         atoms = Atoms(len(lines))
         part = self._scratch("xy")
         for k, _ in enumerate(self._slabs()):
@@ -228,6 +230,14 @@ class Run:
     def _recipe(self, kind: int) -> Recipe:
         """Return the recipe for one class."""
         return self.recipe.replace(instances="none") if kind in self.stuff else self.recipe
+
+    def _sifted(self, line: Scratch, table: Volume) -> Volume:
+        """Return the table of a direction without the objects that are too small or too thin in it alone."""
+        statistics = Statistics(self.shape, int(table.max(initial=0)))
+        for k, _ in enumerate(self._slabs()):
+            statistics.add(line.read(k, table))
+        stay, _ = statistics.decide(self.recipe, renumber=False)
+        return stay[table]
 
     def _slabs(self) -> Iterator[slice]:
         return slabs(self.shape[0], self._slab)

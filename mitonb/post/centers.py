@@ -8,12 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.post.compiled import jit
-from mitonb.post.nearest import nearest, sorted_spots, spot
+from mitonb.post.halves import widened
+from mitonb.post.nearest import is_nearest, nearest, sorted_spots, spot
+from mitonb.post.rows import add_run, new_runs, next_stretch, with_room
+from mitonb.post.runs import Runs, paint, runs_of
 
 if TYPE_CHECKING:
     from mitonb.maps import Image, Points
 
-__all__ = ["group", "peaks"]
+__all__ = ["group", "group_fine", "group_runs", "peaks"]
+
+_UNKNOWN = -2
+_MIXED = -1
 
 
 def peaks(center: Image, threshold: float, radius: int) -> Points:
@@ -36,7 +42,7 @@ def peaks(center: Image, threshold: float, radius: int) -> Points:
     points : (n, 2) int64 array
         (y, x) of each peak in pixels of the map, in reading order.
     """
-    heat = np.ascontiguousarray(center, dtype=np.float32)
+    heat = widened(center)
     points: Points = _peaks(heat, np.float32(threshold), max(1, int(radius)))
     return points
 
@@ -67,13 +73,21 @@ def group(
         1 + index of the nearest center (of equals the first in reading order); 0 is background; all foreground is 1 if
         there are no centers.
     """
+    groups: npt.NDArray[np.uint32] = paint(group_runs(foreground, offsets, points, step=step))[0]
+    return groups
+
+
+def group_runs(
+    foreground: npt.NDArray[np.bool_], offsets: npt.NDArray[np.floating[Any]], points: Points, *, step: int = 1
+) -> Runs:
+    """Return what `group` returns as runs of one plane."""
     mask = np.ascontiguousarray(foreground, dtype=np.bool_)
     if len(points) == 0:
-        return mask.astype(np.uint32)
-    field = np.ascontiguousarray(offsets, dtype=np.float32)
+        return runs_of(mask.view(np.uint8))
+    field = widened(offsets)
     spots = np.ascontiguousarray(points, dtype=np.float32) * np.float32(step)
-    groups: npt.NDArray[np.uint32] = _group(mask, field, spots, step)
-    return groups
+    tables = group_fine(mask, field, spots) if step == 1 else _group_coarse(mask, field, spots, step)
+    return Runs((1, *mask.shape), *tables)
 
 
 @jit
@@ -84,9 +98,13 @@ def _peaks(heat: Any, threshold: Any, radius: Any) -> Any:
     found = np.empty((64, 2), np.int64)
     count = 0
     for y in range(h):
+        left, value = -np.float32(np.inf), heat[y, 0] if w > 0 else np.float32(0)
         for x in range(w):
-            value = heat[y, x]
-            if not value > threshold or state[y, x] != 0:
+            right = heat[y, x + 1] if x + 1 < w else -np.float32(np.inf)
+            before, here = left, value
+            left, value = value, right
+            # On a slope a neighbour in the row is higher: most pixels end here.
+            if not here > threshold or before > here or right > here or state[y, x] != 0:
                 continue
             higher, equal = _around(heat, y, x)
             if higher:
@@ -190,42 +208,75 @@ def _apart(heat: Any, state: Any, found: Any, radius: Any) -> Any:
 
 
 @jit
-def _group(mask: Any, field: Any, spots: Any, step: Any) -> Any:
+def group_fine(mask: Any, field: Any, spots: Any) -> Any:
+    """Return the tables of runs where the offset map has a pixel for each one of the plane; compiled."""
     h, w = mask.shape
-    mh, mw = field.shape[1:]
     grid = sorted_spots(spots, h, w)
-    groups = np.zeros((h, w), np.uint32)
-    last = np.int64(0)
-    if step == 1:
-        for y in range(h):
-            for x in range(w):
-                if mask[y, x]:
-                    spot_y, spot_x = spot(y, x, field, step)
+    clear = grid[1]
+    first, start, stop, ids = new_runs(h)
+    above = np.zeros(w, np.int64)  # center of each pixel in the rows before: mostly that of this row, too
+    count, last = np.int64(0), np.int64(0)
+    for y in range(h):
+        start, stop, ids = with_room(w, count, start, stop, ids)
+        x, end = next_stretch(mask[y], 0)
+        while x < w:
+            spot_y, spot_x = spot(y, x, field, 1)
+            if not is_nearest(spot_y, spot_x, last, spots, clear):
+                last = above[x]
+                if not is_nearest(spot_y, spot_x, last, spots, clear):
                     last = nearest(spot_y, spot_x, last, grid)
-                    groups[y, x] = last + 1
-        return groups
-    known = np.full((mh, mw), np.int64(-1))  # nearest center of each map pixel, once asked for
-    for i in range(mh):
-        for j in range(mw):
-            if not mask[i * step : i * step + step, j * step : j * step + step].any():
-                continue
-            last = _cell(i, j, mask, field, step, known, last, grid)
-            for y in range(i * step, min(h, i * step + step)):
-                for x in range(j * step, min(w, j * step + step)):
-                    if mask[y, x]:
-                        here = last if last >= 0 else _between(y, x, mask, field, step, known, grid)
-                        groups[y, x] = here + 1
-            last = max(last, np.int64(0))
-    return groups
+            u = x + 1
+            while u < end:
+                spot_y, spot_x = spot(y, u, field, 1)
+                if not is_nearest(spot_y, spot_x, last, spots, clear):
+                    break
+                u += 1
+            above[x:u] = last
+            count = add_run(x, u, last + 1, first[y], count, start, stop, ids)
+            x = u
+            if x == end:
+                x, end = next_stretch(mask[y], end)
+        first[y + 1] = count
+    return first, start[:count].copy(), stop[:count].copy(), ids[:count].copy()
 
 
 @jit
-def _known(i: Any, j: Any, field: Any, step: Any, known: Any, guess: Any, grid: Any) -> Any:
-    """Return the center of a map pixel, searching for it at most once."""
-    if known[i, j] < 0:
-        y, x = spot(i, j, field, step)
-        known[i, j] = nearest(y, x, guess, grid)
-    return known[i, j]
+def _group_coarse(mask: Any, field: Any, spots: Any, step: Any) -> Any:
+    h, w = mask.shape
+    mh, mw = field.shape[1:]
+    grid = sorted_spots(spots, h, w)
+    clear = grid[1]
+    first, start, stop, ids = new_runs(h)
+    known = np.full((mh, mw), np.int32(-1))  # nearest center of each map pixel, once asked for
+    cells = np.empty(mw, np.int64)  # what the corners of each cell of this row agree on, once asked for
+    corners, found = np.empty((4, 3)), np.empty(step, np.int64)
+    count, last = np.int64(0), np.int64(0)
+    for y in range(h):
+        i = y // step
+        if y % step == 0:
+            cells[:] = _UNKNOWN
+        start, stop, ids = with_room(w, count, start, stop, ids)
+        x, end = next_stretch(mask[y], 0)
+        j = x // step
+        while x < w:
+            if cells[j] == _UNKNOWN:
+                cells[j] = _cell(i, j, mask, field, step, known, last, spots, clear, grid)
+            u = min(end, j * step + step)
+            if cells[j] >= 0:
+                last = cells[j]
+                count = add_run(x, u, last + 1, first[y], count, start, stop, ids)
+            else:
+                _between(y, x, u, mask, field, step, last, spots, clear, grid, corners, found)
+                for k in range(u - x):
+                    last = found[k]
+                    count = add_run(x + k, x + k + 1, last + 1, first[y], count, start, stop, ids)
+            x = u
+            j += 1
+            if x == end:
+                x, end = next_stretch(mask[y], end)
+                j = x // step
+        first[y + 1] = count
+    return first, start[:count].copy(), stop[:count].copy(), ids[:count].copy()
 
 
 @jit
@@ -240,8 +291,10 @@ def _trusted(i: Any, j: Any, lower: Any, right: Any, mask: Any, step: Any) -> An
 
 
 @jit
-def _cell(i: Any, j: Any, mask: Any, field: Any, step: Any, known: Any, guess: Any, grid: Any) -> Any:
-    """Return the center that all corners of a cell between map pixels agree on, or -1.
+def _cell(
+    i: Any, j: Any, mask: Any, field: Any, step: Any, known: Any, last: Any, spots: Any, clear: Any, grid: Any
+) -> Any:
+    """Return the center that all corners of a cell between map pixels agree on, or `_MIXED`.
 
     The places nearest to one center form a convex region: a mean of spots inside it stays inside. So where the corners
     agree, every pixel of the cell does.
@@ -254,31 +307,52 @@ def _cell(i: Any, j: Any, mask: Any, field: Any, step: Any, known: Any, guess: A
         for b in (j, right):
             if trusted and not mask[a * step, b * step]:
                 continue
-            here = _known(a, b, field, step, known, max(guess, np.int64(0)), grid)
+            here = known[a, b]
+            if here < 0:
+                y, x = spot(a, b, field, step)
+                here = last
+                if not is_nearest(y, x, here, spots, clear):
+                    if a > 0 and known[a - 1, b] >= 0:
+                        here = np.int64(known[a - 1, b])
+                    if not is_nearest(y, x, here, spots, clear):
+                        here = nearest(y, x, here, grid)
+                known[a, b] = here
             if agreed >= 0 and here != agreed:
-                return np.int64(-1)
+                return np.int64(_MIXED)
             agreed = here
+            last = here
     return agreed
 
 
 @jit
-def _between(y: Any, x: Any, mask: Any, field: Any, step: Any, known: Any, grid: Any) -> Any:
-    """Return the center of a pixel between map pixels that do not agree."""
-    mh, mw = known.shape
+def _between(
+    y: Any, x: Any, end: Any, mask: Any, field: Any, step: Any, last: Any, spots: Any, clear: Any, grid: Any,
+    corners: Any, found: Any,
+) -> None:  # fmt: skip
+    """Find the centers of pixels x to end of a row, between map pixels that do not agree."""
+    mh, mw = field.shape[1:]
     i, j = y // step, x // step
     lower, right = min(i + 1, mh - 1), min(j + 1, mw - 1)
-    fy, fx = np.float32(y - i * step) / np.float32(step), np.float32(x - j * step) / np.float32(step)
+    fy = np.float32(y - i * step) / np.float32(step)
     trusted = _trusted(i, j, lower, right, mask, step)
-    spot_y, spot_x, total = np.float32(0), np.float32(0), np.float32(0)
+    count = 0
     for r in range(2):
         for c in range(2):
             a, b = (lower if r else i), (right if c else j)
-            if trusted and not mask[a * step, b * step]:
-                continue
+            if not trusted or mask[a * step, b * step]:
+                corners[count, 0], corners[count, 1] = spot(a, b, field, step)
+                corners[count, 2] = 2 * r + c
+                count += 1
+    for u in range(x, end):
+        fx = np.float32(u - j * step) / np.float32(step)
+        spot_y, spot_x, total = 0.0, 0.0, 0.0
+        for k in range(count):
+            r, c = corners[k, 2] >= 2, corners[k, 2] % 2 == 1
             # A trace of weight for all: a pixel may lie on a side whose corners are background.
-            weight = (fy if r else 1 - fy) * (fx if c else 1 - fx) + np.float32(1e-6)
-            ty, tx = spot(a, b, field, step)
-            spot_y += weight * ty
-            spot_x += weight * tx
+            weight: Any = (fy if r else 1 - fy) * (fx if c else 1 - fx) + np.float32(1e-6)
+            spot_y += weight * corners[k, 0]
+            spot_x += weight * corners[k, 1]
             total += weight
-    return nearest(spot_y / total, spot_x / total, max(known[i, j], np.int64(0)), grid)
+        if not is_nearest(spot_y / total, spot_x / total, last, spots, clear):
+            last = nearest(spot_y / total, spot_x / total, last, grid)
+        found[u - x] = last

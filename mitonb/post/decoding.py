@@ -9,15 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import InputError
-from mitonb.post.centers import group, peaks
-from mitonb.post.profiles import profiles
+from mitonb.post.centers import group_runs, peaks
+from mitonb.post.profiles import profile_runs
 from mitonb.post.published import decoding as published
+from mitonb.post.runs import Runs, paint, relabelled, runs_of
 from mitonb.recipe import Recipe
 
 if TYPE_CHECKING:
     from mitonb.maps import Maps, Points
 
-__all__ = ["centers", "decode", "foreground"]
+__all__ = ["centers", "decode", "decode_runs", "foreground"]
 
 
 def decode(maps: Maps, recipe: Recipe | None = None, *, kind: int = 0) -> npt.NDArray[np.uint32]:
@@ -58,16 +59,24 @@ def decode(maps: Maps, recipe: Recipe | None = None, *, kind: int = 0) -> npt.ND
     >>> bool((decode(targets(drawn)) == drawn).all())
     True
     """
+    ids: npt.NDArray[np.uint32] = paint(decode_runs(maps, recipe, kind=kind))[0]
+    return ids
+
+
+def decode_runs(maps: Maps, recipe: Recipe | None = None, *, kind: int = 0) -> Runs:
+    """Return what `decode` returns as runs of one plane, which tracking takes as they are."""
     recipe = recipe or Recipe()
     if recipe.rules == "published" and recipe.instances == "centers":
         return published.decode(maps, _classes(maps, recipe, kind), recipe, kind=kind)
     inside = foreground(maps, recipe, kind=kind)
     if recipe.instances == "centers":
         maps = maps.cornered()
-        ids, _ = profiles(group(inside, maps.offsets, _peaks(maps, recipe), step=maps.step), recipe.min_area)
-        return ids
-    ids, _ = profiles(inside.astype(np.uint32), recipe.min_area)
-    return ids if recipe.instances == "pieces" else np.minimum(ids, np.uint32(1))
+        groups = group_runs(inside, maps.offsets, _peaks(maps, recipe), step=maps.step)
+        return profile_runs(groups, recipe.min_area)[0]
+    pieces, count = profile_runs(runs_of(inside.view(np.uint8)), recipe.min_area)
+    if recipe.instances == "pieces":
+        return pieces
+    return relabelled(pieces, np.minimum(np.arange(count + 1), 1).astype(np.uint32))
 
 
 def foreground(maps: Maps, recipe: Recipe, *, kind: int = 0) -> npt.NDArray[np.bool_]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from mitonb.post.compiled import jit
 
-__all__ = ["nearest", "sorted_spots", "spot"]
+__all__ = ["is_nearest", "nearest", "sorted_spots", "spot"]
 
 
 @jit
@@ -20,16 +20,24 @@ def sorted_spots(spots: Any, h: Any, w: Any) -> Any:
 
 
 @jit
+def is_nearest(y: Any, x: Any, guess: Any, spots: Any, clear: Any) -> Any:
+    """Return whether this spot is known to be nearest to (y, x), without a search; compiled.
+
+    Neighbouring pixels mostly point at the same center: this is asked for all of them, and the search is for the rest.
+    It gets arrays and not the whole grid, because to unpack the grid costs more than the answer.
+    """
+    return (spots[guess, 0] - y) ** 2 + (spots[guess, 1] - x) ** 2 < clear[guess]
+
+
+@jit
 def nearest(y: Any, x: Any, guess: Any, grid: Any) -> Any:
     """Return the spot nearest to (y, x); `guess` is any spot that may be it; compiled.
 
     Of equals the first in reading order, whatever the order of the spots.
     """
-    spots, clear, side, rows, columns, first, order = grid
+    spots, _, side, rows, columns, first, order = grid
     best = guess
     distance = (spots[best, 0] - y) ** 2 + (spots[best, 1] - x) ** 2
-    if distance < clear[best]:
-        return best
     # Distances from outside the grid are bounded by those from the nearest place inside.
     cy = min(max(y, np.float32(0)), np.float32(rows * side))
     cx = min(max(x, np.float32(0)), np.float32(columns * side))

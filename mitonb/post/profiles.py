@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.post.compiled import jit
-from mitonb.post.tables import as_ids
+from mitonb.post.runs import Runs, paint, relabelled, runs_of
 
 if TYPE_CHECKING:
     from mitonb.maps import Ids
 
-__all__ = ["profiles", "root"]
+__all__ = ["profile_runs", "profiles", "root"]
 
 
 def profiles(groups: Ids, min_area: int = 0) -> tuple[npt.NDArray[np.uint32], int]:
@@ -33,8 +33,32 @@ def profiles(groups: Ids, min_area: int = 0) -> tuple[npt.NDArray[np.uint32], in
     count : int
         Number of pieces.
     """
-    ids, count = _profiles(as_ids(groups), int(min_area))
-    return ids, int(count)
+    runs, count = profile_runs(runs_of(groups), min_area)
+    return paint(runs)[0], count
+
+
+def profile_runs(groups: Runs, min_area: int = 0) -> tuple[Runs, int]:
+    """Split the ids of one plane into connected pieces; `profiles` for runs.
+
+    Parameters
+    ----------
+    groups : Runs
+        One plane.
+    min_area : int
+        Pieces with fewer pixels become background.
+
+    Returns
+    -------
+    runs : Runs
+        Pieces are 1..count in the order of their first pixels.
+    count : int
+        Number of pieces.
+    """
+    number, count = _profiles(groups.first, groups.start, groups.stop, groups.ids, int(min_area))
+    pieces = Runs(groups.shape, groups.first, groups.start, groups.stop, number)
+    if not number.all():
+        pieces = relabelled(pieces, np.arange(count + 1, dtype=np.uint32))
+    return pieces, int(count)
 
 
 @jit
@@ -54,52 +78,15 @@ def _join(parent: Any, a: Any, b: Any) -> None:
 
 
 @jit
-def _runs(groups: Any) -> Any:
-    """Return start, stop (exclusive), and for each row the number of its first run."""
-    h, w = groups.shape
-    count = 0
-    for y in range(h):
-        last = np.uint32(0)
-        for x in range(w):
-            here = groups[y, x]
-            if here != last:
-                if here != 0:
-                    count += 1
-                last = here
-    start = np.empty(count, np.int32)
-    stop = np.empty(count, np.int32)
-    first = np.empty(h + 1, np.int64)
-    k = 0
-    for y in range(h):
-        first[y] = k
-        last = np.uint32(0)
-        for x in range(w):
-            here = groups[y, x]
-            if here != last:
-                if last != 0:
-                    stop[k - 1] = x
-                if here != 0:
-                    start[k] = x
-                    k += 1
-                last = here
-        if last != 0:
-            stop[k - 1] = w
-    first[h] = k
-    return start, stop, first
-
-
-@jit
-def _profiles(groups: Any, min_area: Any) -> Any:
-    h, w = groups.shape
-    start, stop, first = _runs(groups)
-    runs = first[h]
+def _profiles(first: Any, start: Any, stop: Any, ids: Any, min_area: Any) -> Any:
+    runs = len(ids)
     parent = np.arange(runs)
-    for y in range(1, h):
+    for y in range(1, len(first) - 1):
         a, a_end = first[y - 1], first[y]
         b, b_end = first[y], first[y + 1]
         while a < a_end and b < b_end:
             # Runs touch, corners included, when neither ends before the other starts.
-            if start[a] <= stop[b] and start[b] <= stop[a] and groups[y - 1, start[a]] == groups[y, start[b]]:
+            if start[a] <= stop[b] and start[b] <= stop[a] and ids[a] == ids[b]:
                 _join(parent, a, b)
             if stop[a] < stop[b]:
                 a += 1
@@ -107,7 +94,7 @@ def _profiles(groups: Any, min_area: Any) -> Any:
                 b += 1
             else:
                 # Both end here: the next run of either row may still touch the other at a corner.
-                if b + 1 < b_end and start[b + 1] <= stop[a] and groups[y - 1, start[a]] == groups[y, start[b + 1]]:
+                if b + 1 < b_end and start[b + 1] <= stop[a] and ids[a] == ids[b + 1]:
                     _join(parent, a, b + 1)
                 a += 1
     area = np.zeros(runs, np.int64)
@@ -120,11 +107,6 @@ def _profiles(groups: Any, min_area: Any) -> Any:
         if parent[run] == run and area[run] >= min_area:
             count += 1
             number[run] = count
-    ids = np.zeros((h, w), np.uint32)
-    for y in range(h):
-        for run in range(first[y], first[y + 1]):
-            here = number[parent[run]]
-            if here != 0:
-                for x in range(start[run], stop[run]):
-                    ids[y, x] = here
-    return ids, count
+    for run in range(runs):
+        number[run] = number[parent[run]]
+    return number, count

@@ -69,7 +69,8 @@ class Statistics:
             Objects of each class that stay.
         """
         spans = self._high - self._low + 1
-        least = np.minimum(recipe.min_span, np.array(self.shape))
+        flat = recipe.rules == "published" and self.shape[0] > 1  # then thin stacks lose what is as thin as they are
+        least = recipe.min_span if flat else np.minimum(recipe.min_span, np.array(self.shape))
         # `min_size` speaks of volumes: one section of a good object has fewer pixels, and `min_area` has judged it.
         smallest = recipe.min_size if self.shape[0] > 1 else min(recipe.min_size, recipe.min_area)
         keep = (self._sizes >= max(1, smallest)) & (spans >= least).all(axis=1)

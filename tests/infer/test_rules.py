@@ -86,3 +86,17 @@ def test_the_default_rules_give_the_same_labels_whatever_objects_are_called() ->
         got = segment(names[drawn], recipe, model=Oracle(), show=False).data
         assert same_partition(got, want)
         assert np.array_equal(got, want)
+
+
+def test_the_published_rules_sift_each_direction_and_thin_stacks_strictly() -> None:
+    drawn = np.zeros((12, 40, 40), np.uint8)
+    drawn[1:11, 4:24, 4:24], drawn[2:6, 28:38, 28:38] = 1, 2
+    recipe = EMPANADA.replace(planes=("xy", "xz", "yz"), min_size=200, median=1)
+    assert segment(drawn, recipe, model=Oracle(), show=False).data.max() == 1  # the other one is 4 planes thin
+    assert segment(drawn, recipe.replace(min_span=4), model=Oracle(), show=False).data.max() == 2
+    thin = drawn[2:5]
+    assert segment(thin, EMPANADA.replace(median=1, min_size=200), model=Oracle(), show=False).data.max() == 0
+    assert segment(
+        thin, EMPANADA.replace(median=1, min_size=200, rules="mitonb"), model=Oracle(), show=False
+    ).data.any()
+    assert segment(thin[:1], EMPANADA, model=Oracle(), show=False).data.max() == 2

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mitonb.post.centers import group_fine
 from mitonb.post.compiled import jit
-from mitonb.post.nearest import nearest, sorted_spots, spot
+from mitonb.post.halves import widened
+from mitonb.post.nearest import is_nearest, nearest, sorted_spots, spot
+from mitonb.post.rows import add_run, new_runs, next_stretch, with_room
+from mitonb.post.runs import Runs, paint, runs_of
 
 if TYPE_CHECKING:
     from mitonb.maps import Image, Points
 
-__all__ = ["enlarged", "group", "peaks"]
+__all__ = ["enlarged", "group", "group_runs", "peaks"]
 
 
 def peaks(center: Image, threshold: float, window: int) -> Points:
@@ -35,7 +39,7 @@ def peaks(center: Image, threshold: float, window: int) -> Points:
     points : (n, 2) int64 array
         (y, x) in pixels of the map, in reading order.
     """
-    heat = np.ascontiguousarray(center, dtype=np.float32)
+    heat = widened(center)
     points: Points = _peaks(heat, np.float32(threshold), window // 2, (window - 1) // 2)
     return points
 
@@ -62,13 +66,21 @@ def group(
         1 + index of the nearest center (the first of equals); 0 is background, and everything is if there are no
         centers.
     """
+    groups: npt.NDArray[np.uint32] = paint(group_runs(foreground, offsets, points, step=step))[0]
+    return groups
+
+
+def group_runs(
+    foreground: npt.NDArray[np.bool_], offsets: npt.NDArray[np.floating[Any]], points: Points, *, step: int = 1
+) -> Runs:
+    """Return what `group` returns as runs of one plane."""
     mask = np.ascontiguousarray(foreground, dtype=np.bool_)
     if len(points) == 0:
-        return np.zeros(mask.shape, np.uint32)
-    field = np.ascontiguousarray(offsets, dtype=np.float32)
+        return runs_of(np.zeros(mask.shape, np.uint32))
     spots = np.ascontiguousarray(points, dtype=np.float32) * np.float32(step)
-    groups: npt.NDArray[np.uint32] = _group(mask, field, spots, step)
-    return groups
+    field = widened(offsets)
+    tables = group_fine(mask, field, spots) if step == 1 else _group_coarse(mask, field, spots, step)
+    return Runs((1, *mask.shape), *tables)
 
 
 def enlarged(values: npt.NDArray[np.floating[Any]], factor: int, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
@@ -105,8 +117,15 @@ def _peaks(heat: Any, threshold: Any, back: Any, ahead: Any) -> Any:
     found = np.empty((64, 2), np.int64)
     count = 0
     for y in range(h):
+        left, value = -np.float32(np.inf), heat[y, 0] if w > 0 else np.float32(0)
         for x in range(w):
-            if not heat[y, x] > threshold or not _highest(heat, y, x, back, ahead):
+            right = heat[y, x + 1] if x + 1 < w else -np.float32(np.inf)
+            before, here = left, value
+            left, value = value, right
+            # On a slope a neighbour in the row is higher: most pixels end here.
+            if not here > threshold or (back > 0 and before > here) or (ahead > 0 and right > here):
+                continue
+            if not _highest(heat, y, x, back, ahead):
                 continue
             if count == len(found):
                 found = np.concatenate((found, np.empty_like(found)))
@@ -120,9 +139,6 @@ def _highest(heat: Any, y: Any, x: Any, back: Any, ahead: Any) -> Any:
     """Return whether nothing in the window is higher."""
     h, w = heat.shape
     value = heat[y, x]
-    # On a slope a neighbour in the row is higher: most pixels end here.
-    if (back > 0 and x > 0 and heat[y, x - 1] > value) or (ahead > 0 and x + 1 < w and heat[y, x + 1] > value):
-        return False
     for v in range(max(0, y - back), min(h, y + ahead + 1)):
         for u in range(max(0, x - back), min(w, x + ahead + 1)):
             if heat[v, u] > value:
@@ -131,23 +147,35 @@ def _highest(heat: Any, y: Any, x: Any, back: Any, ahead: Any) -> Any:
 
 
 @jit
-def _group(mask: Any, field: Any, spots: Any, step: Any) -> Any:
+def _group_coarse(mask: Any, field: Any, spots: Any, step: Any) -> Any:
     h, w = mask.shape
     grid = sorted_spots(spots, h, w)
-    groups = np.zeros((h, w), np.uint32)
+    clear = grid[1]
+    first, start, stop, ids = new_runs(h)
     known = np.zeros(field.shape[2], np.uint32)  # number of each map pixel in this row of the map, once asked for
-    last = np.int64(0)
+    above = np.zeros(field.shape[2], np.int64)  # center in the rows before: mostly that of this row, too
+    count, last = np.int64(0), np.int64(0)
     for y in range(h):
         i = y // step
         if y % step == 0:
             known[:] = 0
-        for j in range(len(known)):
-            for x in range(j * step, min(w, j * step + step)):
-                if not mask[y, x]:
-                    continue
-                if known[j] == 0:
-                    spot_y, spot_x = spot(i, j, field, step)
-                    last = nearest(spot_y, spot_x, last, grid)
-                    known[j] = last + 1
-                groups[y, x] = known[j]
-    return groups
+        start, stop, ids = with_room(w, count, start, stop, ids)
+        x, end = next_stretch(mask[y], 0)
+        j = x // step
+        while x < w:
+            if known[j] == 0:
+                spot_y, spot_x = spot(i, j, field, step)
+                if not is_nearest(spot_y, spot_x, last, spots, clear):
+                    last = above[j]
+                    if not is_nearest(spot_y, spot_x, last, spots, clear):
+                        last = nearest(spot_y, spot_x, last, grid)
+                known[j], above[j] = last + 1, last
+            u = min(end, j * step + step)
+            count = add_run(x, u, known[j], first[y], count, start, stop, ids)
+            x = u
+            j += 1
+            if x == end:
+                x, end = next_stretch(mask[y], end)
+                j = x // step
+        first[y + 1] = count
+    return first, start[:count].copy(), stop[:count].copy(), ids[:count].copy()

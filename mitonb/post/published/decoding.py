@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mitonb.post.profiles import profiles
-from mitonb.post.published.centers import enlarged, group, peaks
+from mitonb.post.profiles import profile_runs
+from mitonb.post.published.centers import enlarged, group_runs, peaks
+from mitonb.post.runs import Runs, paint, relabelled
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -21,9 +22,7 @@ __all__ = ["centers", "decode", "panoptic"]
 Classes = npt.NDArray[np.unsignedinteger[Any]] | npt.NDArray[np.bool_]
 
 
-def decode(
-    maps: Maps, classes: Classes, recipe: Recipe, *, kind: int = 0, connected: bool = True
-) -> npt.NDArray[np.uint32]:
+def decode(maps: Maps, classes: Classes, recipe: Recipe, *, kind: int = 0, connected: bool = True) -> Runs:
     """Turn the maps of a plane into ids of one class.
 
     Each pixel of any class belongs to the center nearest to the place it points at. Without `recipe.fine_boundaries`
@@ -45,17 +44,15 @@ def decode(
 
     Returns
     -------
-    ids : (h, w) uint32 array
-        0 is background.
+    ids : Runs
+        One plane.
     """
     center, offsets, step = _read(maps, recipe)
-    groups = group(classes > 0, offsets, peaks(center, recipe.center_threshold, recipe.center_window), step=step)
+    groups = group_runs(classes > 0, offsets, peaks(center, recipe.center_threshold, recipe.center_window), step=step)
     if classes.dtype != np.bool_ and classes.max(initial=0) > 1:
-        groups = np.where(_modes(groups, classes)[groups] == kind + 1, groups, 0)
-    if not connected:
-        return groups
-    ids, _ = profiles(groups, recipe.min_area)
-    return ids
+        modes = _modes(paint(groups)[0], classes)
+        groups = relabelled(groups, np.where(modes == kind + 1, np.arange(len(modes)), 0).astype(np.uint32))
+    return profile_runs(groups, recipe.min_area)[0] if connected else groups
 
 
 def centers(maps: Maps, recipe: Recipe) -> Points:

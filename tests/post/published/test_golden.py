@@ -15,6 +15,7 @@ from mitonb.post.decoding import centers
 from mitonb.post.matching import chain
 from mitonb.post.published.centers import group, peaks
 from mitonb.post.published.decoding import decode, panoptic
+from mitonb.post.runs import paint
 from mitonb.post.tables import overlaps
 from mitonb.post.target_maps import targets
 from mitonb.post.tracking import Tracker, track
@@ -55,7 +56,7 @@ def test_centers_and_ids_of_a_noisy_plane(window: int) -> None:
     points = centers(maps, recipe)
     assert set(map(tuple, points.tolist())) == set(map(tuple, want[f"centers_k{window}"].tolist()))
     ids = decode(maps, want["sem"] > 0, recipe, connected=False)
-    assert same_partition(ids, partition(want[f"pan_k{window}"]))
+    assert same_partition(paint(ids)[0], partition(want[f"pan_k{window}"]))
     groups = group(want["sem"] > 0, want["offsets"], points)
     assert same_partition(
         partition(panoptic(want["sem"], groups, [1], divisor=1000)), partition(want[f"pan_k{window}"])
