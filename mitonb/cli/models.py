@@ -82,6 +82,8 @@ def _info(options: argparse.Namespace) -> None:
         print(f"  {label:<12} {value}")
     if name in PUBLISHED:
         print(f"  address      {PUBLISHED[name].address}\n  padding      {PUBLISHED[name].padding} px (its makers')")
+        if PUBLISHED[name].quantised:
+            print(f"  quantised    {PUBLISHED[name].quantised} (8 bits; runs only by its own code, see docs/models.md)")
     if one is None:
         print(f"  not here yet; fetch it with: mitonb models pull {name}")
     else:

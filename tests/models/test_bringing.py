@@ -32,9 +32,11 @@ from mitonb.models.layouts import NETS
 from mitonb.models.published import PUBLISHED
 from mitonb.models.weights import write_weights
 from mitonb.models.zoo import load_model, read_net
+from tests.models import hostile
 from tests.models.published import drawn_net, export_names, write_checkpoint, write_torchscript
 
 DEEPLAB = {"encoder": "resnet18", "stride": 32, "decoder_channels": 8, "low_level_channels": [4], "aspp_channels": 6}
+QUANTISED = hostile.called("torch._utils", "_rebuild_qtensor", hostile.storage())
 YAML = """
 model: {model}
 model_quantized: null
@@ -228,6 +230,22 @@ def test_code_runs_only_for_the_hash_of_the_very_file(strange):
     x = torch.zeros(1, 1, 8, 8)
     assert model.net(x).semantic.tolist() == torch.ones(1, 1, 8, 8).tolist()
     assert (model.spec.architecture, model.spec.sha256) == ("torchscript", digest)
+
+
+def test_a_quantised_export_is_refused_with_its_hash(tmp_path):
+    path = tmp_path / "quantised.pth"
+    path.write_bytes(hostile.archive(hostile.record(state=hostile.mapping(a=QUANTISED)), scripted=True))
+    with pytest.raises(UntrustedModelError, match=rf"holds quantised weights.*sha256:{sha256_of(path)}"):
+        load_model(path)
+    with pytest.raises(ModelError, match="could not be loaded by its own code"):
+        load_model(path, trust_code=f"sha256:{sha256_of(path)}")  # the hash opens the way to PyTorch, to nothing else
+
+
+def test_a_pickle_that_asks_for_a_command_gets_no_trust_whatever_hash_is_given(tmp_path):
+    path = tmp_path / "x.pth"
+    path.write_bytes(hostile.archive(hostile.mapping(a=hostile.called("os", "system", hostile.text("exit 0")))))
+    with pytest.raises(UnsafeFileError, match=r"asks for os\.system"):
+        load_model(path, trust_code=f"sha256:{sha256_of(path)}")
 
 
 def test_trust_is_not_used_where_the_tensors_are_enough(exported):
