@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import tempfile
 import threading
 import time
@@ -72,10 +71,12 @@ class Disk:
 
     def _watch(self) -> None:
         while not self._stop.wait(0.5):
-            with contextlib.suppress(OSError):  # files come and go
-                named = sum(p.stat().st_blocks for p in self._folder.rglob("*") if p.is_file())
-                links = [p for p in Path("/proc/self/fd").iterdir() if os.readlink(p).endswith("(deleted)")]
-                self.most = max(self.most, 512 * (named + sum(p.stat().st_blocks for p in links)))
+            fds = [p for p in Path("/proc/self/fd").glob("*") if "(deleted)" in str(p.resolve())]
+            blocks = 0
+            for path in (*self._folder.rglob("*"), *fds):
+                with contextlib.suppress(OSError):  # files come and go
+                    blocks += path.stat().st_blocks
+            self.most = max(self.most, 512 * blocks)
 
     def __enter__(self) -> Disk:
         self._thread.start()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,8 +18,17 @@ if TYPE_CHECKING:
 
 __all__ = ["decoding_bytes", "estimate"]
 
-_NET_BYTES_PER_PIXEL = 200
-"""Activations of the bundled net at their peak: 192 to 199 measured at 512 and 1024 pixels."""
+_NETS: dict[str, tuple[int, int]] = {
+    "panoptic_unet": (190, 0),
+    "panoptic_bifpn": (480, 110 << 20),
+    "panoptic_deeplab": (500, 220 << 20),
+    "contour_deeplab": (500, 220 << 20),
+}
+"""Of each architecture: bytes per pixel that its activations take at their peak (measured at 512); of its weights."""
+_LARGEST_NET = _NETS["panoptic_deeplab"]
+_SMALL_FILE = 50 << 20
+_LIBRARIES = 330 << 20
+"""What loading torch, numba and the compiled loops takes, in a process that has not done so."""
 _KEPT_BYTES_PER_VOXEL = 1.4
 """uint8 semantic map, float16 center and offsets at a quarter of the resolution."""
 _RUN_BYTES_PER_VOXEL = 0.25
@@ -26,7 +37,9 @@ _PLANE_BYTES_PER_PIXEL = 40
 """Maps, ids and masks of the plane at work."""
 
 
-def estimate(stack: Stack, recipe: Recipe | None = None, *, keep: bool = False, stored: bool = False) -> int:
+def estimate(
+    stack: Stack, recipe: Recipe | None = None, *, model: Any = None, keep: bool = False, stored: bool = False
+) -> int:
     """Return the memory in bytes that segmenting a stack takes at its peak, beyond what is in use before.
 
     Parameters
@@ -35,33 +48,55 @@ def estimate(stack: Stack, recipe: Recipe | None = None, *, keep: bool = False, 
         What is segmented.
     recipe : Recipe, optional
         How.
+    model : Model, optional
+        With what; by default `recipe.model`.
     keep : bool
         Count the maps that stay in memory for decoding again.
     stored : bool
         The labels go to a store on disk.
     """
     recipe = Recipe.of(recipe)
+    per_pixel, weights = _net(model, recipe)
     seen = max(_areas(stack.shape, recipe)) // recipe.downsampling**2
     side = recipe.tile
-    pixels = min(seen, recipe.batch * side * side) if side else seen
-    net = _NET_BYTES_PER_PIXEL * pixels
-    voxels = int(np.prod(stack.shape, dtype=np.int64))
-    kept = int(_KEPT_BYTES_PER_VOXEL * voxels)
+    net = weights + per_pixel * (min(seen, recipe.batch * side * side) if side else seen)
+    kept = int(_KEPT_BYTES_PER_VOXEL * _voxels(stack.shape))
     maps = len(recipe.planes) * (kept if kept <= IN_MEMORY else 0) if keep else 0
-    return net + reading_bytes(stack, recipe, stored=stored) + decoding_bytes(stack.shape, recipe, stored=stored) + maps
+    file, ahead = reading_bytes(stack, recipe, stored=stored)
+    planes, objects = _stages(stack.shape, recipe, stored)
+    libraries = 0 if "torch" in sys.modules else _LIBRARIES
+    return libraries + file + maps + max(net + ahead + planes, weights + objects)
 
 
 def decoding_bytes(shape: tuple[int, int, int], recipe: Recipe, *, stored: bool = False) -> int:
     """Return the memory in bytes that making labels of maps takes at its peak."""
-    voxels = int(np.prod(shape, dtype=np.int64))
-    area = max(_areas(shape, recipe))
-    held = 4 * (recipe.lookahead + recipe.gap + 2) if recipe.instances != "none" else 4
-    planes = area * (_PLANE_BYTES_PER_PIXEL + 3 * (recipe.median + 1) + held)
+    return max(_stages(shape, recipe, stored))
+
+
+def _stages(shape: tuple[int, int, int], recipe: Recipe, stored: bool) -> tuple[int, int]:
+    """Return the peaks of decoding planes, and of making objects and writing labels."""
+    voxels = _voxels(shape)
     runs = 0 if stored else int(_RUN_BYTES_PER_VOXEL * voxels * len(recipe.planes))
+    planes = max(_areas(shape, recipe)) * (_PLANE_BYTES_PER_PIXEL + 2 * (recipe.median + 1))
     slab = 4 * thickness(shape) * shape[1] * shape[2]
-    work = slab * (len(recipe.planes) + 1)
-    return (0 if stored else 4 * voxels) + runs + max(planes, work)
+    return planes + runs, 2 * runs + (2 * slab if stored else 4 * voxels)
+
+
+def _net(model: Any, recipe: Recipe) -> tuple[int, int]:
+    """Return bytes per pixel and of the weights of a model that need not be loaded."""
+    from mitonb.models.spec import specs
+
+    name = model if isinstance(model, str) else recipe.model
+    spec = getattr(model, "spec", None) or specs().get(name)
+    if spec is None and Path(name).is_file():  # of a file only the size is looked at
+        size = Path(name).stat().st_size
+        return (_NETS["panoptic_unet"][0] if size < _SMALL_FILE else _LARGEST_NET[0]), 2 * size
+    return _NETS.get(getattr(spec, "architecture", ""), _LARGEST_NET)
 
 
 def _areas(shape: tuple[int, int, int], recipe: Recipe) -> list[int]:
     return [int(np.prod(plane_shape(shape, axis), dtype=np.int64)) for axis in recipe.planes]
+
+
+def _voxels(shape: tuple[int, int, int]) -> int:
+    return int(np.prod(shape, dtype=np.int64))

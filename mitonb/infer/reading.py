@@ -32,13 +32,13 @@ def near(stack: Stack, recipe: Recipe, *, stored: bool = False) -> Stack:
     return read
 
 
-def reading_bytes(stack: Stack, recipe: Recipe, *, stored: bool = False) -> int:
-    """Return the memory that reading takes, beyond what holds the stack already."""
+def reading_bytes(stack: Stack, recipe: Recipe, *, stored: bool = False) -> tuple[int, int]:
+    """Return the memory that the reader of a file keeps, and that of what is read at once until planes are done."""
     if isinstance(stack.data, np.ndarray):
-        return 0
+        return 0, 0
     size = _size(stack)
     slab = max(_thickness(stack.data, AXES[a]) * size // stack.shape[AXES[a]] for a in recipe.planes)
-    return min(CACHE_BYTES, size) + (size if _reads_all(stack, recipe, stored) else slab)
+    return min(CACHE_BYTES, size), (size if _reads_all(stack, recipe, stored) else slab)
 
 
 def _size(stack: Stack) -> int:
