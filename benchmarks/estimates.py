@@ -76,8 +76,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--only", type=int, nargs="+", help="numbers of the lines to measure, from 1")
+    parser.add_argument("--torch", action="store_true", help="as where OpenVINO is not installed")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.torch:
+        sys.modules["openvino"] = None  # type: ignore[assignment]
     if options.one:
         with tempfile.TemporaryDirectory() as folder:
             print(json.dumps(measure(json.loads(options.one), Path(folder))))
@@ -87,7 +90,14 @@ def main() -> int:
     for number, run in enumerate(RUNS, 1):
         if options.only and number not in options.only:
             continue
-        command = [sys.executable, "-m", "benchmarks.estimates", "--one", json.dumps(run)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.estimates",
+            "--one",
+            json.dumps(run),
+            *(["--torch"] if options.torch else []),
+        ]
         row = json.loads(subprocess.check_output(command).splitlines()[-1])
         ratio = row["estimate"] / row["peak"]
         good &= 0.7 <= ratio <= 1.3

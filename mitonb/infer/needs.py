@@ -27,13 +27,15 @@ _NETS: dict[str, tuple[int, int]] = {
 """Of each architecture: bytes per pixel that its activations take at their peak (measured at 512); of its weights."""
 _LARGEST_NET = _NETS["panoptic_deeplab"]
 _SMALL_FILE = 50 << 20
-_LIBRARIES = 330 << 20
+_LIBRARIES = 400_000_000
 """What loading torch, numba and the compiled loops takes, in a process that has not done so."""
+_RUN = 75_000_000
+"""What any run takes: its model, its buffers, and what the allocator does not give back."""
 _KEPT_BYTES_PER_VOXEL = 1.4
 """uint8 semantic map, float16 center and offsets at a quarter of the resolution."""
-_RUN_BYTES_PER_VOXEL = 0.25
+_RUN_BYTES_PER_VOXEL = 0.15
 """Runs of one direction, where a fifth of the voxels are foreground: more than stacks have, less than noise."""
-_PLANE_BYTES_PER_PIXEL = 40
+_PLANE_BYTES_PER_PIXEL = 46
 """Maps, ids and masks of the plane at work."""
 
 
@@ -65,7 +67,7 @@ def estimate(
     file, ahead = reading_bytes(stack, recipe, stored=stored)
     planes, objects = _stages(stack.shape, recipe, stored)
     libraries = 0 if "torch" in sys.modules else _LIBRARIES
-    return libraries + file + maps + max(net + ahead + planes, weights + objects)
+    return libraries + _RUN + file + maps + max(net + ahead + planes, weights + objects)
 
 
 def decoding_bytes(shape: tuple[int, int, int], recipe: Recipe, *, stored: bool = False) -> int:
@@ -79,7 +81,7 @@ def _stages(shape: tuple[int, int, int], recipe: Recipe, stored: bool) -> tuple[
     runs = 0 if stored else int(_RUN_BYTES_PER_VOXEL * voxels * len(recipe.planes))
     planes = max(_areas(shape, recipe)) * (_PLANE_BYTES_PER_PIXEL + 2 * (recipe.median + 1))
     slab = 4 * thickness(shape) * shape[1] * shape[2]
-    return planes + runs, 2 * runs + (2 * slab if stored else 4 * voxels)
+    return planes + runs, 2 * runs + (3 * slab if stored else 4 * voxels)
 
 
 def _net(model: Any, recipe: Recipe) -> tuple[int, int]:
