@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import threading
 import warnings
 import zipfile
@@ -62,13 +63,18 @@ def nets():
     return {n: drawn_net(NETS["panoptic_deeplab"], **DEEPLAB, channels=n, folded=True) for n in (1, 3)}
 
 
-@pytest.fixture
-def exported(nets, tmp_path):
-    """Return a drawn MitoNet as its makers export it."""
-    (tmp_path / "from").mkdir()
-    path = tmp_path / "from" / "drawn.pth"
+@pytest.fixture(scope="module")
+def master(nets, tmp_path_factory):
+    path = tmp_path_factory.mktemp("master") / "drawn.pth"
     write_torchscript(export_names(dict(nets[1].state_dict()), pyramid=False), path)
     return path
+
+
+@pytest.fixture
+def exported(master, tmp_path):
+    """Return a drawn MitoNet as its makers export it."""
+    (tmp_path / "from").mkdir()
+    return shutil.copy(master, tmp_path / "from" / "drawn.pth")
 
 
 @pytest.fixture
@@ -134,7 +140,7 @@ def test_a_description_gives_names_to_the_classes_of_the_weights_beside_it(nets,
 
 def test_an_exchange_file_is_read_where_it_is(nets, tmp_path):
     torch.save(nets[3].state_dict(), tmp_path / "net.pth")
-    with zipfile.ZipFile(tmp_path / "mine.empanada", "w", zipfile.ZIP_DEFLATED) as file:
+    with zipfile.ZipFile(tmp_path / "mine.empanada", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         file.writestr("folder/mine.yaml", YAML.format(model="net.pth"))
         file.write(tmp_path / "net.pth", "folder/net.pth")
     before = sorted(tmp_path.rglob("*"))
@@ -168,7 +174,7 @@ def test_an_exchange_file_may_not_be_a_bomb_or_lead_elsewhere(tmp_path):
         ("model: !!python/name:os.system", UnsafeFileError),
         ("a: !unknown 1", UnsafeFileError),
         ("a: [", CorruptFileError),
-        ("[" * 1500, CorruptFileError),
+        ("[" * 600, CorruptFileError),
         ("\x00", CorruptFileError),
         ("- 1", ModelError),
         ("norms: {mean: nan, std: 0.1}", ModelError),
