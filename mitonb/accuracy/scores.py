@@ -73,7 +73,7 @@ class Stratum(NamedTuple):
     detection: Detection
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no one answer to whether they are equal
 class Scores:
     """What a comparison of labels with truth found.
 

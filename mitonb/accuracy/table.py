@@ -17,7 +17,7 @@ __all__ = ["Flags", "Table"]
 Flags = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no one answer to whether they are equal
 class Table:
     """How objects of the labels and objects of the truth overlap; ignored voxels are in none of its numbers.
 
