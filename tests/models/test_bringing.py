@@ -13,6 +13,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import torch
 
+import mitonb as mn
 from mitonb.cli import main
 from mitonb.errors import (
     ChecksumError,
@@ -449,3 +450,13 @@ def test_a_pulled_model_can_be_trained_on(server, exported, nets):
     net, spec = read_net("MitoNet_v1")
     assert same(net, nets[1])
     assert (spec.step, spec.multiple, spec.lead) == (4, nets[1].multiple, nets[1].lead)
+
+
+def test_what_was_loaded_segments(exported, strange):
+    """The whole way, for a net of ours from a published file, and for one that runs by its own code."""
+    stack, _ = mn.phantom((1, 128, 160), seed=1)
+    trusted = load_model(strange, trust_code=f"sha256:{sha256_of(strange)}")
+    for model in (load_model(exported), trusted):
+        maps = mn.predict(stack.plane(0), model=model)
+        assert maps.semantic.shape == (1, 128, 160)
+        assert maps.center.shape == (32, 40)
