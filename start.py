@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent
 ARTIFACTS = ROOT / "artifacts"
 PYTHONS = ((3, 11), (3, 12), (3, 13))
-TORCH = "torch>=2.6"
+TORCH = "torch>=2.10"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 STAMP = "mitonb-stamp.json"
 EXTRAS = {"lab": ["lab"], "test": ["lab", "test", "dev"], "torch-free": ["test"]}
