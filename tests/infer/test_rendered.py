@@ -29,7 +29,7 @@ def model_of(name: str, channels: int = 1) -> Model:
     last = (
         "semantic_head.head.1.",
         "semantic_pr.point_head.predictor.",
-    )  # logits of hundreds say nothing but yes and no
+    )  # logits of hundreds are all yes or no
     state = {key: tensor * (0.01 if key.startswith(last) else 1) for key, tensor in drawn.state_dict().items()}
     net, found = net_from(state, where="net.pth")
     return Model(card_for(net, found, "drawn"), net)
