@@ -100,7 +100,7 @@ def labels_of(planes: Planes, shape: Shape, threads: int = 1) -> np.ndarray:
 
     def feed(axis: Axis) -> None:
         for ids in planes[axis]:
-            run.add(axis, ids)
+            run.add(axis, runs_of(ids))
         run.end(axis)
 
     if threads > 1:
@@ -206,6 +206,7 @@ begin = time.perf_counter()
 import numpy as np
 from mitonb.infer.run import Run
 from mitonb.job import drain
+from mitonb.post.runs import runs_of
 from mitonb.recipe import Recipe
 from mitonb.stack import AXES
 imported = time.perf_counter()
@@ -215,7 +216,7 @@ ids[2:6, 2:6], ids[2:6, 8:14] = 1, 2
 for axis in AXES:
     for k in range(16):
         # Objects part and meet, so that everything is called once.
-        run.add(axis, ids if k % 4 else np.where(ids.any(axis=1)[:, None], np.uint32(1), ids))
+        run.add(axis, runs_of(ids if k % 4 else np.where(ids.any(axis=1)[:, None], np.uint32(1), ids)))
     run.end(axis)
 drain(run.objects(), show=False)
 print(imported - begin, time.perf_counter() - imported)

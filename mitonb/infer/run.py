@@ -15,11 +15,11 @@ from mitonb.infer.smoothing import smoothed_planes
 from mitonb.job import Progress
 from mitonb.post.agreement import agree
 from mitonb.post.atoms import Atoms
-from mitonb.post.decoding import decode
+from mitonb.post.decoding import decode_runs
 from mitonb.post.holes import filled
+from mitonb.post.run_tables import numbered
 from mitonb.post.runs import Runs, paint, runs_of
 from mitonb.post.statistics import Statistics
-from mitonb.post.tables import in_reading_order
 from mitonb.post.tracking import Tracker
 from mitonb.post.untangling import Untangler
 from mitonb.stack import AXES, Axis
@@ -146,19 +146,20 @@ class Run:
         self._kinds = len(maps.semantic)
         shown: Volume | None = None
         for kind in range(self._kinds):
-            ids = decode(maps, self._recipe(kind), kind=kind)
+            plane = decode_runs(maps, self._recipe(kind), kind=kind)
             if region is not None:
-                ids, _ = in_reading_order(region.cut(ids, axis, index))
-            self.add(axis, ids, kind=kind)
+                plane, _ = numbered(runs_of(region.cut(paint(plane)[0], axis, index)))
+            self.add(axis, plane, kind=kind)
+            ids = paint(plane)[0]
             shown = ids if shown is None else np.where(ids > 0, ids + shown.max(), shown)
         assert shown is not None
         return shown
 
-    def add(self, axis: Axis, ids: Volume, *, kind: int = 0) -> None:
+    def add(self, axis: Axis, plane: Runs, *, kind: int = 0) -> None:
         """Take the decoded ids of the next plane of a direction; directions may come in different threads."""
         if (kind, axis) not in self._lines:
             self._lines[kind, axis] = _Line(self._scratch(axis), self._recipe(kind))
-        self._lines[kind, axis].add(ids)
+        self._lines[kind, axis].add(plane)
 
     def end(self, axis: Axis) -> None:
         """Take note that a direction has no more planes."""
@@ -258,9 +259,8 @@ class _Line:
         self._tracker = Tracker(recipe) if recipe.instances != "none" else None
         self._untangler = Untangler(recipe.lookahead)
 
-    def add(self, ids: Volume) -> None:
+    def add(self, plane: Runs) -> None:
         """Take the decoded ids of the next plane."""
-        plane = runs_of(ids)
         if self._tracker is None:
             self.scratch.add(plane)
             return

@@ -13,7 +13,7 @@ from mitonb.post.compiled import jit
 if TYPE_CHECKING:
     from mitonb.maps import Ids
 
-__all__ = ["as_ids", "grown", "in_reading_order", "overlaps", "relabel", "slot"]
+__all__ = ["as_ids", "grown", "overlaps", "relabel", "slot"]
 
 
 def overlaps(a: Ids, b: Ids) -> npt.NDArray[np.int64]:
@@ -35,13 +35,6 @@ def overlaps(a: Ids, b: Ids) -> npt.NDArray[np.int64]:
     return np.stack(
         [(keys >> np.uint64(32)).astype(np.int64), (keys & np.uint64(0xFFFFFFFF)).astype(np.int64), counts], 1
     )
-
-
-def in_reading_order(ids: Ids) -> tuple[npt.NDArray[np.uint32], int]:
-    """Number ids 1.. by their first pixels; return the new ids and their count. What ids are called has no effect."""
-    flat = _flat(ids)
-    numbered, count = _renumbered(flat)
-    return numbered.reshape(ids.shape), int(count)
 
 
 def relabel(ids: npt.NDArray[np.uint32], table: npt.NDArray[np.uint32]) -> None:
@@ -137,29 +130,3 @@ def _pairs(a: Any, b: Any) -> Any:
         counts[at] += k - start
     there = np.flatnonzero(keys)
     return keys[there], counts[there]
-
-
-@jit
-def _renumbered(ids: Any) -> Any:
-    keys = np.zeros(256, np.uint64)
-    numbers = np.zeros(256, np.int64)
-    count = 0
-    result = np.zeros(len(ids), np.uint32)
-    last, number = np.uint32(0), np.uint32(0)
-    for k in range(len(ids)):
-        here = ids[k]
-        if here == 0:
-            continue
-        if here != last:
-            key = np.uint64(here)
-            at = slot(keys, key)
-            if keys[at] == 0:
-                if 2 * count >= len(keys):
-                    keys, numbers = grown(keys, numbers)
-                    at = slot(keys, key)
-                count += 1
-                keys[at] = key
-                numbers[at] = count
-            last, number = here, np.uint32(numbers[at])
-        result[k] = number
-    return result, count

@@ -105,7 +105,7 @@ def test_directions_may_come_in_different_threads() -> None:
 
     def feed(axis: Axis) -> None:
         for index in range(kept.shape[AXES[axis]]):
-            run.add(axis, decode(kept.plane(axis, index), recipe))
+            run.add(axis, runs_of(decode(kept.plane(axis, index), recipe)))
         run.end(axis)
 
     with ThreadPoolExecutor(3) as pool:

@@ -12,7 +12,9 @@ from scipy.optimize import linear_sum_assignment
 
 from mitonb.post.agreement import agree
 from mitonb.post.matching import Side, match
-from mitonb.post.tables import in_reading_order, overlaps
+from mitonb.post.run_tables import numbered
+from mitonb.post.runs import paint, runs_of
+from mitonb.post.tables import overlaps
 from mitonb.recipe import Recipe
 
 Atoms = npt.NDArray[np.uint32]
@@ -95,6 +97,11 @@ def test_the_ballot_joins_the_clearest_groups_first(seed: int, directions: int, 
     assert agree(atoms, sizes, Recipe(votes=votes, cluster_iou=1.0)).tolist() == plainly(atoms, sizes, votes).tolist()
 
 
+def renumbered(ids: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.uint32], int]:
+    runs, areas = numbered(runs_of(ids))
+    return paint(runs)[0], len(areas)
+
+
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=60, deadline=None)
 def test_matched_profiles_have_the_best_total_overlap(seed: int) -> None:
@@ -103,10 +110,10 @@ def test_matched_profiles_have_the_best_total_overlap(seed: int) -> None:
     few = int(rng.integers(2, 12))
     before, after = (np.repeat(rng.integers(0, few, (side, 3)), 8, axis=1).astype(np.uint32) for _ in range(2))
     after = np.roll(after, int(rng.integers(0, 8)), axis=1)
-    after, count = in_reading_order(after)
+    after, count = renumbered(after)
     for k in range(1, count + 1):  # No profile is covered wholly, so that nothing is joined but pairs.
         before.flat[np.flatnonzero(after == k)[0]] = 0
-    before, there = in_reading_order(before)
+    before, there = renumbered(before)
     table = overlaps(before, after)
     if not len(table):
         return

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mitonb.errors import InputError
 from mitonb.post.run_tables import numbered, shared
 from mitonb.post.runs import Runs, joined, paint, relabelled, runs_of, turned
-from mitonb.post.tables import in_reading_order, overlaps
+from mitonb.post.tables import overlaps
 from mitonb.stack import AXES
 
 if TYPE_CHECKING:
@@ -96,9 +96,19 @@ def test_tables_of_runs_are_those_of_their_pixels(seed: int) -> None:
     b = np.roll(a, 1, axis=2) % 11 if seed % 2 else a[::-1]
     assert np.array_equal(shared(runs_of(a), runs_of(b)), overlaps(a, b))
     runs, areas = numbered(runs_of(a), begin=100)
-    ids, count = in_reading_order(a)
-    assert np.array_equal(paint(runs), np.where(ids > 0, ids + np.uint32(99), ids))
-    assert np.array_equal(areas, np.bincount(ids.ravel(), minlength=count + 1)[1:])
+    there, first, counts = np.unique(a[a > 0], return_index=True, return_counts=True)
+    order = np.argsort(first)
+    ids = np.zeros_like(a)
+    for number, k in enumerate(order, 100):
+        ids[a == there[k]] = number
+    assert np.array_equal(paint(runs), ids)
+    assert np.array_equal(areas, counts[order])
+
+
+def test_numbers_follow_the_first_pixels() -> None:
+    runs, areas = numbered(runs_of(np.array([[0, 2**32 - 1, 5], [5, 1, 2**32 - 1]], np.uint32)))
+    assert paint(runs)[0].tolist() == [[0, 1, 2], [2, 3, 1]]
+    assert areas.tolist() == [2, 2, 1]
 
 
 def test_runs_say_what_does_not_fit() -> None:

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mitonb.errors import InputError
-from mitonb.post.tables import in_reading_order, overlaps, relabel
+from mitonb.post.tables import overlaps, relabel
 from mitonb.post.tracking import Tracker, track
 from mitonb.recipe import Recipe
-from tests.post.drawing import disk, same_partition
+from tests.post.drawing import disk
 
 
 def stack(*planes: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
@@ -160,10 +160,3 @@ def test_overlap_tables_count_every_pair(seed: int) -> None:
     both = (a > 0) & (b > 0)
     pairs, counts = np.unique(np.stack([a[both], b[both]]), axis=1, return_counts=True)
     assert table == {(int(p), int(q)): int(n) for (p, q), n in zip(pairs.T, counts, strict=True)}
-
-
-def test_reading_order_numbers_ids_by_their_first_pixels() -> None:
-    ids, count = in_reading_order(np.array([[0, 2**32 - 1, 5], [5, 1, 2**32 - 1]], np.uint32))
-    assert ids.tolist() == [[0, 1, 2], [2, 3, 1]]
-    assert count == 3
-    assert same_partition(ids, np.array([[0, 9, 5], [5, 1, 9]], np.uint32))
