@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import InputError
-from mitonb.post.centers import group_runs, peaks
+from mitonb.post.centers import peaks
+from mitonb.post.grouping import group_runs
 from mitonb.post.profiles import profile_runs
 from mitonb.post.published import decoding as published
 from mitonb.post.runs import Runs, paint, relabelled, runs_of

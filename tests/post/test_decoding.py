@@ -11,8 +11,9 @@ from scipy import ndimage
 
 from mitonb.errors import InputError
 from mitonb.maps import Maps
-from mitonb.post.centers import group, peaks
+from mitonb.post.centers import peaks
 from mitonb.post.decoding import centers, decode
+from mitonb.post.grouping import group
 from mitonb.post.profiles import profiles
 from mitonb.post.target_maps import targets
 from mitonb.recipe import Recipe

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mitonb.post.centers import group, peaks
+from mitonb.post.centers import peaks
 from mitonb.post.decoding import decode
+from mitonb.post.grouping import group
 from mitonb.post.target_maps import targets
 from mitonb.post.tracking import track
 from mitonb.post.voting import consensus

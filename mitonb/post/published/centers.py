@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mitonb.post.centers import group_fine
 from mitonb.post.compiled import jit
+from mitonb.post.grouping import group_fine
 from mitonb.post.halves import widened
 from mitonb.post.nearest import is_nearest, nearest, sorted_spots, spot
 from mitonb.post.rows import add_run, new_runs, next_stretch, with_room
@@ -160,7 +160,8 @@ def _group_coarse(mask: Any, field: Any, spots: Any, step: Any) -> Any:
         if y % step == 0:
             known[:] = 0
         start, stop, ids = with_room(w, count, start, stop, ids)
-        x, end = next_stretch(mask[y], 0)
+        row = mask[y]
+        x, end = next_stretch(row, 0)
         j = x // step
         while x < w:
             if known[j] == 0:
@@ -168,14 +169,16 @@ def _group_coarse(mask: Any, field: Any, spots: Any, step: Any) -> Any:
                 if not is_nearest(spot_y, spot_x, last, spots, clear):
                     last = above[j]
                     if not is_nearest(spot_y, spot_x, last, spots, clear):
-                        last = nearest(spot_y, spot_x, last, grid)
+                        last = above[((x + end) >> 1) // step]
+                        if not is_nearest(spot_y, spot_x, last, spots, clear):
+                            last = nearest(spot_y, spot_x, last, grid)
                 known[j], above[j] = last + 1, last
             u = min(end, j * step + step)
             count = add_run(x, u, known[j], first[y], count, start, stop, ids)
             x = u
             j += 1
             if x == end:
-                x, end = next_stretch(mask[y], end)
+                x, end = next_stretch(row, end)
                 j = x // step
         first[y + 1] = count
     return first, start[:count].copy(), stop[:count].copy(), ids[:count].copy()

@@ -148,18 +148,26 @@ def test_objects_of_the_published_matching_example() -> None:
     assert len({got[5], got[9], *name.values()}) == 8
 
 
-@given(st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
-def test_tracking_with_the_published_values_is_what_the_published_loop_gives(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    planes = np.zeros((6, 24, 24), np.uint32)
+def test_tracking_with_the_published_values_is_what_the_published_loop_gives() -> None:
+    compared = 0
+    for seed in range(40):
+        planes = drifting(np.random.default_rng(seed))
+        if not _tied(planes):  # which of two equal assignments a solver takes is no rule
+            assert same_partition(track(planes, EMPANADA), loop(planes)), seed
+            compared += 1
+    assert compared > 10
+
+
+def drifting(rng: np.random.Generator) -> Volume:
+    """Draw boxes that come, drift, cover each other and go, with a ragged surface."""
+    planes = np.zeros((6, 48, 48), np.uint32)
     for k in range(1, 8):
-        (y, x), (a, b) = rng.integers(0, 20, 2), rng.integers(3, 9, 2)
+        (y, x), (a, b) = rng.integers(0, 40, 2), rng.integers(6, 18, 2)
         for z in range(int(rng.integers(0, 3)), int(rng.integers(3, 7))):
-            dy, dx = rng.integers(-1, 2, 2)
+            dy, dx = rng.integers(-2, 3, 2)
             planes[z, max(0, y + dy) : y + dy + a, max(0, x + dx) : x + dx + b] = k
-    # No two overlaps alike: which of two equal assignments a solver takes is no rule.
-    assert same_partition(track(planes, EMPANADA), loop(planes)) or _tied(planes)
+    planes[rng.random(planes.shape) < 0.2] = 0
+    return planes
 
 
 def loop(planes: Volume, least: float = 0.25) -> Volume:
@@ -201,14 +209,15 @@ def _matched(target: npt.NDArray[np.int64], here: npt.NDArray[np.int64], least: 
 
 
 def _tied(planes: Volume) -> bool:
-    """Return whether a profile shares as many pixels with one neighbour as with another."""
+    """Return whether a profile overlaps two neighbours alike, by pixels or by IoU."""
     for a, b in itertools.pairwise(planes):
         pairs, n = np.unique(np.stack([a.ravel(), b.ravel()]), axis=1, return_counts=True)
         real = (pairs > 0).all(axis=0)
-        for row in pairs[:, real]:
+        pairs, n = pairs[:, real], n[real]
+        iou = n / (np.bincount(a.ravel())[pairs[0]] + np.bincount(b.ravel())[pairs[1]] - n)
+        for row in pairs:
             for k in np.unique(row):
-                counts = n[real][row == k]
-                if len(np.unique(counts)) < len(counts):
+                if any(len(np.unique(values[row == k])) < (row == k).sum() for values in (n, iou)):
                     return True
     return False
 
