@@ -48,7 +48,7 @@ class Runner:
     net : nn.Module
         Ready to run.
     key : str
-        What names the weights (their sha256); empty when nothing does, and then nothing is remembered.
+        What names the weights (their sha256); empty when nothing does, and then nothing is remembered or converted.
     device : {"cpu", "cuda", "mps"}
     mode : {"exact", "fast"}
     precision : {"fp32", "bf16", "fp16"}
@@ -108,7 +108,8 @@ class Runner:
                 self._engine, self._unchecked = self._ranked.pop(0), _PATIENCE
 
     def _may_use_openvino(self) -> bool:
-        return self.device == "cpu" and can_run(self.net)
+        # Weights without a name may be in training: what was converted once would be old at the next step.
+        return self.device == "cpu" and bool(self.key) and can_run(self.net)
 
     def _build(self, name: str, precision: str) -> Engine:
         if name == "torch":
