@@ -4,7 +4,8 @@
 
 `plain` is the net as it comes from its file, in eager fp32 torch, with contiguous memory. The others take turns with
 it, picture by picture, so that other work on the machine meets all alike; `ratio` is the median of plain / engine of
-each turn. `mitonet` and `mini` are MitoNet_v1's architecture and that of its mini version, of random weights: speed only.
+each turn. `mitonet` and `mini` are the architectures of MitoNet_v1 and of its mini version, of random weights: speed
+only.
 Differences to plain: center, offsets and coarse logits in standard deviations; pixels whose side of 0.5 changed; for
 mito-mini, label IoU on a picture of MITONB_DATA_DIR (a phantom without it).
 Set ONEDNN_MAX_CPU_ISA=AVX2 for a processor without matrix units.
@@ -111,9 +112,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     rows = []
-    print(
-        f"threads {torch.get_num_threads()}, load {os.getloadavg()[0]:.1f}, ISA {os.environ.get('ONEDNN_MAX_CPU_ISA', 'all')}"
-    )
+    isa = os.environ.get("ONEDNN_MAX_CPU_ISA", "all")
+    print(f"threads {torch.get_num_threads()}, load {os.getloadavg()[0]:.1f}, instructions {isa}")
     for name in options.nets:
         net, made = model(name)
         predictor = Predictor(made, Recipe(tile=0))

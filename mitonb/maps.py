@@ -71,7 +71,7 @@ class Maps:
         """Return the form that is kept for live decoding: uint8 semantic, float16 center and offsets."""
         semantic = self.semantic
         if semantic.dtype != np.uint8:
-            semantic = np.rint(np.clip(np.nan_to_num(semantic), 0, 1) * 255).astype(np.uint8)
+            semantic = np.rint(np.fmin(np.fmax(semantic, 0), 1) * 255).astype(np.uint8)  # what is no number becomes 0
         center, offsets = self.center.astype(np.float16), self.offsets.astype(np.float16)
         return replace(self, semantic=semantic, center=center, offsets=offsets)
 

@@ -261,9 +261,13 @@ class Predictor:
 
 def _probability(logits: Picture) -> Picture:
     """Return the probability of each class; of several channels, the first is background and is left out."""
-    t = torch.from_numpy(logits)
-    p: Picture = (t.sigmoid() if logits.shape[1] == 1 else t.softmax(1)[:, 1:]).numpy()
-    return p
+    if logits.shape[1] > 1:
+        several: Picture = torch.from_numpy(logits).softmax(1)[:, 1:].numpy()
+        return several
+    # In numpy: for a plane, waking torch's threads takes longer than the work.
+    p = np.exp(-np.clip(logits, -80, 80))
+    p += 1
+    return np.reciprocal(p, out=p)
 
 
 def _shifted(values: Picture, by: int, axis: int) -> Picture:

@@ -77,7 +77,7 @@ def normalised(image: npt.NDArray[Any], low: float, high: float, *, mean: float,
     # float64 first: (v - low) of a 16-bit or large integer plane must not lose the digits that matter
     wide: npt.NDArray[np.floating[Any]] = image.astype(np.float32 if image.dtype.itemsize <= 2 else np.float64)
     y = (np.clip((wide - low) / (high - low), -0.5, 1.5) - mean) / std
-    return np.asarray(np.nan_to_num(y, nan=0.0), np.float32)
+    return np.asarray(np.nan_to_num(y, nan=0.0) if image.dtype.kind == "f" else y, np.float32)
 
 
 def load_model(name_or_path: str | Path = "mito-mini", *, device: str = "cpu", trust_code: str | None = None) -> Model:

@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mitonb.accuracy import score
+from mitonb.infer.pipeline import predict
 from mitonb.infer.tiling import Canvas, cuts, enlarged, settled, shrunk
+from mitonb.phantoms import phantom
+from mitonb.post.decoding import decode
+from mitonb.recipe import Recipe
 
 
 @given(st.integers(1, 40), st.integers(0, 200), st.integers(0, 80), st.sampled_from([4, 16]))
@@ -53,3 +58,15 @@ def test_a_ramp_that_was_shrunk_comes_back_where_it_was(factor: int) -> None:
     places = ((np.arange(64) + 0.5) / factor - 0.5) * factor
     parts = np.broadcast_to(places.astype(np.float32), (1, 64, 64))
     assert np.abs(settled(parts, factor, (64, 64))[0] - ramp)[:, inner].max() < 1e-3
+
+
+def test_labels_do_not_depend_on_the_tiles() -> None:
+    """The small version of `benchmarks/tiles.py`."""
+    stack, _ = phantom((1, 352, 352), seed=11)
+    ids = {}
+    for tile in (128, 192, 0):
+        recipe = Recipe(tile=tile, halo=48)
+        ids[tile] = decode(predict(stack.plane(0), recipe=recipe), recipe)
+    assert len(np.unique(ids[0])) > 5
+    for tile in (128, 192):
+        assert score(ids[tile], ids[0]).at(0.75).f1 >= 0.99
