@@ -62,11 +62,11 @@ def test_a_ramp_that_was_shrunk_comes_back_where_it_was(factor: int) -> None:
 
 def test_labels_do_not_depend_on_the_tiles() -> None:
     """The small version of `benchmarks/tiles.py`."""
-    stack, _ = phantom((1, 352, 352), seed=11)
+    stack, _ = phantom((8, 352, 352), seed=11, objects=20)
     ids = {}
     for tile in (128, 192, 0):
         recipe = Recipe(tile=tile, halo=48)
-        ids[tile] = decode(predict(stack.plane(0), recipe=recipe), recipe)
-    assert len(np.unique(ids[0])) > 5
+        ids[tile] = decode(predict(stack.plane(4), recipe=recipe), recipe)
+    assert ids[0].max() >= 4
     for tile in (128, 192):
         assert score(ids[tile], ids[0]).at(0.75).f1 >= 0.99
