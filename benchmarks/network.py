@@ -59,10 +59,20 @@ def model(name: str) -> tuple[torch.nn.Module, Model]:
     if name in CARDS:
         torch.manual_seed(0)
         spec = CARDS[name]
-        net = build(spec).eval()
+        net = settled(build(spec))
     else:
         net, spec = read_net(WEIGHTS / f"{name}.safetensors")
     return net, Model(spec, fused(net))
+
+
+def settled(net: torch.nn.Module) -> torch.nn.Module:
+    """Let the norms of a net of random weights see noise once: without, all that it says is one constant."""
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        net.train()(torch.randn(2, 1, 256, 256))
+    return net.eval()
 
 
 def picture(predictor: Predictor, size: int) -> np.ndarray:
@@ -120,9 +130,13 @@ def main() -> None:
         for size in options.sizes:
             x = picture(predictor, size)
             there = engines(net, made, predictor, options.engines)
-            said = {k: e.run(x) for k, e in there.items()}
-            for engine in there.values():
-                engine.run(x)
+            said = {}
+            for k in list(there):
+                try:
+                    said[k] = [there[k].run(x) for _ in range(2)][1]
+                except RuntimeError as error:
+                    print(f"{name:>10} {size:>5} {k:>14} cannot run here: {str(error).splitlines()[-1]}")
+                    del there[k]
             times: dict[str, list[float]] = {k: [] for k in there}
             for _ in range(options.repeats):
                 for k, engine in there.items():

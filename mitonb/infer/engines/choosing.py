@@ -206,19 +206,23 @@ def _timed(engines: dict[str, Engine], picture: Picture) -> dict[str, float]:
     """Return the seconds that a tile takes each engine: the better of two, taken in turns, after one to warm up."""
     best = {}
     for name, engine in engines.items():
-        start = time.perf_counter()
-        engine.run(picture)
-        best[name] = time.perf_counter() - start
-    for turn in range(2):
-        for name, engine in engines.items():
-            # The first call compiled, so it does not count; but what is many times too slow is not asked again.
-            if turn and best[name] > 3 * best["exact"]:
-                continue
-            start = time.perf_counter()
-            engine.run(picture)
-            spent = time.perf_counter() - start
-            best[name] = min(best[name], spent) if turn else spent
+        try:
+            engine.run(picture)  # compiles, so its time does not count
+        except RuntimeError:
+            if name == "exact":
+                raise
+            continue  # this processor cannot do it, whatever it says
+        best[name] = _seconds(engine, picture)
+    for name in best:
+        if best[name] <= 3 * best["exact"]:
+            best[name] = min(best[name], _seconds(engines[name], picture))
     return best
+
+
+def _seconds(engine: Engine, picture: Picture) -> float:
+    start = time.perf_counter()
+    engine.run(picture)
+    return time.perf_counter() - start
 
 
 def _probe(shape: tuple[int, ...]) -> Picture:

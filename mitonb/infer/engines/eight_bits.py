@@ -44,12 +44,11 @@ def ranges(program: Program, samples: Sequence[Picture]) -> dict[str, Range]:
     for picture in samples:
         model = program.at(*picture.shape)
         sources = {_name(c.input_value(0)): c.input_value(0) for c in _convolutions(model)}
-        first = len(model.outputs)
-        model.add_outputs(list(sources.values()))
+        places = _made_outputs(model, sources)
         request = compiled(model, "f32").create_infer_request()
         request.infer([picture[None, None]])
-        for k, name in enumerate(sources):
-            flat = request.get_output_tensor(first + k).data.ravel()
+        for name, k in places.items():
+            flat = request.get_output_tensor(k).data.ravel()
             some = rng.choice(flat, min(flat.size, _SAMPLED), replace=False)
             values.setdefault(name, []).append(np.append(some, (flat.min(), flat.max())))
     return {name: _best_range(np.concatenate(parts)) for name, parts in values.items()}
@@ -80,6 +79,15 @@ def quantise(model: Any, known: Mapping[str, Range]) -> None:
         weights = convolution.input_value(1)
         end = _best_ends(weights.get_node().data)
         convolution.input(1).replace_source_output(_rounded(weights, -end, end, levels=255))
+
+
+def _made_outputs(model: Any, sources: Mapping[str, Any]) -> dict[str, int]:
+    """Make tensors outputs of a model, where they are not yet; return the place of each among the outputs."""
+    places = {_name(output.get_node().input_value(0)): k for k, output in enumerate(model.outputs)}
+    missing = [name for name in sources if name not in places]
+    places |= {name: len(model.outputs) + k for k, name in enumerate(missing)}
+    model.add_outputs([sources[name] for name in missing])
+    return {name: places[name] for name in sources}
 
 
 def _convolutions(model: Any) -> list[Any]:
