@@ -64,9 +64,9 @@ def test_labels_do_not_depend_on_the_tiles() -> None:
     """The small version of `benchmarks/tiles.py`."""
     stack, _ = phantom((8, 352, 352), seed=11, objects=20)
     ids = {}
-    for tile in (128, 192, 0):
-        recipe = Recipe(tile=tile, halo=48)
+    for tile in (256, 320, 0):
+        recipe = Recipe(tile=tile)
         ids[tile] = decode(predict(stack.plane(4), recipe=recipe), recipe)
     assert ids[0].max() >= 4
-    for tile in (128, 192):
+    for tile in (256, 320):
         assert score(ids[tile], ids[0]).at(0.75).f1 >= 0.99
