@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,9 +28,10 @@ _NETS: dict[str, tuple[int, int]] = {
 """Of each architecture: bytes per pixel that its activations take at their peak (measured at 512); of its weights."""
 _LARGEST_NET = _NETS["panoptic_deeplab"]
 _SMALL_FILE = 50 << 20
-_LIBRARIES = 400_000_000
-"""What loading torch, numba and the compiled loops takes, in a process that has not done so."""
-_RUN = 75_000_000
+_LIBRARIES = {"torch": 330_000_000, "openvino": 400_000_000}
+"""What loading torch, numba and the compiled loops takes, in a process that has not done so; and OpenVINO, where it is
+installed."""
+_RUN = {"torch": 40_000_000, "openvino": 75_000_000}
 """What any run takes: its model, its buffers, and what the allocator does not give back."""
 _KEPT_BYTES_PER_VOXEL = 1.4
 """uint8 semantic map, float16 center and offsets at a quarter of the resolution."""
@@ -66,8 +68,9 @@ def estimate(
     maps = len(recipe.planes) * (kept if kept <= IN_MEMORY else 0) if keep else 0
     file, ahead = reading_bytes(stack, recipe, stored=stored)
     planes, objects = _stages(stack.shape, recipe, stored)
-    libraries = 0 if "torch" in sys.modules else _LIBRARIES
-    return libraries + _RUN + file + maps + max(net + ahead + planes, weights + objects)
+    engine = "torch" if importlib.util.find_spec("openvino") is None else "openvino"
+    libraries = 0 if "torch" in sys.modules else _LIBRARIES[engine]
+    return libraries + _RUN[engine] + file + maps + max(net + ahead + planes, weights + objects)
 
 
 def decoding_bytes(shape: tuple[int, int, int], recipe: Recipe, *, stored: bool = False) -> int:

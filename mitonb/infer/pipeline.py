@@ -10,25 +10,25 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import InputError
+from mitonb.infer.finishing import finished, stuff_notes, stuff_of
 from mitonb.infer.needs import decoding_bytes, estimate
 from mitonb.infer.reading import near
 from mitonb.infer.region import Region, RegionLike, in_plane
 from mitonb.infer.run import PlaneIds, Run
 from mitonb.infer.source import NET_FIELDS, Source, shape_notes
-from mitonb.io.label_store import LabelStore, store_path
+from mitonb.io.label_store import store_path
 from mitonb.job import Progress, drain
-from mitonb.labels import Labels, StoredLabels
 from mitonb.memory import require
 from mitonb.recipe import Recipe
 from mitonb.stack import AXES, Axis, Plane, Stack
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Generator, Sequence
-    from pathlib import Path
+    from collections.abc import Generator
 
     from mitonb.infer.kept import KeptMaps
     from mitonb.infer.plane import ModelLike, Predictor
+    from mitonb.labels import Labels, StoredLabels
     from mitonb.maps import Maps
 
 __all__ = ["PlaneIds", "estimate", "predict", "predicting", "redecode", "redecoding", "segment", "segmenting"]
@@ -206,16 +206,16 @@ def _segmenting(
     stack = stack if isinstance(stack, Stack) else Stack(stack)
     region = Region.of(roi, stack.shape)
     target = None if out is None else store_path(out, overwrite=overwrite, source=stack.source)
-    _refuse(stack, recipe, kept, stored=out is not None)
+    _refuse(stack, recipe, model, kept, stored=out is not None)
     with contextlib.closing(Run(stack.shape, recipe, folder=target and target.parent)) as run:
         yield run.progress("load model")
         predictor = _predictor(model, recipe)
-        run.stuff = _stuff(predictor.model.spec)
+        run.stuff = stuff_of(predictor.model.spec)
         source = Source(near(stack, recipe, stored=target is not None), predictor, kept, region)
         yield from run.planes(source.kept, source.fill, rolling=kept is None)
         source.require_some()
         record = _record(
-            stack, recipe, predictor, (*shape_notes(stack, recipe), *_stuff_notes(predictor.model.spec), *source.notes)
+            stack, recipe, predictor, (*shape_notes(stack, recipe), *stuff_notes(predictor.model.spec), *source.notes)
         )
         if region is not None:
             ends = {"start": list(region.box.start), "stop": list(region.box.stop)}
@@ -224,50 +224,7 @@ def _segmenting(
         source.kept.tell(voxel_size=stack.voxel_size, name=stack.name, record=record, classes=classes, stuff=run.stuff)
         kept = source.kept
         del source  # with what it has read of a file; the planes are done
-        return (yield from _finished(run, kept, record, target))
-
-
-def _finished(
-    run: Run, kept: KeptMaps, record: dict[str, Any], target: Path | None
-) -> Generator[Progress, None, Labels | StoredLabels]:
-    """Make labels of the planes that a run has decoded, in memory or in a store."""
-    size, name = kept.about.get("voxel_size"), f"{kept.about.get('name', 'stack')} labels"
-    classes = kept.about.get("classes", ())
-    if target is None:
-        ids = yield from run.objects()
-        assert ids is not None
-        return Labels(ids, size, name, _with_classes(record, classes, run.counts) or None)
-    with LabelStore.at(target, run.shape, size, name) as store:
-        yield from run.objects(store)
-        run.close()  # room on the disk
-        record = _with_classes(record, classes, run.counts)
-        for _ in store.finish(record or None):
-            yield run.progress("write")
-    return StoredLabels(target, run.shape, sum(run.counts), size, name, record or None)
-
-
-def _stuff(spec: Any) -> tuple[int, ...]:
-    """Return the numbers of the classes whose objects a model does not tell apart."""
-    things = getattr(spec, "things", None)
-    return () if things is None else tuple(k for k, name in enumerate(spec.classes) if name not in things)
-
-
-def _stuff_notes(spec: Any) -> tuple[str, ...]:
-    names = ", ".join(spec.classes[k] for k in _stuff(spec))
-    return (f"This model does not tell objects of {names} apart: they are one id.",) if names else ()
-
-
-def _with_classes(record: dict[str, Any], classes: Sequence[str], counts: list[int]) -> dict[str, Any]:
-    """Return the record with the ids of each class, where there are several."""
-    if len(counts) < 2:
-        return record
-    names = [*classes, *(f"class {k + 1}" for k in range(len(classes), len(counts)))]
-    ends = np.cumsum(counts).tolist()
-    found = [
-        {"name": name, "first": end - n + 1, "last": end}
-        for name, n, end in zip(names[: len(counts)], counts, ends, strict=True)
-    ]
-    return {**record, "classes": found}
+        return (yield from finished(run, kept, record, target))
 
 
 @overload
@@ -357,7 +314,7 @@ def _redecoding(
         record = dict(kept.about.get("record") or {})
         if record:
             record["recipe"] = _json(recipe.replace(**_net_fields(record, recipe)))
-        return (yield from _finished(run, kept, record, target))
+        return (yield from finished(run, kept, record, target))
 
 
 def _as_plane(plane: Plane | npt.NDArray[Any]) -> Plane:
@@ -378,10 +335,13 @@ def _predictor(model: str | ModelLike | None, recipe: Recipe) -> Predictor:
     return Predictor(model, recipe)
 
 
-def _refuse(stack: Stack, recipe: Recipe, kept: KeptMaps | None, *, stored: bool) -> None:
+def _refuse(
+    stack: Stack, recipe: Recipe, model: str | ModelLike | None, kept: KeptMaps | None, *, stored: bool
+) -> None:
     shape = " x ".join(map(str, stack.shape))
     what = f"Segmenting {stack.name} ({shape} voxels, {len(recipe.planes)} directions)"
-    _fits(estimate(stack, recipe, keep=kept is not None and not kept.on_disk, stored=stored), what, stored)
+    keep = kept is not None and not kept.on_disk
+    _fits(estimate(stack, recipe, model=model, keep=keep, stored=stored), what, stored)
 
 
 def _fits(needed: int, what: str, stored: bool) -> None:
