@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 __all__ = ["decoding_bytes", "estimate"]
 
 _NETS: dict[str, tuple[int, int]] = {
-    "panoptic_unet": (190, 0),
+    "panoptic_unet": (215, 0),
     "panoptic_bifpn": (480, 110 << 20),
     "panoptic_deeplab": (500, 220 << 20),
     "contour_deeplab": (500, 220 << 20),
 }
-"""Of each architecture: bytes per pixel that its activations take at their peak (measured at 512); of its weights."""
+"""Of each architecture: bytes per pixel that its activations take at their peak (measured at 512), and its weights."""
 _LARGEST_NET = _NETS["panoptic_deeplab"]
 _SMALL_FILE = 50 << 20
 _LIBRARIES = {"torch": 330_000_000, "openvino": 400_000_000}
 """What loading torch, numba and the compiled loops takes, in a process that has not done so; and OpenVINO, where it is
 installed."""
-_RUN = {"torch": 40_000_000, "openvino": 75_000_000}
+_RUN = {"torch": 10_000_000, "openvino": 75_000_000}
 """What any run takes: its model, its buffers, and what the allocator does not give back."""
 _KEPT_BYTES_PER_VOXEL = 1.4
 """uint8 semantic map, float16 center and offsets at a quarter of the resolution."""
