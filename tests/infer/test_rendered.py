@@ -57,8 +57,8 @@ def test_a_downsampled_plane_comes_back_by_more_render_steps(name: str, factor: 
             low, high = (np.minimum(place + k, len(place) - 1) for k in (factor // 2 - 1, factor // 2))
             want = (want.take(low, axis) + want.take(high, axis)) / 2
     inner = np.s_[:140, :160]  # what lies at the border is a matter of padding
-    assert (np.abs(maps.semantic[0][inner] / 255 - want[inner]) < 0.01).mean() > 0.999
-    assert want[inner].std() > 0.02
+    assert np.abs(maps.semantic[0][inner] / 255 - want[inner]).max() < 0.0025  # half of 1 / 255, and a little
+    assert want[inner].std() > 0.003
 
 
 def test_of_several_classes_the_background_is_no_map(image: npt.NDArray[Any]) -> None:
