@@ -92,7 +92,13 @@ def test_every_library_that_mitonb_imports_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lists = [project["dependencies"], *project["optional-dependencies"].values()]
     names = {line.partition(">=")[0].partition("[")[0] for found in lists for line in found}
-    called = {"scikit-image": "skimage", "connected-components-3d": "cc3d", "ipython-genutils": "ipython_genutils"}
+    called = {
+        "scikit-image": "skimage",
+        "PyYAML": "yaml",
+        "pyyaml": "yaml",
+        "connected-components-3d": "cc3d",
+        "ipython-genutils": "ipython_genutils",
+    }
     known = {called.get(name, name) for name in names} | set(sys.stdlib_module_names)
     used = set()
     for path in (ROOT / "mitonb").rglob("*.py"):
