@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,17 +13,21 @@ torch = pytest.importorskip("torch")
 from mitonb.infer.kept import KeptMaps, median_planes  # noqa: E402
 from mitonb.infer.pipeline import redecoding, segment  # noqa: E402
 from mitonb.infer.smoothing import smoothed_planes  # noqa: E402
+from mitonb.io.reading import open_labels  # noqa: E402
 from mitonb.job import drain  # noqa: E402
 from mitonb.maps import Maps  # noqa: E402
 from mitonb.recipe import PRESETS, Recipe  # noqa: E402
 from tests.infer.oracle import Oracle, volume  # noqa: E402
 from tests.post.drawing import same_partition  # noqa: E402
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 EMPANADA = PRESETS["empanada"]
 
 
 @pytest.mark.parametrize("planes", [("xy",), ("xy", "xz", "yz")])
-def test_the_empanada_preset_segments_and_decodes_again_alike(planes: tuple[str, ...]) -> None:
+def test_the_empanada_preset_segments_and_decodes_again_alike(planes: tuple[str, ...], tmp_path: Path) -> None:
     drawn = volume()
     recipe = EMPANADA.replace(planes=planes)
     kept = KeptMaps()
@@ -34,6 +39,8 @@ def test_the_empanada_preset_segments_and_decodes_again_alike(planes: tuple[str,
     assert labels.record["recipe"]["rules"] == "published"
     assert np.array_equal(drain(redecoding(kept, recipe), show=False).data, labels.data)
     assert drain(redecoding(kept, recipe.replace(rules="mitonb")), show=False).data.max() == 4
+    drain(redecoding(kept, recipe, out=tmp_path / "labels.zarr"), show=False)
+    assert np.array_equal(open_labels(tmp_path / "labels.zarr").data, labels.data)
 
 
 def test_the_published_median_is_put_back_and_needs_a_whole_window() -> None:
