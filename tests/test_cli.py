@@ -69,6 +69,7 @@ def test_segment_gives_what_the_verb_gives(cell: Path, tmp_path: Path) -> None:
     assert main(words) == 1  # both are there now
 
 
+@needs_torch
 def test_segment_streams_into_a_store_what_does_not_fit(
     cell: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
