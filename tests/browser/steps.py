@@ -95,7 +95,9 @@ class Quickstart:
         return self.book.page.screenshot(clip=box, timeout=120_000)  # type: ignore[arg-type]
 
     def show(self, selector: str = VIEWER) -> None:
-        """Scroll an element into the middle of the window."""
+        """Wait for an element, and scroll it into the middle of the window."""
+        # A cell has ended before the page has drawn what it shows.
+        self.book.wait(f"document.querySelector({selector!r}) !== null", self.timeout)
         self.book.js("s => document.querySelector(s).scrollIntoView({block: 'center'})", selector)
 
     # --- the viewer -------------------------------------------------------------------------------------------------
