@@ -44,7 +44,7 @@ class Rendered(nn.Module):
 
     def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return semantic and instance features of (n, 1, h, w) pictures, (n, width, h / 4, w / 4) each."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must say how it makes features.")  # each has its own trunk
 
     def body(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return everything before PointRend: convolutions alone, for engines that take no other work.

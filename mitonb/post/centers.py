@@ -12,7 +12,7 @@ from mitonb.post.halves import widened
 if TYPE_CHECKING:
     from mitonb.maps import Image, Points
 
-__all__ = ["peaks"]
+__all__ = ["highest", "peaks"]
 
 
 def peaks(center: Image, threshold: float, radius: int) -> Points:
@@ -64,7 +64,7 @@ def _peaks(heat: Any, threshold: Any, radius: Any) -> Any:
                 py, px, stack = _plateau(heat, state, y, x, stack)
                 if py < 0:
                     continue
-            if _highest(heat, py, px, radius):
+            if highest(heat, py, px, radius, radius):
                 if count == len(found):
                     found = np.concatenate((found, np.empty_like(found)))
                 found[count, 0], found[count, 1] = py, px
@@ -123,12 +123,12 @@ def _plateau(heat: Any, state: Any, y: Any, x: Any, stack: Any) -> Any:
 
 
 @jit
-def _highest(heat: Any, y: Any, x: Any, radius: Any) -> Any:
-    """Return whether nothing within the radius is higher."""
+def highest(heat: Any, y: Any, x: Any, back: Any, ahead: Any) -> Any:
+    """Return whether nothing in the window, so many pixels back and ahead on both axes, is higher."""
     h, w = heat.shape
     value = heat[y, x]
-    for v in range(max(0, y - radius), min(h, y + radius + 1)):
-        for u in range(max(0, x - radius), min(w, x + radius + 1)):
+    for v in range(max(0, y - back), min(h, y + ahead + 1)):
+        for u in range(max(0, x - back), min(w, x + ahead + 1)):
             if heat[v, u] > value:
                 return False
     return True

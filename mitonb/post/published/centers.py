@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mitonb.post.centers import highest
 from mitonb.post.compiled import jit
 from mitonb.post.grouping import group_fine
 from mitonb.post.halves import widened
@@ -125,25 +126,13 @@ def _peaks(heat: Any, threshold: Any, back: Any, ahead: Any) -> Any:
             # On a slope a neighbour in the row is higher: most pixels end here.
             if not here > threshold or (back > 0 and before > here) or (ahead > 0 and right > here):
                 continue
-            if not _highest(heat, y, x, back, ahead):
+            if not highest(heat, y, x, back, ahead):
                 continue
             if count == len(found):
                 found = np.concatenate((found, np.empty_like(found)))
             found[count, 0], found[count, 1] = y, x
             count += 1
     return found[:count]
-
-
-@jit
-def _highest(heat: Any, y: Any, x: Any, back: Any, ahead: Any) -> Any:
-    """Return whether nothing in the window is higher."""
-    h, w = heat.shape
-    value = heat[y, x]
-    for v in range(max(0, y - back), min(h, y + ahead + 1)):
-        for u in range(max(0, x - back), min(w, x + ahead + 1)):
-            if heat[v, u] > value:
-                return False
-    return True
 
 
 @jit
