@@ -16,7 +16,7 @@ from mitonb.models.folder import model_names
 from mitonb.session import Session
 from mitonb.stack import Stack
 from mitonb.widgets.history_view import HistoryView
-from mitonb.widgets.inference import RecipeForm, RunBar
+from mitonb.widgets.inference import RecipeForm, RunBar, reruns_of
 from mitonb.widgets.latest import Latest
 from mitonb.widgets.loader import OpenForm
 from mitonb.widgets.objects_table import ObjectsTable
@@ -95,7 +95,7 @@ class App(ipw.VBox):
         self.session = session
         self.runs = Runs(session)
         self._previewing = False
-        self._draft: tuple[str, int, Any] | None = None
+        self._draft: tuple[str, int, Any, Recipe] | None = None
         self._live = Latest(self._redecode, failed=lambda error: self.run_bar.fail(error))
         self.viewer = Viewer(session, height=self._height)
         self.form = RecipeForm(self._recipe, models=model_names())
@@ -145,14 +145,15 @@ class App(ipw.VBox):
 
     def run_plane(self) -> Job[Any]:
         """Segment the plane on screen, in a thread; `.result()` of the job waits."""
-        axis, index = self.viewer.axis, self.viewer.index
-        job = Job(self.runs.plane(axis, index, self.form.recipe), name=f"Segment {axis} plane {index}")
-        return self.run_bar.watch(job, then=lambda change: self._after(f"{axis} plane {index} segmented."))
+        axis, index, recipe = self.viewer.axis, self.viewer.index, self.form.recipe
+        job = Job(self.runs.plane(axis, index, recipe), name=f"Segment {axis} plane {index}")
+        return self.run_bar.watch(job, then=lambda _: self._after(recipe, f"{axis} plane {index} segmented."))
 
     def run_volume(self) -> Job[Labels]:
         """Segment the whole stack, in a thread; `.result()` of the job waits."""
-        job = Job(self.runs.volume(self.form.recipe), name="Segment the volume")
-        return self.run_bar.watch(job, then=lambda labels: self._after(f"{_objects(labels)} found."))
+        recipe = self.form.recipe
+        job = Job(self.runs.volume(recipe), name="Segment the volume")
+        return self.run_bar.watch(job, then=lambda labels: self._after(recipe, f"{_objects(labels)} found."))
 
     def apply_plane(self) -> None:
         """Make the preview of the plane on screen an edit."""
@@ -160,14 +161,16 @@ class App(ipw.VBox):
         if self._draft is None or self._draft[:2] != (axis, index):
             self.run_bar.say("There is no preview of this plane: move a threshold first.", "error")
             return
-        self.runs.put(self._draft[2], axis, index, self.form.recipe)
-        self.run_bar.say(self._after(f"Applied to {axis} plane {index}."), "good")
+        ids, recipe = self._draft[2:]
+        self.runs.put(ids, axis, index, recipe)
+        self.run_bar.say(self._after(recipe, f"Applied to {axis} plane {index}."), "good")
 
     def apply_volume(self) -> Job[Labels]:
         """Decode and track the kept maps of the volume with the recipe of the form; the net is not run."""
-        job = Job(self.runs.again(self.form.recipe), name="Decode the volume again")
+        recipe = self.form.recipe
+        job = Job(self.runs.again(recipe), name="Decode the volume again")
         return self.run_bar.watch(
-            job, then=lambda labels: self._after(f"{_objects(labels)} found; the net was not run.")
+            job, then=lambda labels: self._after(recipe, f"{_objects(labels)} found; the net was not run.")
         )
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -210,10 +213,10 @@ class App(ipw.VBox):
         except Exception as error:  # a handler has no caller: what goes wrong must be read on screen
             self.run_bar.fail(error)
 
-    def _after(self, said: str) -> str:
-        """Drop the preview after its plane or volume became labels."""
-        self._previewing = False
-        self._applied = self.form.recipe
+    def _after(self, recipe: Recipe, said: str) -> str:
+        """Drop the preview after its plane or volume became labels, unless a threshold was moved meanwhile."""
+        self._applied = recipe
+        self._previewing = "decode" in reruns_of(recipe, self.form.recipe)
         self._live.ask()
         return said
 
@@ -237,7 +240,7 @@ class App(ipw.VBox):
         maps = self.runs.maps(axis, index, recipe.median)
         self.viewer.set_maps(axis, index, maps, None if maps is None else self.runs.peaks(maps, recipe))
         ids = self.runs.preview(axis, index, recipe) if self._previewing else None
-        self._draft = None if ids is None else (axis, index, ids)
+        self._draft = None if ids is None else (axis, index, ids, recipe)
         self.viewer.set_preview(axis, index, ids)
         self.run_bar.allow(apply_plane=ids is not None, apply_volume=self.runs.complete(recipe))
         if ids is not None:

@@ -182,8 +182,13 @@ class AxesChoice(ipw.HBox):
 
 def rerun_of(old: Recipe, new: Recipe) -> Rerun:
     """Return what has to run again between two recipes: the costliest class among the changed fields."""
-    kinds = {f.metadata["rerun"] for f in dataclasses.fields(Recipe) if getattr(old, f.name) != getattr(new, f.name)}
-    return max(kinds or {"decode"}, key=_ORDER.index)
+    return max(reruns_of(old, new) or {"decode"}, key=_ORDER.index)
+
+
+def reruns_of(old: Recipe, new: Recipe) -> set[Rerun]:
+    """Return the classes of the fields that differ between two recipes."""
+    fields = dataclasses.fields(Recipe)
+    return {f.metadata["rerun"] for f in fields if getattr(old, f.name) != getattr(new, f.name)}
 
 
 def _preset_of(recipe: Recipe) -> str:

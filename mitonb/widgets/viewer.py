@@ -356,10 +356,19 @@ class Viewer(anywidget.AnyWidget):
         self.session.move_to(*point)
         self.moved.emit(point)
 
+    def _at(self, message: bind.Message, _: bind.Buffers) -> None:
+        """Take the plane that a page is on, before the message that was sent from it."""
+        axis = bind.choice(message, "axis", list(AXES))
+        index = bind.whole(message, "index", 0, self.session.shape[AXES[axis]] - 1)  # type: ignore[index]
+        # As if the traits themselves had come: other pages are told, and this one, which may be further, is not.
+        self.set_state({"axis": axis, "index": index})
+
     def _ask(self, message: bind.Message, _: bind.Buffers) -> None:
         self.asked.emit(bind.choice(message, "command", COMMANDS))
 
-    _HANDLERS = {"hello": _hello, "want": _want, "edit": _edit, "take": _take, "move": _move, "ask": _ask}  # noqa: RUF012
+    _HANDLERS = {  # noqa: RUF012
+        "hello": _hello, "want": _want, "edit": _edit, "take": _take, "move": _move, "at": _at, "ask": _ask,
+    }  # fmt: skip
 
     # --- pixels -------------------------------------------------------------------------------------------------
 

@@ -50,10 +50,15 @@ def test_the_quickstart_from_its_first_cell_to_a_restarted_kernel(lab: Lab) -> N
     user.press("Segment this plane")
     user.wait_for_run()
     runs = user.ask("app.runs.net_runs")
+    assert user.ask("(app.viewer.axis, app.viewer.index)") == (axis, middle)
     user.show()
     before = user.look()
     user.move_threshold("Semantic threshold", 25)
-    poll(lambda: user.ask(f"app.viewer.preview('xy', {middle}) is not None"), "no preview appears", 60)
+    poll(
+        lambda: user.ask(f"app.viewer.preview('xy', {middle}) is not None"),
+        lambda: f"no preview appears: {user.ask('app.state()')}, {user.ask('app.run_bar.state()')}",
+        60,
+    )
     user.show()
     poll(lambda: user.look() != before, "the overlay does not change", 60)
     user.shot("threshold")

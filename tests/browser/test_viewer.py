@@ -22,7 +22,7 @@ ROOT = "document.querySelector('.mitonb-viewer')"
 VIEW = f"{ROOT}.mitonb"
 READY = f"{ROOT}?.dataset.state === 'ready' && {ROOT}.dataset.pending === '0'"
 SET_UP = """
-import numpy as np, mitonb as mn
+import ipywidgets, numpy as np, mitonb as mn
 from mitonb.maps import Maps
 from mitonb.session import Session
 from mitonb.stack import Stack
@@ -34,7 +34,10 @@ labels[:, 40:80, 40:100] = 1
 labels[:, 40:80, 110:170] = 2
 session = Session(Stack(image, (30.0, 5.0, 5.0), "drawn <b>stack</b>"), labels)
 viewer = Viewer(session, index=6)
-viewer
+pressed_at = []
+button = ipywidgets.Button(description="here")
+button.on_click(lambda _: pressed_at.append((viewer.axis, viewer.index)))
+ipywidgets.VBox([viewer, button])
 """
 
 
@@ -107,6 +110,21 @@ def test_a_late_echo_of_the_kernel_does_not_turn_the_planes_back(book: Notebook)
     poll(lambda: book.ask("viewer.index") == "5", "the kernel never hears of plane 5", 30)
     book.ask("setattr(viewer, 'index', 9)")
     book.wait(f"{ROOT}.dataset.plane === 'xy/9'")
+
+
+def test_a_button_elsewhere_acts_on_the_plane_that_is_on_screen(book: Notebook) -> None:
+    # Planes that fly by are told late: whoever presses a button of the workbench just then means what is shown.
+    code = f"""(() => {{
+        const button = [...document.querySelectorAll('button')].find(b => b.textContent === 'here');
+        for (const index of [7, 8, 9, 10, 11]) {VIEW}.go(index);
+        button.click();
+        return [{VIEW}.get('index'), {VIEW}.store.speed];
+    }})()"""
+    index, speed = book.js(code)
+    assert index == 11
+    assert speed > 4, "the planes must fly for this test"
+    poll(lambda: book.ask("len(pressed_at)") != "0", "the click never arrives", 30)
+    assert book.ask("pressed_at") == "[('xy', 11)]"
 
 
 def test_the_picture_shows_grey_and_labels_in_their_hash_colours(book: Notebook) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,6 +92,24 @@ def test_going_back_to_the_settings_of_the_labels_drops_the_preview(app: App) ->
     app.form.controls["min_area"].value = before
     assert settled(app).viewer.preview("xy", 8) is None
     assert "no preview" in app.run_bar.message.value
+
+
+def test_a_threshold_that_is_moved_while_the_plane_is_segmented_is_previewed_after_it(app: App) -> None:
+    moved = threading.Event()
+
+    def wait_for_the_hand(*_: object) -> None:
+        assert moved.wait(60)
+
+    app.runs.model("mito-mini").net.register_forward_pre_hook(wait_for_the_hand)
+    job = app.run_plane()
+    app.form.controls["min_area"].value = 550
+    moved.set()
+    job.result(60)
+    preview = settled(app).viewer.preview("xy", 8)
+    assert preview is not None
+    assert len(np.unique(preview)) - 1 < len(app.session.ids()) == 4
+    app.form.controls["min_area"].value = RECIPE.min_area
+    assert settled(app).viewer.preview("xy", 8) is None, "these are the settings that made the labels"
 
 
 def test_a_threshold_on_a_plane_that_the_net_has_not_seen_says_what_to_do(app: App) -> None:

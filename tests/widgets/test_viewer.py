@@ -220,6 +220,8 @@ HOSTILE: list[Any] = [
     {"kind": "edit", "client": "me", "cseq": 1, "op": "fill", "point": [0, 0, 30], "id": 1, "axis": "xy"},
     {"kind": "edit", "client": "me", "cseq": 1, "op": "fill", "point": [0, 0, float("nan")], "id": 1, "axis": "xy"},
     {"kind": "take", "id": -1}, {"kind": "move", "point": [9, 9, 99]}, {"kind": "ask", "command": "rm"},
+    {"kind": "at", "axis": "xyz", "index": 0}, {"kind": "at", "axis": "xy", "index": 99},
+    {"kind": "at", "axis": "xy", "index": "0"}, {"kind": "at", "axis": "xy"},
 ]  # fmt: skip
 
 
@@ -311,6 +313,15 @@ def test_a_click_moves_the_session_and_not_the_picture_under_the_pointer(viewer:
     viewer.session.move_to(3, 2, 1)
     assert viewer.index == 3
     assert wire.sent[-1][0] == {"kind": "center", "point": [3, 2, 1]}
+
+
+def test_a_page_says_which_plane_it_is_on_before_it_asks(viewer: Viewer, wire: Wire) -> None:
+    heard: list[tuple[str, int]] = []
+    viewer.asked.connect(lambda _: heard.append((viewer.axis, viewer.index)))
+    last = viewer.session.shape[2] - 1
+    wire.hear({"kind": "at", "axis": "yz", "index": last})
+    wire.hear({"kind": "ask", "client": "me", "command": "segment-plane"})
+    assert heard == [("yz", last)]
 
 
 def test_keys_that_are_for_others_reach_them(viewer: Viewer, wire: Wire) -> None:

@@ -1,11 +1,11 @@
 // What the pages of one widget model share: the cache of planes, the outbox, and what the kernel has said.
 
 import { Cache } from "./cache.js";
-import { perFrame } from "./dom.js";
 import { pixelOf, sheetOf } from "./geometry.js";
 import { Outbox } from "./outbox.js";
 import { Assembler, PROTOCOL, inflate } from "./protocol.js";
 import { drawStroke } from "./strokes.js";
+import { Traits } from "./traits.js";
 import { STEPS, Wants, around, keyOf, reachFor, wantList } from "./wants.js";
 
 /**
@@ -55,12 +55,7 @@ export class Store extends EventTarget {
           kind: "want", client: this.client, req, parts: want.parts, axis: want.axis, index: want.index, step: want.step,
         }),
     });
-    // Traits set in one frame go to the kernel together.
-    this.save = perFrame(() => this.flush());
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    this.later = undefined;
-    /** The plane that was scrolled to and that the kernel has not been told yet. @type {number | undefined} */
-    this.wanted = undefined;
+    this.traits = new Traits(model, (message) => this.send(message));
     /** The stroke that is being drawn and not yet in the outbox. @type {Stroke | null} */
     this.open = null;
     /** Planes that have more: "maps/xy/17", "preview/xy/17". @type {Set<string>} */
@@ -79,7 +74,7 @@ export class Store extends EventTarget {
 
   dispose() {
     clearInterval(this.timer);
-    clearTimeout(this.later);
+    this.traits.dispose();
     removeEventListener("beforeunload", this.leave);
     this.model.off("msg:custom", null);
   }
@@ -87,25 +82,11 @@ export class Store extends EventTarget {
   /** @param {Record<string, any>} message @param {ArrayBuffer[]} [buffers] */
   send(message, buffers = []) {
     // Whoever acts on a message must know the plane that it was sent from.
-    if (this.later && message.kind !== "want") this.flush();
+    if (message.kind !== "want") this.traits.tell();
     const bytes = buffers.reduce((sum, b) => sum + b.byteLength, 0) + JSON.stringify(message).length;
     this.counters.sent += 1;
     this.counters.largestOut = Math.max(this.counters.largestOut, bytes);
     this.model.send(message, undefined, buffers);
-  }
-
-  /** Traits to the kernel, now. */
-  flush() {
-    clearTimeout(this.later);
-    this.later = undefined;
-    this.wanted = undefined;
-    this.model.save_changes();
-  }
-
-  /** Traits to the kernel soon: while planes fly by, it need not hear of each. */
-  saveSoon() {
-    if (this.speed < 4) this.save();
-    else this.later ??= setTimeout(() => this.flush(), 120);
   }
 
   /** @param {string} name @param {any} [detail] */

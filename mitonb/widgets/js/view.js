@@ -87,10 +87,11 @@ export class View {
 
   /** Set a trait here at once and in the kernel soon. @param {string} name @param {any} value */
   set(name, value) {
-    if (name === "index") this.store.wanted = value;
+    const { traits, speed } = this.store;
+    if (name === "index") traits.wanted = value;
     this.model.set(name, value);
-    if (name === "index") this.store.saveSoon();
-    else this.store.save();
+    if (name === "index") traits.saveSoon(speed);
+    else traits.save();
   }
 
   /** @param {string} name @param {Record<string, any>} change */
@@ -150,7 +151,7 @@ export class View {
 
   /** @param {string} name */
   #trait(name) {
-    const { wanted } = this.store;
+    const { wanted } = this.store.traits;
     if (name === "index" && wanted !== undefined && this.get("index") !== wanted) {
       // The kernel's echo of a plane that was scrolled past: the newer one has not been told yet, and stays.
       this.model.set("index", wanted);
@@ -353,9 +354,10 @@ export class View {
     const { x, y } = this.picture.camera;
     const { index } = pixelOf(axis, voxelOf(this.get("axis"), this.get("index"), Math.floor(y), Math.floor(x)));
     // Both at once: between them there might be no such plane.
-    this.store.wanted = Math.min(Math.max(index, 0), sheetOf(info.shape, null, axis).count - 1);
-    this.model.set({ axis, index: this.store.wanted });
-    this.store.save();
+    const { traits } = this.store;
+    traits.wanted = Math.min(Math.max(index, 0), sheetOf(info.shape, null, axis).count - 1);
+    this.model.set({ axis, index: traits.wanted });
+    traits.save();
   }
 
   /** Bring a voxel into view and mark it for a moment. @param {number[]} point z, y, x */
