@@ -14,6 +14,7 @@ import numpy as np
 
 from mitonb.errors import CorruptFileError, InputError
 from mitonb.maps import Maps
+from mitonb.replacing import replacing
 from mitonb.stack import AXES, Axis
 
 if TYPE_CHECKING:
@@ -56,12 +57,8 @@ def read_header(folder: Path) -> dict[str, Any] | None:
 
 def write_header(folder: Path, values: Mapping[str, Any]) -> None:
     """Write the header at once or not at all."""
-    temporary = folder / f".{HEADER}.new"
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump({"format": FORMAT, "version": 1, **values}, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, folder / HEADER)
+    with replacing(folder / HEADER) as temporary:
+        temporary.write_text(json.dumps({"format": FORMAT, "version": 1, **values}, indent=1), "utf-8")
 
 
 class AxisFile:

@@ -21,6 +21,7 @@ from mitonb.models.published import PUBLISHED, published
 from mitonb.models.spec import ModelSpec, specs
 from mitonb.models.weights import write_weights
 from mitonb.models.zoo import read_net
+from mitonb.replacing import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -110,16 +111,14 @@ def import_model(path: str | Path, name: str | None = None) -> Installed:
         )
     data, suffix = _weights_of(path)
     file = f"{name}{suffix}"
-    temporary = _writable() / f"{file}.{os.getpid()}.tmp"
+    folder = _writable()
     try:
-        temporary.write_bytes(data)
-        if sha256_of(temporary) != card.sha256:
-            raise ModelError(f"{path} changed while it was read. Import it again.")
-        temporary.replace(temporary.with_name(file))
+        with replacing(folder / file) as temporary:
+            temporary.write_bytes(data)
+            if sha256_of(temporary) != card.sha256:
+                raise ModelError(f"{path} changed while it was read. Import it again.")
     except OSError as error:
-        raise DownloadError(f"{temporary.parent} cannot be written: {error.strerror or error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise DownloadError(f"{folder} cannot be written: {error.strerror or error}.") from error
     return add_installed(card, file, str(path.absolute()))
 
 
@@ -157,12 +156,8 @@ def export(name: str, out: str | Path) -> Path:
         torch.save(net.state_dict(), buffer)
         padding = PUBLISHED[name].padding if name in PUBLISHED else spec.multiple
         data = written(name, buffer.getvalue(), dataclasses.asdict(spec), padding)
-        temporary = out.with_name(f"{out.name}.{os.getpid()}.tmp")
-        try:
+        with replacing(out) as temporary:
             temporary.write_bytes(data)
-            temporary.replace(out)
-        finally:
-            temporary.unlink(missing_ok=True)
     return out
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from mitonb.errors import CorruptFileError, ModelError
 from mitonb.models.members import printable
 from mitonb.models.spec import WEIGHTS, ModelSpec, specs
+from mitonb.replacing import replacing
 
 __all__ = ["Installed", "add_installed", "installed", "installed_as", "model_folder", "model_names", "plain_name"]
 
@@ -119,12 +120,8 @@ def add_installed(spec: ModelSpec, file: str, source: str) -> Installed:
     """
     note = _note(plain_name(spec.name))
     text = json.dumps({"card": dataclasses.asdict(spec), "file": plain_name(file), "source": source}, indent=1)
-    temporary = note.with_name(f"{note.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(note) as temporary:
         temporary.write_text(text, "utf-8")
-        temporary.replace(note)
-    finally:
-        temporary.unlink(missing_ok=True)
     return Installed(spec, note.with_name(file), source)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from mitonb.errors import CorruptFileError, ModelError
 from mitonb.models.spec import ModelSpec, card_in
+from mitonb.replacing import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,12 +55,8 @@ def write_weights(net: nn.Module, spec: ModelSpec, path: str | Path, *, half: bo
     if wild:
         raise ModelError(f"{wild[0]} holds numbers that are not finite. The training has diverged; lower its rate.")
     data = save_tensors(tensors, {"card": dataclasses.replace(spec, sha256="").to_json()})
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return dataclasses.replace(spec, sha256=hashlib.sha256(data).hexdigest())
 
 

@@ -20,6 +20,7 @@ from mitonb.models.spec import ModelSpec
 from mitonb.models.weights import write_weights
 from mitonb.models.zoo import build, normalised, read_net
 from mitonb.post.target_maps import targets
+from mitonb.replacing import replacing
 from mitonb.train.augment import disturb
 from mitonb.train.losses import panoptic_loss
 from mitonb.train.patches import Source, draw_batch
@@ -224,9 +225,8 @@ class _Run:
             "mean": self.mean.state_dict(), "optimizer": self.optimizer.state_dict(),
             "step": self.step, "seconds": self.seconds, "log": self.log,
         }  # fmt: skip
-        temporary = path.with_name(path.name + ".tmp")
-        torch.save(state, temporary)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            torch.save(state, temporary)
 
     def resume(self, path: Path) -> None:
         """Go on from a picture of the run."""

@@ -13,6 +13,7 @@ from mitonb.io.reading import open as open_stack
 from mitonb.io.reading import open_labels
 from mitonb.job import Progress
 from mitonb.phantoms import phantom
+from mitonb.replacing import replacing
 from mitonb.stack import AXES, Axis, Stack
 from mitonb.train.patches import Source
 
@@ -112,9 +113,8 @@ def _phantom(seed: int, cache: Path | None) -> Source:
         image, ids = stack.read(), labels.data.astype(np.uint16)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.with_suffix(".tmp").open("wb") as file:
+            with replacing(path) as temporary, temporary.open("wb") as file:
                 np.savez(file, image=image, labels=ids)
-            path.with_suffix(".tmp").replace(path)
     return Source(f"phantom {seed}", image, ids, Stack(image).contrast, ("xy", "xz", "yz"))
 
 
