@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +23,7 @@ from mitonb.labels import Labels
 from mitonb.session import Session
 from mitonb.stack import AXES, Axis, Stack
 from mitonb.widgets import bind
+from mitonb.widgets.planes import MAP_PARTS, Planes
 
 if TYPE_CHECKING:
     from mitonb.maps import Ids, Maps
@@ -32,8 +32,6 @@ __all__ = ["LAYERS", "TOOLS", "Viewer", "view"]
 
 _log = logging.getLogger(__name__)
 _STATIC = Path(__file__).parent / "static"
-_MAP_PARTS = ("semantic", "center", "offsets")
-_KEPT_MAPS = 256 * 2**20
 
 TOOLS = ("look", "pick", "paint", "erase", "fill", "merge")
 COMMANDS = (
@@ -96,13 +94,11 @@ class Viewer(anywidget.AnyWidget):
     ) -> None:
         self.session = session
         self._lock = threading.RLock()
-        self._reading = threading.Lock()
         self._order = threading.RLock()
         self._acks = bind.Acks()
         self._own_point: tuple[int, int, int] | None = None
         self._seq = 0
-        self._maps: OrderedDict[tuple[str, int], tuple[Maps, npt.NDArray[np.int32] | None]] = OrderedDict()
-        self._previews: dict[tuple[str, int], npt.NDArray[np.uint32]] = {}
+        self._planes = Planes(session)
         self._fresh = session.new_id()
         count = session.shape[AXES[axis]]
         layers = {"em": {**LAYERS["em"], **_first_contrast(session.stack)}, **traits.pop("layers", {})}
@@ -130,29 +126,13 @@ class Viewer(anywidget.AnyWidget):
         peaks : (n, 2) array, optional
             (y, x) of the centers that decoding took, in plane pixels.
         """
-        self._check_plane(axis, index)
-        points = None if peaks is None else np.asarray(peaks, dtype=np.int32).reshape(-1, 2)
-        with self._lock:
-            self._maps.pop((axis, index), None)
-            if maps is not None:
-                want = self._plane_shape(axis)
-                if maps.shape != want:
-                    raise InputError(f"A {axis} plane of this stack is {want}, got maps of {maps.shape}.")
-                self._maps[axis, index] = (maps.kept(), points)
-                while len(self._maps) > 1 and sum(m.nbytes for m, _ in self._maps.values()) > _KEPT_MAPS:
-                    self._maps.popitem(last=False)
+        self._planes.set_maps(axis, index, maps, peaks)
         present = maps is not None
-        self._post({"kind": "stale", "parts": list(_MAP_PARTS), "axis": axis, "index": index, "present": present})
+        self._post({"kind": "stale", "parts": list(MAP_PARTS), "axis": axis, "index": index, "present": present})
 
     def set_preview(self, axis: Axis, index: int, ids: Ids | None) -> None:
         """Show ids over the labels of a plane without changing them; None takes them away."""
-        self._check_plane(axis, index)
-        with self._lock:
-            self._previews.pop((axis, index), None)
-            if ids is not None:
-                if ids.shape != self._plane_shape(axis):
-                    raise InputError(f"A {axis} plane is {self._plane_shape(axis)}, got ids of {ids.shape}.")
-                self._previews[axis, index] = np.ascontiguousarray(ids, dtype=np.uint32)
+        self._planes.set_preview(axis, index, ids)
         if ids is not None and (axis, index) == (self.axis, self.index):
             # Sent unasked: a slider that decodes live should not wait for a question.
             self._send_part("preview", axis, index, {"client": "", "req": 0})
@@ -162,14 +142,12 @@ class Viewer(anywidget.AnyWidget):
 
     def clear_previews(self) -> None:
         """Take all previews away."""
-        with self._lock:
-            self._previews.clear()
+        self._planes.clear_previews()
         self._post({"kind": "stale", "parts": ["preview"]})
 
     def preview(self, axis: Axis, index: int) -> Ids | None:
         """Return the ids that `set_preview` shows on a plane, or None."""
-        with self._lock:
-            return self._previews.get((axis, index))
+        return self._planes.preview(axis, index)
 
     def show(self, z: int, y: int, x: int) -> None:
         """Go to a voxel."""
@@ -267,10 +245,6 @@ class Viewer(anywidget.AnyWidget):
             "hash": colors.HASH, "palette": _palette(), "empty": not bool(session.ids()),
         }  # fmt: skip
 
-    def _extras(self) -> list[str]:
-        with self._lock:
-            return [*(f"maps/{a}/{i}" for a, i in self._maps), *(f"preview/{a}/{i}" for a, i in self._previews)]
-
     def _post(self, message: dict[str, Any], buffers: list[bytes] | None = None) -> None:
         # Signals may come from job threads while a comm handler answers; one message at a time.
         with self._lock:
@@ -298,7 +272,7 @@ class Viewer(anywidget.AnyWidget):
         client = bind.text(message, "client")
         self._post({
             "kind": "state", "seq": self._seq, "info": self._info(), "client": client,
-            "last": self._acks.last(client), "extras": self._extras(), **self._state(),
+            "last": self._acks.last(client), "extras": self._planes.extras(), **self._state(),
         })  # fmt: skip
 
     def _want(self, message: bind.Message, _: bind.Buffers) -> None:
@@ -315,7 +289,7 @@ class Viewer(anywidget.AnyWidget):
             raise InputError(f"step is one of {bind.STEPS}, got {step}.")
         # One question for all parts of a plane: each message costs JupyterLab more than its pixels.
         for part in dict.fromkeys(parts):
-            self._send_part(part, axis, index, {"client": client, "req": request}, step=step)
+            self._send_part(part, axis, index, {"client": client, "req": request}, step=step)  # type: ignore[arg-type]
 
     def _edit(self, message: bind.Message, buffers: bind.Buffers) -> None:
         edit = bind.read_edit(message, buffers, self.session.shape)
@@ -372,10 +346,10 @@ class Viewer(anywidget.AnyWidget):
 
     # --- pixels -------------------------------------------------------------------------------------------------
 
-    def _send_part(self, part: str, axis: str, index: int, head: dict[str, Any], *, step: int = 1) -> None:
+    def _send_part(self, part: str, axis: Axis, index: int, head: dict[str, Any], *, step: int = 1) -> None:
         # The number is read before the pixels: an edit in between makes the browser ask again, never miss it.
         head = {"kind": "part", **head, "part": part, "axis": axis, "index": index, "seq": self._seq}
-        found = self._pixels(part, axis, index, step)
+        found = self._planes.pixels(part, axis, index, step)
         if found is None:
             self._post({**head, "empty": True})
             return
@@ -384,38 +358,6 @@ class Viewer(anywidget.AnyWidget):
         head |= {"h": pixels.shape[0], "w": pixels.shape[1], **more}
         for header, data in bind.strips(pixels, raw=part == "image"):
             self._post({**head, **header}, [data])
-
-    def _pixels(self, part: str, axis: str, index: int, step: int) -> tuple[npt.NDArray[Any], dict[str, Any]] | None:
-        if part == "image":
-            stack = self.session.stack
-            if stack is None:
-                return None
-            # Readers of files need not be thread-safe.
-            with self._reading:
-                image = stack.plane(index, axis).image  # type: ignore[arg-type]
-            return bind.shrink(bind.gray(image, *stack.intensity), step), {"step": step}
-        if part == "labels":
-            return bind.cut(self.session.labels.data, axis, index), {}
-        with self._lock:
-            if part == "preview":
-                ids = self._previews.get((axis, index))
-                return None if ids is None else (ids, {})
-            maps, peaks = self._maps.get((axis, index), (None, None))
-        if maps is None:
-            return None
-        if part == "semantic":
-            return maps.semantic.max(axis=0), {}
-        if part == "offsets":
-            return maps.offsets, {"step": maps.step}
-        return maps.center, {"step": maps.step, "peaks": None if peaks is None else peaks[:5000].tolist()}
-
-    def _plane_shape(self, axis: str) -> tuple[int, int]:
-        h, w = (n for i, n in enumerate(self.session.shape) if i != AXES[axis])  # type: ignore[index]
-        return h, w
-
-    def _check_plane(self, axis: str, index: int) -> None:
-        bind.choice({"axis": axis}, "axis", list(AXES))
-        bind.whole({"index": int(index)}, "index", 0, self.session.shape[AXES[axis]] - 1)  # type: ignore[index]
 
 
 def _palette() -> list[list[int]]:
