@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mitonb.errors import AxesError
+from mitonb.errors import AxesError, InputError
 from mitonb.labels import Labels
 from mitonb.overlaps import AnyLabels, dense, integers
-from mitonb.stack import Stack, voxel_size_of
+from mitonb.stack import LazyArray, Stack, voxel_size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,18 +26,19 @@ _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
 def measure(
-    labels: AnyLabels,
+    labels: AnyLabels | Stack,
     *,
     stack: Stack | npt.NDArray[np.generic] | None = None,
     voxel_size: float | tuple[float, float, float] | None = None,
 ) -> pd.DataFrame:
     """Measure every object; one row per id, in the order of the ids.
 
-    The volume is read twice, in pieces of bounded size, however many objects there are.
+    The volume is read in pieces of bounded size, however many objects there are: labels in a file that are larger than
+    memory are measured as `measure(mn.open(path))`.
 
     Parameters
     ----------
-    labels : Labels or (z, y, x) integer array
+    labels : Labels, (z, y, x) integer array, or Stack of whole numbers
         0 is background.
     stack : Stack or (z, y, x) array, optional
         Image of the same shape; adds the mean intensity. It is read piece by piece.
@@ -83,15 +84,14 @@ def measure(
     >>> int(table.voxels[0]), float(table.length_nm[0]), float(table.volume_um3[0])
     (3, 30.0, 3e-06)
     """
-    data = integers(labels, "labels")
-    if data.ndim != 3:
+    data = _whole_numbers(labels.data) if isinstance(labels, Stack) else integers(labels, "labels")
+    if len(data.shape) != 3:
         raise AxesError(f"Labels need 3 axes (z, y, x), got shape {data.shape}. For one plane pass ids[None].")
     if stack is not None and tuple(_pixels(stack).shape) != data.shape:
         raise AxesError(f"The image needs the shape of the labels, {data.shape}, got {tuple(_pixels(stack).shape)}.")
     size = _voxel_size(labels, stack, voxel_size)
     unit = np.array(size if size is not None else (1.0, 1.0, 1.0))
-    ids = fastremap.unique(data)
-    ids = ids[ids > 0].astype(np.uint64)
+    ids = _ids(data)
     sums = _sums(data, ids, None if stack is None else _pixels(stack))
     axes = _principal(sums, unit)
     low, high = _reach(data, ids, axes * unit)
@@ -132,27 +132,49 @@ def _pixels(stack: Stack | npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     return stack.data if isinstance(stack, Stack) else np.asarray(stack)  # type: ignore[return-value]
 
 
+def _whole_numbers(data: LazyArray) -> LazyArray:
+    """Return the pixels of a stack, still in their file, if they can be ids."""
+    if data.dtype.kind not in "bui":
+        raise InputError(f"Labels are whole numbers, got dtype {data.dtype}. Open the labels, not the image.")
+    return data
+
+
+def _ids(data: LazyArray) -> npt.NDArray[np.uint64]:
+    """Return the sorted ids of the objects."""
+    found = [fastremap.unique(part) for _, part in _parts(data)]
+    ids = np.unique(np.concatenate(found)) if found else np.zeros(0, np.uint64)
+    if ids.dtype.kind == "i" and ids.min(initial=0) < 0:
+        raise InputError(f"Labels start at 0, got {ids.min()}.")
+    return ids[ids > 0].astype(np.uint64)
+
+
 def _voxel_size(
-    labels: AnyLabels,
+    labels: AnyLabels | Stack,
     stack: Stack | npt.NDArray[np.generic] | None,
     given: float | tuple[float, float, float] | None,
 ) -> tuple[float, float, float] | None:
     """Take the voxel size that was given, else that of the labels, else that of the stack."""
     size = given
-    if size is None and isinstance(labels, Labels):
+    if size is None and isinstance(labels, Labels | Stack):
         size = labels.voxel_size
     if size is None and isinstance(stack, Stack):
         size = stack.voxel_size
     return None if size is None else voxel_size_of(size)
 
 
-def _slabs(
-    data: npt.NDArray[np.generic], ids: npt.NDArray[np.uint64]
-) -> Iterator[tuple[slice, npt.NDArray[np.int64], list[npt.NDArray[np.int64]], npt.NDArray[np.int64]]]:
-    """Yield for some planes at a time: which, index into `ids`, [z, y, x] and flat place of each object voxel."""
+def _parts(data: LazyArray) -> Iterator[tuple[int, npt.NDArray[np.generic]]]:
+    """Yield some planes at a time: the first of them, and their ids as one block of memory."""
     planes = max(1, _CHUNK // max(1, data.shape[1] * data.shape[2]))
     for z in range(0, data.shape[0], planes):
         part = np.ascontiguousarray(data[z : z + planes])
+        yield z, part.view(np.uint8) if part.dtype.kind == "b" else part
+
+
+def _slabs(
+    data: LazyArray, ids: npt.NDArray[np.uint64]
+) -> Iterator[tuple[slice, npt.NDArray[np.int64], list[npt.NDArray[np.int64]], npt.NDArray[np.int64]]]:
+    """Yield for some planes at a time: which, index into `ids`, [z, y, x] and flat place of each object voxel."""
+    for z, part in _parts(data):
         place = np.flatnonzero(part)
         if len(place) == 0:
             continue
@@ -163,7 +185,7 @@ def _slabs(
         yield slice(z, z + len(part)), index, where, place
 
 
-def _sums(data: npt.NDArray[np.generic], ids: npt.NDArray[np.uint64], image: npt.NDArray[np.generic] | None) -> _Sums:
+def _sums(data: LazyArray, ids: npt.NDArray[np.uint64], image: npt.NDArray[np.generic] | None) -> _Sums:
     """Add up positions, their products and intensities of every object."""
     n = len(ids)
     out = _Sums(
@@ -215,7 +237,7 @@ def _principal(sums: _Sums, unit: Vectors) -> Vectors:
     return np.asarray(vectors[:, :, -1])
 
 
-def _reach(data: npt.NDArray[np.generic], ids: npt.NDArray[np.uint64], axes: Vectors) -> tuple[Vectors, Vectors]:
+def _reach(data: LazyArray, ids: npt.NDArray[np.uint64], axes: Vectors) -> tuple[Vectors, Vectors]:
     """Return the lowest and highest projection of the voxel centres of each object on its axis."""
     low, high = np.full(len(ids), np.inf), np.full(len(ids), -np.inf)
     for _, index, where, _place in _slabs(data, ids):

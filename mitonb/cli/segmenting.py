@@ -10,7 +10,6 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import mitonb as mn
 from mitonb.cli.shared import add_reading, check_target, command, note, open_image, read_json
-from mitonb.errors import InputError
 from mitonb.recipe import PRESETS, Recipe
 
 __all__ = ["add_segment"]
@@ -50,11 +49,13 @@ def _segment(options: argparse.Namespace) -> None:
     show = not options.quiet
     if _streams(options, stack, recipe):
         stored = mn.segment(stack, recipe, kept=kept, out=out, overwrite=options.overwrite, show=show)
-        note(options, f"{stored.count} objects in {out}")
-        return
-    labels = mn.segment(stack, recipe, kept=kept, show=show)
-    mn.save(labels, out, overwrite=options.overwrite)
-    note(options, f"{len(labels.ids())} objects in {out}")
+        labels: Any = mn.open(stored)  # in its file
+        count = stored.count
+    else:
+        labels = mn.segment(stack, recipe, kept=kept, show=show)
+        mn.save(labels, out, overwrite=options.overwrite)
+        count = len(labels.ids())
+    note(options, f"{count} objects in {out}")
     if options.table:
         mn.save(mn.measure(labels, stack=stack), options.table, overwrite=options.overwrite)
         note(options, f"table in {options.table}")
@@ -78,10 +79,6 @@ def _streams(options: argparse.Namespace, stack: Any, recipe: Recipe) -> bool:
         return False
     if estimate(stack, recipe) <= memory_budget().bytes:
         return False
-    if options.table:
-        raise InputError(
-            "These labels do not fit into memory, and --table needs them there. Leave it away; measure a part later."
-        )
     note(options, "the labels would not fit into memory: they go to OUT slab by slab")
     return True
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+import pandas as pd
 import pytest
 
+import mitonb as mn
 from mitonb import measurements
 from mitonb.errors import AxesError, InputError
 from mitonb.labels import Labels
 from mitonb.measurements import measure
 from mitonb.phantoms import phantom
 from mitonb.stack import Stack
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def drawn() -> np.ndarray:
@@ -28,6 +35,33 @@ def test_sizes_places_and_boxes_are_those_that_were_drawn() -> None:
     assert [rod[k] for k in ("z0", "y0", "x0", "z1", "y1", "x1")] == [2, 4, 3, 4, 6, 9]
     assert not rod["truncated"]
     assert plate["truncated"]
+
+
+def test_labels_in_a_file_are_measured_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.arange(drawn().size, dtype=np.float32).reshape(drawn().shape)
+    path = mn.save(Labels(drawn(), voxel_size=(40, 8, 10)), tmp_path / "labels.ome.zarr")
+    monkeypatch.setattr(measurements, "_CHUNK", 2 * 10 * 12)  # two planes at a time
+    asked: list[int] = []
+    stack = mn.open(path)
+    kept = measurements._parts
+
+    def parts(data: Any) -> Any:
+        for z, part in kept(data):
+            asked.append(len(part))
+            yield z, part
+
+    monkeypatch.setattr(measurements, "_parts", parts)
+    got, expected = measure(stack, stack=image), measure(Labels(drawn(), voxel_size=(40, 8, 10)), stack=image)
+    pd.testing.assert_frame_equal(got, expected)
+    assert got.attrs["voxel_size"] == pytest.approx((40, 8, 10))
+    assert max(asked) == 2
+
+
+def test_an_image_is_no_labels() -> None:
+    with pytest.raises(InputError, match="whole numbers, got dtype float32"):
+        measure(Stack(np.zeros((2, 3, 4), np.float32)))
+    with pytest.raises(InputError, match="start at 0, got -1"):
+        measure(Stack(np.full((2, 3, 4), -1, np.int16)))
 
 
 def test_an_unknown_voxel_size_gives_no_micrometres() -> None:
