@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import bisect
 import logging
 import threading
 import weakref
@@ -362,6 +363,49 @@ class Session:
             if at != self._position:
                 self._position = at
                 self._emit(self.moved, at)
+
+    def go_to(self, id: int) -> None:
+        """Select an object and look at its middle: the voxel of it that is nearest to its centroid.
+
+        Raises
+        ------
+        InputError
+            If there is no such object.
+        """
+        with self._lock:
+            box = self.box(ops.checked_id(id))
+            points = np.zeros((0, 3)) if box is None else np.argwhere(self._view[box.slices] == id)
+            if box is None or not len(points):
+                raise InputError(f"There is no object {id}. Objects: session.ids().")
+            nearest = points[((points - points.mean(0)) ** 2).sum(1).argmin()]
+            z, y, x = (a + b for a, b in zip(nearest.tolist(), box.start, strict=True))
+            self.select(id)
+            if (z, y, x) == self._position:
+                self._emit(self.moved, self._position)  # a viewer may have turned away since
+            self.move_to(z, y, x)
+
+    def step_object(self, by: int) -> int:
+        """Go to the object after the selected one in the order of the ids, or before it, and around at the ends.
+
+        Parameters
+        ----------
+        by : int
+            1 is the next, -1 the one before.
+
+        Returns
+        -------
+        id : int
+            Where it went; 0 when there are no objects.
+        """
+        with self._lock:
+            ids = self.ids()
+            if not ids:
+                return 0
+            here = self._selection[-1] if self._selection else 0
+            place = bisect.bisect_right(ids, here) - 1 if by > 0 else bisect.bisect_left(ids, here)
+            found = ids[(place + by) % len(ids)]
+            self.go_to(found)
+            return found
 
     def history(self) -> list[Entry]:
         """Return what was done, oldest first, each with the line of Python that does the same."""

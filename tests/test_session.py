@@ -132,6 +132,33 @@ def test_selecting_and_moving_tell_once():
     assert (session.selection, session.position) == ((), (2, 0, 3))
 
 
+def test_going_to_an_object_selects_it_and_looks_at_a_voxel_of_it():
+    ring = np.zeros((3, 9, 9), np.uint32)
+    ring[1, 1:8, 1:8] = 4
+    ring[1, 3:6, 3:6] = 0
+    ring[0, 0, 0] = 9
+    session = Session(labels=ring)
+    session.go_to(4)
+    assert session.selection == (4,)
+    assert session.pick(*session.position) == 4, "the middle of a ring is not in it"
+    seen = []
+    session.moved.connect(seen.append)
+    session.go_to(4)
+    assert seen == [session.position], "whoever has looked elsewhere since comes back"
+    with pytest.raises(InputError, match="no object 5"):
+        session.go_to(5)
+
+
+def test_stepping_goes_through_all_objects_and_around():
+    session = Session(labels=labels())
+    assert [session.step_object(1) for _ in range(3)] == [1, 2, 1]
+    assert session.selection == (1,)
+    assert session.step_object(-1) == 2
+    session.select()
+    assert session.step_object(-1) == 2
+    assert Session(labels=np.zeros((2, 3, 4), np.uint32)).step_object(1) == 0
+
+
 def test_adopt_is_one_edit_and_brings_its_run_record():
     session = Session(labels=Labels(labels(), record={"run": 1}))
     assert session.labels.record == {"run": 1}

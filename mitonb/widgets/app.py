@@ -165,6 +165,12 @@ class App(ipw.VBox):
         self.runs.put(ids, axis, index, recipe)
         self.run_bar.say(self._after(recipe, f"Applied to {axis} plane {index}."), "good")
 
+    def discard_preview(self) -> None:
+        """Drop the preview of the plane on screen; the settings stay, and the next change of one shows it again."""
+        self._previewing = False
+        self._live.ask()
+        self.run_bar.say("Preview dropped; the settings stay.")
+
     def apply_volume(self) -> Job[Labels]:
         """Decode and track the kept maps of the volume with the recipe of the form; the net is not run."""
         recipe = self.form.recipe
@@ -203,6 +209,7 @@ class App(ipw.VBox):
         doing = {
             "plane": self.run_plane, "segment-plane": self.run_plane, "volume": self.run_volume,
             "apply-plane": self.apply_plane, "apply-preview": self.apply_plane, "apply-volume": self.apply_volume,
+            "discard-preview": self.discard_preview,
         }.get(what)  # fmt: skip
         if doing is not None:
             self._try(doing)

@@ -162,10 +162,8 @@ class ObjectsTable(ipw.VBox):
     def go_to(self, key: int) -> None:
         """Select an object, and with a session look at its middle."""
         if isinstance(self.source, Session):
-            place = _inside(self.source, key)
-            self.source.select(key)
-            if place is not None:
-                self.source.move_to(*place)
+            if self.source.voxels(key):  # else the row is of an object that has just gone
+                self.source.go_to(key)
         else:
             self._on_selected((key,))
         self.picked.emit(key)
@@ -228,16 +226,3 @@ def _columns(table: Any) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
     keys = ("name", "scale", "label", "kind", "digits", "width", "tip")
     columns = [dict(zip(keys, entry, strict=True)) for entry in shown]
     return columns, [table[entry[0]].to_numpy(np.float64) * entry[1] for entry in shown]
-
-
-def _inside(session: Session, key: int) -> tuple[int, int, int] | None:
-    """Return the voxel of an object that is nearest to its middle: the middle of a bent one may lie outside."""
-    box = session.box(key)
-    if box is None:
-        return None
-    points = np.argwhere(session.labels.data[box.slices] == key)
-    if not len(points):
-        return None
-    nearest = points[((points - points.mean(0)) ** 2).sum(1).argmin()]
-    z, y, x = (int(a + b) for a, b in zip(nearest, box.start, strict=True))
-    return z, y, x

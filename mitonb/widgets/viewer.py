@@ -35,9 +35,10 @@ _STATIC = Path(__file__).parent / "static"
 
 TOOLS = ("look", "pick", "paint", "erase", "fill", "merge")
 COMMANDS = (
-    "segment-plane", "apply-preview", "discard-preview", "next-object", "previous-object",
-    "verdict-ok", "verdict-fix", "verdict-unsure", "save",
-)  # fmt: skip
+    "segment-plane",
+    "apply-preview",
+    "discard-preview",
+)
 LAYERS: dict[str, dict[str, Any]] = {
     "em": {"visible": True, "low": 0, "high": 255},
     "labels": {"visible": True, "style": "fill", "opacity": 0.45},
@@ -330,6 +331,10 @@ class Viewer(anywidget.AnyWidget):
         self.session.move_to(*point)
         self.moved.emit(point)
 
+    def _step(self, message: bind.Message, _: bind.Buffers) -> None:
+        if not self.session.step_object(1 if bind.choice(message, "to", ("next", "previous")) == "next" else -1):
+            self.say("No labels yet.")
+
     def _at(self, message: bind.Message, _: bind.Buffers) -> None:
         """Take the plane that a page is on, before the message that was sent from it."""
         axis = bind.choice(message, "axis", list(AXES))
@@ -341,7 +346,8 @@ class Viewer(anywidget.AnyWidget):
         self.asked.emit(bind.choice(message, "command", COMMANDS))
 
     _HANDLERS = {  # noqa: RUF012
-        "hello": _hello, "want": _want, "edit": _edit, "take": _take, "move": _move, "at": _at, "ask": _ask,
+        "hello": _hello, "want": _want, "edit": _edit, "take": _take, "move": _move, "step": _step, "at": _at,
+        "ask": _ask,
     }  # fmt: skip
 
     # --- pixels -------------------------------------------------------------------------------------------------

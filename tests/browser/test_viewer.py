@@ -242,6 +242,14 @@ def test_maps_and_previews_lie_over_the_picture(book: Notebook) -> None:
     assert color(book, 60, 120) == before
 
 
+def test_n_goes_from_object_to_object(book: Notebook) -> None:
+    first, last = book.ask("session.ids()[0]"), book.ask("session.ids()[-1]")
+    book.page.keyboard.press("n")
+    book.wait(f"JSON.stringify({VIEW}.get('selected')) === '[{first}]'")
+    book.page.keyboard.press("Shift+N")
+    book.wait(f"JSON.stringify({VIEW}.get('selected')) === '[{last}]'")
+
+
 def test_jupyterlab_sees_none_of_the_keys(book: Notebook) -> None:
     cells = "jupyterapp.shell.currentWidget.model.cells.length"
     count = book.js(cells)

@@ -186,7 +186,8 @@ test("keys are napari's where they exist, and only ours", () => {
   assert.equal(key("z"), "tool:look");
   assert.equal(key("z", { ctrlKey: true }), "undo");
   assert.equal(key("Z", { ctrlKey: true, shiftKey: true }), "redo");
-  assert.equal(key("C", { shiftKey: true }), "ask:verdict-ok");
+  assert.equal(key("N", { shiftKey: true }), "object:previous");
+  assert.equal(key("C", { shiftKey: true }), "");
   assert.equal(key("c", { ctrlKey: true }), "");
   assert.equal(key("?", { shiftKey: true }), "help");
   assert.equal(key("p", { altKey: true }), "");

@@ -94,6 +94,17 @@ def test_going_back_to_the_settings_of_the_labels_drops_the_preview(app: App) ->
     assert "no preview" in app.run_bar.message.value
 
 
+def test_escape_drops_the_preview_and_keeps_the_settings(app: App) -> None:
+    app.run_plane().result(60)
+    app.form.controls["min_area"].value = 550
+    assert settled(app).viewer.preview("xy", 8) is not None
+    app.viewer.asked.emit("discard-preview")
+    assert settled(app).viewer.preview("xy", 8) is None
+    assert app.form.recipe.min_area == 550
+    app.form.controls["min_area"].value = 560
+    assert settled(app).viewer.preview("xy", 8) is not None
+
+
 def test_a_threshold_that_is_moved_while_the_plane_is_segmented_is_previewed_after_it(app: App) -> None:
     moved = threading.Event()
 

@@ -220,8 +220,8 @@ HOSTILE: list[Any] = [
     {"kind": "edit", "client": "me", "cseq": 1, "op": "fill", "point": [0, 0, 30], "id": 1, "axis": "xy"},
     {"kind": "edit", "client": "me", "cseq": 1, "op": "fill", "point": [0, 0, float("nan")], "id": 1, "axis": "xy"},
     {"kind": "take", "id": -1}, {"kind": "move", "point": [9, 9, 99]}, {"kind": "ask", "command": "rm"},
-    {"kind": "at", "axis": "xyz", "index": 0}, {"kind": "at", "axis": "xy", "index": 99},
-    {"kind": "at", "axis": "xy", "index": "0"}, {"kind": "at", "axis": "xy"},
+    {"kind": "step", "to": "nowhere"}, {"kind": "at", "axis": "xyz", "index": 0}, {"kind": "at", "axis": "xy"},
+    {"kind": "at", "axis": "xy", "index": 99}, {"kind": "at", "axis": "xy", "index": "0"},
 ]  # fmt: skip
 
 
@@ -322,6 +322,17 @@ def test_a_page_says_which_plane_it_is_on_before_it_asks(viewer: Viewer, wire: W
     wire.hear({"kind": "at", "axis": "yz", "index": last})
     wire.hear({"kind": "ask", "client": "me", "command": "segment-plane"})
     assert heard == [("yz", last)]
+
+
+def test_the_next_object_is_selected_and_shown(viewer: Viewer, wire: Wire) -> None:
+    ids = viewer.session.ids()
+    wire.hear({"kind": "step", "client": "me", "to": "next"})
+    assert viewer.selected == [ids[0]]
+    wire.hear({"kind": "step", "client": "me", "to": "previous"})
+    assert viewer.selected == [ids[-1]]
+    z, y, x = viewer.session.position
+    assert viewer.session.pick(z, y, x) == ids[-1]
+    assert viewer.index == (z, y, x)[{"xy": 0, "xz": 1, "yz": 2}[viewer.axis]]
 
 
 def test_keys_that_are_for_others_reach_them(viewer: Viewer, wire: Wire) -> None:

@@ -30,7 +30,7 @@ export class Commands {
       delete: () => this.#delete(),
       merge: () => this.#merge(),
       enter: () => this.#ask(view.has("preview") ? "apply-preview" : "segment-plane"),
-      ask: (command) => this.#ask(command),
+      object: (to) => view.store.send({ kind: "step", client: view.store.client, to }),
       help: () => { view.ui.help.hidden = !view.ui.help.hidden; },
       panel: () => view.ui.root.classList.toggle("mitonb-folded"),
     };

@@ -11,7 +11,7 @@ export const KEYS = [
     { keys: "Space-drag  Right-drag", does: "pan with any tool", command: "", codes: [] },
     { keys: "Double-click  0", does: "fit the plane into the view", command: "fit", codes: ["0"] },
     { keys: "Arrows", does: "move the picture", command: "", codes: [] },
-    { keys: "N  Shift-N", does: "next, previous object", command: "ask:next-object", codes: ["n"] },
+    { keys: "N  Shift-N", does: "next, previous object", command: "object:next", codes: ["n"] },
   ] },
   { title: "Correct", keys: [
     { keys: "P", does: "paint", command: "tool:paint", codes: ["p"] },
@@ -32,9 +32,6 @@ export const KEYS = [
   ] },
   { title: "Decide", keys: [
     { keys: "Enter", does: "segment this plane, or take the preview", command: "enter", codes: ["enter"] },
-    { keys: "Shift-C", does: "verdict: correct", command: "ask:verdict-ok", codes: ["shift+c"] },
-    { keys: "Shift-X", does: "verdict: to fix", command: "ask:verdict-fix", codes: ["shift+x"] },
-    { keys: "Shift-U", does: "verdict: unsure", command: "ask:verdict-unsure", codes: ["shift+u"] },
     { keys: "V", does: "hide or show the labels", command: "labels", codes: ["v"] },
     { keys: "?", does: "these keys", command: "help", codes: ["?", "shift+?"] },
   ] },
@@ -44,7 +41,7 @@ export const KEYS = [
 const MORE = {
   ",": "plane:-1", ".": "plane:1", "pagedown": "plane:-1", "pageup": "plane:1",
   "arrowleft": "pan:40,0", "arrowright": "pan:-40,0", "arrowup": "pan:0,40", "arrowdown": "pan:0,-40",
-  "-": "id:-1", "=": "id:1", "[": "brush:-1", "]": "brush:1", "shift+n": "ask:previous-object",
+  "-": "id:-1", "=": "id:1", "[": "brush:-1", "]": "brush:1", "shift+n": "object:previous",
   "home": "plane:first", "end": "plane:last",
 };
 
