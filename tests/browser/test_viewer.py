@@ -244,6 +244,7 @@ def test_maps_and_previews_lie_over_the_picture(book: Notebook) -> None:
 
 def test_n_goes_from_object_to_object(book: Notebook) -> None:
     first, last = book.ask("session.ids()[0]"), book.ask("session.ids()[-1]")
+    book.js(f"{ROOT}.focus({{preventScroll: true}})")  # asking took it
     book.page.keyboard.press("n")
     book.wait(f"JSON.stringify({VIEW}.get('selected')) === '[{first}]'")
     book.page.keyboard.press("Shift+N")
