@@ -12,7 +12,7 @@ from mitonb.post.halves import widened
 if TYPE_CHECKING:
     from mitonb.maps import Image, Points
 
-__all__ = ["highest", "peaks"]
+__all__ = ["highest", "mark_tops", "new_tops", "next_top", "peaks"]
 
 
 def peaks(center: Image, threshold: float, radius: int) -> Points:
@@ -46,22 +46,21 @@ def _peaks(heat: Any, threshold: Any, radius: Any) -> Any:
     state = np.zeros((h, w), np.uint8)  # 1: plateau that is done, 2: peak
     stack = np.empty((64, 2), np.int64)
     found = np.empty((64, 2), np.int64)
+    tops = new_tops(w)
     count = 0
     for y in range(h):
-        left, value = -np.float32(np.inf), heat[y, 0] if w > 0 else np.float32(0)
-        for x in range(w):
-            right = heat[y, x + 1] if x + 1 < w else -np.float32(np.inf)
-            before, here = left, value
-            left, value = value, right
-            # On a slope a neighbour in the row is higher: most pixels end here.
-            if not here > threshold or before > here or right > here or state[y, x] != 0:
+        mark_tops(heat, y, threshold, 1, 1, tops)
+        x = next_top(tops, -1, w)
+        while x < w:
+            top, x = x, next_top(tops, x, w)
+            if state[y, top] != 0:
                 continue
-            higher, equal = _around(heat, y, x)
+            higher, equal = _around(heat, y, top)
             if higher:
                 continue
-            py, px = y, x
+            py, px = y, top
             if equal:
-                py, px, stack = _plateau(heat, state, y, x, stack)
+                py, px, stack = _plateau(heat, state, y, top, stack)
                 if py < 0:
                     continue
             if highest(heat, py, px, radius, radius):
@@ -70,6 +69,46 @@ def _peaks(heat: Any, threshold: Any, radius: Any) -> Any:
                 found[count, 0], found[count, 1] = py, px
                 count += 1
     return _apart(heat, state, found[:count], radius)
+
+
+@jit
+def new_tops(w: Any) -> Any:
+    """Return room for the marks of a row of w pixels, in whole words; compiled."""
+    return np.zeros(-(-w // 8) * 8, np.uint8)
+
+
+@jit
+def mark_tops(heat: Any, y: Any, threshold: Any, back: Any, ahead: Any, tops: Any) -> None:
+    """Mark the pixels of a row above a threshold that no neighbour in row or column exceeds; compiled.
+
+    Most pixels lie low or on a slope and need no closer look. Neighbours back or ahead do not count where that is 0.
+    """
+    h, w = heat.shape
+    row, above, below = heat[y], heat[max(0, y - min(1, back))], heat[min(h - 1, y + min(1, ahead))]
+    # Simple loops, which become vector code.
+    for x in range(w):
+        tops[x] = (row[x] > threshold) & (not above[x] > row[x]) & (not below[x] > row[x])
+    if back > 0:
+        for x in range(1, w):
+            tops[x] &= not row[x - 1] > row[x]
+    if ahead > 0:
+        for x in range(w - 1):
+            tops[x] &= not row[x + 1] > row[x]
+
+
+@jit
+def next_top(tops: Any, x: Any, w: Any) -> Any:
+    """Return the first marked pixel of a row behind x, w if there is none; compiled."""
+    words = tops.view(np.uint64)
+    x += 1
+    while x < w:
+        if x % 8 == 0 and words[x >> 3] == 0:
+            x += 8
+        elif tops[x]:
+            return x
+        else:
+            x += 1
+    return w
 
 
 @jit

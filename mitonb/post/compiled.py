@@ -20,6 +20,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 def jit(function: F) -> F:
     """Compile a function of arrays and numbers with numba; it runs without the interpreter's lock.
 
+    In hot loops indices that only grow from 0 on are made `np.uint64`: for others numba tests at each access whether
+    they count from the end, which keeps simple loops from becoming vector code and doubles the cost of many others.
+
     The machine code is cached on disk: beside the package, else in the user's cache folder, else (a read-only
     installation without a home) in a folder of the user's own in the system's temporary one. Where nothing can be
     written at all, the function is compiled again in each process instead of failing.

@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mitonb.post.coarse import group_coarse
 from mitonb.post.compiled import jit
 from mitonb.post.halves import widened
 from mitonb.post.nearest import is_nearest, nearest, sorted_spots, spot
-from mitonb.post.rows import add_run, new_runs, next_stretch, with_room
+from mitonb.post.rows import add_run, new_runs, next_stretch, packed, with_room
 from mitonb.post.runs import Runs, paint, runs_of
 
 if TYPE_CHECKING:
     from mitonb.maps import Points
 
 __all__ = ["group", "group_fine", "group_runs"]
-
-_UNKNOWN = -2
-_MIXED = -1
 
 
 def group(
@@ -61,12 +59,13 @@ def group_runs(
         return runs_of(mask.view(np.uint8))
     field = widened(offsets)
     spots = np.ascontiguousarray(points, dtype=np.float32) * np.float32(step)
-    tables = group_fine(mask, field, spots) if step == 1 else _group_coarse(mask, field, spots, step)
+    bits = packed(mask)
+    tables = group_fine(mask, bits, field, spots) if step == 1 else group_coarse(mask, bits, field, spots, step)
     return Runs((1, *mask.shape), *tables)
 
 
 @jit
-def group_fine(mask: Any, field: Any, spots: Any) -> Any:
+def group_fine(mask: Any, bits: Any, field: Any, spots: Any) -> Any:
     """Return the tables of runs where the offset map has a pixel for each one of the plane; compiled."""
     h, w = mask.shape
     grid = sorted_spots(spots, h, w)
@@ -76,8 +75,7 @@ def group_fine(mask: Any, field: Any, spots: Any) -> Any:
     count, last = np.int64(0), np.int64(0)
     for y in range(h):
         start, stop, ids = with_room(w, count, start, stop, ids)
-        row = mask[y]
-        x, end = next_stretch(row, 0)
+        x, end = next_stretch(bits, y, 0, w)
         while x < w:
             spot_y, spot_x = spot(y, x, field, 1)
             if not is_nearest(spot_y, spot_x, last, spots, clear):
@@ -87,6 +85,15 @@ def group_fine(mask: Any, field: Any, spots: Any) -> Any:
                     if not is_nearest(spot_y, spot_x, last, spots, clear):
                         last = nearest(spot_y, spot_x, last, grid)
             u = x + 1
+            # Many pixels at a step, most of which point at one center: no way out of the inner loop, so vector code.
+            while u + 8 <= end:
+                all_ = True
+                for k in range(8):
+                    at = field[0, y, u + k] + np.float32(y), field[1, y, u + k] + np.float32(u + k)
+                    all_ &= is_nearest(at[0], at[1], last, spots, clear)
+                if not all_:
+                    break
+                u += 8
             while u < end:
                 spot_y, spot_x = spot(y, u, field, 1)
                 if not is_nearest(spot_y, spot_x, last, spots, clear):
@@ -96,130 +103,6 @@ def group_fine(mask: Any, field: Any, spots: Any) -> Any:
             count = add_run(x, u, last + 1, first[y], count, start, stop, ids)
             x = u
             if x == end:
-                x, end = next_stretch(row, end)
+                x, end = next_stretch(bits, y, end, w)
         first[y + 1] = count
     return first, start[:count].copy(), stop[:count].copy(), ids[:count].copy()
-
-
-@jit
-def _group_coarse(mask: Any, field: Any, spots: Any, step: Any) -> Any:
-    h, w = mask.shape
-    mh, mw = field.shape[1:]
-    grid = sorted_spots(spots, h, w)
-    clear = grid[1]
-    first, start, stop, ids = new_runs(h)
-    known = np.full((mh, mw), np.int32(-1))  # nearest center of each map pixel, once asked for
-    cells = np.empty(mw, np.int64)  # what the corners of each cell of this row agree on, once asked for
-    corners, found = np.empty((4, 3)), np.empty(step, np.int64)
-    count, last = np.int64(0), np.int64(0)
-    for y in range(h):
-        i = y // step
-        if y % step == 0:
-            cells[:] = _UNKNOWN
-        start, stop, ids = with_room(w, count, start, stop, ids)
-        row = mask[y]
-        x, end = next_stretch(row, 0)
-        j = x // step
-        while x < w:
-            if cells[j] == _UNKNOWN:
-                # Where an object widens, its first pixel has none of its own above; the middle of the stretch has.
-                hint = known[max(0, i - 1), ((x + end) >> 1) // step]
-                cells[j] = _cell(i, j, mask, field, step, known, last, hint, spots, clear, grid)
-            u = min(end, j * step + step)
-            if cells[j] >= 0:
-                last = cells[j]
-                count = add_run(x, u, last + 1, first[y], count, start, stop, ids)
-            else:
-                _between(y, x, u, mask, field, step, last, spots, clear, grid, corners, found)
-                for k in range(u - x):
-                    last = found[k]
-                    count = add_run(x + k, x + k + 1, last + 1, first[y], count, start, stop, ids)
-            x = u
-            j += 1
-            if x == end:
-                x, end = next_stretch(row, end)
-                j = x // step
-        first[y + 1] = count
-    return first, start[:count].copy(), stop[:count].copy(), ids[:count].copy()
-
-
-@jit
-def _trusted(i: Any, j: Any, lower: Any, right: Any, mask: Any, step: Any) -> Any:
-    """Return whether any corner of a cell is foreground; if none is, all of them are asked."""
-    return (
-        mask[i * step, j * step]
-        or mask[i * step, right * step]
-        or mask[lower * step, j * step]
-        or mask[lower * step, right * step]
-    )
-
-
-@jit
-def _cell(
-    i: Any, j: Any, mask: Any, field: Any, step: Any, known: Any, last: Any, hint: Any, spots: Any, clear: Any,
-    grid: Any,
-) -> Any:  # fmt: skip
-    """Return the center that all corners of a cell between map pixels agree on, or `_MIXED`.
-
-    The places nearest to one center form a convex region: a mean of spots inside it stays inside. So where the corners
-    agree, every pixel of the cell does.
-    """
-    mh, mw = known.shape
-    lower, right = min(i + 1, mh - 1), min(j + 1, mw - 1)
-    trusted = _trusted(i, j, lower, right, mask, step)
-    agreed = np.int64(-1)
-    for a in (i, lower):
-        for b in (j, right):
-            if trusted and not mask[a * step, b * step]:
-                continue
-            here = known[a, b]
-            if here < 0:
-                y, x = spot(a, b, field, step)
-                here = last
-                if not is_nearest(y, x, here, spots, clear):
-                    if a > 0 and known[a - 1, b] >= 0:
-                        here = np.int64(known[a - 1, b])
-                    if not is_nearest(y, x, here, spots, clear):
-                        here = max(np.int64(hint), np.int64(0))
-                        if not is_nearest(y, x, here, spots, clear):
-                            here = nearest(y, x, here, grid)
-                known[a, b] = here
-            if agreed >= 0 and here != agreed:
-                return np.int64(_MIXED)
-            agreed = here
-            last = here
-    return agreed
-
-
-@jit
-def _between(
-    y: Any, x: Any, end: Any, mask: Any, field: Any, step: Any, last: Any, spots: Any, clear: Any, grid: Any,
-    corners: Any, found: Any,
-) -> None:  # fmt: skip
-    """Find the centers of pixels x to end of a row, between map pixels that do not agree."""
-    mh, mw = field.shape[1:]
-    i, j = y // step, x // step
-    lower, right = min(i + 1, mh - 1), min(j + 1, mw - 1)
-    fy = np.float32(y - i * step) / np.float32(step)
-    trusted = _trusted(i, j, lower, right, mask, step)
-    count = 0
-    for r in range(2):
-        for c in range(2):
-            a, b = (lower if r else i), (right if c else j)
-            if not trusted or mask[a * step, b * step]:
-                corners[count, 0], corners[count, 1] = spot(a, b, field, step)
-                corners[count, 2] = 2 * r + c
-                count += 1
-    for u in range(x, end):
-        fx = np.float32(u - j * step) / np.float32(step)
-        spot_y, spot_x, total = 0.0, 0.0, 0.0
-        for k in range(count):
-            r, c = corners[k, 2] >= 2, corners[k, 2] % 2 == 1
-            # A trace of weight for all: a pixel may lie on a side whose corners are background.
-            weight: Any = (fy if r else 1 - fy) * (fx if c else 1 - fx) + np.float32(1e-6)
-            spot_y += weight * corners[k, 0]
-            spot_x += weight * corners[k, 1]
-            total += weight
-        if not is_nearest(spot_y / total, spot_x / total, last, spots, clear):
-            last = nearest(spot_y / total, spot_x / total, last, grid)
-        found[u - x] = last

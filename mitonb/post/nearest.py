@@ -26,7 +26,8 @@ def is_nearest(y: Any, x: Any, guess: Any, spots: Any, clear: Any) -> Any:
     Neighbouring pixels mostly point at the same center: this is asked for all of them, and the search is for the rest.
     It gets arrays and not the whole grid, because to unpack the grid costs more than the answer.
     """
-    return (spots[guess, 0] - y) ** 2 + (spots[guess, 1] - x) ** 2 < clear[guess]
+    k = np.uint64(guess)
+    return (spots[k, 0] - y) ** 2 + (spots[k, 1] - x) ** 2 < clear[k]
 
 
 @jit
@@ -68,7 +69,8 @@ def nearest(y: Any, x: Any, guess: Any, grid: Any) -> Any:
 @jit
 def spot(i: Any, j: Any, field: Any, step: Any) -> Any:
     """Return the place that a map pixel points at; offsets that are no numbers count as 0; compiled."""
-    dy, dx = field[0, i, j], field[1, i, j]
+    row, column = np.uint64(i), np.uint64(j)
+    dy, dx = field[0, row, column], field[1, row, column]
     if not (np.isfinite(dy) and np.isfinite(dx)):
         dy, dx = np.float32(0), np.float32(0)
     return np.float32(i * step) + dy, np.float32(j * step) + dx

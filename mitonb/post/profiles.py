@@ -71,42 +71,49 @@ def root(parent: Any, run: Any) -> Any:
 
 
 @jit
-def _join(parent: Any, a: Any, b: Any) -> None:
-    """Make two runs one piece; its root is the earlier run, so that pieces are numbered by their first pixel."""
-    p, q = root(parent, a), root(parent, b)
-    parent[max(p, q)] = min(p, q)
-
-
-@jit
 def _profiles(first: Any, start: Any, stop: Any, ids: Any, min_area: Any) -> Any:
     runs = len(ids)
-    parent = np.arange(runs)
-    for y in range(1, len(first) - 1):
-        a, a_end = first[y - 1], first[y]
-        b, b_end = first[y], first[y + 1]
-        while a < a_end and b < b_end:
+    # The piece of each run. Of pieces that meet later the earlier one, which has the first pixel, is the parent.
+    piece, parent, area = np.empty(runs, np.uint32), np.empty(runs, np.uint32), np.empty(runs, np.int64)
+    pieces, none = np.uint32(0), np.uint32(runs)
+    for y in range(len(first) - 1):
+        a, a_end = np.uint64(first[max(0, y - 1)]), np.uint64(first[y])
+        for b in range(np.uint64(first[y]), np.uint64(first[y + 1])):
             # Runs touch, corners included, when neither ends before the other starts.
-            if start[a] <= stop[b] and start[b] <= stop[a] and ids[a] == ids[b]:
-                _join(parent, a, b)
-            if stop[a] < stop[b]:
-                a += 1
-            elif stop[b] < stop[a]:
-                b += 1
-            else:
-                # Both end here: the next run of either row may still touch the other at a corner.
-                if b + 1 < b_end and start[b + 1] <= stop[a] and ids[a] == ids[b + 1]:
-                    _join(parent, a, b + 1)
-                a += 1
-    area = np.zeros(runs, np.int64)
-    for run in range(runs):
-        parent[run] = root(parent, run)
-        area[parent[run]] += stop[run] - start[run]
-    number = np.zeros(runs, np.uint32)
+            while a < a_end and stop[a] < start[b]:
+                a += np.uint64(1)
+            here, k = none, a
+            while k < a_end and start[k] <= stop[b]:
+                if ids[k] == ids[b]:
+                    there = piece[k]
+                    while parent[there] != there:
+                        parent[there] = parent[parent[there]]
+                        there = parent[there]
+                    if here != none and here < there:
+                        parent[there] = here
+                    else:
+                        if here != none:
+                            parent[here] = there
+                        here = there
+                k += np.uint64(1)
+            if here == none:
+                here = pieces
+                parent[here], area[here] = here, 0
+                pieces += np.uint32(1)
+            piece[b] = here
+            area[here] += stop[b] - start[b]
+    for n in range(pieces - 1, 0, -1):
+        if parent[n] != n:
+            area[parent[n]] += area[n]
+    number = np.zeros(pieces, np.uint32)
     count = 0
-    for run in range(runs):
-        if parent[run] == run and area[run] >= min_area:
+    for n in range(pieces):
+        if parent[n] != n:
+            number[n] = number[parent[n]]
+        elif area[n] >= min_area:
             count += 1
-            number[run] = count
+            number[n] = count
+    result = np.empty(runs, np.uint32)
     for run in range(runs):
-        number[run] = number[parent[run]]
-    return number, count
+        result[run] = number[piece[run]]
+    return result, count

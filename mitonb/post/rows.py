@@ -5,10 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mitonb.post.compiled import jit
 
-__all__ = ["add_run", "new_runs", "next_stretch", "with_room"]
+__all__ = ["add_run", "new_runs", "next_stretch", "packed", "with_room"]
+
+_ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
+_NUMBER = 0x03F79D71B4CB0A89
+"""Of de Bruijn: shifted by k, its upper six bits are a number that no other k has."""
+_DE_BRUIJN = np.uint64(_NUMBER)
+_PLACES = np.argsort([((_NUMBER << k) & 0xFFFFFFFFFFFFFFFF) >> 58 for k in range(64)])
 
 
 @jit
@@ -29,31 +36,44 @@ def with_room(w: Any, count: Any, start: Any, stop: Any, ids: Any) -> Any:
     return start, stop, ids
 
 
+def packed(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
+    """Return an (h, w) mask as bits, 64 pixels to a word, which `next_stretch` looks through a word at a time."""
+    h, w = mask.shape
+    bits = np.packbits(mask, axis=1, bitorder="little")
+    if w % 64:
+        bits, some = np.zeros((h, -(-w // 64) * 8), np.uint8), bits
+        bits[:, : some.shape[1]] = some
+    words: npt.NDArray[np.uint64] = bits.view("<u8").astype(np.uint64, copy=False)
+    return words
+
+
 @jit
-def next_stretch(row: Any, x: Any) -> Any:
-    """Return begin and end of the first stretch of a row of bool from x on; (w, w) where there is none; compiled."""
-    w = len(row)
-    # Many pixels at a step: the inner loops have no way out, so that they become vector code.
-    while x + 16 <= w:
-        any_ = False
-        for k in range(16):
-            any_ |= row[x + k]
-        if any_:
-            break
-        x += 16
-    while x < w and not row[x]:
-        x += 1
-    end = x
-    while end + 16 <= w:
-        all_ = True
-        for k in range(16):
-            all_ &= row[end + k]
-        if not all_:
-            break
-        end += 16
-    while end < w and row[end]:
-        end += 1
-    return x, end
+def next_stretch(bits: Any, y: Any, x: Any, w: Any) -> Any:
+    """Return begin and end of the first stretch in a row of w bits from x on; (w, w) where there is none; compiled."""
+    if x >= w:
+        return w, w
+    row, k, words = np.uint64(y), np.uint64(x) >> np.uint64(6), np.uint64(bits.shape[1])
+    word = bits[row, k] & (_ONES << (np.uint64(x) & np.uint64(63)))
+    while word == 0:
+        k += np.uint64(1)
+        if k == words:
+            return w, w
+        word = bits[row, k]
+    place = _lowest(word)
+    begin = np.int64(k << np.uint64(6)) + place
+    word = ~bits[row, k] & (_ONES << np.uint64(place))
+    while word == 0:
+        k += np.uint64(1)
+        if k == words:
+            return begin, w
+        word = ~bits[row, k]
+    return begin, np.int64(k << np.uint64(6)) + _lowest(word)
+
+
+@jit
+def _lowest(word: Any) -> Any:
+    """Return the place of the lowest bit that is set; of a word in which one is."""
+    return _PLACES[((word & (~word + np.uint64(1))) * _DE_BRUIJN) >> np.uint64(58)]
 
 
 @jit

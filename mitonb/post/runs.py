@@ -244,10 +244,10 @@ def _paint(first: Any, start: Any, stop: Any, ids: Any, table: Any, out: Any, cl
         row = out[r]
         if clear:
             row[:] = 0
-        for k in range(first[r], first[r + 1]):
+        for k in range(np.uint64(first[r]), np.uint64(first[r + 1])):
             here = ids[k] if len(table) == 0 else table[ids[k]]
             if here != 0:
-                for x in range(start[k], stop[k]):  # faster than a slice: runs are short
+                for x in range(np.uint64(start[k]), np.uint64(stop[k])):  # faster than a slice: runs are short
                     row[x] = here
 
 

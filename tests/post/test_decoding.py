@@ -15,6 +15,7 @@ from mitonb.post.centers import peaks
 from mitonb.post.decoding import centers, decode
 from mitonb.post.grouping import group
 from mitonb.post.profiles import profiles
+from mitonb.post.rows import next_stretch, packed
 from mitonb.post.target_maps import targets
 from mitonb.recipe import Recipe
 from tests.post.drawing import arc, disk, ring, same_partition
@@ -173,9 +174,52 @@ def test_each_pixel_goes_to_the_center_nearest_to_where_it_points(seed: int, cou
             assert distance[got[y, x] - 1] == distance.min()
 
 
+def between(mask: npt.NDArray[np.bool_], offsets: npt.NDArray[np.float32], y: int, x: int, step: int) -> list[float]:
+    """Return the place that a pixel points at: the mean of those of the map pixels around, foreground before others."""
+    h, w = offsets.shape[1:]
+    corners = [(min(y // step + k // 2, h - 1), min(x // step + k % 2, w - 1), k) for k in range(4)]
+    corners = [c for c in corners if mask[c[0] * step, c[1] * step]] or corners
+    fy, fx = y % step / step, x % step / step
+    parts = [(fy if k > 1 else 1 - fy) * (fx if k % 2 else 1 - fx) + 1e-6 for _, _, k in corners]
+    places = [np.array([i, j]) * step + offsets[:, i, j] for i, j, _ in corners]
+    mean: list[float] = np.average(places, axis=0, weights=parts).tolist()
+    return mean
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([2, 3, 4, 8]), st.floats(0.02, 0.98))
+@settings(max_examples=40, deadline=None)
+def test_between_map_pixels_the_mean_of_their_places_counts(seed: int, step: int, part: float) -> None:
+    rng = np.random.default_rng(seed)
+    h, w = rng.integers(1, 40), rng.integers(1, 150)
+    mh, mw = -(-h // step), -(-w // step)
+    points = np.stack([rng.integers(0, mh, 12), rng.integers(0, mw, 12)], axis=1)
+    offsets = rng.normal(0, rng.choice([1, 10]), (2, mh, mw)).astype(np.float32)
+    mask = rng.random((h, w)) < part
+    if seed % 2:
+        mask = ndimage.binary_opening(mask, np.ones((3, 3)))
+    got = group(mask, offsets, points, step=step)
+    assert np.array_equal(got > 0, mask)
+    for y, x in np.argwhere(mask):
+        distance = np.linalg.norm(points * step - between(mask, offsets, y, x, step), axis=1)
+        assert distance[got[y, x] - 1] <= distance.min() + 1e-3
+
+
 def test_offsets_that_are_no_numbers_count_as_none() -> None:
     offsets = np.full((2, 4, 4), np.nan, np.float32)
     assert group(np.ones((4, 4), bool), offsets, np.array([[0, 0], [3, 3]]))[3, 3] == 2
+
+
+@pytest.mark.parametrize("w", [1, 7, 63, 64, 65, 200])
+def test_stretches_of_a_packed_row_are_those_of_the_mask(w: int) -> None:
+    rng = np.random.default_rng(w)
+    for part in (0.0, 0.1, 0.5, 0.95, 1.0):
+        mask = rng.random((3, w)) < part
+        bits, padded = packed(mask), np.pad(mask[1], 1).astype(int)
+        begins, ends = np.flatnonzero(np.diff(padded) == 1), np.flatnonzero(np.diff(padded) == -1)
+        found = [next_stretch(bits, 1, 0, w)]
+        while found[-1][0] < w:
+            found.append(next_stretch(bits, 1, found[-1][1], w))
+        assert found == [*zip(begins, ends, strict=True), (w, w)]
 
 
 @given(st.integers(0, 2**32 - 1))

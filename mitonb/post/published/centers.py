@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mitonb.post.centers import highest
+from mitonb.post.centers import highest, mark_tops, new_tops, next_top
+from mitonb.post.coarse import add_rows, any_row, cells, reaches
 from mitonb.post.compiled import jit
 from mitonb.post.grouping import group_fine
 from mitonb.post.halves import widened
 from mitonb.post.nearest import is_nearest, nearest, sorted_spots, spot
-from mitonb.post.rows import add_run, new_runs, next_stretch, with_room
+from mitonb.post.rows import new_runs, next_stretch, packed
 from mitonb.post.runs import Runs, paint, runs_of
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def group_runs(
         return runs_of(np.zeros(mask.shape, np.uint32))
     spots = np.ascontiguousarray(points, dtype=np.float32) * np.float32(step)
     field = widened(offsets)
-    tables = group_fine(mask, field, spots) if step == 1 else _group_coarse(mask, field, spots, step)
+    bits, w = packed(mask), mask.shape[1]
+    tables = group_fine(mask, bits, field, spots) if step == 1 else _group_coarse(bits, w, field, spots, step)
     return Runs((1, *mask.shape), *tables)
 
 
@@ -116,58 +118,45 @@ def enlarged(values: npt.NDArray[np.floating[Any]], factor: int, shape: tuple[in
 def _peaks(heat: Any, threshold: Any, back: Any, ahead: Any) -> Any:
     h, w = heat.shape
     found = np.empty((64, 2), np.int64)
+    tops = new_tops(w)
     count = 0
     for y in range(h):
-        left, value = -np.float32(np.inf), heat[y, 0] if w > 0 else np.float32(0)
-        for x in range(w):
-            right = heat[y, x + 1] if x + 1 < w else -np.float32(np.inf)
-            before, here = left, value
-            left, value = value, right
-            # On a slope a neighbour in the row is higher: most pixels end here.
-            if not here > threshold or (back > 0 and before > here) or (ahead > 0 and right > here):
-                continue
-            if not highest(heat, y, x, back, ahead):
-                continue
-            if count == len(found):
-                found = np.concatenate((found, np.empty_like(found)))
-            found[count, 0], found[count, 1] = y, x
-            count += 1
+        mark_tops(heat, y, threshold, back, ahead, tops)
+        x = next_top(tops, -1, w)
+        while x < w:
+            if highest(heat, y, x, back, ahead):
+                if count == len(found):
+                    found = np.concatenate((found, np.empty_like(found)))
+                found[count, 0], found[count, 1] = y, x
+                count += 1
+            x = next_top(tops, x, w)
     return found[:count]
 
 
 @jit
-def _group_coarse(mask: Any, field: Any, spots: Any, step: Any) -> Any:
-    h, w = mask.shape
+def _group_coarse(bits: Any, w: Any, field: Any, spots: Any, step: Any) -> Any:
+    h, mw = len(bits), field.shape[2]
     grid = sorted_spots(spots, h, w)
     clear = grid[1]
     first, start, stop, ids = new_runs(h)
-    known = np.zeros(field.shape[2], np.uint32)  # number of each map pixel in this row of the map, once asked for
-    above = np.zeros(field.shape[2], np.int64)  # center in the rows before: mostly that of this row, too
+    cell, owners, reach = cells(w, step), np.empty(mw, np.int64), np.empty(mw, np.int64)
+    above = np.zeros(mw, np.int64)  # center in the rows before: mostly that of this row, too
+    pixels = np.empty((0, 0), np.int64)
     count, last = np.int64(0), np.int64(0)
-    for y in range(h):
-        i = y // step
-        if y % step == 0:
-            known[:] = 0
-        start, stop, ids = with_room(w, count, start, stop, ids)
-        row = mask[y]
-        x, end = next_stretch(row, 0)
-        j = x // step
+    for top in range(0, h, step):
+        owners[:] = -1
+        touched = any_row(bits, top, step)
+        x, end = next_stretch(touched, 0, 0, w)
         while x < w:
-            if known[j] == 0:
-                spot_y, spot_x = spot(i, j, field, step)
-                if not is_nearest(spot_y, spot_x, last, spots, clear):
-                    last = above[j]
+            for j in range(cell[x], cell[end - 1] + 1):
+                if owners[j] < 0:
+                    spot_y, spot_x = spot(top // step, j, field, step)
                     if not is_nearest(spot_y, spot_x, last, spots, clear):
-                        last = above[((x + end) >> 1) // step]
+                        last = above[j]
                         if not is_nearest(spot_y, spot_x, last, spots, clear):
                             last = nearest(spot_y, spot_x, last, grid)
-                known[j], above[j] = last + 1, last
-            u = min(end, j * step + step)
-            count = add_run(x, u, known[j], first[y], count, start, stop, ids)
-            x = u
-            j += 1
-            if x == end:
-                x, end = next_stretch(row, end)
-                j = x // step
-        first[y + 1] = count
+                    owners[j] = above[j] = last
+            x, end = next_stretch(touched, 0, end, w)
+        reaches(owners, step, reach)
+        count, start, stop, ids = add_rows(bits, top, cell, step, owners, reach, pixels, first, count, start, stop, ids)
     return first, start[:count].copy(), stop[:count].copy(), ids[:count].copy()

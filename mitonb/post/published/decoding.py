@@ -48,7 +48,8 @@ def decode(maps: Maps, classes: Classes, recipe: Recipe, *, kind: int = 0, conne
         One plane.
     """
     center, offsets, step = _read(maps, recipe)
-    groups = group_runs(classes > 0, offsets, peaks(center, recipe.center_threshold, recipe.center_window), step=step)
+    inside = classes.astype(np.bool_, copy=False)
+    groups = group_runs(inside, offsets, peaks(center, recipe.center_threshold, recipe.center_window), step=step)
     if classes.dtype != np.bool_ and classes.max(initial=0) > 1:
         modes = _modes(paint(groups)[0], classes)
         groups = relabelled(groups, np.where(modes == kind + 1, np.arange(len(modes)), 0).astype(np.uint32))
