@@ -64,14 +64,15 @@ class Scene:
         """Return the cell of each voxel and its distance to the membrane in nm."""
         grid = self.grid
         fields = cell_fields(self.rng, grid, self.folded)
-        self._give_cells(np.argmin(np.stack(fields), axis=0))
+        self._give_cells(_lowest(fields)[1])
         # An object never crosses the membrane of its cell: its cell takes the room around it, all others give way.
         walls = self._walls()
+        nearest, owner, next_one = _two_lowest(walls, grid.counts)
         for c, f in enumerate(fields):
-            others = [w for owner, w in walls.items() if owner != c]
-            f = np.minimum(f, walls[c]) if c in walls else f
-            fields[c] = np.maximum(f, -np.min(others, axis=0)) if others else f
-        lowest = np.min(np.stack(fields), axis=0)
+            own = walls.pop(c, None)
+            foreign = np.where(owner == c, next_one, nearest)
+            np.maximum(f if own is None else np.minimum(f, own), -foreign, out=f)
+        lowest = _lowest(fields)[0]
         near = _Nearest(grid)
         for c, f in enumerate(fields):
             box = _bounds(f - lowest < 200)
@@ -182,6 +183,30 @@ class Scene:
             value += np.float32(0.75) * grain[at][mine]
             before = picture[at][mine]
             picture[at][mine] = before + np.clip((depth + 5) / 5, 0, 1) * (value - before)
+
+
+def _lowest(fields: list[Field]) -> tuple[Field, npt.NDArray[np.int64]]:
+    """Return the lowest value of many fields at each place, and in which of them it is (the first of equals)."""
+    lowest, index = fields[0].copy(), np.zeros(fields[0].shape, np.int64)
+    # One by one: a stack of them would hold the volume once more for each cell.
+    for k, field in enumerate(fields[1:], 1):
+        index[field < lowest] = k
+        np.minimum(lowest, field, out=lowest)
+    return lowest, index
+
+
+def _two_lowest(fields: dict[int, Field], shape: tuple[int, ...]) -> tuple[Field, npt.NDArray[np.int64], Field]:
+    """Return the lowest value of many fields at each place, the key of its field, and the lowest of the others.
+
+    It is infinite where there is no field.
+    """
+    first, second = (np.full(shape, np.inf, np.float32) for _ in range(2))
+    owner = np.full(shape, -1, np.int64)
+    for key, field in fields.items():
+        np.minimum(second, np.maximum(first, field), out=second)
+        owner[field < first] = key
+        np.minimum(first, field, out=first)
+    return first, owner, second
 
 
 class _Nearest:

@@ -19,6 +19,7 @@ __all__ = [
     "Grid",
     "Plan",
     "Tube",
+    "cell_count",
     "Vectors",
     "cell_fields",
     "lay_bodies",
@@ -318,11 +319,15 @@ def lay_bodies(rng: np.random.Generator, grid: Grid, plan: Plan, mitos: list[Tub
     return placed
 
 
+def cell_count(grid: Grid) -> int:
+    """Return how many cells neuropil has in a volume and a little around it."""
+    return max(3, round(float(np.prod(grid.extent + 400)) / 7.5e7))
+
+
 def cell_fields(rng: np.random.Generator, grid: Grid, nodes: list[Field]) -> list[Field]:
     """Return for each cell its distance to a curved line less its weight, on the coarse nodes."""
-    room = float(np.prod(grid.extent + 400))
     fields = []
-    for _ in range(max(3, round(room / 7.5e7))):
+    for _ in range(cell_count(grid)):
         middle = (grid.extent + 400) * rng.random(3) - 200
         weight = 40 + 260 * rng.random() ** 3
         length = 150 + 1400 * rng.random()

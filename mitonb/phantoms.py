@@ -10,8 +10,9 @@ from scipy import ndimage as ndi
 
 from mitonb.errors import InputError
 from mitonb.labels import Labels
+from mitonb.memory import require
 from mitonb.phantom_paint import Scene
-from mitonb.phantom_shapes import Cristae, Field, Grid, Plan
+from mitonb.phantom_shapes import Cristae, Field, Grid, Plan, cell_count
 from mitonb.stack import Stack
 
 __all__ = ["Cristae", "Phantom", "phantom"]
@@ -89,6 +90,8 @@ def phantom(
     ------
     InputError
         If an option is outside its range.
+    TooLargeError
+        If drawing it would not fit into memory: about 50 bytes per voxel, more for flat and wide volumes.
 
     Examples
     --------
@@ -106,7 +109,9 @@ def phantom(
     # A thick section shows the mean of what lies in it, and is labelled by its middle.
     layers = max(1, min(4, round(voxel_size[0] / 15))) if voxel_size[0] > 2.5 * min(voxel_size) else 1
     size = shape[0] * layers, shape[1] + 2 * int(reach[0]), shape[2] + 2 * int(reach[1])
-    picture, ids = Scene(Grid(size, (voxel_size[0] / layers, *voxel_size[1:])), plan, rng).draw()
+    grid = Grid(size, (voxel_size[0] / layers, *voxel_size[1:]))
+    _fits(grid)
+    picture, ids = Scene(grid, plan, rng).draw()
     picture = picture.reshape(shape[0], layers, *size[1:]).mean(axis=1) if layers > 1 else picture
     picture, ids = (_displaced(v, jumps, shape) for v in (picture, ids[layers // 2 :: layers]))
     grey = _exposed(picture, rng, noise=noise, flicker=flicker, contrast=contrast)
@@ -124,6 +129,16 @@ def _check(shape: tuple[int, ...], voxel_size: tuple[float, ...], **shares: floa
     for name, share in shares.items():
         if not 0 <= share <= 1:
             raise InputError(f"{name} is a share from 0 to 1, got {share}.")
+
+
+def _fits(grid: Grid) -> None:
+    """Refuse a volume that memory would not hold while it is drawn."""
+    # Fields of the voxels, and one coarse field for each cell: measured, and rounded up.
+    needed = 46 * int(np.prod(grid.shape)) + 4 * cell_count(grid) * int(np.prod(grid.counts))
+    shape = " x ".join(map(str, grid.shape))
+    require(
+        needed, f"Drawing {shape} voxels", "Draw a smaller volume, or the same place in larger voxels (voxel_size)."
+    )
 
 
 def _jumps(rng: np.random.Generator, count: int, amount: float) -> npt.NDArray[np.int64]:

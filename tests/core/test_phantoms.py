@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from mitonb.errors import InputError
+from mitonb.errors import InputError, TooLargeError
 from mitonb.phantom_shapes import Grid
 from mitonb.phantoms import Phantom, phantom
 
@@ -111,6 +111,11 @@ def test_options_change_what_they_name() -> None:
 def test_odd_shapes_are_drawn_too(shape: tuple[int, int, int]) -> None:
     stack, labels = phantom(shape, 0)
     assert stack.shape == labels.shape == shape
+
+
+def test_a_phantom_that_memory_would_not_hold_is_refused_before_it_is_drawn() -> None:
+    with pytest.raises(TooLargeError, match=r"Drawing 4000 x .* GB of memory.*Draw a smaller volume"):
+        phantom((4000, 4000, 4000), voxel_size=(30, 30, 30))
 
 
 def test_interpolating_a_linear_field_gives_it_back() -> None:
