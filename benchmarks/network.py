@@ -95,6 +95,7 @@ def engines(net: torch.nn.Module, made: Model, predictor: Predictor, wanted: lis
     if openvino_is_there():
         program = Program(made.net)
         found["openvino fp32"] = OpenVinoEngine(program)
+        found["winograd fp32"] = OpenVinoEngine(program, winograd=True)
         if has_bf16():
             found["openvino bf16"] = OpenVinoEngine(program, "bf16")
         found["openvino int8"] = OpenVinoEngine(program, "int8", samples=predictor._samples())

@@ -125,7 +125,8 @@ class _Field:
 
     def __init__(self, values: Tensor) -> None:
         self.n, self.c, self.h, self.w = values.shape
-        self.rows = values.permute(0, 2, 3, 1).reshape(-1, self.c)  # (n * h * w, c)
+        # In one piece: rows whose numbers lie apart are gathered ten times as slowly.
+        self.rows = values.permute(0, 2, 3, 1).reshape(-1, self.c).contiguous()  # (n * h * w, c)
 
     def at(self, places: Tensor) -> Tensor:
         """Return (n, p, c) float32 values at (n, p, 2) places (y, x) from 0 to 1, bilinearly."""

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from mitonb.infer.engines import OpenVinoEngine, Runner, Said, TorchEngine, choosing
+from mitonb.infer.engines.checking import Schedule
 from mitonb.infer.engines.choosing import alike
-from mitonb.infer.engines.eight_bits import _best_range
+from mitonb.infer.engines.eight_bits import _best_range, quantise, ranges
 from mitonb.infer.engines.vino import Program, can_run
 from mitonb.infer.pipeline import predict, segment
 from mitonb.infer.plane import Predictor, label_iou
@@ -109,6 +110,21 @@ def test_eight_bits_keep_nearly_all_labels_of_a_phantom() -> None:
 
 
 @needs_openvino
+def test_eight_bits_are_for_every_convolution_also_where_two_read_the_same(mini: Model) -> None:
+    program = Program(mini.net)
+    picture = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+    model = program.at(64, 64)
+    quantise(model, ranges(program, [picture]))
+    weights = [
+        n.input_value(1).get_node().get_type_name()
+        for n in model.get_ordered_ops()
+        if n.get_type_name() == "Convolution"
+    ]
+    assert len(weights) > 30
+    assert set(weights) == {"FakeQuantize"}
+
+
+@needs_openvino
 def test_what_only_looks_like_a_net_is_left_to_torch() -> None:
     """OpenVINO would record one answer of this net, and repeat it for every picture."""
     assert not can_run(Oracle().net)
@@ -127,7 +143,51 @@ def test_a_faster_engine_that_says_something_else_is_put_away(
     said = asked.run(picture)
     assert np.array_equal(said.semantic, exact.run(picture).semantic)
     assert asked.record["precision"] == "fp32"
-    assert asked.notes == ["hasty in int8 kept only 0.0000 of the labels of the first tile (IoU); a slower one ran."]
+    assert asked.notes == [
+        "hasty in int8 kept only 0.0000 of the labels of tile 1 (IoU): a slower one ran from there on."
+    ]
+
+
+def test_a_faster_engine_that_goes_wrong_later_is_put_away_then(
+    mini: Model, picture: npt.NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first tile agrees, the next one that is looked at does not."""
+    monkeypatch.setattr(choosing, "can_run", lambda net: False)
+    verdicts = iter([(1.0, True), (0.99, True)])
+    asked = runner(mini, agreement=lambda a, b: next(verdicts))
+    exact = asked._build("torch", "fp32")
+    monkeypatch.setattr(Runner, "_build", lambda self, name, precision: exact if precision == "fp32" else Hasty())
+    assert (asked.run(picture).semantic == -9).all()
+    said = asked.run(picture)
+    assert np.array_equal(said.semantic, exact.run(picture).semantic)
+    assert asked.record["precision"] == "fp32"
+    assert asked.notes == [
+        "hasty in int8 kept only 0.9900 of the labels of tile 2 (IoU): a slower one ran from there on; "
+        "what the 1 before it became stays."
+    ]
+
+
+def test_checks_become_seldom_but_never_end() -> None:
+    schedule, checked = Schedule(), []
+    for tile in range(1, 1001):
+        if schedule.due(1):
+            checked.append(tile)
+            schedule.agreed(objects=True)
+    assert checked[:7] == [1, 2, 3, 5, 9, 17, 33]
+    assert max(np.diff(checked)) == 128
+    assert len(checked) < 20
+
+
+def test_a_run_without_objects_is_soon_left_alone_for_a_while() -> None:
+    schedule = Schedule()
+    checks = 0
+    for _ in range(100):
+        if schedule.due(1):
+            checks += 1
+            schedule.agreed(objects=False)
+    assert 4 < checks < 12
+    schedule.restart()
+    assert schedule.due(1)
 
 
 def test_what_is_slower_than_the_exact_engine_is_not_taken(

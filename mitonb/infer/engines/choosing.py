@@ -1,4 +1,4 @@
-"""Which engine runs a net: exact by rule, fast by timing two tiles, and never one that says something else."""
+"""Which engine runs a net: exact or fast, by timing two tiles, and never one that says something else."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from mitonb.infer.engines.checking import Schedule
 from mitonb.infer.engines.native import TorchEngine
 from mitonb.infer.engines.vino import OpenVinoEngine, Program, can_run, has_bf16
 
@@ -27,15 +28,13 @@ EXACT_PIXELS = 1e-4
 WORTH = 1.1
 """A faster engine must be so many times faster than the exact one to be taken."""
 SAME_LABELS = 0.995
-"""Label IoU with the exact engine that a faster one must keep on the first tile with objects."""
-_PATIENCE = 4
-"""Tiles without objects after which the check of labels gives up waiting for some."""
+"""Label IoU with the exact engine that a faster one must keep on every tile that is checked."""
 
 # Kept for the process, so that one plane after another does not convert, compile and time the same net again.
 _programs: dict[tuple[Any, ...], Program] = {}
 _engines: dict[tuple[Any, ...], Engine] = {}
 _timings: dict[tuple[Any, ...], dict[str, float]] = {}
-_trusted: dict[tuple[Any, ...], bool] = {}
+_exact: dict[tuple[Any, ...], str | None] = {}
 _REMEMBERED = 8
 T = TypeVar("T")
 
@@ -74,7 +73,7 @@ class Runner:
     _engine: Engine | None = None
     _exact: Engine | None = None
     _ranked: list[Engine] = field(default_factory=list)
-    _unchecked: int = 0
+    _checks: Schedule | None = None
     _seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -94,8 +93,8 @@ class Runner:
             self._choose(pictures)
         assert self._engine is not None
         said = self._engine.run(pictures)
-        if self._unchecked:
-            said = self._checked(pictures, said)
+        if self._checks is not None and self._checks.due(len(pictures)):
+            said = self._checked(pictures, said, self._checks)
         return said
 
     def _choose(self, pictures: Picture) -> None:
@@ -106,7 +105,7 @@ class Runner:
         if self.mode == "fast" and self.precision == "fp32":
             self._ranked = self._faster(pictures[:1])
             if self._ranked:
-                self._engine, self._unchecked = self._ranked.pop(0), _PATIENCE
+                self._engine, self._checks = self._ranked.pop(0), Schedule()
 
     def _may_use_openvino(self) -> bool:
         # Weights without a name may be in training: what was converted once would be old at the next step.
@@ -119,25 +118,37 @@ class Runner:
 
         def made() -> Engine:
             samples = self.samples() if precision == "int8" else ()
-            return OpenVinoEngine(program, precision, self.doublings, samples)
+            winograd = name == "openvino+winograd"
+            return OpenVinoEngine(program, precision, self.doublings, samples, winograd=winograd)
 
-        return _remembered(_engines, (self.key, precision, self.doublings), made)
+        return _remembered(_engines, (self.key, name, precision, self.doublings), made)
 
     def _exact_openvino(self, shape: tuple[int, ...]) -> Engine | None:
         """Return OpenVINO in fp32, if it says what torch says about a picture made for the purpose."""
-        exact, engine = self._build("torch", "fp32"), self._build("openvino", "fp32")
+        key = (self.key, shape, self.doublings)
+        name = _remembered(_exact, key, lambda: self._compared(_probe(shape)))
+        return self._build(name, "fp32") if name else None
 
-        def compared() -> bool:
-            probe = _probe(shape)
-            return alike(engine.run(probe), exact.run(probe))
-
-        try:
-            if _remembered(_trusted, (self.key, shape, self.doublings), compared):
-                return engine
-            self.notes.append("OpenVINO gave other maps than torch for this net; torch ran it.")
-        except RuntimeError as error:
-            self.notes.append(f"OpenVINO could not run this net ({str(error).splitlines()[0][:120]}); torch ran it.")
-        return None
+    def _compared(self, probe: Picture) -> str | None:
+        """Return which form of OpenVINO runs a net exactly and soonest."""
+        true = self._build("torch", "fp32").run(probe)
+        engines = {}
+        for name in ("openvino", "openvino+winograd"):
+            engine = self._build(name, "fp32")
+            try:
+                if alike(engine.run(probe), true):
+                    engines[name] = engine
+                else:
+                    self.notes.append(f"{name} gave other maps than torch for this net and was left out.")
+            except RuntimeError as error:
+                self.notes.append(f"{name} could not run this net ({str(error).splitlines()[0][:120]}).")
+        if len(engines) < 2:
+            return next(iter(engines), None)
+        seconds = {name: min(_seconds(engine, probe) for _ in range(2)) for name, engine in engines.items()}
+        chosen = "openvino+winograd" if seconds["openvino+winograd"] * WORTH < seconds["openvino"] else "openvino"
+        other = next(name for name in engines if name != chosen)
+        _engines.pop((self.key, other, "fp32", self.doublings), None)  # two programs of a large net are a lot
+        return chosen
 
     def _candidates(self) -> Iterable[tuple[str, str]]:
         if self.device != "cpu":
@@ -159,20 +170,27 @@ class Runner:
             self.notes.append("Nothing faster than the exact engine was found on this machine; it ran the net.")
         return [engines[name] for _, name in better]
 
-    def _checked(self, pictures: Picture, said: Said) -> Said:
-        """Compare the labels of a first tile with those of the exact engine; go back to a slower one if they differ."""
+    def _checked(self, pictures: Picture, said: Said, checks: Schedule) -> Said:
+        """Compare the labels of a tile with those of the exact engine; go back to a slower one if they differ.
+
+        What earlier tiles became stays: a run is a stream, and they may long have been written. The note says so.
+        """
         assert self._exact is not None
         assert self._engine is not None
+        tile = checks.tiles - len(pictures) + 1
         true = self._exact.run(pictures[:1])
         while True:
             same, objects = self.agreement(said, true)
             if same >= SAME_LABELS:
-                self._unchecked = 0 if objects else self._unchecked - 1
+                checks.agreed(objects=objects)
                 return said
             was = f"{self._engine.name} in {self._engine.precision}"
-            self.notes.append(f"{was} kept only {same:.4f} of the labels of the first tile (IoU); a slower one ran.")
+            kept = f"{was} kept only {same:.4f} of the labels of tile {tile} (IoU)"
+            before = f"; what the {tile - 1} before it became stays" if tile > 1 else ""
+            self.notes.append(f"{kept}: a slower one ran from there on{before}.")
+            checks.restart()
             if not self._ranked:
-                self._engine, self._unchecked = self._exact, 0
+                self._engine, self._checks = self._exact, None
                 return self._exact.run(pictures)
             self._engine = self._ranked.pop(0)
             said = self._engine.run(pictures)

@@ -22,6 +22,8 @@ __all__ = ["Range", "quantise", "ranges"]
 Range = tuple[float, float]
 """Lowest and highest value of an activation that are told apart; what lies beyond is cut off."""
 
+_OUTPUT_AXES = {"Convolution": (0,), "GroupConvolution": (0, 1), "ConvolutionBackpropData": (1,)}
+"""What is quantised, and the axes of its weights that number its output channels."""
 _SAMPLED = 50_000  # values per picture and tensor from which a range is chosen
 _PARTS = np.linspace(0.2, 1.0, 33)
 """Parts of the largest value that are tried as the end of a range."""
@@ -64,20 +66,20 @@ def quantise(model: Any, known: Mapping[str, Range]) -> None:
     known : mapping of str to Range
         From `ranges`, of the same net.
     """
-    done = set()
-    for convolution in _convolutions(model):
-        source = convolution.input_value(0)
+    # Collected before any is changed: several convolutions may read one tensor.
+    found = [(c, c.input_value(0)) for c in _convolutions(model)]
+    rounded: dict[str, Any] = {}
+    for convolution, source in found:
         name = _name(source)
         if name not in known:
             continue
-        if name not in done:
-            done.add(name)
+        if name not in rounded:
             targets = list(source.get_target_inputs())
-            rounded = _rounded(source, *(np.float32(v).reshape(1, 1, 1, 1) for v in known[name]), levels=256)
+            rounded[name] = _rounded(source, *(np.float32(v).reshape(1, 1, 1, 1) for v in known[name]), levels=256)
             for target in targets:
-                target.replace_source_output(rounded)
+                target.replace_source_output(rounded[name])
         weights = convolution.input_value(1)
-        end = _best_ends(weights.get_node().data)
+        end = _best_ends(weights.get_node().data, convolution.get_type_name())
         convolution.input(1).replace_source_output(_rounded(weights, -end, end, levels=255))
 
 
@@ -92,7 +94,7 @@ def _made_outputs(model: Any, sources: Mapping[str, Any]) -> dict[str, int]:
 
 def _convolutions(model: Any) -> list[Any]:
     """Return the convolutions of a model whose weights are constants, in their order."""
-    found = [n for n in model.get_ordered_ops() if n.get_type_name() in ("Convolution", "GroupConvolution")]
+    found = [n for n in model.get_ordered_ops() if n.get_type_name() in _OUTPUT_AXES]
     return [n for n in found if n.input_value(1).get_node().get_type_name() == "Constant"]
 
 
@@ -122,9 +124,9 @@ def _best_range(values: npt.NDArray[np.float32]) -> Range:
     return (-top * 128 / 127, top) if signed else (0.0, top)
 
 
-def _best_ends(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _best_ends(weights: npt.NDArray[np.float32], kind: str) -> npt.NDArray[np.float32]:
     """Return the end of the range of each output channel, in the shape that broadcasts to the weights."""
-    rest = tuple(range(1 if weights.ndim == 4 else 2, weights.ndim))
+    rest = tuple(axis for axis in range(weights.ndim) if axis not in _OUTPUT_AXES[kind])
     top = np.maximum(np.abs(weights).max(axis=rest, keepdims=True), 1e-12)
     best, error = top, np.full(top.shape, np.inf)
     for part in _PARTS[_PARTS >= 0.5]:
