@@ -70,9 +70,11 @@ class Maps:
     def kept(self) -> Maps:
         """Return the form that is kept for live decoding: uint8 semantic, float16 center and offsets."""
         semantic = self.semantic
+        if semantic.dtype == np.uint8 and self.center.dtype == self.offsets.dtype == np.float16:
+            return self
         if semantic.dtype != np.uint8:
             semantic = np.rint(np.fmin(np.fmax(semantic, 0), 1) * 255).astype(np.uint8)  # what is no number becomes 0
-        center, offsets = self.center.astype(np.float16), self.offsets.astype(np.float16)
+        center, offsets = (a.astype(np.float16, copy=False) for a in (self.center, self.offsets))
         return replace(self, semantic=semantic, center=center, offsets=offsets)
 
     def cornered(self) -> Maps:

@@ -12,6 +12,7 @@ import torch
 from mitonb.errors import InputError, ModelError
 from mitonb.infer.engines import Runner, Said
 from mitonb.infer.engines.parts import renders
+from mitonb.infer.probability import in_bytes, in_halves, probability
 from mitonb.infer.tiling import Canvas, Cut, cuts, enlarged, padded, settled, shrunk
 from mitonb.maps import Maps
 from mitonb.post.decoding import decode
@@ -182,7 +183,7 @@ class Predictor:
                     h, w = pictures[k].shape
                     canvases[k] = Canvas((h, w), self.model.spec.step)
             cut = [pictures[k][r.start : r.stop, c.start : c.stop] for k, (r, c) in batch]
-            semantic, field = self._run(np.stack(cut))
+            semantic, field = self._run(np.stack(cut) if len(cut) > 1 else cut[0][None])
             for i, (k, tile) in enumerate(batch):
                 canvases[k].add(*tile, semantic[i], field[i])
             done += len(batch)
@@ -199,7 +200,10 @@ class Predictor:
             semantic = settled(semantic[:, : h * s, : w * s], s, shape)
         else:
             semantic = enlarged(semantic[:, :h, :w], s, shape)
-        return Maps(semantic, field[0], field[1:] * np.float32(s), g * s, self.lead).kept()
+        if s > 1:
+            field = np.concatenate([field[:1], field[1:] * np.float32(s)])
+        halves = in_halves(field)
+        return Maps(in_bytes(semantic), halves[0], halves[1:], g * s, self.lead)
 
     def _normalised(self, plane: Plane) -> Picture:
         """Return the image in the net's units; what is not a number becomes mean grey."""
@@ -235,7 +239,7 @@ class Predictor:
         for axis in mirror:
             pictures = _shifted(np.flip(pictures, axis + 1), by, axis + 1)
         said = self._runner.run(np.ascontiguousarray(pictures))
-        semantic, field = _probability(said.semantic), said.field
+        semantic, field = probability(said.semantic), said.field
         for axis in mirror:
             semantic = np.flip(_shifted(semantic, -by * self._super, axis + 2), axis + 2)
             field = np.flip(field, axis + 2).copy()
@@ -246,7 +250,7 @@ class Predictor:
         """Return the label IoU of two answers for one picture, and whether there was any label."""
         s, ids = self._super, []
         for answer in (said, other):
-            semantic, field = _probability(answer.semantic[:1])[0], answer.field[0]
+            semantic, field = probability(answer.semantic[:1])[0], answer.field[0]
             step, lead = self.model.spec.step * s, self.model.spec.lead * s
             ids.append(decode(Maps(semantic, field[0], field[1:] * np.float32(s), step, lead).kept(), self.recipe))
         return label_iou(*ids), bool(ids[1].any())
@@ -257,17 +261,6 @@ class Predictor:
 
         stacks = [phantom((3, 256, 256), seed)[0] for seed in (1, 2, 3)]
         return [self._normalised(stack.plane(1)) for stack in stacks]
-
-
-def _probability(logits: Picture) -> Picture:
-    """Return the probability of each class; of several channels, the first is background and is left out."""
-    if logits.shape[1] > 1:
-        several: Picture = torch.from_numpy(logits).softmax(1)[:, 1:].numpy()
-        return several
-    # In numpy: for a plane, waking torch's threads takes longer than the work.
-    p = np.exp(-np.clip(logits, -80, 80))
-    p += 1
-    return np.reciprocal(p, out=p)
 
 
 def _shifted(values: Picture, by: int, axis: int) -> Picture:

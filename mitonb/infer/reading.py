@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mitonb.io.lazy import CACHE_BYTES
-from mitonb.stack import AXES, LazyArray, Stack
+from mitonb.stack import AXES, Axis, LazyArray, Plane, Stack
 
 if TYPE_CHECKING:
     from mitonb.recipe import Recipe
 
-__all__ = ["near", "reading_bytes"]
+__all__ = ["Planes", "near", "reading_bytes"]
 
 _READ_ALL = 1 << 30  # bytes
 _SLAB_BYTES = 64 << 20
+_TURNED_BYTES = 8 << 20
+_LINE = 64  # bytes that a processor fetches at once
 
 
 def near(stack: Stack, recipe: Recipe, *, stored: bool = False) -> Stack:
@@ -30,6 +33,33 @@ def near(stack: Stack, recipe: Recipe, *, stored: bool = False) -> Stack:
     read = Stack(data, stack.voxel_size, stack.name, stack.source, stack.intensity, stack.notes)
     read.__dict__["contrast"] = stack.contrast  # a cached property; the same voxels, read once
     return read
+
+
+class Planes:
+    """Planes of a stack, one after another.
+
+    In memory, voxels of a yz plane lie a row apart: each costs as much as the line of memory around it. So some of
+    these planes are turned at once, and each line is fetched a single time.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._range = range(0)
+        self._block: npt.NDArray[Any] = np.zeros(0, stack.dtype)
+
+    def plane(self, index: int, axis: Axis) -> Plane:
+        """Return what `Stack.plane` returns."""
+        plane, data = self._stack.plane(index, axis), self._stack.data
+        if axis != "yz" or not isinstance(data, np.ndarray):
+            return plane
+        if index not in self._range:
+            most = max(1, _TURNED_BYTES // max(1, plane.image.nbytes))
+            count = max(1, min(_LINE // data.itemsize, most))
+            start = index // count * count
+            self._range = range(start, min(start + count, data.shape[2]))
+            self._block = np.zeros(0, data.dtype)  # the old one goes before the new one comes
+            self._block = np.ascontiguousarray(np.moveaxis(data[:, :, start : self._range.stop], 2, 0))
+        return replace(plane, image=self._block[index - self._range.start])
 
 
 def reading_bytes(stack: Stack, recipe: Recipe, *, stored: bool = False) -> tuple[int, int]:

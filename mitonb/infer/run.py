@@ -49,13 +49,22 @@ class PlaneIds:
     ----------
     axis, index
         Which plane.
-    ids : (h, w) uint32 array
-        Profiles 1..n.
+    parts : tuple of Runs
+        Profiles 1..n of each class.
     """
 
     axis: Axis
     index: int
-    ids: Volume
+    parts: tuple[Runs, ...]
+
+    @property
+    def ids(self) -> Volume:
+        """(h, w) array; profiles 1..n, those of all classes under different ids."""
+        shown: Volume = paint(self.parts[0])[0]
+        for part in self.parts[1:]:
+            ids = paint(part)[0]
+            shown = np.where(ids > 0, ids + shown.max(), shown)
+        return shown
 
 
 class Sink(Protocol):
@@ -132,28 +141,26 @@ class Run:
                     for _ in fill(axis, ready):
                         yield self.progress(f"predict {axis}")
                     ready += 1
-                ids = self._decode(axis, index, next(smoothed), kept.region)
+                parts = self._decode(axis, index, next(smoothed), kept.region)
                 if rolling and index >= reach:
                     kept.drop(axis, index - reach)
                 self.done += 1
-                yield self.progress(f"{axis} planes", PlaneIds(axis, index, ids))
+                yield self.progress(f"{axis} planes", PlaneIds(axis, index, parts))
             self.end(axis)
             if rolling:
                 kept.clear()
 
-    def _decode(self, axis: Axis, index: int, maps: Maps, region: Region | None) -> Volume:
-        """Decode a plane, class by class; return all profiles under different ids."""
+    def _decode(self, axis: Axis, index: int, maps: Maps, region: Region | None) -> tuple[Runs, ...]:
+        """Decode a plane, class by class; return the profiles of each."""
         self._kinds = len(maps.semantic)
-        shown: Volume | None = None
+        parts = []
         for kind in range(self._kinds):
             plane = decode_runs(maps, self._recipe(kind), kind=kind)
             if region is not None:
                 plane, _ = numbered(runs_of(region.cut(paint(plane)[0], axis, index)))
             self.add(axis, plane, kind=kind)
-            ids = paint(plane)[0]
-            shown = ids if shown is None else np.where(ids > 0, ids + shown.max(), shown)
-        assert shown is not None
-        return shown
+            parts.append(plane)
+        return tuple(parts)
 
     def add(self, axis: Axis, plane: Runs, *, kind: int = 0) -> None:
         """Take the decoded ids of the next plane of a direction; directions may come in different threads."""

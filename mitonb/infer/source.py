@@ -8,6 +8,7 @@ import numpy as np
 
 from mitonb.errors import InputError
 from mitonb.infer.kept import KeptMaps, plane_shape
+from mitonb.infer.reading import Planes
 from mitonb.io.record import fingerprint
 from mitonb.maps import Maps
 from mitonb.stack import AXES, Axis, Stack
@@ -33,6 +34,7 @@ class Source:
         self.predictor = predictor
         self.kept = kept if kept is not None else KeptMaps(stack.shape, "memory")
         self.kept.claim(stack.shape, _key(stack, predictor), region)
+        self._planes = Planes(stack)
         self._region = region
         self._empty: list[str] = []
         self._seen = 0
@@ -47,7 +49,7 @@ class Source:
         self._seen += 1
         if self.kept.has(axis, index):
             return
-        plane = self.stack.plane(index, axis)
+        plane = self._planes.plane(index, axis)
         if plane.image.dtype.kind == "f" and not np.isfinite(plane.image).any():
             # A missing section must not end a run of hours: it has no objects, and the record says so.
             self._empty.append(f"{axis} {index}")

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
-from mitonb.errors import CorruptFileError, InputError, ModelError
+from mitonb.errors import CorruptFileError, ModelError
 from mitonb.models.folder import installed_as, model_names
 from mitonb.models.foreign import Trusted, is_foreign, read_foreign
+from mitonb.models.intensity import normalised
 from mitonb.models.layers import channels_last, fused
 from mitonb.models.layouts import NETS
 from mitonb.models.panoptic_unet import PanopticUNet
@@ -23,9 +22,12 @@ from mitonb.models.weights import fill, read_weights
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
+    import numpy.typing as npt
+
     from mitonb.models.spec import ModelSpec
 
-__all__ = ["ARCHITECTURES", "Model", "build", "load_model", "normalised", "read_net"]
+__all__ = ["ARCHITECTURES", "Model", "build", "load_model", "read_net"]
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"panoptic_unet": PanopticUNet, **NETS}
 """Nets that a card may name."""
@@ -68,16 +70,6 @@ class Model:
 
     def __repr__(self) -> str:
         return f"Model({self.spec.name!r}, {self.spec.architecture}, {self.device}, sha256 {self.spec.sha256[:8]})"
-
-
-def normalised(image: npt.NDArray[Any], low: float, high: float, *, mean: float, std: float) -> npt.NDArray[np.float32]:
-    """Bring black to 0 and white to 1, cut off half as much again on both sides, then subtract mean, divide by std."""
-    if not (np.isfinite(low) and np.isfinite(high) and high > low):
-        raise InputError(f"White must be above black, got {low} and {high}.")
-    # float64 first: (v - low) of a 16-bit or large integer plane must not lose the digits that matter
-    wide: npt.NDArray[np.floating[Any]] = image.astype(np.float32 if image.dtype.itemsize <= 2 else np.float64)
-    y = (np.clip((wide - low) / (high - low), -0.5, 1.5) - mean) / std
-    return np.asarray(np.nan_to_num(y, nan=0.0) if image.dtype.kind == "f" else y, np.float32)
 
 
 def load_model(name_or_path: str | Path = "mito-mini", *, device: str = "cpu", trust_code: str | None = None) -> Model:

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from mitonb.errors import CorruptFileError, InputError, ModelError
 from mitonb.job import Progress
+from mitonb.models.intensity import normalised
 from mitonb.models.layers import channels_last
 from mitonb.models.spec import ModelSpec
 from mitonb.models.weights import write_weights
-from mitonb.models.zoo import build, normalised, read_net
+from mitonb.models.zoo import build, read_net
 from mitonb.post.target_maps import targets
 from mitonb.replacing import replacing
 from mitonb.train.augment import disturb

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mitonb.models.zoo import normalised
+from mitonb.models.intensity import normalised
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from mitonb.errors import CorruptFileError, InputError, ModelError
+from mitonb.models.intensity import normalised
 from mitonb.models.layers import fused
 from mitonb.models.panoptic_unet import PanopticUNet
 from mitonb.models.spec import WEIGHTS, ModelSpec, card_in, specs
 from mitonb.models.weights import fill, read_weights, write_weights
-from mitonb.models.zoo import build, load_model, normalised, read_net
+from mitonb.models.zoo import build, load_model, read_net
 
 TINY = ModelSpec(name="tiny", config={"widths": [4, 8, 8, 8], "depths": [0, 1, 1, 1], "classes": 1})
 
