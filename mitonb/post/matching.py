@@ -133,17 +133,11 @@ def match(targets: Side, units: Side, table: Table, recipe: Recipe) -> npt.NDArr
     """
     if len(table) == 0:
         return np.zeros(len(units.labels), np.int64)
-    objects, at_target, target_sizes = _gathered(targets.labels, targets.areas)
-    names, at_unit, unit_sizes = _gathered(units.labels, units.areas)
-    target, unit, overlap = _summed(at_target, targets.first, at_unit, units.first, table, len(names))
-    iou = overlap / (target_sizes[target] + unit_sizes[unit] - overlap)
-    taken, blocks = _assigned(target, unit, iou, len(objects), len(names))
-    for number in range(1, int(blocks.max()) + 1):
+    pairs, taken, blocks, highest = _paired(*targets, *units, table)
+    for number in range(1, highest + 1):
         inside = np.flatnonzero(blocks == number)
-        taken[inside] = _best(target[inside], unit[inside], iou[inside])
-    taken &= iou >= recipe.merge_iou
-    covered = overlap / unit_sizes[unit] >= recipe.merge_ioa
-    given: npt.NDArray[np.int64] = _given(target, unit, overlap, taken, covered, objects, at_unit)
+        taken[inside] = _best(*(part[inside] for part in pairs[:3]))
+    given: npt.NDArray[np.int64] = _given(pairs, taken, float(recipe.merge_iou), float(recipe.merge_ioa))
     return given
 
 
@@ -155,6 +149,22 @@ def _best(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64], weight: npt.NDArra
     chosen = np.zeros(cost.shape, bool)
     chosen[linear_sum_assignment(cost, maximize=True)] = True
     return chosen[p[1], q[1]]
+
+
+@jit
+def _paired(
+    targets: Any, target_areas: Any, target_first: Any, units: Any, unit_areas: Any, unit_first: Any, table: Any
+) -> Any:
+    """Return all pairs, which are surely in the best assignment, and the blocks of those that may be, with the last."""
+    objects, at_target, target_sizes = _gathered(targets, target_areas)
+    names, at_unit, unit_sizes = _gathered(units, unit_areas)
+    target, unit, overlap = _summed(at_target, target_first, at_unit, unit_first, table, len(names))
+    iou, part = np.empty(len(target)), np.empty(len(target))
+    for k in range(len(target)):
+        iou[k] = overlap[k] / (target_sizes[target[k]] + unit_sizes[unit[k]] - overlap[k])
+        part[k] = overlap[k] / unit_sizes[unit[k]]
+    taken, blocks, highest = _assigned(target, unit, iou, len(objects), len(names))
+    return (target, unit, iou, overlap, part, objects, at_unit), taken, blocks, highest
 
 
 @jit
@@ -229,22 +239,23 @@ def _assigned(target: Any, unit: Any, weight: Any, targets: Any, units: Any) -> 
             found += 1
             number[block] = found
         blocks[k] = number[block]
-    return taken, blocks
+    return taken, blocks, found
 
 
 @jit
-def _given(target: Any, unit: Any, overlap: Any, taken: Any, covered: Any, objects: Any, at_unit: Any) -> Any:
+def _given(pairs: Any, taken: Any, merge_iou: Any, merge_ioa: Any) -> Any:
     """Return the label for each profile: that of its unit's pair, or else of the object that covers the unit most."""
+    target, unit, iou, overlap, part, objects, at_unit = pairs
     n = at_unit.max() + 1
     given = np.zeros(n, np.int64)
     best = np.zeros(n, np.int64)
     for k in range(len(target)):
-        if taken[k]:
+        if taken[k] and iou[k] >= merge_iou:
             given[unit[k]] = objects[target[k]]
     matched = given > 0
     for k in range(len(target)):
         # Pairs are sorted by object: of equals the first.
-        if covered[k] and not matched[unit[k]] and overlap[k] > best[unit[k]]:
+        if part[k] >= merge_ioa and not matched[unit[k]] and overlap[k] > best[unit[k]]:
             best[unit[k]], given[unit[k]] = overlap[k], objects[target[k]]
     return given[at_unit]
 

@@ -48,11 +48,7 @@ def shared(a: Runs, b: Runs) -> npt.NDArray[np.int64]:
     table : (n, 3) int64 array
         (id in a, id in b, pixels), sorted.
     """
-    keys, counts = _shared(a.first, a.start, a.stop, a.ids, b.first, b.start, b.stop, b.ids)
-    order = np.argsort(keys)
-    keys = keys[order]
-    table = np.empty((len(keys), 3), np.int64)
-    table[:, 0], table[:, 1], table[:, 2] = keys >> np.uint64(32), keys & np.uint64(0xFFFFFFFF), counts[order]
+    table: npt.NDArray[np.int64] = _shared(a.first, a.start, a.stop, a.ids, b.first, b.start, b.stop, b.ids)
     return table
 
 
@@ -92,8 +88,8 @@ def _shared(
     used = 0
     last, at = np.uint64(0), np.int64(0)
     for r in range(len(a_first) - 1):
-        i, i_end = a_first[r], a_first[r + 1]
-        j, j_end = b_first[r], b_first[r + 1]
+        i, i_end = np.uint64(a_first[r]), np.uint64(a_first[r + 1])
+        j, j_end = np.uint64(b_first[r]), np.uint64(b_first[r + 1])
         while i < i_end and j < j_end:
             pixels = min(a_stop[i], b_stop[j]) - max(a_start[i], b_start[j])
             if pixels > 0:
@@ -109,8 +105,17 @@ def _shared(
                     last = key
                 counts[at] += pixels
             if a_stop[i] < b_stop[j]:
-                i += 1
+                i += np.uint64(1)
             else:
-                j += 1
+                j += np.uint64(1)
     there = np.flatnonzero(keys)
-    return keys[there], counts[there]
+    table = np.empty((len(there), 3), np.int64)
+    row = 0
+    for k in there[np.argsort(keys[there])]:
+        table[row, 0], table[row, 1], table[row, 2] = (
+            keys[k] >> np.uint64(32),
+            keys[k] & np.uint64(0xFFFFFFFF),
+            counts[k],
+        )
+        row += 1
+    return table

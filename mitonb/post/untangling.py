@@ -100,14 +100,14 @@ def _painted(runs: Runs) -> Plane:
 def _cut(before: _Numbered, plane: _Numbered, after: deque[_Numbered]) -> _Numbered:
     """Return the plane with its entangled profiles cut."""
     table = shared(before.runs, plane.runs)
-    inner = table[table[:, 2] >= _WITHIN * before.areas[table[:, 0] - 1], :2]
-    holders, counts = np.unique(inner[:, 1], return_counts=True)
-    if not (counts > 1).any():
+    holders = _holders(table, before.areas, len(plane.areas))
+    if len(holders) == 0:
         return plane
+    inner = table[table[:, 2] >= _WITHIN * before.areas[table[:, 0] - 1], :2]
     ahead = _tables(joined([p.runs for p in after]))
     areas, first = np.concatenate([p.areas for p in after]), np.cumsum([0, *(len(p.areas) for p in after)])
     cut, highest = plane.runs, len(plane.areas)
-    for holder in holders[counts > 1]:
+    for holder in holders:
         held = np.zeros(len(before.areas) + 1, np.bool_)
         held[inner[inner[:, 1] == holder, 0]] = True
         box = _box(*_tables(plane.runs), holder)
@@ -130,6 +130,16 @@ def _nearest(seeds: Plane) -> Plane:
     rows, columns = ndimage.distance_transform_edt(seeds == 0, return_distances=False, return_indices=True)
     near: Plane = seeds[rows, columns]
     return near
+
+
+@jit
+def _holders(table: Any, areas: Any, profiles: Any) -> Any:
+    """Return the profiles in which two or more of those before lie, by the table of pixels that they share."""
+    inside = np.zeros(profiles + 1, np.int64)
+    for k in range(len(table)):
+        if table[k, 2] >= _WITHIN * areas[table[k, 0] - 1]:
+            inside[table[k, 1]] += 1
+    return np.flatnonzero(inside > 1)
 
 
 @jit
