@@ -7,7 +7,8 @@ it, picture by picture, so that other work on the machine meets all alike; `rati
 each turn. `mitonet` and `mini` are the architectures of MitoNet_v1 and of its mini version, of random weights: speed
 only.
 Differences to plain: center, offsets and coarse logits in standard deviations; pixels whose side of 0.5 changed; for
-mito-mini, label IoU on a picture of MITONB_DATA_DIR (a phantom without it).
+mito-mini, label IoU on a picture of MITONB_DATA_DIR (a phantom without it); with --held-out, on 18 planes of three
+specimens instead of all this.
 Set ONEDNN_MAX_CPU_ISA=AVX2 for a processor without matrix units.
 """
 
@@ -23,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks import network_labels
 from mitonb.infer.engines import OpenVinoEngine, TorchEngine, openvino_is_there
 from mitonb.infer.engines.parts import Convolutions, finished
 from mitonb.infer.engines.vino import Program, has_bf16
@@ -121,7 +123,11 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--held-out", action="store_true")
     options = parser.parse_args()
+    if options.held_out:
+        network_labels.main()
+        return
     rows = []
     isa = os.environ.get("ONEDNN_MAX_CPU_ISA", "all")
     print(f"threads {torch.get_num_threads()}, load {os.getloadavg()[0]:.1f}, instructions {isa}")

@@ -115,13 +115,15 @@ def test_eight_bits_are_for_every_convolution_also_where_two_read_the_same(mini:
     picture = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
     model = program.at(64, 64)
     quantise(model, ranges(program, [picture]))
-    weights = [
-        n.input_value(1).get_node().get_type_name()
+    kinds = {
+        n.get_friendly_name(): n.input_value(1).get_node().get_type_name()
         for n in model.get_ordered_ops()
         if n.get_type_name() == "Convolution"
+    }
+    assert len(kinds) > 30
+    assert [name for name, kind in kinds.items() if kind != "FakeQuantize"] == [
+        "__module.net.instance_head/aten::_convolution/Convolution"  # a head: three maps, which it would spoil
     ]
-    assert len(weights) > 30
-    assert set(weights) == {"FakeQuantize"}
 
 
 @needs_openvino

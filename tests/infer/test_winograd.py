@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mitonb.infer.engines import OpenVinoEngine, TorchEngine
+from mitonb.infer.engines import OpenVinoEngine, Runner, TorchEngine
+from mitonb.infer.engines import winograd as method
 from mitonb.infer.engines.choosing import alike
 from mitonb.infer.engines.vino import Program
 from mitonb.infer.engines.winograd import Layer, can_convolve, convolved
@@ -62,3 +63,15 @@ def test_a_net_rewritten_for_it_says_what_torch_says(size: tuple[int, int]) -> N
     assert alike(engine.run(picture), TorchEngine(net).run(picture))
     assert len(program.layers) == 18  # two for each of five blocks down, three up, and the one of the instances
     assert engine.name == "openvino+winograd"
+
+
+@needs_openvino
+@pytest.mark.parametrize("threads", [2, 64])
+def test_which_form_runs_exactly_is_a_rule(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(method, "LANES", 8)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    torch.manual_seed(3)
+    net = fused(PanopticUNet((32, 32, 32, 32), (1, 1, 1, 1)))
+    runner = Runner(net, f"a rule {threads}", "cpu", "exact", "fp32", 0, lambda: [], lambda a, b: (1.0, True))
+    runner.run(np.random.default_rng(1).normal(size=(1, 32, 32)).astype(np.float32))
+    assert runner.record["name"] == ("openvino+winograd" if threads == 2 else "openvino")

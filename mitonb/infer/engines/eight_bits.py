@@ -1,7 +1,7 @@
 """Eight-bit integers for OpenVINO: a net's program with the places marked where numbers may be rounded.
 
-Method: linear quantisation of both inputs of every convolution, activations by one range per tensor and weights by one
-per output channel, with the ranges that leave the smallest squared error on sample pictures.
+Method: linear quantisation of both inputs of every convolution but those of the heads, activations by one range per
+tensor and weights by one per output channel, with the ranges that leave the smallest squared error on sample pictures.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ Range = tuple[float, float]
 
 _OUTPUT_AXES = {"Convolution": (0,), "GroupConvolution": (0, 1), "ConvolutionBackpropData": (1,)}
 """What is quantised, and the axes of its weights that number its output channels."""
+_FEW = 16
 _SAMPLED = 50_000  # values per picture and tensor from which a range is chosen
 _PARTS = np.linspace(0.2, 1.0, 33)
 """Parts of the largest value that are tried as the end of a range."""
@@ -93,9 +94,15 @@ def _made_outputs(model: Any, sources: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _convolutions(model: Any) -> list[Any]:
-    """Return the convolutions of a model whose weights are constants, in their order."""
+    """Return the convolutions of a model that are worth it and whose weights are constants, in their order."""
     found = [n for n in model.get_ordered_ops() if n.get_type_name() in _OUTPUT_AXES]
-    return [n for n in found if n.input_value(1).get_node().get_type_name() == "Constant"]
+    return [n for n in found if n.input_value(1).get_node().get_type_name() == "Constant" and not _is_head(n)]
+
+
+def _is_head(convolution: Any) -> bool:
+    """Return whether a convolution gives a few maps, pixel by pixel: it costs nothing, and its error is the map's."""
+    c_out, _, *size = convolution.input_value(1).get_shape()
+    return convolution.get_type_name() == "Convolution" and c_out < _FEW and set(size) == {1}
 
 
 def _name(output: Any) -> str:

@@ -23,12 +23,13 @@ from numba import config
 from mitonb.infer.engines.panels import LANES, PANEL, ROWS, multiply
 from mitonb.post.compiled import jit
 
-__all__ = ["Layer", "can_convolve", "convolved"]
+__all__ = ["Layer", "can_convolve", "convolved", "is_fast"]
 
 Floats = npt.NDArray[np.float32]
 
 _TILES = 18 if LANES == 8 else 16
 """Tiles of a block, a multiple of the rows."""
+_THREADS = 8
 _GAP = 80
 """Numbers between one tap and the next: at round distances they would fight for the same places of the cache."""
 _WEIGHTS = np.array([
@@ -36,6 +37,14 @@ _WEIGHTS = np.array([
     [1 / 24, 1 / 12, 1 / 6], [1 / 24, -1 / 12, 1 / 6], [0, 0, 1],
 ])  # fmt: skip
 """Lavin & Gray's G: from 3 weights to 6 taps."""
+
+
+def is_fast(threads: int) -> bool:
+    """Return whether this processor should work like this: with wide registers, and on few threads.
+
+    Each convolution hands out work once for all threads, which takes some 20 microseconds for each of them.
+    """
+    return LANES >= 8 and threads <= _THREADS
 
 
 def can_convolve(weights: npt.NDArray[Any]) -> bool:
