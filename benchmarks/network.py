@@ -9,7 +9,8 @@ only.
 Differences to plain: center, offsets and coarse logits in standard deviations; pixels whose side of 0.5 changed; for
 mito-mini, label IoU on a picture of MITONB_DATA_DIR (a phantom without it); with --held-out, on 18 planes of three
 specimens instead of all this.
-Set ONEDNN_MAX_CPU_ISA=AVX2 for a processor without matrix units.
+Set ONEDNN_MAX_CPU_ISA=AVX2 for a processor without matrix units: torch and OpenVINO obey it, and OpenVINO then refuses
+bf16 and int8; our own 3x3 convolutions (`winograd`) do not know it.
 """
 
 from __future__ import annotations

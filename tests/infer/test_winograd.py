@@ -47,6 +47,7 @@ def test_only_what_fits_is_taken() -> None:
     assert not can_convolve(np.zeros((64, 31, 3, 3)))
     assert not can_convolve(np.zeros((3, 32, 3, 3)))
     assert not can_convolve(np.zeros((64, 2, 3, 3)))
+    assert not can_convolve(np.zeros((512, 512, 3, 3)))
 
 
 @needs_openvino

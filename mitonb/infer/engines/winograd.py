@@ -30,6 +30,8 @@ Floats = npt.NDArray[np.float32]
 _TILES = 18 if LANES == 8 else 16
 """Tiles of a block, a multiple of the rows."""
 _THREADS = 8
+_WIDEST = 1 << 16
+"""Most pairs of channels: weights become four times as many, and wider layers would fill memory to gain little."""
 _GAP = 80
 """Numbers between one tap and the next: at round distances they would fight for the same places of the cache."""
 _WEIGHTS = np.array([
@@ -51,7 +53,8 @@ def can_convolve(weights: npt.NDArray[Any]) -> bool:
     """Return whether a `Layer` can be made of (c_out, c_in, h, w) weights, and is worth it."""
     settings: Any = config
     c_out, c_in, *size = weights.shape
-    return size == [3, 3] and c_out % PANEL == 0 and c_in % 2 == 0 and c_in >= LANES and not settings.DISABLE_JIT
+    fits = size == [3, 3] and c_out % PANEL == 0 and c_in % 2 == 0
+    return fits and c_in >= LANES and c_in * c_out <= _WIDEST and not settings.DISABLE_JIT
 
 
 @dataclass(frozen=True)
