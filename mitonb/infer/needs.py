@@ -28,13 +28,14 @@ _NETS: dict[str, tuple[int, int]] = {
 """Of each architecture: bytes per pixel that its activations take at their peak (measured at 512), and its weights."""
 _LARGEST_NET = _NETS["panoptic_deeplab"]
 _SMALL_FILE = 50 << 20
-_LIBRARIES = {"torch": 330_000_000, "openvino": 400_000_000}
+_LIBRARIES = {"torch": 330_000_000, "openvino": 480_000_000}
 """What loading torch, numba and the compiled loops takes, in a process that has not done so; and OpenVINO, where it is
 installed."""
-_RUN = {"torch": 10_000_000, "openvino": 110_000_000}
+_RUN = {"torch": 15_000_000, "openvino": 40_000_000}
 """What any run takes: its model, its buffers, and what the allocator does not give back."""
-_KEPT_BYTES_PER_VOXEL = 1.4
-"""uint8 semantic map, float16 center and offsets at a quarter of the resolution."""
+_KEPT_BYTES = 1, 6
+"""uint8 semantic map at full resolution, float16 center and offsets at that of the net's head."""
+_HEAD_STEP = 4
 _RUN_BYTES_PER_VOXEL = 0.15
 """Runs of one direction, where a fifth of the voxels are foreground: more than stacks have, less than noise."""
 _PLANE_BYTES_PER_PIXEL = 46
@@ -64,7 +65,7 @@ def estimate(
     seen = max(_areas(stack.shape, recipe)) // recipe.downsampling**2
     side = recipe.tile
     net = weights + per_pixel * (min(seen, recipe.batch * side * side) if side else seen)
-    kept = int(_KEPT_BYTES_PER_VOXEL * _voxels(stack.shape))
+    kept = int((_KEPT_BYTES[0] + _KEPT_BYTES[1] / (_HEAD_STEP * recipe.downsampling) ** 2) * _voxels(stack.shape))
     maps = len(recipe.planes) * (kept if kept <= IN_MEMORY else 0) if keep else 0
     file, ahead = reading_bytes(stack, recipe, stored=stored)
     planes, objects = _stages(stack.shape, recipe, stored)

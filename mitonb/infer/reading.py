@@ -65,7 +65,7 @@ class Planes:
 def reading_bytes(stack: Stack, recipe: Recipe, *, stored: bool = False) -> tuple[int, int]:
     """Return the memory that the reader of a file keeps, and that of what is read at once until planes are done."""
     if isinstance(stack.data, np.ndarray):
-        return 0, 0
+        return 0, min(_TURNED_BYTES, _LINE * stack.shape[0] * stack.shape[1]) if "yz" in recipe.planes else 0
     size = _size(stack)
     slab = max(_thickness(stack.data, AXES[a]) * size // stack.shape[AXES[a]] for a in recipe.planes)
     return min(CACHE_BYTES, size), (size if _reads_all(stack, recipe, stored) else slab)
