@@ -26,20 +26,24 @@ _NETS: dict[str, tuple[int, int]] = {
     "contour_deeplab": (500, 220 << 20),
 }
 """Of each architecture: bytes per pixel that its activations take at their peak (measured at 512), and its weights."""
+_REUSED = {"torch": 1.0, "openvino": 0.86}
+"""Share of these bytes that an engine takes: OpenVINO knows beforehand which buffers it can use again."""
 _LARGEST_NET = _NETS["panoptic_deeplab"]
 _SMALL_FILE = 50 << 20
 _LIBRARIES = {"torch": 330_000_000, "openvino": 480_000_000}
 """What loading torch, numba and the compiled loops takes, in a process that has not done so; and OpenVINO, where it is
 installed."""
-_RUN = {"torch": 15_000_000, "openvino": 40_000_000}
+_RUN = {"torch": 15_000_000, "openvino": 28_000_000}
 """What any run takes: its model, its buffers, and what the allocator does not give back."""
 _KEPT_BYTES = 1, 6
 """uint8 semantic map at full resolution, float16 center and offsets at that of the net's head."""
 _HEAD_STEP = 4
 _RUN_BYTES_PER_VOXEL = 0.15
 """Runs of one direction, where a fifth of the voxels are foreground: more than stacks have, less than noise."""
-_PLANE_BYTES_PER_PIXEL = 46
+_PLANE_BYTES_PER_PIXEL = 50
 """Maps, ids and masks of the plane at work."""
+_MEDIAN_BYTES_PER_PIXEL = 10
+"""Maps of each further plane that a median looks at, and what sorting them takes."""
 
 
 def estimate(
@@ -64,12 +68,12 @@ def estimate(
     per_pixel, weights = _net(model, recipe)
     seen = max(_areas(stack.shape, recipe)) // recipe.downsampling**2
     side = recipe.tile
-    net = weights + per_pixel * (min(seen, recipe.batch * side * side) if side else seen)
+    engine = "torch" if importlib.util.find_spec("openvino") is None else "openvino"
+    net = weights + int(_REUSED[engine] * per_pixel) * (min(seen, recipe.batch * side * side) if side else seen)
     kept = int((_KEPT_BYTES[0] + _KEPT_BYTES[1] / (_HEAD_STEP * recipe.downsampling) ** 2) * _voxels(stack.shape))
     maps = len(recipe.planes) * (kept if kept <= IN_MEMORY else 0) if keep else 0
     file, ahead = reading_bytes(stack, recipe, stored=stored)
     planes, objects = _stages(stack.shape, recipe, stored)
-    engine = "torch" if importlib.util.find_spec("openvino") is None else "openvino"
     libraries = 0 if "torch" in sys.modules else _LIBRARIES[engine]
     return libraries + _RUN[engine] + file + maps + max(net + ahead + planes, weights + objects)
 
@@ -83,7 +87,7 @@ def _stages(shape: tuple[int, int, int], recipe: Recipe, stored: bool) -> tuple[
     """Return the peaks of decoding planes, and of making objects and writing labels."""
     voxels = _voxels(shape)
     runs = 0 if stored else int(_RUN_BYTES_PER_VOXEL * voxels * len(recipe.planes))
-    planes = max(_areas(shape, recipe)) * (_PLANE_BYTES_PER_PIXEL + 2 * (recipe.median + 1))
+    planes = max(_areas(shape, recipe)) * (_PLANE_BYTES_PER_PIXEL + _MEDIAN_BYTES_PER_PIXEL * (recipe.median - 1))
     slab = 4 * thickness(shape) * shape[1] * shape[2]
     return planes + runs, 2 * runs + (3 * slab if stored else 4 * voxels)
 
