@@ -33,7 +33,7 @@ _SMALL_FILE = 50 << 20
 _LIBRARIES = {"torch": 330_000_000, "openvino": 480_000_000}
 """What loading torch, numba and the compiled loops takes, in a process that has not done so; and OpenVINO, where it is
 installed."""
-_RUN = {"torch": 15_000_000, "openvino": 28_000_000}
+_RUN = {"torch": 12_000_000, "openvino": 28_000_000}
 """What any run takes: its model, its buffers, and what the allocator does not give back."""
 _KEPT_BYTES = 1, 6
 """uint8 semantic map at full resolution, float16 center and offsets at that of the net's head."""
