@@ -19,7 +19,10 @@ _FAR = np.float32(80)
 
 
 def probability(logits: Picture) -> Picture:
-    """Return the probability of each class (n, classes, h, w); of several channels, the first is background."""
+    """Return the probability 0..1 of each class, (n, classes, h, w), of (n, channels, h, w) logits.
+
+    Of several channels the first is background, which is left out.
+    """
     if logits.shape[1] > 1:
         several: Picture = torch.from_numpy(logits).softmax(1)[:, 1:].numpy()
         return several
@@ -33,7 +36,7 @@ def probability(logits: Picture) -> Picture:
 
 
 def in_bytes(semantic: Picture) -> npt.NDArray[np.uint8]:
-    """Return probabilities as `Maps.kept` does: in 1/255; what is no number becomes 0."""
+    """Return probabilities of any shape as `Maps.kept` does: in 1/255; what is no number becomes 0."""
     result = np.empty(semantic.shape, np.uint8)
     _rounded(np.ascontiguousarray(semantic).reshape(-1), result.reshape(-1))
     return result

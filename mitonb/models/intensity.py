@@ -15,9 +15,28 @@ __all__ = ["normalised"]
 
 
 def normalised(image: npt.NDArray[Any], low: float, high: float, *, mean: float, std: float) -> npt.NDArray[np.float32]:
-    """Bring black to 0 and white to 1, cut off half as much again on both sides, then subtract mean, divide by std."""
+    """Bring black to 0 and white to 1, cut off half as much again on both sides, then subtract mean, divide by std.
+
+    Parameters
+    ----------
+    image : (h, w) array
+        Grey values of any dtype; what is no number becomes 0 at the end.
+    low, high : float
+        Black and white, in grey values.
+    mean, std : float
+        What the net was trained with, where black is 0 and white is 1.
+
+    Returns
+    -------
+    (h, w) float32 array
+
+    Raises
+    ------
+    InputError
+        If white is not above black.
+    """
     if not (np.isfinite(low) and np.isfinite(high) and high > low):
-        raise InputError(f"White must be above black, got {low} and {high}.")
+        raise InputError(f"White must be above black, got black {low} and white {high}. Set the stack's intensity.")
     if image.dtype.itemsize == 1 and image.ndim == 2:
         looked_up: npt.NDArray[np.float32] = _looked_up(image.view(np.uint8), _table(image.dtype, low, high, mean, std))
         return looked_up
