@@ -35,7 +35,7 @@ PYTHONS = ((3, 11), (3, 12), (3, 13))
 TORCH = "torch>=2.10"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 STAMP = "mitonb-stamp.json"
-EXTRAS = {"lab": ["lab"], "test": ["lab", "test", "dev"], "torch-free": ["test"]}
+EXTRAS = {"lab": ["lab"], "fast": ["fast"], "test": ["lab", "test", "dev"], "torch-free": ["test"]}
 NO_TORCH = """No CPU build of PyTorch can be reached for Python {version}: neither among the local wheels that pip knows
 (PIP_FIND_LINKS), nor at {index}, nor on the package index (there it would bring gigabytes of CUDA).
 Check the network, use another Python of 3.11 to 3.13, or take the CUDA build on purpose with --cuda (about 6 GB)."""
@@ -73,6 +73,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--env", type=Path, help="folder of the environment (default: .venv beside this file)")
     parser.add_argument("--cuda", action="store_true", help="take the CUDA build of PyTorch (about 6 GB)")
     parser.add_argument("--cpu", action="store_true", help="take the CPU build even where there is an NVIDIA GPU")
+    parser.add_argument("--fast", action="store_true", help="add OpenVINO: networks run 2 to 6 times faster on a CPU")
     parser.add_argument("--torch-free", action="store_true", help="test: only what needs no PyTorch and no browser")
     parser.add_argument("--no-browser", action="store_true", help="lab: print the address instead of opening it")
     return parser.parse_args(arguments)
@@ -125,6 +126,7 @@ def test(options: argparse.Namespace) -> int:
         check("lint", python, "-m", "ruff", "check", ".")
         check("types", python, "-m", "mypy")
         javascript(python, check)
+        engines(python, check)
         browser = find_browser(python)
         check(tag, python, "-m", "pytest", env={"MITONB_CHROMIUM": browser} if browser else None)
     print()
@@ -152,6 +154,20 @@ def javascript(python: Path, check: Callable[..., None]) -> None:
     check("js", node, "--test", *tests)
 
 
+def engines(python: Path, check: Callable[..., None]) -> None:
+    """Test what runs networks once more with OpenVINO, kept beside the environment: the main job goes without it."""
+    import tomllib  # of Python 3.11: older ones must come as far as the word that they are too old
+
+    folder, log = ROOT / ".env-openvino", ARTIFACTS / "openvino-setup.log"
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        needs = tomllib.load(file)["project"]["optional-dependencies"]["fast"]
+    install = [str(python), "-m", "pip", "install", "--upgrade", "--no-deps", "--target", str(folder), *needs]
+    if not (folder / "openvino").exists() and run([*install, "openvino-telemetry"], log) != 0:
+        say(f"engines: OpenVINO could not be installed (see {show(log)}): its tests SKIP.")
+        return
+    check("engines", python, "-m", "pytest", "tests/infer", env={"PYTHONPATH": str(folder)})
+
+
 # ------------------------------------------------------------------------------------------------- the environment
 
 
@@ -168,7 +184,8 @@ def set_up(profile: str, options: argparse.Namespace) -> Path:
         fingerprint = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()[:16]
         fits = stamp.get("python") == version and stamp.get("pyproject") == fingerprint and python.exists()
         fits = fits and not (options.cuda and stamp.get("torch") != "cuda")
-        if fits and profile in stamp.get("profiles", []):
+        wanted = {profile, *(["fast"] if options.fast else [])}
+        if fits and wanted <= set(stamp.get("profiles", [])):
             say(f"The environment {show(env)} is ready ({stamp.get('size', '?')}, Python {version}).")
             return python
         if stamp.get("python") not in (None, version):
@@ -188,6 +205,7 @@ def fill(env: Path, python: Path, profile: str, version: str, fingerprint: str, 
     if not python.exists():
         say("1/3  An empty environment")
         make_env(env, python, log)
+    done = read_stamp(env).get("profiles", [])
     # Written early and without a profile: a set-up that was interrupted is known as ours, and is taken up again.
     write_stamp(env, {"python": version, "profiles": []})
 
@@ -199,8 +217,7 @@ def fill(env: Path, python: Path, profile: str, version: str, fingerprint: str, 
         print(NO_TORCH.format(version=version, index=TORCH_CPU_INDEX))
         print("Going on without: tests that need it SKIP.")
 
-    done = read_stamp(env).get("profiles", [])
-    profiles = sorted({*done, profile})
+    profiles = sorted({*done, profile, *(["fast"] if options.fast else [])})
     extras = sorted({e for p in profiles for e in EXTRAS[p]} | ({"torch"} if torch != "none" else set()))
     say(f"3/3  mitonb and what it needs: pip install -e .[{','.join(extras)}]")
     pip(python, log, "install", "--editable", f"{ROOT}[{','.join(extras)}]")

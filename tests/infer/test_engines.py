@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Any
+import os
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +25,9 @@ from mitonb.models.zoo import Model, load_model
 from mitonb.phantoms import phantom
 from mitonb.recipe import Recipe
 from tests.infer.oracle import Oracle, volume
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 needs_openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="openvino (extra 'fast') is not installed"
@@ -252,3 +259,22 @@ def test_maps_of_the_fast_engine_differ_little(mini: Model) -> None:
     stack, _ = phantom((2, 128, 128), seed=7)
     exact, fast = (predict(stack.plane(0), model=mini, recipe=Recipe(engine=e)) for e in ("exact", "fast"))  # type: ignore[arg-type]
     assert np.abs(exact.semantic.astype(int) - fast.semantic).mean() < 3
+
+
+@needs_openvino
+def test_openvino_reports_to_nobody(tmp_path: Path) -> None:
+    """Left alone it would send an event for its import and for each conversion, and write an identity at home."""
+    code = textwrap.dedent("""
+        import sys
+        asked = []
+        sys.addaudithook(lambda event, details: asked.append(details) if event.startswith("socket.get") else None)
+        import numpy as np
+        from mitonb import load_model
+        from mitonb.infer.engines.vino import OpenVinoEngine, Program
+        said = OpenVinoEngine(Program(load_model("mito-mini").net)).run(np.zeros((1, 32, 32), np.float32))
+        assert said.semantic.shape == (1, 1, 32, 32)
+        assert not asked, asked
+        assert "openvino_telemetry" not in sys.modules
+    """)
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "HOME": str(tmp_path)})
+    assert not (tmp_path / "intel").exists()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from openvino import Op, PartialShape, opset13
 
+from mitonb.infer.engines.quiet import openvino
 from mitonb.infer.engines.winograd import Layer, can_convolve, convolved
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ __all__ = ["Block", "rewritten"]
 _TO_LAST, _TO_FIRST = np.array([0, 2, 3, 1]), np.array([0, 3, 1, 2])  # where the channels go
 
 
-class Block(Op):  # type: ignore[misc]
+class Block(openvino.Op):  # type: ignore[misc]
     """A convolution with ReLU, or two of them and a shortcut around both, added before the last ReLU.
 
     Parameters
@@ -40,7 +40,7 @@ class Block(Op):  # type: ignore[misc]
         """Tell OpenVINO the shape that comes out."""
         n, h, w, _ = self.get_input_partial_shape(0)
         width = self.layers[-1].bias.size
-        self.set_output_type(0, self.get_input_element_type(0), PartialShape([n, h, w, width]))
+        self.set_output_type(0, self.get_input_element_type(0), openvino.PartialShape([n, h, w, width]))
 
     def clone_with_new_inputs(self, inputs: Sequence[Any]) -> Block:
         """Return the same operation on other tensors."""
@@ -89,9 +89,9 @@ def rewritten(model: Any, known: dict[str, Layer], threads: int) -> int:
             done.add(one.name)
             if one.name not in known:
                 known[one.name] = Layer.of(one.weights, one.bias)
-        last = opset13.transpose(first.source, _TO_LAST).output(0)
+        last = openvino.opset13.transpose(first.source, _TO_LAST).output(0)
         block = Block([last], [known[one.name] for one in found], threads)
-        out = opset13.transpose(block.output(0), _TO_FIRST).output(0)
+        out = openvino.opset13.transpose(block.output(0), _TO_FIRST).output(0)
         for target in list(found[-1].end.output(0).get_target_inputs()):
             target.replace_source_output(out)
         count += len(found)

@@ -111,10 +111,10 @@ def _name(output: Any) -> str:
 
 
 def _rounded(source: Any, low: npt.NDArray[np.float32], high: npt.NDArray[np.float32], *, levels: int) -> Any:
-    from openvino import opset13
+    from mitonb.infer.engines.quiet import openvino
 
-    ends = [opset13.constant(np.asarray(v, np.float32)) for v in (low, high, low, high)]
-    return opset13.fake_quantize(source, *ends, levels).output(0)
+    ends = [openvino.opset13.constant(np.asarray(v, np.float32)) for v in (low, high, low, high)]
+    return openvino.opset13.fake_quantize(source, *ends, levels).output(0)
 
 
 def _best_range(values: npt.NDArray[np.float32]) -> Range:

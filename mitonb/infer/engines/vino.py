@@ -137,7 +137,7 @@ def _features_first(outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
 
 def _prepared(model: Any, shape: tuple[int, ...]) -> tuple[Any, Picture]:
     """Return a request and the place for its picture: to hand the picture over anew costs more each time."""
-    import openvino
+    from mitonb.infer.engines.quiet import openvino
 
     request, place = model.create_infer_request(), np.empty(shape, np.float32)
     request.set_input_tensor(openvino.Tensor(place, shared_memory=True))
@@ -170,7 +170,7 @@ class Program:
         return model
 
     def _converted(self, h: int, w: int) -> Any:
-        import openvino
+        from mitonb.infer.engines.quiet import openvino
 
         # Noise, not the picture at hand: were the net to do anything but arithmetic, its answer would be that for
         # noise, and the comparison with torch that follows would show it.
@@ -194,6 +194,6 @@ def compiled(model: Any, hint: str) -> Any:
 
 @functools.cache
 def _core() -> Any:
-    import openvino
+    from mitonb.infer.engines.quiet import openvino
 
     return openvino.Core()
