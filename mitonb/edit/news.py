@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from psygnal import EmitLoopError
 
 from mitonb.box import Box
 
-__all__ = ["MEMORY", "NOWHERE", "SAVED", "SAVING", "Change", "SaveState"]
+if TYPE_CHECKING:
+    from psygnal import SignalInstance
+
+__all__ = ["MEMORY", "NOWHERE", "SAVED", "SAVING", "Change", "SaveState", "emit"]
+
+_log = logging.getLogger(__name__)
 
 NOWHERE = Box((0, 0, 0), (0, 0, 0))
 
@@ -53,3 +61,11 @@ class SaveState:
 MEMORY = SaveState("memory", "in memory only")
 SAVED = SaveState("saved", "saved")
 SAVING = SaveState("saving", "saving 1")
+
+
+def emit(signal: SignalInstance, value: object) -> None:
+    """Emit; a listener that fails must not look like an edit that failed."""
+    try:
+        signal.emit(value)
+    except EmitLoopError:
+        _log.exception("A listener of this session failed; the session itself is as it should be.")
