@@ -315,6 +315,17 @@ def test_a_click_moves_the_session_and_not_the_picture_under_the_pointer(viewer:
     assert wire.sent[-1][0] == {"kind": "center", "point": [3, 2, 1]}
 
 
+def test_an_object_is_shown_also_where_the_user_has_clicked_twice(viewer: Viewer, wire: Wire) -> None:
+    viewer.session.go_to(1)
+    middle = viewer.session.position
+    wire.hear({"kind": "move", "client": "me", "point": list(middle)})
+    viewer.index = 0
+    wire.sent.clear()
+    viewer.session.go_to(1)
+    assert viewer.index == middle[0] != 0
+    assert wire.sent[-1][0] == {"kind": "center", "point": list(middle)}
+
+
 def test_a_page_says_which_plane_it_is_on_before_it_asks(viewer: Viewer, wire: Wire) -> None:
     heard: list[tuple[str, int]] = []
     viewer.asked.connect(lambda _: heard.append((viewer.axis, viewer.index)))

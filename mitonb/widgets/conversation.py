@@ -1,0 +1,240 @@
+"""What a viewer and its pages say to each other: news and pixels out, questions and edits in.
+
+Each message is one of a few kinds; `bind` checks and packs what is in them, and the other side is in js/.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mitonb import colors
+from mitonb.errors import InputError, MitonbError
+from mitonb.stack import AXES, Axis
+from mitonb.widgets import bind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mitonb.widgets.planes import Planes
+    from mitonb.widgets.viewer import Viewer
+
+__all__ = ["COMMANDS", "Conversation"]
+
+_log = logging.getLogger(__name__)
+
+COMMANDS = ("segment-plane", "apply-preview", "discard-preview")
+"""What a page may ask for that the viewer leaves to others."""
+
+
+class Conversation:
+    """The kernel's side of what is said between a viewer and the pages that show it; safe to use from several threads.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        What carries the messages, and whose plane is shown.
+    planes : Planes
+        Where the pixels come from.
+    """
+
+    def __init__(self, viewer: Viewer, planes: Planes) -> None:
+        self.viewer, self.session, self._planes = viewer, viewer.session, planes
+        self._lock = threading.RLock()
+        self._order = threading.RLock()
+        self._acks = bind.Acks()
+        self._own_point: tuple[int, int, int] | None = None
+        self._seq = 0
+        self._fresh = self.session.new_id()
+
+    # --- session to browser -------------------------------------------------------------------------------------
+
+    def post(self, message: dict[str, Any], buffers: list[bytes] | None = None) -> None:
+        """Send a message to every page."""
+        # Signals may come from job threads while a comm handler answers; one message at a time.
+        with self._lock:
+            self.viewer.send(message, buffers or [])
+
+    def on_edited(self, change: Any) -> None:
+        """Tell every page where labels changed, and send the pixels of the plane that is shown."""
+        with self._lock:
+            self._seq += 1
+            seq = self._seq
+        box = change.box
+        note: dict[str, Any] = {
+            "kind": "changed", "seq": seq, "what": str(change.what), "start": list(box.start), "stop": list(box.stop),
+        }  # fmt: skip
+        axis, index = self.viewer.axis, self.viewer.index
+        along = AXES[axis]
+        if box.size and box.start[along] <= index < box.stop[along]:
+            y, x = (slice(a, b) for i, (a, b) in enumerate(zip(box.start, box.stop, strict=True)) if i != along)
+            patch = bind.encode("labels", bind.cut(self.session.labels.data, axis, index)[y, x])
+            header, data = next(bind.strips(patch, raw=False))
+            if header["last"]:
+                h, w = patch.shape
+                patched = {"axis": axis, "index": index, "y0": y.start, "x0": x.start, "h": h, "w": w}
+                self.post({**note, "patch": patched, **self._state()}, [data])
+                return
+        self.post({**note, **self._state()})
+
+    def on_moved(self, point: tuple[int, int, int]) -> None:
+        """Show every page where the user looks now."""
+        # The picture must not jump under the pointer that clicked.
+        if tuple(point) != self._own_point:
+            self.viewer.show(*point)
+
+    def on_state(self, *_: Any) -> None:
+        """Tell every page whether the work is safe and what can be done."""
+        self.post({"kind": "state", **self._state()})
+
+    def stale(self, parts: Sequence[str], axis: Axis, index: int, *, present: bool) -> None:
+        """Tell every page that parts of a plane are new, or gone."""
+        self.post({"kind": "stale", "parts": list(parts), "axis": axis, "index": index, "present": present})
+
+    def send_part(self, part: str, axis: Axis, index: int, head: dict[str, Any], *, step: int = 1) -> None:
+        """Send one part of a plane in strips, or say that there is none; `head` names the question."""
+        # The number is read before the pixels: an edit in between makes the browser ask again, never miss it.
+        head = {"kind": "part", **head, "part": part, "axis": axis, "index": index, "seq": self._seq}
+        found = self._planes.pixels(part, axis, index, step)
+        if found is None:
+            self.post({**head, "empty": True})
+            return
+        values, more = found
+        pixels = bind.encode(part, values)
+        head |= {"h": pixels.shape[0], "w": pixels.shape[1], **more}
+        for header, data in bind.strips(pixels, raw=part == "image"):
+            self.post({**head, **header}, [data])
+
+    def _state(self) -> dict[str, Any]:
+        session = self.session
+        save = session.save_state
+        return {
+            "save": {"kind": str(getattr(save, "kind", save)), "text": str(save)},
+            "can_undo": bool(session.can_undo), "can_redo": bool(session.can_redo),
+            "read_only": bool(session.read_only), "fresh": self._fresh, "listens": len(self.viewer.asked) > 0,
+        }  # fmt: skip
+
+    def _info(self) -> dict[str, Any]:
+        session, stack = self.session, self.session.stack
+        low, high = (0.0, 255.0) if stack is None else stack.intensity
+        return {
+            "name": session.labels.name if stack is None else str(stack.name)[:300], "shape": list(session.shape),
+            "dtype": "" if stack is None else str(stack.dtype), "has_image": stack is not None,
+            "voxel_size": None if session.voxel_size is None else list(session.voxel_size),
+            "intensity": [low, high],
+            "hash": colors.HASH, "palette": _palette(), "empty": not bool(session.ids()),
+        }  # fmt: skip
+
+    # --- browser to session -------------------------------------------------------------------------------------
+
+    def receive(self, _: Any, message: Any, buffers: Any) -> None:
+        """Answer any message; never raise out of the handler, whatever came."""
+        head: dict[str, Any] = {}
+        try:
+            if not isinstance(message, dict):
+                raise InputError("A message is an object with a kind.")
+            head = {key: message[key] for key in ("client", "cseq", "req") if isinstance(message.get(key), str | int)}
+            kind = bind.choice(message, "kind", sorted(self._HANDLERS))
+            self._HANDLERS[kind](self, message, buffers or [])
+        except MitonbError as error:
+            self.post({"kind": "nack", **head, "reason": str(error)[:500]})
+        except Exception as error:
+            _log.exception("The viewer could not handle a message.")
+            self.post({"kind": "nack", **head, "reason": f"{type(error).__name__}: {error}"[:500]})
+
+    def _hello(self, message: bind.Message, _: bind.Buffers) -> None:
+        bind.whole(message, "protocol", bind.PROTOCOL, bind.PROTOCOL)
+        client = bind.text(message, "client")
+        self.post({
+            "kind": "state", "seq": self._seq, "info": self._info(), "client": client,
+            "last": self._acks.last(client), "extras": self._planes.extras(), **self._state(),
+        })  # fmt: skip
+
+    def _want(self, message: bind.Message, _: bind.Buffers) -> None:
+        client, request = bind.text(message, "client"), bind.whole(message, "req", 1, 2**53)
+        parts = message.get("parts")
+        if not isinstance(parts, list) or not 0 < len(parts) <= len(bind.PARTS):
+            raise InputError(f"parts are some of {', '.join(bind.PARTS)}, got {parts!r:.60}.")
+        for part in parts:
+            bind.choice({"part": part}, "part", bind.PARTS)
+        axis = bind.choice(message, "axis", list(AXES))
+        index = bind.whole(message, "index", 0, self.session.shape[AXES[axis]] - 1)  # type: ignore[index]
+        step = bind.whole(message, "step", 1, max(bind.STEPS)) if "step" in message else 1
+        if step not in bind.STEPS:
+            raise InputError(f"step is one of {bind.STEPS}, got {step}.")
+        # One question for all parts of a plane: each message costs JupyterLab more than its pixels.
+        for part in dict.fromkeys(parts):
+            self.send_part(part, axis, index, {"client": client, "req": request}, step=step)  # type: ignore[arg-type]
+
+    def _edit(self, message: bind.Message, buffers: bind.Buffers) -> None:
+        edit = bind.read_edit(message, buffers, self.session.shape)
+        with self._order:
+            answer = self._acks.earlier(edit.client, edit.cseq)
+            expected = self._acks.last(edit.client) + 1
+            if answer is None and edit.cseq != expected:
+                # A message was lost on the way: the browser starts again from the first that is missing.
+                self.post({"kind": "gap", "client": edit.client, "expected": expected})
+                return
+            if answer is None:
+                answer = self._apply(edit)
+                self._acks.remember(edit.client, edit.cseq, answer)
+        self.post({**answer, **self._state()})
+
+    def _apply(self, edit: bind.Edit) -> dict[str, Any]:
+        head = {"client": edit.client, "cseq": edit.cseq}
+        try:
+            change = bind.apply(self.session, edit)
+        except MitonbError as error:
+            return {"kind": "nack", **head, "reason": str(error)[:500]}
+        except Exception as error:
+            _log.exception("An edit failed.")
+            return {"kind": "nack", **head, "reason": f"{type(error).__name__}: {error}"[:500]}
+        return {"kind": "ack", **head, "seq": self._seq, "what": str(getattr(change, "what", edit.verb))}
+
+    def _take(self, message: bind.Message, _: bind.Buffers) -> None:
+        """Reserve another fresh id after the browser took the one it had been given."""
+        taken = bind.whole(message, "id", 1, 2**32 - 1)
+        # Not under the viewer's lock: the session emits its signals under its own, and they wait for ours.
+        if taken == self._fresh:
+            self._fresh = self.session.new_id()
+        self.post({"kind": "state", **self._state()})
+
+    def _move(self, message: bind.Message, _: bind.Buffers) -> None:
+        point = bind.point_of(message, self.session.shape)
+        self._own_point = point
+        try:
+            self.session.move_to(*point)
+        finally:
+            # The session tells of no move to where it is already; what moves it there later must be shown.
+            self._own_point = None
+        self.viewer.moved.emit(point)
+
+    def _step(self, message: bind.Message, _: bind.Buffers) -> None:
+        if not self.session.step_object(1 if bind.choice(message, "to", ("next", "previous")) == "next" else -1):
+            self.viewer.say("No labels yet.")
+
+    def _at(self, message: bind.Message, _: bind.Buffers) -> None:
+        """Take the plane that a page is on, before the message that was sent from it."""
+        axis = bind.choice(message, "axis", list(AXES))
+        index = bind.whole(message, "index", 0, self.session.shape[AXES[axis]] - 1)  # type: ignore[index]
+        # As if the traits themselves had come: other pages are told, and this one, which may be further, is not.
+        self.viewer.set_state({"axis": axis, "index": index})
+
+    def _ask(self, message: bind.Message, _: bind.Buffers) -> None:
+        self.viewer.asked.emit(bind.choice(message, "command", COMMANDS))
+
+    _HANDLERS = {  # noqa: RUF012
+        "hello": _hello, "want": _want, "edit": _edit, "take": _take, "move": _move, "step": _step, "at": _at,
+        "ask": _ask,
+    }  # fmt: skip
+
+
+def _palette() -> list[list[int]]:
+    """Return the colour (r, g, b: 0..255) of each slot that `colors.slots` can give."""
+    ids = np.arange(1, 4096, dtype=np.uint32)
+    _, first = np.unique(colors.slots(ids), return_index=True)
+    table: list[list[int]] = np.rint(colors.hues(ids[first]) * 255).astype(int).tolist()
+    return table
