@@ -1,18 +1,17 @@
-"""The store: one SQLite file that holds a project's labels and the journal of every edit."""
+"""The store: one SQLite file that holds a project's labels and the journal of every edit, and who may write it."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sqlite3
-import time
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 from mitonb.edit import database
-from mitonb.edit.database import FORMAT, digest, translated
+from mitonb.edit.database import FORMAT, translated
 from mitonb.edit.owner import Owner
+from mitonb.edit.tables import Head, Row, Tables
 from mitonb.errors import ReadOnlyStoreError, StaleWriterError, StoreError
 
 if TYPE_CHECKING:
@@ -21,61 +20,19 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "Head", "Row", "Store"]
 
-_CONTENT = "seq, client, client_seq, time, kind, intent, effect, undo_of"
 
-
-@dataclass(frozen=True)
-class Head:
-    """Where the journal ends: its last edit, the checksum of the chain up to there, and the next unused id."""
-
-    seq: int = 0
-    chain: str = ""
-    next_id: int = 1
-
-
-@dataclass(frozen=True)
-class Row:
-    """One record of the journal, without its effect.
-
-    Attributes
-    ----------
-    seq : int
-        Position, from 1, without gaps.
-    time : float
-        Seconds since 1970, for people; order comes from `seq`.
-    kind : str
-        The verb, or "undo" / "redo", or "nothing" for a request that changed nothing.
-    intent : mapping
-        What was asked for.
-    undo_of : int or None
-        The edit that an undo or redo is about.
-    client, client_seq : str and int, or None
-        Who asked, and the number of the request there.
-    """
-
-    seq: int
-    time: float
-    kind: str
-    intent: Mapping[str, Any]
-    undo_of: int | None = None
-    client: str | None = None
-    client_seq: int | None = None
-
-
-class Store:
-    """A project file, or the same thing in memory.
+class Store(Tables):
+    """A project file, or the same thing in memory: its tables, and who may write into them.
 
     Every write is one immediate transaction that first checks that this store is still the writer; it has
     happened when the call returns. Not thread-safe: its owner locks. Use `Store.create` and `Store.open`.
     """
 
     def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
-        self.path = path
+        super().__init__(path, database.connect(path, read_only))
         self.read_only = read_only
         self.epoch = 0
-        self.head = Head()
         self._pid = os.getpid()
-        self._db = database.connect(path, read_only)
         self._file = database.identity(path)
 
     @classmethod
@@ -146,82 +103,6 @@ class Store:
         with translated(self.path):
             self._db.execute("ROLLBACK" if self.read_only else "COMMIT")
 
-    def meta(self, key: str) -> Any:
-        """Return a value of the project.
-
-        Raises
-        ------
-        StoreError
-            If it is damaged or missing.
-        """
-        with translated(self.path):
-            row = self._db.execute("SELECT value, checksum FROM meta WHERE key = ?", (key,)).fetchone()
-        if row is None or row[1] != digest(key, row[0]):
-            raise self.damaged(f"the entry {key!r}")
-        return json.loads(row[0])
-
-    def rows(self, after: int = 0) -> list[Row]:
-        """Return the journal after an edit, each record and the whole chain checked.
-
-        Raises
-        ------
-        StoreError
-            If a record is damaged or missing.
-        """
-        found: list[Row] = []
-        chain = ""
-        with self._reading():
-            for values in self._db.execute(f"SELECT {_CONTENT}, checksum, chain FROM edits ORDER BY seq"):
-                *content, checksum, link = values
-                seq = len(found) + 1
-                chain = digest(chain, checksum).hex()
-                if content[0] != seq or checksum != digest(*content) or link != bytes.fromhex(chain):
-                    raise self.damaged(f"edit {seq} of the journal")
-                found.append(_row(content))
-            head = self._read_head()
-        if (len(found), chain) != (head.seq, head.chain):
-            raise self.damaged(f"the end of the journal (edit {head.seq})")
-        self.head = head
-        return found[after:]
-
-    def effect(self, seq: int) -> bytes:
-        """Return the packed effect of an edit.
-
-        Raises
-        ------
-        StoreError
-            If it is damaged or missing.
-        """
-        with translated(self.path):
-            row = self._db.execute(f"SELECT {_CONTENT}, checksum FROM edits WHERE seq = ?", (seq,)).fetchone()
-        if row is None or row[-1] != digest(*row[:-1]):
-            raise self.damaged(f"edit {seq} of the journal")
-        blob: bytes = row[6]
-        return blob
-
-    def block(self, number: int) -> bytes:
-        """Return a packed block of labels, as of the last snapshot.
-
-        Raises
-        ------
-        StoreError
-            If it is damaged or missing.
-        """
-        with translated(self.path):
-            row = self._db.execute("SELECT data, checksum FROM blocks WHERE number = ?", (number,)).fetchone()
-        if row is None or row[1] != digest(number, row[0]):
-            raise self.damaged(f"block {number} of the labels")
-        blob: bytes = row[0]
-        return blob
-
-    def records(self) -> dict[int, Mapping[str, Any]]:
-        """Return the run records by the edit that brought each; 0 is the first labels'."""
-        return {seq: json.loads(text) for seq, text in self._texts("records", "seq", "record")}
-
-    def notes(self) -> list[str]:
-        """Return the remarks, oldest first."""
-        return [note for _, note in self._texts("notes", "number", "note")]
-
     def append(
         self, kind: str, intent: Mapping[str, Any], effect: bytes = b"", *, next_id: int, undo_of: int | None = None,
         client: tuple[str, int] | None = None, record: Mapping[str, Any] | None = None,
@@ -237,19 +118,12 @@ class Store:
         StoreError
             If it cannot be written, for example on a full disk. The journal is then as before.
         """
-        seq = self.head.seq + 1
-        name, number = client or (None, None)
-        content = [seq, name, number, time.time(), kind, json.dumps(intent, separators=(",", ":")), effect, undo_of]
-        checksum = digest(*content)
-        chain = digest(self.head.chain, checksum)
-        head = Head(seq, chain.hex(), next_id)
         with self._writing():
-            self._db.execute("INSERT INTO edits VALUES (?,?,?,?,?,?,?,?,?,?)", (*content, checksum, chain))
-            self._put("head", astuple(head))
+            row, head = self._add_edit(kind, intent, effect, next_id=next_id, undo_of=undo_of, client=client)
             if record is not None:
-                self._add_record(seq, record)
+                self._add_record(row.seq, record)
         self.head = head
-        return _row(content)
+        return row
 
     def snapshot(self, blocks: Mapping[int, bytes]) -> None:
         """Replace blocks, so that opening need not replay the edits up to now."""
@@ -314,13 +188,6 @@ class Store:
         if db is not None:
             db.close()
 
-    def damaged(self, what: str) -> StoreError:
-        """Return the error that names what is damaged."""
-        return StoreError(
-            f"{self.path or 'The project in memory'} is damaged: {what} is missing or does not match its checksum. "
-            "Nothing was changed; go on with a copy from a backup."
-        )
-
     def _fill(
         self, meta: Mapping[str, Any], blocks: Iterable[bytes], head: Head, record: Mapping[str, Any] | None
     ) -> None:
@@ -347,9 +214,7 @@ class Store:
             self._put("epoch", self.epoch)
             self._put("owner", me.to_json())
             if other and not other.is_me:
-                number = self._db.execute("SELECT COALESCE(MAX(number), 0) + 1 FROM notes").fetchone()[0]
-                note = f"{me} took over from {other}."
-                self._db.execute("INSERT INTO notes VALUES (?,?,?)", (number, note, digest(number, note)))
+                self._add_note(f"{me} took over from {other}.")
         return ""
 
     @contextlib.contextmanager
@@ -376,19 +241,6 @@ class Store:
                     self._db.execute("ROLLBACK")
                 raise
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        """See one state of the file, whatever another session writes meanwhile."""
-        with translated(self.path):
-            if self._db.in_transaction:
-                yield
-                return
-            self._db.execute("BEGIN")
-            try:
-                yield
-            finally:
-                self._db.execute("ROLLBACK")
-
     def _check_file(self) -> None:
         if self.path is not None and database.identity(self.path) != self._file:
             # SQLite would go on writing into a file that has no name any more.
@@ -396,30 +248,3 @@ class Store:
                 f"{self.path} was deleted, moved or replaced while it was open. Put it back, or write the project to "
                 "a new file with session.save_as(path). Nothing was changed."
             )
-
-    def _texts(self, table: str, key: str, value: str) -> list[tuple[int, str]]:
-        with translated(self.path):
-            rows = self._db.execute(f"SELECT {key}, {value}, checksum FROM {table} ORDER BY {key}").fetchall()
-        for number, text, checksum in rows:
-            if checksum != digest(number, text):
-                raise self.damaged(f"entry {number} of the {table}")
-        return [(number, text) for number, text, _ in rows]
-
-    def _read_head(self) -> Head:
-        return Head(*self.meta("head"))
-
-    def _put(self, key: str, value: Any) -> None:
-        text = json.dumps(value)
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?,?,?)", (key, text, digest(key, text)))
-
-    def _put_block(self, number: int, data: bytes) -> None:
-        self._db.execute("INSERT OR REPLACE INTO blocks VALUES (?,?,?)", (number, data, digest(number, data)))
-
-    def _add_record(self, seq: int, record: Mapping[str, Any]) -> None:
-        text = json.dumps(dict(record), default=str)
-        self._db.execute("INSERT INTO records VALUES (?,?,?)", (seq, text, digest(seq, text)))
-
-
-def _row(content: list[Any]) -> Row:
-    seq, client, client_seq, when, kind, intent, _, undo_of = content
-    return Row(seq, when, kind, json.loads(intent), undo_of, client, client_seq)
