@@ -11,11 +11,11 @@ import numpy.typing as npt
 from psygnal import Signal
 
 from mitonb.edit import opening, ops
+from mitonb.edit.blocks import digest
 from mitonb.edit.effects import Edit
 from mitonb.edit.focus import Focus
 from mitonb.edit.history import Entry, entries
 from mitonb.edit.news import NOWHERE, Change, SaveState
-from mitonb.edit.project import Client, Project, digest
 from mitonb.edit.writer import Writer
 from mitonb.labels import Labels
 from mitonb.memory import memory_budget
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mitonb.box import Box
+    from mitonb.edit.project import Client, Project
 
 __all__ = ["Change", "Entry", "SaveState", "Session"]
 

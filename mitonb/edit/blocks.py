@@ -1,10 +1,12 @@
-"""Blocks: a label volume cut into pieces that are compressed and checked one by one."""
+"""Blocks: a label volume cut into pieces that are compressed and checked one by one; checksums of volumes."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import struct
 import zlib
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from mitonb.edit.effects import Part, Volume
 
-__all__ = ["Grid", "pack", "unpack"]
+__all__ = ["Grid", "digest", "pack", "unpack"]
 
 Shape = tuple[int, int, int]
 _HEAD = struct.Struct("<I")
@@ -95,3 +97,11 @@ def unpack(blob: bytes, shape: Shape) -> Volume:
     if int(lengths.sum(dtype=np.int64)) != size:
         raise StoreError(f"A block of labels has another size than its place {shape}.")
     return np.repeat(values.astype(np.uint32), lengths).reshape(shape)
+
+
+def digest(labels: Volume) -> str:
+    """Return a checksum of labels: equal arrays have equal ones."""
+    state = blake2b(json.dumps(labels.shape).encode(), digest_size=16)
+    for plane in labels:
+        state.update(np.ascontiguousarray(plane, "<u4").data)
+    return state.hexdigest()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mitonb.edit.project import Project, digest
+from mitonb.edit.blocks import digest
+from mitonb.edit.project import Project
 from mitonb.errors import AxesError, InputError, MitonbError, TooLargeError
 
 if TYPE_CHECKING:

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mitonb.box import Box
-from mitonb.edit.blocks import Grid, pack, unpack
+from mitonb.edit.blocks import Grid, digest
 from mitonb.edit.effects import Edit, Part, Volume, apply, around, decode, encode
+from mitonb.edit.news import NOWHERE
 from mitonb.edit.objects import ObjectTable
 from mitonb.edit.ops import MAX_ID
+from mitonb.edit.snapshots import Snapshots, restored
 from mitonb.edit.store import Head, Row, Store
 from mitonb.edit.whole import whole
-from mitonb.errors import InputError, MitonbError, StoreError, TooLargeError
+from mitonb.errors import InputError, MitonbError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Project", "digest"]
+    from mitonb.box import Box
+    from mitonb.stack import VoxelSize
+
+__all__ = ["Client", "Project"]
 
 Client = tuple[str, int]
-VoxelSize = tuple[float, float, float]
-
-_NOWHERE = Box((0, 0, 0), (0, 0, 0))
-
-# A snapshot after this many edits or bytes of effects keeps opening fast; it costs one slower edit in so many.
-_SNAPSHOT_EDITS = 2000
-_SNAPSHOT_BYTES = 32 << 20
 
 
 class Project:
@@ -60,10 +55,8 @@ class Project:
         self._records = dict(store.records())
         self._table: ObjectTable | None = None
         dz, dy, dx = store.meta("block")
-        self._grid = Grid(_shape(labels), (dz, dy, dx))
-        self._dirty: set[int] = set()
-        self._since = [0, 0]
-        self._snapshot = snapshot
+        self._snapshots = Snapshots(labels, Grid(_shape(labels), (dz, dy, dx)))
+        self._replayed_from = snapshot
         self._broken = False
         self._behind = 0
         self.next_id = store.head.next_id
@@ -83,7 +76,7 @@ class Project:
         grid = Grid(_shape(labels))
         meta = {**facts, "shape": list(labels.shape), "voxel_size": voxel_size, "block": list(grid.block)}
         # Memory needs no blocks: nothing will ever read them back.
-        blocks = (pack(labels[box.slices]) for _, box in grid.boxes()) if path else ()
+        blocks = Snapshots(labels, grid).blocks() if path else ()
         store = Store.create(path, meta, blocks, Head(0, "", int(labels.max(initial=0)) + 1), record)
         return cls(store, labels, voxel_size, 0)
 
@@ -136,7 +129,7 @@ class Project:
         rows = store.rows()
         z, y, x = (int(n) for n in store.meta("shape"))
         dz, dy, dx = (int(n) for n in store.meta("block"))
-        project = cls(store, _restored(store, Grid((z, y, x), (dz, dy, dx)), memory), None, int(store.meta("snapshot")))
+        project = cls(store, restored(store, Grid((z, y, x), (dz, dy, dx)), memory), None, int(store.meta("snapshot")))
         project.voxel_size = project.first_voxel_size
         for row in rows:
             project._replay(row)
@@ -180,7 +173,7 @@ class Project:
 
     def box_of(self, row: Row) -> Box:
         """Return where a record of the journal changed voxels."""
-        return _NOWHERE if row.kind == "nothing" else around(self._effect(row.undo_of or row.seq))
+        return NOWHERE if row.kind == "nothing" else around(self._effect(row.undo_of or row.seq))
 
     def acknowledged(self, client: Client | None) -> Row | None:
         """Return the record of a request that was made before."""
@@ -206,9 +199,9 @@ class Project:
                 self.next_id = next_id
                 if record is not None:
                     self._records[row.seq] = record
-                self._note(row, edit.parts, len(effect))
+                self._note(row)
                 apply(self.labels, edit.parts)
-                self._followed(edit.parts, backwards=False)
+                self._followed(edit.parts, len(effect))
             self._maybe_snapshot()
         return row
 
@@ -217,7 +210,7 @@ class Project:
         self._mend()
         with whole():
             row = self._append("nothing", {}, next_id=self.next_id, client=client)
-            self._note(row, (), 0)
+            self._note(row)
         return row
 
     def undo(self, *, redo: bool = False, client: Client | None = None) -> tuple[Row, Box]:
@@ -237,7 +230,7 @@ class Project:
         with whole():
             row = self._append("redo" if redo else "undo", {}, next_id=self.next_id, client=client, undo_of=target)
             with self._in_step(row):
-                self._note(row, parts, 0)
+                self._note(row)
                 apply(self.labels, parts, backwards=not redo)
                 self._followed(parts, backwards=not redo)
             self._maybe_snapshot()
@@ -260,8 +253,7 @@ class Project:
     def copy_to(self, path: Path, stack: Mapping[str, Any] | None) -> None:
         """Write the project, with facts about its stack, to a new file as well; work goes on where it was."""
         self._refuse_behind()
-        blocks = (pack(self.labels[box.slices]) for _, box in self._grid.boxes())
-        self.store.copy_to(path, blocks, {"stack": stack})
+        self.store.copy_to(path, self._snapshots.blocks(), {"stack": stack})
 
     def move_to(self, path: Path, stack: Mapping[str, Any] | None) -> None:
         """Write the project to a new file and go on there."""
@@ -270,14 +262,14 @@ class Project:
         store.confirm()
         self.store.close()
         self.store = store
-        self._dirty.clear()
+        self._snapshots.forget()
         self._broken = False
 
     def close(self) -> None:
         """Write a snapshot and let go of the file."""
         try:
-            if self._dirty and not self._broken and not self._behind:
-                self._take_snapshot()
+            if self._snapshots.needed and not self._broken and not self._behind:
+                self._snapshots.take(self.store)
         except StoreError:
             pass  # the journal has every edit; the snapshot only saves time
         finally:
@@ -336,15 +328,15 @@ class Project:
         """Follow a record of the journal; those before the snapshot are in the labels already."""
         target = row.undo_of or row.seq
         parts: tuple[Part, ...] = ()
-        if row.seq > self._snapshot and row.kind != "nothing":
+        if row.seq > self._replayed_from and row.kind != "nothing":
             parts = self._effect(target)
             apply(self.labels, parts, backwards=row.kind == "undo")
             self._followed(parts, backwards=row.kind == "undo")
-        self._note(row, parts, 0)
+        self._note(row)
         self.next_id = max(self.next_id, self.store.head.next_id)
         return around(parts)
 
-    def _note(self, row: Row, parts: tuple[Part, ...], size: int) -> None:
+    def _note(self, row: Row) -> None:
         """Keep the undo history and the list of answered requests in step with the journal."""
         self.rows.append(row)
         if row.client is not None and row.client_seq is not None:
@@ -363,12 +355,10 @@ class Project:
         if edit.kind == "set_voxel_size":
             size_now = edit.intent["before" if row.kind == "undo" else "after"]
             self.voxel_size = tuple(size_now) if size_now else None
-        if parts:
-            self._since[0] += 1
-            self._since[1] += size
 
-    def _followed(self, parts: tuple[Part, ...], *, backwards: bool) -> None:
-        self._dirty |= self._grid.touched(parts)
+    def _followed(self, parts: tuple[Part, ...], size: int = 0, *, backwards: bool = False) -> None:
+        """Keep snapshots and the table of objects in step with the labels."""
+        self._snapshots.follow(parts, size)
         if sum(len(p.runs) for p in parts) > 1 << 20:
             self._table = None  # counting anew is faster
         elif self._table is not None:
@@ -378,42 +368,13 @@ class Project:
         return decode(self.store.effect(seq), _shape(self.labels))
 
     def _maybe_snapshot(self) -> None:
-        if self.store.path and (self._since[0] >= _SNAPSHOT_EDITS or self._since[1] >= _SNAPSHOT_BYTES):
+        if self.store.path and self._snapshots.due:
             try:
-                self._take_snapshot()
+                self._snapshots.take(self.store)
             except MitonbError:
                 self._broken = True  # the edit itself is recorded; the next one will say what is wrong
-
-    def _take_snapshot(self) -> None:
-        if self.store.path:
-            self.store.snapshot({n: pack(self.labels[self._grid.box(n).slices]) for n in sorted(self._dirty)})
-        self._dirty.clear()
-        self._since = [0, 0]
-
-
-def digest(labels: Volume) -> str:
-    """Return a checksum of labels: equal arrays have equal ones."""
-    state = blake2b(json.dumps(labels.shape).encode(), digest_size=16)
-    for plane in labels:
-        state.update(np.ascontiguousarray(plane, "<u4").data)
-    return state.hexdigest()
 
 
 def _shape(labels: Volume) -> tuple[int, int, int]:
     z, y, x = labels.shape
     return z, y, x
-
-
-def _restored(store: Store, grid: Grid, memory: int | None) -> Volume:
-    """Return the labels of the last snapshot, if they fit into so many bytes."""
-    store.block(len(grid) - 1)  # a shape that was tampered with shows here, before memory is taken for it
-    need = 4 * grid.shape[0] * grid.shape[1] * grid.shape[2]
-    if memory is not None and need > memory:
-        raise TooLargeError(
-            f"The labels {grid.shape} of {store.path} need {need / 2**30:.1f} GiB of memory, {memory / 2**30:.1f} GiB "
-            "may be used. Close other notebooks, or open the project on a larger machine."
-        )
-    labels = np.empty(grid.shape, np.uint32)
-    for number, box in grid.boxes():
-        labels[box.slices] = unpack(store.block(number), box.shape)
-    return labels

@@ -18,10 +18,10 @@ SHAPE = (4, 40, 40)
 CHILD = """
 import sys
 import numpy as np
-from mitonb.edit import project
+from mitonb.edit import snapshots
 from mitonb.session import Session
 
-project._SNAPSHOT_EDITS = 7
+snapshots._EDITS = 7
 session = Session.open(sys.argv[1])
 seed = int(sys.argv[2])
 rng = np.random.default_rng(seed)

@@ -171,7 +171,7 @@ class Correcting(RuleBasedStateMachine):
 
     @rule()
     def snapshot(self):
-        self.session._project._take_snapshot()
+        self.session._project._snapshots.take(self.session._project.store)
 
     def line(self, data, axis):
         """Draw a polyline on a plane, partly beyond its edge."""
