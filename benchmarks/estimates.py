@@ -1,10 +1,11 @@
 """How near the memory that is announced before a run comes to what it takes (bar B8: 0.7 to 1.3).
 
-    python -m benchmarks.estimates [--json estimates.json] [--only 3 7]
+    python -m benchmarks.estimates [--json estimates.json] [--only 3 7] [--rounds 3] [--torch]
 
-Each line is a process of its own: `mn.estimate`, then the run, with the bundled model. The peak is that of the resident
-memory, less what was in use when the estimate was made. "first" runs are the first of their process (the libraries are
-loaded on the way); the others come after a small run.
+Each line is the middle of three processes: `mn.estimate`, then the run, with the bundled model. The peak is that of the
+resident memory, less what was in use when the estimate was made; lowest and highest are printed beside it, because what
+the allocator keeps of freed memory depends on how threads happened to meet, and small runs show it. "first" runs are the
+first of their process (the libraries are loaded on the way); the others come after a small run.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import operator
 import subprocess
 import sys
 import tempfile
@@ -76,6 +78,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--only", type=int, nargs="+", help="numbers of the lines to measure, from 1")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--torch", action="store_true", help="as where OpenVINO is not installed")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -86,7 +89,7 @@ def main() -> int:
             print(json.dumps(measure(json.loads(options.one), Path(folder))))
         return 0
     rows, good = [], True
-    print(f"{'':>2} {'estimate':>9} {'peak':>9} {'ratio':>6} {'s':>5}  run")
+    print(f"{'':>2} {'estimate':>9} {'peak':>9} {'low':>5} {'high':>5} {'ratio':>6} {'s':>5}  run")
     for number, run in enumerate(RUNS, 1):
         if options.only and number not in options.only:
             continue
@@ -98,12 +101,16 @@ def main() -> int:
             json.dumps(run),
             *(["--torch"] if options.torch else []),
         ]
-        row = json.loads(subprocess.check_output(command).splitlines()[-1])
+        rounds = [json.loads(subprocess.check_output(command).splitlines()[-1]) for _ in range(options.rounds)]
+        rounds.sort(key=operator.itemgetter("peak"))
+        low, row, high = rounds[0], rounds[len(rounds) // 2], rounds[-1]
+        row |= {"low": low["peak"], "high": high["peak"]}
         ratio = row["estimate"] / row["peak"]
         good &= 0.7 <= ratio <= 1.3
         rows.append({**run, **row, "ratio": ratio})
         text = ", ".join(f"{k} {v}" for k, v in run.items() if k != "shape")
-        print(f"{number:>2} {row['estimate'] / 1e6:>6.0f} MB {row['peak'] / 1e6:>6.0f} MB {ratio:>6.2f} "
+        print(f"{number:>2} {row['estimate'] / 1e6:>6.0f} MB {row['peak'] / 1e6:>6.0f} MB "
+              f"{row['low'] / 1e6:>5.0f} {row['high'] / 1e6:>5.0f} {ratio:>6.2f} "
               f"{row['seconds']:>5.1f}  {'x'.join(map(str, run['shape']))} {text}", flush=True)  # fmt: skip
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1))
