@@ -4,8 +4,8 @@
 
 Each line is the middle of three processes: `mn.estimate`, then the run, with the bundled model. The peak is that of the
 resident memory, less what was in use when the estimate was made; lowest and highest are printed beside it, because what
-the allocator keeps of freed memory depends on how threads happened to meet, and small runs show it. "first" runs are the
-first of their process (the libraries are loaded on the way); the others come after a small run.
+the allocator keeps of freed memory depends on how threads happened to meet, and small runs show it. "first" runs are
+the first of their process (the libraries are loaded on the way); the others come after a small run.
 """
 
 from __future__ import annotations
