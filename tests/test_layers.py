@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mitonb"
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if "node_modules" not in p.parts)
 
-NOUNS = {"errors", "box", "stack", "maps", "labels", "recipe", "job", "memory", "phantoms", "phantom_shapes",
-         "phantom_paint", "colors", "replacing"}  # fmt: skip
+NOUNS = {"errors", "box", "stack", "maps", "labels", "recipe", "job", "memory", "phantoms", "colors",
+         "replacing"}  # fmt: skip
 CORE = NOUNS | {"models", "post", "overlaps"}
 MIDDLE = {"io", "infer", "train", "edit", "measurements", "accuracy", "mesh", "citing"}
 OWNERS = {"session", "plot"}

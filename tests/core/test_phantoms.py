@@ -8,8 +8,8 @@ import pytest
 from scipy import ndimage as ndi
 
 from mitonb.errors import InputError, TooLargeError
-from mitonb.phantom_shapes import Grid
 from mitonb.phantoms import Phantom, phantom
+from mitonb.phantoms.shapes import Grid
 
 SMALL = (12, 96, 96)
 

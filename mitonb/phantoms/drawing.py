@@ -1,4 +1,4 @@
-"""Phantoms: drawn volumes that look like serial electron microscopy, with exact instance truth."""
+"""Drawing: what is asked for becomes a scene, its picture, and what a microscope would show of it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from scipy import ndimage as ndi
 from mitonb.errors import InputError
 from mitonb.labels import Labels
 from mitonb.memory import require
-from mitonb.phantom_paint import Scene
-from mitonb.phantom_shapes import Cristae, Field, Grid, Plan, cell_count
+from mitonb.phantoms.greys import paint
+from mitonb.phantoms.scene import Scene
+from mitonb.phantoms.shapes import Cristae, Field, Grid, Plan, cell_count
 from mitonb.stack import Stack
 
 __all__ = ["Cristae", "Phantom", "phantom"]
@@ -111,7 +112,7 @@ def phantom(
     size = shape[0] * layers, shape[1] + 2 * int(reach[0]), shape[2] + 2 * int(reach[1])
     grid = Grid(size, (voxel_size[0] / layers, *voxel_size[1:]))
     _fits(grid)
-    picture, ids = Scene(grid, plan, rng).draw()
+    picture, ids = paint(Scene(grid, plan, rng))
     picture = picture.reshape(shape[0], layers, *size[1:]).mean(axis=1) if layers > 1 else picture
     picture, ids = (_displaced(v, jumps, shape) for v in (picture, ids[layers // 2 :: layers]))
     grey = _exposed(picture, rng, noise=noise, flicker=flicker, contrast=contrast)
