@@ -1,9 +1,8 @@
-"""The project file: whole or an error, one writer at a time, full disks and closed folders."""
+"""The project file: whole or an error, with full disks and in closed folders."""
 
 import json
 import os
 import random
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -11,35 +10,10 @@ import sys
 import numpy as np
 import pytest
 
-from mitonb.edit import project
-from mitonb.edit.owner import Owner
 from mitonb.edit.store import FORMAT, Store
-from mitonb.errors import MitonbError, ReadOnlyStoreError, StaleWriterError, StoreError
+from mitonb.errors import MitonbError, StoreError
 from mitonb.session import Session
-
-SHAPE = (3, 40, 50)
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "cell.mitonb"
-
-
-def painted(path, count=6, **more):
-    """Return a session with a few edits of every kind."""
-    session = Session(labels=np.zeros(SHAPE, np.uint32), path=path, **more)
-    for k in range(count):
-        session.paint([[k % 3, 5 + k, 5], [k % 3, 10, 20 + k]], id=k + 1, radius=3, client=("test", k))
-    session.merge(1, 2)
-    session.undo()
-    session.set_voxel_size(8)
-    return session
-
-
-def whole(path):
-    """Return all that a project holds, for comparison."""
-    with Session.open(path, read_only=True) as session:
-        return session.labels.data.copy(), [(e.seq, e.time, e.text, e.code, e.undone) for e in session.history()]
+from tests.edit.drawing import PAINTED, painted, whole
 
 
 def change(path, statement, *values):
@@ -152,127 +126,10 @@ def test_a_missing_folder_is_named(path):
         painted(path.parent / "none" / "cell.mitonb")
 
 
-# Another process keeps the project open until its input ends.
-HOLDER = """
-import sys
-from mitonb.session import Session
-session = Session.open(sys.argv[1])
-print(session.read_only, flush=True)
-for line in sys.stdin:
-    try:
-        print(session.paint([[0, 0, int(line)]], id=77, radius=0).seq, flush=True)
-    except Exception as error:
-        print(type(error).__name__, session.read_only, session.save_state, flush=True)
-session.close()
-"""
-
-
-@pytest.fixture
-def holder(path):
-    painted(path).close()
-    child = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-    )
-    assert child.stdout.readline() == "False\n"
-    yield child
-    child.stdin.close()
-    child.wait()
-    child.stdout.close()
-
-
-def say(child, line):
-    child.stdin.write(f"{line}\n")
-    return child.stdout.readline().strip()
-
-
-def test_a_second_session_only_looks_and_can_follow(path, holder):
-    with Session.open(path) as second:
-        assert second.read_only
-        assert f"process {holder.pid}" in str(second.save_state)
-        with pytest.raises(ReadOnlyStoreError, match="take_over=True"):
-            second.undo()
-        seq = int(say(holder, 9))
-        seen = []
-        second.edited.connect(seen.append)
-        second.refresh()
-        assert [c.seq for c in seen] == [seq]
-        assert second.pick(0, 0, 9) == 77
-
-
-def test_a_session_that_takes_over_fences_the_other(path, holder):
-    seq = int(say(holder, 9))
-    with Session.open(path, take_over=True) as second:
-        assert not second.read_only
-        assert second.version == seq
-        assert second.pick(0, 0, 9) == 77
-        answer = say(holder, 10)
-        assert answer.startswith("StaleWriterError True not saved")
-        second.paint([[0, 0, 11]], id=78, radius=0)
-        assert second.pick(0, 0, 10) == 0
-        assert any("took over" in note for note in second._project.store.notes())
-
-
-def test_a_dead_owner_is_taken_over_without_asking(path, holder):
-    say(holder, 9)
-    holder.kill()
-    holder.wait()
-    with Session.open(path) as second:
-        assert not second.read_only
-        assert second.pick(0, 0, 9) == 77
-
-
-def test_an_owner_on_another_machine_may_live(path):
-    painted(path).close()
-    other = Owner("elsewhere", 1, "", "2026-01-01 00:00")
-    store = Store.open(path)[0]
-    store._put("owner", other.to_json())
-    store.confirm()
-    store._db.close()
-    with Session.open(path) as session:
-        assert session.read_only
-        assert "elsewhere" in str(session.save_state)
-    with Session.open(path, take_over=True) as session:
-        assert not session.read_only
-
-
-def test_a_number_that_was_given_to_a_new_process_is_no_owner():
-    me = Owner.me()
-    assert me.is_me
-    assert me.may_live
-    if me.born:
-        assert not Owner(me.host, me.pid, "an older boot 1", me.since).may_live
-
-
-def test_the_older_session_of_this_process_can_only_look(path):
-    old = painted(path)
-    new = Session.open(path)
-    assert old.read_only
-    assert "newer session" in str(old.save_state)
-    with pytest.raises(ReadOnlyStoreError, match="newer session"):
-        old.undo()
-    new.undo()
-    new.close()
-
-
-def test_a_retried_request_gets_the_same_answer_even_after_reopening(path):
-    session = painted(path)
-    first = session.paint([[0, 1, 1]], id=5, radius=2, client=("tab", 1))
-    session.undo()
-    assert session.paint([[0, 1, 1]], id=5, radius=2, client=("tab", 1)) == first
-    assert session.pick(0, 1, 1) == 0
-    nothing = session.erase([[2, 39, 49]], radius=0, client=("tab", 2))
-    session.paint([[2, 39, 49]], id=5, radius=0)
-    session.close()
-    with Session.open(path) as again:
-        assert again.paint([[0, 1, 1]], id=5, radius=2, client=("tab", 1)) == first
-        assert again.erase([[2, 39, 49]], radius=0, client=("tab", 2)) == nothing
-        assert again.pick(2, 39, 49) == 5
-
-
 def test_a_full_disk_is_said_and_work_goes_on_when_there_is_space(path):
     session = painted(path)
     before, version = session.labels.data.copy(), session.version
-    noise = np.random.default_rng(0).integers(0, 2**32, SHAPE, np.uint32)
+    noise = np.random.default_rng(0).integers(0, 2**32, PAINTED, np.uint32)
     db = session._project.store._db
     pages = db.execute("PRAGMA page_count").fetchone()[0]
     db.execute(f"PRAGMA max_page_count={pages + 2}")  # SQLite's own way to be full
@@ -318,7 +175,7 @@ def test_writes_that_the_system_cuts_short_lose_nothing(path):
     painted(path).close()
     run = subprocess.run([sys.executable, "-c", QUOTA, str(path)], capture_output=True, text=True, check=False)
     assert run.stdout.split("\n")[:2] == ["StoreError", "saved"], run.stderr
-    noise = np.random.default_rng(0).integers(0, 2**32, SHAPE, np.uint32)
+    noise = np.random.default_rng(0).integers(0, 2**32, PAINTED, np.uint32)
     assert np.array_equal(whole(path)[0], noise)
 
 
@@ -390,77 +247,3 @@ def test_records_are_json_text(path):
     for (intent,) in db.execute("SELECT intent FROM edits").fetchall():
         assert isinstance(json.loads(intent), dict)
     session.close()
-
-
-def test_a_forked_child_does_not_write(path):
-    session = painted(path)
-    session._project.store._pid -= 1
-    with pytest.raises(StoreError, match="in another process"):
-        session.undo()
-    session._project.store._pid += 1
-    session.close()
-
-
-def test_stale_is_raised_by_the_epoch_alone(path):
-    session = painted(path)
-    store = Store.open(path)[0]  # the same process: takes over without asking
-    store.confirm()
-    before = session.labels.data.copy()
-    with pytest.raises(StaleWriterError, match="taken over"):
-        session.undo()
-    assert session.read_only
-    assert np.array_equal(session.labels.data, before)
-    store.close()
-
-
-def test_an_interrupt_waits_until_journal_and_labels_agree(path, monkeypatch):
-    session = painted(path)
-    real = project.apply
-
-    def interrupted(*args, **options):
-        signal.raise_signal(signal.SIGINT)
-        real(*args, **options)
-
-    version = session.version
-    with monkeypatch.context() as patch:
-        patch.setattr(project, "apply", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            session.paint([[0, 3, 3]], id=9, radius=2)
-        with pytest.raises(KeyboardInterrupt):
-            session.undo()
-        with pytest.raises(KeyboardInterrupt):
-            session.redo()
-    assert session.version == version + 3
-    assert session.pick(0, 3, 3) == 9
-    session.paint([[0, 3, 30]], id=10, radius=2)
-    shown = session.labels.data.copy()
-    session.close()
-    assert np.array_equal(whole(path)[0], shown)
-
-
-def no_memory(*_, **__):
-    raise MemoryError
-
-
-def test_labels_that_could_not_follow_the_journal_take_no_more_edits(path, monkeypatch):
-    session = painted(path)
-    with monkeypatch.context() as patch:
-        patch.setattr(project, "apply", no_memory)
-        with pytest.raises(StoreError, match=r"safe in .* open the project again: nothing is lost"):
-            session.paint([[0, 3, 3]], id=9, radius=2)
-    for verb in (session.undo, lambda: session.delete(1), lambda: session.save_copy(path.parent / "copy.mitonb")):
-        with pytest.raises(StoreError, match="open the project again"):
-            verb()
-    session.close()
-    with Session.open(path) as again:
-        assert again.pick(0, 3, 3) == 9
-
-
-def test_a_thousand_specks_are_deleted_in_one_edit_and_come_back(path):
-    specks = np.arange(1, 40**3 + 1, dtype=np.uint32).reshape(40, 40, 40)
-    session = Session(labels=specks, path=path)
-    session.delete(*range(1, 40**3, 2))
-    session.close()
-    with Session.open(path) as again:
-        again.undo()
-        assert np.array_equal(again.labels.data, specks)

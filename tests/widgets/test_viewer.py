@@ -102,12 +102,6 @@ def test_an_image_plane_comes_in_grey_through_the_intensity_window(viewer: Viewe
     assert pixels[-1, -1] == 255
 
 
-def test_coarser_images_are_means_of_blocks() -> None:
-    image = np.array([[0, 2, 10], [4, 6, 30], [100, 100, 7]], np.uint8)
-    assert bind.shrink(image, 2).tolist() == [[3, 20], [100, 7]]
-    assert bind.shrink(image, 1) is image
-
-
 def test_an_image_can_be_asked_for_at_half_size(viewer: Viewer, wire: Wire) -> None:
     want = {"kind": "want", "client": "me", "req": 1, "axis": "xy", "index": 3, "step": 2}
     (message,) = wire.hear({**want, "parts": ["image"]})
@@ -126,21 +120,6 @@ def test_labels_come_packed_on_every_axis(viewer: Viewer, wire: Wire, axis: str,
     ids = np.frombuffer(zlib.decompress(wire.sent[-1][1][0]), "<u4").reshape(message["h"], message["w"])
     assert ids.shape == shape
     assert np.array_equal(ids, bind.cut(viewer.session.labels.data, axis, 3))
-
-
-def test_no_strip_of_any_plane_is_above_the_limit() -> None:
-    rng = np.random.default_rng(0)
-    noise = rng.integers(0, 2**32, (1500, 1100), dtype=np.uint32)
-    for pixels, raw in ((noise, False), (noise.view(np.uint8), True), (np.zeros((3000, 3000), np.uint32), False)):
-        rows = []
-        for header, data in bind.strips(pixels, raw=raw):
-            assert len(data) <= bind.MAX_REPLY
-            assert header["y0"] == sum(rows)
-            rows.append(header["rows"])
-            piece = data if raw else zlib.decompress(data)
-            assert piece == pixels[header["y0"] : header["y0"] + header["rows"]].tobytes()
-        assert sum(rows) == len(pixels)
-        assert header["last"]
 
 
 def test_a_stroke_is_one_edit_with_one_answer_and_the_changed_box(viewer: Viewer, wire: Wire) -> None:
@@ -401,15 +380,3 @@ def test_view_takes_plain_arrays_and_labels_alone_show_too() -> None:
     (state,) = lone.comm.hear({"kind": "hello", "client": "me", "protocol": 1})
     assert state["info"]["has_image"] is False
     assert lone.index == 1
-
-
-def test_large_integers_keep_their_contrast() -> None:
-    image = np.array([[2_000_000_000, 2_000_000_051, 2_000_000_255]], np.int32)
-    assert bind.gray(image, 2e9, 2e9 + 255).tolist() == [[0, 51, 255]]
-
-
-@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int16, np.uint16, np.float32, np.float64])
-def test_every_dtype_becomes_grey_without_a_warning(dtype: type) -> None:
-    image = np.array([[0, 1, 100]]).astype(dtype)
-    assert bind.gray(image, 0.0, 1.0 if dtype is np.bool_ else 100.0)[0, -1] == 255
-    assert bind.gray(np.array([[np.nan, np.inf, -np.inf]]), 0.0, 1.0).tolist() == [[0, 255, 0]]

@@ -1,0 +1,64 @@
+"""The focus: where the user looks and what is selected."""
+
+import numpy as np
+import pytest
+
+from mitonb.errors import InputError
+from mitonb.session import Session
+from tests.edit.drawing import labels
+
+
+def test_selecting_and_moving_tell_once():
+    session = Session(labels=labels())
+    seen = []
+    session.selected.connect(seen.append)
+    session.moved.connect(seen.append)
+    session.select(2, 1, 2)
+    session.select(2, 1)
+    session.move_to(99, -5, 3)
+    session.move_to(2, 0, 3)
+    session.select()
+    assert seen == [(2, 1), (2, 0, 3), ()]
+    assert (session.selection, session.position) == ((), (2, 0, 3))
+
+
+def test_going_to_an_object_selects_it_and_looks_at_a_voxel_of_it():
+    ring = np.zeros((3, 9, 9), np.uint32)
+    ring[1, 1:8, 1:8] = 4
+    ring[1, 3:6, 3:6] = 0
+    ring[0, 0, 0] = 9
+    session = Session(labels=ring)
+    session.go_to(4)
+    assert session.selection == (4,)
+    assert session.pick(*session.position) == 4, "the middle of a ring is not in it"
+    seen = []
+    session.moved.connect(seen.append)
+    session.go_to(4)
+    assert seen == [session.position], "whoever has looked elsewhere since comes back"
+    with pytest.raises(InputError, match="no object 5"):
+        session.go_to(5)
+
+
+def test_stepping_goes_through_all_objects_and_around():
+    session = Session(labels=labels())
+    assert [session.step_object(1) for _ in range(3)] == [1, 2, 1]
+    assert session.selection == (1,)
+    assert session.step_object(-1) == 2
+    session.select()
+    assert session.step_object(-1) == 2
+    assert Session(labels=np.zeros((2, 3, 4), np.uint32)).step_object(1) == 0
+
+
+def test_positions_that_are_none_are_refused():
+    session = Session(labels=labels())
+    for call in (session.pick, session.move_to):
+        with pytest.raises(InputError, match=r"\(z, y, x\)"):
+            call(float("nan"), 0, 0)
+
+
+def test_positions_go_to_the_nearest_voxel_as_pick_does():
+    session = Session(labels=labels())
+    session.move_to(0.6, 1.5, 2.4)
+    assert session.position == (1, 2, 2)
+    with pytest.raises(InputError, match="A position is"):
+        session.move_to("here", 0, 0)

@@ -1,0 +1,64 @@
+"""The history: readable lines, and code that does the same."""
+
+import numpy as np
+
+from mitonb.labels import Labels
+from mitonb.session import Session
+from tests.edit.drawing import labels
+
+
+def test_history_is_readable_and_its_code_does_the_same():
+    first = Session(labels=labels())
+    plane = np.full((3, 9), 6, np.uint32)
+    first.paint([[0, 6, 2], [0, 6, 6]], id=3, radius=1.5)
+    first.paint([[0, 2, 0], [2, 2, 0]], id=4, radius=1, axis="yz", preserve=True)
+    first.erase([[1, 4, 4]], radius=1, only=2)
+    first.fill((0, 0, 0), 5, "xz")
+    first.merge(1, 2, 3)
+    first.undo()
+    first.delete(3)
+    first.put_plane(plane, "xz", 7)
+    first.set_voxel_size(8, 4, 4)
+    first.adopt(Labels(labels(), name="a <b>"))
+    first.undo()
+    first.redo()
+    first.undo()
+    history = first.history()
+    assert [e.text for e in history] == [
+        "painted object 3 on xy plane 0",
+        "painted object 4 on yz plane 0",
+        "erased object 2 on xy plane 1",
+        "filled a patch with object 5 on xz plane 0",
+        "merged 2, 3 into 1",
+        "undid 5: merged 2, 3 into 1",
+        "deleted 3",
+        "replaced xz plane 7",
+        "set the voxel size to 8 x 4 x 4 nm",
+        "replaced all labels by 'a <b>'",
+        "undid 10: replaced all labels by 'a <b>'",
+        "did 10 again: replaced all labels by 'a <b>'",
+        "undid 10: replaced all labels by 'a <b>'",
+    ]
+    assert [e.seq for e in history if e.undone] == [5, 10]
+    again = Session(labels=labels())
+    for entry in history:
+        exec(entry.code, {"session": again, "ids": plane, "labels": labels()})
+    assert np.array_equal(again.labels.data, first.labels.data)
+    assert again.voxel_size == first.voxel_size
+    short = Session(labels=labels())
+    for entry in history:
+        if entry.stands:
+            exec(entry.code, {"session": short, "ids": plane, "labels": labels()})
+    assert np.array_equal(short.labels.data, first.labels.data)
+    assert not {"undo", "redo"} & {row.kind for row in short._project.rows}
+
+
+def test_nothing_in_a_project_from_elsewhere_becomes_code(path):
+    session = Session(labels=labels(), path=path)
+    evil = "__import__('os').system('true')"
+    store = session._project.store
+    for kind, intent in ((evil, {}), ("merge", {"keep": evil, "gone": [1]}), ("paint", {evil: 1})):
+        store.append(kind, intent, b"x\x9cc```\x00\x00\x00\x04\x00\x01", next_id=9)
+    session._project.rows = store.rows()
+    assert {e.code for e in session.history()} == {""}
+    session.close()

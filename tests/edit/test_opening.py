@@ -1,0 +1,126 @@
+"""Beginning: projects that find their stack and labels again, or say why not."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+import mitonb as mn
+from mitonb.errors import AxesError, InputError, StoreError
+from mitonb.labels import Labels
+from mitonb.session import Session
+from tests.edit.drawing import image, labels
+
+
+@pytest.fixture
+def stack_file(tmp_path):
+    file = tmp_path / "image.npy"
+    np.save(file, image().data)
+    return file
+
+
+def test_image_and_labels_must_lie_on_the_same_voxels():
+    with pytest.raises(AxesError, match="same voxels"):
+        Session(image(), labels()[:, :, 1:])
+    with pytest.raises(InputError, match="which is right"):
+        Session(image(voxel_size=(8, 8, 8)), Labels(labels(), voxel_size=(8, 8, 9)))
+    with pytest.raises(InputError, match="which is right"):
+        Session(image(voxel_size=(8, 8, 8))).adopt(Labels(labels(), voxel_size=(8, 8, 9)))
+
+
+def test_running_the_cell_again_brings_the_corrections_back(path, stack_file):
+    for _ in range(3):
+        stack, found = mn.open(stack_file), Labels(labels())
+        session = Session(stack, found, path)
+        if session.version == 0:
+            session.delete(1)
+        assert session.ids() == [2]
+        assert not session.read_only
+    session.adopt(labels()[::-1])
+    session.close()
+    with Session(stack, labels()[::-1], path) as again:
+        assert again.version == 2
+
+
+def test_other_labels_for_an_existing_project_are_refused_with_the_choices(path):
+    with Session(labels=labels(), path=path) as session:
+        session.delete(1)
+    other = labels() + 1
+    with pytest.raises(InputError, match=r"Session\.open\(.*adopt\(labels\)"):
+        Session(labels=other, path=path)
+    with Session.open(path) as again:
+        assert again.version == 1
+
+
+def test_a_wrong_stack_is_refused_and_the_open_session_stays_the_writer(path):
+    session = Session(image(), labels(), path)
+    with pytest.raises(InputError, match="made with another image"):
+        Session(image(seed=1), path=path)
+    session.delete(1)
+    assert str(session.save_state) == "saved"
+    session.close()
+
+
+def test_open_finds_the_stack_again_also_when_the_folder_has_moved(path, stack_file, tmp_path):
+    Session(mn.open(stack_file), labels(), path).close()
+    with Session.open(path) as session:
+        assert np.array_equal(session.stack.read(), image().data)
+        assert session.notes == ()
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for file in (path, stack_file):
+        shutil.move(file, moved)
+    with Session.open(moved / path.name) as session:
+        assert session.stack is not None
+
+
+@pytest.mark.parametrize(
+    ("prepare", "note"),
+    [
+        (lambda file: file.unlink(), "not there any more"),
+        (lambda file: np.save(file, image(seed=3).data), "made with another image"),
+        (lambda file: file.write_bytes(b"x"), "cannot be used"),
+    ],
+)
+def test_without_its_stack_a_project_opens_and_says_so(path, stack_file, prepare, note):
+    Session(mn.open(stack_file), labels(), path).close()
+    prepare(stack_file)
+    with Session.open(path) as session:
+        assert session.stack is None
+        assert note in session.notes[0]
+        session.delete(1)
+    with Session.open(path, stack=image()) as session:
+        assert session.stack is not None
+        assert session.ids() == [2]
+
+
+def test_remote_addresses_and_arrays_are_not_opened_by_themselves(path):
+    Session(image(source="https://example.org/image.zarr"), path=path).close()
+    with Session.open(path) as session:
+        assert "remote addresses are not opened" in session.notes[0]
+    Session(image(), path=path.parent / "b.mitonb").close()
+    with Session.open(path.parent / "b.mitonb") as session:
+        assert "came from memory" in session.notes[0]
+
+
+def test_a_voxel_size_that_was_corrected_stays_and_a_newer_word_counts(path):
+    with Session(image(voxel_size=(8, 8, 8)), path=path) as session:
+        session.set_voxel_size(30, 5, 5)
+    with Session(image(voxel_size=(8.0, 8.0, 8.0)), path=path) as session:
+        assert session.voxel_size == (30.0, 5.0, 5.0)
+    with Session(image(voxel_size=(29.0, 5.0, 5.0)), path=path) as session:
+        assert session.voxel_size == (29.0, 5.0, 5.0)
+        assert session.history()[-1].text == "set the voxel size to 29 x 5 x 5 nm"
+
+
+def test_names_with_spaces_umlauts_and_signs_of_addresses_work(tmp_path):
+    for name in ("a b ü%20#?&.mitonb", "line\nbreak.mitonb", "\N{CAT FACE}.mitonb"):
+        with Session(labels=labels(), path=tmp_path / name) as session:
+            session.delete(1)
+        with Session.open(tmp_path / name) as session:
+            assert session.ids() == [2]
+
+
+def test_a_folder_is_no_project(tmp_path):
+    with pytest.raises(StoreError, match="no project file"):
+        Session(labels=labels(), path=tmp_path)
