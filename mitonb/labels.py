@@ -67,7 +67,8 @@ class Labels:
         return np.asarray(self.data, dtype=dtype)
 
     def __repr__(self) -> str:
-        return f"Labels({self.name!r}, {' x '.join(map(str, self.shape))}, {len(self.ids())} objects)"
+        what = f"Labels({self.name!r}, {' x '.join(map(str, self.shape))}, {len(self.ids())} objects)"
+        return _with_notes(what, self.record)
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,12 @@ class StoredLabels:
 
     def __repr__(self) -> str:
         where = f"{' x '.join(map(str, self.shape))}, {self.count} objects in {self.path.name}"
-        return f"StoredLabels({self.name!r}, {where})"
+        return _with_notes(f"StoredLabels({self.name!r}, {where})", self.record)
+
+
+def _with_notes(what: str, record: Mapping[str, Any] | None) -> str:
+    """Return a line, and what the run had to say to the user below it: else nobody would read that."""
+    return "\n".join([what, *(f"  note: {text}" for text in (record or {}).get("notes") or ())])
 
 
 def settled(data: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -85,6 +85,16 @@ def test_segment_streams_into_a_store_what_does_not_fit(
     assert table.read_text() == other.read_text()
 
 
+@needs_torch
+def test_segment_says_what_the_run_has_to_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stack, _ = mn.phantom((8, 96, 96), seed=4)
+    image = stack.read().astype(np.float32)
+    image[3] = np.nan
+    np.save(tmp_path / "cell.npy", image)
+    assert main(["segment", str(tmp_path / "cell.npy"), str(tmp_path / "labels.npy")]) == 0
+    assert "1 plane holds no number at all (NaN) and was left empty: xy 3." in capsys.readouterr().err
+
+
 def test_segment_reads_a_recipe_and_the_record_of_a_run(cell: Path, tmp_path: Path) -> None:
     recipe = mn.Recipe(center_threshold=0.2, min_size=10)
     plain, record = tmp_path / "recipe.json", tmp_path / "record.json"

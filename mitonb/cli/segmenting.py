@@ -50,11 +50,12 @@ def _segment(options: argparse.Namespace) -> None:
     if _streams(options, stack, recipe):
         stored = mn.segment(stack, recipe, kept=kept, out=out, overwrite=options.overwrite, show=show)
         labels: Any = mn.open(stored)  # in its file
-        count = stored.count
+        count, record = stored.count, stored.record
     else:
         labels = mn.segment(stack, recipe, kept=kept, show=show)
         mn.save(labels, out, overwrite=options.overwrite)
-        count = len(labels.ids())
+        count, record = len(labels.ids()), labels.record
+    note(options, *(record or {}).get("notes", ()))
     note(options, f"{count} objects in {out}")
     if options.table:
         mn.save(mn.measure(labels, stack=stack), options.table, overwrite=options.overwrite)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,7 +97,7 @@ def _net(model: Any, recipe: Recipe) -> tuple[int, int]:
     """Return bytes per pixel and of the weights of a model that need not be loaded."""
     from mitonb.models.spec import specs
 
-    name = model if isinstance(model, str) else recipe.model
+    name = os.fspath(model) if isinstance(model, str | os.PathLike) else recipe.model
     spec = getattr(model, "spec", None) or specs().get(name)
     if spec is None and Path(name).is_file():  # of a file only the size is looked at
         size = Path(name).stat().st_size

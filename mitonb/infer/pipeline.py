@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,6 @@ from mitonb.recipe import Recipe
 from mitonb.stack import AXES, Axis, Plane, Stack
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Generator
 
     from mitonb.infer.kept import KeptMaps
@@ -31,13 +31,15 @@ if TYPE_CHECKING:
     from mitonb.labels import Labels, StoredLabels
     from mitonb.maps import Maps
 
+ModelWish: TypeAlias = "str | os.PathLike[str] | ModelLike | None"
+
 __all__ = ["PlaneIds", "estimate", "predict", "predicting", "redecode", "redecoding", "segment", "segmenting"]
 
 
 def predict(
     plane: Plane | npt.NDArray[Any],
     *,
-    model: str | ModelLike | None = None,
+    model: ModelWish = None,
     recipe: Recipe | None = None,
     roi: RegionLike | None = None,
 ) -> Maps:
@@ -75,7 +77,7 @@ def predict(
 def predicting(
     plane: Plane | npt.NDArray[Any],
     *,
-    model: str | ModelLike | None = None,
+    model: ModelWish = None,
     recipe: Recipe | None = None,
     roi: RegionLike | None = None,
 ) -> Generator[Progress, None, Maps]:
@@ -98,13 +100,13 @@ def predicting(
 
 @overload
 def segment(
-    stack: Stack | npt.NDArray[Any], recipe: Recipe | None = None, *, model: str | ModelLike | None = None,
+    stack: Stack | npt.NDArray[Any], recipe: Recipe | None = None, *, model: ModelWish = None,
     roi: RegionLike | None = None, kept: KeptMaps | None = None, out: None = None, overwrite: bool = False,
     show: bool = True,
 ) -> Labels: ...  # fmt: skip
 @overload
 def segment(
-    stack: Stack | npt.NDArray[Any], recipe: Recipe | None = None, *, model: str | ModelLike | None = None,
+    stack: Stack | npt.NDArray[Any], recipe: Recipe | None = None, *, model: ModelWish = None,
     roi: RegionLike | None = None, kept: KeptMaps | None = None, out: str | os.PathLike[str],
     overwrite: bool = False, show: bool = True,
 ) -> StoredLabels: ...  # fmt: skip
@@ -112,7 +114,7 @@ def segment(
     stack: Stack | npt.NDArray[Any],
     recipe: Recipe | None = None,
     *,
-    model: str | ModelLike | None = None,
+    model: ModelWish = None,
     roi: RegionLike | None = None,
     kept: KeptMaps | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -167,19 +169,19 @@ def segment(
 
 @overload
 def segmenting(
-    stack: Stack | npt.NDArray[Any], recipe: Recipe | None = None, *, model: str | ModelLike | None = None,
+    stack: Stack | npt.NDArray[Any], recipe: Recipe | None = None, *, model: ModelWish = None,
     roi: RegionLike | None = None, kept: KeptMaps | None = None, out: None = None, overwrite: bool = False,
 ) -> Generator[Progress, None, Labels]: ...  # fmt: skip
 @overload
 def segmenting(
-    stack: Stack | npt.NDArray[Any], recipe: Recipe | None = None, *, model: str | ModelLike | None = None,
+    stack: Stack | npt.NDArray[Any], recipe: Recipe | None = None, *, model: ModelWish = None,
     roi: RegionLike | None = None, kept: KeptMaps | None = None, out: str | os.PathLike[str], overwrite: bool = False,
 ) -> Generator[Progress, None, StoredLabels]: ...  # fmt: skip
 def segmenting(
     stack: Stack | npt.NDArray[Any],
     recipe: Recipe | None = None,
     *,
-    model: str | ModelLike | None = None,
+    model: ModelWish = None,
     roi: RegionLike | None = None,
     kept: KeptMaps | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -196,7 +198,7 @@ def segmenting(
 def _segmenting(
     stack: Stack | npt.NDArray[Any],
     recipe: Recipe | None,
-    model: str | ModelLike | None,
+    model: ModelWish,
     roi: RegionLike | None,
     kept: KeptMaps | None,
     out: str | os.PathLike[str] | None,
@@ -294,6 +296,9 @@ def _redecoding(
     kept: KeptMaps, recipe: Recipe | None, out: str | os.PathLike[str] | None, overwrite: bool
 ) -> Generator[Progress, None, Labels | StoredLabels]:
     recipe = Recipe.of(recipe)
+    record = dict(kept.about.get("record") or {})
+    # The published rules look at the downsampling: it is that of the maps, whatever the recipe says.
+    recipe = recipe.replace(**_net_fields(record))
     for axis in recipe.planes:
         there, wanted = kept.count(axis), kept.shape[AXES[axis]]
         if there < wanted:
@@ -311,9 +316,8 @@ def _redecoding(
     with contextlib.closing(Run(kept.shape, recipe, folder=target and target.parent)) as run:
         run.stuff = tuple(kept.about.get("stuff") or ())
         yield from run.planes(kept, nothing, rolling=False)
-        record = dict(kept.about.get("record") or {})
         if record:
-            record["recipe"] = _json(recipe.replace(**_net_fields(record, recipe)))
+            record["recipe"] = _json(recipe)
         return (yield from finished(run, kept, record, target))
 
 
@@ -326,17 +330,19 @@ def _as_plane(plane: Plane | npt.NDArray[Any]) -> Plane:
     return Stack(image[None]).plane(0)
 
 
-def _predictor(model: str | ModelLike | None, recipe: Recipe) -> Predictor:
+def _predictor(model: ModelWish, recipe: Recipe) -> Predictor:
     from mitonb.infer.plane import Predictor  # torch loads here, not with the package
     from mitonb.models.zoo import load_model
 
-    if model is None or isinstance(model, str):
-        model = load_model(model or recipe.model)
+    if model is None or isinstance(model, str | os.PathLike):
+        model = load_model(os.fspath(model or recipe.model))
+    if not hasattr(model, "net"):
+        raise InputError(f"A model is a name, a path, or what mn.load_model returns, got {type(model).__name__}.")
     return Predictor(model, recipe)
 
 
 def _refuse(
-    stack: Stack, recipe: Recipe, model: str | ModelLike | None, kept: KeptMaps | None, *, stored: bool
+    stack: Stack, recipe: Recipe, model: ModelWish, kept: KeptMaps | None, *, stored: bool
 ) -> None:
     shape = " x ".join(map(str, stack.shape))
     what = f"Segmenting {stack.name} ({shape} voxels, {len(recipe.planes)} directions)"
@@ -363,7 +369,7 @@ def _record(stack: Stack, recipe: Recipe, predictor: Predictor, notes: tuple[str
     return record
 
 
-def _net_fields(record: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+def _net_fields(record: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of the recorded run that decoding again cannot change."""
     names = ("model", "batch", *NET_FIELDS)
     return {name: record["recipe"][name] for name in names if name in record.get("recipe", {})}

@@ -155,7 +155,7 @@ class Run:
         self._kinds = len(maps.semantic)
         parts = []
         for kind in range(self._kinds):
-            plane = decode_runs(maps, self._recipe(kind), kind=kind)
+            plane = decode_runs(maps, self._recipe(kind), kind=kind, stuff=self.stuff)
             if region is not None:
                 plane, _ = numbered(runs_of(region.cut(paint(plane)[0], axis, index)))
             self.add(axis, plane, kind=kind)

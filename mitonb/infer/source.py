@@ -26,6 +26,10 @@ NET_FIELDS = ("downsampling", "tile", "halo", "flips", "device", "engine", "prec
 """Fields of a recipe that change what the net says."""
 
 
+_LEAST_SIDE = 16
+"""Pixels on the short side of what the net sees, below which objects are hardly found."""
+
+
 class Source:
     """Fills kept maps from a stack, plane by plane."""
 
@@ -79,7 +83,9 @@ class Source:
         if not self._empty:
             return ()
         some = ", ".join(self._empty[:5]) + (" and others" if len(self._empty) > 5 else "")
-        return (f"{len(self._empty)} planes hold no number at all (NaN) and were left empty: {some}.",)
+        one = len(self._empty) == 1
+        what = "1 plane holds" if one else f"{len(self._empty)} planes hold"
+        return (f"{what} no number at all (NaN) and {'was' if one else 'were'} left empty: {some}.",)
 
 
 def _empty_maps(shape: tuple[int, int], predictor: Predictor) -> Maps:
@@ -101,9 +107,18 @@ def _key(stack: Stack, predictor: Predictor) -> dict[str, Any]:
 
 def shape_notes(stack: Stack, recipe: Recipe) -> tuple[str, ...]:
     """Say what the user should know about this choice of directions."""
-    if recipe.planes == ("xy",) or stack.voxel_size is None:
-        return ()
     notes = []
+    for axis in recipe.planes:
+        h, w = plane_shape(stack.shape, axis)
+        seen = -(-min(h, w) // recipe.downsampling)
+        if seen < _LEAST_SIDE:
+            advice = "" if recipe.planes == ("xy",) else " Of a thin stack, xy planes alone may do better."
+            notes.append(
+                f"The net sees {axis} planes of {h} x {w} pixels, {seen} on the short side; it needs some dozens to "
+                f"know an object.{advice}"
+            )
+    if recipe.planes == ("xy",) or stack.voxel_size is None:
+        return tuple(notes)
     for axis in recipe.planes:
         row, column = (v for i, v in enumerate(stack.voxel_size) if i != AXES[axis])
         ratio = max(row, column) / min(row, column)

@@ -17,6 +17,8 @@ from mitonb.post.runs import Runs, paint, relabelled, runs_of
 from mitonb.recipe import Recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mitonb.maps import Maps, Points
 
 __all__ = ["centers", "decode", "decode_runs", "foreground"]
@@ -64,12 +66,17 @@ def decode(maps: Maps, recipe: Recipe | None = None, *, kind: int = 0) -> npt.ND
     return ids
 
 
-def decode_runs(maps: Maps, recipe: Recipe | None = None, *, kind: int = 0) -> Runs:
-    """Return what `decode` returns as runs of one plane, which tracking takes as they are."""
+def decode_runs(maps: Maps, recipe: Recipe | None = None, *, kind: int = 0, stuff: Sequence[int] = ()) -> Runs:
+    """Return what `decode` returns as runs of one plane, which tracking takes as they are.
+
+    `stuff` are classes whose objects are not told apart: by the published rules, no object takes their pixels.
+    """
     recipe = recipe or Recipe()
     if recipe.rules == "published" and recipe.instances == "centers":
-        return published.decode(maps, _classes(maps, recipe, kind), recipe, kind=kind)
+        return published.decode(maps, _classes(maps, recipe, kind, stuff), recipe, kind=kind)
     inside = foreground(maps, recipe, kind=kind)
+    if recipe.rules == "published" and recipe.instances == "none" and np.count_nonzero(inside) < published.STUFF_AREA:
+        inside = np.zeros_like(inside)
     if recipe.instances == "centers":
         maps = maps.cornered()
         groups = group_runs(inside, maps.offsets, _peaks(maps, recipe), step=maps.step)
@@ -81,10 +88,16 @@ def decode_runs(maps: Maps, recipe: Recipe | None = None, *, kind: int = 0) -> R
 
 
 def foreground(maps: Maps, recipe: Recipe, *, kind: int = 0) -> npt.NDArray[np.bool_]:
-    """Return where one class reaches the threshold and, of several classes, is the most probable one; (h, w) bool."""
+    """Return where one class reaches the threshold and, of several classes, is the most probable one; (h, w) bool.
+
+    By the published rules, a class of several is where it is more probable than the others and the background.
+    """
     classes = len(maps.semantic)
     if not 0 <= kind < classes:
         raise InputError(f"These maps have {classes} classes (0 to {classes - 1}), got class {kind}.")
+    if recipe.rules == "published" and classes > 1:
+        best: npt.NDArray[np.bool_] = _most_probable(maps) == kind + 1
+        return best
     probability = maps.semantic[kind]
     if probability.dtype == np.uint8:
         # 0.5 is reached from 128 on; the small number forgives 0.2 * 255 = 51.000000000000004.
@@ -113,11 +126,20 @@ def _peaks(maps: Maps, recipe: Recipe) -> Points:
     return peaks(maps.center, recipe.center_threshold, radius)
 
 
-def _classes(maps: Maps, recipe: Recipe, kind: int) -> npt.NDArray[np.bool_] | npt.NDArray[np.uint8]:
-    """Return 1 + class of each pixel; of several classes, and the background, the most probable one."""
+def _classes(
+    maps: Maps, recipe: Recipe, kind: int, stuff: Sequence[int]
+) -> npt.NDArray[np.bool_] | npt.NDArray[np.uint8]:
+    """Return the foreground of one class; of several classes, and the background, 1 + the most probable one."""
     inside = foreground(maps, recipe, kind=kind)
     if len(maps.semantic) == 1:
         return inside
+    classes = _most_probable(maps)
+    classes[np.isin(classes, [k + 1 for k in stuff])] = 0
+    return classes
+
+
+def _most_probable(maps: Maps) -> npt.NDArray[np.uint8]:
+    """Return 1 + the most probable class of each pixel, 0 where that is the background, which has the rest."""
     whole = 255 if maps.semantic.dtype == np.uint8 else 1
     background = whole - maps.semantic.sum(axis=0, dtype=np.float32)
     best = maps.semantic.max(axis=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,14 +14,19 @@ from mitonb.errors import InputError, TooLargeError
 from mitonb.infer.kept import KeptMaps
 from mitonb.infer.pipeline import PlaneIds, estimate, predict, predicting, redecoding, segment, segmenting
 from mitonb.job import Job, Progress, drain
+from mitonb.models.heads import Heads
 from mitonb.models.layers import fused
 from mitonb.models.spec import ModelSpec
+from mitonb.models.weights import write_weights
 from mitonb.models.zoo import Model, build
 from mitonb.post.decoding import centers, decode
 from mitonb.post.tables import overlaps
-from mitonb.recipe import Recipe
+from mitonb.recipe import PRESETS, Recipe
 from mitonb.stack import Stack
 from tests.infer.oracle import Oracle, volume
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ALL: dict[str, Any] = {"planes": ("xy", "xz", "yz")}
 GENTLE = Recipe(min_area=8, min_size=50, center_distance=8, tile=0, median=1)
@@ -240,7 +245,8 @@ def test_a_missing_section_does_not_end_a_run() -> None:
     assert not labels.data[5].any()
     assert labels.data.max() == 4
     assert labels.record is not None
-    assert labels.record["notes"] == ["1 planes hold no number at all (NaN) and were left empty: xy 5."]
+    assert labels.record["notes"] == ["1 plane holds no number at all (NaN) and was left empty: xy 5."]
+    assert repr(labels).endswith("4 objects)\n  note: 1 plane holds no number at all (NaN) and was left empty: xy 5.")
 
 
 def test_directions_with_long_pixels_are_said_to_be_doubtful() -> None:
@@ -249,6 +255,50 @@ def test_directions_with_long_pixels_are_said_to_be_doubtful() -> None:
     assert labels.record is not None
     assert [n[:24] for n in labels.record["notes"]] == ["Pixels of the xz planes ", "Pixels of the yz planes "]
     assert segment(stack, GENTLE, model=Oracle(), show=False).record["notes"] == []  # type: ignore[index]
+
+
+def test_directions_whose_planes_are_too_thin_to_see_anything_are_said() -> None:
+    labels = segment(volume((5, 64, 80)), GENTLE.replace(**ALL), model=Oracle(), show=False)
+    assert labels.record is not None
+    assert [n[:42] for n in labels.record["notes"]] == [
+        "The net sees xz planes of 5 x 80 pixels, 5",
+        "The net sees yz planes of 5 x 64 pixels, 5",
+    ]
+
+
+def test_a_model_is_a_name_a_path_or_a_loaded_one(random_model: Model, tmp_path: Path) -> None:
+    write_weights(build(random_model.spec), random_model.spec, tmp_path / "net.safetensors", half=False)
+    picture = texture(40, 48)
+    by_path = predict(picture, model=tmp_path / "net.safetensors")
+    assert np.array_equal(by_path.semantic, predict(picture, model=str(tmp_path / "net.safetensors")).semantic)
+    assert estimate(Stack(picture[None]), model=tmp_path / "net.safetensors") > 0
+    with pytest.raises(InputError, match=r"A model is a name, a path, or what mn\.load_model returns, got int"):
+        predict(picture, model=3)  # type: ignore[arg-type]
+
+
+def test_decoding_again_by_the_published_rules_knows_the_downsampling_of_the_maps() -> None:
+    recipe = PRESETS["empanada"].replace(fine_boundaries=True, center_threshold=0.05, min_size=1, min_span=1, median=1)
+    kept, model = KeptMaps(), Noisy()
+    labels = segment(volume(), recipe.replace(downsampling=2), model=model, kept=kept, show=False)
+    again = drain(redecoding(kept, recipe), show=False)
+    assert np.array_equal(again.data, labels.data)
+    assert again.record == labels.record
+
+
+class Noisy(Oracle):
+    """Sees centers where there are none, here and there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        plain, random = self.net, torch.Generator().manual_seed(0)
+
+        class Net(torch.nn.Module):
+            def forward(self, x: torch.Tensor) -> Heads:
+                heads = plain(x)
+                noise = torch.randn(heads.center.shape, generator=random) * 0.1
+                return Heads(heads.semantic, heads.center + noise, heads.offsets)
+
+        self.net = Net()  # type: ignore[assignment]
 
 
 def test_work_that_would_not_fit_is_refused_before_the_net_runs(monkeypatch: pytest.MonkeyPatch) -> None:

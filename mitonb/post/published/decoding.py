@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from mitonb.maps import Maps, Points
     from mitonb.recipe import Recipe
 
-__all__ = ["centers", "decode", "panoptic"]
+__all__ = ["STUFF_AREA", "centers", "decode", "panoptic"]
+
+STUFF_AREA = 64
+"""Pixels of a plane below which a class whose objects are not told apart is left out of it."""
 
 Classes = npt.NDArray[np.unsignedinteger[Any]] | npt.NDArray[np.bool_]
 
@@ -63,7 +66,12 @@ def centers(maps: Maps, recipe: Recipe) -> Points:
 
 
 def panoptic(
-    classes: Classes, groups: npt.NDArray[np.uint32], things: Collection[int], *, divisor: int, stuff_area: int = 64
+    classes: Classes,
+    groups: npt.NDArray[np.uint32],
+    things: Collection[int],
+    *,
+    divisor: int,
+    stuff_area: int = STUFF_AREA,
 ) -> npt.NDArray[np.int64]:
     """Merge a class map with groups into panoptic ids: class * divisor + number, as the published software writes.
 

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from mitonb.maps import Maps
-from mitonb.post.decoding import centers, decode
+from mitonb.post.decoding import centers, decode, decode_runs
 from mitonb.post.published.agreement import _merged
 from mitonb.post.published.centers import enlarged, group, peaks
 from mitonb.post.published.decoding import panoptic
+from mitonb.post.runs import paint
 from mitonb.post.target_maps import targets
 from mitonb.post.tracking import track
 from mitonb.post.voting import consensus
@@ -260,3 +261,31 @@ def test_a_chain_of_five_clusters_becomes_three_and_two() -> None:
 def test_a_cluster_with_a_larger_neighbour_is_dealt_out() -> None:
     small, large, other = {(0, 1)}, {(0, 2), (1, 2)}, {(2, 3)}
     assert _merged([small, large, other], [{1, 2}, {0}, {0}]) == [{(0, 1), (0, 2), (1, 2)}, {(0, 1), (2, 3)}]
+
+
+def test_of_several_classes_the_most_probable_one_counts_even_below_the_threshold() -> None:
+    probability = np.zeros((2, 16, 16), np.float32)
+    probability[0, :, :10], probability[1, :, :10] = 0.45, 0.35  # the background has 0.2 there, and the rest elsewhere
+    maps = Maps(probability, np.zeros((16, 16), np.float32), np.zeros((2, 16, 16), np.float32))
+    mask = EMPANADA.replace(instances="none")
+    assert (decode(maps, mask) > 0).sum() == 160
+    assert not decode(maps, mask, kind=1).any()
+    assert not decode(maps, mask.replace(rules="mitonb")).any()
+
+
+@pytest.mark.parametrize(("pixels", "there"), [(63, False), (64, True)])
+def test_a_class_without_objects_is_left_out_of_planes_where_it_is_small(pixels: int, there: bool) -> None:
+    probability = np.zeros((1, 32, 32), np.float32)
+    probability[0].flat[:pixels] = 0.9
+    maps = Maps(probability, np.zeros((32, 32), np.float32), np.zeros((2, 32, 32), np.float32))
+    assert decode(maps, EMPANADA.replace(instances="none")).any() == there
+
+
+def test_no_object_takes_pixels_of_a_class_that_has_no_objects() -> None:
+    drawn = disk(np.zeros((60, 60), np.uint32), 1, 30, 30, 20)
+    left = np.indices(drawn.shape)[1] < 24
+    probability = np.stack([(drawn > 0) & ~left, (drawn > 0) & left]).astype(np.float32)
+    maps = targets(drawn)
+    two = Maps(probability, maps.center, maps.offsets)
+    assert same_partition(decode(two, EMPANADA), drawn)
+    assert same_partition(paint(decode_runs(two, EMPANADA, stuff=(1,)))[0], np.where(left, 0, drawn))
