@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mitonb.citing import REFERENCES
 from mitonb.cli.shared import check_target, command, note
 from mitonb.errors import ModelError
 from mitonb.models.folder import installed, installed_as, model_folder
@@ -91,10 +92,11 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def _facts(card: ModelSpec) -> dict[str, str]:
+    papers = [str(REFERENCES.get(paper, paper)) for paper in card.papers]
     facts = {
         "title": card.title, "architecture": card.architecture, "classes": ", ".join(card.classes),
         "normalised": f"mean {card.mean:g}, std {card.std:g}, of grey values from 0 to 1",
-        "multiple": f"{card.multiple} px", "licence": card.licence, "cite": "; ".join(card.papers),
+        "multiple": f"{card.multiple} px", "licence": card.licence, "cite": "; ".join(papers),
         "data": "; ".join(card.data), "sha256": card.sha256, "notes": card.notes,
     }  # fmt: skip
     return {label: value for label, value in facts.items() if value}

@@ -341,9 +341,7 @@ def _predictor(model: ModelWish, recipe: Recipe) -> Predictor:
     return Predictor(model, recipe)
 
 
-def _refuse(
-    stack: Stack, recipe: Recipe, model: ModelWish, kept: KeptMaps | None, *, stored: bool
-) -> None:
+def _refuse(stack: Stack, recipe: Recipe, model: ModelWish, kept: KeptMaps | None, *, stored: bool) -> None:
     shape = " x ".join(map(str, stack.shape))
     what = f"Segmenting {stack.name} ({shape} voxels, {len(recipe.planes)} directions)"
     keep = kept is not None and not kept.on_disk

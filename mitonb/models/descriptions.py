@@ -72,13 +72,7 @@ def parsed(data: bytes | bytearray, *, where: str) -> Description:
         raise CorruptFileError(f"{where} is no YAML: {printable(' '.join(str(error).split()))}.") from error
     if not isinstance(values, dict):
         raise ModelError(f"{where} describes no model: it has no names with values.")
-    norms = values.get("norms")
-    card = _classes(values, where)
-    if isinstance(norms, dict):
-        card |= {
-            "mean": _number(norms.get("mean"), "norms.mean", where),
-            "std": _number(norms.get("std"), "std", where),
-        }
+    card = _classes(values, where) | _norms(values.get("norms"), where)
     text = values.get("description")
     if isinstance(text, str):
         card["notes"] = printable(" ".join(text.split()), 2000)
@@ -86,6 +80,17 @@ def parsed(data: bytes | bytearray, *, where: str) -> Description:
     if weights is not None and not (isinstance(weights, str) and len(weights) < 4096 and weights.isprintable()):
         raise ModelError(f"{where}: model is the path or address of its weights, got {printable(repr(weights)[:99])}.")
     return Description(weights or "", card, padding if isinstance(padding, int) and 0 < padding <= 4096 else 0)
+
+
+def _norms(norms: Any, where: str) -> dict[str, float]:
+    """Return the normalisation, by name or as a pair as in checkpoints."""
+    if norms is None:
+        return {}
+    if isinstance(norms, list) and len(norms) == 2:
+        norms = {"mean": norms[0], "std": norms[1]}
+    if not isinstance(norms, dict):
+        raise ModelError(f"{where}: norms are a mean and a std, got {printable(repr(norms)[:99])}.")
+    return {part: _number(norms.get(part), f"norms.{part}", where) for part in ("mean", "std")}
 
 
 def _number(value: Any, name: str, where: str) -> float:

@@ -22,7 +22,8 @@ from mitonb.models.download import sha256_of
 from mitonb.models.heads import Heads
 from mitonb.models.layouts import card_for, net_from
 from mitonb.models.members import Members, printable
-from mitonb.models.spec import ModelSpec
+from mitonb.models.spec import HEADER_LIMIT, ModelSpec, has_card
+from mitonb.models.weights import read_plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +65,10 @@ def kind_of(path: Path) -> Kind:
 def is_foreign(path: Path) -> bool:
     """Whether a file is not in our own format; what is no weight file at all is left to the reader of ours."""
     try:
-        return kind_of(path) != "safetensors"
+        if kind_of(path) != "safetensors":
+            return True
+        with path.open("rb") as file:
+            return not has_card(file.read(8 + HEADER_LIMIT), where=str(path))
     except CorruptFileError:
         return False
 
@@ -77,7 +81,8 @@ def read_foreign(
     Parameters
     ----------
     path : path
-        A TorchScript archive or checkpoint, an exchange file (.empanada), or a description (.yaml) beside its weights.
+        A TorchScript archive or checkpoint, a state dict as safetensors, an exchange file (.empanada), or a description
+        (.yaml) beside its weights.
     known : ModelSpec, optional
         A card that is known already; only what the tensors tell is added to it.
     trust_code : str, optional
@@ -107,20 +112,30 @@ def read_foreign(
             description = read_description(path)
             path = _beside(path, description.weights)
             name = path.name
-            if kind_of(path) != "archive":
+            if kind_of(path) not in ("archive", "safetensors"):
                 raise ModelError(f"The description names {printable(name)}, which is no archive of weights.")
     given = dataclasses.asdict(known) if known is not None else {}
     fields = {**_told(given), **description.card}
     spec = known.name if known is not None else path.stem.removesuffix(".pth")
     digest = hashlib.sha256(inside).hexdigest() if inside is not None else sha256_of(path)
     try:
-        archive = read_archive(path, inside)
-        net, found = net_from(archive.tensors, where=printable(name))
+        tensors, facts = _read(path, inside)
+        net, found = net_from(tensors, where=printable(name))
     except ModelError as error:
+        if inside is None and kind_of(path) == "safetensors":
+            raise
         data = path.read_bytes() if inside is None else bytes(inside)
         return _by_its_code(data, error, spec, fields, trust_code)
-    card = card_for(net, found, spec, **{**_norms(archive.facts), **fields})
+    card = card_for(net, found, spec, **{**_norms(facts), **fields})
     return net, dataclasses.replace(card, sha256=digest)
+
+
+def _read(path: Path, inside: bytes | bytearray | None) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
+    """Return tensors by name, and what else a checkpoint says."""
+    if inside is None and kind_of(path) == "safetensors":
+        return read_plain(path), {}
+    archive = read_archive(path, inside)
+    return archive.tensors, archive.facts
 
 
 def _told(card: Mapping[str, Any]) -> dict[str, Any]:

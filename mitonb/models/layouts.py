@@ -173,8 +173,19 @@ def card_for(net: Rendered, found: Recognised, name: str, **card: Any) -> ModelS
         Name of the model.
     **card
         Other fields of the card.
+
+    Raises
+    ------
+    ModelError
+        If the card names more or fewer classes than the net has.
     """
     count = max(1, found.config["channels"] - 1)
+    named = card.get("classes")
+    if named is not None and len(named) != count:
+        raise ModelError(
+            f"{name} is said to know {len(named)} classes ({', '.join(named)}), but its net has {count}. Correct "
+            "class_names in its description, or take the weights that belong to it."
+        )
     classes = ("mitochondrion",) if count == 1 else tuple(f"class {k + 1}" for k in range(count))
     fields: dict[str, Any] = {
         "classes": classes, "step": net.step, "lead": net.lead, "multiple": net.multiple,

@@ -13,7 +13,7 @@ from mitonb.errors import CorruptFileError, ModelError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["WEIGHTS", "ModelSpec", "card_in", "specs"]
+__all__ = ["WEIGHTS", "ModelSpec", "card_in", "has_card", "specs"]
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 """Folder of the bundled models."""
@@ -148,6 +148,22 @@ def card_in(data: bytes, *, where: str) -> ModelSpec:
     ModelError
         If it holds no card of mitonb.
     """
+    metadata = _metadata(data, where)
+    if "card" not in metadata:
+        raise ModelError(
+            f"{where} holds tensors but no card of mitonb. Files that `mitonb train` and `mitonb models export` write "
+            "have one."
+        )
+    return ModelSpec.from_json(metadata["card"], where=where)
+
+
+def has_card(data: bytes, *, where: str) -> bool:
+    """Return whether a safetensors file, or at least its header, holds a card; raises as `card_in` if it is none."""
+    return "card" in _metadata(data, where)
+
+
+def _metadata(data: bytes, where: str) -> dict[str, Any]:
+    """Return what the header of a safetensors file says beside its tensors."""
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or not 2 <= length <= min(HEADER_LIMIT, len(data) - 8):
         raise CorruptFileError(f"{where} is no safetensors file, or it is cut off. Fetch or train the model again.")
@@ -155,9 +171,7 @@ def card_in(data: bytes, *, where: str) -> ModelSpec:
         metadata = json.loads(data[8 : 8 + length], object_pairs_hook=_each_once).get("__metadata__", {})
     except (ValueError, AttributeError, RecursionError) as error:
         raise CorruptFileError(f"{where} has a damaged header: {error}. Fetch or train the model again.") from error
-    if not isinstance(metadata, dict) or "card" not in metadata:
-        raise ModelError(f"{where} holds tensors but no card of mitonb. Files written by `mitonb train` have one.")
-    return ModelSpec.from_json(metadata["card"], where=where)
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

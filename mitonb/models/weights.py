@@ -14,13 +14,13 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from mitonb.errors import CorruptFileError, ModelError
-from mitonb.models.spec import ModelSpec, card_in
+from mitonb.models.spec import ModelSpec, card_in, has_card
 from mitonb.replacing import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["fill", "read_weights", "write_weights"]
+__all__ = ["fill", "read_plain", "read_weights", "write_weights"]
 
 SIZE_LIMIT = 4 << 30  # bytes
 
@@ -70,18 +70,31 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], ModelSpec]:
     CorruptFileError
         If it is damaged or cut off.
     """
-    path = Path(path)
+    data = _bytes(Path(path))
+    spec = card_in(data, where=str(path))
+    return _tensors(data, str(path)), dataclasses.replace(spec, sha256=hashlib.sha256(data).hexdigest())
+
+
+def read_plain(path: str | Path) -> dict[str, Tensor]:
+    """Read the tensors of a weight file that need not hold a card; see `read_weights`."""
+    data = _bytes(Path(path))
+    has_card(data, where=str(path))  # the header is looked at before the library sees it
+    return _tensors(data, str(path))
+
+
+def _bytes(path: Path) -> bytes:
     if not path.is_file():
         raise ModelError(f"There is no weight file {path}.")
     if path.stat().st_size > SIZE_LIMIT:
         raise ModelError(f"{path} has {path.stat().st_size >> 20} MB; weight files have at most {SIZE_LIMIT >> 20}.")
-    data = path.read_bytes()
-    spec = card_in(data, where=str(path))
+    return path.read_bytes()
+
+
+def _tensors(data: bytes, where: str) -> dict[str, Tensor]:
     try:
-        tensors = load_tensors(data)
+        return load_tensors(data)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise CorruptFileError(f"{path} is damaged: {error}. Fetch or train the model again.") from error
-    return tensors, dataclasses.replace(spec, sha256=hashlib.sha256(data).hexdigest())
+        raise CorruptFileError(f"{where} is damaged: {error}. Fetch or train the model again.") from error
 
 
 def fill(net: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:

@@ -79,8 +79,8 @@ def load_model(name_or_path: str | Path = "mito-mini", *, device: str = "cpu", t
     ----------
     name_or_path : str or path
         A name that `mitonb models list` shows as bundled or here, or the path of weights: .safetensors as `mitonb
-        train` writes them, a MitoNet export or checkpoint (.pth, .pth.tar), an exchange file (.empanada), or a
-        description (.yaml) beside its weights.
+        train` writes them, a MitoNet export, checkpoint or state dict (.pth, .pth.tar, .safetensors), an exchange file
+        (.empanada), or a description (.yaml) beside its weights.
     device : str
         Where it shall run: "cpu", "cuda", "mps", or "auto" for the best that is there.
     trust_code : str, optional

@@ -12,6 +12,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import mitonb as mn
 from mitonb.cli import main
@@ -128,6 +129,34 @@ def test_a_checkpoint_brings_its_normalisation(nets, tmp_path):
     torch.save({"state_dict": nets[1].state_dict(), "arch": "x", "norms": [0.4, 0.2]}, tmp_path / "a.pth.tar")
     spec = load_model(tmp_path / "a.pth.tar").spec
     assert (spec.mean, spec.std) == (0.4, 0.2)
+
+
+def test_a_state_dict_may_be_safetensors(nets, tmp_path):
+    save_file(dict(nets[3].state_dict()), tmp_path / "cells.safetensors")
+    (tmp_path / "cells.yaml").write_text(YAML.format(model="cells.safetensors"))
+    model, named = load_model(tmp_path / "cells.safetensors"), load_model(tmp_path / "cells.yaml")
+    assert same(model.net, nets[3])
+    assert (model.spec.classes, named.spec.classes) == (("class 1", "class 2"), ("mito", "nucleus"))
+    assert import_model(tmp_path / "cells.safetensors", "mine").spec.sha256 == model.spec.sha256
+    assert same(load_model("mine").net, nets[3])
+    save_file({"weight": torch.zeros(3)}, tmp_path / "odd.safetensors")
+    with pytest.raises(ModelError, match="of no net that mitonb knows"):
+        load_model(tmp_path / "odd.safetensors")
+
+
+def test_a_description_of_other_classes_than_the_net_has_is_refused(nets, tmp_path):
+    torch.save(nets[1].state_dict(), tmp_path / "net.pth")
+    (tmp_path / "net.yaml").write_text(YAML.format(model="net.pth"))
+    with pytest.raises(ModelError, match=r"2 classes \(mito, nucleus\), but its net has 1"):
+        load_model(tmp_path / "net.yaml")
+
+
+def test_a_description_may_give_its_norms_as_a_pair_but_not_as_anything():
+    text = YAML.format(model="x.pth")
+    pair = text.replace("{mean: 0.5, std: 0.125}", "[0.25, 0.5]")
+    assert parsed(pair.encode(), where="x").card["mean"] == 0.25
+    with pytest.raises(ModelError, match="norms are a mean and a std, got 'imagenet'"):
+        parsed(text.replace("{mean: 0.5, std: 0.125}", "imagenet").encode(), where="x")
 
 
 def test_a_description_gives_names_to_the_classes_of_the_weights_beside_it(nets, tmp_path):
@@ -420,6 +449,7 @@ def test_the_command_line_pulls_lists_and_tells(server, exported, folder, capsys
     told = capsys.readouterr().out
     assert sha256_of(exported) in told
     assert "zenodo.org" in told
+    assert "Cell Systems 14(1)" in told
     assert main(["models"]) == 0
     assert "MitoNet_v1 here" in " ".join(capsys.readouterr().out.split())
     assert main(["cite", "MitoNet_v1"]) == 0

@@ -87,7 +87,7 @@ def test_tensors_without_a_card_are_an_error(tmp_path):
     from safetensors.torch import save_file
 
     save_file({"a": torch.zeros(2)}, tmp_path / "bare.safetensors")
-    with pytest.raises(ModelError, match="no card"):
+    with pytest.raises(ModelError, match="of no net that mitonb knows"):
         load_model(tmp_path / "bare.safetensors")
 
 
