@@ -32,8 +32,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Examples
     --------
-    >>> with replacing(path) as temporary:
-    ...     temporary.write_text("whole")
+    >>> from pathlib import Path
+    >>> with replacing(Path("note.txt")) as temporary:
+    ...     _ = temporary.write_text("whole")
+    >>> Path("note.txt").read_text()
+    'whole'
     """
     # A name of its own: two processes may write the same file, and the last one wins.
     temporary = path.with_name(f".mitonb-{uuid.uuid4().hex[:12]}.tmp")

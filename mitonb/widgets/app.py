@@ -308,7 +308,7 @@ def explore(
     Examples
     --------
     >>> import mitonb as mn
-    >>> app = mn.explore(*mn.phantom((8, 64, 64)))
+    >>> app = mn.explore(*mn.phantom((8, 96, 96), objects=4))
     >>> app.session.merge(1, 2).what
     'merge'
     """

@@ -1,0 +1,25 @@
+"""The examples in docstrings do what they say."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+WITH_EXAMPLES = sorted(p for p in (ROOT / "mitonb").rglob("*.py") if ">>> " in p.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda p: str(p.relative_to(ROOT).with_suffix("")))
+def test_examples_of_docstrings_are_true(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    if parts[1] in ("models", "infer", "train", "widgets") and not importlib.util.find_spec("torch"):
+        pytest.skip("PyTorch is not installed")
+    monkeypatch.chdir(tmp_path)  # what an example writes
+    module = importlib.import_module(".".join(parts).removesuffix(".__init__"))
+    result = doctest.testmod(module)
+    assert result.attempted
+    assert not result.failed, "see what was printed"
