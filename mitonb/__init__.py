@@ -14,12 +14,12 @@ if TYPE_CHECKING:  # what editors and type checkers read; nothing of it runs
     from mitonb.checkup import doctor as doctor
     from mitonb.citing import cite as cite
     from mitonb.errors import MitonbError as MitonbError
+    from mitonb.infer.again import redecode as redecode
+    from mitonb.infer.again import redecoding as redecoding
     from mitonb.infer.kept import KeptMaps as KeptMaps
     from mitonb.infer.needs import estimate as estimate
     from mitonb.infer.pipeline import predict as predict
     from mitonb.infer.pipeline import predicting as predicting
-    from mitonb.infer.pipeline import redecode as redecode
-    from mitonb.infer.pipeline import redecoding as redecoding
     from mitonb.infer.pipeline import segment as segment
     from mitonb.infer.pipeline import segmenting as segmenting
     from mitonb.io.reading import open as open
@@ -60,7 +60,7 @@ _HOMES: dict[str, str] = {
     "open": "io.reading", "open_labels": "io.reading", "save": "io.writing", "phantom": "phantoms.drawing",
     "predict": "infer.pipeline", "predicting": "infer.pipeline",
     "segment": "infer.pipeline", "segmenting": "infer.pipeline", "estimate": "infer.needs",
-    "redecode": "infer.pipeline", "redecoding": "infer.pipeline", "KeptMaps": "infer.kept",
+    "redecode": "infer.again", "redecoding": "infer.again", "KeptMaps": "infer.kept",
     "decode": "post.decoding", "targets": "post.target_maps",
     "decode_contours": "post.watershed", "contour_targets": "post.contour_targets",
     "measure": "measurements", "score": "accuracy.comparing",

@@ -1,4 +1,4 @@
-"""Needs: how much memory a run will take at its peak, before it starts."""
+"""Needs: how much memory a run will take at its peak, said or refused before it starts."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ import numpy as np
 from mitonb.infer.kept import IN_MEMORY, plane_shape
 from mitonb.infer.reading import reading_bytes
 from mitonb.infer.run import thickness
+from mitonb.memory import require
 from mitonb.recipe import Recipe
 
 if TYPE_CHECKING:
     from mitonb.stack import Stack
 
-__all__ = ["decoding_bytes", "estimate"]
+__all__ = ["estimate", "require_for_decoding", "require_for_segmenting"]
 
 _NETS: dict[str, tuple[int, int]] = {
     "panoptic_unet": (215, 0),
@@ -79,9 +80,38 @@ def estimate(
     return libraries + _RUN[engine] + file + maps + max(net + ahead + planes, weights + objects)
 
 
-def decoding_bytes(shape: tuple[int, int, int], recipe: Recipe, *, stored: bool = False) -> int:
-    """Return the memory in bytes that making labels of maps takes at its peak."""
-    return max(_stages(shape, recipe, stored))
+def require_for_segmenting(stack: Stack, recipe: Recipe, *, model: Any, keep: bool, stored: bool) -> None:
+    """Refuse a run that would not fit into memory; see `estimate`.
+
+    Raises
+    ------
+    TooLargeError
+        Saying what it needs, what there is, and what to do.
+    """
+    shape = " x ".join(map(str, stack.shape))
+    what = f"Segmenting {stack.name} ({shape} voxels, {len(recipe.planes)} directions)"
+    _require(estimate(stack, recipe, model=model, keep=keep, stored=stored), what, stored)
+
+
+def require_for_decoding(shape: tuple[int, int, int], recipe: Recipe, *, stored: bool) -> None:
+    """Refuse to make labels of maps where that would not fit into memory.
+
+    Raises
+    ------
+    TooLargeError
+        Saying what it needs, what there is, and what to do.
+    """
+    _require(max(_stages(shape, recipe, stored)), "Decoding kept maps", stored)
+
+
+def _require(needed: int, what: str, stored: bool) -> None:
+    if stored:
+        require(needed, what, "Take a smaller tile or batch, or cut out a part of the stack.")
+    else:
+        require(
+            needed, what,
+            "Write the labels to a store (out='labels.ome.zarr'), cut out a part of the stack, or take a smaller tile.",
+        )  # fmt: skip
 
 
 def _stages(shape: tuple[int, int, int], recipe: Recipe, stored: bool) -> tuple[int, int]:

@@ -12,16 +12,15 @@ import numpy.typing as npt
 
 from mitonb.errors import InputError
 from mitonb.infer.finishing import finished, stuff_notes, stuff_of
-from mitonb.infer.needs import decoding_bytes, estimate
+from mitonb.infer.needs import estimate, require_for_segmenting
 from mitonb.infer.reading import near
 from mitonb.infer.region import Region, RegionLike, in_plane
 from mitonb.infer.run import PlaneIds, Run
-from mitonb.infer.source import NET_FIELDS, Source, shape_notes
+from mitonb.infer.source import Source, shape_notes
 from mitonb.io.label_store import store_path
 from mitonb.job import Progress, drain
-from mitonb.memory import require
 from mitonb.recipe import Recipe
-from mitonb.stack import AXES, Axis, Plane, Stack
+from mitonb.stack import Plane, Stack
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 ModelWish: TypeAlias = "str | os.PathLike[str] | ModelLike | None"
 
-__all__ = ["PlaneIds", "estimate", "predict", "predicting", "redecode", "redecoding", "segment", "segmenting"]
+__all__ = ["PlaneIds", "estimate", "predict", "predicting", "segment", "segmenting"]
 
 
 def predict(
@@ -208,7 +207,8 @@ def _segmenting(
     stack = stack if isinstance(stack, Stack) else Stack(stack)
     region = Region.of(roi, stack.shape)
     target = None if out is None else store_path(out, overwrite=overwrite, source=stack.source)
-    _refuse(stack, recipe, model, kept, stored=out is not None)
+    keep = kept is not None and not kept.on_disk
+    require_for_segmenting(stack, recipe, model=model, keep=keep, stored=out is not None)
     with contextlib.closing(Run(stack.shape, recipe, folder=target and target.parent)) as run:
         yield run.progress("load model")
         predictor = _predictor(model, recipe)
@@ -226,98 +226,6 @@ def _segmenting(
         source.kept.tell(voxel_size=stack.voxel_size, name=stack.name, record=record, classes=classes, stuff=run.stuff)
         kept = source.kept
         del source  # with what it has read of a file; the planes are done
-        return (yield from finished(run, kept, record, target))
-
-
-@overload
-def redecode(
-    kept: KeptMaps, recipe: Recipe | None = None, *, out: None = None, overwrite: bool = False, show: bool = True
-) -> Labels: ...
-@overload
-def redecode(
-    kept: KeptMaps, recipe: Recipe | None = None, *, out: str | os.PathLike[str], overwrite: bool = False,
-    show: bool = True,
-) -> StoredLabels: ...  # fmt: skip
-def redecode(
-    kept: KeptMaps,
-    recipe: Recipe | None = None,
-    *,
-    out: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-    show: bool = True,
-) -> Labels | StoredLabels:
-    """Segment again from kept maps: the net is not run, the labels are those that a new run would give.
-
-    See `redecoding`, which is its generator form.
-
-    Examples
-    --------
-    ``mn.segment(stack, recipe, kept=mn.KeptMaps(folder="cell-maps"))``, and on another day
-    ``mn.redecode(mn.KeptMaps(folder="cell-maps"), recipe.replace(center_threshold=0.2))``
-    """
-    return drain(_redecoding(kept, recipe, out, overwrite), show=show)
-
-
-@overload
-def redecoding(
-    kept: KeptMaps, recipe: Recipe | None = None, *, out: None = None, overwrite: bool = False
-) -> Generator[Progress, None, Labels]: ...
-@overload
-def redecoding(
-    kept: KeptMaps, recipe: Recipe | None = None, *, out: str | os.PathLike[str], overwrite: bool = False
-) -> Generator[Progress, None, StoredLabels]: ...
-def redecoding(
-    kept: KeptMaps, recipe: Recipe | None = None, *, out: str | os.PathLike[str] | None = None, overwrite: bool = False
-) -> Generator[Progress, None, Any]:
-    """Segment again from kept maps: the net is not run, the labels are those that a new run would give.
-
-    Parameters
-    ----------
-    kept : KeptMaps
-        Filled by `segmenting`, in this process or, where they are in a folder, in another one.
-    recipe : Recipe, optional
-        Fields of the net are not looked at, except `planes`: which directions to use, of those that are kept.
-    out : path, optional
-        An OME-Zarr to write the labels to, as for `segment`; the generator then returns `StoredLabels`.
-    overwrite : bool
-        Replace what is at `out`.
-
-    Raises
-    ------
-    InputError
-        If the net has not run on all planes of a direction.
-    TooLargeError
-        If the labels would not fit into memory.
-    """
-    return _redecoding(kept, recipe, out, overwrite)
-
-
-def _redecoding(
-    kept: KeptMaps, recipe: Recipe | None, out: str | os.PathLike[str] | None, overwrite: bool
-) -> Generator[Progress, None, Labels | StoredLabels]:
-    recipe = Recipe.of(recipe)
-    record = dict(kept.about.get("record") or {})
-    # The published rules look at the downsampling: it is that of the maps, whatever the recipe says.
-    recipe = recipe.replace(**_net_fields(record))
-    for axis in recipe.planes:
-        there, wanted = kept.count(axis), kept.shape[AXES[axis]]
-        if there < wanted:
-            raise InputError(
-                f"The net has run on {there} of {wanted} {axis} planes. Run it on the others first (segment with these "
-                "kept maps), or leave this direction out."
-            )
-    target = None if out is None else store_path(out, overwrite=overwrite)
-    _fits(decoding_bytes(kept.shape, recipe, stored=target is not None), "Decoding kept maps", target is not None)
-
-    def nothing(axis: Axis, index: int) -> Generator[None, None, None]:
-        return
-        yield
-
-    with contextlib.closing(Run(kept.shape, recipe, folder=target and target.parent)) as run:
-        run.stuff = tuple(kept.about.get("stuff") or ())
-        yield from run.planes(kept, nothing, rolling=False)
-        if record:
-            record["recipe"] = _json(recipe)
         return (yield from finished(run, kept, record, target))
 
 
@@ -341,23 +249,6 @@ def _predictor(model: ModelWish, recipe: Recipe) -> Predictor:
     return Predictor(model, recipe)
 
 
-def _refuse(stack: Stack, recipe: Recipe, model: ModelWish, kept: KeptMaps | None, *, stored: bool) -> None:
-    shape = " x ".join(map(str, stack.shape))
-    what = f"Segmenting {stack.name} ({shape} voxels, {len(recipe.planes)} directions)"
-    keep = kept is not None and not kept.on_disk
-    _fits(estimate(stack, recipe, model=model, keep=keep, stored=stored), what, stored)
-
-
-def _fits(needed: int, what: str, stored: bool) -> None:
-    if stored:
-        require(needed, what, "Take a smaller tile or batch, or cut out a part of the stack.")
-    else:
-        require(
-            needed, what,
-            "Write the labels to a store (out='labels.ome.zarr'), cut out a part of the stack, or take a smaller tile.",
-        )  # fmt: skip
-
-
 def _record(stack: Stack, recipe: Recipe, predictor: Predictor, notes: tuple[str, ...]) -> dict[str, Any]:
     from mitonb.io.record import run_record
 
@@ -365,16 +256,3 @@ def _record(stack: Stack, recipe: Recipe, predictor: Predictor, notes: tuple[str
     record["engine"].update(predictor.engine_record, device=predictor.device)  # what "fast" and "auto" became
     record["notes"] = [*notes, *predictor.notes]
     return record
-
-
-def _net_fields(record: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of the recorded run that decoding again cannot change."""
-    names = ("model", "batch", *NET_FIELDS)
-    return {name: record["recipe"][name] for name in names if name in record.get("recipe", {})}
-
-
-def _json(recipe: Recipe) -> dict[str, Any]:
-    import json
-
-    values: dict[str, Any] = json.loads(recipe.to_json())
-    return values

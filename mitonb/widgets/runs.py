@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import InputError
+from mitonb.infer.again import redecoding
 from mitonb.infer.kept import KeptMaps
-from mitonb.infer.pipeline import predicting, redecoding, segmenting
+from mitonb.infer.pipeline import predicting, segmenting
 from mitonb.job import Progress, Steps
 from mitonb.post.decoding import centers, decode
 from mitonb.stack import AXES, Axis, Stack

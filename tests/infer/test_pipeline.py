@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from mitonb.errors import InputError, TooLargeError
+from mitonb.infer.again import redecoding
 from mitonb.infer.kept import KeptMaps
-from mitonb.infer.pipeline import PlaneIds, estimate, predict, predicting, redecoding, segment, segmenting
+from mitonb.infer.pipeline import PlaneIds, estimate, predict, predicting, segment, segmenting
 from mitonb.job import Job, Progress, drain
 from mitonb.models.heads import Heads
 from mitonb.models.layers import fused

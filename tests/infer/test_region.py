@@ -10,8 +10,9 @@ import pytest
 
 from mitonb.box import Box
 from mitonb.errors import InputError
+from mitonb.infer.again import redecoding
 from mitonb.infer.kept import KeptMaps
-from mitonb.infer.pipeline import predict, redecoding, segment
+from mitonb.infer.pipeline import predict, segment
 from mitonb.infer.plane import Predictor
 from mitonb.infer.region import Region
 from mitonb.job import drain

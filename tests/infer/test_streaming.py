@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 import mitonb as mn
 from mitonb.errors import InputError
+from mitonb.infer.again import redecoding
 from mitonb.infer.kept import KeptMaps
-from mitonb.infer.pipeline import redecoding, segment, segmenting
+from mitonb.infer.pipeline import segment, segmenting
 from mitonb.infer.run import Run
 from mitonb.infer.scratch import Scratch
 from mitonb.io.reading import open_labels
