@@ -73,7 +73,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--env", type=Path, help="folder of the environment (default: .venv beside this file)")
     parser.add_argument("--cuda", action="store_true", help="take the CUDA build of PyTorch (about 6 GB)")
     parser.add_argument("--cpu", action="store_true", help="take the CPU build even where there is an NVIDIA GPU")
-    parser.add_argument("--fast", action="store_true", help="add OpenVINO: networks run 2 to 6 times faster on a CPU")
+    parser.add_argument(
+        "--fast", action="store_true", help="add OpenVINO (180 MB): faster networks on a CPU, in bf16 or eight bits too"
+    )
     parser.add_argument("--torch-free", action="store_true", help="test: only what needs no PyTorch and no browser")
     parser.add_argument("--no-browser", action="store_true", help="lab: print the address instead of opening it")
     return parser.parse_args(arguments)

@@ -15,6 +15,9 @@ bf16 and int8; our own 3x3 convolutions (`winograd`) do not know it.
 
 from __future__ import annotations
 
+import mitonb as mn  # before torch, as in a notebook: it says how the threads of torch wait
+
+# isort: split
 import argparse
 import json
 import os
@@ -28,6 +31,7 @@ import torch
 from benchmarks import network_labels
 from mitonb.infer.engines import OpenVinoEngine, TorchEngine, openvino_is_there
 from mitonb.infer.engines.parts import Convolutions, finished
+from mitonb.infer.engines.residuals import WinogradEngine, has_residuals
 from mitonb.infer.engines.vino import Program, has_bf16
 from mitonb.infer.plane import Predictor
 from mitonb.models.layers import fused
@@ -95,6 +99,8 @@ def engines(net: torch.nn.Module, made: Model, predictor: Predictor, wanted: lis
         "torch fp32": TorchEngine(made.net),
         "torch bf16": TorchEngine(made.net, precision="bf16"),
     }
+    if has_residuals(made.net):
+        found["torch winograd"] = WinogradEngine(made.net)
     if openvino_is_there():
         program = Program(made.net)
         found["openvino fp32"] = OpenVinoEngine(program)
@@ -131,6 +137,7 @@ def main() -> None:
         return
     rows = []
     isa = os.environ.get("ONEDNN_MAX_CPU_ISA", "all")
+    print(f"mitonb {mn.__version__}, waiting {os.environ.get('OMP_WAIT_POLICY', 'as torch likes')}")
     print(f"threads {torch.get_num_threads()}, load {os.getloadavg()[0]:.1f}, instructions {isa}")
     for name in options.nets:
         net, made = model(name)

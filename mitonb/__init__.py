@@ -6,6 +6,7 @@ The front door. Names are loaded when they are first used, so `import mitonb` ne
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what editors and type checkers read; nothing of it runs
@@ -51,6 +52,11 @@ if TYPE_CHECKING:  # what editors and type checkers read; nothing of it runs
     from mitonb.widgets.volume3d import show3d as show3d
 
 __version__ = "0.1.0"
+
+if (os.cpu_count() or 1) <= 8:
+    # torch's threads wait for their next share by spinning, and take the few cores away from what runs beside torch:
+    # decoding, and convolutions of our own (infer/engines/winograd.py). Read once, when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES: dict[str, str] = {
     # values

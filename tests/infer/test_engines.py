@@ -18,7 +18,8 @@ from mitonb.infer.engines import OpenVinoEngine, Runner, Said, TorchEngine, choo
 from mitonb.infer.engines.checking import Schedule
 from mitonb.infer.engines.choosing import alike
 from mitonb.infer.engines.eight_bits import _best_range, quantise, ranges
-from mitonb.infer.engines.vino import Program, can_run
+from mitonb.infer.engines.parts import can_convert
+from mitonb.infer.engines.vino import Program
 from mitonb.infer.pipeline import predict, segment
 from mitonb.infer.plane import Predictor, label_iou
 from mitonb.models.zoo import Model, load_model
@@ -136,7 +137,7 @@ def test_eight_bits_are_for_every_convolution_also_where_two_read_the_same(mini:
 @needs_openvino
 def test_what_only_looks_like_a_net_is_left_to_torch() -> None:
     """OpenVINO would record one answer of this net, and repeat it for every picture."""
-    assert not can_run(Oracle().net)
+    assert not can_convert(Oracle().net)
     labels = segment(volume(), Recipe(tile=0, min_area=8, min_size=50, center_distance=8), model=Oracle(), show=False)
     assert labels.data.max() == 4
     assert labels.record["engine"]["name"] == "torch"  # type: ignore[index]
@@ -145,7 +146,7 @@ def test_what_only_looks_like_a_net_is_left_to_torch() -> None:
 def test_a_faster_engine_that_says_something_else_is_put_away(
     mini: Model, picture: npt.NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choosing, "can_run", lambda net: False)
+    monkeypatch.setattr(choosing, "can_convert", lambda net: False)
     asked = runner(mini, agreement=lambda a, b: (float(np.array_equal(a.semantic, b.semantic)), True))
     exact = asked._build("torch", "fp32")
     monkeypatch.setattr(Runner, "_build", lambda self, name, precision: exact if precision == "fp32" else Hasty())
@@ -161,7 +162,7 @@ def test_a_faster_engine_that_goes_wrong_later_is_put_away_then(
     mini: Model, picture: npt.NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first tile agrees, the next one that is looked at does not."""
-    monkeypatch.setattr(choosing, "can_run", lambda net: False)
+    monkeypatch.setattr(choosing, "can_convert", lambda net: False)
     verdicts = iter([(1.0, True), (0.99, True)])
     asked = runner(mini, agreement=lambda a, b: next(verdicts))
     exact = asked._build("torch", "fp32")
@@ -202,7 +203,7 @@ def test_a_run_without_objects_is_soon_left_alone_for_a_while() -> None:
 def test_what_is_slower_than_the_exact_engine_is_not_taken(
     mini: Model, picture: npt.NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choosing, "can_run", lambda net: False)
+    monkeypatch.setattr(choosing, "can_convert", lambda net: False)
     asked, slow = runner(mini), Slow(mini)
     exact = asked._build("torch", "fp32")
     monkeypatch.setattr(Runner, "_build", lambda self, name, precision: exact if precision == "fp32" else slow)
@@ -220,7 +221,7 @@ def test_tiles_are_timed_once_for_the_same_weights_and_size(
     counts = []
     monkeypatch.setattr(choosing, "_timings", {})
     monkeypatch.setattr(choosing, "_timed", lambda engines, picture: counts.append(1) or dict.fromkeys(engines, 1.0))
-    monkeypatch.setattr(choosing, "can_run", lambda net: False)
+    monkeypatch.setattr(choosing, "can_convert", lambda net: False)
     for part in (picture, picture, picture[:, :64]):
         runner(mini, key="some weights").run(np.ascontiguousarray(part))
     assert len(counts) == 2

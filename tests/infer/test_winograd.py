@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mitonb.infer.engines import OpenVinoEngine, Runner, TorchEngine
+from mitonb.infer.engines import OpenVinoEngine, Runner, TorchEngine, choosing
 from mitonb.infer.engines import winograd as method
 from mitonb.infer.engines.choosing import alike
+from mitonb.infer.engines.residuals import WinogradEngine, has_residuals
 from mitonb.infer.engines.vino import Program
 from mitonb.infer.engines.winograd import Layer, can_convolve, convolved
 from mitonb.models.layers import fused
@@ -50,13 +51,19 @@ def test_only_what_fits_is_taken() -> None:
     assert not can_convolve(np.zeros((512, 512, 3, 3)))
 
 
+@pytest.fixture(scope="module")
+def drawn() -> PanopticUNet:
+    """A net of random weights; zeros among them would make a simpler one."""
+    torch.manual_seed(3)
+    net = PanopticUNet((32, 64, 64, 64), (1, 1, 1, 2)).eval()
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    return net
+
+
 @needs_openvino
 @pytest.mark.parametrize("size", [(64, 64), (48, 80)])
-def test_a_net_rewritten_for_it_says_what_torch_says(size: tuple[int, int]) -> None:
-    torch.manual_seed(3)
-    drawn = PanopticUNet((32, 64, 64, 64), (1, 1, 1, 2))
-    for parameter in drawn.parameters():  # zeros among them would make a simpler net
-        torch.nn.init.normal_(parameter, std=0.05)
+def test_a_net_rewritten_for_it_says_what_torch_says(size: tuple[int, int], drawn: PanopticUNet) -> None:
     net = fused(drawn)
     picture = np.random.default_rng(1).normal(size=(1, *size)).astype(np.float32)
     program = Program(net)
@@ -66,13 +73,36 @@ def test_a_net_rewritten_for_it_says_what_torch_says(size: tuple[int, int]) -> N
     assert engine.name == "openvino+winograd"
 
 
-@needs_openvino
+@pytest.mark.parametrize("size", [(64, 64), (48, 80)])
+def test_a_net_in_torch_with_its_blocks_replaced_says_what_torch_says(
+    size: tuple[int, int], drawn: PanopticUNet
+) -> None:
+    net = fused(drawn)
+    pictures = np.random.default_rng(1).normal(size=(2, *size)).astype(np.float32)
+    engine, plain = WinogradEngine(net), TorchEngine(net).run(pictures)
+    said = engine.run(pictures)
+    assert alike(said, plain)
+    assert not np.array_equal(said.semantic, plain.semantic)  # by other arithmetic
+    kinds = [type(module).__name__ for module in engine._net.modules()]
+    assert (kinds.count("_Block"), kinds.count("Residual")) == (9, 0)
+    assert np.array_equal(TorchEngine(net).run(pictures).semantic, plain.semantic)  # the net itself is as it was
+
+
+def test_blocks_with_norms_of_their_own_stay_as_they_are(drawn: PanopticUNet) -> None:
+    assert not has_residuals(drawn)
+    assert has_residuals(fused(drawn))
+
+
+@pytest.mark.parametrize("openvino", [False, pytest.param(True, marks=needs_openvino)])
 @pytest.mark.parametrize("threads", [2, 64])
-def test_which_form_runs_exactly_is_a_rule(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_which_form_runs_exactly_is_a_rule(threads: int, openvino: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(method, "LANES", 8)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(choosing, "openvino_is_there", lambda: openvino)
     torch.manual_seed(3)
     net = fused(PanopticUNet((32, 32, 32, 32), (1, 1, 1, 1)))
-    runner = Runner(net, f"a rule {threads}", "cpu", "exact", "fp32", 0, lambda: [], lambda a, b: (1.0, True))
+    key = f"a rule {threads} {openvino}"
+    runner = Runner(net, key, "cpu", "exact", "fp32", 0, lambda: [], lambda a, b: (1.0, True))
     runner.run(np.random.default_rng(1).normal(size=(1, 32, 32)).astype(np.float32))
-    assert runner.record["name"] == ("openvino+winograd" if threads == 2 else "openvino")
+    name = "openvino" if openvino else "torch"
+    assert runner.record["name"] == (f"{name}+winograd" if threads == 2 else name)

@@ -11,7 +11,10 @@ import torch
 
 from mitonb.infer.engines.checking import Schedule
 from mitonb.infer.engines.native import TorchEngine
-from mitonb.infer.engines.vino import OpenVinoEngine, Program, can_run, has_bf16
+from mitonb.infer.engines.parts import can_convert
+from mitonb.infer.engines.residuals import WinogradEngine, has_residuals
+from mitonb.infer.engines.vino import OpenVinoEngine, Program, has_bf16, openvino_is_there
+from mitonb.infer.engines.winograd import is_fast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -100,21 +103,25 @@ class Runner:
 
     def _choose(self, pictures: Picture) -> None:
         self._exact = self._build("torch", self.precision)
-        if self.precision == "fp32" and self._may_use_openvino():
-            self._exact = self._exact_openvino(pictures.shape[1:]) or self._exact
+        if self.precision == "fp32" and self._may_convert():
+            self._exact = self._exact_converted(pictures.shape[1:]) or self._exact
         self._engine = self._exact
         if self.mode == "fast" and self.precision == "fp32":
             self._ranked = self._faster(pictures[:1])
             if self._ranked:
                 self._engine, self._checks = self._ranked.pop(0), Schedule()
 
-    def _may_use_openvino(self) -> bool:
+    def _may_convert(self) -> bool:
         # Weights without a name may be in training: what was converted once would be old at the next step.
-        return self.device == "cpu" and bool(self.key) and can_run(self.net)
+        return self.device == "cpu" and bool(self.key) and can_convert(self.net)
 
     def _build(self, name: str, precision: str) -> Engine:
         if name == "torch":
             return TorchEngine(self.net, self.device, precision, self.doublings)
+        if name == "torch+winograd":
+            return _remembered(
+                _engines, (self.key, name, precision, self.doublings), lambda: WinogradEngine(self.net, self.doublings)
+            )
         program = _remembered(_programs, (self.key,), lambda: Program(self.net))
 
         def made() -> Engine:
@@ -124,21 +131,22 @@ class Runner:
 
         return _remembered(_engines, (self.key, name, precision, self.doublings), made)
 
-    def _exact_openvino(self, shape: tuple[int, ...]) -> Engine | None:
-        """Return OpenVINO in fp32, if it says what torch says about a picture made for the purpose."""
+    def _exact_converted(self, shape: tuple[int, ...]) -> Engine | None:
+        """Return a faster form of the net in fp32, if it says what torch says about a picture made for the purpose."""
         key = (self.key, shape, self.doublings)
         name = _remembered(_exact, key, lambda: self._compared(_probe(shape)))
         return self._build(name, "fp32") if name else None
 
     def _compared(self, probe: Picture) -> str | None:
-        """Return the first form of OpenVINO that gives the maps of torch.
+        """Return the first form that gives the maps of torch.
 
         The order is a rule, and no stopwatch is asked: a record gives the same labels again.
         """
-        from mitonb.infer.engines.winograd import is_fast
-
+        forms = self._forms()
+        if not forms:
+            return None
         true = self._build("torch", "fp32").run(probe)
-        for name in ("openvino+winograd", "openvino") if is_fast(torch.get_num_threads()) else ("openvino",):
+        for name in forms:
             try:
                 if alike(self._build(name, "fp32").run(probe), true):
                     return name
@@ -147,10 +155,16 @@ class Runner:
                 self.notes.append(f"{name} could not run this net ({str(error).splitlines()[0][:120]}).")
         return None
 
+    def _forms(self) -> list[str]:
+        few = is_fast(torch.get_num_threads())
+        if openvino_is_there():
+            return ["openvino+winograd", "openvino"] if few else ["openvino"]
+        return ["torch+winograd"] if few and has_residuals(self.net) else []
+
     def _candidates(self) -> Iterable[tuple[str, str]]:
         if self.device != "cpu":
             return [("torch", "bf16"), ("torch", "fp16")] if self.device == "cuda" else [("torch", "fp16")]
-        if self._may_use_openvino():
+        if self._may_convert() and openvino_is_there():
             return [*([("openvino", "bf16")] if has_bf16() else []), ("openvino", "int8")]
         return [("torch", "bf16")]
 

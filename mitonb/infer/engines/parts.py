@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Convolutions", "Engine", "Picture", "Said", "finished", "renders"]
+__all__ = ["Convolutions", "Engine", "Picture", "Said", "can_convert", "finished", "renders"]
 
 Picture = npt.NDArray[np.float32]
 
@@ -50,6 +50,11 @@ class Engine(Protocol):
 def renders(net: nn.Module) -> bool:
     """Return whether a net sharpens its coarse semantic map point by point, after its convolutions (PointRend)."""
     return hasattr(net, "rendered") and hasattr(net, "body")
+
+
+def can_convert(net: nn.Module) -> bool:
+    """Return whether another engine may take a net: only our own are sure to do the same at each run."""
+    return type(net).__module__.startswith("mitonb.models.")
 
 
 class Convolutions(nn.Module):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mitonb.infer.engines.winograd import Layer
 
-__all__ = ["OpenVinoEngine", "Program", "can_run", "has_bf16", "openvino_is_there"]
+__all__ = ["OpenVinoEngine", "Program", "has_bf16", "openvino_is_there"]
 
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 
@@ -33,11 +33,6 @@ def openvino_is_there() -> bool:
 def has_bf16() -> bool:
     """Return whether this processor computes in bf16 as OpenVINO sees it; elsewhere the hint would be ignored."""
     return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
-def can_run(net: nn.Module) -> bool:
-    """Return whether OpenVINO may take a net: it records one run, which only our own nets are sure to repeat."""
-    return openvino_is_there() and type(net).__module__.startswith("mitonb.models.")
 
 
 class OpenVinoEngine:
