@@ -32,9 +32,10 @@ import numpy as np
 from mitonb.infer.run import Run
 from mitonb.job import drain
 from mitonb.post.profiles import profiles
-from mitonb.post.runs import joined, paint, relabelled, runs_of, turned
+from mitonb.post.runs import joined, paint, relabelled, runs_of
 from mitonb.post.tables import overlaps
 from mitonb.post.tracking import Tracker
+from mitonb.post.turning import turned
 from mitonb.post.untangling import Untangler
 from mitonb.recipe import Recipe
 from mitonb.stack import AXES, Axis

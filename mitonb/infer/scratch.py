@@ -8,7 +8,8 @@ from typing import IO, TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from mitonb.post.runs import Runs, joined, relabelled, turned
+from mitonb.post.runs import Runs, joined, relabelled
+from mitonb.post.turning import turned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -45,7 +45,7 @@ def _peaks(heat: Any, threshold: Any, radius: Any) -> Any:
     h, w = heat.shape
     state = np.zeros((h, w), np.uint8)  # 1: plateau that is done, 2: peak
     stack = np.empty((64, 2), np.int64)
-    found = np.empty((64, 2), np.int64)
+    found = np.empty((1024, 2), np.int64)
     tops = new_tops(w)
     count = 0
     for y in range(h):
@@ -178,8 +178,10 @@ def _apart(heat: Any, state: Any, found: Any, radius: Any) -> Any:
     """Drop each peak that has an equal one within the radius before it."""
     h, w = heat.shape
     state[:] = 0
-    # The middle of a plateau may lie before a peak that was found earlier: sort by place in the map.
-    order = np.argsort(found[:, 0] * w + found[:, 1])
+    place = found[:, 0] * w + found[:, 1]
+    order = np.arange(len(found))
+    if not (place[:-1] < place[1:]).all():  # the middle of a plateau may lie before a peak that was found earlier
+        order = np.argsort(place)
     points = np.empty((len(found), 2), np.int64)
     count = 0
     for k in order:

@@ -8,7 +8,7 @@ import numpy as np
 
 from mitonb.post.compiled import jit
 
-__all__ = ["is_nearest", "nearest", "sorted_spots", "spot"]
+__all__ = ["before", "is_nearest", "nearest", "sorted_spots", "spot", "sure_cell", "sure_cells"]
 
 
 @jit
@@ -59,7 +59,7 @@ def nearest(y: Any, x: Any, guess: Any, grid: Any) -> Any:
                     for k in range(first[r * columns + c], first[r * columns + c + 1]):
                         j = order[k]
                         d = (spots[j, 0] - y) ** 2 + (spots[j, 1] - x) ** 2
-                        if d < distance or (d == distance and _before(spots, j, best)):
+                        if d < distance or (d == distance and before(spots, j, best)):
                             best, distance = j, d
                 c += 1 if whole or ring == 0 else 2 * ring
         ring += 1
@@ -67,19 +67,57 @@ def nearest(y: Any, x: Any, guess: Any, grid: Any) -> Any:
 
 
 @jit
-def spot(i: Any, j: Any, field: Any, step: Any) -> Any:
-    """Return the place that a map pixel points at; offsets that are no numbers count as 0; compiled."""
+def sure_cells(grid: Any, rows: Any, columns: Any, side: Any) -> Any:
+    """Cut a plane into square cells; return which spot is nearest to all of a cell, -1 where none is known; compiled.
+
+    With a frame of one cell for what lies outside, so that `sure_cell` need not ask.
+    """
+    spots, clear = grid[0], grid[1]
+    sure = np.full((rows + 2, columns + 2), np.int32(-1))
+    for k in range(len(spots)):
+        # The square in the circle of `is_nearest`; a hundredth of a pixel is more than rounding moves a place.
+        half = np.sqrt(clear[k] / 2) - 0.01
+        top, bottom = _cells_within(spots[k, 0], half, side, rows)
+        left, right = _cells_within(spots[k, 1], half, side, columns)
+        for row in range(top, bottom):
+            for column in range(left, right):
+                sure[row + 1, column + 1] = k
+    return sure
+
+
+@jit
+def sure_cell(y: Any, x: Any, sure: Any, side: Any) -> Any:
+    """Return the spot that is known to be nearest to (y, x) from the cell that it lies in, or -1; compiled."""
+    part = np.float32(1) / np.float32(side)
+    row, column = y * part + np.float32(1), x * part + np.float32(1)
+    row = min(max(row, np.float32(0)), np.float32(sure.shape[0] - 1))
+    column = min(max(column, np.float32(0)), np.float32(sure.shape[1] - 1))
+    return sure[np.uint32(row), np.uint32(column)]
+
+
+@jit
+def spot(i: Any, j: Any, field: Any, step: Any, top: Any = 0, left: Any = 0) -> Any:
+    """Return the place that a map pixel points at, counted from (top, left); compiled.
+
+    Offsets that are no numbers count as 0.
+    """
     row, column = np.uint64(i), np.uint64(j)
     dy, dx = field[0, row, column], field[1, row, column]
     if not (np.isfinite(dy) and np.isfinite(dx)):
         dy, dx = np.float32(0), np.float32(0)
-    return np.float32(i * step) + dy, np.float32(j * step) + dx
+    return np.float32((i - top) * step) + dy, np.float32((j - left) * step) + dx
 
 
 @jit
-def _before(spots: Any, j: Any, k: Any) -> Any:
-    """Return whether spot j comes before spot k in reading order."""
+def before(spots: Any, j: Any, k: Any) -> Any:
+    """Return whether spot j comes before spot k in reading order; compiled."""
     return spots[j, 0] < spots[k, 0] or (spots[j, 0] == spots[k, 0] and spots[j, 1] < spots[k, 1])
+
+
+@jit
+def _cells_within(place: Any, half: Any, side: Any, count: Any) -> Any:
+    """Return first and last + 1 of the cells that lie between place - half and place + half."""
+    return max(0, np.int64(np.ceil((place - half) / side))), min(count, np.int64(np.floor((place + half) / side)))
 
 
 @jit
@@ -111,10 +149,10 @@ def _clear(spots: Any, side: Any, rows: Any, columns: Any, first: Any, order: An
         # Whatever lies beyond the cells around is farther than one side.
         best = np.float32(side * side)
         for r in range(max(0, row - 1), min(rows, row + 2)):
-            for c in range(max(0, column - 1), min(columns, column + 2)):
-                for m in range(first[r * columns + c], first[r * columns + c + 1]):
-                    j = order[m]
-                    if j != k:
-                        best = min(best, (spots[j, 0] - spots[k, 0]) ** 2 + (spots[j, 1] - spots[k, 1]) ** 2)
+            begin, end = r * columns + max(0, column - 1), r * columns + min(columns, column + 2)
+            for m in range(first[begin], first[end]):
+                j = order[m]
+                if j != k:
+                    best = min(best, (spots[j, 0] - spots[k, 0]) ** 2 + (spots[j, 1] - spots[k, 1]) ** 2)
         clear[k] = best / 4
     return clear

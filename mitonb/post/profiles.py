@@ -54,9 +54,9 @@ def profile_runs(groups: Runs, min_area: int = 0) -> tuple[Runs, int]:
     count : int
         Number of pieces.
     """
-    number, count = _profiles(groups.first, groups.start, groups.stop, groups.ids, int(min_area))
+    number, count, dropped = _profiles(groups.first, groups.start, groups.stop, groups.ids, int(min_area))
     pieces = Runs(groups.shape, groups.first, groups.start, groups.stop, number)
-    if not number.all():
+    if dropped:
         pieces = relabelled(pieces, np.arange(count + 1, dtype=np.uint32))
     return pieces, int(count)
 
@@ -106,14 +106,16 @@ def _profiles(first: Any, start: Any, stop: Any, ids: Any, min_area: Any) -> Any
         if parent[n] != n:
             area[parent[n]] += area[n]
     number = np.zeros(pieces, np.uint32)
-    count = 0
+    count, dropped = 0, False
     for n in range(pieces):
         if parent[n] != n:
             number[n] = number[parent[n]]
         elif area[n] >= min_area:
             count += 1
             number[n] = count
+        else:
+            dropped = True
     result = np.empty(runs, np.uint32)
     for run in range(runs):
         result[run] = number[piece[run]]
-    return result, count
+    return result, count, dropped

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mitonb.post.compiled import jit
 
-__all__ = ["add_run", "new_runs", "next_stretch", "packed", "with_room"]
+__all__ = ["add_run", "edges", "new_runs", "next_stretch", "packed", "with_room"]
 
 _ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
 _NUMBER = 0x03F79D71B4CB0A89
@@ -21,8 +21,9 @@ _PLACES = np.argsort([((_NUMBER << k) & 0xFFFFFFFFFFFFFFFF) >> 58 for k in range
 @jit
 def new_runs(rows: Any) -> Any:
     """Return tables first, start, stop and ids for a plane of so many rows; compiled."""
+    room = max(1024, 16 * rows)  # more than most planes need: to grow means to copy, and room not used costs nothing
     return (
-        np.zeros(rows + 1, np.int64), np.empty(1024, np.int32), np.empty(1024, np.int32), np.empty(1024, np.uint32)
+        np.zeros(rows + 1, np.int64), np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.uint32)
     )  # fmt: skip
 
 
@@ -68,6 +69,28 @@ def next_stretch(bits: Any, y: Any, x: Any, w: Any) -> Any:
             return begin, w
         word = ~bits[row, k]
     return begin, np.int64(k << np.uint64(6)) + _lowest(word)
+
+
+@jit
+def edges(bits: Any, y: Any, found: Any) -> Any:
+    """Write begin, end, begin, end, ... of all stretches in a row of w bits; return how many numbers; compiled.
+
+    `found` has room for w + 1. For whole rows this is faster than `next_stretch`: one loop per word, over the bits that
+    differ from the one before, instead of several searches whose lengths the processor guesses wrong.
+    """
+    row, count, before = np.uint64(y), np.uint64(0), np.uint64(0)
+    for k in range(np.uint64(bits.shape[1])):
+        word = bits[row, k]
+        turns = word ^ ((word << np.uint64(1)) | before)
+        before = word >> np.uint64(63)
+        while turns != 0:
+            found[count] = np.int64(k << np.uint64(6)) + _lowest(turns)
+            count += np.uint64(1)
+            turns &= turns - np.uint64(1)
+    if before != 0:
+        found[count] = np.int64(bits.shape[1] << 6)
+        count += np.uint64(1)
+    return np.int64(count)
 
 
 @jit

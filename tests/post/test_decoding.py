@@ -15,7 +15,7 @@ from mitonb.post.centers import peaks
 from mitonb.post.decoding import centers, decode
 from mitonb.post.grouping import group
 from mitonb.post.profiles import profiles
-from mitonb.post.rows import next_stretch, packed
+from mitonb.post.rows import edges, next_stretch, packed
 from mitonb.post.target_maps import targets
 from mitonb.recipe import Recipe
 from tests.post.drawing import arc, disk, ring, same_partition
@@ -204,6 +204,15 @@ def test_between_map_pixels_the_mean_of_their_places_counts(seed: int, step: int
         assert distance[got[y, x] - 1] <= distance.min() + 1e-3
 
 
+def test_a_center_that_no_corner_points_at_wins_between_them() -> None:
+    offsets = np.zeros((2, 2, 2), np.float32)
+    offsets[1, :, 1] = 24  # the map pixels of column 0 point at column 0, those of column 8 at column 32
+    centers = np.array([[0, 0], [0, 4], [0, 2]])  # at columns 0, 32 and 16
+    mask = np.ones((16, 16), np.bool_)
+    assert group(mask, offsets, centers[:2], step=8)[0, [1, 3, 5, 7]].tolist() == [1, 1, 2, 2]
+    assert group(mask, offsets, centers, step=8)[0, [1, 3, 5, 7]].tolist() == [1, 3, 3, 2]
+
+
 def test_offsets_that_are_no_numbers_count_as_none() -> None:
     offsets = np.full((2, 4, 4), np.nan, np.float32)
     assert group(np.ones((4, 4), bool), offsets, np.array([[0, 0], [3, 3]]))[3, 3] == 2
@@ -220,6 +229,9 @@ def test_stretches_of_a_packed_row_are_those_of_the_mask(w: int) -> None:
         while found[-1][0] < w:
             found.append(next_stretch(bits, 1, found[-1][1], w))
         assert found == [*zip(begins, ends, strict=True), (w, w)]
+        both = np.full(w + 1, -1)
+        assert edges(bits, 1, both) == 2 * len(begins)
+        assert [*zip(both[::2], both[1::2], strict=False)][: len(begins)] == found[:-1]
 
 
 @given(st.integers(0, 2**32 - 1))

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from mitonb.errors import InputError
 from mitonb.post.run_tables import numbered, shared
-from mitonb.post.runs import Runs, joined, paint, relabelled, runs_of, turned
+from mitonb.post.runs import Runs, joined, paint, relabelled, runs_of
 from mitonb.post.tables import overlaps
+from mitonb.post.turning import turned
 from mitonb.stack import AXES
 
 if TYPE_CHECKING:
@@ -60,6 +61,16 @@ def test_what_is_painted_is_what_runs_were_taken_from(seed: int) -> None:
     one_row = np.diff(np.repeat(np.arange(len(runs.first) - 1), np.diff(runs.first))) == 0
     touching = one_row & (runs.stop[:-1] == runs.start[1:])
     assert (runs.ids[:-1][touching] != runs.ids[1:][touching]).all()
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_nothing_is_painted_beside_the_planes_that_were_given(seed: int, clear: bool) -> None:
+    ids = speckled(seed)
+    around = np.full((len(ids) + 2, *ids.shape[1:]), 9, np.uint32)
+    paint(runs_of(ids), around[1:-1], clear=clear)
+    assert (around[[0, -1]] == 9).all()
+    assert np.array_equal(around[1:-1], ids if clear else np.where(ids > 0, ids, 9))
 
 
 @pytest.mark.parametrize("axis", ["xy", "xz", "yz"])

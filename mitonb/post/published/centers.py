@@ -141,7 +141,7 @@ def _group_coarse(bits: Any, w: Any, field: Any, spots: Any, step: Any) -> Any:
     first, start, stop, ids = new_runs(h)
     cell, owners, reach = cells(w, step), np.empty(mw, np.int64), np.empty(mw, np.int64)
     above = np.zeros(mw, np.int64)  # center in the rows before: mostly that of this row, too
-    pixels = np.empty((0, 0), np.int64)
+    pixels, ends = np.empty((0, 0), np.int64), np.empty(w + 1, np.int64)
     count, last = np.int64(0), np.int64(0)
     for top in range(0, h, step):
         owners[:] = -1
@@ -158,5 +158,7 @@ def _group_coarse(bits: Any, w: Any, field: Any, spots: Any, step: Any) -> Any:
                     owners[j] = above[j] = last
             x, end = next_stretch(touched, 0, end, w)
         reaches(owners, step, reach)
-        count, start, stop, ids = add_rows(bits, top, cell, step, owners, reach, pixels, first, count, start, stop, ids)
+        count, start, stop, ids = add_rows(
+            bits, top, cell, step, owners, reach, pixels, ends, first, count, start, stop, ids
+        )
     return first, start[:count].copy(), stop[:count].copy(), ids[:count].copy()
