@@ -198,6 +198,21 @@ def test_score_lists_mistakes_leaves_out_what_it_is_told_to_and_counts_in_planes
     assert "above 0 and at most 1, got 75" in capsys.readouterr().err
 
 
+def test_score_takes_negative_marks_and_the_largest_ids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ids = np.zeros((4, 16, 32), np.uint64)
+    ids[:, 4:12, 2:8], ids[:, 4:12, 10:18] = 2**64 - 1, 2**53 + 1
+    np.save(tmp_path / "labels.npy", ids)
+    truth = (ids > 0).astype(np.int16) + (ids == 2**53 + 1)
+    truth[:, :, 20:] = -1
+    np.save(tmp_path / "truth.npy", truth)
+    figures = json.loads(run_json(capsys, "score", str(tmp_path / "labels.npy"), str(tmp_path / "labels.npy")))
+    assert figures["at"][1]["found"] == 2
+    words = ["score", str(tmp_path / "labels.npy"), str(tmp_path / "truth.npy")]
+    assert json.loads(run_json(capsys, *words, "--ignore", "-1"))["at"][1]["f1"] == 1
+    assert main(words) == 1
+    assert "Truth start at 0, got -1" in capsys.readouterr().err
+
+
 def test_info_tells_shape_voxel_size_and_what_is_unknown(
     cell: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,7 +28,8 @@ def add_score(commands: Any) -> None:
     parser.add_argument("--iou", nargs="+", type=float, default=[0.5, 0.75],
                         help="from which overlap on two objects match (default: 0.5 0.75)")  # fmt: skip
     parser.add_argument("--planes", choices=tuple(AXES), help="compare profiles plane by plane instead of volumes")
-    parser.add_argument("--ignore", type=int, metavar="ID", help="leave out the voxels that have this id in TRUTH")
+    parser.add_argument("--ignore", type=int, metavar="ID",
+                        help="leave out the voxels of TRUTH with this id; it may be negative, as -1")  # fmt: skip
     parser.add_argument("--smallest", type=int, default=0, metavar="VOXELS",
                         help="objects below this size are neither found nor wrong (default: 0)")  # fmt: skip
     parser.add_argument("--ranking", metavar="MAP",
@@ -39,9 +40,9 @@ def add_score(commands: Any) -> None:
 
 def _score(options: argparse.Namespace) -> None:
     from mitonb.accuracy import score_planes
-    from mitonb.io.reading import open_labels
+    from mitonb.io.reading import open_ids
 
-    labels, truth = open_labels(options.labels), open_labels(options.truth)
+    labels, truth = open_ids(options.labels), open_ids(options.truth)
     settings: dict[str, Any] = {"ious": options.iou, "ignore": options.ignore, "smallest": options.smallest}
     if options.planes and options.ranking:
         raise InputError("Profiles of planes are ranked by their size only. Leave out --ranking or --planes.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mitonb.errors import InputError
 from mitonb.io.arrays import read_array
@@ -22,7 +23,7 @@ from mitonb.labels import Labels
 from mitonb.memory import require
 from mitonb.stack import Stack, voxel_size_of
 
-__all__ = ["VolumeInfo", "open", "open_labels", "probe"]
+__all__ = ["VolumeInfo", "open", "open_ids", "open_labels", "probe"]
 
 VoxelSize = float | tuple[float, float, float]
 
@@ -113,15 +114,47 @@ def open_labels(
     InputError
         As `open`, and if the voxels are no ids. TooLargeError, if they would not fit into memory.
     """
+    data, found, title, where, letters = _voxels(source, axes, series, empty_blocks=empty_blocks)
+    size, _ = stated_voxel_size(found, letters, data.shape[0], where)
+    record = found.record or (read_record(Path(where)) if where else None)
+    record = record if record is None or "recipe" in record else None
+    return Labels(data, size, name or title, record)
+
+
+def open_ids(
+    source: Any, *, axes: str | None = None, series: int | str | None = None, empty_blocks: bool = False
+) -> npt.NDArray[Any]:
+    """Open ids as `mitonb.score` takes them: what `open_labels` opens, but also negative marks and ids above 32 bits.
+
+    Parameters
+    ----------
+    source, axes, series, empty_blocks
+        As for `open_labels`.
+
+    Returns
+    -------
+    (z, y, x) array of int or uint
+        In the type of the file.
+
+    Raises
+    ------
+    InputError
+        As `open`, and if the voxels are no whole numbers. TooLargeError, if they would not fit into memory.
+    """
+    data = _voxels(source, axes, series, empty_blocks=empty_blocks)[0]
+    return data if data.dtype.kind in "iu" else Labels(data).data
+
+
+def _voxels(
+    source: Any, axes: str | None, series: int | str | None, *, empty_blocks: bool
+) -> tuple[npt.NDArray[Any], Source, str, str | None, str]:
+    """Return ids as they are in a file, what the file holds, its title and address, and the names of its axes."""
     found, title, where = _find(source, series, strict=not empty_blocks)
     data, _, letters = arrange(found, axes=axes, what=title)
     # The ids as they are in the file and, where those are no uint32, once more as such.
     bytes_of_one = np.dtype(data.dtype).itemsize + 4 * (np.dtype(data.dtype) != np.uint32)
     require(bytes_of_one * math.prod(data.shape), f"Opening the labels {title}", "Cut out a part of them first.")
-    size, _ = stated_voxel_size(found, letters, data.shape[0], where)
-    record = found.record or (read_record(Path(where)) if where else None)
-    record = record if record is None or "recipe" in record else None
-    return Labels(data[:, :, :], size, name or title, record)
+    return np.asarray(data[:, :, :]), found, title, where, letters
 
 
 def _find(source: Any, series: int | str | None, *, strict: bool = False) -> tuple[Source, str, str | None]:

@@ -54,6 +54,21 @@ class Flood:
         if self.ties not in ("arrival", "published"):
             raise InputError(f"ties is one of arrival, published, got {self.ties!r}.")
 
+    @classmethod
+    def of(cls, value: Flood | str | None) -> Flood:
+        """Return what a user gave for settings: some, the name of published ones, or nothing.
+
+        Raises
+        ------
+        InputError
+            If there are none of this name, or this is something else.
+        """
+        if isinstance(value, str) and value in FLOODS:
+            return FLOODS[value]
+        if value is None or isinstance(value, Flood):
+            return value or cls()
+        raise InputError(f"Settings are a Flood(...) or one of {', '.join(FLOODS)}, got {value!r}.")
+
     def replace(self, **changes: Any) -> Flood:
         """Return settings with some fields changed."""
         return _replaced(self, changes)

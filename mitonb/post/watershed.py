@@ -30,7 +30,7 @@ def decode_contours(
     contour: npt.NDArray[Any] | None = None,
     distance: npt.NDArray[Any] | None = None,
     *,
-    settings: Flood | None = None,
+    settings: Flood | str | None = None,
     seeds: npt.NDArray[Any] | None = None,
     scale: float | None = None,
 ) -> npt.NDArray[np.uint32]:
@@ -44,8 +44,8 @@ def decode_contours(
         Probability of the border of an object, of the same shape.
     distance : array, optional
         Distance to the border, squashed to -1..1 (in 8 bits 0..255), positive inside, of the same shape.
-    settings : Flood, optional
-        Thresholds and sizes; `FLOODS` holds published ones.
+    settings : Flood or str, optional
+        Thresholds and sizes, or the name of published ones: a key of `FLOODS`, such as "mitoem".
     seeds : array of int, optional
         Use these instead of `find_seeds`, for instance after correcting what that found.
     scale : float, optional
@@ -60,7 +60,8 @@ def decode_contours(
     Raises
     ------
     InputError
-        If values lie outside of the scale or are no numbers, or the scale of a type is unknown.
+        If values lie outside of the scale or are no numbers, the scale of a type is unknown, or no settings have
+        this name.
     AxesError
         If the maps are no planes or volumes of one shape.
 
@@ -72,7 +73,7 @@ def decode_contours(
     >>> decode_contours(semantic, contour, settings=Flood(min_seed=1, min_size=1))[0, [0, 19, 21]]
     array([1, 1, 2], dtype=uint32)
     """
-    settings = settings or Flood()
+    settings = Flood.of(settings)
     s, c, d = _maps(semantic, contour, distance, scale)
     labels = _seeds(s, c, d, settings) if seeds is None else _given(seeds, np.shape(semantic), s.shape)
     height = np.zeros([n + 2 for n in s.shape], np.uint8)  # the flood wants a margin
@@ -93,7 +94,7 @@ def find_seeds(
     contour: npt.NDArray[Any] | None = None,
     distance: npt.NDArray[Any] | None = None,
     *,
-    settings: Flood | None = None,
+    settings: Flood | str | None = None,
     scale: float | None = None,
 ) -> npt.NDArray[np.uint32]:
     """Return the seeds from which `decode_contours` floods: to look at, to correct, and to pass back to it.
@@ -102,7 +103,7 @@ def find_seeds(
     touch at a corner are one.
     """
     s, c, d = _maps(semantic, contour, distance, scale)
-    return _seeds(s, c, d, settings or Flood()).reshape(np.shape(semantic))
+    return _seeds(s, c, d, Flood.of(settings)).reshape(np.shape(semantic))
 
 
 def decode_pieces(

@@ -13,6 +13,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.ao.quantization import DeQuantStub, QuantStub, convert, get_default_qconfig, prepare
 
 import mitonb as mn
 from mitonb.cli import main
@@ -490,3 +491,39 @@ def test_what_was_loaded_segments(exported, strange):
         maps = mn.predict(stack.plane(0), model=model)
         assert maps.semantic.shape == (1, 128, 160)
         assert maps.center.shape == (32, 40)
+
+
+class Eighths(torch.nn.Module):
+    """Gives what MitoNet would, by a convolution that can be quantised; as often doubled as it is asked to."""
+
+    def __init__(self):
+        super().__init__()
+        self.into, self.conv, self.out = QuantStub(), torch.nn.Conv2d(1, 4, 1), DeQuantStub()
+
+    def forward(self, x: torch.Tensor, render_steps: int = 2, interpolate_ins: bool = True):
+        small = torch.nn.functional.avg_pool2d(self.out(self.conv(self.into(x))), 4)
+        semantic = small[:, :1]
+        for _ in range(render_steps):
+            semantic = torch.nn.functional.interpolate(semantic, scale_factor=2.0)
+        return {"sem_logits": semantic, "ctr_hmp": small[:, 1:2], "offsets": small[:, 2:]}
+
+
+@pytest.mark.skipif("fbgemm" not in torch.backends.quantized.supported_engines, reason="torch cannot quantise here")
+@pytest.mark.parametrize("choice", [{}, {"engine": "fast"}, {"precision": "bf16"}, {"downsampling": 2, "flips": True}])
+def test_a_quantised_export_segments_once_it_is_trusted(choice, tmp_path):
+    path = tmp_path / "quantised.pth"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch says of both, quantisation and TorchScript, that they are old
+        net = Eighths().eval()
+        net.qconfig = get_default_qconfig("fbgemm")
+        prepare(net, inplace=True)
+        net(torch.randn(1, 1, 16, 16))
+        torch.jit.save(torch.jit.script(convert(net)), path)
+    with pytest.raises(UntrustedModelError, match="quantised"):
+        load_model(path)
+    model = load_model(path, trust_code=f"sha256:{sha256_of(path)}")
+    stack, _ = mn.phantom((2, 100, 90), seed=1)
+    labels = mn.segment(stack, mn.Recipe(**choice), model=model, show=False)
+    assert labels.shape == (2, 100, 90)
+    assert (labels.record["engine"]["name"], labels.record["engine"]["precision"]) == ("torch", "fp32")
+    assert bool(labels.record["notes"]) == ("engine" in choice or "precision" in choice)

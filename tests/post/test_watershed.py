@@ -338,6 +338,16 @@ def test_what_cannot_be_meant_is_refused_with_a_sentence(what: str) -> None:
         call(np.ones((4, 5), np.float32))
 
 
+def test_published_settings_may_be_named() -> None:
+    maps = contour_targets(np.kron([[1, 2], [0, 3]], np.ones((24, 24), int)))
+    for name, flood in FLOODS.items():
+        assert np.array_equal(decode_contours(*maps, settings=name), decode_contours(*maps, settings=flood))
+    assert find_seeds(*maps, settings="mitoem").max() == 3
+    for wrong in ("mito", 3):
+        with pytest.raises(InputError, match=r"one of default, semantic, mitoem, mitoem-human, fly-brain, got"):
+            decode_contours(*maps, settings=wrong)  # type: ignore[arg-type]
+
+
 def test_nothing_at_all_decodes_to_nothing() -> None:
     empty = np.zeros((0, 4, 4), np.uint8)
     assert decode_contours(empty, empty, empty).shape == (0, 4, 4)

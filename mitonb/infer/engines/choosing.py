@@ -11,7 +11,7 @@ import torch
 
 from mitonb.infer.engines.checking import Schedule
 from mitonb.infer.engines.native import TorchEngine
-from mitonb.infer.engines.parts import can_convert
+from mitonb.infer.engines.parts import can_convert, runs_own_code
 from mitonb.infer.engines.residuals import WinogradEngine, has_residuals
 from mitonb.infer.engines.vino import OpenVinoEngine, Program, has_bf16, openvino_is_there
 from mitonb.infer.engines.winograd import is_fast
@@ -102,6 +102,11 @@ class Runner:
         return said
 
     def _choose(self, pictures: Picture) -> None:
+        if runs_own_code(self.net):
+            self._engine = self._build("torch", "fp32")
+            if self.mode == "fast" or self.precision != "fp32":
+                self.notes.append("A model that runs by its own code runs as it is, whatever engine and precision say.")
+            return
         self._exact = self._build("torch", self.precision)
         if self.precision == "fp32" and self._may_convert():
             self._exact = self._exact_converted(pictures.shape[1:]) or self._exact
@@ -151,7 +156,7 @@ class Runner:
                 if alike(self._build(name, "fp32").run(probe), true):
                     return name
                 self.notes.append(f"{name} gave other maps than torch for this net and was left out.")
-            except RuntimeError as error:
+            except Exception as error:  # conversions fail in many ways, and torch can run the net
                 self.notes.append(f"{name} could not run this net ({str(error).splitlines()[0][:120]}).")
         return None
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Convolutions", "Engine", "Picture", "Said", "can_convert", "finished", "renders"]
+__all__ = ["Convolutions", "Engine", "Picture", "Said", "can_convert", "finished", "renders", "runs_own_code"]
 
 Picture = npt.NDArray[np.float32]
 
@@ -54,7 +54,12 @@ def renders(net: nn.Module) -> bool:
 
 def can_convert(net: nn.Module) -> bool:
     """Return whether another engine may take a net: only our own are sure to do the same at each run."""
-    return type(net).__module__.startswith("mitonb.models.")
+    return type(net).__module__.startswith("mitonb.models.") and not runs_own_code(net)
+
+
+def runs_own_code(net: nn.Module) -> bool:
+    """Return whether a net came with its own code: nobody knows what it computes with, or in which numbers."""
+    return any(isinstance(part, torch.jit.ScriptModule) for part in net.modules())
 
 
 class Convolutions(nn.Module):
