@@ -40,7 +40,7 @@ if TYPE_CHECKING:  # what editors and type checkers read; nothing of it runs
     from mitonb.post.watershed import decode_contours as decode_contours
     from mitonb.recipe import PRESETS as PRESETS
     from mitonb.recipe import Recipe as Recipe
-    from mitonb.session import Session as Session
+    from mitonb.session.session import Session as Session
     from mitonb.stack import Plane as Plane
     from mitonb.stack import Stack as Stack
     from mitonb.train.loop import training as training
@@ -72,7 +72,7 @@ _HOMES: dict[str, str] = {
     "measure": "measurements", "score": "accuracy.comparing",
     "load_model": "models.zoo", "cite": "citing",
     "training": "train.loop",
-    "Session": "session", "check": "lessons", "doctor": "checkup",
+    "Session": "session.session", "check": "lessons", "doctor": "checkup",
     # widgets
     "explore": "widgets.app", "view": "widgets.viewer", "show_maps": "widgets.maps_view", "show3d": "widgets.volume3d",
     "show_table": "widgets.objects_table", "open_form": "widgets.loader",

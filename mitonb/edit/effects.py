@@ -16,11 +16,14 @@ from mitonb.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Edit", "Part", "Volume", "apply", "decode", "encode", "part_of"]
+__all__ = ["NOWHERE", "Edit", "Part", "Volume", "apply", "decode", "encode", "part_of"]
 
 Volume = npt.NDArray[np.uint32]
 Runs = npt.NDArray[np.uint32]
 Index = npt.NDArray[np.int64]
+
+NOWHERE = Box((0, 0, 0), (0, 0, 0))
+"""Where an edit is that changes no voxel."""
 
 _HEAD = struct.Struct("<I")
 _PART = struct.Struct("<6iI")
@@ -89,7 +92,7 @@ class Edit:
 def around(parts: tuple[Part, ...]) -> Box:
     """Return the smallest box that holds all parts; an empty box for none."""
     if not parts:
-        return Box((0, 0, 0), (0, 0, 0))
+        return NOWHERE
     box = parts[0].box
     for part in parts[1:]:
         box = box.union(part.box)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mitonb.edit.blocks import Grid, digest
-from mitonb.edit.effects import Edit, Part, Volume, apply, around, decode, encode
-from mitonb.edit.news import NOWHERE
+from mitonb.edit.effects import NOWHERE, Edit, Part, Volume, apply, around, decode, encode
 from mitonb.edit.objects import ObjectTable
 from mitonb.edit.ops import MAX_ID
 from mitonb.edit.snapshots import Snapshots, restored

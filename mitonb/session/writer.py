@@ -7,8 +7,9 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mitonb.edit.news import MEMORY, NOWHERE, SAVED, SAVING, Change, SaveState, emit
+from mitonb.edit.effects import NOWHERE
 from mitonb.errors import InputError, ReadOnlyStoreError, StaleWriterError, StoreError
+from mitonb.session.news import MEMORY, SAVED, SAVING, Change, SaveState, emit
 
 if TYPE_CHECKING:
     from collections.abc import Callable

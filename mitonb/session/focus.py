@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mitonb.edit import ops
-from mitonb.edit.news import emit
 from mitonb.errors import InputError
+from mitonb.session.news import emit
 
 if TYPE_CHECKING:
     import threading

@@ -13,20 +13,19 @@ import numpy as np
 from mitonb.edit.blocks import digest
 from mitonb.edit.project import Project
 from mitonb.errors import AxesError, InputError, MitonbError, TooLargeError
+from mitonb.memory import memory_budget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from mitonb.edit.effects import Volume
     from mitonb.labels import Labels
     from mitonb.stack import Stack, VoxelSize
 
-    Fingerprint = Callable[[Stack], str]
-
 __all__ = ["check_fit", "create", "describe", "find_stack", "reopen"]
 
 
-def create(place: Path | None, stack: Stack | None, labels: Labels | None, fingerprint: Fingerprint) -> Project:
+def create(place: Path | None, stack: Stack | None, labels: Labels | None) -> Project:
     """Start a project with labels, or with empty ones for a stack.
 
     Raises
@@ -48,15 +47,14 @@ def create(place: Path | None, stack: Stack | None, labels: Labels | None, finge
     facts = {
         "uuid": str(uuid.uuid4()), "made": time.strftime("%Y-%m-%d %H:%M:%S"),
         "labels": None if labels is None else digest(data),
-        "stack": describe(stack, place, fingerprint) if place else None,
+        "stack": describe(stack, place) if place else None,
     }  # fmt: skip
     return Project.create(place, data, size, facts, labels.record if labels is not None else None)
 
 
 def reopen(
-    place: Path, stack: Stack | None, labels: Labels | None, fingerprint: Fingerprint, *,
-    take_over: bool = False, read_only: bool = False, memory: int | None = None,
-) -> tuple[Project, str]:  # fmt: skip
+    place: Path, stack: Stack | None, labels: Labels | None, *, take_over: bool = False, read_only: bool = False
+) -> tuple[Project, str]:
     """Open a project; return it, and why it is read-only if it is.
 
     Raises
@@ -70,7 +68,7 @@ def reopen(
     def accept(project: Project) -> None:
         if stack is not None:
             check_fit(stack.shape, None, project.labels.shape, None)
-            _check_image(stack, project.store.meta("stack"), place, fingerprint)
+            _check_image(stack, project.store.meta("stack"), place)
         if labels is not None and digest(labels.data) not in project.digests():
             raise InputError(
                 f"{place} holds labels already, with {project.version} edits, and others than those given. To go on "
@@ -78,23 +76,21 @@ def reopen(
                 f"Session.open({str(place)!r}).adopt(labels). To start afresh choose another path."
             )
 
-    return Project.open(place, accept, take_over=take_over, read_only=read_only, memory=memory)
+    return Project.open(place, accept, take_over=take_over, read_only=read_only, memory=_memory())
 
 
-def describe(stack: Stack | None, place: Path, fingerprint: Fingerprint) -> dict[str, Any] | None:
+def describe(stack: Stack | None, place: Path) -> dict[str, Any] | None:
     """Return what a project at a place remembers of its stack."""
     if stack is None:
         return None
-    facts = {"name": stack.name, "source": stack.source, "shape": list(stack.shape), "fingerprint": fingerprint(stack)}
+    facts = {"name": stack.name, "source": stack.source, "shape": list(stack.shape), "fingerprint": _fingerprint(stack)}
     if stack.source is not None and "://" not in stack.source:
         # A folder that is moved or mailed as a whole still finds its stack.
         facts["beside"] = os.path.relpath(Path(stack.source).absolute(), place.absolute().parent)
     return facts
 
 
-def find_stack(
-    facts: Mapping[str, Any] | None, place: Path, fingerprint: Fingerprint, read: Callable[[Path], Stack]
-) -> tuple[Stack | None, list[str]]:
+def find_stack(facts: Mapping[str, Any] | None, place: Path) -> tuple[Stack | None, list[str]]:
     """Open the stack that a project was made with, or say in sentences why not."""
     if not facts:
         return None, ["The project was made without a stack."]
@@ -107,8 +103,8 @@ def find_stack(
     for candidate in (Path(source), place.absolute().parent / facts.get("beside", source)):
         if candidate.is_file() or candidate.is_dir():
             try:
-                stack = read(candidate)
-                _check_image(stack, facts, place, fingerprint)
+                stack = _read(candidate)
+                _check_image(stack, facts, place)
             except MitonbError as error:
                 return None, [f"The stack {candidate} cannot be used: {error} {advice}"]
             return stack, []
@@ -136,8 +132,8 @@ def check_fit(
         )
 
 
-def _check_image(stack: Stack, facts: Mapping[str, Any] | None, place: Path, fingerprint: Fingerprint) -> None:
-    if facts and facts["fingerprint"] != fingerprint(stack):
+def _check_image(stack: Stack, facts: Mapping[str, Any] | None, place: Path) -> None:
+    if facts and facts["fingerprint"] != _fingerprint(stack):
         raise InputError(
             f"{place} was made with another image ({facts['name']!r}) than {stack.name!r}. Open that one, or choose "
             "another path for the labels of this one."
@@ -152,3 +148,21 @@ def _empty(shape: tuple[int, int, int]) -> Volume:
         raise TooLargeError(
             f"Labels for {shape} voxels need {gib:.0f} GiB of memory, more than there is. Open a part of the stack."
         ) from error
+
+
+def _fingerprint(stack: Stack) -> str:
+    from mitonb.io.record import fingerprint
+
+    return fingerprint(stack)
+
+
+def _read(path: Path) -> Stack:
+    from mitonb.io import reading  # readers take time to import; looking at an array needs none
+
+    return reading.open(path)
+
+
+def _memory() -> int:
+    """Return how many bytes of labels are brought back without a question."""
+    # Labels below a GiB are always tried: a budget that is nearly used up must not lock anybody out of his work.
+    return max(memory_budget().bytes, 1 << 30)

@@ -1,4 +1,4 @@
-"""Sessions: the headless owner of a stack, its labels and their history; what the mouse does, a script does too."""
+"""The session: a short method for each thing that the mouse can do."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
-from mitonb.edit import opening, ops
+from mitonb.edit import ops
 from mitonb.edit.blocks import digest
-from mitonb.edit.effects import Edit
-from mitonb.edit.focus import Focus
-from mitonb.edit.history import Entry, entries
-from mitonb.edit.news import NOWHERE, Change, SaveState
-from mitonb.edit.writer import Writer
+from mitonb.edit.effects import NOWHERE, Edit
 from mitonb.labels import Labels
-from mitonb.memory import memory_budget
+from mitonb.session import opening
+from mitonb.session.focus import Focus
+from mitonb.session.history import Entry, entries
+from mitonb.session.news import Change, SaveState
+from mitonb.session.writer import Writer
 from mitonb.stack import Axis, Stack, VoxelSize, voxel_size_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mitonb.box import Box
     from mitonb.edit.project import Client, Project
 
-__all__ = ["Change", "Entry", "SaveState", "Session"]
+__all__ = ["Session"]
 
 
 class Session:
@@ -78,9 +78,9 @@ class Session:
         given = labels if isinstance(labels, Labels) or labels is None else Labels(np.asarray(labels))
         place = None if path is None else Path(path).expanduser()
         if place is not None and place.exists():
-            project, reason = opening.reopen(place, image, given, _fingerprint, memory=_memory())
+            project, reason = opening.reopen(place, image, given)
         else:
-            project, reason = opening.create(place, image, given, _fingerprint), ""
+            project, reason = opening.create(place, image, given), ""
         self._start(project, image, reason)
 
     @classmethod
@@ -110,12 +110,10 @@ class Session:
         """
         self = cls.__new__(cls)
         place = Path(path).expanduser()
-        project, reason = opening.reopen(
-            place, stack, None, _fingerprint, take_over=take_over, read_only=read_only, memory=_memory()
-        )
+        project, reason = opening.reopen(place, stack, None, take_over=take_over, read_only=read_only)
         notes: list[str] = []
         if stack is None:
-            stack, notes = opening.find_stack(project.store.meta("stack"), place, _fingerprint, _read)
+            stack, notes = opening.find_stack(project.store.meta("stack"), place)
             stack = stack and replace(stack, voxel_size=project.voxel_size)
         self._start(project, stack, reason, notes)
         return self
@@ -382,7 +380,7 @@ class Session:
         with self._lock:
             self._writer.still_open()
             place = Path(path).expanduser()
-            self._project.copy_to(place, opening.describe(self.stack, place, _fingerprint))
+            self._project.copy_to(place, opening.describe(self.stack, place))
             return place
 
     def save_as(self, path: str | Path) -> Path:
@@ -390,7 +388,7 @@ class Session:
         with self._lock:
             self._writer.still_open()
             place = Path(path).expanduser()
-            self._project.move_to(place, opening.describe(self.stack, place, _fingerprint))
+            self._project.move_to(place, opening.describe(self.stack, place))
             self._writer.begin_anew()
             return place
 
@@ -413,21 +411,3 @@ class Session:
     def __repr__(self) -> str:
         where = self.path or "in memory"
         return f"Session({' x '.join(map(str, self.shape))}, version {self.version}, {where}, {self.save_state})"
-
-
-def _fingerprint(stack: Stack) -> str:
-    from mitonb.io.record import fingerprint
-
-    return fingerprint(stack)
-
-
-def _read(path: Path) -> Stack:
-    from mitonb.io import reading  # readers take time to import; looking at an array needs none
-
-    return reading.open(path)
-
-
-def _memory() -> int:
-    """Return how many bytes of labels are brought back without a question."""
-    # Labels below a GiB are always tried: a budget that is nearly used up must not lock anybody out of his work.
-    return max(memory_budget().bytes, 1 << 30)

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Literal
 
 from psygnal import EmitLoopError
 
-from mitonb.box import Box
-
 if TYPE_CHECKING:
     from psygnal import SignalInstance
 
-__all__ = ["MEMORY", "NOWHERE", "SAVED", "SAVING", "Change", "SaveState", "emit"]
+    from mitonb.box import Box
+
+__all__ = ["MEMORY", "SAVED", "SAVING", "Change", "SaveState", "emit"]
 
 _log = logging.getLogger(__name__)
-
-NOWHERE = Box((0, 0, 0), (0, 0, 0))
 
 
 @dataclass(frozen=True)
