@@ -6,18 +6,17 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mitonb.infer.kept import IN_MEMORY, plane_shape
 from mitonb.infer.reading import reading_bytes
 from mitonb.infer.run import thickness
 from mitonb.memory import require
 from mitonb.recipe import Recipe
-
-if TYPE_CHECKING:
-    from mitonb.stack import Stack
+from mitonb.stack import Stack
 
 __all__ = ["estimate", "require_for_decoding", "require_for_segmenting"]
 
@@ -50,17 +49,22 @@ _MEDIAN_BYTES_PER_PIXEL = 10
 
 
 def estimate(
-    stack: Stack, recipe: Recipe | None = None, *, model: Any = None, keep: bool = False, stored: bool = False
+    stack: Stack | npt.NDArray[Any],
+    recipe: Recipe | None = None,
+    *,
+    model: Any = None,
+    keep: bool = False,
+    stored: bool = False,
 ) -> int:
     """Return the memory in bytes that segmenting a stack takes at its peak, beyond what is in use before.
 
     Parameters
     ----------
-    stack : Stack
+    stack : Stack or (z, y, x) array
         What is segmented.
     recipe : Recipe, optional
         How.
-    model : Model, optional
+    model : str, path or Model, optional
         With what; by default `recipe.model`.
     keep : bool
         Count the maps that stay in memory for decoding again.
@@ -68,6 +72,7 @@ def estimate(
         The labels go to a store on disk.
     """
     recipe = Recipe.of(recipe)
+    stack = stack if isinstance(stack, Stack) else Stack(stack)
     per_pixel, weights = _net(model, recipe)
     seen = max(_areas(stack.shape, recipe)) // recipe.downsampling**2
     side = recipe.tile

@@ -239,6 +239,9 @@ class Predictor:
         for axis in mirror:
             pictures = _shifted(np.flip(pictures, axis + 1), by, axis + 1)
         said = self._runner.run(np.ascontiguousarray(pictures))
+        if not np.isfinite(said.field).all():  # else there would be no objects, and no word why
+            exact = "" if self.recipe.precision == "fp32" else f" in {self.recipe.precision}: take fp32"
+            raise ModelError(f"{self.model.spec.name} gave numbers that are not finite{exact}. Nothing was segmented.")
         semantic, field = probability(said.semantic), said.field
         for axis in mirror:
             semantic = np.flip(_shifted(semantic, -by * self._super, axis + 2), axis + 2)

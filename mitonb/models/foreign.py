@@ -182,8 +182,25 @@ class Trusted(nn.Module):
 
     def forward(self, x: Tensor, render_steps: int = full_steps, interpolate: bool = False) -> Heads:
         """Map normalised planes to the heads, as `mitonb.models.rendered.Rendered` does."""
-        y = self.scripted(x, render_steps, interpolate)
-        return Heads(y["sem_logits"].float(), y["ctr_hmp"].float(), y["offsets"].float())
+        try:
+            y = self.scripted(x, render_steps, interpolate)
+        except (RuntimeError, torch.jit.Error) as error:
+            last = str(error).strip().rpartition("\n")[2]
+            raise ModelError(f"The code of this model failed: {printable(last, 300)}.") from error
+        names = ("sem_logits", "ctr_hmp", "offsets")
+        if not isinstance(y, dict) or not all(isinstance(y.get(name), torch.Tensor) for name in names):
+            raise ModelError(f"The code of this model gives no {', '.join(names)}, as MitoNet's does.")
+        semantic, center, offsets = (y[name].float() for name in names)
+        (n, _, h, w), many = x.shape, semantic.shape[1] if semantic.ndim == 4 else 1
+        fine = 2.0 ** (render_steps - self.full_steps)
+        step = 1 if interpolate else self.step
+        wanted = (
+            (n, many, int(h * fine), int(w * fine)), (n, 1, h // step, w // step), (n, 2, h // step, w // step),
+        )  # fmt: skip
+        got = tuple(tuple(head.shape) for head in (semantic, center, offsets))
+        if got != wanted:
+            raise ModelError(f"Of a picture of {h} x {w} the code of this model gives {got}, but {wanted} is needed.")
+        return Heads(semantic, center, offsets)
 
 
 def _by_its_code(

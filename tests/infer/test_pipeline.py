@@ -272,7 +272,8 @@ def test_a_model_is_a_name_a_path_or_a_loaded_one(random_model: Model, tmp_path:
     picture = texture(40, 48)
     by_path = predict(picture, model=tmp_path / "net.safetensors")
     assert np.array_equal(by_path.semantic, predict(picture, model=str(tmp_path / "net.safetensors")).semantic)
-    assert estimate(Stack(picture[None]), model=tmp_path / "net.safetensors") > 0
+    by_array = estimate(picture[None], model=tmp_path / "net.safetensors")
+    assert by_array == estimate(Stack(picture[None]), model=tmp_path / "net.safetensors") > 0
     with pytest.raises(InputError, match=r"A model is a name, a path, or what mn\.load_model returns, got int"):
         predict(picture, model=3)  # type: ignore[arg-type]
 

@@ -527,3 +527,43 @@ def test_a_quantised_export_segments_once_it_is_trusted(choice, tmp_path):
     assert labels.shape == (2, 100, 90)
     assert (labels.record["engine"]["name"], labels.record["engine"]["precision"]) == ("torch", "fp32")
     assert bool(labels.record["notes"]) == ("engine" in choice or "precision" in choice)
+
+
+class Wrong(torch.nn.Module):
+    """Gives what no MitoNet gives."""
+
+    def __init__(self, what: str):
+        super().__init__()
+        self.what = what
+        self.register_buffer("one", torch.ones(1))
+
+    def forward(self, x: torch.Tensor, render_steps: int = 2, interpolate_ins: bool = True):
+        small = x[:, :, ::4, ::4]
+        heads = {"sem_logits": x, "ctr_hmp": small, "offsets": torch.cat([small, small], 1)}
+        if self.what == "fine":
+            heads["ctr_hmp"] = x
+        elif self.what == "less":
+            heads = {"sem_logits": x}
+        elif self.what == "wild":
+            heads["ctr_hmp"] = small / 0.0
+        elif self.what == "fails":
+            raise ValueError("no such thing")
+        return heads
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("fine", r"gives \(\(1, 1, 128, 256\), \(1, 1, 128, 256\).* is needed"),
+        ("less", "gives no sem_logits, ctr_hmp, offsets"),
+        ("wild", "not finite"),
+        ("fails", "code of this model failed: .*no such thing"),
+    ],
+)
+def test_a_trusted_model_must_give_what_is_needed(what, said, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.save(torch.jit.script(Wrong(what)), tmp_path / "wrong.pth")
+    model = load_model(tmp_path / "wrong.pth", trust_code=f"sha256:{sha256_of(tmp_path / 'wrong.pth')}")
+    with pytest.raises(ModelError, match=said):
+        mn.predict(mn.phantom((1, 100, 140), seed=1)[0].plane(0), model=model)
