@@ -143,7 +143,7 @@ def stages(planes: Planes, shape: Shape) -> list[Row]:
         runs = timed(
             "look ahead", lambda runs=runs, u=ahead: [q for p in runs for q in u.add_runs(p)] + [*u.rest_runs()]
         )
-        runs = timed("overlaps", lambda runs=runs, t=tracker: [t.add_runs(p) for p in runs])
+        runs = timed("overlaps", lambda runs=runs, t=tracker: [t.add_numbered(p) for p in runs])
         table = timed("matching", tracker.objects)
         runs = timed("new ids", lambda runs=runs, table=table: relabelled(joined(runs), table))
         directions.append(timed("turning", lambda runs=runs, axis=axis: turned(runs, axis)))

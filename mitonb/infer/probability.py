@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from mitonb.post.compiled import jit
+from mitonb.post.halves import narrowed
 
 __all__ = ["in_bytes", "in_halves", "probability"]
 
@@ -43,9 +44,8 @@ def in_bytes(semantic: Picture) -> npt.NDArray[np.uint8]:
 
 
 def in_halves(values: Picture) -> npt.NDArray[np.float16]:
-    """Return values as `Maps.kept` does, in float16; torch's conversion takes a tenth of the time of numpy's."""
-    halves: npt.NDArray[np.float16] = torch.from_numpy(np.ascontiguousarray(values)).half().numpy()
-    return halves
+    """Return values as `Maps.kept` does, in float16."""
+    return narrowed(values)
 
 
 @jit

@@ -272,13 +272,13 @@ class _Line:
             self.scratch.add(plane)
             return
         for done in self._untangler.add_runs(plane):
-            self.scratch.add(self._tracker.add_runs(done))
+            self.scratch.add(self._tracker.add_numbered(done))
 
     def end(self) -> None:
         """Take what is still held; no plane comes after it."""
         if self._tracker is not None:
             for plane in self._untangler.rest_runs():
-                self.scratch.add(self._tracker.add_runs(plane))
+                self.scratch.add(self._tracker.add_numbered(plane))
         self.scratch.flush()
 
     def objects(self) -> Volume:

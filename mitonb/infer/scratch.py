@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import IO, TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -96,8 +95,8 @@ class Scratch:
 def _rows(plane: Runs, rows: slice) -> Runs:
     """Return some rows of a plane."""
     _, h, w = plane.shape
-    part = replace(plane, shape=(h, 1, w)).block(rows.start, rows.stop)
-    return replace(part, shape=(1, rows.stop - rows.start, w))
+    part = Runs((h, 1, w), plane.first, plane.start, plane.stop, plane.ids).block(rows.start, rows.stop)
+    return Runs((1, rows.stop - rows.start, w), part.first, part.start, part.stop, part.ids)
 
 
 class _Part:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,26 @@ from mitonb.post.compiled import jit
 from mitonb.post.runs import Runs
 from mitonb.post.tables import grown, slot
 
-__all__ = ["numbered", "shared"]
+__all__ = ["Numbered", "numbered", "shared"]
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A plane with what was counted in it on the way, so that nobody counts it again.
+
+    Attributes
+    ----------
+    runs : Runs
+        Ids 1.. in the order of their first pixels.
+    areas : (count,) int64 array
+        Pixels of each.
+    shared : (n, 3) int64 array or None
+        What `shared` returns of the plane before and this one, where it is known.
+    """
+
+    runs: Runs
+    areas: npt.NDArray[np.int64]
+    shared: npt.NDArray[np.int64] | None = None
 
 
 def numbered(runs: Runs, begin: int = 1) -> tuple[Runs, npt.NDArray[np.int64]]:

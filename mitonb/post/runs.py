@@ -140,9 +140,10 @@ def joined(parts: Sequence[Runs]) -> Runs:
     if len({p.shape[1:] for p in parts}) != 1:
         raise InputError("Runs can be joined if their planes have one shape, got " + str([p.shape for p in parts][:4]))
     offsets = np.cumsum([0, *(len(p) for p in parts)])
-    first = np.concatenate([p.first[:-1] + k for p, k in zip(parts, offsets, strict=False)] + [offsets[-1:]])
+    first = np.concatenate([*(p.first[:-1] for p in parts), np.zeros(1, np.int64)])
+    first += np.repeat(offsets, [*(len(p.first) - 1 for p in parts), 1])
     return Runs(
-        (sum(p.shape[0] for p in parts), *parts[0].shape[1:]), first.astype(np.int64),
+        (sum(p.shape[0] for p in parts), *parts[0].shape[1:]), first,
         np.concatenate([p.start for p in parts]), np.concatenate([p.stop for p in parts]),
         np.concatenate([p.ids for p in parts]),
     )  # fmt: skip

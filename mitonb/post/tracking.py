@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from mitonb.errors import InputError
 from mitonb.post.matching import chain
-from mitonb.post.run_tables import numbered, shared
+from mitonb.post.run_tables import Numbered, numbered, shared
 from mitonb.post.runs import Runs, joined, paint, relabelled, runs_of
 from mitonb.recipe import Recipe
 
@@ -88,14 +89,23 @@ class Tracker:
 
     def add_runs(self, plane: Runs) -> Runs:
         """Take the next plane as runs; return it with every profile under a number of its own in the whole stack."""
-        plane, areas = numbered(plane, self._first[-1])
-        if self._first[-1] + len(areas) >= 2**32:
+        return self.add_numbered(Numbered(*numbered(plane)))
+
+    def add_numbered(self, plane: Numbered) -> Runs:
+        """Take the next plane with what was counted in it; return what `add_runs` returns."""
+        first, areas = self._first[-1], plane.areas
+        if first + len(areas) >= 2**32:
             raise InputError("More than four billion profiles: raise min_area or the thresholds.")
+        runs = replace(plane.runs, ids=plane.runs.ids + np.uint32(first - 1))
+        tables: list[npt.NDArray[np.int64]] = []
+        if plane.shared is not None:  # with the plane before; the numbers go on from plane to plane here
+            tables.append(plane.shared + np.array([self._first[-2] - 1, first - 1, 0]))
+        tables += [shared(before, runs) for before in list(reversed(self._recent))[len(tables) :]]
+        self._tables.append(tables)
         self._areas.append(areas)
-        self._tables.append([shared(before, plane) for before in reversed(self._recent)])
-        self._recent.append(plane)
-        self._first.append(self._first[-1] + len(areas))
-        return plane
+        self._recent.append(runs)
+        self._first.append(first + len(areas))
+        return runs
 
     def objects(self) -> npt.NDArray[np.uint32]:
         """Return the object of each profile number; objects are 1.. in the order of their first profiles."""

@@ -7,7 +7,7 @@ such a profile makes one object of both. What comes before and after says where 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from mitonb.post.compiled import jit
-from mitonb.post.run_tables import numbered, shared
+from mitonb.post.run_tables import Numbered, numbered, shared
 from mitonb.post.runs import Runs, joined, paint, runs_of
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class Untangler:
 
     def __init__(self, reach: int) -> None:
         self.reach = reach
-        self._before: _Numbered | None = None
-        self._waiting: deque[_Numbered] = deque()
+        self._before: Numbered | None = None
+        self._waiting: deque[Numbered] = deque()
 
     def add(self, ids: Ids) -> Iterator[Plane]:
         """Take the next plane; yield those that are done, with ids 1.. in the order of their first pixels."""
@@ -65,41 +65,34 @@ class Untangler:
         """Yield the planes that are still held; no plane comes after them."""
         return map(_painted, self.rest_runs())
 
-    def add_runs(self, plane: Runs) -> Iterator[Runs]:
-        """Take the next plane as runs; yield those that are done."""
-        self._waiting.append(_Numbered(*numbered(plane)))
+    def add_runs(self, plane: Runs) -> Iterator[Numbered]:
+        """Take the next plane as runs; yield those that are done, and what was counted in them."""
+        self._waiting.append(Numbered(*numbered(plane)))
         while len(self._waiting) > self.reach:
             yield self._next()
 
-    def rest_runs(self) -> Iterator[Runs]:
+    def rest_runs(self) -> Iterator[Numbered]:
         """Yield, as runs, the planes that are still held."""
         while self._waiting:
             yield self._next()
 
-    def _next(self) -> Runs:
+    def _next(self) -> Numbered:
         plane = self._waiting.popleft()
         if self._before is not None and self._waiting:
             plane = _cut(self._before, plane, self._waiting)
         self._before = plane
-        return plane.runs
+        return plane
 
 
-@dataclass(frozen=True)
-class _Numbered:
-    """A plane with ids 1.. and the pixels of each."""
-
-    runs: Runs
-    areas: npt.NDArray[np.int64]
+def _painted(plane: Numbered) -> Plane:
+    pixels: Plane = paint(plane.runs)[0]
+    return pixels
 
 
-def _painted(runs: Runs) -> Plane:
-    plane: Plane = paint(runs)[0]
-    return plane
-
-
-def _cut(before: _Numbered, plane: _Numbered, after: deque[_Numbered]) -> _Numbered:
+def _cut(before: Numbered, plane: Numbered, after: deque[Numbered]) -> Numbered:
     """Return the plane with its entangled profiles cut."""
     table = shared(before.runs, plane.runs)
+    plane = replace(plane, shared=table)
     holders = _holders(table, before.areas, len(plane.areas))
     if len(holders) == 0:
         return plane
@@ -118,7 +111,7 @@ def _cut(before: _Numbered, plane: _Numbered, after: deque[_Numbered]) -> _Numbe
             new[owners] = [holder, *range(highest + 1, highest + len(owners))]
             highest += len(owners) - 1
             cut = Runs(cut.shape, *_parted(*_tables(cut), holder, new[near], box))
-    return plane if cut is plane.runs else _Numbered(*numbered(cut))
+    return plane if cut is plane.runs else Numbered(*numbered(cut))
 
 
 def _tables(runs: Runs) -> tuple[Any, Any, Any, Any]:
