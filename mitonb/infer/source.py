@@ -117,6 +117,12 @@ def shape_notes(stack: Stack, recipe: Recipe) -> tuple[str, ...]:
                 f"The net sees {axis} planes of {h} x {w} pixels, {seen} on the short side; it needs some dozens to "
                 f"know an object.{advice}"
             )
+    thin = min(stack.shape)
+    if recipe.rules == "published" and stack.shape[0] > 1 and thin < recipe.min_span:
+        notes.append(
+            f"The stack is only {thin} voxels thin, and by the published rules objects whose shortest side is below "
+            f"min_span={recipe.min_span} are dropped: none can be left. Take min_span={thin} or less."
+        )
     if recipe.planes == ("xy",) or stack.voxel_size is None:
         return tuple(notes)
     for axis in recipe.planes:

@@ -267,6 +267,21 @@ def test_directions_whose_planes_are_too_thin_to_see_anything_are_said() -> None
     ]
 
 
+def test_stacks_too_thin_for_the_published_rules_are_said_to_be_so() -> None:
+    ids = volume()[6:10]
+    recipe = PRESETS["empanada"].replace(min_size=1)
+    labels = segment(ids, recipe, model=Oracle(), show=False)
+    assert not labels.data.any()
+    assert labels.record is not None
+    assert [n[-66:] for n in labels.record["notes"]] == [
+        "min_span=5 are dropped: none can be left. Take min_span=4 or less."
+    ]
+    labels = segment(ids, recipe.replace(min_span=4), model=Oracle(), show=False)
+    assert labels.data.max() == 4
+    assert labels.record is not None
+    assert labels.record["notes"] == []
+
+
 def test_a_model_is_a_name_a_path_or_a_loaded_one(random_model: Model, tmp_path: Path) -> None:
     write_weights(build(random_model.spec), random_model.spec, tmp_path / "net.safetensors", half=False)
     picture = texture(40, 48)
