@@ -15,6 +15,7 @@ from mitonb import colors
 from mitonb.errors import InputError, MitonbError
 from mitonb.stack import AXES, Axis
 from mitonb.widgets import bind
+from mitonb.widgets.soon import soon
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -224,7 +225,8 @@ class Conversation:
         self.viewer.set_state({"axis": axis, "index": index})
 
     def _ask(self, message: bind.Message, _: bind.Buffers) -> None:
-        self.viewer.asked.emit(bind.choice(message, "command", COMMANDS))
+        command = bind.choice(message, "command", COMMANDS)
+        soon(lambda: self.viewer.asked.emit(command))
 
     _HANDLERS = {  # noqa: RUF012
         "hello": _hello, "want": _want, "edit": _edit, "take": _take, "move": _move, "step": _step, "at": _at,
