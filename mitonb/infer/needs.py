@@ -38,7 +38,7 @@ installed."""
 _RUN = {"torch": 12_000_000, "openvino": 28_000_000}
 """What any run takes: its model, its buffers, and what the allocator does not give back."""
 _KEPT_BYTES = 1, 6
-"""uint8 semantic map at full resolution, float16 center and offsets at that of the net's head."""
+"""uint8 semantic map of a class at full resolution, float16 center and offsets at that of the net's head."""
 _HEAD_STEP = 4
 _RUN_BYTES_PER_VOXEL = 0.15
 """Runs of one direction, where a fifth of the voxels are foreground: more than stacks have, less than noise."""
@@ -78,7 +78,9 @@ def estimate(
     side = recipe.tile
     engine = "torch" if importlib.util.find_spec("openvino") is None else "openvino"
     net = weights + int(_REUSED[engine] * per_pixel) * (min(seen, recipe.batch * side * side) if side else seen)
-    kept = int((_KEPT_BYTES[0] + _KEPT_BYTES[1] / (_HEAD_STEP * recipe.downsampling) ** 2) * _voxels(stack.shape))
+    classes = len(getattr(getattr(model, "spec", None), "classes", "1"))  # of a model that is not loaded: one
+    per_voxel = classes * _KEPT_BYTES[0] + _KEPT_BYTES[1] / (_HEAD_STEP * recipe.downsampling) ** 2
+    kept = int(per_voxel * _voxels(stack.shape))
     maps = len(recipe.planes) * (kept if kept <= IN_MEMORY else 0) if keep else 0
     file, ahead = reading_bytes(stack, recipe, stored=stored)
     planes, objects = _stages(stack.shape, recipe, stored)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -390,3 +391,6 @@ def test_maps_that_are_kept_count_as_memory() -> None:
     stack = Stack(np.zeros((4, 100, 100), np.uint8))
     # A byte per voxel, and per plane 25 x 25 times center and two offsets in two bytes.
     assert estimate(stack, keep=True) - estimate(stack) == 40_000 + 4 * 625 * 6
+    two = Oracle()
+    two.spec = dataclasses.replace(two.spec, classes=("cell", "dot"))
+    assert estimate(stack, model=two, keep=True) - estimate(stack, model=two) == 80_000 + 4 * 625 * 6
