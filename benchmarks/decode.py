@@ -77,14 +77,18 @@ def same(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def medians(works: dict, repeats: int) -> dict[str, float]:
-    """Return the median time of each work in ms over the planes, after one call for each of them to warm up.
+    """Return the median time of each work in ms over the planes.
 
-    One work goes through all planes before the next one does: of its last call for a plane nothing is left.
+    One work goes through all planes before the next one does: of its last call for a plane nothing is left. For half a
+    second before that, it runs untimed: a processor that comes from other work takes a while to be at full speed.
     """
     times: dict[str, list[float]] = {name: [] for name in works}
-    for work in works.values():
-        for k in range(PLANES):
-            work(k)
+    warm = time.perf_counter() + 0.5
+    while True:
+        for name, k in itertools.product(works, range(PLANES)):
+            works[name](k)
+        if time.perf_counter() > warm:
+            break
     for _ in range(-(-repeats // PLANES)):
         for name, k in itertools.product(works, range(PLANES)):
             start = time.perf_counter()
