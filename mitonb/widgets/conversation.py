@@ -5,6 +5,7 @@ Each message is one of a few kinds; `bind` checks and packs what is in them, and
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,9 @@ from mitonb import colors
 from mitonb.errors import InputError, MitonbError
 from mitonb.stack import AXES, Axis
 from mitonb.widgets import bind
-from mitonb.widgets.soon import soon
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mitonb.widgets.planes import Planes
     from mitonb.widgets.viewer import Viewer
@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 
 COMMANDS = ("segment-plane", "apply-preview", "discard-preview")
 """What a page may ask for that the viewer leaves to others."""
+PATIENCE = 2.0
+"""Seconds after which a page is taken to be gone."""
 
 
 class Conversation:
@@ -47,9 +49,35 @@ class Conversation:
         self._lock = threading.RLock()
         self._order = threading.RLock()
         self._acks = bind.Acks()
+        self._has_page = False
+        self._questions = itertools.count(1)
+        self._waiting: dict[int, Callable[[], object]] = {}
         self._own_point: tuple[int, int, int] | None = None
         self._seq = 0
         self._fresh = self.session.new_id()
+
+    def when_told(self, action: Callable[[], object]) -> None:
+        """Do something once a page has told which plane it shows; at once where there is no page.
+
+        JupyterLab has the messages of widgets handled by more than one thread. So the press of a button beside the
+        viewer may be heard of before the plane that was on screen then, although the page told of that first. Messages
+        of the viewer itself keep their order: its answer comes after whatever it said before.
+        """
+        if not self._has_page:
+            action()
+            return
+        question = next(self._questions)
+        self._waiting[question] = action
+        # A page that is gone answers nothing.
+        timer = threading.Timer(PATIENCE, self._go_on, (question,))
+        timer.daemon = True
+        timer.start()
+        self.post({"kind": "where", "question": question})
+
+    def _go_on(self, question: int) -> None:
+        action = self._waiting.pop(question, None)
+        if action is not None:
+            action()
 
     # --- session to browser -------------------------------------------------------------------------------------
 
@@ -149,6 +177,7 @@ class Conversation:
     def _hello(self, message: bind.Message, _: bind.Buffers) -> None:
         bind.whole(message, "protocol", bind.PROTOCOL, bind.PROTOCOL)
         client = bind.text(message, "client")
+        self._has_page = True
         self.post({
             "kind": "state", "seq": self._seq, "info": self._info(), "client": client,
             "last": self._acks.last(client), "extras": self._planes.extras(), **self._state(),
@@ -224,13 +253,16 @@ class Conversation:
         # As if the traits themselves had come: other pages are told, and this one, which may be further, is not.
         self.viewer.set_state({"axis": axis, "index": index})
 
+    def _here(self, message: bind.Message, _: bind.Buffers) -> None:
+        """Take the answer of a page to `when_told`; before it came what the page had to tell."""
+        self._go_on(bind.whole(message, "question", 1, 2**53))
+
     def _ask(self, message: bind.Message, _: bind.Buffers) -> None:
-        command = bind.choice(message, "command", COMMANDS)
-        soon(lambda: self.viewer.asked.emit(command))
+        self.viewer.asked.emit(bind.choice(message, "command", COMMANDS))
 
     _HANDLERS = {  # noqa: RUF012
         "hello": _hello, "want": _want, "edit": _edit, "take": _take, "move": _move, "step": _step, "at": _at,
-        "ask": _ask,
+        "here": _here, "ask": _ask,
     }  # fmt: skip
 
 

@@ -10,7 +10,6 @@ import ipywidgets as ipw
 from psygnal import Signal
 
 from mitonb.errors import JobError
-from mitonb.widgets.soon import soon
 from mitonb.widgets.style import clock, error_html, note, row, sheet
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ class RunBar(ipw.VBox):
         super().__init__([sheet(), *pairs, line, self.status, self.message], **options)
         self.add_class("mnb")
         for name, button in self.buttons.items():
-            button.on_click(lambda _, name=name: soon(lambda: self.asked.emit(name)))
+            button.on_click(lambda _, name=name: self.asked.emit(name))
         self.stop.on_click(lambda _: self.cancel())
         self._enable()
 

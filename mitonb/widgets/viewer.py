@@ -24,6 +24,8 @@ from mitonb.widgets.conversation import Conversation
 from mitonb.widgets.planes import MAP_PARTS, Planes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mitonb.maps import Ids, Maps
 
 __all__ = ["LAYERS", "TOOLS", "Viewer", "view"]
@@ -103,6 +105,10 @@ class Viewer(anywidget.AnyWidget):
         ]  # fmt: skip
         for signal, slot in self._slots:
             signal.connect(slot)
+
+    def when_told(self, action: Callable[[], object]) -> None:
+        """Do something that acts on `axis` and `index` once these are what the user sees; for buttons elsewhere."""
+        self._conversation.when_told(action)
 
     # --- what Python sets ---------------------------------------------------------------------------------------
 

@@ -26,7 +26,6 @@ import ipywidgets, numpy as np, mitonb as mn
 from mitonb.maps import Maps
 from mitonb.session import Session
 from mitonb.stack import Stack
-from mitonb.widgets.soon import soon
 from mitonb.widgets.viewer import Viewer
 z, y, x = np.mgrid[:12, :200, :300]
 image = (128 + 60 * np.sin(x / 7) * np.cos(y / 9) + 5 * z).astype(np.uint8)
@@ -37,7 +36,7 @@ session = Session(Stack(image, (30.0, 5.0, 5.0), "drawn <b>stack</b>"), labels)
 viewer = Viewer(session, index=6)
 pressed_at = []
 button = ipywidgets.Button(description="here")
-button.on_click(lambda _: soon(lambda: pressed_at.append((viewer.axis, viewer.index))))  # as the workbench does
+button.on_click(lambda _: viewer.when_told(lambda: pressed_at.append((viewer.axis, viewer.index))))
 ipywidgets.VBox([viewer, button])
 """
 

@@ -201,6 +201,7 @@ HOSTILE: list[Any] = [
     {"kind": "take", "id": -1}, {"kind": "move", "point": [9, 9, 99]}, {"kind": "ask", "command": "rm"},
     {"kind": "step", "to": "nowhere"}, {"kind": "at", "axis": "xyz", "index": 0}, {"kind": "at", "axis": "xy"},
     {"kind": "at", "axis": "xy", "index": 99}, {"kind": "at", "axis": "xy", "index": "0"},
+    {"kind": "here"}, {"kind": "here", "question": "1"},
 ]  # fmt: skip
 
 
@@ -312,6 +313,32 @@ def test_a_page_says_which_plane_it_is_on_before_it_asks(viewer: Viewer, wire: W
     wire.hear({"kind": "at", "axis": "yz", "index": last})
     wire.hear({"kind": "ask", "client": "me", "command": "segment-plane"})
     assert heard == [("yz", last)]
+
+
+def test_a_button_elsewhere_waits_for_the_plane_on_screen(viewer: Viewer, wire: Wire) -> None:
+    seen: list[int] = []
+    viewer.when_told(lambda: seen.append(viewer.index))  # no page: at once
+    wire.hear({"kind": "hello", "client": "me", "protocol": 1})
+    first, last = viewer.index, viewer.session.shape[0] - 1
+    assert seen == [first] != [last]
+    viewer.when_told(lambda: seen.append(viewer.index))
+    asked = wire.sent[-1][0]
+    assert asked["kind"] == "where"
+    assert len(seen) == 1
+    wire.hear({"kind": "at", "axis": "xy", "index": last})
+    for _ in range(2):  # two pages answer, or one twice
+        wire.hear({"kind": "here", "client": "me", "question": asked["question"]})
+    assert seen == [first, last]
+
+
+def test_a_page_that_is_gone_keeps_no_button_waiting(
+    viewer: Viewer, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mitonb.widgets.conversation.PATIENCE", 0.01)
+    wire.hear({"kind": "hello", "client": "me", "protocol": 1})
+    done = threading.Event()
+    viewer.when_told(done.set)
+    assert done.wait(30)
 
 
 def test_the_next_object_is_selected_and_shown(viewer: Viewer, wire: Wire) -> None:

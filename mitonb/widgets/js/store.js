@@ -223,6 +223,8 @@ export class Store extends EventTarget {
       this.outbox.gap(m.expected);
     } else if (m.kind === "nack" && own) {
       this.#refused(m);
+    } else if (m.kind === "where") {
+      this.send({ kind: "here", client: this.client, question: m.question });
     } else if (m.kind === "notice" || m.kind === "center") {
       this.emit(m.kind, m);
     }
