@@ -153,7 +153,7 @@ class App(ipw.VBox):
         """Segment the whole stack, in a thread; `.result()` of the job waits."""
         recipe = self.form.recipe
         job = Job(self.runs.volume(recipe), name="Segment the volume")
-        return self.run_bar.watch(job, then=lambda labels: self._after(recipe, f"{_objects(labels)} found."))
+        return self.run_bar.watch(job, then=lambda labels: self._after(recipe, _found(labels)))
 
     def apply_plane(self) -> None:
         """Make the preview of the plane on screen an edit."""
@@ -330,6 +330,12 @@ def _stem(session: Session) -> str:
     name = session.stack.name if session.stack is not None else session.labels.name
     plain = "".join(c if c.isalnum() or c in "-_" else "_" for c in name.split(".")[0]).strip("_")
     return f"{plain or 'stack'}-labels"
+
+
+def _found(labels: Labels) -> str:
+    """Return how many objects a run has found, and what its record has to say to the user."""
+    notes = (labels.record or {}).get("notes") or ()
+    return " ".join([f"{_objects(labels)} found.", *notes])
 
 
 def _objects(labels: Labels) -> str:

@@ -148,6 +148,13 @@ def test_the_volume_is_one_edit_and_is_decoded_again_without_the_net(app: App) -
     assert len(app.session.ids()) == 4
 
 
+def test_what_a_run_has_to_say_is_on_screen(app: App) -> None:
+    app.form.controls["downsampling"].value = 8
+    app.run_volume().result(120)
+    said = app.run_bar.message.value
+    assert "found. The net sees xy planes of" in said
+
+
 def test_the_preview_of_a_volume_run_is_what_applying_it_gives(app: App) -> None:
     app.run_volume().result(120)
     app.form.controls["semantic_threshold"].value = 0.6
