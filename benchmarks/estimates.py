@@ -11,6 +11,8 @@ the first of their process (the libraries are loaded on the way); the others com
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import gc
 import json
 import operator
@@ -38,6 +40,12 @@ RUNS: list[dict[str, Any]] = [
 ]
 
 
+def give_back() -> None:
+    """Let the allocator give freed memory back, where it can: else a run begins with what the one before has left."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
 def measure(run: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Estimate, run, and return both figures; in this process."""
     import numpy as np
@@ -60,6 +68,7 @@ def measure(run: dict[str, Any], folder: Path) -> dict[str, Any]:
         warm = mn.Recipe(planes=("xy", "xz", "yz"), downsampling=recipe.downsampling)
         mn.segment(made[:16, :64, :64], warm, show=False)
     gc.collect()
+    give_back()
     guess = mn.estimate(stack, recipe, keep=keep == "memory", stored=stored)
     kept = {"memory": lambda: mn.KeptMaps(), "disk": lambda: mn.KeptMaps(folder=folder / "maps"), None: lambda: None}[
         keep

@@ -26,6 +26,15 @@ def test_a_retried_request_gets_the_same_answer_even_after_reopening(path):
         assert again.pick(2, 39, 49) == 5
 
 
+@pytest.fixture
+def interruptible():
+    """A process that was started in the background may ignore interrupts: here they arrive."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_waits_until_journal_and_labels_agree(path, monkeypatch):
     session = painted(path)
     real = project.apply
