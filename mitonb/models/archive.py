@@ -152,7 +152,7 @@ def _state_of(value: Value, where: str) -> Value:
 
 
 def _named(root: Value, where: str) -> Iterator[tuple[str, TensorRecord]]:
-    """Yield the tensors of a dictionary, or of a tree of objects, with their dotted names."""
+    """Yield the tensors of a dictionary, or of a tree of modules, with their dotted names."""
     visited, count = 0, 0
     waiting = [("", 0, root)]
     while waiting:
@@ -171,8 +171,13 @@ def _named(root: Value, where: str) -> Iterator[tuple[str, TensorRecord]]:
             raise TooLargeError(f"{where} is deeper than any network, or contains itself. Export or fetch it again.")
         dot = f"{name}." if name else ""
         for key, child in reversed(children.items()):
-            if isinstance(child, Record | TensorRecord):
+            if isinstance(child, TensorRecord) or (isinstance(child, Record) and _is_module(child)):
                 waiting.append((_joined(dot, key, where), depth + 1, child))
+
+
+def _is_module(record: Record) -> bool:
+    """Whether an object of an export is a module with weights: no configuration, and nothing that only watches."""
+    return "training" in record.attributes and not record.kind.endswith(("Observer", "FakeQuantize"))
 
 
 def _joined(dot: str, key: int | str, where: str) -> str:

@@ -46,6 +46,9 @@ _JOINED = re.compile(
 )
 """What an export names one level deeper, since a ReLU was joined to it."""
 
+_WATCHING = re.compile(r"(^|\.)(activation_post_process|weight_fake_quant)\.")
+"""What PyTorch hangs into a net to measure or imitate quantisation."""
+
 
 class Recognised(NamedTuple):
     """What a state dict turned out to be.
@@ -195,13 +198,18 @@ def card_for(net: Rendered, found: Recognised, name: str, **card: Any) -> ModelS
 
 
 def _bare(tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """Return the tensors under the names of our modules."""
+    """Return the weights under the names of our modules.
+
+    Weights are real numbers: counters, flags and configuration are whole ones, and no net needs them.
+    """
+    tensors = {name: t for name, t in tensors.items() if not _WATCHING.search(name)}
     if any(name.endswith(("zero_point", "_packed_params")) for name in tensors):
         raise ModelError(
             f"{where} is quantised: its integers fit no net of mitonb. Take the file that is not quantised."
         )
     wrapped = bool(tensors) and all(name.startswith("module.") for name in tensors)
-    named = {name.removeprefix("module.") if wrapped else name: t for name, t in tensors.items()}
+    real = {name: t for name, t in tensors.items() if t.is_floating_point()}
+    named = {name.removeprefix("module.") if wrapped else name: t for name, t in real.items()}
     return {_JOINED.sub(r"\1.\2", name): t for name, t in named.items()}
 
 
@@ -272,8 +280,8 @@ def _pour(named: dict[str, Tensor], net: nn.Module, where: str) -> None:
     """Put tensors into a net that has no numbers yet, every one and no other."""
     own = net.state_dict()
     for name in own:
-        if name.endswith("num_batches_tracked"):  # counts that old files lack and that change nothing
-            named.setdefault(name, torch.zeros((), dtype=torch.long))
+        if name.endswith("num_batches_tracked"):  # a count that changes nothing
+            named[name] = torch.zeros((), dtype=torch.long)
     missing, extra = [n for n in own if n not in named], [n for n in named if n not in own]
     other = [n for n, t in own.items() if n in named and named[n].shape != t.shape]
     if missing or extra or other:

@@ -1,4 +1,4 @@
-"""What a pickle of weights may hold, and what the names in it stand for: records, and eight functions that make them.
+"""What a pickle of weights may hold, and what the names in it stand for: records, and the functions that make them.
 
 None of these functions does more than to put its arguments into a record.
 """
@@ -102,6 +102,11 @@ def _listed(values: Value) -> Value:
     return values
 
 
+def _device(name: Value) -> Value:
+    need(isinstance(name, str))
+    return name
+
+
 def _tagged(value: Value, _tag: Value) -> Value:
     need(isinstance(value, list | dict))
     return value
@@ -111,6 +116,7 @@ NAMES: dict[str, Callable[..., Value]] = {
     "collections.OrderedDict": _ordered,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
+    "torch.device": _device,
     "torch.jit._pickle.build_intlist": _listed,
     "torch.jit._pickle.build_doublelist": _listed,
     "torch.jit._pickle.build_boollist": _listed,

@@ -45,7 +45,7 @@ def unpickled(data: bytes | bytearray, *, where: str) -> Value:
     Parameters
     ----------
     data : bytes
-        The whole pickle, of protocol 2 as PyTorch writes it.
+        The whole pickle, of protocol 2 as PyTorch writes it, or of 3 or 4 as it can be told to.
     where : str
         File for messages.
 
@@ -78,8 +78,8 @@ class _Machine:
         self.memo: dict[int, Value] = {}
 
     def run(self) -> Value:
-        if self.data[:2] != b"\x80\x02":
-            raise UnsafeFileError(f"{self.where} holds no pickle of protocol 2, as PyTorch writes weights. {RESAVE}")
+        if self.data[:2] not in (b"\x80\x02", b"\x80\x03", b"\x80\x04"):
+            raise UnsafeFileError(f"{self.where} holds no pickle of protocol 2 to 4, as PyTorch writes them. {RESAVE}")
         self.at = 2
         for _ in range(MOST_STEPS):
             code = self.take(1)[0]
@@ -147,8 +147,8 @@ class _Machine:
 
     # the instructions
 
-    def text(self) -> None:
-        count = self.number("<I")
+    def text(self, form: str = "<I") -> None:
+        count = self.number(form)
         need(count <= LONGEST_TEXT)
         self.push(self.take(count).decode("utf-8"))
 
@@ -187,8 +187,17 @@ class _Machine:
             target[key] = value
 
     def name(self) -> None:
+        self.known(f"{self.line()}.{self.line()}")
+
+    def stacked_name(self) -> None:
+        match self.pop(), self.pop():
+            case str(attribute), str(module):
+                self.known(f"{module}.{attribute}")
+            case _:
+                raise OddError
+
+    def known(self, text: str) -> None:
         """Take a name from the file; nothing is imported, and only known ones are let through."""
-        text = f"{self.line()}.{self.line()}"
         if QUANTISED.fullmatch(text):
             raise UntrustedModelError(f"{self.where} holds quantised weights, which only its own code can run.")
         if text not in NAMES and text not in STORAGES and not SCRIPTED.fullmatch(text):
@@ -241,6 +250,7 @@ STEPS: dict[int, Callable[[_Machine], None]] = {
     0x8A: _Machine.small_long,
     ord("G"): _Machine.real,
     ord("X"): _Machine.text,
+    0x8C: lambda m: m.text("<B"),
     ord("("): lambda m: m.push(MARK),
     ord(")"): lambda m: m.push(()),
     ord("t"): lambda m: m.push(tuple(m.pop_many())),
@@ -257,7 +267,10 @@ STEPS: dict[int, Callable[[_Machine], None]] = {
     ord("r"): lambda m: m.put(m.number("<I")),
     ord("h"): lambda m: m.get(m.number("<B")),
     ord("j"): lambda m: m.get(m.number("<I")),
+    0x94: lambda m: m.put(len(m.memo)),
+    0x95: lambda m: need(m.number("<Q") < 1 << 63),  # a frame: how many bytes come, which nothing depends on
     ord("c"): _Machine.name,
+    0x93: _Machine.stacked_name,
     ord("R"): _Machine.call,
     0x81: _Machine.new,
     ord("b"): _Machine.build,

@@ -68,6 +68,10 @@ def tensor(
     return called("torch._utils", function, inner or storage(), whole(offset), *sizes, b"\x89", hooks)
 
 
+MODULE = text("training") + b"\x89"
+"""What every module has, and nothing else."""
+
+
 def record(kind: str = "Net", state: bytes = b"}") -> bytes:
     return name("__torch__", kind) + b")\x81" + state + b"b"
 
@@ -140,6 +144,7 @@ def names() -> Iterator[tuple[str, bytes]]:
         ("torch", "FloatStorage.__class__"), ("torch", "ComplexFloatStorage"), ("torch.storage", "UntypedStorage"),
         ("torch._utils", "_rebuild_qtensor"), ("torch", "QInt8Storage"),
         ("__torch__.torch.classes.quantized", "Conv2dPackedParamsBase"),
+        ("torch", "device"), ("torch", "device.__init__"),
     ]:  # fmt: skip
         label = f"name_{module}_{attribute}".replace(" ", "")
         yield label, state(called(module, attribute, command))
@@ -199,11 +204,14 @@ def bombs() -> Iterator[tuple[str, bytes]]:
     doubled = b"]q\0" + b"".join(b"h" + bytes([i]) + b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(200))
     yield "doubled", archive(doubled)
     yield "ladder", archive(ladder_of(60), scripted=True)
-    yield "knot", archive(name("__torch__", "N") + b")\x81q\0" + mapping(me=b"h\0") + b"b", scripted=True)
+    yield (
+        "knot",
+        archive(name("__torch__", "N") + b")\x81q\0" + mapping(training=b"N", me=b"h\0") + b"b", scripted=True),
+    )
     yield "knot_of_dicts", archive(b"}q\0(" + text("state_dict") + b"h\0u")
     deep = tensor()
     for _ in range(500):
-        deep = name("__torch__", "N") + b")\x81" + b"}" + text("a") + deep + b"sb"
+        deep = name("__torch__", "N") + b")\x81" + b"}(" + MODULE + text("a") + deep + b"ub"
     yield "deep_objects", archive(deep, scripted=True)
     shared = b"}(" + text("t0") + tensor() + b"q\5" + b"".join(text(f"t{i}") + b"h\5" for i in range(1, 30_000)) + b"u"
     yield "many_names_of_one_tensor", archive(shared)
@@ -213,7 +221,18 @@ def ladder_of(steps: int) -> bytes:
     """Return an object that holds another twice, which holds another twice, and so on: 2 ** steps ways down."""
     inner = tensor() + b"q\0"
     for i in range(steps):
-        inner = name("__torch__", "Net") + b")\x81" + b"}(" + text("a") + inner + text("b") + b"h" + bytes([i]) + b"ub"
+        inner = (
+            name("__torch__", "Net")
+            + b")\x81"
+            + b"}("
+            + MODULE
+            + text("a")
+            + inner
+            + text("b")
+            + b"h"
+            + bytes([i])
+            + b"ub"
+        )
         inner += b"q" + bytes([i + 1])
     return inner
 

@@ -6,7 +6,6 @@ import ast
 import functools
 import os
 import re
-import warnings
 import zlib
 from math import prod, sqrt
 from pathlib import Path
@@ -16,6 +15,8 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+
+from tests.models.exports import export_of, write_export
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,32 +69,9 @@ def golden_state(architecture: str, layout: str) -> dict[str, Tensor]:
     return drawn_state({name: ast.literal_eval(shape) for name, _, shape in (line.partition(" ") for line in lines)})
 
 
-class Node(nn.Module):
-    """A module that only has a name."""
-
-
-class Root(Node):
-    def forward(self, x: Tensor) -> Tensor:
-        return x
-
-
 def write_torchscript(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write an archive as `torch.jit.save` does, with these tensors under these names."""
-    root = Root()
-    for name, tensor in tensors.items():
-        *way, leaf = name.split(".")
-        here: nn.Module = root
-        for step in way:
-            if not hasattr(here, step):
-                here.add_module(step, Node())
-            here = here.get_submodule(step)
-        if tensor.is_floating_point() and not leaf.startswith("running"):
-            here.register_parameter(leaf, nn.Parameter(tensor, requires_grad=False))
-        else:
-            here.register_buffer(leaf, tensor)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the format is old; the files in it are there
-        torch.jit.save(torch.jit.script(root.eval()), str(path))
+    """Write an archive as the published exporter does, with these tensors under these names."""
+    write_export(export_of(tensors), path)
 
 
 def write_checkpoint(tensors: dict[str, Tensor], path: Path) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.ao.nn.intrinsic import ConvReLU2d
+from torch.ao.nn.quantized import FloatFunctional
 
 from mitonb.errors import CorruptFileError, MitonbError, ModelError, UnsafeFileError, UntrustedModelError
 from mitonb.models.archive import read_archive, read_tensors
@@ -17,8 +19,15 @@ ORDINARY = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.i
             torch.int8, torch.uint8, torch.bool]  # fmt: skip
 
 
+class Config:
+    """No module, but an object with a tensor."""
+
+    def __init__(self, widths: torch.Tensor) -> None:
+        self.widths = widths
+
+
 class Block(nn.Module):
-    """A little of everything that an export can hold: numbers, texts, lists, shared and unused parts."""
+    """A little of everything that an export can hold: numbers, texts, lists, shared, joined and unused parts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,21 +35,38 @@ class Block(nn.Module):
         self.norm = nn.BatchNorm2d(3)
         self.names, self.widths, self.scale, self.large = ["a", "b"], [1, 2], 0.5, 2**40
         self.table = {"a": 1}
+        self.place = torch.device("cpu")
+        self.add = FloatFunctional()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.norm(self.conv(x)) * self.scale
+        x = self.norm(self.conv(x)) * self.scale
+        return self.add.add(x, x)
 
 
 class Net(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.encoder = Block()
-        self.layers = nn.ModuleList([nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU())])
+        self.layers = nn.ModuleList([ConvReLU2d(nn.Conv2d(3, 3, 1), nn.ReLU())])
         self.again = self.layers[0]  # one part under two names
         self.register_buffer("part", torch.arange(20.0)[4:10:2])
 
     def forward(self, x: torch.Tensor, steps: int = 2) -> dict[str, torch.Tensor]:
         x = self.encoder(x)
+        for layer in self.layers:
+            x = layer(x)
+        return {"x": x, "part": self.part * steps}
+
+
+class Configured(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.cfg = torch.jit.script(Config)(torch.tensor([64, 128]))
+
+    def forward(self, x: torch.Tensor, steps: int = 2) -> dict[str, torch.Tensor]:
+        x = self.encoder(x) + self.cfg.widths[0]
         for layer in self.layers:
             x = layer(x)
         return {"x": x, "part": self.part * steps}
@@ -57,9 +83,9 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-def test_an_exported_network_gives_its_tensors_and_no_code(net, tmp_path):
+def test_an_exported_network_gives_its_tensors_and_no_code(tmp_path):
     path = tmp_path / "net.pth"
-    torch.jit.save(torch.jit.script(net), path)
+    torch.jit.save(torch.jit.script(Configured().eval()), path, _extra_files={"note.json": b"{}"})
     archive = read_archive(path)
     assert archive.kind == "torchscript"
     assert archive.root.startswith("__torch__.")
@@ -67,8 +93,9 @@ def test_an_exported_network_gives_its_tensors_and_no_code(net, tmp_path):
     assert archive.tensors["again.0.weight"].data_ptr() == archive.tensors["layers.0.0.weight"].data_ptr()
 
 
-def test_a_state_dict_comes_back(net, tmp_path):
-    torch.save(net.state_dict(), tmp_path / "net.pth")
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+def test_a_state_dict_comes_back(protocol, net, tmp_path):
+    torch.save(net.state_dict(), tmp_path / "net.pth", pickle_protocol=protocol)
     assert same(read_tensors(tmp_path / "net.pth"), net.state_dict())
 
 

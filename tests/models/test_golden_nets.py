@@ -15,7 +15,8 @@ import torch
 from mitonb.models.archive import read_tensors
 from mitonb.models.layers import fused
 from mitonb.models.layouts import net_from
-from tests.models.published import golden, golden_state, write_checkpoint, write_torchscript
+from tests.models.exports import tree_of, write_export
+from tests.models.published import golden, golden_state, write_checkpoint
 
 CLOSE = 2e-3  # standard deviations of the reference
 
@@ -26,8 +27,11 @@ def case(request, tmp_path_factory):
     architecture, layout = request.param.split("-")
     reference = golden(f"model_{architecture}_{layout}.npz")
     path = tmp_path_factory.mktemp("files") / request.param
-    write = write_torchscript if layout == "export" else write_checkpoint
-    write(golden_state(architecture, layout), path)
+    state = golden_state(architecture, layout)
+    if layout == "export":
+        write_export(tree_of(golden(f"tree_{architecture}_export.txt").read_text(), state), path)
+    else:
+        write_checkpoint(state, path)
     net, found = net_from(read_tensors(path), where=str(path))
     path.unlink()
     assert found.architecture == f"panoptic_{architecture}"
