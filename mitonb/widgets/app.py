@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,6 @@ from mitonb.errors import InputError
 from mitonb.job import Job
 from mitonb.models.folder import model_names
 from mitonb.session import Session
-from mitonb.stack import Stack
 from mitonb.widgets.history_view import HistoryView
 from mitonb.widgets.inference import RecipeForm, RunBar, reruns_of
 from mitonb.widgets.latest import Latest
@@ -23,11 +21,13 @@ from mitonb.widgets.objects_table import ObjectsTable
 from mitonb.widgets.runs import Runs
 from mitonb.widgets.save_form import SaveForm
 from mitonb.widgets.style import note, row, sheet, size_text
-from mitonb.widgets.viewer import Viewer
+from mitonb.widgets.viewer import Viewer, session_of
 from mitonb.widgets.volume3d import View3D
 from mitonb.widgets.voxel_size import VoxelSizeField
 
 if TYPE_CHECKING:
+    import os
+
     from mitonb.labels import Labels
     from mitonb.recipe import Recipe
 
@@ -290,8 +290,8 @@ def explore(
 
     Parameters
     ----------
-    stack : Stack, (z, y, x) array or path, optional
-        The image. Without it (and without `path`) the workbench asks for one.
+    stack : Session, Stack, Labels, (z, y, x) array or path, optional
+        The image, or a session to go on with. Without it (and without `path`) the workbench asks for one.
     labels : Labels or (z, y, x) integer array, optional
         First labels.
     path : path, optional
@@ -313,16 +313,10 @@ def explore(
     'merge'
     """
     path = None if path is None else Path(path).expanduser()
-    if isinstance(stack, str | os.PathLike):
-        from mitonb.io.reading import open as open_stack
-
-        stack = open_stack(stack)
     if stack is None and labels is None:
         session = Session.open(path) if path is not None and path.exists() else None
         return App(session, recipe=recipe, path=path)
-    if stack is not None and not isinstance(stack, Stack):
-        stack = Stack(np.asarray(stack))
-    return App(Session(stack, labels, path), recipe=recipe)
+    return App(session_of(stack, labels, path), recipe=recipe)
 
 
 def _stem(session: Session) -> str:

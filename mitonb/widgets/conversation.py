@@ -115,6 +115,13 @@ class Conversation:
         if tuple(point) != self._own_point:
             self.viewer.show(*point)
 
+    def zoom_to(self, id: int) -> None:
+        """Let every page zoom to an object that the user was brought to."""
+        box = self.session.box(id)
+        if box is not None:
+            place = {"start": list(box.start), "stop": list(box.stop)}
+            self.post({"kind": "center", "point": list(self.session.position), "box": place})
+
     def on_state(self, *_: Any) -> None:
         """Tell every page whether the work is safe and what can be done."""
         self.post({"kind": "state", **self._state()})
@@ -243,7 +250,10 @@ class Conversation:
         self.viewer.moved.emit(point)
 
     def _step(self, message: bind.Message, _: bind.Buffers) -> None:
-        if not self.session.step_object(1 if bind.choice(message, "to", ("next", "previous")) == "next" else -1):
+        found = self.session.step_object(1 if bind.choice(message, "to", ("next", "previous")) == "next" else -1)
+        if found:
+            self.zoom_to(found)
+        else:
             self.viewer.say("No labels yet.")
 
     def _at(self, message: bind.Message, _: bind.Buffers) -> None:

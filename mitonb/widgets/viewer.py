@@ -7,6 +7,7 @@ pixels travel as binary messages (see `bind`), texts never as traits, so that a 
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from mitonb.maps import Ids, Maps
 
-__all__ = ["LAYERS", "TOOLS", "Viewer", "view"]
+__all__ = ["LAYERS", "TOOLS", "Viewer", "session_of", "view"]
 
 _log = logging.getLogger(__name__)
 _STATIC = Path(__file__).parent / "static"
@@ -146,6 +147,17 @@ class Viewer(anywidget.AnyWidget):
         self.index = int((z, y, x)[AXES[self.axis]])
         self._conversation.post({"kind": "center", "point": [int(z), int(y), int(x)]})
 
+    def zoom_to(self, id: int) -> None:
+        """Select an object, go to it, and let it fill half of the picture.
+
+        Raises
+        ------
+        InputError
+            If there is no such object.
+        """
+        self.session.go_to(id)
+        self._conversation.zoom_to(id)
+
     def say(self, sentence: str, kind: Literal["info", "error"] = "info") -> None:
         """Show a sentence over the picture."""
         self._conversation.post({"kind": "notice", "text": str(sentence)[:1000], "error": kind == "error"})
@@ -202,17 +214,46 @@ def _with_defaults(layers: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def view(stack: Stack | npt.ArrayLike, labels: Labels | npt.ArrayLike | None = None, **options: Any) -> Viewer:
-    """Show a stack, and labels on it, in a viewer with an in-memory session of its own.
+def view(source: Any, labels: Labels | npt.ArrayLike | None = None, **options: Any) -> Viewer:
+    """Show a stack, and labels on it, in a viewer; without a session of yours it makes one in memory.
 
     Parameters
     ----------
-    stack : Stack or (z, y, x) array
+    source : Session, Stack, Labels, (z, y, x) array or path
+        What to show. Of a session every edit goes on in it; a path is a file of an image or a project.
     labels : Labels or (z, y, x) array of whole numbers, optional
+        Shown on a stack.
     **options
         As in `Viewer`.
     """
-    stack = stack if isinstance(stack, Stack) else Stack(np.asarray(stack))
-    if labels is not None and not isinstance(labels, Labels):
-        labels = Labels(np.asarray(labels), stack.voxel_size)
-    return Viewer(Session(stack, labels), **options)
+    return Viewer(session_of(source, labels), **options)
+
+
+def session_of(source: Any, labels: Any = None, path: str | os.PathLike[str] | None = None) -> Session:
+    """Return the session of what is to be looked at: `source` as in `view`, `labels` and `path` as in `Session`.
+
+    Raises
+    ------
+    InputError
+        If labels or a project file are given for a session, which has its own.
+    """
+    if isinstance(source, str | os.PathLike):
+        if Path(source).suffix.lower() == ".mitonb":
+            source = Session.open(Path(source))
+        else:
+            from mitonb.io.reading import open as open_stack
+
+            source = open_stack(source)
+    if isinstance(source, Session):
+        if labels is not None or path is not None:
+            raise InputError("A session has labels and a project file of its own: leave labels= and path= out.")
+        return source
+    if isinstance(source, Labels):
+        if labels is not None:
+            raise InputError("Labels were given twice: the first argument is the image, labels= are the labels on it.")
+        source, labels = None, source
+    if source is not None and not isinstance(source, Stack):
+        source = Stack(np.asarray(source))
+    if source is not None and labels is not None and not isinstance(labels, Labels):
+        labels = Labels(np.asarray(labels), source.voxel_size)
+    return Session(source, labels, None if path is None else Path(path).expanduser())

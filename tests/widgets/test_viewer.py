@@ -11,14 +11,17 @@ import numpy as np
 import pytest
 
 from mitonb.errors import InputError
+from mitonb.labels import Labels
 from mitonb.maps import Maps
 from mitonb.session import Session
 from mitonb.stack import Stack
 from mitonb.widgets import bind
+from mitonb.widgets.app import explore
 from mitonb.widgets.viewer import LAYERS, Viewer, view
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SHAPE = (4, 20, 30)
 
@@ -407,3 +410,30 @@ def test_view_takes_plain_arrays_and_labels_alone_show_too() -> None:
     (state,) = lone.comm.hear({"kind": "hello", "client": "me", "protocol": 1})
     assert state["info"]["has_image"] is False
     assert lone.index == 1
+
+
+# What a viewer can be opened with
+
+
+def test_a_session_is_shown_as_it_is_and_edits_go_on_in_it(tmp_path: Path) -> None:
+    session = Session(np.zeros(SHAPE, np.uint8), path=tmp_path / "cell.mitonb")
+    assert view(session).session is session
+    assert explore(session).session is session
+    for show in (view, explore):
+        with pytest.raises(InputError, match="leave labels= and path= out"):
+            show(session, np.ones(SHAPE, np.uint8))
+    session.close()
+
+
+def test_labels_alone_and_the_file_of_a_project_are_shown_too(tmp_path: Path) -> None:
+    labels = Labels(np.ones(SHAPE, np.uint32), (30.0, 5.0, 5.0))
+    for show in (view, explore):
+        assert show(labels).session.stack is None
+        assert show(labels).session.voxel_size == (30.0, 5.0, 5.0)
+        with pytest.raises(InputError, match="given twice"):
+            show(labels, labels)
+    Session(labels=labels, path=tmp_path / "cell.mitonb").close()
+    for show in (view, explore):
+        shown = show(str(tmp_path / "cell.mitonb")).session
+        assert shown.path == tmp_path / "cell.mitonb"
+        shown.close()

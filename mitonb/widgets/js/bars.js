@@ -9,11 +9,11 @@ import { KEYS } from "./keys.js";
 /** @typedef {import("./colors.js").Colors} Colors */
 
 export const TOOLS = [
-  { name: "look", title: "Look: click selects, drag pans (Z, Esc)" },
+  { name: "look", title: "Look: a click selects an object and makes it the label to paint with; a drag pans (Z, Esc)" },
   { name: "pick", title: "Pick the label under the pointer to paint with (L)" },
-  { name: "paint", title: "Paint the active label (P)" },
+  { name: "paint", title: "Paint with the active label: the object selected last (P)" },
   { name: "erase", title: "Erase (E)" },
-  { name: "fill", title: "Fill a patch with the active label (F)" },
+  { name: "fill", title: "Fill a patch with the active label, on this plane (F)" },
   { name: "merge", title: "Merge: click one object, then another (J)" },
 ];
 const ACTIONS = [
@@ -45,7 +45,7 @@ export function toolRail(run) {
 }
 
 const HINTS = /** @type {Record<string, string>} */ ({
-  look: "Click an object to select it",
+  look: "Click an object to select it and paint with it",
   pick: "Click an object to paint with its label",
   merge: "Click the object to keep",
 });
@@ -125,7 +125,8 @@ function hintNodes(tool, selected, colors) {
     swatch.style.background = cssOf(id, colors);
     return element("span", { class: "mitonb-chip" }, [swatch, element("span", { text: `#${id}` })]);
   });
-  return [document.createTextNode(lead), ...chips, ...(selected.length > 4 ? [document.createTextNode("…")] : [])];
+  const rest = (selected.length > 4 ? "… " : "") + (tool === "look" ? `P paints ${selected.length > 1 ? `#${selected.at(-1)}` : "it"}` : "");
+  return [document.createTextNode(lead), ...chips, document.createTextNode(rest)];
 }
 
 /** @param {{set: (name: string, value: any) => void, run: (command: string) => void}} does */

@@ -1,11 +1,14 @@
 // What keys, buttons and clicks do, by name.
 
-import { pan } from "./geometry.js";
+import { pan, pixelOf } from "./geometry.js";
 import { nextBrush } from "./keys.js";
+import { patchSize } from "./strokes.js";
 
 /** @typedef {import("./view.js").View} View */
 
 const MOST = 4294967295;
+/** Pixels of a patch that is not filled without asking, where a tenth of the plane is not less. */
+const HUGE = 50_000;
 
 export class Commands {
   /** @param {View} view */
@@ -57,8 +60,26 @@ export class Commands {
       view.set("selected", nextSelection(view.get("selected"), id, more));
       view.store.send({ kind: "move", client: view.store.client, point });
     } else if (tool === "pick") this.pick(id);
-    else if (tool === "fill") this.#edit({ op: "fill", point, id: view.get("active_id"), axis: view.get("axis") });
+    else if (tool === "fill") this.#fill(point, id);
     else if (tool === "merge") this.#mergeClick(id);
+  }
+
+  /** Fill a patch; a huge one, such as the background around everything, is asked about first. @param {number[]} point @param {number} old */
+  #fill(point, old) {
+    const { view } = this;
+    const [axis, id, entry] = [view.get("axis"), view.get("active_id"), view.entry("labels")];
+    if (!entry || !this.writable()) return;
+    const fill = () => this.#edit({ op: "fill", point, id, axis });
+    const { row, column } = pixelOf(axis, point);
+    const plane = entry.empty ? { data: new Uint32Array(view.sheet.w * view.sheet.h), w: view.sheet.w, h: view.sheet.h } : entry;
+    const size = patchSize(/** @type {any} */ (plane), row, column);
+    if (old === id || size <= Math.min(HUGE, plane.w * plane.h / 10)) return fill();
+    const share = Math.max(1, Math.round((100 * size) / (plane.w * plane.h)));
+    const what = old ? `this patch of object ${old}` : "this patch of background";
+    view.ui.say({
+      text: `Fill ${what} with object ${id}? It is ${share} % of the plane (${size.toLocaleString("en").replaceAll(",", " ")} pixels).`,
+      actions: [{ label: "Fill", run: fill }, { label: "Cancel", run: () => {} }],
+    });
   }
 
   /** Take an id to paint with. @param {number} id */

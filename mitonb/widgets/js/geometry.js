@@ -41,6 +41,17 @@ export function fit(sheet, view) {
   return { x: sheet.w / 2, y: sheet.h / 2, scale: scale > 0 ? scale : 1 };
 }
 
+/**
+ * The camera that shows an object with as much again around it, at most eight times as large as its pixels.
+ * @param {{start: number[], stop: number[]}} box z, y, x @param {string} axis @param {Sheet} sheet @param {Size} view @returns {Camera}
+ */
+export function fitBox(box, axis, sheet, view) {
+  const [a, b] = [pixelOf(axis, box.start), pixelOf(axis, box.stop)];
+  const [w, h] = [b.column - a.column, b.row - a.row];
+  const scale = Math.min(fit({ w: 2 * w, h: 2 * h, aspect: sheet.aspect }, view).scale, 8);
+  return { x: (a.column + b.column) / 2, y: (a.row + b.row) / 2, scale: Math.max(scale, fit(sheet, view).scale) };
+}
+
 /** @param {Camera} c @param {Sheet} s @param {Size} v @param {number} x @param {number} y @returns {[number, number]} column, row */
 export function toPlane(c, s, v, x, y) {
   return [c.x + (x - v.w / 2) / c.scale, c.y + (y - v.h / 2) / (c.scale * s.aspect)];

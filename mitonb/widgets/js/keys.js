@@ -5,13 +5,13 @@
 /** @type {{title: string, keys: Key[]}[]} */
 export const KEYS = [
   { title: "Look", keys: [
-    { keys: "Z  Esc", does: "look: click selects, drag pans", command: "tool:look", codes: ["z", "escape"] },
+    { keys: "Z  Esc", does: "look: a click selects (and paints with it next), a drag pans", command: "tool:look", codes: ["z", "escape"] },
     { keys: ",  .", does: "plane down, up", command: "", codes: [] },
     { keys: "Wheel", does: "planes; with Ctrl: zoom", command: "", codes: [] },
     { keys: "Space-drag  Right-drag", does: "pan with any tool", command: "", codes: [] },
     { keys: "Double-click  0", does: "fit the plane into the view", command: "fit", codes: ["0"] },
     { keys: "Arrows", does: "move the picture", command: "", codes: [] },
-    { keys: "N  Shift-N", does: "next, previous object", command: "object:next", codes: ["n"] },
+    { keys: "N  Shift-N", does: "go and zoom to the next, previous object", command: "object:next", codes: ["n"] },
   ] },
   { title: "Correct", keys: [
     { keys: "P", does: "paint", command: "tool:paint", codes: ["p"] },

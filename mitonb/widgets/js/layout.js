@@ -43,13 +43,25 @@ export function layout({ run, set, setLayer }) {
       scaleText.textContent = bar.text;
       scaleLine.style.width = `${bar.width}px`;
     },
-    /** Show a sentence over the picture for a while. @param {{text: string, error?: boolean}} message */
-    say({ text, error = false }) {
-      notice.textContent = text;
+    /**
+     * Show a sentence over the picture for a while; with actions that are a question, until it is answered.
+     * @param {{text: string, error?: boolean, actions?: {label: string, run: () => void}[], asks?: boolean}} message
+     */
+    say({ text, error = false, actions = [], asks = actions.length > 1 }) {
+      notice.replaceChildren(text, ...actions.map(({ label, run: act }) => {
+        const button = element("button", { text: label, attributes: { type: "button" } });
+        button.addEventListener("click", () => {
+          notice.hidden = true;
+          root.focus({ preventScroll: true });
+          act();
+        });
+        return button;
+      }));
       notice.classList.toggle("mitonb-error", error);
       notice.hidden = false;
+      notice.dataset.asks = `${asks}`;
       clearTimeout(quiet);
-      quiet = setTimeout(() => { notice.hidden = true; }, error ? 12000 : 5000);
+      if (!asks) quiet = setTimeout(() => { notice.hidden = true; }, error || actions.length ? 12000 : 5000);
     },
     dispose() {
       clearTimeout(quiet);

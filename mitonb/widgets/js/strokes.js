@@ -69,3 +69,26 @@ export function drawStroke(plane, points, radius, rule) {
   for (let i = 2; i + 1 < points.length; i += 2) trail(points[i - 1], points[i - 2], points[i + 1], points[i], visit);
   return { x0: Math.max(left, 0), y0: Math.max(top, 0), x1: Math.min(right, plane.w), y1: Math.min(bottom, plane.h) };
 }
+
+/** Pixels of the patch of equal ids (4-connected) around a pixel. @param {{data: Uint32Array, w: number, h: number}} plane @param {number} row @param {number} column */
+export function patchSize({ data, w, h }, row, column) {
+  const id = data[row * w + column];
+  const seen = new Uint8Array(w * h);
+  const stack = [row * w + column];
+  seen[stack[0]] = 1;
+  let size = 0;
+  const visit = (/** @type {number} */ at) => {
+    if (seen[at] || data[at] !== id) return;
+    seen[at] = 1;
+    stack.push(at);
+  };
+  for (let at = stack.pop(); at !== undefined; at = stack.pop()) {
+    size += 1;
+    const x = at % w;
+    if (x > 0) visit(at - 1);
+    if (x < w - 1) visit(at + 1);
+    if (at >= w) visit(at - w);
+    if (at < w * (h - 1)) visit(at + w);
+  }
+  return size;
+}

@@ -1,6 +1,6 @@
 // One view of the widget: puts store, picture, bars and tools together. Several views may share a store.
 
-import { clamp, pan, pixelOf, sheetOf, toScreen, voxelOf, zoomAt } from "./geometry.js";
+import { clamp, fitBox, pan, pixelOf, sheetOf, toScreen, voxelOf, zoomAt } from "./geometry.js";
 import { describe, idAt } from "./hover.js";
 import { Commands } from "./commands.js";
 import { keyDown } from "./keys.js";
@@ -36,6 +36,8 @@ export class View {
     /** @type {[number, number] | null} */
     this.pointer = null;
     this.space = false;
+    /** Where the user clicked last or was brought to, z, y, x: planes of the other axes go through it. @type {number[] | null} */
+    this.place = null;
     /** When planes were scrolled last. */
     this.moved = -Infinity;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -131,7 +133,7 @@ export class View {
     on("stale", () => this.#refresh());
     on("save", () => this.showState());
     on("notice", (m) => this.ui.say(m));
-    on("center", (m) => this.center(m.point));
+    on("center", (m) => this.center(m.point, m.box));
     /** @type {[string, () => void][]} */
     this.heard = TRAITS.map((name) => [`change:${name}`, () => this.#trait(name)]);
     for (const [name, act] of this.heard) this.model.on(name, act);
@@ -157,13 +159,19 @@ export class View {
       this.model.set("index", wanted);
       return;
     }
-    if (name === "tool" || name === "index" || name === "axis") this.pen.end();
+    if (name === "tool" || name === "index" || name === "axis") {
+      this.pen.end();
+      // A question is about what was on screen when it was asked.
+      if (this.ui.notice.dataset.asks === "true") this.ui.notice.hidden = true;
+    }
     if (name === "index" || name === "axis") {
       this.moved = performance.now();
       this.#refresh();
       return;
     }
     if (name === "layers") this.#look();
+    // What is selected is what is painted with next, wherever it was selected.
+    if (name === "selected" && this.get("selected").length) this.set("active_id", this.get("selected").at(-1));
     if (name === "height") this.ui.root.style.height = `${this.get("height")}px`;
     this.showState();
     if (name === "layers" || name === "selected") this.picture.redraw();
@@ -325,6 +333,7 @@ export class View {
   #click(spot, more) {
     if (!spot.inside || !this.picture.current) return;
     const point = voxelOf(this.get("axis"), this.get("index"), spot.row, spot.column);
+    this.place = point;
     this.commands.click(point, this.idAt(spot), more);
   }
 
@@ -347,22 +356,40 @@ export class View {
     this.set("index", next);
   }
 
-  /** Cut along another axis, through the place in the middle of the view. @param {string} axis */
+  /** Cut along another axis, through the place that was clicked or gone to, else through the middle of the view. @param {string} axis */
   turn(axis) {
     const { info } = this.store;
     if (!info || axis === this.get("axis")) return;
-    const { x, y } = this.picture.camera;
-    const { index } = pixelOf(axis, voxelOf(this.get("axis"), this.get("index"), Math.floor(y), Math.floor(x)));
+    const point = this.#crossing();
+    const { index } = pixelOf(axis, point);
     // Both at once: between them there might be no such plane.
     const { traits } = this.store;
     traits.wanted = Math.min(Math.max(index, 0), sheetOf(info.shape, null, axis).count - 1);
     this.model.set({ axis, index: traits.wanted });
     traits.save();
+    if (this.place) this.center(point);
   }
 
-  /** Bring a voxel into view and mark it for a moment. @param {number[]} point z, y, x */
-  center(point) {
+  /** The voxel that planes of the other axes go through: on this plane, and where the user works if that is in view. */
+  #crossing() {
+    const { camera, size } = this.picture;
+    const [axis, index] = [this.get("axis"), this.get("index")];
+    if (this.place) {
+      const { row, column } = pixelOf(axis, this.place);
+      const [x, y] = toScreen(camera, this.sheet, size, column + 0.5, row + 0.5);
+      if (x >= 0 && y >= 0 && x <= size.w && y <= size.h) return voxelOf(axis, index, row, column);
+    }
+    return voxelOf(axis, index, Math.floor(camera.y), Math.floor(camera.x));
+  }
+
+  /**
+   * Bring a voxel into view and mark it for a moment; with the box of an object, zoom to that.
+   * @param {number[]} point z, y, x @param {{start: number[], stop: number[]}} [box]
+   */
+  center(point, box) {
     const { picture } = this;
+    this.place = point;
+    if (box) picture.look(clamp(fitBox(box, this.get("axis"), this.sheet, picture.size), this.sheet));
     const { row, column } = pixelOf(this.get("axis"), point);
     const [x, y] = toScreen(picture.camera, this.sheet, picture.size, column, row);
     const out = (/** @type {number} */ v, /** @type {number} */ n) => v < 0.1 * n || v > 0.9 * n;

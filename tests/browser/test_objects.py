@@ -1,0 +1,141 @@
+"""Objects in a real JupyterLab in a real browser: what a click, a key, a row and an entry of the history do to them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+playwright = pytest.importorskip("playwright")
+
+from tests.browser.lab import Lab, Notebook, why_not  # noqa: E402  only where Playwright is installed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
+
+SHOTS = Path(os.environ.get("MITONB_SHOTS", "artifacts/objects"))
+ROOT = "document.querySelector('.mitonb-viewer')"
+VIEW = f"{ROOT}.mitonb"
+READY = f"{ROOT}?.dataset.state === 'ready' && {ROOT}.dataset.pending === '0'"
+NOTICE = f"{ROOT}.querySelector('.mitonb-notice')"
+# Five boxes in a row, each on planes of its own; 5 is the smallest.
+SET_UP = """
+import numpy as np, mitonb as mn
+labels = np.zeros((16, 200, 300), np.uint32)
+for k in range(5):
+    labels[2 * k : 2 * k + 6, 40 : 100 - 10 * k, 20 + 55 * k : 60 + 55 * k] = k + 1
+session = mn.Session(np.full(labels.shape, 128, np.uint8), labels)
+app = mn.explore(session)
+app
+"""
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
+    with Lab(tmp_path_factory.mktemp("lab")) as lab:
+        book = lab.notebook([SET_UP], timeout=180)
+        book.run(timeout=180)
+        book.wait(READY, 120)
+        yield book
+
+
+@pytest.fixture(autouse=True)
+def _at_the_start(book: Notebook) -> None:
+    """Every test finds the first labels, a plane with objects 1 to 3, the look tool and nothing selected."""
+    book.ask("(session.adopt(labels), session.select(), session.move_to(5, 100, 150))")
+    book.js(f"{VIEW}.set('axis', 'xy'); {VIEW}.go(5); {VIEW}.set('tool', 'look'); {VIEW}.picture.fit()")
+    book.js(f"{ROOT}.scrollIntoView({{block: 'center'}}); {ROOT}.focus({{preventScroll: true}})")
+    book.wait(f"{READY} && {ROOT}.dataset.plane === 'xy/5' && {VIEW}.get('selected').length === 0")
+    book.wait(f"{VIEW}.entry('labels').data[70 * 300 + 90] === 2")
+    book.js(f"{VIEW}.set('active_id', 77); {VIEW}.place = null")
+
+
+def click(book: Notebook, row: int, column: int, *, shift: bool = False) -> None:
+    """Click on a plane pixel."""
+    x, y = book.js(f"{VIEW}.picture.screen({column}, {row})")
+    box = book.page.locator(".mitonb-stage").first.bounding_box()
+    assert box
+    book.page.mouse.move(box["x"] + x, box["y"] + y)
+    if shift:
+        book.page.keyboard.down("Shift")
+    book.page.mouse.click(box["x"] + x, box["y"] + y)
+    if shift:
+        book.page.keyboard.up("Shift")
+
+
+def settled(book: Notebook) -> None:
+    """Wait until the kernel has answered every edit."""
+    book.wait(f"{ROOT}.dataset.pending === '0'")
+
+
+def test_what_is_selected_is_painted_with_however_it_was_selected(book: Notebook) -> None:
+    assert "paint with" in book.js(f"{ROOT}.querySelector('.mitonb-hint').textContent")
+    click(book, 70, 90)
+    book.page.keyboard.press("p")
+    click(book, 150, 150)
+    settled(book)
+    assert book.ask("int(session.labels.data[5, 150, 150])") == "2"
+    # From the kernel, as a row of the table or a mesh does it.
+    book.ask("session.select(1, 3)")
+    book.wait(f"{VIEW}.get('active_id') === 3")
+    book.js(f"{ROOT}.focus()")
+    book.page.keyboard.press("m")
+    fresh = book.js(f"{VIEW}.get('active_id')")
+    book.ask("session.select()")
+    book.wait(f"{VIEW}.get('selected').length === 0")
+    assert book.js(f"{VIEW}.get('active_id')") == fresh > 5
+
+
+def test_a_fill_of_the_background_asks_first(book: Notebook) -> None:
+    book.page.keyboard.press("f")
+    click(book, 150, 150)
+    book.wait(f"!{NOTICE}.hidden && {NOTICE}.textContent.includes('Fill this patch of background with object 77?')")
+    book.shot(SHOTS / "fill-asks.png")
+    book.page.get_by_role("button", name="Cancel").click()
+    assert book.js(f"{NOTICE}.hidden")
+    assert book.ask("int((session.labels.data == 77).sum())") == "0"
+    # Leaving the plane answers the question, too.
+    click(book, 150, 150)
+    book.wait(f"!{NOTICE}.hidden")
+    book.page.keyboard.press(".")
+    book.wait(f"{NOTICE}.hidden && {ROOT}.dataset.plane === 'xy/6'")
+    click(book, 150, 150)
+    book.page.get_by_role("button", name="Fill", exact=True).click()
+    settled(book)
+    assert book.ask("int(session.labels.data[6, 150, 150])") == "77"
+    # A small patch is filled at once.
+    click(book, 45, 190)
+    settled(book)
+    assert book.ask("int(session.labels.data[6, 45, 190])") == "77"
+
+
+def test_the_other_axes_go_through_the_place_that_was_clicked(book: Notebook) -> None:
+    click(book, 62, 91)
+    book.page.locator(".mitonb-status button", has_text="xz").click()
+    book.wait(f"{ROOT}.dataset.plane === 'xz/62'")
+    book.page.locator(".mitonb-status button", has_text="yz").click()
+    book.wait(f"{ROOT}.dataset.plane === 'yz/91'")
+    # Back on the plane that was left, not in the middle of the stack.
+    book.page.locator(".mitonb-status button", has_text="xy").click()
+    book.wait(f"{ROOT}.dataset.plane === 'xy/5'")
+    book.ask("session.go_to(5)")
+    book.wait(f"{ROOT}.dataset.plane === 'xy/10' && {VIEW}.get('selected')[0] === 5 && {VIEW}.place?.[0] === 10")
+    book.page.locator(".mitonb-status button", has_text="xz").click()
+    book.wait(f"{ROOT}.dataset.plane === 'xz/{book.ask('session.position[1]')}'")
+
+
+def test_n_zooms_to_the_object(book: Notebook) -> None:
+    book.ask("session.select(4)")
+    book.wait(f"{VIEW}.get('selected')[0] === 4")
+    before = book.js(f"{VIEW}.picture.camera.scale")
+    book.js(f"{ROOT}.focus()")
+    book.page.keyboard.press("n")
+    book.wait(f"{VIEW}.get('selected')[0] === 5 && {VIEW}.picture.camera.scale > {before}")
+    x, y, scale = book.js(f"(() => {{ const c = {VIEW}.picture.camera; return [c.x, c.y, c.scale]; }})()")
+    assert (round(x), round(y)) == (260, 50)
+    assert scale > 2 * before
+    book.shot(SHOTS / "next-object.png")
