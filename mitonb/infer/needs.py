@@ -137,7 +137,7 @@ def _net(model: Any, recipe: Recipe) -> tuple[int, int]:
 
     name = os.fspath(model) if isinstance(model, str | os.PathLike) else recipe.model
     spec = getattr(model, "spec", None) or specs().get(name)
-    if spec is None and Path(name).is_file():  # of a file only the size is looked at
+    if spec is None and os.path.isfile(name):  # of a file only the size is looked at
         size = Path(name).stat().st_size
         return (_NETS["panoptic_unet"][0] if size < _SMALL_FILE else _LARGEST_NET[0]), 2 * size
     return _NETS.get(getattr(spec, "architecture", ""), _LARGEST_NET)

@@ -15,6 +15,7 @@ import yaml
 
 from mitonb.errors import CorruptFileError, ModelError, UnsafeFileError
 from mitonb.models.members import Members, printable
+from mitonb.models.spec import MOST_CLASSES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +24,6 @@ __all__ = ["Description", "parsed", "read_description", "unpacked", "written"]
 
 LARGEST_TEXT = 1 << 20  # bytes
 LARGEST_WEIGHTS = 2 << 30
-MOST_CLASSES = 1000
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _classes(values: dict[Any, Any], where: str) -> dict[str, Any]:
     if names is None:
         return {}
     if not isinstance(names, dict) or not 0 < len(names) <= MOST_CLASSES:
-        raise ModelError(f"{where}: class_names gives a name to each label, such as 1: mito.")
+        raise ModelError(f"{where}: class_names gives a name to each of 1 to {MOST_CLASSES} labels, such as 1: mito.")
     labels = sorted(names, key=str) if not all(isinstance(k, int) for k in names) else sorted(names)
     classes = tuple(printable(str(names[label]), 80) for label in labels)
     if len(set(classes)) != len(classes):

@@ -214,7 +214,7 @@ def _by_its_code(
     # The very bytes that are hashed are run: the file could be exchanged in between.
     digest = hashlib.sha256(data).hexdigest()
     if trust_code != f"sha256:{digest}":
-        given = f" (you gave {printable(trust_code)})" if trust_code else ""
+        given = f" (you gave {printable(str(trust_code))})" if trust_code else ""
         raise UntrustedModelError(
             f"{reason} It can only be run by the code in it, which can do on this computer whatever you can{given}. If "
             f'you trust who made it: load_model(path, trust_code="sha256:{digest}")'

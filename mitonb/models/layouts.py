@@ -295,4 +295,4 @@ def _pour(named: dict[str, Tensor], net: nn.Module, where: str) -> None:
         first = re.sub(r"after_combines\.\d", "after_combines.0", name)
         if first != name and named[first] is not tensor and not torch.equal(named[first], tensor):
             raise ModelError(f"{where}: {name} and {first} should be one tensor twice, but they differ.")
-    fill(net.to_empty(device="cpu"), named, where=where)
+    fill(net, named, where=where)

@@ -184,6 +184,8 @@ class PanopticBiFPN(Rendered):
         folded: bool = False,
     ) -> None:
         super().__init__()
+        if not 0 < fpn_layers <= 64:
+            raise ValueError(f"a pyramid has 1 to 64 layers, got {fpn_layers}")
         self.encoder = Encoder(encoder, folded=folded)
         widths = self.encoder.widths
         self.p2_resample = Resample(widths[1], fpn_dim)

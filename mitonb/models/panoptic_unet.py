@@ -82,6 +82,8 @@ class PanopticUNet(nn.Module):
         classes: int = 1,
     ) -> None:
         super().__init__()
+        if len(widths) != len(depths) or len(widths) < 2 or max(depths) > 64:
+            raise ValueError(f"each of at least two widths has up to 64 blocks, got {widths} and {depths}")
         self.config = {"widths": list(widths), "depths": list(depths), "classes": classes}
         self.stem = ConvNorm(4, widths[0])
         self.down = nn.ModuleList(ConvNorm(a, b, stride=2) for a, b in itertools.pairwise(widths))

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from mitonb.errors import CorruptFileError, ModelError
+from mitonb.models.members import printable
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["WEIGHTS", "ModelSpec", "card_in", "has_card", "specs"]
+__all__ = ["MOST_CLASSES", "WEIGHTS", "ModelSpec", "card_in", "has_card", "specs"]
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 """Folder of the bundled models."""
 
 HEADER_LIMIT = 1 << 20  # bytes; a header of ours has about ten thousand
+MOST_CLASSES = 254
+"""A pixel tells its class, or that it has none, in one byte."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,8 @@ class ModelSpec:
         Where the first pixel of those heads stands, in plane pixels: 0, or 1.5 for the middle of a block of 4.
     multiple : int
         Planes must be padded to multiples of this many pixels.
+    padding : int
+        Multiple of pixels to which its makers pad planes, for the published rules; 0 if it is `multiple`.
     intensity : {"contrast", "range"}
         Which black and white point the model was trained with: `Plane.contrast` or `Plane.intensity`.
     mean, std : float
@@ -72,6 +75,7 @@ class ModelSpec:
     step: int = 4
     lead: float = 0.0
     multiple: int = 16
+    padding: int = 0
     intensity: Literal["contrast", "range"] = "contrast"
     mean: float = 0.5
     std: float = 0.25
@@ -84,21 +88,23 @@ class ModelSpec:
     notes: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("classes", "papers", "data"):
+        """Refuse what no card can mean: whatever comes later may rely on it."""
+        for name, fits, wanted in _FIELDS:
+            value = getattr(self, name)
+            if not fits(value):
+                raise ModelError(
+                    f"The model card of {printable(str(self.name), 80)}: {name} is {wanted}, got "
+                    f"{printable(repr(value), 120)}. Correct it, or fetch or train the model again."
+                )
+        for name in ("classes", "papers", "data", *(() if self.things is None else ("things",))):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if self.things is not None:
-            object.__setattr__(self, "things", tuple(self.things))
-            unknown = sorted(set(self.things) - set(self.classes))
-            if unknown:
-                raise ModelError(f"{self.name}: things are some of its classes {self.classes}, got {unknown[0]!r}.")
-        if self.intensity not in ("contrast", "range"):
-            raise ModelError(f"{self.name}: intensity is 'contrast' or 'range', got {self.intensity!r}.")
-        whole = isinstance(self.step, int) and isinstance(self.multiple, int) and self.step > 0
-        placed = whole and self.multiple % self.step == 0 and 0 <= self.lead < self.step
-        if not placed or not self.std > 0 or not self.classes:
+        unknown = sorted(set(self.things or ()) - set(self.classes))
+        if unknown:
+            raise ModelError(f"{self.name}: things are some of its classes {self.classes}, got {unknown[0]!r}.")
+        if self.multiple % self.step or not self.lead < self.step:
             raise ModelError(
-                f"{self.name}: a card needs classes, std > 0, a multiple that step divides and a lead below it, got "
-                f"{self.classes}, {self.std}, {self.multiple}, {self.step} and {self.lead}."
+                f"{self.name}: a card needs a multiple that step divides and a lead below step, got {self.multiple}, "
+                f"{self.step} and {self.lead}."
             )
 
     def to_json(self) -> str:
@@ -118,8 +124,61 @@ class ModelSpec:
             values = json.loads(text)
             known = {f.name for f in dataclasses.fields(cls)}
             return cls(**{k: v for k, v in values.items() if k in known})
-        except (json.JSONDecodeError, TypeError, AttributeError, RecursionError) as error:
+        except ModelError as error:
+            raise ModelError(f"{where}: {error}") from error
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise ModelError(f"{where} is no model card: {error}. Fetch or train the model again.") from error
+
+
+def _is_text(value: Any, most: int = 100_000) -> bool:
+    return isinstance(value, str) and len(value) <= most
+
+
+def _are_texts(value: Any, most: int = 1000) -> bool:
+    return isinstance(value, list | tuple) and len(value) <= most and all(map(_is_text, value))
+
+
+def _is_whole(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_number(value: Any, low: float) -> bool:
+    """Whether this is a plain number from `low` on; what is not a number compares as false."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value < 1e9
+
+
+def _is_modest(config: Any) -> bool:
+    """Whether these are arguments of a net that somebody could have trained."""
+    if isinstance(config, Mapping):
+        return len(config) <= 64 and all(_is_text(key, 100) and _is_modest(value) for key, value in config.items())
+    if isinstance(config, list | tuple):
+        return len(config) <= 16 and all(not isinstance(v, list | tuple | Mapping) and _is_modest(v) for v in config)
+    return config is None or _is_text(config, 100) or (isinstance(config, int | float) and 0 <= config <= 4096)
+
+
+_FIELDS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("name", lambda v: _is_text(v, 200) and bool(v.strip()), "a short text"),
+    *((name, _is_text, "a text") for name in ("title", "architecture", "licence", "sha256", "notes")),
+    ("config", lambda v: isinstance(v, Mapping) and _is_modest(v), "the arguments of a net, none above 4096"),
+    (
+        "classes",
+        lambda v: _are_texts(v, MOST_CLASSES) and len(set(v)) == len(v) > 0,
+        f"1 to {MOST_CLASSES} different names",
+    ),
+    ("things", lambda v: v is None or _are_texts(v), "a list of classes, or nothing"),
+    ("step", lambda v: _is_whole(v, 1, 64), "a whole number from 1 to 64"),
+    ("lead", lambda v: _is_number(v, 0), "a number from 0 on"),
+    ("multiple", lambda v: _is_whole(v, 1, 4096), "a whole number from 1 to 4096"),
+    ("padding", lambda v: _is_whole(v, 0, 4096), "a whole number from 0 to 4096"),
+    ("intensity", lambda v: v in ("contrast", "range"), "'contrast' or 'range'"),
+    ("mean", lambda v: _is_number(v, -1e9), "a number"),
+    ("std", lambda v: _is_number(v, 1e-9), "a number above 0"),
+    ("papers", _are_texts, "a list of texts"),
+    ("data", _are_texts, "a list of texts"),
+    ("training", lambda v: isinstance(v, Mapping), "names with values"),
+    ("scores", lambda v: isinstance(v, Mapping), "names with values"),
+)
+"""What each field of a card must be."""
 
 
 def specs() -> dict[str, ModelSpec]:

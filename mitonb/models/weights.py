@@ -98,7 +98,7 @@ def _tensors(data: bytes, where: str) -> dict[str, Tensor]:
 
 
 def fill(net: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:
-    """Put tensors into a net, every one and no other.
+    """Put tensors into a net, every one and no other; room for a net that was built without numbers is made then.
 
     Raises
     ------
@@ -119,4 +119,6 @@ def fill(net: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:
     extra = sorted(set(tensors) - set(own))
     if extra:
         raise ModelError(f"{where} holds {extra[0]}, which its card knows nothing of. Fetch or train it again.")
+    if any(t.is_meta for t in own.values()):
+        net.to_empty(device="cpu")
     net.load_state_dict({name: tensors[name].to(want.dtype) for name, want in own.items()})

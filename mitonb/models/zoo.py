@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from mitonb.errors import CorruptFileError, ModelError
+from mitonb.errors import CorruptFileError, InputError, ModelError
 from mitonb.models.folder import installed_as, model_names
 from mitonb.models.foreign import Trusted, is_foreign, read_foreign
 from mitonb.models.intensity import normalised
 from mitonb.models.layers import channels_last, fused
 from mitonb.models.layouts import NETS
+from mitonb.models.members import printable
 from mitonb.models.panoptic_unet import PanopticUNet
 from mitonb.models.published import PUBLISHED
 from mitonb.models.weights import fill, read_weights
@@ -89,6 +91,8 @@ def load_model(name_or_path: str | Path = "mito-mini", *, device: str = "cpu", t
 
     Raises
     ------
+    InputError
+        If this is no name, path or device.
     ModelError
         If the name is unknown, or the file is missing or not what its card says.
     UntrustedModelError
@@ -117,12 +121,10 @@ def read_net(name_or_path: str | Path, *, trust_code: str | None = None) -> tupl
         As `load_model`.
     """
     path, card = _find(name_or_path)
-    if is_foreign(path):
-        net, spec = read_foreign(path, known=card, trust_code=trust_code)
-    else:
-        tensors, spec = read_weights(path)
-        net = build(spec)
-        fill(net, tensors, where=str(path))
+    try:
+        net, spec = _read(path, card, trust_code)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
     if card is None:
         return net.eval(), spec
     if card.sha256 and card.sha256 != spec.sha256:
@@ -133,38 +135,60 @@ def read_net(name_or_path: str | Path, *, trust_code: str | None = None) -> tupl
     return net.eval(), card
 
 
+def _read(path: Path, card: ModelSpec | None, trust_code: str | None) -> tuple[nn.Module, ModelSpec]:
+    if is_foreign(path):
+        return read_foreign(path, known=card, trust_code=trust_code)
+    tensors, spec = read_weights(path)
+    with torch.device("meta"):  # no room is made for what a card says before the tensors agree
+        net = build(spec)
+    fill(net, tensors, where=str(path))
+    return net, spec
+
+
 def build(spec: ModelSpec) -> nn.Module:
     """Build the net that a card describes, with fresh weights.
 
     Raises
     ------
     ModelError
-        If the card names an unknown architecture or arguments that do not fit it.
+        If the card names an unknown architecture, arguments that do not fit it, or not what the net is.
     """
     if spec.architecture not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))
         raise ModelError(f"{spec.name} wants the architecture {spec.architecture!r}; this version knows {known}.")
     try:
-        return ARCHITECTURES[spec.architecture](**spec.config)
-    except (TypeError, ValueError, IndexError, RuntimeError) as error:
+        net: Any = ARCHITECTURES[spec.architecture](**spec.config)
+    except (TypeError, ValueError, IndexError, KeyError, RuntimeError, ArithmeticError) as error:
         raise ModelError(f"{spec.name}: its card describes no {spec.architecture}: {error}.") from error
+    classes = spec.config.get("classes", 1) if "channels" not in spec.config else max(1, spec.config["channels"] - 1)
+    wrong = classes != len(spec.classes) or net.step != spec.step or spec.multiple % net.multiple
+    if wrong:
+        raise ModelError(
+            f"{spec.name}: its card tells of {len(spec.classes)} classes, step {spec.step} and multiples of "
+            f"{spec.multiple} pixels, but its net has {classes}, {net.step} and {net.multiple}. Fetch it again."
+        )
+    return net  # type: ignore[no-any-return]
 
 
 def _find(name_or_path: str | Path) -> tuple[Path, ModelSpec | None]:
     """Return the weight file and, for a model that has a name here, its card."""
-    name = str(name_or_path)
+    name = os.fspath(name_or_path) if isinstance(name_or_path, str | os.PathLike) else None
+    if not isinstance(name, str):
+        raise InputError(f"A model is a name, or the path of its weights, got {printable(repr(name_or_path))}.")
     one = installed_as(name)
     if one is not None and one.spec.architecture == "encoder":
         raise ModelError(f"{name} is an encoder without a head: a start for training, not a model to segment with.")
     if one is not None:
         return one.path, one.spec
-    path = Path(name_or_path).expanduser()
-    if path.is_file():
-        return path, None
+    path = os.path.expanduser(name)
+    if os.path.isfile(path):
+        return Path(path), None
     if name in PUBLISHED:
         raise ModelError(f"{name} is not on this machine yet. Fetch it with: mitonb models pull {name}")
     listed = ", ".join(model_names()) or "none"
-    raise ModelError(f"There is no model {name!r}. Here are: {listed}. Or give the path of a file of weights.")
+    raise ModelError(
+        f"There is no model {printable(name)!r}. Here are: {listed}. Or give the path of a file of weights."
+    )
 
 
 def _device(device: str) -> str:
@@ -172,6 +196,10 @@ def _device(device: str) -> str:
         if torch.cuda.is_available():
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ModelError('There is no CUDA device here. Use device "cpu", or "auto" for the best that is there.')
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    kind = device.partition(":")[0] if isinstance(device, str) else ""
+    if kind not in there:
+        raise InputError(f"A device is one of {', '.join(there)} or auto, got {printable(repr(device))}.")
+    if not there[kind]:
+        raise ModelError(f'There is no {kind.upper()} device here. Use device "cpu", or "auto" for the best that is.')
     return device

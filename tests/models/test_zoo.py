@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 
 from mitonb.errors import CorruptFileError, InputError, ModelError
+from mitonb.infer.pipeline import segment
 from mitonb.models.intensity import normalised
 from mitonb.models.layers import fused
 from mitonb.models.panoptic_unet import PanopticUNet
@@ -28,7 +31,8 @@ def tiny(tmp_path):
 
 
 def test_heads_have_the_promised_shapes():
-    heads = build(dataclasses.replace(TINY, config={**TINY.config, "classes": 3}))(torch.zeros(2, 1, 32, 48))
+    three = dataclasses.replace(TINY, classes=("a", "b", "c"), config={**TINY.config, "classes": 3})
+    heads = build(three)(torch.zeros(2, 1, 32, 48))
     assert heads.semantic.shape == (2, 3, 32, 48)
     assert heads.center.shape == (2, 1, 8, 12)
     assert heads.offsets.shape == (2, 2, 8, 12)
@@ -132,10 +136,75 @@ def test_a_card_of_a_later_version_is_read_as_far_as_it_is_known():
     assert ModelSpec.from_json('{"name": "new", "colour": "blue"}').name == "new"
 
 
-@pytest.mark.parametrize("text", ["", "[1]", "{}", '{"name": "x", "step": 3}', '{"name": "x", "intensity": "log"}'])
+@pytest.mark.parametrize(
+    "text", ["", "[1]", "{}", '"x"', "[" * 100_000, '{"name": "x", "step": 3}', '{"name": "x", "intensity": "log"}']
+)
 def test_what_is_no_card_is_an_error(text):
     with pytest.raises(ModelError):
         ModelSpec.from_json(text)
+
+
+WRONG = {
+    "name": ["", 5, None, "x" * 300], "architecture": [5, None], "title": [["a"]], "sha256": [7], "licence": [None],
+    "classes": [[], "mito", [5], ["a", "a"], [f"c{k}" for k in range(500)], None, 3], "things": ["mitochondrion", [1]],
+    "multiple": [0, -16, 2**30, 16.0, True, "16", None], "step": [0, 3.0, True, 2**40, None],
+    "lead": [-1, "0", 4, 1e400], "mean": ["nan", float("nan"), float("inf"), True, None, 10**400],
+    "std": [0, -1, float("nan"), "0.1", None],
+    "config": [[], {"widths": [2**30]}, {"depths": list(range(99))}, {"a": {"b": [[1]]}}, {"channels": -5}],
+    "papers": ["conrad2023", [None]], "data": [5], "training": [[]], "scores": [5], "padding": [-1, 2**30, 1.5],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in WRONG.items() for value in values])
+def test_a_card_that_nothing_could_run_by_is_refused_at_the_door(field, value, tmp_path):
+    text = json.dumps({**json.loads(TINY.to_json()), field: value})
+    with pytest.raises(ModelError, match=rf"a file: .*{field}"):
+        ModelSpec.from_json(text, where="a file")
+    with pytest.raises(ModelError, match=field):
+        dataclasses.replace(TINY, **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"classes": ("a", "b")}, "2 classes"),
+        ({"step": 8}, "step 8"),
+        ({"multiple": 8}, "multiples of 8"),
+        ({"config": {"widths": [4096] * 4, "depths": [1] * 4}}, "promises"),
+        ({"config": {"widths": [4, 4], "depths": [4096, 4096]}}, "up to 64 blocks"),
+        ({"config": {"widths": [], "depths": []}}, "at least two widths"),
+        ({"config": {"widths": 5}}, "describes no panoptic_unet"),
+        ({"architecture": "panoptic_bifpn", "config": {"fpn_layers": 4096}, "multiple": 128}, "1 to 64 layers"),
+        ({"architecture": "panoptic_deeplab", "config": {"stride": 0}}, "stride 16 or 32, got 0"),
+    ],
+    ids=str,
+)
+def test_a_card_of_another_net_is_refused_before_room_is_made(changes, said, tiny):
+    tensors, _ = read_weights(tiny)
+    card = dataclasses.replace(TINY, **changes)
+    tiny.write_bytes(save(tensors, {"card": card.to_json()}))
+    with pytest.raises(ModelError, match=said):
+        load_model(tiny)
+
+
+@pytest.mark.parametrize("wish", [5, None, 2.5, b"mito-mini", ["mito-mini"], object()])
+def test_a_model_is_asked_for_by_name_or_path(wish):
+    with pytest.raises(InputError, match="A model is a name, or the path of its weights"):
+        load_model(wish)
+
+
+@pytest.mark.parametrize("wish", ["", "x" * 5000, "a\0b", "~nobody/x", ".", "x/" * 3000])
+def test_names_that_cannot_be_files_are_no_models(wish):
+    with pytest.raises(ModelError, match="There is no model"):
+        load_model(wish)
+    with pytest.raises(ModelError, match="There is no model"):
+        segment(np.zeros((1, 32, 32), np.uint8), model=wish or " ", show=False)
+
+
+@pytest.mark.parametrize("device", ["tpu", 5, None, "", "cpu!", "cuda:99", "mps"])
+def test_a_device_that_is_not_there_is_said(device):
+    with pytest.raises((InputError, ModelError), match=r"[Dd]evice"):
+        load_model("mito-mini", device=device)
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int16, np.uint16, np.int32, np.float32, ">u2", np.float64])
