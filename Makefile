@@ -20,7 +20,10 @@ lint: ## ruff and mypy
 quick: ## tests without browser and notebooks
 	$(PYTHON) -m pytest -q -m "not browser and not notebook"
 
+pins: ## move the tested versions of all libraries on to the newest, with their hashes
+	$(PYTHON) requirements/refresh.py
+
 build: ## wheel and sdist under dist/
 	$(PYTHON) -m pip install -q build && $(PYTHON) -m build
 
-.PHONY: help lab headless test lint quick build
+.PHONY: help lab headless test lint quick pins build

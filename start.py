@@ -18,6 +18,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -31,14 +32,15 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent
 ARTIFACTS = ROOT / "artifacts"
-PYTHONS = ((3, 11), (3, 12), (3, 13))
-TORCH = "torch>=2.10"
+PINS = ROOT / "requirements"
+PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
+TORCH = "torch>=2.10,<3"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 STAMP = "mitonb-stamp.json"
 EXTRAS = {"lab": ["lab"], "fast": ["fast"], "test": ["lab", "test", "dev"], "torch-free": ["test"]}
 NO_TORCH = """No CPU build of PyTorch can be reached for Python {version}: neither among the local wheels that pip knows
 (PIP_FIND_LINKS), nor at {index}, nor on the package index (there it would bring gigabytes of CUDA).
-Check the network, use another Python of 3.11 to 3.13, or take the CUDA build on purpose with --cuda (about 6 GB)."""
+Check the network, use another Python of 3.11 to 3.14, or take the CUDA build on purpose with --cuda (about 6 GB)."""
 
 
 class SetupError(Exception):
@@ -51,6 +53,8 @@ class SetupError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one of the commands; return the exit code."""
     options = parse(arguments)
+    # As an exception, SIGTERM passes through subprocess.call, which ends what it waits for.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if sys.version_info[:2] not in PYTHONS:
         return with_another_python()
     try:
@@ -76,6 +80,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--fast", action="store_true", help="add OpenVINO (180 MB): faster networks on a CPU, in bf16 or eight bits too"
     )
+    parser.add_argument(
+        "--unpinned", action="store_true", help="take the newest libraries instead of the versions that were tested"
+    )
     parser.add_argument("--torch-free", action="store_true", help="test: only what needs no PyTorch and no browser")
     parser.add_argument("--no-browser", action="store_true", help="lab: print the address instead of opening it")
     return parser.parse_args(arguments)
@@ -86,7 +93,7 @@ def lab(python: Path, options: argparse.Namespace) -> int:
     say("Opening JupyterLab on the quickstart. Run its cells with Shift-Enter; stop here with Ctrl-C, twice.")
     (ROOT / "results").mkdir(exist_ok=True)
     command = [str(python), "-m", "mitonb", "lab", "--folder", str(ROOT / "results")]
-    return subprocess.call([*command, "--no-browser"] if options.no_browser else command, cwd=ROOT)
+    return become([*command, "--no-browser"] if options.no_browser else command)
 
 
 def headless(python: Path) -> int:
@@ -158,13 +165,9 @@ def javascript(python: Path, check: Callable[..., None]) -> None:
 
 def engines(python: Path, check: Callable[..., None]) -> None:
     """Test what runs networks once more with OpenVINO, kept beside the environment: the main job goes without it."""
-    import tomllib  # of Python 3.11: older ones must come as far as the word that they are too old
-
     folder, log = ROOT / ".env-openvino", ARTIFACTS / "openvino-setup.log"
-    with (ROOT / "pyproject.toml").open("rb") as file:
-        needs = tomllib.load(file)["project"]["optional-dependencies"]["fast"]
-    install = [str(python), "-m", "pip", "install", "--upgrade", "--no-deps", "--target", str(folder), *needs]
-    if not (folder / "openvino").exists() and run([*install, "openvino-telemetry"], log) != 0:
+    command = [str(python), "-m", "pip", "install", "--upgrade", "--no-deps", "--target", str(folder)]
+    if not (folder / "openvino").exists() and run([*command, "--requirement", str(PINS / "fast.txt")], log) != 0:
         say(f"engines: OpenVINO could not be installed (see {show(log)}): its tests SKIP.")
         return
     check("engines", python, "-m", "pytest", "tests/infer", env={"PYTHONPATH": str(folder)})
@@ -183,7 +186,8 @@ def set_up(profile: str, options: argparse.Namespace) -> Path:
         stamp = read_stamp(env)
         if env.exists() and not stamp and any(env.iterdir()):
             raise SetupError(f"{env} was not made by start.py. Move it away, or name another folder with --env.")
-        fingerprint = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()[:16]
+        described = b"".join(p.read_bytes() for p in (ROOT / "pyproject.toml", *sorted(PINS.glob("*.txt"))))
+        fingerprint = hashlib.sha256(described).hexdigest()[:16]
         fits = stamp.get("python") == version and stamp.get("pyproject") == fingerprint and python.exists()
         fits = fits and not (options.cuda and stamp.get("torch") != "cuda")
         wanted = {profile, *(["fast"] if options.fast else [])}
@@ -221,14 +225,38 @@ def fill(env: Path, python: Path, profile: str, version: str, fingerprint: str, 
 
     profiles = sorted({*done, profile, *(["fast"] if options.fast else [])})
     extras = sorted({e for p in profiles for e in EXTRAS[p]} | ({"torch"} if torch != "none" else set()))
-    say(f"3/3  mitonb and what it needs: pip install -e .[{','.join(extras)}]")
-    pip(python, log, "install", "--editable", f"{ROOT}[{','.join(extras)}]")
+    say(f"3/3  mitonb and what it needs ({', '.join(extras)})")
+    install(python, log, extras, pinned=not options.unpinned)
 
     size = human(folder_size(env))
     write_stamp(env, {
         "python": version, "pyproject": fingerprint, "profiles": profiles, "torch": torch, "size": size,
     })  # fmt: skip
     say(f"Ready after {(time.monotonic() - start) / 60:.1f} min: environment {size}, {downloaded(log)}.")
+
+
+def install(python: Path, log: Path, extras: Sequence[str], *, pinned: bool) -> None:
+    """Install the tested versions of all libraries, checked by their hashes, and then mitonb itself.
+
+    Pins that cannot be had here (a package that was withdrawn, a mirror without it) are no reason to stop: then the
+    newest versions within the bounds of pyproject.toml are taken. A file that is not what was pinned is a reason.
+    """
+    editable = ["--editable", f"{ROOT}[{','.join(extras)}]"]
+    files = [PINS / f"{name}.txt" for name in ("base", *extras)]
+    if pinned and all(file.exists() for file in files):
+        options = [part for file in files for part in ("--requirement", str(file))]
+        before = len(read_text(log))
+        if run([str(python), "-m", "pip", "install", "--require-hashes", *options], log) == 0:
+            pip(python, log, "install", "--no-build-isolation", *editable)  # what it is built with is pinned, too
+            return
+        if "DO NOT MATCH THE HASHES" in read_text(log)[before:]:
+            raise SetupError(
+                f"A package that pip fetched is not the one that was tested: its hash differs (see {show(log)}).\n"
+                "It was not installed. Try again on another network; if you know that your package mirror builds its "
+                "own files and you trust it, add --unpinned."
+            )
+        print("      The tested versions cannot be installed here; taking the newest that should work instead.")
+    pip(python, log, "install", *editable)
 
 
 def make_env(env: Path, python: Path, log: Path) -> None:
@@ -246,7 +274,7 @@ def make_env(env: Path, python: Path, log: Path) -> None:
         return
     raise SetupError(
         f"Python cannot make an environment here (its module venv is not whole; see {show(log)}).\n"
-        f"On Debian or Ubuntu: sudo apt-get install {package}. Elsewhere: install Python 3.11 to 3.13 from python.org."
+        f"On Debian or Ubuntu: sudo apt-get install {package}. Elsewhere: install Python 3.11 to 3.14 from python.org."
     )
 
 
@@ -372,17 +400,26 @@ def playwright_install(python: Path, log: Path) -> bool:
 
 
 def apt_install(package: str, log: Path) -> bool:
-    """Install a Debian package if there is apt and we may."""
+    """Install a Debian package if there is apt and we may: as root, or with sudo if the user says yes."""
     if not shutil.which("apt-get"):
         return False
-    may = [] if is_root() else ["sudo", "-n"]
-    if may and (not shutil.which("sudo") or run([*may, "true"], log) != 0):
+    sudo = [] if is_root() else ["sudo"]
+    if sudo and not may_use_sudo(package):
         return False
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     print(f"      apt-get install {package}")
-    if run([*may, "apt-get", "update", "-q"], log, environment) != 0:
+    if run([*sudo, "apt-get", "update", "-q"], log, environment) != 0:
         print("      apt-get update failed; trying with the lists that are here.")
-    return run([*may, "apt-get", "install", "-q", "-y", "--no-install-recommends", package], log, environment) == 0
+    return run([*sudo, "apt-get", "install", "-q", "-y", "--no-install-recommends", package], log, environment) == 0
+
+
+def may_use_sudo(package: str) -> bool:
+    """Ask before anything runs with sudo; where nobody can answer, the answer is no."""
+    if not shutil.which("sudo") or not sys.stdin or not sys.stdin.isatty():
+        return False
+    if input(f"      Install {package} with sudo apt-get? [y/N] ").strip().lower() not in ("y", "yes"):
+        return False
+    return subprocess.call(["sudo", "-v"]) == 0  # sudo asks for the password here, where it can be typed
 
 
 def is_root() -> bool:
@@ -399,9 +436,9 @@ def with_another_python() -> int:
         name = "python{}.{}".format(*version)
         if shutil.which(name) and capture([name, "-c", "print('fits')"]).strip() == "fits":
             say(f"This is Python {sys.version.split()[0]}; going on with {name}.")
-            return subprocess.call([name, str(Path(__file__).resolve()), *sys.argv[1:]])
+            return become([shutil.which(name) or name, str(Path(__file__).resolve()), *sys.argv[1:]])
     print(
-        f"mitonb needs Python 3.11, 3.12 or 3.13; this is {sys.version.split()[0]}, and no other was found.\n"
+        f"mitonb needs Python 3.11, 3.12, 3.13 or 3.14; this is {sys.version.split()[0]}, and no other was found.\n"
         "Install one (python.org, apt, brew, conda, uv), then: python3.11 start.py",
         file=sys.stderr,
     )
@@ -444,6 +481,14 @@ def pip(python: Path, log: Path, *arguments: str) -> None:
         raise SetupError(f"pip {arguments[0]} failed:\n{tail}\nThe whole log: {log}. Run the command again to retry.")
 
 
+def become(command: Sequence[str]) -> int:
+    """Go on as another program: what stops this process, such as SIGTERM, then reaches that program itself."""
+    sys.stdout.flush()
+    if os.name == "nt":  # there exec starts a second process and ends this one: the terminal would take it for the end
+        return subprocess.call(list(command))
+    os.execv(command[0], list(command))
+
+
 def run(command: Sequence[str], log: Path, environment: dict[str, str] | None = None) -> int:
     """Run a command with its output in a log; return its exit code (127 if there is no such program)."""
     with log.open("ab") as out:
@@ -463,11 +508,14 @@ def tee(command: Sequence[str], log: Path, environment: dict[str, str]) -> int:
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, env=environment)
         assert process.stdout is not None
-        for line in process.stdout:
-            sys.stdout.buffer.write(line)
-            sys.stdout.flush()
-            out.write(line)
-        return process.wait()
+        try:
+            for line in process.stdout:
+                sys.stdout.buffer.write(line)
+                sys.stdout.flush()
+                out.write(line)
+            return process.wait()
+        finally:
+            process.kill()  # only still alive when we are being stopped
 
 
 def capture(command: Sequence[str]) -> str:

@@ -92,8 +92,8 @@ def doctor() -> Report:
 def _versions() -> Finding:
     known = [f"{name} {_version(name)}" for name in SHOWN if _version(name)]
     text = f"mitonb {_version('mitonb') or 'from a checkout'}, Python {platform.python_version()}, {', '.join(known)}"
-    fits = (3, 11) <= sys.version_info[:2] <= (3, 13)
-    return Finding("versions", "ok" if fits else "bad", text, "" if fits else "Use Python 3.11, 3.12 or 3.13.")
+    fits = (3, 11) <= sys.version_info[:2] <= (3, 14)
+    return Finding("versions", "ok" if fits else "bad", text, "" if fits else "Use Python 3.11, 3.12, 3.13 or 3.14.")
 
 
 def _memory() -> Finding:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import io
+import re
 import subprocess
 import sys
 import textwrap
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -85,13 +88,84 @@ def test_an_old_python_is_told_which_one_is_needed(
 ) -> None:
     monkeypatch.setattr(start.shutil, "which", lambda name: None)
     assert start.with_another_python() == 2
-    assert "mitonb needs Python 3.11, 3.12 or 3.13" in capsys.readouterr().err
+    assert "mitonb needs Python 3.11, 3.12, 3.13 or 3.14" in capsys.readouterr().err
+
+
+def declared() -> dict[str, list[str]]:
+    """Return the requirements of pyproject.toml: those of every installation as "base", then those of each choice."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return {"base": project["dependencies"], **project["optional-dependencies"]}
+
+
+def name_of(requirement: str) -> str:
+    return re.split(r"[\[<>=! ]", requirement)[0].lower().replace("_", "-")
+
+
+def test_every_declared_library_is_pinned_with_hashes() -> None:
+    pinned = {}
+    for extra in declared():
+        text = (ROOT / "requirements" / f"{extra}.txt").read_text(encoding="utf-8")
+        assert "://" not in text, "where packages come from is the business of the machine that installs them"
+        blocks = re.findall(r"^[a-z].*(?:\n[ ].*)*", text, re.MULTILINE)
+        assert blocks
+        assert all("==" in block and "--hash=sha256:" in block for block in blocks)
+        pinned[extra] = {name_of(block) for block in blocks}
+    for extra, needs in declared().items():
+        wanted = {name_of(need) for need in needs} - {"torch", "mitonb"}
+        assert wanted <= pinned[extra] | pinned["base"], "run requirements/refresh.py"
+    assert "torch" not in set().union(*pinned.values()), "which build of PyTorch fits is for start.py to find out"
+    assert not any(name.startswith(("nvidia", "cuda", "triton")) for name in set().union(*pinned.values()))
+
+
+def pins_of_a_tiny_wheel(folder: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> Path:
+    """Let start.py see one pin and one wheel, and no package index; return its log."""
+    with zipfile.ZipFile(folder / "mnbtiny-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("mnbtiny.py", "")
+        wheel.writestr("mnbtiny-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: mnbtiny\nVersion: 1\n")
+        wheel.writestr("mnbtiny-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr("mnbtiny-1.dist-info/RECORD", "")
+    (folder / "base.txt").write_text(line)
+    for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder)}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(start, "PINS", folder)
+    monkeypatch.setattr(start, "ROOT", folder / "no project")
+    return folder / "log"
+
+
+def test_a_package_that_is_not_what_was_tested_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = pins_of_a_tiny_wheel(tmp_path, monkeypatch, f"mnbtiny==1 --hash=sha256:{'0' * 64}\n")
+    with pytest.raises(start.SetupError, match="not the one that was tested"):
+        start.install(Path(sys.executable), log, [], pinned=True)
+    assert "--editable" not in log.read_text()
+
+
+def test_pins_that_cannot_be_had_do_not_stop_the_set_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = pins_of_a_tiny_wheel(tmp_path, monkeypatch, f"mnbtiny==2 --hash=sha256:{'0' * 64}\n")
+    with pytest.raises(start.SetupError, match="pip install failed"):  # there is no project to go on with
+        start.install(Path(sys.executable), log, [], pinned=True)
+    assert "taking the newest that should work" in capsys.readouterr().out
+    assert "--editable" in log.read_text()
+
+
+def test_sudo_is_never_used_where_nobody_can_be_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called = tmp_path / "called"
+    for name in ("sudo", "apt-get"):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\necho {name} >> {called}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(start, "is_root", lambda: False)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))  # a pipe is nobody
+    assert not start.apt_install("chromium", tmp_path / "log")
+    assert not called.exists()
 
 
 def test_every_library_that_mitonb_imports_is_declared() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lists = [project["dependencies"], *project["optional-dependencies"].values()]
-    names = {line.partition(">=")[0].partition("[")[0] for found in lists for line in found}
+    names = {line.partition(">=")[0].partition("[")[0] for found in declared().values() for line in found}
     called = {
         "scikit-image": "skimage",
         "PyYAML": "yaml",

@@ -239,7 +239,8 @@ def test_what_is_not_finite_is_black() -> None:
 def test_no_part_takes_a_name_that_its_toolkit_uses() -> None:
     toolkit = {ipw.VBox, ipw.HBox, ipw.Box, anywidget.AnyWidget}
     meant = {"__init__", "close", "__module__", "__doc__", "_esm", "_css", "__annotations__", "__static_attributes__",
-             "__firstlineno__", "_descriptors", "_traits", "_trait_default_generators", "_all_trait_default_generators",
+             "__firstlineno__", "__annotate_func__", "__annotations_cache__", "_descriptors", "_traits",
+             "_trait_default_generators", "_all_trait_default_generators",
              "_instance_inits", "_static_immutable_initial_values"}  # fmt: skip
     for path in Path(mitonb.widgets.__path__[0]).glob("*.py"):
         module = importlib.import_module(f"mitonb.widgets.{path.stem}" if path.stem != "__init__" else "mitonb.widgets")
