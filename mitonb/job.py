@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -13,7 +14,7 @@ from psygnal import EmitLoopError, Signal
 
 from mitonb.errors import CancelledError, JobError
 
-__all__ = ["Job", "Progress", "drain"]
+__all__ = ["Job", "Progress", "announce", "clock", "drain"]
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -49,22 +50,107 @@ Steps = Generator[Progress, None, T]
 
 
 def drain(steps: Steps[T], *, show: bool = True) -> T:
-    """Run a generator to its end and return its result, with a progress bar if `show`."""
-    from tqdm.auto import tqdm
+    """Run a generator to its end and return its result; if `show`, a line of text tells how far it is.
 
-    with tqdm(total=1, disable=not show, leave=False, bar_format="{desc}: {percentage:3.0f}% {bar} {remaining}") as bar:
-        shown = 0.0
+    The line is rewritten in a terminal and in a notebook, which keeps its last state when it is saved. Elsewhere, such
+    as in a log file, each state is a line of its own, one for every stage and then every ten seconds.
+    """
+    line = _Line() if show else None
+    if line is not None:
+        _listeners.append(line.announce)
+    try:
         while True:
             try:
                 step = next(steps)
             except StopIteration as end:
-                result: T = end.value
-                return result
-            bar.total, bar.n = step.total, step.done
-            bar.set_description_str(step.stage, refresh=False)
-            if time.monotonic() - shown > 0.1:  # a log file or a slow link must not drown in redrawn bars
-                bar.refresh()
-                shown = time.monotonic()
+                if line is not None:
+                    line.finish()
+                return end.value  # type: ignore[no-any-return]
+            if line is not None:
+                line.show(step)
+    finally:
+        if line is not None:
+            _listeners.remove(line.announce)
+            line.close()
+
+
+_listeners: list[Callable[[str], None]] = []
+
+
+def announce(stage: str) -> None:
+    """Say what takes long inside of one step; whatever shows progress at the moment shows it."""
+    for tell in tuple(_listeners):
+        tell(stage)
+
+
+class _Line:
+    """The line of text of `drain`."""
+
+    def __init__(self) -> None:
+        self._notebook = "ipykernel" in sys.modules and type(sys.stdout).__module__.startswith("ipykernel")
+        self._rewrites = self._notebook or sys.stderr.isatty()
+        self._every = (0.25 if self._notebook else 0.1) if self._rewrites else 10.0
+        self._started = self._shown = time.monotonic()
+        self._step = Progress("", 0, 0)
+        self._display: Any = None
+        self._width = 0
+
+    def show(self, step: Progress) -> None:
+        """Show a step, unless another one was shown a moment ago; what is done at once shows nothing."""
+        now, news = time.monotonic(), step.stage != self._step.stage
+        self._step = step
+        due = now - self._shown >= self._every or (news and not self._rewrites)
+        if due and now - self._started > 0.5:
+            self._write(self._text(now - self._started))
+
+    def announce(self, stage: str) -> None:
+        """Show a stage at once."""
+        self._step = Progress(stage, self._step.done, self._step.total)
+        self._write(self._text(time.monotonic() - self._started))
+
+    def finish(self) -> None:
+        """Leave how long it took, if anything was shown."""
+        if self._width:
+            self._write(f"done in {clock(time.monotonic() - self._started)}")
+
+    def close(self) -> None:
+        """Leave the cursor on a line of its own."""
+        if self._width and self._rewrites and not self._notebook:
+            sys.stderr.write("\n")
+
+    def _text(self, elapsed: float) -> str:
+        fraction = min(self._step.fraction, 1.0)
+        left = f", {clock(elapsed * (1 - fraction) / fraction)} left" if fraction > 0.02 else ""
+        filled = round(20 * fraction)
+        bar = f"{'█' * filled}{'░' * (20 - filled)} " if self._rewrites else ""
+        return f"{bar}{fraction:4.0%} {self._step.stage}{left}"
+
+    def _write(self, text: str) -> None:
+        self._shown = time.monotonic()
+        padded = text.ljust(self._width)
+        self._width = len(text)
+        if self._notebook:
+            from IPython.display import display
+
+            said = {"text/plain": text}
+            if self._display is None:
+                self._display = display(said, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+            else:
+                self._display.update(said, raw=True)
+        elif self._rewrites:
+            sys.stderr.write(f"\r{padded}")
+            sys.stderr.flush()
+        else:
+            sys.stderr.write(f"{text.strip()}\n")
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as people say it: "8 s", "1:10", "2:03:00"."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 class Job(Generic[T]):
@@ -144,8 +230,13 @@ class Job(Generic[T]):
         elapsed = time.monotonic() - self._started
         return None if fraction < 0.02 or elapsed < 0.5 else elapsed * (1 - fraction) / fraction
 
+    def _announce(self, stage: str) -> None:
+        self.progress = Progress(stage, self.progress.done, self.progress.total)
+        self._tell(lambda: self.progressed.emit(self.progress))
+
     def _run(self) -> None:
         notify: Callable[[], None]
+        _listeners.append(self._announce)
         try:
             while not self._stop.is_set():
                 self.progress = next(self._steps)
@@ -163,6 +254,8 @@ class Job(Generic[T]):
             self.error = caught
             self.state = "failed"
             notify = lambda: self.failed.emit(caught)  # noqa: E731
+        finally:
+            _listeners.remove(self._announce)
         self._tell(notify)
 
     def _tell(self, notify: Callable[[], None]) -> None:

@@ -56,6 +56,7 @@ ONLY_IN = {
     "openvino": {"infer"},
     **{name: {"widgets"} for name in JUPYTER},
     **{name: {"io"} for name in FORMATS},
+    "IPython": {"widgets", "job"},  # in a notebook, progress is a line of text in the output
     "matplotlib": {"plot"},
     "safetensors": {"models"},
     "yaml": {"models"},

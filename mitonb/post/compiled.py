@@ -12,6 +12,8 @@ from typing import Any, TypeVar, cast
 
 from numba import config, njit
 
+from mitonb.job import announce
+
 __all__ = ["jit"]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,7 +50,7 @@ def _cached(function: F) -> F:
     compiled: Any = njit(cache=True, nogil=True, error_model="numpy")(function)
     cache = getattr(compiled, "_cache", None)
     if cache is not None:
-        cache.load_overload = _if_possible(cache.load_overload)
+        cache.load_overload = _told(_if_possible(cache.load_overload))
         cache.save_overload = _if_possible(cache.save_overload)
     return cast("F", compiled)
 
@@ -63,6 +65,18 @@ def _if_possible(access: Callable[..., Any]) -> Callable[..., Any]:
             return None
 
     return access_if_possible
+
+
+def _told(load: Callable[..., Any]) -> Callable[..., Any]:
+    """Say that compiling takes its time when there is no machine code to load yet."""
+
+    def load_or_tell(*what: Any) -> Any:
+        found = load(*what)
+        if found is None:
+            announce("compiling, which only the first run has to do (up to a minute)")
+        return found
+
+    return load_or_tell
 
 
 def _private_folder() -> Path | None:

@@ -10,7 +10,8 @@ import ipywidgets as ipw
 from psygnal import Signal
 
 from mitonb.errors import JobError
-from mitonb.widgets.style import clock, error_html, note, row, sheet
+from mitonb.job import clock
+from mitonb.widgets.style import error_html, note, row, sheet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,7 +134,7 @@ class RunBar(ipw.VBox):
         return f"{self.status.value}|{self.progress.value:.0%}|{self.message.value}|{', '.join(on)}"
 
     def _on_progress(self, progress: Progress) -> None:
-        if time.monotonic() - self._drawn >= _EVERY:
+        if time.monotonic() - self._drawn >= _EVERY or progress.stage not in self.status.value:
             self._draw(progress)
 
     def _draw(self, progress: Progress) -> None:

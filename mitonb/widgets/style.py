@@ -11,7 +11,7 @@ import ipywidgets as ipw
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["TIMES", "clock", "error_html", "note", "row", "sheet", "size_text"]
+__all__ = ["TIMES", "error_html", "note", "row", "sheet", "size_text"]
 
 TIMES = "×"  # noqa: RUF001  what people write between sizes
 
@@ -98,15 +98,6 @@ def error_html(error: BaseException, before: str = "") -> str:
     lines = traceback.format_exception(error)
     trace = html.escape("".join(lines)[-6000:])
     return f"{note(before + sentence, 'error')}<details><summary>details</summary><pre>{trace}</pre></details>"
-
-
-def clock(seconds: float) -> str:
-    """Return a duration as people say it: "8 s", "1:10", "2:03:00"."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 def size_text(shape: Sequence[int], voxel_size: Sequence[float] | None) -> str:

@@ -1,11 +1,19 @@
 """Jobs report, finish, fail and cancel in ways that can be seen."""
 
+import contextlib
+import os
+import re
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from mitonb.errors import CancelledError, JobError
-from mitonb.job import Job, Progress, drain
+from mitonb.job import Job, Progress, announce, drain
+
+ROOT = Path(__file__).parents[2]
 
 
 def counting(n, cleaned=None):
@@ -75,3 +83,58 @@ def test_a_job_that_was_never_started_says_so():
     assert not job.wait()
     with pytest.raises(JobError, match=r"counting was not started\. Call start"):
         job.result()
+
+
+PIPED = """
+import sys, time
+from mitonb.job import Progress, announce, drain
+def steps(stage):
+    for i in range(12):
+        time.sleep(0.06)
+        yield Progress(stage, i, 12)
+    announce("compiling")
+    yield Progress(stage, 12, 12)
+drain(steps("first"))
+drain(steps("second"))
+"""
+
+
+def test_in_a_log_every_state_is_a_line_of_its_own():
+    done = subprocess.run([sys.executable, "-c", PIPED], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "\r" not in done.stderr
+    lines = done.stderr.splitlines()
+    assert [line.split("%")[-1].strip().split(",")[0] for line in lines if "done in" not in line] == [
+        "compiling", "first", "compiling", "second",
+    ]  # fmt: skip
+    assert all(line.count("%") <= 1 for line in lines)
+    assert done.stdout == ""
+
+
+def test_in_a_terminal_one_line_is_rewritten_and_its_percents_are_true():
+    pty = pytest.importorskip("pty", reason="there are no pseudo-terminals on this system")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-c", PIPED], stderr=theirs, cwd=ROOT)
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError):  # what Linux answers at the end
+        while piece := os.read(ours, 4096):
+            said += piece
+    os.close(ours)
+    assert process.wait() == 0
+    states = re.findall(r"([█░]{20}) +(\d+)%", said.decode())
+    assert len(states) > 4
+    assert all(bar.count("█") == round(20 * int(percent) / 100) for bar, percent in states)
+    assert said.count(b"\n") == 2
+
+
+def test_what_takes_long_inside_of_a_step_is_told_by_a_job():
+    def steps():
+        yield Progress("decode", 1, 2)
+        announce("compiling")
+        yield Progress("decode", 2, 2)
+
+    seen = []
+    job = Job(steps())
+    job.progressed.connect(lambda p: seen.append((p.stage, p.done)))
+    job.start().result(timeout=30)
+    assert seen == [("decode", 1), ("compiling", 1), ("decode", 2)]

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mitonb.errors import InputError, JobError
-from mitonb.job import Job, Progress
+from mitonb.job import Job, Progress, clock
 from mitonb.widgets.latest import Latest
 from mitonb.widgets.run_bar import RunBar
-from mitonb.widgets.style import clock
 
 if TYPE_CHECKING:
     from collections.abc import Generator
