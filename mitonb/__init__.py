@@ -84,7 +84,10 @@ __all__ = sorted(_HOMES)
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"mitonb has no {name!r}; it has {', '.join(__all__)}.")
-    value = getattr(importlib.import_module(f"mitonb.{_HOMES[name]}"), name)
+    from mitonb.errors import wanting_torch
+
+    with wanting_torch():
+        value = getattr(importlib.import_module(f"mitonb.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 

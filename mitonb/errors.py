@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 __all__ = [
     "AxesError",
     "CancelledError",
@@ -10,6 +16,7 @@ __all__ = [
     "DownloadError",
     "InputError",
     "JobError",
+    "MissingTorchError",
     "MitonbError",
     "ModelError",
     "ReadOnlyStoreError",
@@ -19,6 +26,7 @@ __all__ = [
     "UnsafeFileError",
     "UnsupportedFormatError",
     "UntrustedModelError",
+    "wanting_torch",
 ]
 
 
@@ -54,6 +62,10 @@ class ModelError(MitonbError):
     """A model is missing, damaged, or does not do what its card says."""
 
 
+class MissingTorchError(MitonbError, ImportError):
+    """PyTorch is not installed, and running or training a network needs it."""
+
+
 class UntrustedModelError(ModelError):
     """The model can only be run by the code in its file, and nobody has said that this code may run."""
 
@@ -84,3 +96,18 @@ class JobError(MitonbError):
 
 class CancelledError(JobError):
     """A long job was cancelled by its user."""
+
+
+@contextlib.contextmanager
+def wanting_torch() -> Iterator[None]:
+    """Turn the failure of an import of torch into a sentence that says how to get it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "torch":
+            raise
+        raise MissingTorchError(
+            "PyTorch is not installed, and running or training a network needs it. Install its CPU build with: "
+            "pip install torch --index-url https://download.pytorch.org/whl/cpu",
+            name="torch",
+        ) from error

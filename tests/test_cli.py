@@ -5,9 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,6 +20,9 @@ import mitonb as mn
 from mitonb.cli import build_parser, main
 from mitonb.io.reading import open_labels
 from mitonb.recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="needs PyTorch, which is not installed here"
@@ -135,14 +142,6 @@ def test_what_goes_wrong_is_one_sentence(
     assert error.startswith("mitonb: ")
     assert said in error
     assert "unexpected" not in error
-
-
-@pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="PyTorch is installed here")
-def test_without_torch_segment_says_how_to_get_it(
-    cell: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["segment", str(cell), str(tmp_path / "out.tif"), "--quiet"]) == 1
-    assert "pip install torch --index-url" in capsys.readouterr().err
 
 
 def test_a_read_only_folder_is_refused_before_the_work(
@@ -267,3 +266,85 @@ def test_wrong_usage_has_its_own_exit_code(capsys: pytest.CaptureFixture[str]) -
         main(["segment"])
     assert end.value.code == 2
     assert "required" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["segmnet", "a.tif", "b.tif"], "segment"),
+        (["docter"], "doctor"),
+        (["models", "ipmort", "a.pth"], "import"),
+        (["segment", "a.tif", "b.tif", "--semantic-treshold", "0.4"], "--semantic-threshold"),
+        (["segment", "a.tif", "b.tif", "--rules", "publishd"], "published"),
+    ],
+)
+def test_a_mistyped_word_is_guessed(words: list[str], meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    assert f"Did you mean {meant}?" in capsys.readouterr().err
+
+
+def test_lab_without_jupyterlab_says_what_to_install(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['jupyterlab'] = None; sys.path_importer_cache.clear()\n"
+        "import importlib.util as u; real = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name == 'jupyterlab' else real(name, *a)\n"
+        "from mitonb.cli import main; sys.exit(main(['lab']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "pip install jupyterlab ipykernel" in done.stderr
+    assert (tmp_path / "00_quickstart.ipynb").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM that a program could answer")
+@pytest.mark.parametrize("starter", [["-m", "mitonb", "lab"], ["start.py", "--no-browser"]], ids=["mitonb", "start.py"])
+def test_sigterm_ends_jupyter_and_its_kernels(starter: list[str], tmp_path: Path) -> None:
+    psutil = pytest.importorskip("psutil")
+    pytest.importorskip("jupyterlab")
+    if starter[0] == "start.py":  # the last step of start.py, without setting up an environment
+        code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import start\n"
+        code += "start.become([sys.executable, '-m', 'mitonb', 'lab', '--no-browser'])"
+        words = ["-c", code]
+    else:
+        words = [*starter, "--no-browser"]
+    token, log = "0123456789abcdef", tmp_path / "log"
+    own = {name: str(tmp_path / name.lower()) for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR")}
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, *words], cwd=tmp_path, stdout=out, stderr=out, stdin=subprocess.DEVNULL,
+            env={**os.environ, **own, "PYTHONPATH": str(ROOT), "JUPYTER_TOKEN": token},
+        )  # fmt: skip
+    try:
+        address = until(lambda: re.search(r"http://(?:127\.0\.0\.1|localhost):\d+/", log.read_text()), process)[0]
+        ask = urllib.request.Request(f"{address}api/kernels?token={token}", data=b"{}", method="POST")
+        until(lambda: opened(ask), process)
+        kernels = until(lambda: psutil.Process(process.pid).children(recursive=True), process)
+        process.terminate()
+        process.wait(60)
+        psutil.wait_procs(kernels, timeout=60)
+        assert not [p for p in kernels if p.is_running()]
+    finally:
+        process.kill()
+
+
+def until(what: Callable[[], Any], process: subprocess.Popen[bytes]) -> Any:
+    """Ask until there is an answer; the program must go on meanwhile."""
+    end = time.monotonic() + 90
+    while not (answer := what()):
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return answer
+
+
+def opened(request: urllib.request.Request) -> bool:
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return bool(answer.status < 300)
+    except OSError:
+        return False

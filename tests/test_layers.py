@@ -226,3 +226,39 @@ def test_tracked_files_are_small() -> None:
     """8 MB for the weights; nothing else comes near."""
     large = [p.name for p in tracked() if p.stat().st_size > (8_000_000 if p.suffix == ".safetensors" else 1_500_000)]
     assert not large
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None
+import numpy as np, mitonb as mn
+stack = mn.Stack(np.zeros((4, 64, 64), np.uint8))
+def pressed():
+    app = mn.explore(stack)
+    job = app.run_plane()
+    job.wait(60)
+    assert "pip install torch" in app.run_bar.message.value, app.run_bar.message.value
+    raise job.error
+tries = [
+    lambda: mn.segment(stack, show=False), lambda: list(mn.segmenting(stack)), lambda: mn.predict(stack.plane(0)),
+    lambda: list(mn.predicting(stack.plane(0))), lambda: mn.load_model("mito-mini"), lambda: mn.training([], out="x"),
+    lambda: mn.Job(mn.segmenting(stack)).start().result(60), pressed,
+]
+for attempt in tries:
+    try:
+        attempt()
+    except mn.MitonbError as error:
+        assert "pip install torch --index-url" in str(error), error
+        assert isinstance(error, ImportError)
+    else:
+        raise AssertionError("this ran without torch")
+from mitonb.cli import main
+for words in (["train", "x.safetensors", "--phantoms", "1", "--steps", "1"], ["models", "import", "x.pth"]):
+    assert main(words) == 1
+"""
+
+
+def test_whatever_needs_torch_says_how_to_get_it() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("pip install torch --index-url") == 2

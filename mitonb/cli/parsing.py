@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
+import re
 import sys
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import mitonb as mn
 from mitonb.cli.asking import add_cite, add_doctor, add_info
@@ -16,7 +18,7 @@ from mitonb.cli.scoring import add_score
 from mitonb.cli.segmenting import add_segment
 from mitonb.cli.shared import EXIT_CODES
 from mitonb.cli.training import add_train
-from mitonb.errors import MitonbError
+from mitonb.errors import MitonbError, wanting_torch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = build_parser().parse_args(arguments)
     try:
-        code = options.run(options)
+        with wanting_torch():
+            code = options.run(options)
         sys.stdout.flush()
         return int(code or 0)
     except KeyboardInterrupt:
@@ -50,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(prog="mitonb", description=(mn.__doc__ or "").splitlines()[0], epilog=EXIT_CODES)
+    parser = _Parser(prog="mitonb", description=(mn.__doc__ or "").splitlines()[0], epilog=EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"mitonb {mn.__version__}")
     parser.add_argument("--traceback", action="store_true", help="on an error, show where it happened")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -59,13 +62,26 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that guesses what a mistyped command, choice or option was meant to be."""
+
+    def error(self, message: str) -> NoReturn:
+        wrong = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        if wrong:
+            known = re.findall(r"[\w.-]+", wrong[2])
+        elif wrong := re.search(r"unrecognized arguments: (?:.* )?(--[\w-]+)", message):
+            known = sorted(self._options())
+        near = difflib.get_close_matches(wrong[1], known, 1) if wrong else []
+        super().error(f"{message}\nDid you mean {near[0]}?" if near else message)
+
+    def _options(self) -> set[str]:
+        """Return the options of this command and of those below it."""
+        inner = (p for a in self._actions if isinstance(a.choices, dict) for p in a.choices.values())
+        return set(self._option_string_actions).union(*(p._options() for p in inner if isinstance(p, _Parser)))
+
+
 def _sentence(error: Exception) -> str:
     """Say in one sentence what went wrong."""
-    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == "torch":
-        return (
-            "PyTorch is not installed, and running or training a network needs it. Install its CPU build with: "
-            "pip install torch --index-url https://download.pytorch.org/whl/cpu"
-        )
     if isinstance(error, MitonbError):
         return str(error)
     if isinstance(error, OSError) and error.filename is not None:

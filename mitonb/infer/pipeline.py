@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 import numpy as np
 import numpy.typing as npt
 
-from mitonb.errors import InputError
+from mitonb.errors import InputError, wanting_torch
 from mitonb.infer.finishing import finished, stuff_notes, stuff_of
 from mitonb.infer.needs import estimate, require_for_segmenting
 from mitonb.infer.reading import near
@@ -239,8 +239,9 @@ def _as_plane(plane: Plane | npt.NDArray[Any]) -> Plane:
 
 
 def _predictor(model: ModelWish, recipe: Recipe) -> Predictor:
-    from mitonb.infer.plane import Predictor  # torch loads here, not with the package
-    from mitonb.models.zoo import load_model
+    with wanting_torch():
+        from mitonb.infer.plane import Predictor  # torch loads here, not with the package
+        from mitonb.models.zoo import load_model
 
     if model is None or isinstance(model, str | os.PathLike):
         model = load_model(os.fspath(model or recipe.model))

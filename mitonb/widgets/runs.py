@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mitonb.errors import InputError
+from mitonb.errors import InputError, wanting_torch
 from mitonb.infer.again import redecoding
 from mitonb.infer.kept import KeptMaps
 from mitonb.infer.pipeline import predicting, segmenting
@@ -63,7 +63,8 @@ class Runs:
     def model(self, name: str) -> Any:
         """Load a model, once."""
         # Late: torch costs seconds, and looking and correcting need none of it.
-        from mitonb.models.zoo import load_model
+        with wanting_torch():
+            from mitonb.models.zoo import load_model
 
         with self._lock:
             if name not in self._models:
