@@ -74,7 +74,7 @@ def walk(name: str, data: Path, limit: float) -> None:
         user.book.restart_kernel()
         user.book.js("() => jupyterapp.commands.execute('notebook:clear-all-cell-outputs').then(() => null)")
         user.run("mn.open(")
-        user.book.add("app = mn.explore(stack, path=f'{name}.mitonb')\napp", timeout=600)
+        user.book.add("app = mn.explore(session)\napp", timeout=600)
         user.show()
         user.wait_for_picture()
         user.shot("reopened")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -57,7 +58,8 @@ def write_quickstart(
     Returns
     -------
     path, fresh : Path, bool
-        The notebook, and whether it was written now; one that is there already is the user's and stays.
+        The notebook, and whether it was written now; one that is there already is the user's and stays. Where that
+        one opens another file, the new one gets a number: "cell-2.ipynb".
     """
     if source is None:
         book = json.loads(quickstart_path().read_text(encoding="utf-8"))
@@ -66,11 +68,26 @@ def write_quickstart(
         file = Path(source).expanduser().resolve()
         if not file.exists():
             raise InputError(f"There is no {file}. Check the path.")
-        book = pointed_at(str(file), name=file.name.partition(".")[0], voxel_size=voxel_size)
-        path = folder / f"{file.name.partition('.')[0]}.ipynb"
+        stem = file.name.partition(".")[0]
+        names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+        name = next(name for name in names if _is_free(folder / name, str(file)))
+        book = pointed_at(str(file), name=name, voxel_size=voxel_size)
+        path = folder / f"{name}.ipynb"
     if path.exists():
         return path, False
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder.absolute()} for the notebook. Make it first.")
     path.write_text(json.dumps(book, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path, True
+
+
+def _is_free(place: Path, source: str) -> bool:
+    """Whether a notebook of that name is not there yet, or is this file's own."""
+    book = Path(f"{place}.ipynb")
+    if not book.exists():
+        return True
+    try:
+        cells = json.loads(book.read_text(encoding="utf-8"))["cells"]
+        return any(f"mn.open({source!r}" in "".join(cell["source"]) for cell in cells)
+    except (ValueError, KeyError, TypeError):  # not a notebook, but somebody's file
+        return False

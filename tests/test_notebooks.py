@@ -57,6 +57,23 @@ def test_notebooks_run_to_their_end(path: Path, tmp_path: Path, monkeypatch: pyt
     if path == quickstart_path():
         left = {p.name for p in tmp_path.iterdir()}
         assert {"quickstart.mitonb", "quickstart-labels.ome.tif", "quickstart-objects.csv"} <= left
+        # The next day: a new kernel, and only the first cell.
+        book.cells = [next(cell for cell in book.cells if cell.cell_type == "code")]
+        nbclient.NotebookClient(book, timeout=600, kernel_name="python3", resources=place).execute()
+        assert any("widget-view" in kind for output in book.cells[0].outputs for kind in output.data)
+        # Another file under the same name is refused by that cell, before any work, with what to do.
+        book.cells[0].source = book.cells[0].source.replace("seed=7", "seed=8")
+        with pytest.raises(nbclient.exceptions.CellExecutionError, match=r"quickstart\.mitonb was made with another"):
+            nbclient.NotebookClient(book, timeout=600, kernel_name="python3", resources=place).execute()
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)
+def test_every_exercise_runs_alone(path: Path) -> None:
+    book = nbformat.read(path, as_version=4)
+    exercises = [cell.source for cell in book.cells if cell.cell_type == "code" and "mn.check(" in cell.source]
+    assert bool(exercises) == path.stem.startswith("01")
+    for source in exercises:
+        exec(compile(source, path.name, "exec"), {})
 
 
 def test_the_quickstart_opens_its_data_in_exactly_one_line() -> None:
@@ -77,3 +94,15 @@ def test_a_notebook_that_is_there_already_is_the_users(tmp_path: Path) -> None:
     path.write_text("mine")
     assert write_quickstart(tmp_path) == (path, False)
     assert path.read_text() == "mine"
+
+
+def test_a_file_of_the_same_name_gets_a_notebook_and_a_project_of_its_own(tmp_path: Path) -> None:
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "cell.tif").touch()
+    first, second = (str(tmp_path / folder / "cell.tif") for folder in "ab")
+    assert write_quickstart(tmp_path, first) == (tmp_path / "cell.ipynb", True)
+    assert write_quickstart(tmp_path, second) == (tmp_path / "cell-2.ipynb", True)
+    assert "name = 'cell-2'" in code(nbformat.read(tmp_path / "cell-2.ipynb", as_version=4))
+    assert write_quickstart(tmp_path, first) == (tmp_path / "cell.ipynb", False)
+    assert write_quickstart(tmp_path, second) == (tmp_path / "cell-2.ipynb", False)

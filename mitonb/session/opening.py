@@ -67,8 +67,13 @@ def reopen(
 
     def accept(project: Project) -> None:
         if stack is not None:
-            check_fit(stack.shape, None, project.labels.shape, None)
             _check_image(stack, project.store.meta("stack"), place)
+            if stack.shape != project.labels.shape:
+                raise AxesError(
+                    f"{place} holds labels of {project.labels.shape} voxels, the image {stack.name!r} has "
+                    f"{stack.shape}. Open the image that belongs to them, or choose another path for the labels of "
+                    "this one."
+                )
         if labels is not None and digest(labels.data) not in project.digests():
             raise InputError(
                 f"{place} holds labels already, with {project.version} edits, and others than those given. To go on "

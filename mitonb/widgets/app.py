@@ -20,6 +20,7 @@ from mitonb.widgets.loader import OpenForm
 from mitonb.widgets.objects_table import ObjectsTable
 from mitonb.widgets.runs import Runs
 from mitonb.widgets.save_form import SaveForm
+from mitonb.widgets.saved import Saved
 from mitonb.widgets.style import note, row, sheet, size_text
 from mitonb.widgets.viewer import Viewer, session_of
 from mitonb.widgets.volume3d import View3D
@@ -50,7 +51,7 @@ _CSS = """
 """
 
 
-class App(ipw.VBox):
+class App(Saved, ipw.VBox):
     """The workbench of one session.
 
     A script calls the same methods that the buttons call.
@@ -186,6 +187,13 @@ class App(ipw.VBox):
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the preview, the table and the history are up to date."""
         return self._live.wait(timeout) and self.table.wait(timeout) and self.history.wait(timeout)
+
+    def saved(self) -> tuple[str, dict[str, str]]:
+        """Return the plane on screen with its objects, for readers without a kernel."""
+        if self.session is None:
+            return "mitonb workbench, without a stack yet", {}
+        sentence, picture = self.viewer.saved()
+        return sentence.replace("viewer", "workbench", 1), picture
 
     def state(self) -> str:
         """Return what the workbench shows, as text."""

@@ -16,12 +16,14 @@ from mitonb.post.decoding import centers, foreground
 from mitonb.recipe import Recipe
 from mitonb.stack import Plane
 from mitonb.widgets.png import as_url, gray
+from mitonb.widgets.saved import Saved, as_png, thinned
 from mitonb.widgets.style import sheet
 
 __all__ = ["MapsView", "show_maps"]
 
 Rgb = npt.NDArray[np.uint8]
 _MOST_PIXELS = 640
+_MOST_SAVED = 260
 _ARROWS = 20
 
 _CSS = """
@@ -33,7 +35,7 @@ _CSS = """
 """
 
 
-class MapsView(ipw.VBox):
+class MapsView(Saved, ipw.VBox):
     """Three pictures side by side (four with the image); they also show without a kernel.
 
     Attributes
@@ -47,15 +49,24 @@ class MapsView(ipw.VBox):
         picture = _picture(maps, image)
         self.points: Points = centers(maps, recipe)
         self._maps, self._recipe = maps, recipe
+        semantic, heat, offsets = (
+            _semantic(maps, picture, recipe), _centers(maps, picture, self.points), _offsets(maps, picture, recipe),
+        )  # fmt: skip
+        self._pictures = [*([] if image is None else [picture]), *(drawn for drawn, _ in (semantic, heat, offsets))]
         figures = [] if image is None else [_figure(picture, "", "Image", "what the network was given")]
         figures += [
-            _figure(*_semantic(maps, picture, recipe), "Semantic", _semantic_words(recipe)),
-            _figure(*_centers(maps, picture, self.points), "Centers", _center_words(len(self.points), recipe)),
-            _figure(*_offsets(maps, picture, recipe), "Offsets", _WHEEL_WORDS, key=True),
+            _figure(*semantic, "Semantic", _semantic_words(recipe)),
+            _figure(*heat, "Centers", _center_words(len(self.points), recipe)),
+            _figure(*offsets, "Offsets", _WHEEL_WORDS, key=True),
         ]
         self.html = ipw.HTML(f'{_CSS}<div class="mnb-maps">{"".join(figures)}</div>')
         super().__init__([sheet(), self.html], **options)
         self.add_class("mnb")
+
+    def saved(self) -> tuple[str, dict[str, str]]:
+        """Return the pictures side by side, for readers without a kernel."""
+        small = np.hstack([thinned(picture, _MOST_SAVED) for picture in self._pictures])
+        return "mitonb maps of a plane: semantic, centers, offsets", as_png(small)
 
     def state(self) -> str:
         """Return what is drawn, as text."""

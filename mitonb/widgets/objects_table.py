@@ -18,12 +18,16 @@ from mitonb.labels import Labels
 from mitonb.measurements import measure
 from mitonb.session import Session
 from mitonb.widgets.latest import Latest
+from mitonb.widgets.saved import Saved
 from mitonb.widgets.style import error_html, note, row, sheet
 
 __all__ = ["ObjectsTable", "show_table"]
 
 _PIECE = 8000
 """Rows in one message; at most 12 columns of 8 bytes make 0.8 MB."""
+
+_KEPT, _PATIENCE = 20, 2
+"""Rows that a saved notebook keeps, and seconds that it waits for them."""
 
 _COLUMNS = (
     ("id", 1, "object", "id", 0, 90, "Id of the object"),
@@ -111,7 +115,7 @@ class Grid(anywidget.AnyWidget):
             self.picked.emit(int(message["id"]))
 
 
-class ObjectsTable(ipw.VBox):
+class ObjectsTable(Saved, ipw.VBox):
     """A sortable table of objects.
 
     Parameters
@@ -167,6 +171,16 @@ class ObjectsTable(ipw.VBox):
         else:
             self._on_selected((key,))
         self.picked.emit(key)
+
+    def saved(self) -> tuple[str, dict[str, str]]:
+        """Return the first rows, for readers without a kernel."""
+        self.wait(_PATIENCE)
+        table = self.table
+        if table is None:
+            return "mitonb table of objects", {}
+        rows = table.head(_KEPT).to_html(index=False, border=0, float_format="{:.4g}".format)
+        more = f"<p>and {len(table) - _KEPT} more</p>" if len(table) > _KEPT else ""
+        return f"mitonb table of {len(table)} objects", {"text/html": rows + more}
 
     def state(self) -> str:
         """Return the table as text: the columns, then one object a line."""

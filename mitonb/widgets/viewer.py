@@ -23,6 +23,7 @@ from mitonb.session import Session
 from mitonb.stack import AXES, Axis, Stack
 from mitonb.widgets.conversation import Conversation
 from mitonb.widgets.planes import MAP_PARTS, Planes
+from mitonb.widgets.saved import Saved, as_png, plane_picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +47,7 @@ LAYERS: dict[str, dict[str, Any]] = {
 """The layers and their first settings; `Viewer.layers` has the same form."""
 
 
-class Viewer(anywidget.AnyWidget):
+class Viewer(Saved, anywidget.AnyWidget):
     """Look at a session's planes, with maps and labels on them, and correct the labels with mouse and keys.
 
     Parameters
@@ -167,6 +168,12 @@ class Viewer(anywidget.AnyWidget):
         if name not in LAYERS or set(settings) - set(LAYERS[name]):
             raise InputError(f"Layers and their settings are {LAYERS}; got {name!r} with {settings}.")
         self.layers = {**self.layers, name: {**self.layers[name], **settings}}
+
+    def saved(self) -> tuple[str, dict[str, str]]:
+        """Return the plane on screen with its objects, for readers without a kernel."""
+        count = len(self.session.ids())
+        sentence = f"mitonb viewer: {self.axis} plane {self.index}, {count} object{'' if count == 1 else 's'}"
+        return sentence, as_png(plane_picture(self.session, self.axis, self.index))
 
     def close(self) -> None:
         """Leave the session and close the widget."""

@@ -20,6 +20,7 @@ from mitonb.mesh import Mesh, surfaces
 from mitonb.session import Session
 from mitonb.widgets.latest import Latest
 from mitonb.widgets.png import png
+from mitonb.widgets.saved import Saved, as_png, thinned
 from mitonb.widgets.style import error_html, note, row, sheet
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Probe(anywidget.AnyWidget):
     background = traitlets.Unicode("#ffffff").tag(sync=True)
 
 
-class View3D(ipw.VBox):
+class View3D(Saved, ipw.VBox):
     """Surfaces of objects; a click on one selects it.
 
     Parameters
@@ -126,6 +127,12 @@ class View3D(ipw.VBox):
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the surfaces stand; return whether they do."""
         return self._worker.wait(timeout)
+
+    def saved(self) -> tuple[str, dict[str, str]]:
+        """Return a still picture, seen along z, for readers without a kernel."""
+        rgba = still(self.labels, self.ids)
+        white = np.where(rgba[..., 3:] > 0, rgba[..., :3], np.uint8(255))
+        return "mitonb objects in 3D, seen along z", as_png(thinned(white))
 
     def state(self) -> str:
         """Return what is shown, as text."""

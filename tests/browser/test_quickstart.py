@@ -37,6 +37,11 @@ def test_the_quickstart_from_its_first_cell_to_a_restarted_kernel(lab: Lab) -> N
     user.shot("ran")
     assert user.ask("len(app.session.ids())") > 0
 
+    # Progress is text: it says how long the run took, and stays when the page is loaded again.
+    progress = user.cell("mn.segment(")
+    assert "done in" in book.text(progress)
+    assert not any("widget-view" in kind for output in book.outputs(progress) for kind in output.get("data", {}))
+
     # Scroll, and back.
     user.focus()
     axis, middle = user.plane()
@@ -106,11 +111,11 @@ def test_the_quickstart_from_its_first_cell_to_a_restarted_kernel(lab: Lab) -> N
     user.show(".mnb-app")
     user.shot("saved")
 
-    # Restart the kernel; open stack and project again: the same labels, the same history.
+    # Restart the kernel and run the first cell alone: the same labels, the same history, and the workbench is there.
     book.restart_kernel()
     book.js("() => jupyterapp.commands.execute('notebook:clear-all-cell-outputs').then(() => null)")
     user.run("stack = mn.open(")
-    book.add("app = mn.explore(stack, path=f'{name}.mitonb')\napp", timeout=120)
+    user.ask("0", after="from types import SimpleNamespace\napp = SimpleNamespace(session=session)")
     user.show()
     user.wait_for_picture()
     user.shot("reopened")
