@@ -12,7 +12,7 @@ from typing import Any
 
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
-PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
+PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)(\n\*[^\n]*\*)?")  # with its caption
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
 
 
@@ -26,10 +26,10 @@ def elsewhere(readme: str, address: str) -> str:
     """Return the README for a page that is not in the repository."""
 
     def picture(match: re.Match[str]) -> str:
-        text, target = match.groups()
+        text, target, caption = match.groups(default="")
         if "://" in target:
             return match[0]
-        return f"![{text}]({address}/raw/HEAD/{target})" if address else ""
+        return f"![{text}]({address}/raw/HEAD/{target}){caption}" if address else ""
 
     def link(match: re.Match[str]) -> str:
         text, target = match.groups()

@@ -1,17 +1,21 @@
-"""Take the pictures of the README from the running quickstart: they never show something else than what is there.
+"""Take the pictures of the README from the running quickstart: they never show anything but what is there.
 
-python -m benchmarks.pictures [--out docs/images]
+    MITONB_DATA_DIR=/path/to/data python -m benchmarks.pictures [--out docs/images]
+
+The quickstart opens a part of the FIB-SEM volume of `medulla_fibsem_unlabelled` (docs/images/SOURCES.md).
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from pathlib import Path
 
 from PIL import Image
 
-from mitonb.quickstart import quickstart_path
+import mitonb as mn
+from mitonb.quickstart import write_quickstart
 from tests.browser.lab import Lab, poll
 from tests.browser.steps import Quickstart, colourful
 
@@ -27,13 +31,21 @@ def small(path: Path) -> None:
     print(f"{path.name}: {path.stat().st_size / 1e3:.0f} kB")
 
 
+def sample(folder: Path) -> Path:
+    """Save the part of the volume that is shown, (140, 250, 250) voxels of 10 nm."""
+    whole = mn.open(Path(os.environ["MITONB_DATA_DIR"]) / "medulla_fibsem_unlabelled" / "raw.tif", voxel_size=10)
+    part = mn.Stack(whole.read()[110:], voxel_size=(10, 10, 10), name="fly-medulla")
+    return mn.save(part, folder / "fly-medulla.ome.tif")
+
+
 def main() -> int:
     """Run the quickstart and take its pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
     out: Path = parser.parse_args().out
     with tempfile.TemporaryDirectory() as folder, Lab(folder) as lab:
-        book = lab.notebook(quickstart_path(), width=1440, height=1000)
+        notebook, _ = write_quickstart(Path(folder), str(sample(Path(folder))))
+        book = lab.notebook(notebook, width=1440, height=1000)
         user = Quickstart(book, out, timeout=900)
         book.run(timeout=900)
         out.mkdir(parents=True, exist_ok=True)

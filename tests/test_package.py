@@ -68,6 +68,7 @@ def test_every_link_and_picture_of_the_readme_leads_somewhere() -> None:
 def test_away_from_the_repository_links_are_whole_or_plain_text() -> None:
     module = hook()
     text = "![a plane](docs/a.png) and [models](docs/models.md), [there](https://example.org/x)"
+    assert module.elsewhere("![a plane](a.png)\n*Its caption ([x](y.md)).*\n\nText", "") == "\n\nText"
     assert module.elsewhere(text, "https://host/us/mitonb") == (
         "![a plane](https://host/us/mitonb/raw/HEAD/docs/a.png) and "
         "[models](https://host/us/mitonb/blob/HEAD/docs/models.md), [there](https://example.org/x)"
