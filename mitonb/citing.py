@@ -218,7 +218,7 @@ def _card(name: str) -> ModelSpec:
         return one.spec
     if name not in PUBLISHED:
         listed = ", ".join(sorted({*model_names(), *PUBLISHED, *DATASETS}))
-        raise InputError(f"Nothing is known about {name!r}. Known are {listed}.")
+        raise InputError(f"mitonb knows nothing to cite for {name!r}. It knows {listed}.")
     return PUBLISHED[name].card
 
 

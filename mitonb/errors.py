@@ -43,7 +43,7 @@ class UnsupportedFormatError(InputError):
 
 
 class CorruptFileError(InputError):
-    """The file is damaged or cut off."""
+    """The file is damaged or truncated."""
 
 
 class TooLargeError(InputError):

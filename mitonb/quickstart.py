@@ -76,7 +76,7 @@ def write_quickstart(
     if path.exists():
         return path, False
     if not folder.is_dir():
-        raise InputError(f"There is no folder {folder.absolute()} for the notebook. Make it first.")
+        raise InputError(f"There is no folder {folder.absolute()} for the notebook. Create it first.")
     path.write_text(json.dumps(book, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path, True
 

@@ -63,7 +63,7 @@ class Recipe:
         rerun="net", basic=True,
     )  # fmt: skip
     downsampling: int = _field(
-        1, label="Downsampling", help="Shrink planes by this power of two before the net.", rerun="net",
+        1, label="Downsampling", help="Shrink planes by this power of two before the network sees them.", rerun="net",
         low=1, high=64, step=1, unit="x", basic=True,
     )  # fmt: skip
     rules: Literal["mitonb", "published"] = _field(
@@ -71,8 +71,8 @@ class Recipe:
         help="How maps become objects: mitonb's own way, or as the published MitoNet software does it, for comparison.",
     )  # fmt: skip
     semantic_threshold: float = _field(
-        0.55, label="Semantic threshold", help="A pixel this probable belongs to a mitochondrion.", rerun="decode",
-        low=0.05, high=0.95, step=0.01, basic=True,
+        0.55, label="Semantic threshold", help="Pixels at least this probable belong to a mitochondrion.",
+        rerun="decode", low=0.05, high=0.95, step=0.01, basic=True,
     )  # fmt: skip
     center_threshold: float = _field(
         0.25, label="Center threshold", help="A peak of the center map above this starts an object.", rerun="decode",
@@ -104,17 +104,17 @@ class Recipe:
     )  # fmt: skip
     merge_ioa: float = _field(
         1.0, label="Track IoA",
-        help="Unmatched profiles covered by this part join the object that covers them; 1 keeps touching ones apart.",
+        help="Unmatched profiles covered to this part join the object that covers them; 1 keeps touching ones apart.",
         rerun="track", low=0.0, high=1.0, step=0.01,
     )  # fmt: skip
     lookahead: int = _field(
         16, label="Look ahead",
-        help="A profile that runs two objects together for up to so many planes is cut in two; 0 is off.",
+        help="A profile that joins two objects for up to this many planes is split; 0 is off.",
         rerun="track", low=0, high=64, step=1, unit="planes",
     )  # fmt: skip
     gap: int = _field(
-        0, label="Gap", help="Planes that an object may miss and still go on.", rerun="track", low=0, high=5, step=1,
-        unit="planes",
+        0, label="Gap", help="Planes in which an object may be missing and still go on.", rerun="track", low=0, high=5,
+        step=1, unit="planes",
     )  # fmt: skip
     votes: int = _field(
         2, label="Votes", help="Directions that must agree on a voxel.", rerun="track", low=1, high=3, step=1,
@@ -142,11 +142,11 @@ class Recipe:
     )  # fmt: skip
     instances: Literal["centers", "pieces", "none"] = _field(
         "centers", label="Instances",
-        help="centers: objects as the net's centers say; pieces: what is connected is one; none: one id per class.",
+        help="centers: one object for each center; pieces: connected pixels are one object; none: one id per class.",
         rerun="decode",
     )  # fmt: skip
     tile: int = _field(
-        512, label="Tile", help="Side of the square that the net sees at once; 0 takes whole planes.", rerun="net",
+        512, label="Tile", help="Side of the square that the network sees at once; 0 takes whole planes.", rerun="net",
         low=0, high=8192, step=32, unit="px",
     )  # fmt: skip
     halo: int = _field(
@@ -154,14 +154,14 @@ class Recipe:
         low=0, high=512, step=16, unit="px",
     )  # fmt: skip
     batch: int = _field(
-        1, label="Batch", help="Tiles that the net takes at once.", rerun="net", low=1, high=64, step=1,
+        1, label="Batch", help="Tiles that the network takes at once.", rerun="net", low=1, high=64, step=1,
     )  # fmt: skip
     flips: bool = _field(
         False, label="Test-time flips", help="Average the maps of four mirrored views: better, four times slower.",
         rerun="net",
     )  # fmt: skip
     device: Literal["auto", "cpu", "cuda", "mps"] = _field(
-        "auto", label="Device", help="Where the net runs.", rerun="net",
+        "auto", label="Device", help="Where the network runs.", rerun="net",
     )  # fmt: skip
     engine: Literal["exact", "fast"] = _field(
         "exact", label="Engine",
@@ -172,7 +172,7 @@ class Recipe:
         "fp32", label="Precision", help="fp32 is exact; the others are faster on some machines.", rerun="net",
     )  # fmt: skip
     keep_maps: bool = _field(
-        True, label="Keep maps", help="Keep what the net said, so that thresholds can be moved later.", rerun="net",
+        True, label="Keep maps", help="Keep the network's maps, so that thresholds can be moved later.", rerun="net",
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -241,12 +241,12 @@ class Recipe:
         Raises
         ------
         InputError
-            If the text is no JSON object, or a name or value is wrong.
+            If the text is not a JSON object, or a name or value is wrong.
         """
         try:
             values = json.loads(text)
         except json.JSONDecodeError as error:
-            raise InputError(f"A recipe is a JSON object, but this text is no JSON: {error}.") from error
+            raise InputError(f"A recipe is a JSON object, but this text is not JSON: {error}.") from error
         if not isinstance(values, dict):
             raise InputError(f"A recipe is a JSON object, got {type(values).__name__}.")
         _known(values)

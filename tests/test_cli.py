@@ -130,7 +130,7 @@ def test_segment_reads_a_recipe_and_the_record_of_a_run(cell: Path, tmp_path: Pa
         (["lab", "missing.tif", "--write-only"], "missing.tif"),
         pytest.param(["train", "out.safetensors", "--steps", "1"], "nothing to learn from", marks=needs_torch),
         pytest.param(["train", "out.safetensors", "--steps", "1", "--source", "mine"], "mine", marks=needs_torch),
-        pytest.param(["train", "a.safetensors", "--steps", "1", "--card", "{cell}"], "is no JSON", marks=needs_torch),
+        pytest.param(["train", "a.safetensors", "--steps", "1", "--card", "{cell}"], "is not JSON", marks=needs_torch),
     ],
     ids=lambda v: " ".join(v)[:40] if isinstance(v, list) else "",
 )

@@ -34,7 +34,7 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def add_cite(commands: Any) -> None:
-    parser = command(commands, "cite", _cite, "List the papers to cite for a model.", "mitonb cite mito-mini")
+    parser = command(commands, "cite", _cite, "List the papers to cite when you use a model.", "mitonb cite mito-mini")
     parser.add_argument("model", nargs="?", default="mito-mini")
 
 
@@ -43,7 +43,7 @@ def _cite(options: argparse.Namespace) -> None:
 
 
 def add_doctor(commands: Any) -> None:
-    command(commands, "doctor", _doctor, "Check this machine, and say how to mend what is wrong.", "mitonb doctor")
+    command(commands, "doctor", _doctor, "Check this machine, and say how to fix what is wrong.", "mitonb doctor")
 
 
 def _doctor(_: argparse.Namespace) -> int:

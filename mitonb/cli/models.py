@@ -28,7 +28,7 @@ def add_models(commands: Any) -> None:
         "mitonb models import mine.empanada --name mine",
     )  # fmt: skip
     inner = parser.add_subparsers(title="what to do (default: list)", metavar="ACTION")
-    command(inner, "list", _list, "List the models that are here, and those that can be pulled.", "mitonb models list")
+    command(inner, "list", _list, "List the models that are here, and those to download.", "mitonb models list")
     info = command(inner, "info", _info, "Say what is known about a model.", "mitonb models info MitoNet_v1")
     info.add_argument("model", metavar="NAME", help="a model's name")
     pull = command(
@@ -76,7 +76,7 @@ def _info(options: argparse.Namespace) -> None:
     one = installed_as(name)
     if one is None and name not in PUBLISHED:
         known = ", ".join(dict.fromkeys((*specs(), *installed(), *PUBLISHED)))
-        raise ModelError(f"Nothing is known about a model {name!r}. Known are {known}.")
+        raise ModelError(f"There is no model named {name!r}. The known ones are {known}.")
     card = one.spec if one is not None else PUBLISHED[name].card
     print(card.name)
     for label, value in _facts(card).items():

@@ -24,7 +24,7 @@ def add_lab(commands: Any) -> None:
         "mitonb lab",
         "mitonb lab cell.tif",
     )  # fmt: skip
-    parser.add_argument("file", nargs="?", metavar="FILE", help="an image volume; the built-in phantom without")
+    parser.add_argument("file", nargs="?", metavar="FILE", help="an image volume (default: a drawn one)")
     parser.add_argument("--voxel-size", **VOXEL_SIZE)
     parser.add_argument("--folder", type=Path, default=Path(), help="where notebook and results go (default: here)")
     parser.add_argument("--no-browser", action="store_true", help="print the address instead of opening it")

@@ -26,14 +26,14 @@ def add_score(commands: Any) -> None:
     parser.add_argument("labels", metavar="LABELS")
     parser.add_argument("truth", metavar="TRUTH")
     parser.add_argument("--iou", nargs="+", type=float, default=[0.5, 0.75],
-                        help="from which overlap on two objects match (default: 0.5 0.75)")  # fmt: skip
+                        help="IoU from which two objects match (default: 0.5 0.75)")  # fmt: skip
     parser.add_argument("--planes", choices=tuple(AXES), help="compare profiles plane by plane instead of volumes")
     parser.add_argument("--ignore", type=int, metavar="ID",
                         help="leave out the voxels of TRUTH with this id; it may be negative, as -1")  # fmt: skip
     parser.add_argument("--smallest", type=int, default=0, metavar="VOXELS",
-                        help="objects below this size are neither found nor wrong (default: 0)")  # fmt: skip
+                        help="objects below this size count neither as found nor as wrong (default: 0)")  # fmt: skip
     parser.add_argument("--ranking", metavar="MAP",
-                        help="a semantic map: AP asks labels with a high mean first (default: large ones)")  # fmt: skip
+                        help="a semantic map; AP ranks labels by their mean in it (default: by size)")  # fmt: skip
     parser.add_argument("--mistakes", action="store_true", help="list what went wrong, with the ids")
     parser.add_argument("--json", action="store_true", help="print numbers for programs")
 

@@ -26,13 +26,13 @@ def add_segment(commands: Any) -> None:
     parser.usage = "mitonb segment [options] IN OUT"
     parser.add_argument("image", metavar="IN", help="TIFF, OME-Zarr, .npy, .npz, or a folder of planes")
     parser.add_argument("labels", metavar="OUT", help="ends in .tif, .ome.tif, .ome.zarr, .npy or .npz")
-    parser.add_argument("--table", metavar="CSV", help="also measure every object into this table")
+    parser.add_argument("--table", metavar="CSV", help="also write a table of all objects, measured")
     parser.add_argument("--maps", metavar="FOLDER",
-                        help="keep what the net says there, so that the next run does not ask it again")  # fmt: skip
+                        help="keep the network's maps there, so that the next run can use them again")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace OUT and CSV if they are there")
     parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
     add_reading(parser)
-    group = parser.add_argument_group("recipe", "every parameter of the run; what is not given keeps its default")
+    group = parser.add_argument_group("recipe", "every parameter of the run; the others keep their defaults")
     group.add_argument("--preset", choices=sorted(PRESETS), default="default", help="start from a named recipe")
     group.add_argument("--recipe", metavar="FILE", help="start from a recipe, or the record of a run, in JSON")
     _add_fields(group)

@@ -38,10 +38,10 @@ def command(commands: Any, name: str, run: Any, text: str, *examples: str) -> ar
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("reading", "for files that do not say, or say it wrongly")
+    group = parser.add_argument_group("reading", "for files that do not say these things, or say them wrongly")
     group.add_argument("--voxel-size", **VOXEL_SIZE)
     group.add_argument("--channel", help="number of the channel, or mean")
-    group.add_argument("--time", type=int, help="number of the moment of a time series")
+    group.add_argument("--time", type=int, help="number of the time point in a series")
     group.add_argument("--axes", help="the meaning of each axis, such as tczyx")
     group.add_argument("--series", help="which image of a file with several: number, level, name or path")
 
@@ -69,9 +69,9 @@ def _number(text: str | None) -> Any:
 def check_target(path: Path, *, overwrite: bool) -> None:
     """Refuse a target that could not be written at the end."""
     if path.exists() and not overwrite:
-        raise InputError(f"{path} is there already. Choose another name, or add --overwrite.")
+        raise InputError(f"{path} already exists. Choose another name, or add --overwrite.")
     if not path.absolute().parent.is_dir():
-        raise InputError(f"There is no folder {path.absolute().parent} to save into. Make it first.")
+        raise InputError(f"There is no folder {path.absolute().parent} to save into. Create it first.")
     if not os.access(path.absolute().parent, os.W_OK):
         raise InputError(f"The folder {path.absolute().parent} is read-only. Save somewhere else.")
 
@@ -87,4 +87,4 @@ def read_json(path: str, what: str) -> Any:
     try:
         return json.loads(Path(path).read_bytes())
     except ValueError as error:  # no JSON, or no text at all
-        raise InputError(f"{path} is no JSON: {error}. {what}") from None
+        raise InputError(f"{path} is not JSON: {error}. {what}") from None

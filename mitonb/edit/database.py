@@ -83,12 +83,12 @@ def check(db: sqlite3.Connection, path: Path) -> None:
         )
         schema = [row[0] for row in db.execute("SELECT sql FROM sqlite_master ORDER BY rowid")]
     if application != _APPLICATION:
-        raise StoreError(f"{path} is a database, but no mitonb project.")
+        raise StoreError(f"{path} is a database, but not a mitonb project.")
     if version != FORMAT:
         advice = "Update mitonb to open it" if version > FORMAT else "Open it with the mitonb that made it"
         raise StoreError(f"{path} has format {version}, this mitonb reads format {FORMAT}. {advice}.")
     if path.stat().st_size < pages * size:
-        raise StoreError(f"{path} is cut off: {path.stat().st_size} bytes of {pages * size}. Go on with a backup copy.")
+        raise StoreError(f"{path} is truncated: {path.stat().st_size} bytes of {pages * size}. Use a backup copy.")
     if schema != list(_TABLES):
         # A trigger in a project that came by mail could change labels while they are being saved.
         raise StoreError(f"{path} has tables or triggers that are not ours. Nothing was changed.")
@@ -110,7 +110,7 @@ def translated(path: Path | None) -> Iterator[None]:
         elif isinstance(error, sqlite3.OperationalError):
             advice = "Check that the disk is there and has space, then repeat the last step"
         elif "not a database" in text:
-            advice = "It is no mitonb project"
+            advice = "It is not a mitonb project"
         else:
             advice = "The file is damaged: go on with a copy from a backup"
         raise StoreError(f"{name} cannot be read or written ({text}). {advice}. Nothing was changed.") from error
@@ -155,7 +155,7 @@ def check_place(path: Path) -> None:
         if path.exists():
             raise StoreError(f"{path} exists already. Open it with Session.open, or choose another name.")
         if not path.parent.is_dir():
-            raise StoreError(f"There is no folder {path.parent}. Make it first, or choose another.")
+            raise StoreError(f"There is no folder {path.parent}. Create it first, or choose another.")
     except (OSError, ValueError) as error:
         raise _unwritable(path, error) from error
     if not os.access(path.parent, os.W_OK):

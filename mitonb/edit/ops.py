@@ -252,12 +252,12 @@ def _on_plane(labels: Volume, points: Points, axis: Axis) -> tuple[npt.NDArray[n
     try:
         line = np.asarray(points, dtype=np.float64)
     except (TypeError, ValueError):
-        raise InputError("A stroke is an (n, 3) array of (z, y, x); these points are no numbers.") from None
+        raise InputError("A stroke is an (n, 3) array of (z, y, x); these points are not numbers.") from None
     line = line[None] if line.ndim == 1 else line
     if line.ndim != 2 or line.shape[1] != 3 or not len(line):
         raise InputError(f"A stroke is an (n, 3) array of (z, y, x), got shape {line.shape}.")
     if not np.isfinite(line).all() or np.abs(line).max() > 2**31:
-        raise InputError("A stroke has points that are no positions (NaN, infinite, or beyond 2**31).")
+        raise InputError("A stroke has points that are not positions (NaN, infinite, or beyond 2**31).")
     whole = np.floor(line + 0.5).astype(np.int64)
     kept = AXES[checked_axis(axis)]
     index = int(whole[0, kept])

@@ -81,7 +81,7 @@ class Store(Tables):
             raise StoreError(f"There is no project file {path}. Check the path; Session(stack, path=...) makes one.")
         reason = ""
         if read_only:
-            reason = "it was opened for looking only"
+            reason = "it was opened read-only"
         elif not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
             reason = f"the folder {path.parent} or the file is read-only. Copy the file to a folder of yours to edit"
         store = cls(path, read_only=bool(reason))
@@ -221,7 +221,7 @@ class Store(Tables):
     def _writing(self) -> Iterator[None]:
         """One immediate transaction of the rightful writer."""
         if self.read_only:
-            raise ReadOnlyStoreError(f"{self.path} is open for looking only; nothing was changed.")
+            raise ReadOnlyStoreError(f"{self.path} is open read-only; nothing was changed.")
         if os.getpid() != self._pid:
             raise StoreError("This project was opened in another process. Open it again in this one.")
         self._check_file()

@@ -100,8 +100,8 @@ def _redecoding(
         there, wanted = kept.count(axis), kept.shape[AXES[axis]]
         if there < wanted:
             raise InputError(
-                f"The net has run on {there} of {wanted} {axis} planes. Run it on the others first (segment with these "
-                "kept maps), or leave this direction out."
+                f"The network has run on {there} of {wanted} {axis} planes. Run it on the others first (segment with "
+                "these kept maps), or leave this direction out."
             )
     target = None if out is None else store_path(out, overwrite=overwrite)
     require_for_decoding(kept.shape, recipe, stored=target is not None)

@@ -306,7 +306,7 @@ class KeptMaps:
         found = read_header(folder)
         if found is None:
             if not folder.parent.is_dir():
-                raise InputError(f"The folder {folder.parent} does not exist. Make it first.")
+                raise InputError(f"The folder {folder.parent} does not exist. Create it first.")
             return
         z, y, x = found["shape"]
         if self._shape is not None and self._shape != (z, y, x):
@@ -320,7 +320,7 @@ class KeptMaps:
 
     def _require(self, axis: Axis, index: int) -> None:
         if not self.has(axis, index):
-            raise InputError(f"The net has not run on {axis} plane {index} yet. Predict it, then decode.")
+            raise InputError(f"The network has not run on {axis} plane {index} yet. Predict it, then decode.")
 
     def _check(self, axis: Axis, index: int) -> None:
         if axis not in AXES:

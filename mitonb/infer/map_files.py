@@ -51,7 +51,7 @@ def read_header(folder: Path) -> dict[str, Any] | None:
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptFileError(f"{path} is damaged ({error}). Delete the folder and segment again.") from error
     if not good:
-        raise CorruptFileError(f"{path} is no header of kept maps that this version can read. Choose another folder.")
+        raise CorruptFileError(f"{path} is not a header of kept maps of this version. Choose another folder.")
     return dict(found)
 
 

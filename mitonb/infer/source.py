@@ -112,10 +112,10 @@ def shape_notes(stack: Stack, recipe: Recipe) -> tuple[str, ...]:
         h, w = plane_shape(stack.shape, axis)
         seen = -(-min(h, w) // recipe.downsampling)
         if seen < _LEAST_SIDE:
-            advice = "" if recipe.planes == ("xy",) else " Of a thin stack, xy planes alone may do better."
+            advice = "" if recipe.planes == ("xy",) else " For a thin stack, xy planes alone may do better."
             notes.append(
-                f"The net sees {axis} planes of {h} x {w} pixels, {seen} on the short side; it needs some dozens to "
-                f"know an object.{advice}"
+                f"The network sees {axis} planes of {h} x {w} pixels, {seen} on the short side; it needs a few dozen "
+                f"to recognise an object.{advice}"
             )
     thin = min(stack.shape)
     if recipe.rules == "published" and stack.shape[0] > 1 and thin < recipe.min_span:

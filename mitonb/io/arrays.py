@@ -105,7 +105,7 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> Any
         while filled < declared:
             part = stream.read(min(2**24, declared - filled))
             if not part:
-                raise CorruptFileError(f"{what} is cut off: {member.filename} ends after {filled} of {declared} bytes.")
+                raise CorruptFileError(f"{what} is truncated: {member.filename} has {filled} of {declared} bytes.")
             data[filled : filled + len(part)] = np.frombuffer(part, np.uint8)
             filled += len(part)
         stream.read(1)  # reaches the end, where zipfile checks the checksum

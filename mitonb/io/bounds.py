@@ -113,13 +113,13 @@ def check_declared(declared: int, stored: int, *, what: str, compressed: bool) -
     """
     if not compressed and declared > stored:
         raise CorruptFileError(
-            f"{what} is cut off: it declares {size_text(declared)} of voxels, but holds {size_text(stored)}. "
+            f"{what} is truncated: it declares {size_text(declared)} of voxels, but holds {size_text(stored)}. "
             "Copy or export it again."
         )
     if compressed and declared > LARGEST_RATIO * max(stored, 1) and declared > 4 * 2**30:
         raise UnsafeFileError(
             f"{what} declares {size_text(declared)} of voxels, but holds {size_text(stored)}: "
-            f"more than {LARGEST_RATIO} to 1. It is damaged or made to fill the memory."
+            f"more than {LARGEST_RATIO} to 1. It is damaged or made to exhaust the memory."
         )
 
 
@@ -143,7 +143,7 @@ def check_chunk(decoded: int, stored: int, *, what: str) -> None:
     if decoded > LARGEST_CHUNK and decoded > 200 * max(stored, 1):
         raise UnsafeFileError(
             f"{what} unpacks a block of {size_text(stored)} to {size_text(decoded)}. "
-            "It is damaged or made to fill the memory."
+            "It is damaged or made to exhaust the memory."
         )
 
 
@@ -156,4 +156,4 @@ def guarded(what: str) -> Iterator[None]:
         raise
     except _FAULTS as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise CorruptFileError(f"{what} cannot be read: it is damaged, cut off or unusual ({reason}).") from error
+        raise CorruptFileError(f"{what} cannot be read: it is damaged, truncated or unusual ({reason}).") from error

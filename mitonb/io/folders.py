@@ -74,14 +74,14 @@ def read_folder(folder: Path) -> Source | Path:
 
 
 def _inside(path: Path, root: Path) -> Path:
-    """Refuse what is no regular file below the folder that the user named."""
+    """Refuse what is not a regular file below the folder that the user named."""
     real = path.resolve()
     if not real.is_relative_to(root.resolve()):
         raise UnsafeFileError(
             f"{path.name} is a link to a file outside the folder {root.name}. Copy it there, or give a list of files."
         )
     if not real.exists() or not stat.S_ISREG(real.stat().st_mode):
-        raise UnsafeFileError(f"{path.name} in the folder {root.name} is no regular file. Take it out.")
+        raise UnsafeFileError(f"{path.name} in the folder {root.name} is not a regular file. Take it out.")
     return path
 
 
@@ -103,7 +103,7 @@ def read_planes(paths: Sequence[Path], what: str) -> Source:
             f"The planes of {what} differ: {first.path.name} is {_size(first)}, "
             f"but {odd[0].path.name} is {_size(odd[0])}"
             + (f", and {len(odd) - 1} others differ too. " if len(odd) > 1 else ". ")
-            + "Take out what does not belong, or bring all to one size."
+            + "Remove what does not belong, or bring all to one size."
         )
     data = Paged((len(planes),), first.shape, first.dtype, read=lambda k: planes[k].read())
     notes = _jumps([p.name for p in paths])
@@ -136,7 +136,7 @@ class _Plane:
             pixel = self._head.pixel
             self.spacing = {} if pixel is None else {"y": pixel[0], "x": pixel[1]}
         else:
-            raise UnsupportedFormatError(f"{path.name} is no PNG, TIFF or JPEG, whatever its name says.")
+            raise UnsupportedFormatError(f"{path.name} is not a PNG, TIFF or JPEG, whatever its name says.")
 
     def _open_tiff(self) -> tuple[tuple[int, ...], str, dict[str, float]]:
         """Read the header of a TIFF of one plane, and close it again: folders may hold thousands."""
@@ -178,4 +178,4 @@ def _jumps(names: Sequence[str]) -> tuple[str, ...]:
     if not gaps or step <= 0 or len(gaps) * 2 > len(seen):
         return ()
     listed = ", ".join(map(str, gaps[:5])) + (" and more" if len(gaps) > 5 else "")
-    return (f"The numbers in the file names jump: {listed} missing. Planes are taken as neighbours.",)
+    return (f"The numbers in the file names jump: {listed} missing. The planes are treated as neighbours.",)

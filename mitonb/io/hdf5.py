@@ -102,7 +102,7 @@ def _check(dataset: Any, path: Path, what: str) -> None:
     held = dataset.id.get_storage_size()
     if held > stored:
         raise InputError(
-            f"{what} is cut off: it declares {size_text(held)}, but has {size_text(stored)}. Copy it again."
+            f"{what} is truncated: it declares {size_text(held)}, but has {size_text(stored)}. Copy it again."
         )
     if held:
         check_declared(declared, held, what=what, compressed=True)

@@ -87,7 +87,7 @@ def _json(path: Path, what: str) -> dict[str, Any]:
     with guarded(f"{what}, {path.name}"):
         found = json.loads(path.read_text("utf-8"))
     if not isinstance(found, dict):
-        raise CorruptFileError(f"{what}: {path.name} is no JSON object.")
+        raise CorruptFileError(f"{what}: {path.name} is not a JSON object.")
     return found
 
 

@@ -68,7 +68,7 @@ def decode(path: Path, head: Header) -> Array:
         try:
             image = imagecodecs.png_decode(data) if data[:4] == b"\x89PNG" else imagecodecs.jpeg_decode(data)
         except (imagecodecs.PngError, imagecodecs.JpegError) as error:
-            raise CorruptFileError(f"{path.name} is damaged or cut off ({error}). Copy it again.") from error
+            raise CorruptFileError(f"{path.name} is damaged or truncated ({error}). Copy it again.") from error
     if image.shape != head.shape:
         raise CorruptFileError(f"{path.name} changed, or is damaged: {image.shape} pixels instead of {head.shape}.")
     return np.asarray(image, dtype=head.dtype)
@@ -129,4 +129,4 @@ def _jpeg(file: BinaryIO, what: str) -> Header:
                 )
             return Header((height, width) if samples == 1 else (height, width, samples), "uint8")
         file.seek(length - 2, 1)
-    raise CorruptFileError(f"{what} is damaged or cut off: it has no JPEG frame.")
+    raise CorruptFileError(f"{what} is damaged or truncated: it has no JPEG frame.")

@@ -36,13 +36,13 @@ def target_path(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
         raise InputError(f"A path names a file, got {text!r}.")
     target = Path(text).expanduser()
     if not target.parent.is_dir():
-        raise InputError(f"The folder {target.parent} does not exist. Make it first, or save elsewhere.")
+        raise InputError(f"The folder {target.parent} does not exist. Create it first, or save elsewhere.")
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise InputError(f"The folder {target.parent} is read-only. Save elsewhere.")
     if target.is_symlink():
         target = target.resolve()
     if target.exists() and not overwrite:
-        raise InputError(f"{target.name} is there already. Pass overwrite=True to replace it, or choose another name.")
+        raise InputError(f"{target.name} already exists. Pass overwrite=True to replace it, or choose another name.")
     if target.is_dir() and not is_zarr(target) and any(target.iterdir()):
         raise InputError(
             f"{target.name} is a folder with other things in it, which would be lost. Choose another name, or take the "

@@ -136,7 +136,7 @@ def read_record(path: Path) -> Mapping[str, Any] | None:
     Raises
     ------
     CorruptFileError
-        If there is a file of that name and it is no JSON object.
+        If there is a file of that name and it is not a JSON object.
     """
     found = _beside(path)
     found.pop(VOXEL_SIZE, None)
@@ -165,5 +165,5 @@ def _beside(path: Path) -> dict[str, Any]:
             f"The run record {beside.name} cannot be read ({error}). Move it away to go on."
         ) from error
     if not isinstance(found, dict):
-        raise CorruptFileError(f"The run record {beside.name} is no JSON object. Move it away to go on.")
+        raise CorruptFileError(f"The run record {beside.name} is not a JSON object. Move it away to go on.")
     return found

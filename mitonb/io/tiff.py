@@ -59,7 +59,7 @@ def read_tiff(path: Path, series: int | None = None) -> Source:
     Raises
     ------
     CorruptFileError
-        If the file is damaged or cut off.
+        If the file is damaged or truncated.
     AxesError
         If it holds several images of different shapes and `series` does not choose one.
     """
@@ -75,7 +75,7 @@ def read_tiff(path: Path, series: int | None = None) -> Source:
     broken = [r for r in heard.records if r.levelno >= logging.ERROR]
     if broken:
         file.close()
-        raise CorruptFileError(f"{what} is damaged or cut off: {_said(broken[0])}. Copy or export it again.")
+        raise CorruptFileError(f"{what} is damaged or truncated: {_said(broken[0])}. Copy or export it again.")
     notes = tuple(dict.fromkeys(f"The reader says: {_said(r)}." for r in heard.records))
     return Source(source.data, source.axes, source.spacing, source.notes + notes[:5], source.kind, source.chunk_bytes)
 
@@ -141,7 +141,7 @@ def _paged(file: tifffile.TiffFile, image: Any, what: str, stored: int) -> Paged
     lead = shape[: len(shape) - len(inner)]
     if shape[len(lead) :] != inner or math.prod(lead) != len(image.pages):
         raise CorruptFileError(
-            f"{what} is damaged or cut off: it declares planes {shape}, but holds {len(image.pages)} of {inner}."
+            f"{what} is damaged or truncated: it declares planes {shape}, but holds {len(image.pages)} of {inner}."
         )
     check_chunk(_chunk_bytes(page), max(page.databytecounts, default=0), what=what)
     reader = _PageReader(file, image, what, stored)
@@ -176,8 +176,8 @@ class _PageReader:
         for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
             if offset + count > self._stored:
                 raise CorruptFileError(
-                    f"{self._what} is cut off: plane {k} needs byte {offset + count}, but the file has {self._stored}. "
-                    "Copy it again."
+                    f"{self._what} is truncated: plane {k} needs byte {offset + count}, but the file has "
+                    f"{self._stored}. Copy it again."
                 )
         return page
 

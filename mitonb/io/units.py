@@ -51,7 +51,7 @@ def spacing_to_voxel_size(
     spacing : mapping
         Size in nm by axis letter.
     planes : int
-        Number of z planes; a single plane without a thickness is taken to be as thick as a pixel is wide.
+        Number of z planes; a single plane without a thickness is assumed to be as thick as a pixel is wide.
     """
     z, y, x = (spacing.get(axis) for axis in "zyx")
     if y is None or x is None:
@@ -59,8 +59,8 @@ def spacing_to_voxel_size(
     if z is not None:
         return (z, y, x), None
     if planes == 1:
-        return (x, y, x), f"One plane without a thickness: taken to be as thick as a pixel is wide ({x:g} nm)."
+        return (x, y, x), f"One plane without a thickness: assumed to be as thick as a pixel is wide ({x:g} nm)."
     return None, (
-        f"The file gives the pixel size ({y:g} x {x:g} nm) but not the distance of planes, so that the voxel size "
+        f"The file gives the pixel size ({y:g} x {x:g} nm) but not the distance between planes, so that the voxel size "
         f"stays unknown. Give it with voxel_size=(z, {y:g}, {x:g})."
     )

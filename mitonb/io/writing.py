@@ -97,7 +97,9 @@ def save(
     target = target_path(path, overwrite=overwrite)
     ending = next((e for e in ENDINGS if target.name.lower().endswith(e)), None)
     if ending is None:
-        raise UnsupportedFormatError(f"Nothing is known about the ending of {target.name!r}. Use {', '.join(ENDINGS)}.")
+        raise UnsupportedFormatError(
+            f"{target.name!r} has an ending that mitonb does not know. Use {', '.join(ENDINGS)}."
+        )
     if hasattr(what, "to_csv"):
         return _save_table(what, target, ending)
     if ending == ".csv":

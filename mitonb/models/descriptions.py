@@ -53,7 +53,7 @@ def read_description(path: Path) -> Description:
     ModelError
         If it describes no model.
     CorruptFileError, UnsafeFileError
-        If it is no YAML, or asks for objects of Python.
+        If it is not YAML, or asks for objects of Python.
     """
     if path.stat().st_size > LARGEST_TEXT:
         raise ModelError(f"{path.name} has {path.stat().st_size >> 10} KB; descriptions of models are short.")
@@ -69,7 +69,7 @@ def parsed(data: bytes | bytearray, *, where: str) -> Description:
         problem = " ".join(str(error.problem).split())[:150]
         raise UnsafeFileError(f"{where} asks for more than a description may hold: {printable(problem)}.") from error
     except (yaml.YAMLError, UnicodeError, ValueError, RecursionError, OverflowError) as error:
-        raise CorruptFileError(f"{where} is no YAML: {printable(' '.join(str(error).split()))}.") from error
+        raise CorruptFileError(f"{where} is not YAML: {printable(' '.join(str(error).split()))}.") from error
     if not isinstance(values, dict):
         raise ModelError(f"{where} describes no model: it has no names with values.")
     card = _classes(values, where) | _norms(values.get("norms"), where)

@@ -154,7 +154,7 @@ def _trying(address: str, part: Path, limits: _Limits) -> Iterator[Progress]:
         failed = 1 if _size(part) > before else failed + 1
         if failed >= limits.tries:
             raise problem
-        yield Progress(f"the line broke ({type(problem).__name__}), trying again", _size(part), 0)
+        yield Progress(f"the connection broke ({type(problem).__name__}), trying again", _size(part), 0)
         time.sleep(min(0.1 * 4 ** (failed - 1), limits.patience, 10))
 
 
@@ -325,7 +325,7 @@ def _explained(address: str, target: Path) -> Iterator[None]:
     except urllib.error.HTTPError as error:
         raise DownloadError(
             f"{host} answered {error.code} {printable(str(error.reason))} for {address}. "
-            + ("The file has moved or is gone." if error.code in (404, 410) else "Try again later.")
+            + ("The file has moved or no longer exists." if error.code in (404, 410) else "Try again later.")
         ) from error
     except urllib.error.URLError as error:
         if isinstance(error.reason, ssl.SSLError):
@@ -338,7 +338,7 @@ def _explained(address: str, target: Path) -> Iterator[None]:
         ) from error
     except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
         kept = f" {_size(target.with_name(target.name + '.part')) >> 20} MB are kept; run the same again to go on."
-        raise DownloadError(f"The line to {host} broke: {error or type(error).__name__}.{kept}") from error
+        raise DownloadError(f"The connection to {host} broke: {error or type(error).__name__}.{kept}") from error
     except OSError as error:
         if error.errno in FULL:
             raise DownloadError(

@@ -159,5 +159,5 @@ def _read(note: Path) -> Installed:
         raise ModelError(f"{note} tells of another model. Delete it, and pull or import {name} again.")
     path = note.with_name(file)
     if not path.is_file():
-        raise CorruptFileError(f"The weights of {name} are gone from {note.parent}. Pull or import it again.")
+        raise CorruptFileError(f"The weights of {name} are missing from {note.parent}. Pull or import it again.")
     return Installed(spec, path, source)

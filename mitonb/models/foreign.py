@@ -59,7 +59,7 @@ def kind_of(path: Path) -> Kind:
             f"{path.name} is a pickle as PyTorch wrote it before 1.6, which is not read here because it can run code. "
             "Where you trust it, load it with PyTorch and torch.save its state dict again."
         )
-    raise CorruptFileError(f"{path.name} is no safetensors file and no other file of weights, or it is cut off.")
+    raise CorruptFileError(f"{path.name} is not a file of weights (such as .safetensors), or it is truncated.")
 
 
 def is_foreign(path: Path) -> bool:
@@ -113,7 +113,7 @@ def read_foreign(
             path = _beside(path, description.weights)
             name = path.name
             if kind_of(path) not in ("archive", "safetensors"):
-                raise ModelError(f"The description names {printable(name)}, which is no archive of weights.")
+                raise ModelError(f"The description names {printable(name)}, which is not an archive of weights.")
     given = dataclasses.asdict(known) if known is not None else {}
     fields = {**_told(given), **description.card}
     spec = known.name if known is not None else path.stem.removesuffix(".pth")

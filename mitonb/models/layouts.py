@@ -147,8 +147,8 @@ def recognise(tensors: Mapping[str, Tensor], *, where: str, **known: Any) -> Rec
     else:
         some = ", ".join(sorted(named)[:3]) or "none"
         raise ModelError(
-            f"{where} is of no net that mitonb knows; it knows {', '.join(NETS)}. Its {len(named)} tensors begin with "
-            f"{some}."
+            f"{where} belongs to no network that mitonb knows; it knows {', '.join(NETS)}. Its {len(named)} tensors "
+            f"begin with {some}."
         )
     config = {
         "encoder": _encoder_name(_under(named, "encoder."), where),
@@ -238,7 +238,7 @@ def _encoder_name(inner: Mapping[str, Tensor], where: str) -> str:
     for name, (its_kind, its_depths) in DEPTHS.items():
         if (kind, depths) == (its_kind, its_depths):
             return name
-    raise ModelError(f"{where}: its encoder has {kind} blocks {depths}; known are {', '.join(DEPTHS)}.")
+    raise ModelError(f"{where}: its encoder has {kind} blocks {depths}; the known ones are {', '.join(DEPTHS)}.")
 
 
 def _deeplab(named: Mapping[str, Tensor], where: str) -> dict[str, Any]:

@@ -135,7 +135,7 @@ class Members:
     def _bytes(self, start: int, count: int) -> bytearray:
         """Return exactly so many bytes from a place in the file."""
         if not (0 <= start and 0 <= count and start + count <= self._length):
-            raise CorruptFileError(f"{self._what} is cut off or damaged: it points beyond its end. Fetch it again.")
+            raise CorruptFileError(f"{self._what} is truncated or damaged: it points beyond its end. Fetch it again.")
         self._file.seek(start)
         data = bytearray(count)
         if self._file.readinto(data) != count:  # type: ignore[attr-defined]
@@ -146,14 +146,15 @@ class Members:
         """Return where the directory starts, its bytes and its number of entries."""
         if self._length < 22 or self._bytes(self._length - 22, 4) != END:
             raise CorruptFileError(
-                f"{self._what} is no archive of weights, is cut off, or has something after its end. Fetch it again."
+                f"{self._what} is not an archive of weights, is truncated, or has something after its end. "
+                "Fetch it again."
             )
         end = self._length - 22
         _, disk, first, here, count, size, start, comment = struct.unpack("<4s4H2LH", self._bytes(end, 22))
         if end >= 20 and self._bytes(end - 20, 4) == LOCATOR_64:
             end, count, size, start = self._find_directory_64(end - 20, (count, size, start))
         elif disk or first or here != count:
-            raise UnsafeFileError(f"{self._what} says that it is one of several disks. It must be one whole file.")
+            raise UnsafeFileError(f"{self._what} says that it is one of several disks. It must be one complete file.")
         if comment or start + size != end:
             raise UnsafeFileError(f"{self._what} hides bytes between its parts or after its end. Fetch it again.")
         if count > MOST_MEMBERS or size > MOST_DIRECTORY:
@@ -188,7 +189,7 @@ class Members:
             if disk or flags & ENCRYPTED or method not in (STORED, DEFLATED):
                 raise UnsafeFileError(f"{self._what}: {printable(name)} is encrypted or packed in an unknown way.")
             if stat.S_ISLNK(mode >> 16) or (name.endswith("/") and size):
-                raise UnsafeFileError(f"{self._what}: {printable(name)} is a link or no plain file.")
+                raise UnsafeFileError(f"{self._what}: {printable(name)} is a link, or not a plain file.")
             entries.append(Member(name, method, flags, crc, stored, size, header))
         if at != len(data):
             raise CorruptFileError(f"{self._what} has a damaged directory. Fetch it again.")
@@ -201,7 +202,7 @@ class Members:
         plain = text.isprintable() and "\\" not in text and ":" not in text and "�" not in text
         if not raw or len(raw) > LONGEST_NAME or not plain or any(part in ("", ".", "..") for part in parts):
             raise UnsafeFileError(
-                f"{self._what} holds a member with the name {printable(text)}, which is no plain path."
+                f"{self._what} holds a member with the name {printable(text)}, which is not a plain path."
             )
         return text
 
@@ -230,7 +231,7 @@ class Members:
         total = sum(m.size for m in entries)
         if total > LARGEST_RATIO * self._length + (1 << 20):
             raise UnsafeFileError(
-                f"{self._what} has {self._length} bytes, but declares {total}: made to fill the memory."
+                f"{self._what} has {self._length} bytes, but declares {total}: made to exhaust the memory."
             )
         ordered = sorted(entries, key=lambda m: m.header)
         bounds = [*(m.header for m in ordered), directory][1:]

@@ -122,5 +122,6 @@ def published(name: str) -> Published:
         If none has that name; lists those that have.
     """
     if name not in PUBLISHED:
-        raise ModelError(f"No published model is called {name!r}. Known are {', '.join(sorted(PUBLISHED))}.")
+        known = ", ".join(sorted(PUBLISHED))
+        raise ModelError(f"There is no published model named {name!r}. The known ones are {known}.")
     return PUBLISHED[name]

@@ -114,7 +114,7 @@ class Encoder(nn.Module):
     def __init__(self, name: str = "resnet50", *, stride: int = 32, folded: bool = False) -> None:
         super().__init__()
         if name not in DEPTHS:
-            raise ModelError(f"There is no encoder {name!r}; known are {', '.join(DEPTHS)}.")
+            raise ModelError(f"There is no encoder {name!r}; the known ones are {', '.join(DEPTHS)}.")
         kind, depths = DEPTHS[name]
         if stride not in (16, 32):
             raise ModelError(f"An encoder has the output stride 16 or 32, got {stride}.")

@@ -127,7 +127,7 @@ class ModelSpec:
         except ModelError as error:
             raise ModelError(f"{where}: {error}") from error
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise ModelError(f"{where} is no model card: {error}. Fetch or train the model again.") from error
+            raise ModelError(f"{where} is not a model card: {error}. Fetch or train the model again.") from error
 
 
 def _is_text(value: Any, most: int = 100_000) -> bool:
@@ -203,7 +203,7 @@ def card_in(data: bytes, *, where: str) -> ModelSpec:
     Raises
     ------
     CorruptFileError
-        If this is no safetensors file.
+        If this is not a safetensors file.
     ModelError
         If it holds no card of mitonb.
     """
@@ -225,7 +225,7 @@ def _metadata(data: bytes, where: str) -> dict[str, Any]:
     """Return what the header of a safetensors file says beside its tensors."""
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or not 2 <= length <= min(HEADER_LIMIT, len(data) - 8):
-        raise CorruptFileError(f"{where} is no safetensors file, or it is cut off. Fetch or train the model again.")
+        raise CorruptFileError(f"{where} is not a safetensors file, or is truncated. Fetch or train the model again.")
     try:
         metadata = json.loads(data[8 : 8 + length], object_pairs_hook=_each_once).get("__metadata__", {})
     except (ValueError, AttributeError, RecursionError) as error:

@@ -68,7 +68,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], ModelSpec]:
     ModelError
         If there is no such file, or it holds no card.
     CorruptFileError
-        If it is damaged or cut off.
+        If it is damaged or truncated.
     """
     data = _bytes(Path(path))
     spec = card_in(data, where=str(path))

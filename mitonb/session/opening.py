@@ -113,7 +113,7 @@ def find_stack(facts: Mapping[str, Any] | None, place: Path) -> tuple[Stack | No
             except MitonbError as error:
                 return None, [f"The stack {candidate} cannot be used: {error} {advice}"]
             return stack, []
-    return None, [f"The stack {source} is not there any more. {advice}"]
+    return None, [f"The stack {source} no longer exists. {advice}"]
 
 
 def check_fit(

@@ -145,7 +145,7 @@ class Writer:
             if not 0 <= number < 2**63:
                 raise InputError(f"A request number is from 0 to {2**63 - 1}, got {number}.")
         if self.reason:
-            raise ReadOnlyStoreError(f"This session can only be looked at: {self.reason}. Nothing was changed.")
+            raise ReadOnlyStoreError(f"This session is read-only: {self.reason}. Nothing was changed.")
         return self._project
 
     def _acknowledged(self, write: Callable[[], _T]) -> _T:

@@ -170,14 +170,14 @@ class App(Saved, ipw.VBox):
         """Drop the preview of the plane on screen; the settings stay, and the next change of one shows it again."""
         self._previewing = False
         self._live.ask()
-        self.run_bar.say("Preview dropped; the settings stay.")
+        self.run_bar.say("Preview discarded; the settings stay.")
 
     def apply_volume(self) -> Job[Labels]:
         """Decode and track the kept maps of the volume with the recipe of the form; the net is not run."""
         recipe = self.form.recipe
         job = Job(self.runs.again(recipe), name="Decode the volume again")
         return self.run_bar.watch(
-            job, then=lambda labels: self._after(recipe, f"{_objects(labels)} found; the net was not run.")
+            job, then=lambda labels: self._after(recipe, f"{_objects(labels)} found, without running the network.")
         )
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -241,10 +241,10 @@ class App(Saved, ipw.VBox):
             # Back at the settings that made the labels (by "reset", say), a preview would only cover them.
             self._previewing = bool(recipe.changes(self._applied))
             if not self._previewing:
-                self.run_bar.say("The settings of the labels again: no preview.")
+                self.run_bar.say("These are the settings of the labels again: no preview.")
             self._live.ask()
         elif rerun == "track" and self.runs.complete(recipe):
-            self.run_bar.say("Apply to the volume joins the planes again; the net is not run.")
+            self.run_bar.say("Apply to the volume joins the planes again, without running the network.")
         elif rerun == "net":
             self.run_bar.say("This takes effect with the next run.")
         self.run_bar.allow(apply_volume=self.runs.complete(recipe))
@@ -262,7 +262,7 @@ class App(Saved, ipw.VBox):
             count = len(np.unique(ids)) - int((ids == 0).any())
             self.run_bar.say(f"Preview: {count} profiles on this plane. Apply it, or move on to drop it.")
         elif self._previewing and maps is None:
-            self.run_bar.say("The net has not seen this plane: segment it once, then thresholds act at once.")
+            self.run_bar.say("The network has not seen this plane yet: segment it once, then thresholds act at once.")
 
     def _describe(self) -> None:
         session = self.session

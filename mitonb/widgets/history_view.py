@@ -59,7 +59,7 @@ class HistoryView(ipw.VBox):
         self.status.value = note(
             f"{len(history)} edits" + (f", the last {_MOST} are shown" if len(history) > _MOST else "")
         )
-        empty = note("Nothing done yet. Each run and each stroke will be a line here, and can be undone.")
+        empty = note("Nothing yet. Each run and each stroke will be a line here, and can be undone.")
         self.lines.value = "".join(map(_line, shown)) or empty
         self.code.value = "\n".join(["session = app.session", *(entry.code for entry in history if not entry.undone)])
 

@@ -41,7 +41,7 @@ _COLUMNS = (
     (
         "truncated",
         1,
-        "cut off",
+        "at border",
         "flag",
         0,
         76,

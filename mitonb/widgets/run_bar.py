@@ -26,8 +26,8 @@ _EVERY = 0.1
 _BUTTONS = {
     "plane": ("Segment this plane", "play", "Run the model on the plane on screen (Enter)", "primary"),
     "volume": ("Segment the volume", "cubes", "Run the model on every plane, and join the planes to objects", ""),
-    "apply-plane": ("Apply to this plane", "check", "Make the preview an edit (can be undone); the net is not run", ""),
-    "apply-volume": ("Apply to the volume", "check", "Decode and track all kept maps again; the net is not run", ""),
+    "apply-plane": ("Apply to this plane", "check", "Make the preview an edit, which can be undone", ""),
+    "apply-volume": ("Apply to the volume", "check", "Decode and track the kept maps; the network is not run", ""),
 }
 
 
@@ -98,7 +98,7 @@ class RunBar(ipw.VBox):
             job.progressed.connect(self._on_progress)
             job.finished.connect(lambda result: self._on_finish(result, then))
             job.failed.connect(self._on_failure)
-            stopped = f"{job.name} cancelled; nothing was changed. Run it again when you like."
+            stopped = f"{job.name} cancelled; nothing was changed. You can run it again at any time."
             job.cancelled.connect(lambda: self._end("", stopped, "dim"))
             self.message.value = ""
             self.progress.bar_style = "info"

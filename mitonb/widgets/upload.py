@@ -85,7 +85,7 @@ class Upload(anywidget.AnyWidget):
         if kind == "begin":
             self._begin(key, str(message["name"]), int(message["size"]))
         elif key != self._id or self._file is None:
-            raise InputError("This upload was given up; choose the file again.")
+            raise InputError("This upload was cancelled; choose the file again.")
         elif kind == "broken":
             raise InputError(
                 f"The browser could not read the file: {message.get('text')}. Is it a folder? Give its path."
@@ -128,7 +128,7 @@ class Upload(anywidget.AnyWidget):
 
     def _finish(self, key: str) -> Path:
         if self._file is None:
-            raise InputError("This upload was given up; choose the file again.")
+            raise InputError("This upload was cancelled; choose the file again.")
         part = Path(self._file.name)
         self._file.close()
         self._file = None

@@ -91,11 +91,11 @@ def test_what_is_damaged_or_missing_is_named(path, statement, say):
 
 def test_other_files_are_no_projects(path):
     path.write_bytes(b"not a database at all, but longer than a header of a hundred bytes would be" * 3)
-    with pytest.raises(StoreError, match="no mitonb project"):
+    with pytest.raises(StoreError, match="not a mitonb project"):
         Session.open(path)
     path.unlink()
     change(path, "CREATE TABLE t (x)")
-    with pytest.raises(StoreError, match="no mitonb project"):
+    with pytest.raises(StoreError, match="not a mitonb project"):
         Session.open(path)
     with pytest.raises(StoreError, match="no project file"):
         Session.open(path.parent)

@@ -262,9 +262,9 @@ def test_directions_with_long_pixels_are_said_to_be_doubtful() -> None:
 def test_directions_whose_planes_are_too_thin_to_see_anything_are_said() -> None:
     labels = segment(volume((5, 64, 80)), GENTLE.replace(**ALL), model=Oracle(), show=False)
     assert labels.record is not None
-    assert [n[:42] for n in labels.record["notes"]] == [
-        "The net sees xz planes of 5 x 80 pixels, 5",
-        "The net sees yz planes of 5 x 64 pixels, 5",
+    assert [n[:46] for n in labels.record["notes"]] == [
+        "The network sees xz planes of 5 x 80 pixels, 5",
+        "The network sees yz planes of 5 x 64 pixels, 5",
     ]
 
 

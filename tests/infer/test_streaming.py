@@ -175,7 +175,7 @@ def test_wrong_stores_are_refused_before_the_net_runs(tmp_path: Path) -> None:
     stack = mn.open(tmp_path / "cell.ome.zarr")
     with pytest.raises(InputError, match=r"streamed into OME-Zarr.*\.ome\.zarr"):
         segment(stack, model=model, out=tmp_path / "labels.tif", show=False)
-    with pytest.raises(InputError, match="there already"):
+    with pytest.raises(InputError, match="already exists"):
         segment(stack, model=model, out=tmp_path / "cell.ome.zarr", show=False)
     with pytest.raises(InputError, match="the image that is to be segmented"):
         segment(stack, model=model, out=tmp_path / "cell.ome.zarr", overwrite=True, show=False)

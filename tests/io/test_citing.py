@@ -53,5 +53,5 @@ def test_bibtex_has_one_balanced_entry_for_each():
 
 
 def test_an_unknown_name_lists_the_known():
-    with pytest.raises(InputError, match=r"'mito-mega'. Known are .*MitoNet_v1, .*mito-mini.*vnc_sstem"):
+    with pytest.raises(InputError, match=r"'mito-mega'. It knows .*MitoNet_v1, .*mito-mini.*vnc_sstem"):
         cite("mito-mega")

@@ -66,7 +66,7 @@ def test_a_missing_number_is_said(tmp_path):
 def test_planes_of_other_size_are_named(tmp_path):
     folder = fill(tmp_path / "cell", 4)
     Image.fromarray(np.zeros((6, 9), np.uint8)).save(folder / "plane_3.png")
-    with pytest.raises(InputError, match=r"plane_1.png is 8 x 6, uint8, but plane_3.png is 9 x 6, uint8\. Take out"):
+    with pytest.raises(InputError, match=r"plane_1.png is 8 x 6, uint8, but plane_3.png is 9 x 6, uint8\. Remove"):
         mn.open(folder)
 
 
@@ -114,7 +114,7 @@ def test_a_damaged_plane_is_named_when_it_is_read(tmp_path):
     folder = fill(tmp_path / "cell", 3, dtype=np.uint16)
     path = folder / "plane_2.png"
     path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(CorruptFileError, match=r"plane_2.png is damaged or cut off"):
+    with pytest.raises(CorruptFileError, match=r"plane_2.png is damaged or truncated"):
         mn.open(folder).plane(1)
 
 

@@ -236,7 +236,7 @@ def test_a_busy_server_is_asked_again_but_not_for_ever(fetch, server):
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("always_busy", "answered 503"), ("missing", "answered 404.*moved or is gone"), ("page", "web page"),
+        ("always_busy", "answered 503"), ("missing", "answered 404.*moved or no longer exists"), ("page", "web page"),
         ("packed", "packed"), ("slow", "broke: less than"), ("silent", "(cannot be reached|broke).*timed out"),
         ("to_file", "not allowed"), ("to_plain", "example.org.*https://"), ("to_other", "another server"),
         ("round_and_round", "302"),

@@ -106,7 +106,7 @@ def test_old_checkpoints_without_counts_load(small):
         ),
         (lambda t: t.update({"encoder.conv1.weight": torch.full((64, 1, 7, 7), torch.nan)}), "not finite"),
         (lambda t: t.update({"encoder.conv1.zero_point": torch.zeros(1)}), "is quantised"),
-        (lambda t: t.clear(), "of no net that mitonb knows.*panoptic_bifpn"),
+        (lambda t: t.clear(), "to no network that mitonb knows.*panoptic_bifpn"),
     ],
 )
 def test_what_does_not_fit_is_said(small, change, said):

@@ -83,7 +83,7 @@ def test_a_cut_off_file_is_an_error(tiny, keep):
 def test_a_file_that_is_no_weight_file_is_an_error(tmp_path):
     path = tmp_path / "cell.tif"
     path.write_bytes(b"II*\0" + bytes(500))
-    with pytest.raises(CorruptFileError, match=r"cell\.tif is no safetensors file"):
+    with pytest.raises(CorruptFileError, match=r"cell\.tif is not a safetensors file"):
         load_model(path)
 
 
@@ -91,7 +91,7 @@ def test_tensors_without_a_card_are_an_error(tmp_path):
     from safetensors.torch import save_file
 
     save_file({"a": torch.zeros(2)}, tmp_path / "bare.safetensors")
-    with pytest.raises(ModelError, match="of no net that mitonb knows"):
+    with pytest.raises(ModelError, match="to no network that mitonb knows"):
         load_model(tmp_path / "bare.safetensors")
 
 

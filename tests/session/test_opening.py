@@ -77,7 +77,7 @@ def test_open_finds_the_stack_again_also_when_the_folder_has_moved(path, stack_f
 @pytest.mark.parametrize(
     ("prepare", "note"),
     [
-        (lambda file: file.unlink(), "not there any more"),
+        (lambda file: file.unlink(), "no longer exists"),
         (lambda file: np.save(file, image(seed=3).data), "made with another image"),
         (lambda file: file.write_bytes(b"x"), "cannot be used"),
     ],

@@ -38,7 +38,7 @@ def test_an_empty_workbench_teaches_what_to_do(app: App) -> None:
     assert settled(app).state() == (
         "xy 8 | in memory only | no preview | Objects | No labels yet: Segment this plane (Enter), or paint one (P)."
     )
-    assert app.table.state() == "object | volume µm³ | voxels | length µm | z | y | x | cut off"
+    assert app.table.state() == "object | volume µm³ | voxels | length µm | z | y | x | at border"
     assert "No objects yet" in app.table.grid.empty
 
 
@@ -152,7 +152,7 @@ def test_what_a_run_has_to_say_is_on_screen(app: App) -> None:
     app.form.controls["downsampling"].value = 8
     app.run_volume().result(120)
     said = app.run_bar.message.value
-    assert "found. The net sees xy planes of" in said
+    assert "found. The network sees xy planes of" in said
 
 
 def test_the_preview_of_a_volume_run_is_what_applying_it_gives(app: App) -> None:

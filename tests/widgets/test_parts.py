@@ -46,10 +46,10 @@ def filled(table: ObjectsTable) -> ObjectsTable:
 
 def test_the_table_shows_micrometres_when_the_voxel_size_is_known_and_voxels_when_not() -> None:
     known = filled(show_table(Labels(three(), (100.0, 100.0, 100.0))))
-    assert known.state().splitlines()[0] == "object | volume µm³ | voxels | length µm | z | y | x | cut off"
+    assert known.state().splitlines()[0] == "object | volume µm³ | voxels | length µm | z | y | x | at border"
     assert known.state().splitlines()[1].startswith("5 0.008 8 ")
     unknown = filled(show_table(three()))
-    assert unknown.state().splitlines()[0] == "object | voxels | length vx | z | y | x | cut off"
+    assert unknown.state().splitlines()[0] == "object | voxels | length vx | z | y | x | at border"
 
 
 def test_a_click_on_a_row_selects_the_object_and_goes_inside_it() -> None:

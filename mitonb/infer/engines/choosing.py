@@ -155,9 +155,9 @@ class Runner:
             try:
                 if alike(self._build(name, "fp32").run(probe), true):
                     return name
-                self.notes.append(f"{name} gave other maps than torch for this net and was left out.")
+                self.notes.append(f"{name} gave other maps than torch for this network and was left out.")
             except Exception as error:  # conversions fail in many ways, and torch can run the net
-                self.notes.append(f"{name} could not run this net ({str(error).splitlines()[0][:120]}).")
+                self.notes.append(f"{name} could not run this network ({str(error).splitlines()[0][:120]}).")
         return None
 
     def _forms(self) -> list[str]:
@@ -183,7 +183,7 @@ class Runner:
         limit = self._seconds["exact"] / WORTH
         better = sorted((s, name) for name, s in self._seconds.items() if name in engines and s < limit)
         if not better:
-            self.notes.append("Nothing faster than the exact engine was found on this machine; it ran the net.")
+            self.notes.append("Nothing faster than the exact engine was found here; that one ran the network.")
         return [engines[name] for _, name in better]
 
     def _checked(self, pictures: Picture, said: Said, checks: Schedule) -> Said:

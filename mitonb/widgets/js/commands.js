@@ -48,7 +48,7 @@ export class Commands {
   /** True when labels may be changed; else it says why not. */
   writable() {
     const { state } = this.view.store;
-    if (state.read_only) this.view.ui.say({ text: `These labels can only be looked at: ${state.save.text}`, error: true });
+    if (state.read_only) this.view.ui.say({ text: `These labels are read-only: ${state.save.text}`, error: true });
     return !state.read_only;
   }
 

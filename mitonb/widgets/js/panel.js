@@ -13,7 +13,7 @@ const TITLES = /** @type {Record<string, string>} */ ({
   em: "EM", labels: "Labels", preview: "Preview", semantic: "Semantic", center: "Centers", offsets: "Offsets",
 });
 const TIPS = /** @type {Record<string, string>} */ ({
-  em: "The image", labels: "The objects as they are (V)", preview: "What the recipe would give here; not yet labels",
+  em: "The image", labels: "The objects as they are (V)", preview: "What the recipe would give here; not labels yet",
   semantic: "How sure the network is that a pixel is mitochondrion",
   center: "Where the network sees the centers of objects", offsets: "Where each pixel says its object's center lies",
 });
