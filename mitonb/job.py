@@ -53,7 +53,7 @@ def drain(steps: Steps[T], *, show: bool = True) -> T:
     """Run a generator to its end and return its result; if `show`, a line of text tells how far it is.
 
     The line is rewritten in a terminal and in a notebook, which keeps its last state when it is saved. Elsewhere, such
-    as in a log file, each state is a line of its own, one for every stage and then every ten seconds.
+    as in a log file, each state is a line of its own: at the first step of every stage, and then every ten seconds.
     """
     line = _Line() if show else None
     if line is not None:
@@ -91,22 +91,26 @@ class _Line:
         self._rewrites = self._notebook or sys.stderr.isatty()
         self._every = (0.25 if self._notebook else 0.1) if self._rewrites else 10.0
         self._started = self._shown = time.monotonic()
+        self._stages: set[str] = set()
         self._step = Progress("", 0, 0)
         self._display: Any = None
         self._width = 0
 
     def show(self, step: Progress) -> None:
         """Show a step, unless another one was shown a moment ago; what is done at once shows nothing."""
-        now, news = time.monotonic(), step.stage != self._step.stage
         self._step = step
-        due = now - self._shown >= self._every or (news and not self._rewrites)
-        if due and now - self._started > 0.5:
-            self._write(self._text(now - self._started))
+        now = time.monotonic()
+        if now - self._started > 0.5 and (now - self._shown >= self._every or self._is_news(step.stage)):
+            self._write()
 
     def announce(self, stage: str) -> None:
-        """Show a stage at once."""
+        """Show a stage at once, or in a log when it is the first of its kind."""
         self._step = Progress(stage, self._step.done, self._step.total)
-        self._write(self._text(time.monotonic() - self._started))
+        if self._rewrites or self._is_news(stage) or time.monotonic() - self._shown >= self._every:
+            self._write()
+
+    def _is_news(self, stage: str) -> bool:
+        return not self._rewrites and stage not in self._stages
 
     def finish(self) -> None:
         """Leave how long it took, if anything was shown."""
@@ -118,14 +122,17 @@ class _Line:
         if self._width and self._rewrites and not self._notebook:
             sys.stderr.write("\n")
 
-    def _text(self, elapsed: float) -> str:
+    def _text(self) -> str:
+        elapsed = time.monotonic() - self._started
         fraction = min(self._step.fraction, 1.0)
         left = f", {clock(elapsed * (1 - fraction) / fraction)} left" if fraction > 0.02 else ""
         filled = round(20 * fraction)
         bar = f"{'█' * filled}{'░' * (20 - filled)} " if self._rewrites else ""
         return f"{bar}{fraction:4.0%} {self._step.stage}{left}"
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str = "") -> None:
+        text = text or self._text()
+        self._stages.add(self._step.stage)
         self._shown = time.monotonic()
         padded = text.ljust(self._width)
         self._width = len(text)
