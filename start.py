@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Set mitonb up in an environment of its own, then open it, run it, or test it. Needs nothing but Python.
 
+On Windows, write py instead of python3.
+
     python3 start.py             open JupyterLab on the quickstart
     python3 start.py headless    run the quickstart to its end; results stay under results/headless
     python3 start.py test        linting, types, all tests, with a real browser
@@ -206,7 +208,7 @@ def fill(env: Path, python: Path, profile: str, version: str, fingerprint: str, 
     start = time.monotonic()
     log = ARTIFACTS / f"setup-{env.name}.log"
     log.write_text("", encoding="utf-8")
-    say(f"Setting up {show(env)} with Python {version}: a few minutes and about 1.5 GB of disk the first time.")
+    say(f"Setting up {show(env)} with Python {version}: a few minutes and about 2 GB of disk the first time.")
     print(f"      What pip says goes to {show(log)}.")
     if not python.exists():
         say("1/3  An empty environment")

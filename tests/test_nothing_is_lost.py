@@ -51,7 +51,7 @@ def work(tmp_path: Path) -> Iterator[mn.Session]:
         (b"", "Copy or download it again"),
         (b"<!doctype html><p>please log in", "Download it again"),
         (b"dear diary", "does not start like .tif"),
-        (b"II*\0\x08\0\0\0\x05", "Copy or export it again|damaged, cut off"),
+        (b"II*\0\x08\0\0\0\x05", "Copy or export it again|damaged, truncated"),
     ],
 )
 def test_a_wrong_file_is_named_as_image_as_labels_and_as_project(

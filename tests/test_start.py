@@ -171,6 +171,7 @@ def test_every_library_that_mitonb_imports_is_declared() -> None:
         "PyYAML": "yaml",
         "pyyaml": "yaml",
         "connected-components-3d": "cc3d",
+        "ipython": "IPython",
         "ipython-genutils": "ipython_genutils",
     }
     known = {called.get(name, name) for name in names} | set(sys.stdlib_module_names)

@@ -159,11 +159,11 @@ def test_ids_out_of_range_are_refused(id):
 @pytest.mark.parametrize(
     ("points", "axis", "say"),
     [
-        ([[0, 0, "a"]], "xy", "no numbers"),
-        ([[0, 0], [0]], "xy", "no numbers"),
+        ([[0, 0, "a"]], "xy", "not numbers"),
+        ([[0, 0], [0]], "xy", "not numbers"),
         ([[0, 0]], "xy", r"\(n, 3\)"),
         ([], "xy", r"\(n, 3\)"),
-        ([[0, 0, np.nan]], "xy", "no positions"),
+        ([[0, 0, np.nan]], "xy", "not positions"),
         ([[0, 0, 0], [1, 0, 0]], "xy", "lies on one xy plane"),
         ([[5, 0, 0]], "xy", "planes 0 to 2"),
         ([[0, 0, 0], [0, 0, 9e6]], "xy", "Paint it in pieces"),

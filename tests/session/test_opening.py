@@ -61,6 +61,17 @@ def test_a_wrong_stack_is_refused_and_the_open_session_stays_the_writer(path):
     session.close()
 
 
+def test_a_stack_of_another_shape_is_refused_with_the_file_and_what_to_do(path):
+    Session(image(), labels(), path).close()
+    other = mn.Stack(np.zeros((2, 3, 5), np.uint8))
+    with pytest.raises(InputError, match=rf"{path.name} was made with another image .*choose another path"):
+        Session(other, path=path)
+    path.unlink()
+    Session(labels=labels(), path=path).close()  # this project knows no image to compare with
+    with pytest.raises(InputError, match=rf"{path.name} holds labels of .*\(2, 3, 5\).*choose another path"):
+        Session(other, path=path)
+
+
 def test_open_finds_the_stack_again_also_when_the_folder_has_moved(path, stack_file, tmp_path):
     Session(mn.open(stack_file), labels(), path).close()
     with Session.open(path) as session:
