@@ -118,8 +118,8 @@ def test_segment_reads_a_recipe_and_the_record_of_a_run(cell: Path, tmp_path: Pa
     ("words", "said"),
     [
         (["segment", "missing.tif", "out.tif"], "missing.tif"),
-        (["segment", "{cell}", "{cell}"], "--overwrite"),
-        (["segment", "{cell}", "nowhere/out.tif"], "no folder"),
+        (["segment", "{cell}", "{cell}", "--overwrite"], "is also"),
+        (["segment", "{cell}", "nowhere/out.tif"], "does not exist"),
         (["segment", "{cell}", "out.tif", "--center-threshold", "7"], "center_threshold is a number from"),
         (["segment", "{cell}", "out.tif", "--median", "4"], "odd number"),
         (["segment", "{cell}", "out.tif", "--voxel-size", "1", "2"], "one number or three"),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mitonb.citing import REFERENCES
-from mitonb.cli.shared import check_target, command, note
+from mitonb.cli.shared import add_trust, check_outputs, command, note
 from mitonb.errors import ModelError
 from mitonb.models.folder import installed, installed_as, model_folder
 from mitonb.models.published import PUBLISHED
@@ -39,6 +39,7 @@ def add_models(commands: Any) -> None:
     pull.add_argument("model", metavar="NAME", help="a published model, or a description (.yaml)")
     pull.add_argument("--address", metavar="URL", help="fetch it from there instead, such as a mirror; https only")
     pull.add_argument("--sha256", default="", metavar="HASH", help="the hash that it must have")
+    add_trust(pull)
     pull.add_argument("--quiet", action="store_true", help="no progress")
     bring = command(
         inner, "import", _import, "Register a file of your own under a name.",
@@ -47,6 +48,7 @@ def add_models(commands: Any) -> None:
     )  # fmt: skip
     bring.add_argument("file", metavar="FILE", help=".safetensors, .pth, .pth.tar, .empanada or .yaml")
     bring.add_argument("--name", help="its name from now on (default: that of the file)")
+    add_trust(bring)
     export = command(
         inner, "export", _export, "Write a model into a file to hand on.",
         "mitonb models export MitoNet_v1 mitonet.safetensors",
@@ -108,7 +110,7 @@ def _pull(options: argparse.Namespace) -> None:
     from mitonb.models.folder import pinned
 
     before = pinned(Path(options.model).stem if options.model.endswith((".yaml", ".yml")) else options.model)
-    steps = pulling(options.model, address=options.address, sha256=options.sha256)
+    steps = pulling(options.model, address=options.address, sha256=options.sha256, trust_code=options.trust_code)
     one = drain(steps, show=not options.quiet)
     known = before or options.sha256
     said = "as pinned before" if known else "pinned now: its makers publish no hash, so compare it with a colleague's"
@@ -120,7 +122,7 @@ def _pull(options: argparse.Namespace) -> None:
 def _import(options: argparse.Namespace) -> None:
     from mitonb.models.bringing import import_model
 
-    one = import_model(options.file, options.name)
+    one = import_model(options.file, options.name, trust_code=options.trust_code)
     print(f"{one.spec.name}\n  weights  {one.path}\n  sha256   {one.spec.sha256} (pinned)")
     note(options, f"use it with --model {one.spec.name}; the model folder is {model_folder()}")
 
@@ -128,5 +130,7 @@ def _import(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from mitonb.models.bringing import export
 
-    check_target(Path(options.out), overwrite=options.overwrite)
+    one = installed_as(options.model)
+    inputs = [] if one is None else [str(one.path)]
+    check_outputs([(options.out, (".safetensors", ".empanada"))], inputs, overwrite=options.overwrite)
     print(export(options.model, options.out))

@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import mitonb as mn
-from mitonb.cli.shared import add_reading, check_target, command, note, open_image, read_json
+from mitonb.cli.shared import (
+    add_reading,
+    add_trust,
+    check_outputs,
+    command,
+    make_folder,
+    note,
+    open_image,
+    read_json,
+)
+from mitonb.io.outputs import rescued
+from mitonb.io.writing import VOLUMES
 from mitonb.recipe import PRESETS, Recipe
 
 __all__ = ["add_segment"]
@@ -31,6 +42,7 @@ def add_segment(commands: Any) -> None:
                         help="keep the network's maps there, so that the next run can use them again")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace OUT and CSV if they are there")
     parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
+    add_trust(parser)
     add_reading(parser)
     group = parser.add_argument_group("recipe", "every parameter of the run; the others keep their defaults")
     group.add_argument("--preset", choices=sorted(PRESETS), default="default", help="start from a named recipe")
@@ -40,25 +52,31 @@ def add_segment(commands: Any) -> None:
 
 def _segment(options: argparse.Namespace) -> None:
     recipe = _recipe(options)
-    out = Path(options.labels)
-    for target in filter(None, (options.labels, options.table)):
-        check_target(Path(target), overwrite=options.overwrite)  # before hours of work, not after
+    out = Path(options.labels).expanduser()
+    check_outputs(
+        [(options.labels, VOLUMES), (options.table, (".csv",)), (options.maps, ())],
+        [options.image, *filter(None, (options.recipe, recipe.model))],
+        overwrite=options.overwrite,
+        folders=(options.maps,),
+    )
     stack = open_image(options)
     note(options, repr(stack), *stack.notes)
+    model = mn.load_model(recipe.model, trust_code=options.trust_code) if options.trust_code else None
     kept = _kept(options)
-    show = not options.quiet
-    if _streams(options, stack, recipe):
-        stored = mn.segment(stack, recipe, kept=kept, out=out, overwrite=options.overwrite, show=show)
+    settings: dict[str, Any] = {"model": model, "kept": kept, "show": not options.quiet}
+    if _streams(options, stack, recipe, model):
+        stored = mn.segment(stack, recipe, out=out, overwrite=options.overwrite, **settings)
         labels: Any = mn.open(stored)  # in its file
         count, record = stored.count, stored.record
     else:
-        labels = mn.segment(stack, recipe, kept=kept, show=show)
-        mn.save(labels, out, overwrite=options.overwrite)
+        labels = mn.segment(stack, recipe, **settings)
+        rescued(lambda path: mn.save(labels, path, overwrite=options.overwrite), out)
         count, record = len(labels.ids()), labels.record
     note(options, *(record or {}).get("notes", ()))
     note(options, f"{count} objects in {out}")
     if options.table:
-        mn.save(mn.measure(labels, stack=stack), options.table, overwrite=options.overwrite)
+        table = mn.measure(labels, stack=stack)
+        rescued(lambda path: mn.save(table, path, overwrite=options.overwrite), Path(options.table).expanduser())
         note(options, f"table in {options.table}")
 
 
@@ -68,17 +86,18 @@ def _kept(options: argparse.Namespace) -> Any:
         return None
     from mitonb.infer.kept import KeptMaps
 
+    make_folder(options.maps)
     return KeptMaps(folder=options.maps)
 
 
-def _streams(options: argparse.Namespace, stack: Any, recipe: Recipe) -> bool:
+def _streams(options: argparse.Namespace, stack: Any, recipe: Recipe, model: Any) -> bool:
     """Return whether to write slab by slab: OUT is a store, and the labels would not fit into memory."""
     from mitonb.infer.needs import estimate
     from mitonb.memory import memory_budget
 
     if not options.labels.lower().endswith(".zarr"):
         return False
-    if estimate(stack, recipe) <= memory_budget().bytes:
+    if estimate(stack, recipe, model=model) <= memory_budget().bytes:
         return False
     note(options, "the labels would not fit into memory: they go to OUT slab by slab")
     return True

@@ -7,17 +7,22 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mitonb as mn
 from mitonb.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "EXIT_CODES",
     "VOXEL_SIZE",
     "add_reading",
-    "check_target",
+    "add_trust",
+    "check_outputs",
     "command",
+    "make_folder",
     "note",
     "open_image",
     "read_json",
@@ -46,6 +51,14 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--series", help="which image of a file with several: number, level, name or path")
 
 
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--trust-code", metavar="HASH",
+        help="sha256:... of a model that only its own code can run, such as a quantised one: it can then do on this "
+        "computer whatever you can (docs/models.md)",
+    )  # fmt: skip
+
+
 def open_image(options: argparse.Namespace) -> Any:
     return mn.open(
         options.image, voxel_size=voxel_size(options),
@@ -66,14 +79,50 @@ def _number(text: str | None) -> Any:
     return int(text) if text is not None and text.lstrip("-").isdigit() else text
 
 
-def check_target(path: Path, *, overwrite: bool) -> None:
-    """Refuse a target that could not be written at the end."""
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} already exists. Choose another name, or add --overwrite.")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"There is no folder {path.absolute().parent} to save into. Create it first.")
-    if not os.access(path.absolute().parent, os.W_OK):
-        raise InputError(f"The folder {path.absolute().parent} is read-only. Save somewhere else.")
+def check_outputs(
+    outputs: Iterable[tuple[str | None, Sequence[str]]],
+    inputs: Iterable[str],
+    *,
+    overwrite: bool,
+    folders: Sequence[str | None] = (),
+) -> None:
+    """Refuse outputs that could not be saved at the end, before hours of work.
+
+    Parameters
+    ----------
+    outputs : iterable of (path, sequence of str)
+        Where they go, and what their names may end in; None was not asked for.
+    inputs : iterable of str
+        Files that must not be replaced; what is none, such as the name of a model, is left out.
+    overwrite : bool
+        Whether what is there may be replaced.
+    folders : sequence of path
+        Those of the outputs that are folders, to which something is added.
+    """
+    from mitonb.io.outputs import check_output, require_apart
+
+    apart = [path for path in inputs if os.path.exists(os.path.expanduser(path))]
+    for path, endings in outputs:
+        if path is None:
+            continue
+        for other in apart:
+            require_apart(Path(path).expanduser(), other)
+        if path not in folders:
+            if os.path.lexists(os.path.expanduser(path)) and not overwrite:
+                raise InputError(f"{path} already exists. Choose another name, or add --overwrite.")
+            check_output(path, endings, overwrite=overwrite)
+        apart.append(path)
+
+
+def make_folder(path: str) -> None:
+    """Make a folder for what stays beside the results; its own folder must be there."""
+    from mitonb.io.outputs import check_output
+
+    try:
+        Path(path).expanduser().mkdir(exist_ok=True)
+        check_output(Path(path) / "x")
+    except OSError as error:
+        raise InputError(f"The folder {path} cannot be made: {error.strerror or error}. Choose another one.") from None
 
 
 def note(options: argparse.Namespace, *lines: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mitonb.cli.shared import command, note, read_json
+from mitonb.cli.shared import check_outputs, command, make_folder, note, read_json
+from mitonb.errors import InputError
 
 if TYPE_CHECKING:
     import argparse
@@ -35,22 +36,37 @@ def add_train(commands: Any) -> None:
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate (default: 0.002)")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32",
                         help="bf16 is about twice as fast on recent processors (default: fp32)")  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def _train(options: argparse.Namespace) -> None:
     from mitonb.job import drain
-    from mitonb.train.loop import Settings, training
-    from mitonb.train.sources import draw_phantoms, read_source, shared
+    from mitonb.train.loop import Settings, card_fields, startable, training
+    from mitonb.train.sources import draw_phantoms, read_source, require_share, shared
 
+    # All arguments first: phantoms take minutes, and a run takes hours.
     settings = Settings(
         minutes=options.minutes, steps=options.steps, seed=options.seed, batch=options.batch, rate=options.rate,
         precision=options.precision,
     )  # fmt: skip
     card = read_json(options.card, "A model card is a JSON object.") if options.card else None
+    card_fields(card)
+    inputs = [file for text in options.source for file in text.partition("=")[2].replace("+", ":").split(":")]
+    inputs += [file for file in (options.card, options.start) if file]
+    check_outputs([(options.out, (".safetensors",))], inputs, overwrite=options.overwrite)
+    if options.start:
+        startable(options.start)
+    if options.phantoms < 0:
+        raise InputError(f"--phantoms is a number of volumes, got {options.phantoms}.")
+    if options.cache:
+        make_folder(options.cache)
+    require_share(options.share)
+    sources = [read_source(text) for text in options.source]
     show = not options.quiet
     phantoms = drain(draw_phantoms(options.phantoms, cache=options.cache), show=show)
-    sources = shared([read_source(text) for text in options.source], phantoms, options.share)
-    steps = training(sources, out=options.out, settings=settings, start=options.start, card=card)
+    steps = training(
+        shared(sources, phantoms, options.share), out=options.out, settings=settings, start=options.start, card=card
+    )
     out = drain(steps, show=show)
     note(options, f"weights in {out}; use them with --model {out}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mitonb.io.label_store import LabelStore
+from mitonb.io.outputs import rescuing
 from mitonb.labels import Labels, StoredLabels
 from mitonb.stack import voxel_size_of
 
@@ -24,7 +25,13 @@ __all__ = ["finished", "stuff_notes", "stuff_of"]
 def finished(
     run: Run, kept: KeptMaps, record: dict[str, Any], target: Path | None
 ) -> Generator[Progress, None, Labels | StoredLabels]:
-    """Make labels of the planes that a run has decoded, in memory or in a store."""
+    """Make labels of the planes that a run has decoded, in memory or in a store.
+
+    Raises
+    ------
+    InputError
+        If the store could not be written; the error says where the labels are kept instead.
+    """
     given = kept.about.get("voxel_size")
     size, name = None if given is None else voxel_size_of(given), f"{kept.about.get('name', 'stack')} labels"
     classes = kept.about.get("classes", ())
@@ -32,12 +39,16 @@ def finished(
         ids = yield from run.objects()
         assert ids is not None
         return Labels(ids, size, name, _with_classes(record, classes, run.counts) or None)
-    with LabelStore.at(target, run.shape, size, name) as store:
-        yield from run.objects(store)
-        run.close()  # room on the disk
-        record = _with_classes(record, classes, run.counts)
-        for _ in store.finish(record or None):
-            yield run.progress("write")
+    yield from run.assemble()
+    record = _with_classes(record, classes, run.counts)
+
+    def store_at(path: Path) -> Generator[Progress, None, None]:
+        with LabelStore.at(path, run.shape, size, name) as store:
+            yield from run.write(store)
+            for _ in store.finish(record or None):
+                yield run.progress("write")
+
+    yield from rescuing(store_at, target)
     return StoredLabels(target, run.shape, sum(run.counts), size, name, record or None)
 
 

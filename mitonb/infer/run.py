@@ -120,6 +120,7 @@ class Run:
         self._lines: dict[tuple[int, Axis], _Line] = {}
         self._kinds = 1
         self._scratches: list[Scratch] = []
+        self._result: tuple[Scratch, Volume]
 
     def progress(self, stage: str, preview: Any = None) -> Progress:
         return Progress(stage, self.done, self.total, preview)
@@ -174,10 +175,12 @@ class Run:
             self._lines[kind, axis].end()
 
     def objects(self, sink: Sink | None = None) -> Generator[Progress, None, Volume | None]:
-        """Track, vote and clean; return the labels, or write them to the sink.
+        """Do what `assemble` and `write` do."""
+        yield from self.assemble()
+        return (yield from self.write(sink))
 
-        `counts` then says how many objects each class has.
-        """
+    def assemble(self) -> Generator[Progress, None, None]:
+        """Track, vote and clean; `counts` then says how many objects each class has."""
         parts, counts = [], []
         for kind in range(self._kinds):
             part, count = yield from self._agreed(kind)
@@ -200,6 +203,12 @@ class Run:
         whole_kinds = all(self._recipe(k).instances == "none" for k in range(self._kinds))
         table, found = statistics.decide(self.recipe, first, renumber=not whole_kinds)
         self.counts = [1] * len(found) if whole_kinds else found
+        self._result = whole, table
+
+    def write(self, sink: Sink | None = None) -> Generator[Progress, None, Volume | None]:
+        """Return the labels that were assembled, or write them to the sink; may be done again."""
+        whole, table = self._result
+        self.done = self.total - 1
         labels = np.zeros(self.shape, np.uint32) if sink is None else None
         for k, where in enumerate(self._slabs()):
             if labels is not None:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from mitonb.errors import CorruptFileError, InputError
 from mitonb.io import ome_zarr_writing
 from mitonb.io.formats import read_back
-from mitonb.io.place import placing, saying, target_path
+from mitonb.io.outputs import check_output
+from mitonb.io.place import placing, saying
 from mitonb.io.writing import Saving
 
 if TYPE_CHECKING:
@@ -35,14 +36,12 @@ def store_path(path: str | os.PathLike[str], *, overwrite: bool = False, source:
     InputError
         If the path does not end in .ome.zarr, is the image itself, is there already, or cannot be written.
     """
-    target = target_path(path, overwrite=overwrite)
+    target = check_output(path, overwrite=overwrite, apart_from=() if source is None else (source,))
     if not target.name.lower().endswith(ENDINGS):
         raise InputError(
             f"Labels are streamed into OME-Zarr, got {target.name!r}. Let the name end in .ome.zarr, or segment into "
             "memory (without out=) and save the labels."
         )
-    if source is not None and target.resolve() == target.__class__(source).resolve():
-        raise InputError(f"{target.name} is the image that is to be segmented. Choose another name for its labels.")
     return target
 
 

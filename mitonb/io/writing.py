@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["Saving", "save"]
+__all__ = ["VOLUMES", "Saving", "save"]
 
-ENDINGS = (".ome.tif", ".ome.tiff", ".ome.zarr", ".tif", ".tiff", ".zarr", ".npy", ".npz", ".csv")
+VOLUMES = (".ome.tif", ".ome.tiff", ".ome.zarr", ".tif", ".tiff", ".zarr", ".npy", ".npz")
+ENDINGS = (*VOLUMES, ".csv")
 
 
 @dataclass(frozen=True)

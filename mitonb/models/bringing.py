@@ -32,7 +32,12 @@ __all__ = ["export", "import_model", "pulling"]
 
 
 def pulling(
-    name: str, *, address: str | None = None, sha256: str = "", patience: float = 30.0
+    name: str,
+    *,
+    address: str | None = None,
+    sha256: str = "",
+    patience: float = 30.0,
+    trust_code: str | None = None,
 ) -> Generator[Progress, None, Installed]:
     """Fetch a published model, check that it is the net it should be, and pin its hash, as a generator.
 
@@ -46,6 +51,8 @@ def pulling(
         The hash that it must have, in hexadecimal. If it came to this machine before, it must be the same again.
     patience : float
         Seconds to wait for an answer.
+    trust_code : str, optional
+        As for `mitonb.load_model`. It is not remembered: whoever runs the model says it again.
 
     Returns
     -------
@@ -62,9 +69,10 @@ def pulling(
     pin = sha256.removeprefix("sha256:").lower() or pinned(known.name)
     found: list[ModelSpec] = []
     target = yield from fetching(
-        address, folder / file, sha256=pin, check=lambda part: found.append(_looked_at(part, known)), patience=patience
-    )
-    card = found[0] if found else _looked_at(target, known)
+        address, folder / file, sha256=pin, patience=patience,
+        check=lambda part: found.append(_looked_at(part, known, trust_code)),
+    )  # fmt: skip
+    card = found[0] if found else _looked_at(target, known, trust_code)
     if pin and card.sha256 != pin:
         raise ChecksumError(
             f"{target} has the hash sha256:{card.sha256}, but sha256:{pin} was pinned. Delete it and pull it again; "
@@ -73,7 +81,7 @@ def pulling(
     return add_installed(card, file, address)
 
 
-def import_model(path: str | Path, name: str | None = None) -> Installed:
+def import_model(path: str | Path, name: str | None = None, *, trust_code: str | None = None) -> Installed:
     """Copy a model into the model folder under a name.
 
     Parameters
@@ -83,6 +91,8 @@ def import_model(path: str | Path, name: str | None = None) -> Installed:
         description (.yaml) beside its weights.
     name : str, optional
         Its name from now on; that of the file by default. With the name of a published model it is taken as that one.
+    trust_code : str, optional
+        As for `mitonb.load_model`. It is not remembered: whoever runs the model says it again.
 
     Raises
     ------
@@ -98,11 +108,11 @@ def import_model(path: str | Path, name: str | None = None) -> Installed:
     if name in specs():
         raise InputError(f"{name} is the name of a bundled model. Give another one: --name NAME")
     if name in PUBLISHED:
-        card = _looked_at(path, PUBLISHED[name].card)
+        card = _looked_at(path, PUBLISHED[name].card, trust_code)
     elif kind_of(path) == "safetensors":
         card = dataclasses.replace(read_net(path)[1], name=name)
     else:
-        card = dataclasses.replace(read_foreign(path)[1], name=name)
+        card = dataclasses.replace(read_foreign(path, trust_code=trust_code)[1], name=name)
     old = pinned(name)
     if old and old != card.sha256:
         raise InputError(
@@ -178,12 +188,12 @@ def _wanted(name: str, address: str | None) -> tuple[ModelSpec, str, str]:
     return one.card, one.file, address or one.address
 
 
-def _looked_at(path: Path, known: ModelSpec) -> ModelSpec:
+def _looked_at(path: Path, known: ModelSpec, trust_code: str | None) -> ModelSpec:
     """Read the weights and return the card with all that they tell; raises if they are not what they should be."""
     if known.architecture == "encoder":
         encoder_from(read_tensors(path), where=path.name)
         return dataclasses.replace(known, sha256=sha256_of(path))
-    card = read_foreign(path, known=known)[1]
+    card = read_foreign(path, known=known, trust_code=trust_code)[1]
     if known.name in PUBLISHED and card.architecture != known.architecture:
         raise ModelError(f"{path.name} is a {card.architecture}, but {known.name} is a {known.architecture}.")
     return dataclasses.replace(card, name=known.name)

@@ -217,7 +217,7 @@ def _by_its_code(
         given = f" (you gave {printable(str(trust_code))})" if trust_code else ""
         raise UntrustedModelError(
             f"{reason} It can only be run by the code in it, which can do on this computer whatever you can{given}. If "
-            f'you trust who made it: load_model(path, trust_code="sha256:{digest}")'
+            f'you trust who made it: load_model(path, trust_code="sha256:{digest}"), or --trust-code sha256:{digest}'
         ) from reason
     try:
         with warnings.catch_warnings():

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mitonb.errors import CorruptFileError, InputError, ModelError
+from mitonb.errors import CorruptFileError, InputError, JobError, ModelError, UntrustedModelError
+from mitonb.io.outputs import check_output, rescued
 from mitonb.job import Progress
 from mitonb.models.intensity import normalised
 from mitonb.models.layers import channels_last
@@ -28,11 +30,12 @@ from mitonb.train.patches import Source, draw_batch
 from mitonb.train.watch import watch
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Generator, Sequence
+    from pathlib import Path
 
     from mitonb.models.heads import Heads
 
-__all__ = ["Settings", "training"]
+__all__ = ["Settings", "card_fields", "startable", "training"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +73,14 @@ class Settings:
     def __post_init__(self) -> None:
         if (self.minutes is None) == (self.steps is None):
             raise InputError("Say how long to train: either minutes or steps, and not both.")
-        if (self.minutes or self.steps or 0) <= 0 or self.batch < 1 or not self.rate > 0:
-            raise InputError(f"Duration, batch and rate must be above 0, got {self}.")
+        whole = (self.batch, self.patch, *(() if self.steps is None else (self.steps,)))
+        real = (self.rate, *(() if self.minutes is None else (self.minutes,)))
+        if not all(isinstance(n, int) and n > 0 for n in whole) or not all(0 < r < np.inf for r in real):
+            raise InputError(f"Duration, batch, patch and rate must be above 0, got {self}.")
+        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
+            raise InputError(f"A seed is a whole number from 0 on, got {self.seed}.")
+        if not 0 <= self.decay < np.inf or not 0 <= self.average < 1:
+            raise InputError(f"decay is from 0 on, and average from 0 to below 1, got {self.decay} and {self.average}.")
         if self.precision not in ("fp32", "bf16"):
             raise InputError(f"precision is 'fp32' or 'bf16', got {self.precision!r}.")
 
@@ -114,15 +123,19 @@ def training(
     Raises
     ------
     InputError
-        If there is nothing to learn from.
+        If there is nothing to learn from, `out` cannot be written, or what was learned had to be kept elsewhere.
     ModelError
         If `out` + ".part" belongs to another run, or the training diverges.
+    JobError
+        If the held planes could not be scored in the end; the weights are in `out`.
     """
     if not sources:
         raise InputError("There is nothing to learn from. Give at least one labelled stack, or phantoms.")
-    out = Path(out)
+    out = check_output(out, overwrite=True)
+    if out.is_dir():
+        raise InputError(f"{out} is a folder. Give the name of a file for the weights.")
     part = out.with_name(out.name + ".part")
-    run = _Run(settings, start, {"name": out.stem, **(card or {})})
+    run = _Run(settings, start, {"name": out.stem, **card_fields(card)})
     if settings.patch % run.spec.multiple:
         raise InputError(f"A patch is a multiple of {run.spec.multiple} pixels, got {settings.patch}.")
     if part.exists():
@@ -136,20 +149,66 @@ def training(
                 run.look(sources)
                 watched = time.monotonic()
             if time.monotonic() - saved > save_every:
-                run.save(part)
+                with contextlib.suppress(OSError):  # a disk that is full now may have room at the end
+                    run.save(part)
                 saved = time.monotonic()
             total = settings.steps or int(60 * (settings.minutes or 0))
             scores = run.log[-1] if run.log else {}
             told = ", ".join(f"{k} {v:.3f}" for k, v in {**losses, **scores}.items() if k == "loss" or k[:3] == "iou")
             preview = {**scores, "step": run.step, **losses}
             yield Progress(f"train: {told}", min(total, int(total * fraction)), total, preview)
+    except BaseException:  # stopped or failed: what was learned stays on disk
+        rescued(run.save, part)
+        raise
+    # The weights first: whatever comes then may fail, or be stopped.
+    rescued(lambda path: write_weights(run.mean, run.finished_spec(sources), path), out)
+    try:
         run.look(sources)
         write_weights(run.mean, run.finished_spec(sources), out)
-    except BaseException:  # stopped or failed: what was learned stays on disk
-        run.save(part)
-        raise
+    except Exception as error:
+        raise JobError(f"The weights are in {out}, but the held planes could not be scored: {error}") from error
     part.unlink(missing_ok=True)
     return out
+
+
+def startable(start: str | Path) -> tuple[nn.Module, ModelSpec]:
+    """Return the net and the card of weights that a training can begin from.
+
+    Raises
+    ------
+    ModelError
+        If its code alone can run it.
+    MitonbError
+        As `mitonb.load_model`.
+    """
+    try:
+        return read_net(start)
+    except UntrustedModelError as error:
+        raise ModelError(
+            f"{start} can only be run by its own code, as a quantised model, and such a net cannot be trained. Start "
+            "from the file that is not quantised."
+        ) from error
+
+
+def card_fields(card: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the fields that a user gives for the card of a new model.
+
+    Raises
+    ------
+    InputError
+        If a card has no such field.
+    ModelError
+        If a field is not what it must be.
+    """
+    known = {field.name for field in dataclasses.fields(ModelSpec)}
+    if card is not None and not isinstance(card, Mapping):
+        raise InputError(f"A model card has names with values, got {type(card).__name__}.")
+    fields = dict(card or {})
+    unknown = sorted(set(map(str, fields)) - known)
+    if unknown:
+        raise InputError(f"A model card has no field {unknown[0]!r}. It has {', '.join(sorted(known))}.")
+    ModelSpec(**{"name": "new", **fields})
+    return fields
 
 
 class _Run:
@@ -163,7 +222,7 @@ class _Run:
             self.spec = ModelSpec(**{"config": config, **card})
             net = build(self.spec)
         else:
-            net, old = read_net(start)
+            net, old = startable(start)
             kept = (
                 "architecture",
                 "config",

@@ -58,6 +58,7 @@ class Source:
             raise InputError(
                 f"{self.name}: image {self.image.shape} and labels {self.labels.shape} must be one (z, y, x) shape."
             )
+        _require_plain(self)
         free = [z for z in range(len(self.image)) if z not in self.held]
         if not free or free != list(range(free[0], free[-1] + 1)):
             raise InputError(f"{self.name}: held planes {self.held} must leave one unbroken block to train on.")
@@ -73,6 +74,24 @@ class Source:
     def count(self, axis: Axis) -> int:
         """Return the number of planes to train on along an axis."""
         return self.used[1] - self.used[0] if axis == "xy" else int(self.image.shape[AXES[axis]])
+
+
+def _require_plain(source: Source) -> None:
+    """Refuse what would only be found in the middle of a run."""
+    name, depth, (low, high) = source.name, len(source.image), source.contrast
+    outside = [z for z in source.held if not 0 <= z < depth]
+    if outside:
+        raise InputError(f"{name}: held planes are some of its planes 0 to {depth - 1}, got {outside[0]}.")
+    if source.image.dtype.kind not in "buif" or source.labels.dtype.kind not in "bui" or not source.image.size:
+        raise InputError(f"{name} needs real pixels and whole ids, got {source.image.dtype} and {source.labels.dtype}.")
+    if not source.axes or not set(source.axes) <= set(AXES):
+        raise InputError(f"{name}: axes are some of {', '.join(AXES)}, got {source.axes}.")
+    if not (-np.inf < low < high < np.inf):
+        raise InputError(f"{name}: white must be above black, got {low:g} and {high:g}. Is the image all one grey?")
+    if not 0 < source.weight < np.inf or not 0.01 <= source.zoom <= 100:
+        raise InputError(
+            f"{name}: a weight is above 0 and a zoom is from 0.01 to 100, got {source.weight} and {source.zoom}."
+        )
 
 
 def draw(source: Source, rng: np.random.Generator, size: int) -> tuple[Array, Array]:

@@ -20,7 +20,7 @@ from mitonb.train.patches import Source
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-__all__ = ["draw_phantoms", "read_source", "shared"]
+__all__ = ["draw_phantoms", "read_source", "require_share", "shared"]
 
 GRAMMAR = "NAME=RAW[+RAW]:LABELS[:key=value,...] with keys planes, held (1-5;8), axes (xy+xz+yz), weight, zoom"
 HELD_OUT = range(9000, 9010)
@@ -56,13 +56,23 @@ def read_source(text: str) -> Source:
     if image.shape != labels.shape:
         raise InputError(f"{name}: the image is {image.shape}, but its labels are {labels.shape}.")
     contrast = Stack(image).contrast
-    kept = _numbers(options.get("planes", f"0-{len(image) - 1}"), len(image))
+    kept = _numbers(options.get("planes") or f"0-{len(image) - 1}", len(image))
     a, b = kept[0], kept[-1] + 1
+    if kept != list(range(a, b)):
+        raise InputError(f"{name}: planes= is one unbroken block such as 0-9, got {options['planes']!r}.")
     axes = tuple(_axis(letters) for letters in options.get("axes", "xy").split("+"))
-    held = tuple(z - a for z in _numbers(options.get("held", ""), len(image)))
-    weight, zoom = (float(options.get(key, 1)) for key in ("weight", "zoom"))
+    held = _numbers(options.get("held", ""), len(image))
+    outside = [z for z in held if not a <= z < b]
+    if outside:
+        raise InputError(
+            f"{name}: held= must lie within planes={options['planes']}, got {outside[0]}. Held planes are "
+            "watched and never learned from: let planes= include them."
+        )
+    weight, zoom = (_real(options.get(key, "1"), key) for key in ("weight", "zoom"))
     small = np.uint16 if labels.max() < 2**16 else np.uint32
-    return Source(name, image[a:b].copy(), labels[a:b].astype(small), contrast, axes, held, weight, zoom)
+    return Source(
+        name, image[a:b].copy(), labels[a:b].astype(small), contrast, axes, tuple(z - a for z in held), weight, zoom
+    )
 
 
 def draw_phantoms(
@@ -96,10 +106,15 @@ def shared(sources: Sequence[Source], phantoms: Sequence[Source], share: float) 
     """Return both kinds in one list, weighted so that this share (0..1) of the patches comes from phantoms."""
     if not phantoms or not sources:
         return [*sources, *phantoms]
-    if not 0 < share < 1:
-        raise InputError(f"The share of phantoms lies between 0 and 1, got {share}.")
+    require_share(share)
     each = sum(s.weight for s in sources) * share / (1 - share) / len(phantoms)
     return [*sources, *(dataclasses.replace(p, weight=each) for p in phantoms)]
+
+
+def require_share(share: float) -> None:
+    """Refuse a share of phantoms that is none."""
+    if not 0 < share < 1:
+        raise InputError(f"The share of phantoms lies between 0 and 1, got {share}.")
 
 
 def _phantom(seed: int, cache: Path | None) -> Source:
@@ -156,6 +171,13 @@ def _numbers(text: str, count: int) -> list[int]:
     if found and not 0 <= min(found) <= max(found) < count:
         raise InputError(f"The volume has planes 0 to {count - 1}, got {text!r}.")
     return found
+
+
+def _real(text: str, key: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{key}= is a number, got {text!r}.") from None
 
 
 def _axis(letters: str) -> Axis:

@@ -521,12 +521,29 @@ def test_a_quantised_export_segments_once_it_is_trusted(choice, tmp_path):
         torch.jit.save(torch.jit.script(convert(net)), path)
     with pytest.raises(UntrustedModelError, match="quantised"):
         load_model(path)
+    if not choice:
+        check_the_command_line_with(path, tmp_path)
     model = load_model(path, trust_code=f"sha256:{sha256_of(path)}")
     stack, _ = mn.phantom((2, 100, 90), seed=1)
     labels = mn.segment(stack, mn.Recipe(**choice), model=model, show=False)
     assert labels.shape == (2, 100, 90)
     assert (labels.record["engine"]["name"], labels.record["engine"]["precision"]) == ("torch", "fp32")
     assert bool(labels.record["notes"]) == ("engine" in choice or "precision" in choice)
+
+
+def check_the_command_line_with(path, tmp_path):
+    """A model that its own code must run: refused, imported, run, never remembered, never trained on."""
+    cell = str(mn.save(mn.phantom((2, 64, 64), seed=1)[0], tmp_path / "cell.ome.tif"))
+    trust = ["--trust-code", f"sha256:{sha256_of(path)}"]
+    assert main(["models", "import", str(path), "--name", "mine"]) == 1
+    assert main(["models", "import", str(path), "--name", "mine", *trust]) == 0
+    for model in ("mine", str(path)):
+        segment = ["segment", cell, str(tmp_path / f"{len(model)}.tif"), "--quiet", "--model", model]
+        assert main(segment) == 1
+        assert main([*segment, "--trust-code", f"sha256:{'0' * 64}"]) == 1
+        assert main([*segment, *trust]) == 0
+    train = ["train", str(tmp_path / "x.safetensors"), "--steps", "1", "--phantoms", "1", "--start", str(path)]
+    assert main(train) == 1
 
 
 class Wrong(torch.nn.Module):

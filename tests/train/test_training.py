@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mitonb.errors import CorruptFileError, InputError, ModelError
+from mitonb.errors import CorruptFileError, InputError, JobError, ModelError
 from mitonb.job import drain
 from mitonb.models.heads import Heads
 from mitonb.models.zoo import load_model
@@ -128,10 +128,68 @@ def test_training_may_begin_from_a_weight_file(tmp_path):
     assert load_model(second).spec.training["start"] == load_model(first).spec.sha256
 
 
-@pytest.mark.parametrize("wrong", [{"steps": None}, {"minutes": 3.0}, {"steps": 0}, {"rate": 0.0}, {"batch": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"steps": None}, {"minutes": 3.0}, {"steps": 0}, {"steps": 1.5}, {"rate": 0.0}, {"rate": float("nan")},
+     {"batch": 0}, {"seed": -1}, {"patch": 0}, {"average": 1.0}, {"decay": -1.0}],
+)  # fmt: skip
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(InputError):
         tiny(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"held": (9,)}, "held planes are some of its planes 0 to 3, got 9"), ({"held": (-1,)}, "got -1"),
+        ({"weight": float("nan")}, "weight is above 0"), ({"axes": ()}, "axes are some of"),
+        ({"contrast": (5.0, 5.0)}, "white must be above black"), ({"labels": np.zeros((4, 96, 96))}, "whole ids"),
+    ],
+)  # fmt: skip
+def test_a_source_that_would_fail_in_the_middle_of_a_run_is_refused(wrong, said):
+    with pytest.raises(InputError, match=said):
+        dataclasses.replace(disks(), **wrong)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no scores"), KeyboardInterrupt()])
+def test_the_weights_are_on_disk_before_anything_else_can_fail(error, tmp_path, monkeypatch):
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr("mitonb.train.loop.watch", fails)
+    with pytest.raises((JobError, KeyboardInterrupt)):
+        drain(training([disks(held=(3,))], out=tmp_path / "a", settings=tiny()), show=False)
+    assert load_model(tmp_path / "a").spec.training["steps_done"] == 4
+    monkeypatch.undo()
+
+
+def test_weights_that_cannot_be_written_are_kept_elsewhere(tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "spare").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "spare"))
+    steps = training([disks()], out=tmp_path / "out" / "a", settings=tiny())
+    for _ in range(4):
+        next(steps)
+    (tmp_path / "out").rmdir()
+    with pytest.raises(InputError, match="What was computed is kept in") as said:
+        next(steps)
+    (kept,) = (tmp_path / "spare").glob("*/a")
+    assert str(kept) in str(said.value)
+    assert load_model(kept).spec.training["steps_done"] == 4
+
+
+@pytest.mark.parametrize(
+    ("card", "said"), [({"colour": 1}, "no field 'colour'"), ([1], "names with values"), ({"mean": "nan"}, "mean is a")]
+)
+def test_a_card_that_is_none_is_refused_before_the_run(card, said, tmp_path):
+    with pytest.raises((InputError, ModelError), match=said):
+        next(training([disks()], out=tmp_path / "a", settings=tiny(), card=card))
+
+
+@pytest.mark.parametrize("out", [".", "no/where", "/proc/a"])
+def test_weights_that_could_not_be_written_are_refused_before_the_run(out, tmp_path):
+    with pytest.raises(InputError):
+        next(training([disks()], out=tmp_path / out, settings=tiny()))
 
 
 def test_nothing_to_learn_from_is_an_error(tmp_path):
@@ -154,7 +212,19 @@ def test_a_source_reads_as_the_command_line_says(tmp_path):
 
 @pytest.mark.parametrize(
     ("more", "message"),
-    [("planes=0-9", "planes 0 to 3"), ("planes=a", "numbers"), ("axes=zz", "Axes are"), ("size=3", "size=3")],
+    [
+        ("planes=0-9", "planes 0 to 3"),
+        ("planes=a", "numbers"),
+        ("axes=zz", "Axes are"),
+        ("size=3", "size=3"),
+        ("planes=0-1,held=3", r"held= must lie within planes=0-1, got 3"),
+        ("planes=1-3,held=0", "held= must lie"),
+        ("planes=0;2-3", "one unbroken block"),
+        ("weight=much", "weight= is a number, got 'much'"),
+        ("weight=0", "weight is above 0"),
+        ("zoom=nan", "zoom is from"),
+        ("zoom=1e9", "zoom is from"),
+    ],
 )
 def test_a_wrong_source_says_what_is_wrong(tmp_path, more, message):
     np.save(tmp_path / "raw.npy", disks().image)
