@@ -110,7 +110,7 @@ class _Line:
             self._write()
 
     def _is_news(self, stage: str) -> bool:
-        return not self._rewrites and stage not in self._stages
+        return not self._rewrites and _kind(stage) not in self._stages
 
     def finish(self) -> None:
         """Leave how long it took, if anything was shown."""
@@ -132,7 +132,7 @@ class _Line:
 
     def _write(self, text: str = "") -> None:
         text = text or self._text()
-        self._stages.add(self._step.stage)
+        self._stages.add(_kind(self._step.stage))
         self._shown = time.monotonic()
         padded = text.ljust(self._width)
         self._width = len(text)
@@ -149,6 +149,11 @@ class _Line:
             sys.stderr.flush()
         else:
             sys.stderr.write(f"{text.strip()}\n")
+
+
+def _kind(stage: str) -> str:
+    """Return a stage without what changes from step to step, such as the loss in "train: loss 0.31"."""
+    return stage.partition(":")[0]
 
 
 def clock(seconds: float) -> str:

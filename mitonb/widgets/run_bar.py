@@ -50,6 +50,7 @@ class RunBar(ipw.VBox):
         self.job: Job[Any] | None = None
         self._lock = threading.RLock()
         self._drawn = 0.0
+        self._stages: set[str] = set()
         self._stopping = False
         self._allowed = dict.fromkeys(_BUTTONS, False) | {"plane": True, "volume": True}
         self.buttons = {
@@ -94,7 +95,7 @@ class RunBar(ipw.VBox):
         with self._lock:
             if self.job is not None and self.busy:
                 raise JobError(f"{self.job.name} is still running: wait for its end or cancel it.")
-            self.job, self._stopping = job, False
+            self.job, self._stopping, self._stages = job, False, set()
             job.progressed.connect(self._on_progress)
             job.finished.connect(lambda result: self._on_finish(result, then))
             job.failed.connect(self._on_failure)
@@ -134,11 +135,12 @@ class RunBar(ipw.VBox):
         return f"{self.status.value}|{self.progress.value:.0%}|{self.message.value}|{', '.join(on)}"
 
     def _on_progress(self, progress: Progress) -> None:
-        if time.monotonic() - self._drawn >= _EVERY or progress.stage not in self.status.value:
+        if time.monotonic() - self._drawn >= _EVERY or progress.stage not in self._stages:
             self._draw(progress)
 
     def _draw(self, progress: Progress) -> None:
         self._drawn = time.monotonic()
+        self._stages.add(progress.stage)
         left = self.job.seconds_left if self.job is not None else None
         rest = "" if left is None else f" · {clock(left)} left"
         stage = progress.stage or (self.job.name if self.job else "")

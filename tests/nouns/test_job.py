@@ -92,7 +92,7 @@ def steps(stage):
     for i in range(12):
         time.sleep(0.06)
         yield Progress(stage, i, 12)
-        yield Progress("read", i, 12)
+        yield Progress(f"read: piece {i}", i, 12)
         announce("compiling")
 drain(steps("first"))
 drain(steps("second"))
@@ -103,7 +103,7 @@ def test_in_a_log_every_state_is_a_line_of_its_own():
     done = subprocess.run([sys.executable, "-c", PIPED], capture_output=True, text=True, check=True, cwd=ROOT)
     assert "\r" not in done.stderr
     lines = done.stderr.splitlines()
-    stages = [line.split("%")[-1].strip().split(",")[0] for line in lines if "done in" not in line]
+    stages = [line.split("%")[-1].strip().split(",")[0].split(":")[0] for line in lines if "done in" not in line]
     assert [sorted(stages[:3]), sorted(stages[3:])] == [["compiling", "first", "read"], ["compiling", "read", "second"]]
     assert all(line.count("%") <= 1 for line in lines)
     assert done.stdout == ""
