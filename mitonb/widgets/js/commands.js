@@ -177,7 +177,7 @@ export class Commands {
   #ask(command) {
     const { store, ui } = this.view;
     if (store.state.listens) store.send({ kind: "ask", client: store.client, command });
-    else ui.say({ text: "Nothing in this notebook answers that key; open the stack with mn.explore(stack)." });
+    else ui.say({ text: "That key works in the workbench: open the stack with mn.explore(stack)." });
   }
 }
 

@@ -26,7 +26,7 @@ export class Renderer {
     const gl = canvas.getContext("webgl2", {
       alpha: false, antialias: false, depth: false, preserveDrawingBuffer: true, powerPreference: "high-performance",
     });
-    if (!gl) throw new Error("This browser gives no WebGL2.");
+    if (!gl) throw new Error("This browser does not offer WebGL2.");
     this.gl = gl;
     this.canvas = canvas;
     this.limit = gl.getParameter(gl.MAX_TEXTURE_SIZE);

@@ -215,7 +215,7 @@ export class Picture {
   #lost(event) {
     event.preventDefault();
     if (this.off) return;
-    this.facts.say({ text: "The browser took the graphics away (too many pictures on this page?). Click here to draw again.", error: true });
+    this.facts.say({ text: "The browser took its graphics memory back (too many viewers on this page?). Click here to draw again.", error: true });
     this.ui.stage.addEventListener("pointerdown", () => {
       this.renderer = this.#start();
       this.resize();

@@ -11,7 +11,7 @@ export class PlainRenderer {
   /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
     const context = canvas.getContext("2d");
-    if (!context) throw new Error("This browser draws no pictures at all: neither WebGL2 nor a 2-D canvas.");
+    if (!context) throw new Error("This browser cannot draw pictures: it offers neither WebGL2 nor a 2-D canvas.");
     this.canvas = canvas;
     this.context = context;
     this.sheet = document.createElement("canvas");
