@@ -30,10 +30,13 @@ class Maps:
     offsets : (2, h', w') float array
         (dy, dx) in pixels of the plane, from each pixel *to* the center of its object.
     step : int
-        Pixels of the plane per pixel of `center` and `offsets` on each axis: h' = ceil(h / step).
+        Pixels of the plane per pixel of `center` and `offsets` on each axis: h' = ceil(h / step) + beyond[0].
     lead : float
         Map pixel (i, j) stands at plane pixel (i * step + lead, j * step + lead): 0 for maps of ours, the middle of the
         block of `step` pixels for those of MitoNet.
+    beyond : tuple of int
+        Rows and columns of `center` and `offsets` that lie in the padding at the bottom and right of the plane, which
+        the published rules look at, too.
     """
 
     semantic: npt.NDArray[Any]
@@ -41,6 +44,7 @@ class Maps:
     offsets: npt.NDArray[np.floating[Any]]
     step: int = 1
     lead: float = 0.0
+    beyond: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         if self.semantic.ndim != 3:
@@ -49,8 +53,8 @@ class Maps:
             raise InputError(f"A step is a whole number of pixels, at least 1, got {self.step}.")
         if not 0 <= self.lead < self.step:
             raise InputError(f"A lead is from 0 to below the step of {self.step} pixels, got {self.lead}.")
-        want = tuple(-(-n // self.step) for n in self.semantic.shape[1:])
-        if self.center.shape != want or self.offsets.shape != (2, *want):
+        want = tuple(-(-n // self.step) + m for n, m in zip(self.shape, self.beyond, strict=True))
+        if min(self.beyond) < 0 or self.center.shape != want or self.offsets.shape != (2, *want):
             raise InputError(
                 f"Semantic {self.semantic.shape} at step {self.step} needs a center map {want} and offsets "
                 f"{(2, *want)}, got {self.center.shape} and {self.offsets.shape}."
@@ -76,6 +80,13 @@ class Maps:
             semantic = np.rint(np.fmin(np.fmax(semantic, 0), 1) * 255).astype(np.uint8)  # what is no number becomes 0
         center, offsets = (a.astype(np.float16, copy=False) for a in (self.center, self.offsets))
         return replace(self, semantic=semantic, center=center, offsets=offsets)
+
+    def cropped(self) -> Maps:
+        """Return maps whose center and offsets end where the plane does."""
+        if self.beyond == (0, 0):
+            return self
+        h, w = (-(-n // self.step) for n in self.shape)
+        return replace(self, center=self.center[:h, :w], offsets=self.offsets[:, :h, :w], beyond=(0, 0))
 
     def cornered(self) -> Maps:
         """Return maps without lead: center and offsets between their places, linearly, in float32."""

@@ -153,6 +153,7 @@ def show_maps(
     -------
     Picture
     """
+    maps = maps.cropped()
     h, w = maps.shape
     semantic = maps.semantic[klass].astype(np.float32)
     semantic /= 255 if maps.semantic.dtype == np.uint8 else 1

@@ -114,8 +114,20 @@ def _redecoding(
         run.stuff = tuple(kept.about.get("stuff") or ())
         yield from run.planes(kept, nothing, rolling=False)
         if record:
-            record["recipe"] = json.loads(recipe.to_json())
+            notes = [*record.get("notes", ()), *_padding_notes(kept, recipe, record)]
+            record |= {"recipe": json.loads(recipe.to_json()), "notes": notes}
         return (yield from finished(run, kept, record, target))
+
+
+def _padding_notes(kept: KeptMaps, recipe: Recipe, record: dict[str, Any]) -> tuple[str, ...]:
+    """Say that the net saw other padding than by these rules, where there may have been some."""
+    before = record.get("recipe", {}).get("rules", recipe.rules)
+    if before == recipe.rules or not any(n % 128 for n in kept.shape):
+        return ()
+    return (
+        f"The network saw planes padded by the {before} rules; objects near the bottom and right borders may differ "
+        f"from those of a new run by the {recipe.rules} rules.",
+    )
 
 
 def _net_fields(record: dict[str, Any]) -> dict[str, Any]:

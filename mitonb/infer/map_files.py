@@ -136,7 +136,9 @@ class AxisFile:
         center, offsets = (self._read(index, k) for k in (1, 2))
         if zlib.crc32(offsets.data, zlib.crc32(center.data)) != self._there[index, 2]:
             raise self._damaged(index)
-        return Maps(semantic, center, offsets, int(self.form["step"]), float(self.form.get("lead", 0.0)))
+        step = int(self.form["step"])
+        rows, columns = (n - -(-m // step) for n, m in zip(center.shape, semantic.shape[1:], strict=True))
+        return Maps(semantic, center, offsets, step, float(self.form.get("lead", 0.0)), (rows, columns))
 
     def sync(self) -> None:
         """Make sure that all is on the disk."""

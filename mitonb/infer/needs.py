@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import sys
 from pathlib import Path
@@ -74,7 +75,7 @@ def estimate(
     recipe = Recipe.of(recipe)
     stack = stack if isinstance(stack, Stack) else Stack(stack)
     per_pixel, weights = _net(model, recipe)
-    seen = max(_areas(stack.shape, recipe)) // recipe.downsampling**2
+    seen = max(_areas(stack.shape, recipe, _padding(model, recipe))) // recipe.downsampling**2
     side = recipe.tile
     engine = "torch" if importlib.util.find_spec("openvino") is None else "openvino"
     net = weights + int(_REUSED[engine] * per_pixel) * (min(seen, recipe.batch * side * side) if side else seen)
@@ -143,8 +144,14 @@ def _net(model: Any, recipe: Recipe) -> tuple[int, int]:
     return _NETS.get(getattr(spec, "architecture", ""), _LARGEST_NET)
 
 
-def _areas(shape: tuple[int, int, int], recipe: Recipe) -> list[int]:
-    return [int(np.prod(plane_shape(shape, axis), dtype=np.int64)) for axis in recipe.planes]
+def _padding(model: Any, recipe: Recipe) -> int:
+    """Return the multiple of plane pixels that the published rules pad to, where the model is known."""
+    spec = getattr(model, "spec", None)
+    return spec.makers_multiple * recipe.downsampling if spec is not None and recipe.rules == "published" else 1
+
+
+def _areas(shape: tuple[int, int, int], recipe: Recipe, multiple: int = 1) -> list[int]:
+    return [math.prod(-(-n // multiple) * multiple for n in plane_shape(shape, axis)) for axis in recipe.planes]
 
 
 def _voxels(shape: tuple[int, int, int]) -> int:

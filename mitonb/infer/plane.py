@@ -97,6 +97,10 @@ class Predictor:
         self.model = model
         self.recipe = recipe
         self.device = device_name(recipe.device)
+        # The published rules pad as the makers of a net do, and look at the padding, too.
+        self._published = recipe.rules == "published"
+        spec = model.spec
+        self._multiple = spec.makers_multiple if self._published else int(spec.multiple)
         # A net with PointRend brings the semantic map of a shrunk plane back to full size by itself.
         self._super = recipe.downsampling if renders(model.net) else 1
         self._runner = Runner(
@@ -120,6 +124,21 @@ class Predictor:
         """Plane pixels from the first one to where the first pixel of those maps stands."""
         return float(self.model.spec.lead) * self.recipe.downsampling
 
+    def padding(self, sides: Sequence[int]) -> int:
+        """Return the multiple that planes with some of these sides are padded to for the published rules, 0 for none.
+
+        Only then it changes what the net says: what is no multiple is padded otherwise by the default.
+        """
+        s = self.recipe.downsampling
+        return self._multiple if self._published and any(-(-n // s) % self._multiple for n in sides) else 0
+
+    def beyond(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Return how many rows and columns of the center map of a plane of (h, w) pixels lie in its padding."""
+        multiple = self._multiple if self._published else 1
+        h, w = (math.ceil(math.ceil(n / self.recipe.downsampling) / multiple) * multiple for n in shape)
+        rows, columns = (math.ceil(n / self.model.spec.step) for n in (h, w))
+        return rows - math.ceil(shape[0] / self.step), columns - math.ceil(shape[1] / self.step)
+
     @property
     def engine_record(self) -> dict[str, Any]:
         """What ran the net: name, precision, mode and timings; complete once a plane has been run."""
@@ -136,13 +155,13 @@ class Predictor:
         With a mask (h, w), only the tiles that see some of it: the grid is that of the whole plane, so that what is
         said inside does not depend on the mask. Without a grid (tile 0), one tile around the mask and its halo.
         """
-        multiple, s = self.model.spec.multiple, self.recipe.downsampling
+        multiple, s = self._multiple, self.recipe.downsampling
         sides = [math.ceil(math.ceil(n / s) / multiple) * multiple for n in shape]
         if where is not None and self.recipe.tile == 0:
             halo = self.recipe.halo
             row, column = (_around(np.asarray(where.any(1 - i)), n, s, halo, multiple) for i, n in enumerate(sides))
             return [(row, column)]
-        rows, columns = (cuts(n, self.recipe.tile, self.recipe.halo, multiple) for n in sides)
+        rows, columns = (cuts(n, self.recipe.tile, self.recipe.halo, self.model.spec.multiple) for n in sides)
         return [
             (r, c)
             for r in rows
@@ -179,7 +198,7 @@ class Predictor:
             batch = todo[n : n + self.recipe.batch]
             for k, _ in batch:
                 if k not in pictures:
-                    pictures[k] = padded(shrunk(self._normalised(planes[k]), s), self.model.spec.multiple)
+                    pictures[k] = padded(shrunk(self._normalised(planes[k]), s), self._multiple, grey=self._published)
                     h, w = pictures[k].shape
                     canvases[k] = Canvas((h, w), self.model.spec.step)
             cut = [pictures[k][r.start : r.stop, c.start : c.stop] for k, (r, c) in batch]
@@ -195,7 +214,8 @@ class Predictor:
         s, g = self.recipe.downsampling, self.model.spec.step
         semantic, field = canvas.maps()
         h, w = (-(-n // s) for n in shape)
-        field = field[:, : -(-h // g), : -(-w // g)]
+        if not self._published:
+            field = field[:, : -(-h // g), : -(-w // g)]
         if self._super > 1:
             semantic = settled(semantic[:, : h * s, : w * s], s, shape)
         else:
@@ -203,7 +223,7 @@ class Predictor:
         if s > 1:
             field = np.concatenate([field[:1], field[1:] * np.float32(s)])
         halves = in_halves(field)
-        return Maps(in_bytes(semantic), halves[0], halves[1:], g * s, self.lead)
+        return Maps(in_bytes(semantic), halves[0], halves[1:], g * s, self.lead, self.beyond(shape))
 
     def _normalised(self, plane: Plane) -> Picture:
         """Return the image in the net's units; what is not a number becomes mean grey."""

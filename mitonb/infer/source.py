@@ -89,19 +89,20 @@ class Source:
 
 
 def _empty_maps(shape: tuple[int, int], predictor: Predictor) -> Maps:
-    step = predictor.step
-    h, w = (-(-n // step) for n in shape)
+    step, beyond = predictor.step, predictor.beyond(shape)
+    h, w = (-(-n // step) + m for n, m in zip(shape, beyond, strict=True))
     semantic = np.zeros((len(predictor.model.spec.classes), *shape), np.uint8)
-    return Maps(semantic, np.zeros((h, w), np.float16), np.zeros((2, h, w), np.float16), step, predictor.lead)
+    return Maps(semantic, np.zeros((h, w), np.float16), np.zeros((2, h, w), np.float16), step, predictor.lead, beyond)
 
 
 def _key(stack: Stack, predictor: Predictor) -> dict[str, Any]:
     """Return what maps depend on."""
-    spec, recipe = predictor.model.spec, predictor.recipe
+    spec, recipe, padding = predictor.model.spec, predictor.recipe, predictor.padding(stack.shape)
     return {
         "model": spec.name, "sha256": spec.sha256, **{f: getattr(recipe, f) for f in NET_FIELDS},
         # By its voxels: arrays in memory all have one name and no source.
         "image": fingerprint(stack), "intensity": stack.intensity, "contrast": stack.contrast,
+        **({"padding": padding} if padding else {}),
     }  # fmt: skip
 
 

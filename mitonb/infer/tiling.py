@@ -140,11 +140,13 @@ class Canvas:
         return semantic, field
 
 
-def padded(image: Picture, multiple: int) -> Picture:
-    """Grow an image at the bottom and right to a multiple, by reflection."""
+def padded(image: Picture, multiple: int, *, grey: bool = False) -> Picture:
+    """Grow an image at the bottom and right to a multiple, by reflection, or by zeros: grey, once it is normalised."""
     h, w = image.shape
     grow = ((0, -h % multiple), (0, -w % multiple))
-    return np.pad(image, grow, mode="reflect") if any(b for _, b in grow) else image
+    if not any(b for _, b in grow):
+        return image
+    return np.pad(image, grow) if grey else np.pad(image, grow, mode="reflect")
 
 
 def shrunk(image: Picture, factor: int) -> Picture:

@@ -164,8 +164,7 @@ def export(name: str, out: str | Path) -> Path:
     else:
         buffer = io.BytesIO()
         torch.save(net.state_dict(), buffer)
-        padding = PUBLISHED[name].padding if name in PUBLISHED else spec.multiple
-        data = written(name, buffer.getvalue(), dataclasses.asdict(spec), padding)
+        data = written(name, buffer.getvalue(), dataclasses.asdict(spec), spec.padding or spec.multiple)
         with replacing(out) as temporary:
             temporary.write_bytes(data)
     return out

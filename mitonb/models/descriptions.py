@@ -35,14 +35,11 @@ class Description:
     weights : str
         Path or address of the weights; empty if none is named.
     card : dict
-        Fields of a `ModelSpec`: classes, things, mean, std, notes.
-    padding : int
-        Multiple of pixels to which its makers pad planes; 0 if not said.
+        Fields of a `ModelSpec`: classes, things, mean, std, padding, notes.
     """
 
     weights: str
     card: dict[str, Any]
-    padding: int = 0
 
 
 def read_description(path: Path) -> Description:
@@ -79,7 +76,9 @@ def parsed(data: bytes | bytearray, *, where: str) -> Description:
     weights, padding = values.get("model"), values.get("padding_factor", 0)
     if weights is not None and not (isinstance(weights, str) and len(weights) < 4096 and weights.isprintable()):
         raise ModelError(f"{where}: model is the path or address of its weights, got {printable(repr(weights)[:99])}.")
-    return Description(weights or "", card, padding if isinstance(padding, int) and 0 < padding <= 4096 else 0)
+    if isinstance(padding, int) and 0 < padding <= 4096:
+        card["padding"] = int(padding)
+    return Description(weights or "", card)
 
 
 def _norms(norms: Any, where: str) -> dict[str, float]:

@@ -140,7 +140,7 @@ def _read(path: Path, inside: bytes | bytearray | None) -> tuple[dict[str, Tenso
 
 def _told(card: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a card that tensors do not tell."""
-    kept = ("title", "classes", "things", "intensity", "mean", "std", "licence", "papers", "data", "notes")
+    kept = ("title", "classes", "things", "intensity", "mean", "std", "padding", "licence", "papers", "data", "notes")
     return {name: card[name] for name in kept if name in card}
 
 
@@ -174,11 +174,11 @@ class Trusted(nn.Module):
 
     step = 4
     full_steps = 2
-    multiple = 128
 
     def __init__(self, scripted: nn.Module) -> None:
         super().__init__()
         self.scripted = scripted
+        self.multiple = self._smallest_multiple()
 
     def forward(self, x: Tensor, render_steps: int = full_steps, interpolate: bool = False) -> Heads:
         """Map normalised planes to the heads, as `mitonb.models.rendered.Rendered` does."""
@@ -201,6 +201,20 @@ class Trusted(nn.Module):
         if got != wanted:
             raise ModelError(f"Of a picture of {h} x {w} the code of this model gives {got}, but {wanted} is needed.")
         return Heads(semantic, center, offsets)
+
+    @torch.inference_mode()
+    def _smallest_multiple(self) -> int:
+        """Return what planes must be multiples of: the first size that works, since no file tells.
+
+        Both sides are odd multiples, so that halving them further would not fit.
+        """
+        for multiple in (16, 32, 64):
+            try:
+                self.eval()(torch.zeros(1, 1, 5 * multiple, 7 * multiple))
+            except ModelError:
+                continue
+            return multiple
+        return 128
 
 
 def _by_its_code(

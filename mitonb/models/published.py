@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mitonb.errors import ModelError
@@ -109,7 +109,9 @@ _ALL = (
     ),
 )  # fmt: skip
 
-PUBLISHED: dict[str, Published] = {one.card.name: one for one in _ALL}
+PUBLISHED: dict[str, Published] = {
+    one.card.name: replace(one, card=replace(one.card, padding=one.padding)) for one in _ALL
+}
 """Published models by name."""
 
 

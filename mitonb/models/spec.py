@@ -107,6 +107,11 @@ class ModelSpec:
                 f"{self.step} and {self.lead}."
             )
 
+    @property
+    def makers_multiple(self) -> int:
+        """Multiple of pixels to which the makers of the model pad planes, if its net can take such planes."""
+        return self.padding if self.padding and self.padding % self.multiple == 0 else self.multiple
+
     def to_json(self) -> str:
         """Return the card as JSON text."""
         return json.dumps(dataclasses.asdict(self), indent=1)

@@ -78,7 +78,7 @@ def decode_runs(maps: Maps, recipe: Recipe | None = None, *, kind: int = 0, stuf
     if recipe.rules == "published" and recipe.instances == "none" and np.count_nonzero(inside) < published.STUFF_AREA:
         inside = np.zeros_like(inside)
     if recipe.instances == "centers":
-        maps = maps.cornered()
+        maps = maps.cropped().cornered()
         groups = group_runs(inside, maps.offsets, _peaks(maps, recipe), step=maps.step)
         return profile_runs(groups, recipe.min_area)[0]
     pieces, count = profile_runs(runs_of(inside.view(np.uint8)), recipe.min_area)
@@ -117,7 +117,7 @@ def centers(maps: Maps, recipe: Recipe) -> Points:
     """
     if recipe.rules == "published":
         return published.centers(maps, recipe)
-    return _peaks(maps.cornered(), recipe) * maps.step
+    return _peaks(maps.cropped().cornered(), recipe) * maps.step
 
 
 def _peaks(maps: Maps, recipe: Recipe) -> Points:

@@ -233,6 +233,7 @@ class _Run:
                 "intensity",
                 "step",
                 "multiple",
+                "padding",
                 "lead",
             )
             same = {k: getattr(old, k) for k in kept}

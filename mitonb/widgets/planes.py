@@ -119,6 +119,7 @@ class Planes:
             maps, peaks = self._maps.get((axis, index), (None, None))
         if maps is None:
             return None
+        maps = maps.cropped()
         if part == "semantic":
             return maps.semantic.max(axis=0), {}
         if part == "offsets":

@@ -269,6 +269,35 @@ def test_code_runs_only_for_the_hash_of_the_very_file(strange):
     assert (model.spec.architecture, model.spec.sha256) == ("torchscript", digest)
 
 
+class Picky(torch.nn.Module):
+    """Takes planes whose sides are multiples of a number, as nets with many levels do."""
+
+    def __init__(self, multiple: int):
+        super().__init__()
+        self.multiple = multiple
+        self.register_buffer("one", torch.ones(1))
+
+    def forward(self, x: torch.Tensor, render_steps: int = 2, interpolate_ins: bool = True):
+        if x.shape[2] % self.multiple + x.shape[3] % self.multiple > 0:
+            raise ValueError("sizes do not fit")
+        small = x[:, :, ::4, ::4]
+        return {"sem_logits": x * self.one, "ctr_hmp": small, "offsets": torch.cat([small, small], 1)}
+
+
+@pytest.mark.parametrize(("needs", "multiple"), [(4, 16), (16, 16), (32, 32), (128, 128)])
+def test_a_trusted_model_is_padded_by_its_own_factor(needs, multiple, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.save(torch.jit.script(Picky(needs)), tmp_path / "net.pth")
+    trust = f"sha256:{sha256_of(tmp_path / 'net.pth')}"
+    model = load_model(tmp_path / "net.pth", trust_code=trust)
+    assert (model.spec.multiple, model.spec.makers_multiple) == (multiple, multiple)
+    assert mn.predict(mn.phantom((1, 70, 90), seed=1)[0].plane(0), model=model).shape == (70, 90)
+    (tmp_path / "theirs.yaml").write_text("model: net.pth\npadding_factor: 256\n")
+    spec = load_model(tmp_path / "theirs.yaml", trust_code=trust).spec
+    assert (spec.multiple, spec.makers_multiple) == (multiple, 256)
+
+
 def test_a_quantised_export_is_refused_with_its_hash(tmp_path):
     path = tmp_path / "quantised.pth"
     path.write_bytes(hostile.archive(hostile.record(state=hostile.mapping(a=QUANTISED)), scripted=True))
@@ -473,6 +502,10 @@ def test_every_published_model_says_where_it_is_and_what_to_cite():
         assert one.card.papers
         assert json.loads(one.card.to_json())["mean"] == 0.57571
     assert PUBLISHED["MitoNet_v1_mini"].card.multiple == 128
+    assert {name: one.card.makers_multiple for name, one in PUBLISHED.items()} == {
+        "MitoNet_v1": 16, "MitoNet_v1_mini": 128, "NucleoNet_base_v2": 512, "DropNet_base_v1": 512,
+        "CEM1.5M_resnet50": 32,
+    }  # fmt: skip
     assert model_folder().name == "models"
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mitonb.post.profiles import profile_runs
 from mitonb.post.published.centers import enlarged, group_runs, peaks
-from mitonb.post.runs import Runs, paint, relabelled
+from mitonb.post.runs import Runs, paint, relabelled, runs_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -30,7 +30,8 @@ def decode(maps: Maps, classes: Classes, recipe: Recipe, *, kind: int = 0, conne
 
     Each pixel of any class belongs to the center nearest to the place it points at. Without `recipe.fine_boundaries`
     that is decided for the pixels of the offset map and enlarged. All pixels of a center get the class that most of
-    them have. Without any center nothing is found.
+    them have. Without any center nothing is found. Where the maps go beyond the plane, so do centers and groups, before
+    they are cut to the plane.
 
     Parameters
     ----------
@@ -52,7 +53,12 @@ def decode(maps: Maps, classes: Classes, recipe: Recipe, *, kind: int = 0, conne
     """
     center, offsets, step = _read(maps, recipe)
     inside = classes.astype(np.bool_, copy=False)
+    if any(maps.beyond):  # foreground ends where the plane does, but centers and groups go on
+        sides = zip(offsets.shape[1:], inside.shape, strict=True)
+        inside = np.pad(inside, [(0, max(0, n * step - m)) for n, m in sides])
     groups = group_runs(inside, offsets, peaks(center, recipe.center_threshold, recipe.center_window), step=step)
+    if any(maps.beyond):
+        groups = runs_of(paint(groups)[0][: maps.shape[0], : maps.shape[1]])
     if classes.dtype != np.bool_ and classes.max(initial=0) > 1:
         modes = _modes(paint(groups)[0], classes)
         groups = relabelled(groups, np.where(modes == kind + 1, np.arange(len(modes)), 0).astype(np.uint32))
@@ -126,5 +132,5 @@ def _read(
     factor = maps.step // s
     if not recipe.fine_boundaries or factor == 1:
         return maps.center, maps.offsets, maps.step
-    h, w = (-(-n // s) for n in maps.shape)
+    h, w = (n * factor for n in maps.center.shape) if any(maps.beyond) else (-(-n // s) for n in maps.shape)
     return enlarged(maps.center, factor, (h, w)), enlarged(maps.offsets, factor, (h, w)) if offsets else maps.offsets, s
