@@ -102,8 +102,9 @@ def rescuing(write: Callable[[Path], Generator[Progress, None, T]], target: Path
         If it had to be kept elsewhere.
     """
     try:
-        return (yield from write(target))
-    except (OSError, MitonbError) as error:
+        with saying(target):
+            return (yield from write(target))
+    except MitonbError as error:
         first = error
     for spare in _spares(target):
         try:

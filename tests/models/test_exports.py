@@ -92,7 +92,8 @@ def test_an_export_goes_every_way_that_a_model_takes(net, root, tmp_path, monkey
     with zipfile.ZipFile(tmp_path / "theirs.empanada", "w") as file:
         file.writestr("theirs.yaml", "model: net.pth\nnorms: {mean: 0.5, std: 0.25}\nclass_names: {1: mito}\n")
         file.write(path, "net.pth")
-    for wish in (path, "mine", tmp_path / "theirs.empanada"):
+    assert main(["models", "import", str(tmp_path / "theirs.empanada")]) == 0
+    for wish in (path, "mine", tmp_path / "theirs.empanada", "theirs"):
         assert same(load_model(wish).net, net)
     stack, labels = mn.phantom((2, 128, 128), seed=1)
     raw, truth = (str(mn.save(what, tmp_path / f"{name}.tif")) for name, what in (("raw", stack), ("truth", labels)))
