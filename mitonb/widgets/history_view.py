@@ -33,8 +33,9 @@ class HistoryView(ipw.VBox):
         self.as_code = ipw.ToggleButton(description="copy as code", icon="code", layout={"width": "auto"},
                                         tooltip="The same edits as lines of Python")  # fmt: skip
         self.status = ipw.HTML()
-        self.lines = ipw.HTML(layout={"height": f"{height}px", "overflow": "auto"})
-        self.code = ipw.Textarea(layout={"height": f"{height}px", "width": "100%", "display": "none"})
+        self.lines = ipw.HTML(layout={"height": f"{height}px", "overflow": "auto"}, tabbable=True)
+        self.code = ipw.Textarea(layout={"height": f"{height}px", "width": "100%", "display": "none"},
+                                 tooltip="The edits as lines of Python")  # fmt: skip
         self._worker = Latest(self._draw, failed=self._fail, delay=0.1)
         super().__init__([sheet(), row(self.as_code, self.status), self.lines, self.code], **options)
         self.add_class("mnb")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import html
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anywidget
 import ipywidgets as ipw
 
 if TYPE_CHECKING:
@@ -48,7 +50,9 @@ body[data-jp-theme-light="false"] .mnb .mnb-warn { color: var(--md-orange-300, #
 .mnb .jupyter-button.mod-primary { background: var(--jp-brand-color1, #1976d2); color: #fff; }
 .mnb .jupyter-button.mod-active { background: var(--jp-brand-color2, #64b5f6); color: #fff; }
 .mnb .jupyter-button:disabled { opacity: .45; }
-.mnb .jupyter-button:focus-visible, .mnb input:focus-visible { outline: 2px solid var(--jp-brand-color1, #1976d2); }
+.mnb :focus-visible:not(.mitonb-viewer) { outline: 2px solid var(--jp-brand-color1, #1976d2) !important;
+  outline-offset: 1px; }
+.mnb:focus-visible { outline: none; }
 .mnb .mnb-link { background: none !important; color: var(--jp-content-link-color, #1976d2) !important; padding: 0 4px; }
 .mnb .mnb-link:disabled { color: var(--jp-ui-font-color2, #666) !important; opacity: 1; }
 .mnb input, .mnb select, .mnb textarea { font-size: 12px !important; }
@@ -71,12 +75,23 @@ body[data-jp-theme-light="false"] .mnb .mnb-warn { color: var(--md-orange-300, #
 """
 
 
-def sheet() -> ipw.HTML:
-    """Return an invisible widget that carries the style sheet; each part that works alone holds one."""
-    value = f"<style>{CSS}</style>"
-    widget = ipw.HTML(value)
-    widget.add_class("mnb-sheet")
-    return widget
+class Sheet(anywidget.AnyWidget):
+    """The style sheet, and what keeps the keys and the mouse from the notebook around the part that holds it."""
+
+    _esm = Path(__file__).parent / "js" / "guard.js"
+    _css = CSS
+
+
+_sheet: Sheet | None = None
+
+
+def sheet() -> Sheet:
+    """Return the invisible widget that carries look and guard; each part that works alone holds it."""
+    global _sheet
+    if _sheet is None or _sheet.comm is None:  # closed with all others, by Widget.close_all()
+        _sheet = Sheet()
+        _sheet.add_class("mnb-sheet")
+    return _sheet
 
 
 def note(text: str = "", kind: str = "dim") -> str:

@@ -338,6 +338,12 @@ class Notebook:
         )
         self.wait("window.__done === true")
 
+    def reload(self, timeout: float = 60) -> None:
+        """Load the page again, as it is saved, and wait for its kernel."""
+        self.page.reload()
+        self.wait(f"{IDLE} === 'idle'", timeout)
+        self.wait("!document.getElementById('jupyterlab-splash')", timeout)
+
     def restart_kernel(self, timeout: float = 60) -> None:
         """Restart the kernel without the dialog, and wait until it is idle."""
         self.js("""() => { window.__restarted = false;

@@ -189,7 +189,7 @@ export function helpSheet(close) {
       element("span", {}, names.split(/ {2}/).map((n) => element("kbd", { text: n }))), element("span", { text: does }),
     ])),
   ]));
-  const node = element("div", { class: "mitonb-help", attributes: { role: "dialog", "aria-label": "Keys" } }, groups);
+  const node = element("div", { class: "mitonb-help", attributes: { role: "dialog", "aria-label": "Keys", tabindex: "0" } }, groups);
   node.addEventListener("click", close);
   node.hidden = true;
   return node;

@@ -34,7 +34,7 @@ export class Commands {
       merge: () => this.#merge(),
       enter: () => this.#ask(view.has("preview") ? "apply-preview" : "segment-plane"),
       object: (to) => view.store.send({ kind: "step", client: view.store.client, to }),
-      help: () => { view.ui.help.hidden = !view.ui.help.hidden; },
+      help: () => this.#help(view.ui.help.hidden),
       panel: () => view.ui.root.classList.toggle("mitonb-folded"),
     };
   }
@@ -93,11 +93,18 @@ export class Commands {
     if (view.get("tool") === "pick") view.set("tool", this.before);
   }
 
+  /** The keys scroll the help while it is open. @param {boolean} open */
+  #help(open) {
+    const { help, root } = this.view.ui;
+    help.hidden = !open;
+    (open ? help : root).focus({ preventScroll: true });
+  }
+
   /** @param {string} tool */
   #tool(tool) {
     const { view } = this;
     const old = view.get("tool");
-    if (tool === "look" && !view.ui.help.hidden) view.ui.help.hidden = true;
+    if (tool === "look" && !view.ui.help.hidden) this.#help(false);
     else if (tool === "look" && old === "look") this.#letGo();
     else {
       if (["paint", "erase", "fill"].includes(old)) this.before = old;

@@ -64,33 +64,3 @@ export function nextBrush(radius, step) {
   const by = Math.max(1, Math.round(radius / 10));
   return Math.min(Math.max(radius + step * by, 0), 256);
 }
-
-/**
- * Handle a key that was pressed inside the viewer.
- * @param {KeyboardEvent} event @param {HTMLElement} root @param {(command: string) => void} run @param {() => void} space
- */
-export function keyDown(event, root, run, space) {
-  // JupyterLab must not see any key that is pressed here: Esc, B or D D would change cells.
-  event.stopPropagation();
-  const target = /** @type {HTMLElement} */ (event.target);
-  const input = target instanceof HTMLInputElement ? target.type : "";
-  if (input === "number") {
-    if (event.key !== "Escape" && event.key !== "Enter") return;
-    // Done typing: the keys are tools again.
-    root.focus({ preventScroll: true });
-    event.preventDefault();
-    return;
-  }
-  if (event.key === " " && !target.closest("button, input")) {
-    space();
-    event.preventDefault();
-    return;
-  }
-  // Sliders and buttons keep the keys that work them.
-  if (input === "range" && /^(Arrow|Home|End|Page)/.test(event.key)) return;
-  if ((event.key === "Enter" || event.key === " ") && target.closest("button, input")) return;
-  const command = commandOf(event);
-  if (!command) return;
-  event.preventDefault();
-  run(command);
-}

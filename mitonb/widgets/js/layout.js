@@ -29,7 +29,7 @@ export function layout({ run, set, setLayer }) {
   const root = element("div", {
     class: "mitonb-viewer",
     attributes: {
-      tabindex: "0", "data-lm-suppress-shortcuts": "true", "aria-label": "Plane viewer", "data-state": "connecting",
+      tabindex: "0", role: "application", "aria-label": "Plane viewer", "data-state": "connecting",
     },
   }, [top.node, rail.node, stage, panel.node, status.node, help]);
   /** @type {ReturnType<typeof setTimeout> | undefined} */

@@ -34,13 +34,14 @@ export function cell(value, column) {
 function render({ model, el }) {
   const root = document.createElement("div");
   root.className = "mnb-table";
-  root.dataset.lmSuppressShortcuts = "true";
   const head = document.createElement("div");
   const body = document.createElement("div");
   const space = document.createElement("div");
   const empty = document.createElement("div");
   head.className = "head"; body.className = "body"; space.className = "space"; empty.className = "empty";
   body.tabIndex = 0;
+  body.role = "listbox";
+  body.ariaLabel = "Objects";
   body.append(space);
   root.append(head, body, empty);
   el.append(root);
@@ -97,6 +98,8 @@ function render({ model, el }) {
       line.style.top = `${i * ROW}px`;
       line.style.gridTemplateColumns = template();
       line.dataset.id = String(id);
+      line.role = "option";
+      line.ariaSelected = String(chosen.has(id));
       data.columns.forEach((column, k) => {
         const span = document.createElement("span");
         span.textContent = cell(data.values[k][r], column);
@@ -146,7 +149,6 @@ function render({ model, el }) {
   /** @param {KeyboardEvent} event */
   function key(event) {
     const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10 }[event.key];
-    event.stopPropagation();
     if (!step || !rows.length) return;
     event.preventDefault();
     const at = place.get(model.get("selected")[0]) ?? -1;

@@ -1,9 +1,10 @@
 // One view of the widget: puts store, picture, bars and tools together. Several views may share a store.
 
 import { clamp, fitBox, pan, pixelOf, sheetOf, toScreen, voxelOf, zoomAt } from "./geometry.js";
+import { guard } from "./guard.js";
 import { describe, idAt } from "./hover.js";
 import { Commands } from "./commands.js";
-import { keyDown } from "./keys.js";
+import { commandOf } from "./keys.js";
 import { layout } from "./layout.js";
 import { histogramOf } from "./panel.js";
 import { Pen } from "./pen.js";
@@ -138,7 +139,7 @@ export class View {
     this.heard = TRAITS.map((name) => [`change:${name}`, () => this.#trait(name)]);
     for (const [name, act] of this.heard) this.model.on(name, act);
     this.unlisten = listen(stage, this.#actions());
-    root.addEventListener("keydown", (event) => keyDown(event, root, this.run, () => this.holdSpace(true)), { signal });
+    guard(root);
     root.addEventListener("keyup", (event) => {
       if (event.key === " ") this.holdSpace(false);
       event.stopPropagation();
@@ -335,6 +336,18 @@ export class View {
     const point = voxelOf(this.get("axis"), this.get("index"), spot.row, spot.column);
     this.place = point;
     this.commands.click(point, this.idAt(spot), more);
+  }
+
+  /** Do what a key says, if it says anything here; wherever in the workbench it was pressed. @param {KeyboardEvent} event */
+  key(event) {
+    const command = commandOf(event);
+    if (event.key === " ") {
+      // Here its release is heard, too.
+      this.ui.root.focus({ preventScroll: true });
+      this.holdSpace(true);
+    } else if (command) this.run(command);
+    else return;
+    event.preventDefault();
   }
 
   /** @param {boolean} on */
