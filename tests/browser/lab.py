@@ -243,8 +243,7 @@ class Notebook:
         page.context.new_cdp_session(page).send("Emulation.setFocusEmulationEnabled", {"enabled": True})
         self.wait(f"{IDLE} === 'idle'", timeout)
         self.wait("!document.getElementById('jupyterlab-splash')", timeout)
-        if theme == "dark":
-            self.theme(theme)
+        self.theme(theme)  # the server keeps that of the notebook before
         if not sidebar:
             self.js("() => { jupyterapp.shell.collapseLeft(); jupyterapp.shell.collapseRight(); }")
 

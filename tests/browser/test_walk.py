@@ -114,13 +114,13 @@ def user(lab: Lab, request: pytest.FixtureRequest) -> User:
 def look(user: User, tool: str = "look") -> None:
     """Start from plane 4 and a tool, with nothing selected, and the focus in the viewer."""
     user.book.js(f"{VIEW}.go(4); {VIEW}.picture.fit(); {VIEW}.set('tool', '{tool}'); {VIEW}.set('selected', [])")
-    user.book.js(f"{VIEWER}.focus({{preventScroll: true}})")
+    user.book.js(f"{VIEW}.setLayer('labels', {{visible: true}}); {VIEWER}.focus({{preventScroll: true}})")
 
 
 def test_no_control_of_the_workbench_lets_a_key_through_to_the_notebook(user: User) -> None:
     cells, keyboard = user.cells(), user.book.page.keyboard
     look(user)
-    user.click_on(MORE)  # more settings
+    user.ask("0", after="app.form.more.value = True")
     for tab, part in enumerate([".mnb-app", *[".mnb-app .widget-tab"] * 3]):
         user.click_on(".mnb-app .lm-TabBar-tab", nth=tab)
         for number, name in enumerate(user.controls(part)):
@@ -132,7 +132,6 @@ def test_no_control_of_the_workbench_lets_a_key_through_to_the_notebook(user: Us
             user.unharmed(cells, f"tab {tab}: {name}")
             keyboard.press("p")
             assert user.trait("tool") == "paint", f"tab {tab}: {name}"
-    user.click_on(MORE)
     user.shot("controls")
     user.ask("0", after="app.form.recipe = mn.Recipe()")  # much was typed into its fields
 
@@ -232,7 +231,7 @@ def test_a_slider_keeps_its_arrows_and_a_text_field_its_letters(user: User) -> N
     user.unharmed(cells, "text")
 
 
-def test_enter_segments_this_plane_from_a_slider_and_after_a_click_on_a_button(user: User) -> None:
+def test_enter_segments_from_a_slider_and_after_a_click_and_the_keys_go_on_after_apply(user: User) -> None:
     cells, keyboard = user.cells(), user.book.page.keyboard
     look(user)
     for selector in (".mnb-app .noUi-handle", MORE):
@@ -244,10 +243,22 @@ def test_enter_segments_this_plane_from_a_slider_and_after_a_click_on_a_button(u
             lambda selector=selector: f"Enter on {selector} runs nothing: {user.ask('app.run_bar.state()')}", 30,
         )  # fmt: skip
         user.wait_for_run()
-    keyboard.press("Control+z")
-    keyboard.press("Control+z")
+    # A preview, and Apply: its button is switched off while it has the focus.
+    user.click_on(".mnb-field-semantic_threshold .noUi-handle")
+    for _ in range(12):
+        keyboard.press("ArrowRight")
+    poll(lambda: user.ask("'preview of xy 4' in app.state()"), lambda: f"no preview: {user.ask('app.state()')}", 60)
+    user.press("Apply to this plane")
+    poll(lambda: user.ask("'no preview' in app.state()"), "Apply does nothing", 60)
     user.wait_for_picture()
-    user.unharmed(cells, "Enter")
+    keyboard.type("pydd")
+    assert user.trait("tool") == "paint"
+    for _ in range(3):
+        keyboard.press("Control+z")
+    user.wait_for_picture()
+    assert user.ask("app.session.ids()") == [1, 2]
+    user.ask("0", after="app.form.recipe = mn.Recipe()")
+    user.unharmed(cells, "Apply")
 
 
 @pytest.mark.parametrize("how", ["disabled", "hidden", "gone"])
@@ -322,7 +333,8 @@ def test_no_menu_of_the_notebook_opens_where_one_right_clicks_or_right_drags(use
 def test_every_control_has_a_name_and_shows_that_it_has_the_focus(user: User) -> None:
     book = user.book
     look(user, "paint")
-    user.click_on(MORE)
+    user.ask("0", after="app.form.more.value = True")
+    book.wait("document.querySelector('.mnb-app .mnb-field-batch .noUi-handle').checkVisibility()")
     page = book.page.context.new_cdp_session(book.page)
     roles = {"slider", "spinbutton", "textbox", "combobox", "checkbox", "button", "tab", "listbox", "switch"}
     for tab in range(4):
@@ -345,7 +357,6 @@ def test_every_control_has_a_name_and_shows_that_it_has_the_focus(user: User) ->
             }).map(n => n.outerHTML.slice(0, 120))""")
         assert unseen == []
     user.click_on(".mnb-app .lm-TabBar-tab")
-    user.click_on(MORE)
 
 
 def test_help_and_history_are_scrolled_by_the_keyboard(user: User) -> None:
@@ -361,11 +372,12 @@ def test_help_and_history_are_scrolled_by_the_keyboard(user: User) -> None:
     keyboard.press("PageDown")
     poll(lambda: book.js(scrolled), "the history does not scroll", 30)
     look(user)
+    user.show()
     keyboard.press("?")
+    user.shot("help")
     book.js(f"{VIEWER}.querySelector('.mitonb-help').style = 'max-height: 90px; columns: auto'")
     keyboard.press("PageDown")
     book.wait(f"{VIEWER}.querySelector('.mitonb-help').scrollTop > 0")
-    user.shot("help")
     keyboard.press("Escape")
     book.js(f"{VIEWER}.querySelector('.mitonb-help').style = ''")
     assert book.js(f"document.activeElement === {VIEWER}")
