@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mitonb.colors import hues
+from mitonb.coloring import coloring_of
 from mitonb.errors import AxesError
 from mitonb.stack import Plane
 
@@ -48,6 +48,7 @@ def overlay(
     opacity: float | None = None,
     outline: bool = False,
     contrast: tuple[float, float] | None = None,
+    colors: Any = None,
 ) -> Rgb:
     """Return a plane in grey with its objects in colour.
 
@@ -62,6 +63,9 @@ def overlay(
         Colour only the rims of the objects.
     contrast : tuple of float, optional
         What is black and what is white; by default the `contrast` of the plane, else percentiles 1 and 99.
+    colors : Session, Labels or (z, y, x) array of ids, optional
+        The volume that the plane is of: its objects then have the colours that they have in its other views. By
+        default neighbours on this plane differ.
 
     Returns
     -------
@@ -89,7 +93,7 @@ def overlay(
         where &= _rims(ids)
     if opacity is None:
         opacity = 0.9 if outline else 0.45
-    rgb[where] += opacity * (hues(ids[where]) - rgb[where])
+    rgb[where] += opacity * (coloring_of(ids if colors is None else colors).rgb(ids[where]) - rgb[where])
     return rgb
 
 
@@ -100,6 +104,7 @@ def show_plane(
     opacity: float | None = None,
     outline: bool = False,
     contrast: tuple[float, float] | None = None,
+    colors: Any = None,
     title: str = "",
     width: float = 5.0,
 ) -> Picture:
@@ -107,7 +112,7 @@ def show_plane(
 
     Parameters
     ----------
-    image, labels, opacity, outline, contrast
+    image, labels, opacity, outline, contrast, colors
         As in `overlay`.
     title : str
         Shown above, as plain text.
@@ -118,7 +123,7 @@ def show_plane(
     -------
     Picture
     """
-    rgb = overlay(image, labels, opacity=opacity, outline=outline, contrast=contrast)
+    rgb = overlay(image, labels, opacity=opacity, outline=outline, contrast=contrast, colors=colors)
     picture = Picture(figsize=(width, width * rgb.shape[0] / rgb.shape[1] + 0.3 * bool(title)))
     _panel(picture.add_subplot(), rgb, title)
     return picture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
+from mitonb.coloring import Coloring
 from mitonb.edit import ops
 from mitonb.edit.blocks import digest
 from mitonb.edit.effects import NOWHERE, Edit
@@ -125,6 +127,10 @@ class Session:
         self._view.flags.writeable = False
         self._writer = Writer(project, reason, edited=self.edited, state_changed=self.state_changed)
         self._lock = self._writer.lock
+        self._coloring: Coloring | None = None
+        self._uncolored: Box | None = None
+        self._coloring_lock = threading.Lock()
+        self.edited.connect(self._to_color)
         self._focus = Focus(project, self._lock, moved=self.moved, selected=self.selected)
         self.notes: tuple[str, ...] = tuple(notes)
         size = stack.voxel_size if stack is not None else None
@@ -148,6 +154,22 @@ class Session:
         # Without the lock: looking must not wait for a long edit.
         name = "labels" if self._stack is None else f"{self._stack.name} labels"
         return Labels(self._view, self.voxel_size, name, self._project.record)
+
+    @property
+    def colors(self) -> Coloring:
+        """The colours of the objects, the same in every view; two neighbours never have the same."""
+        # With a lock of its own: looking must not wait for a long edit.
+        with self._coloring_lock:
+            if self._coloring is None:
+                self._coloring = Coloring.of(self._view)
+            box, self._uncolored = self._uncolored, None
+            if box is not None:
+                self._coloring.follow(self._view, box)
+            return self._coloring
+
+    def _to_color(self, change: Change) -> None:
+        if self._coloring is not None and change.box.size:
+            self._uncolored = change.box if self._uncolored is None else self._uncolored.union(change.box)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -29,6 +29,10 @@ _log = logging.getLogger(__name__)
 
 COMMANDS = ("segment-plane", "apply-preview", "discard-preview")
 """What a page may ask for that the viewer leaves to others."""
+_MOST_COLORS = 100_000
+"""Colours in one message: 0.8 MB."""
+_QUICK = 1 << 25
+"""Voxels whose colours are chosen within a second."""
 PATIENCE = 2.0
 """Seconds after which a page is taken to be gone."""
 
@@ -54,6 +58,7 @@ class Conversation:
         self._waiting: dict[int, Callable[[], object]] = {}
         self._own_point: tuple[int, int, int] | None = None
         self._seq = 0
+        self._colored = 0
         self._fresh = self.session.new_id()
 
     def when_told(self, action: Callable[[], object]) -> None:
@@ -93,6 +98,7 @@ class Conversation:
             self._seq += 1
             seq = self._seq
         box = change.box
+        self._tell_colors()
         note: dict[str, Any] = {
             "kind": "changed", "seq": seq, "what": str(change.what), "start": list(box.start), "stop": list(box.stop),
         }  # fmt: skip
@@ -108,6 +114,17 @@ class Conversation:
                 self.post({**note, "patch": patched, **self._state()}, [data])
                 return
         self.post({**note, **self._state()})
+
+    def _tell_colors(self, *, anew: bool = False) -> None:
+        """Tell every page which objects have another colour than their hash gives them, if that is news."""
+        coloring = self.session.colors
+        if coloring.version == self._colored and not (anew and coloring.moved):
+            return
+        self._colored = coloring.version
+        moved = np.array(sorted(coloring.moved.items()), "<u4").reshape(-1, 2)
+        pieces = [moved[k : k + _MOST_COLORS] for k in range(0, max(1, len(moved)), _MOST_COLORS)]
+        for k, piece in enumerate(pieces):
+            self.post({"kind": "colors", "first": k == 0}, [piece.tobytes()])
 
     def on_moved(self, point: tuple[int, int, int]) -> None:
         """Show every page where the user looks now."""
@@ -161,7 +178,7 @@ class Conversation:
             "dtype": "" if stack is None else str(stack.dtype), "has_image": stack is not None,
             "voxel_size": None if session.voxel_size is None else list(session.voxel_size),
             "intensity": [low, high],
-            "hash": colors.HASH, "palette": _palette(), "empty": not bool(session.ids()),
+            "hash": colors.HASH, "palette": [list(rgb) for rgb in colors.PALETTE], "empty": not bool(session.ids()),
         }  # fmt: skip
 
     # --- browser to session -------------------------------------------------------------------------------------
@@ -185,6 +202,10 @@ class Conversation:
         bind.whole(message, "protocol", bind.PROTOCOL, bind.PROTOCOL)
         client = bind.text(message, "client")
         self._has_page = True
+        if self.session.labels.data.size > _QUICK:  # the first picture must not wait for the colours of a large volume
+            threading.Thread(target=self._tell_colors, kwargs={"anew": True}, daemon=True).start()
+        else:
+            self._tell_colors(anew=True)
         self.post({
             "kind": "state", "seq": self._seq, "info": self._info(), "client": client,
             "last": self._acks.last(client), "extras": self._planes.extras(), **self._state(),
@@ -274,11 +295,3 @@ class Conversation:
         "hello": _hello, "want": _want, "edit": _edit, "take": _take, "move": _move, "step": _step, "at": _at,
         "here": _here, "ask": _ask,
     }  # fmt: skip
-
-
-def _palette() -> list[list[int]]:
-    """Return the colour (r, g, b: 0..255) of each slot that `colors.slots` can give."""
-    ids = np.arange(1, 4096, dtype=np.uint32)
-    _, first = np.unique(colors.slots(ids), return_index=True)
-    table: list[list[int]] = np.rint(colors.hues(ids[first]) * 255).astype(int).tolist()
-    return table

@@ -12,7 +12,7 @@ import numpy as np
 import traitlets
 from psygnal import Signal
 
-from mitonb.colors import hues
+from mitonb.coloring import coloring_of
 from mitonb.errors import InputError
 from mitonb.labels import Labels
 from mitonb.measurements import measure
@@ -192,7 +192,7 @@ class ObjectsTable(Saved, ipw.VBox):
         labels = self.source.labels if isinstance(self.source, Session) else self.source
         table = measure(labels)
         columns, values = _columns(table)
-        colors = (hues(table["id"].to_numpy(np.uint32)) * 255).astype(np.uint8)
+        colors = np.rint(coloring_of(self.source).rgb(table["id"].to_numpy(np.uint32)) * 255).astype(np.uint8)
         with self._lock:
             self.table = table
         self.grid.empty = "No objects yet: segment a plane (Enter) or the volume, or paint one (P)."

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import traitlets
 from psygnal import Signal
 
-from mitonb.colors import hues
+from mitonb.coloring import Coloring, coloring_of
 from mitonb.errors import InputError
 from mitonb.labels import Labels
 from mitonb.mesh import Mesh, surfaces
@@ -79,6 +79,7 @@ class View3D(Saved, ipw.VBox):
         self.source = source if isinstance(source, Session | Labels) else Labels(np.asarray(source))
         self.ids = None if ids is None else [int(i) for i in ids]
         self.meshes: dict[int, Any] = {}
+        self._coloring = Coloring()
         self.built = False
         self._edits = 0
         self._height = height
@@ -173,7 +174,8 @@ class View3D(Saved, ipw.VBox):
     def _figure(self, labels: Labels, found: list[Mesh]) -> Any:
         ipv = _ipyvolume()
         found = sorted((m for m in found if len(m.triangles)), key=lambda m: -len(m.triangles))
-        colors = hues([m.id for m in found])
+        self._coloring = coloring_of(self.source)
+        colors = self._coloring.rgb([m.id for m in found])
         single = found[:_MOST_PICKABLE]
         self.meshes = {
             m.id: _surface(ipv, m.vertices, m.triangles, _css(c)) for m, c in zip(single, colors, strict=False)
@@ -197,7 +199,9 @@ class View3D(Saved, ipw.VBox):
     def _show_still(self, labels: Labels, ids: list[int], reason: str) -> None:
         self.meshes = {}
         chosen = None if self.ids is None else ids
-        picture = ipw.Image(value=png(still(labels, chosen)), layout={"max_height": "100%", "object_fit": "contain"})
+        picture = ipw.Image(
+            value=png(still(labels, chosen, colors=self.source)), layout={"max_height": "100%", "object_fit": "contain"}
+        )
         self._show(picture)
         self.status.value = note(f"{reason} This is a still picture, seen along z.", "warn")
 
@@ -207,7 +211,8 @@ class View3D(Saved, ipw.VBox):
         # ipyvolume sets True on every click, and an unchanged trait tells nobody: only the first would count.
         self.meshes[key].clicked = False
         if isinstance(self.source, Session):
-            self.source.select(key)
+            if self.source.voxels(key):  # else the mesh is of an object that has just gone
+                self.source.go_to(key)
         else:
             self._on_selected((key,))
         self.picked.emit(key)
@@ -217,13 +222,14 @@ class View3D(Saved, ipw.VBox):
         self._shown = ids
         for key, mesh in self.meshes.items():
             on = key in ids
-            color = hues([key])[0]
+            color = self._coloring.rgb([key])[0]
             mesh.color = _css(0.4 * color + 0.6 if on and not self.only.value else color)
             mesh.visible = on or not (self.only.value and ids)
 
     def _on_edited(self, _change: Any) -> None:
         self._edits += 1
         if self.built:
+            self._on_selected(self.selection)  # a neighbour may have got another colour
             self._tell_changed()
 
     def _tell_changed(self) -> None:
@@ -271,7 +277,9 @@ def show3d(source: Any, ids: Sequence[int] | None = None, *, height: int = 420) 
     return view
 
 
-def still(labels: Labels, ids: Sequence[int] | None = None, *, most: int = 480) -> npt.NDArray[np.uint8]:
+def still(
+    labels: Labels, ids: Sequence[int] | None = None, *, most: int = 480, colors: Any = None
+) -> npt.NDArray[np.uint8]:
     """Return objects seen along z as a shaded (h, w, 4) uint8 picture, at most `most` pixels wide and high.
 
     Each pixel shows the first object under it, darker the deeper it lies and the steeper its surface is.
@@ -286,7 +294,7 @@ def still(labels: Labels, ids: Sequence[int] | None = None, *, most: int = 480) 
     seen = top > 0
     dy, dx = np.gradient(np.where(seen, depth, depth.max() + 4).astype(np.float32))
     light = np.clip(1 / np.sqrt(1 + 0.15 * (dy**2 + dx**2)), 0.35, 1) * (1 - 0.55 * depth / max(1, data.shape[0]))
-    rgb = hues(top.ravel()).reshape(*top.shape, 3) * light[..., None] * 255
+    rgb = coloring_of(labels if colors is None else colors).rgb(top) * light[..., None] * 255
     return np.dstack([rgb.astype(np.uint8), np.where(seen, 255, 0).astype(np.uint8)])
 
 

@@ -91,7 +91,7 @@ def test_a_page_that_says_hello_learns_what_there_is(viewer: Viewer, wire: Wire)
     (state,) = wire.hear({"kind": "hello", "client": "me", "protocol": 1})
     assert state["info"]["shape"] == list(SHAPE)
     assert state["info"]["empty"] is False
-    assert len(state["info"]["palette"]) == 36
+    assert len(state["info"]["palette"]) == 32
     assert state["save"]["kind"] == "memory"
     assert state["last"] == 0
 

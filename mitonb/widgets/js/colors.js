@@ -1,10 +1,10 @@
 // Colours of objects: the hash of mitonb/colors.py; its factor and table come from Python, so they stand there only.
 
-/** @typedef {{hash: number, palette: number[][]}} Colors */
+/** @typedef {{hash: number, palette: number[][], moved?: Map<number, number>}} Colors  moved: slots that are not the hash's */
 
 /** @param {number} id @param {Colors} colors */
-export function slotOf(id, { hash, palette }) {
-  return ((Math.imul(id, hash) >>> 16) * palette.length) >>> 16;
+export function slotOf(id, { hash, palette, moved }) {
+  return moved?.get(id) ?? ((Math.imul(id, hash) >>> 16) * palette.length) >>> 16;
 }
 
 /** CSS colour of an id. @param {number} id @param {Colors} colors */
@@ -12,6 +12,28 @@ export function cssOf(id, colors) {
   if (!id) return "transparent";
   const [r, g, b] = colors.palette[slotOf(id, colors)];
   return `rgb(${r}, ${g}, ${b})`;
+}
+
+/**
+ * Slots of ids as an open hash table for the shader: pairs of id and slot, linear probing, at most 16 steps.
+ * @param {Map<number, number>} moved
+ * @returns {{table: Uint32Array, shift: number}} 2 ** (32 - shift) pairs
+ */
+export function slotTable(moved) {
+  for (let shift = 22; ; shift -= 1) {
+    const last = 2 ** (32 - shift) - 1;
+    const table = new Uint32Array(2 * (last + 1));
+    const fits = moved.size <= last / 2 && [...moved].every(([id, slot]) => {
+      let at = Math.imul(id, 0x9e3779b1) >>> shift;
+      for (let step = 0; step < 16; step += 1, at = (at + 1) & last) {
+        if (table[2 * at]) continue;
+        table.set([id, slot], 2 * at);
+        return true;
+      }
+      return false;
+    });
+    if (fits) return { table, shift };
+  }
 }
 
 /**

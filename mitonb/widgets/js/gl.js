@@ -1,6 +1,6 @@
 // Drawing with WebGL2: one texture per part, one quad, one shader variant per set of layers.
 
-import { idTable } from "./colors.js";
+import { idTable, slotTable } from "./colors.js";
 import { VERTEX, fragment } from "./shader.js";
 
 /**
@@ -13,10 +13,10 @@ import { VERTEX, fragment } from "./shader.js";
  * @typedef {{camera: Camera, sheet: Sheet, view: import("./geometry.js").Size, layers: Layers, selected: number[], colors: import("./colors.js").Colors}} Scene
  */
 
-const UNITS = ["image", "labels", "semantic", "center", "offsets", "preview", "selected"];
+const UNITS = ["image", "labels", "semantic", "center", "offsets", "preview", "selected", "moved"];
 const SAMPLERS = /** @type {Record<string, string>} */ ({
   image: "u_image", labels: "u_labels", semantic: "u_semantic", center: "u_heat", offsets: "u_offsets",
-  preview: "u_preview", selected: "u_selected",
+  preview: "u_preview", selected: "u_selected", moved: "u_moved",
 });
 
 export class Renderer {
@@ -37,6 +37,9 @@ export class Renderer {
     /** @type {Record<string, {texture: WebGLTexture, entry: Entry | null, w: number, h: number, mipmaps: boolean}>} */
     this.parts = {};
     this.selection = "";
+    /** The colours that the table "moved" was made of. @type {Map<number, number> | undefined} */
+    this.moved = undefined;
+    this.shift = 22;
     /** @type {import("./colors.js").Colors | null} */
     this.colors = null;
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
@@ -102,6 +105,8 @@ export class Renderer {
     }
     const on = this.#variant(scene.layers);
     if (scene.selected.length && on.has("LABELS")) on.add("SELECTED");
+    if (scene.colors.moved?.size && (on.has("LABELS") || on.has("PREVIEW"))) on.add("MOVED");
+    if (on.has("MOVED")) this.#recolor(/** @type {Map<number, number>} */ (scene.colors.moved));
     const program = this.#program(on);
     gl.useProgram(program);
     const at = (/** @type {string} */ name) => this.#place(program, name);
@@ -117,6 +122,7 @@ export class Renderer {
     gl.uniform1f(at("u_step"), this.parts.offsets?.entry?.step ?? this.parts.center?.entry?.step ?? 1);
     gl.uniform1f(at("u_grain"), this.parts.image?.entry?.step ?? 1);
     gl.uniform1ui(at("u_hash"), scene.colors.hash);
+    gl.uniform1ui(at("u_shift"), this.shift);
     gl.uniform1ui(at("u_slots"), scene.colors.palette.length);
     gl.uniform3fv(at("u_palette"), scene.colors.palette.flat().map((v) => v / 255));
     this.#choose(scene.selected);
@@ -198,6 +204,15 @@ export class Renderer {
     this.#upload("selected", idTable(selected), 32, 32);
   }
 
+  /** @param {Map<number, number>} moved */
+  #recolor(moved) {
+    if (moved === this.moved) return;
+    this.moved = moved;
+    const { table, shift } = slotTable(moved);
+    this.shift = shift;
+    this.#upload("moved", table, 1024, table.length / 2048);
+  }
+
   /** Far out, the image is averaged; near, its pixels are shown as they are. @param {number} scale device px per pixel */
   #filter(scale) {
     const own = this.parts.image;
@@ -227,10 +242,11 @@ export class Renderer {
     const formats = /** @type {Record<string, [number, number, number]>} */ ({
       image: [gl.R8, gl.RED, gl.UNSIGNED_BYTE], semantic: [gl.R8, gl.RED, gl.UNSIGNED_BYTE],
       center: [gl.R16F, gl.RED, gl.HALF_FLOAT], offsets: [gl.RG16F, gl.RG, gl.HALF_FLOAT],
+      moved: [gl.RG32UI, gl.RG_INTEGER, gl.UNSIGNED_INT],
     });
     const [inner, format, type] = formats[part] ?? [gl.R32UI, gl.RED_INTEGER, gl.UNSIGNED_INT];
     const old = this.parts[part];
-    const filter = inner === gl.R32UI ? gl.NEAREST : gl.LINEAR;
+    const filter = inner === gl.R32UI || inner === gl.RG32UI ? gl.NEAREST : gl.LINEAR;
     const fits = old && old.w === w && old.h === h;
     if (old && !fits) gl.deleteTexture(old.texture);
     if (!fits) {

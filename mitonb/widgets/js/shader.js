@@ -23,7 +23,23 @@ uniform sampler2D u_image, u_semantic, u_heat, u_offsets;
 uniform usampler2D u_labels, u_preview, u_selected;
 out vec4 color;
 
-vec3 hue(uint id) { return u_palette[(((id * u_hash) >> 16u) * u_slots) >> 16u]; }
+#ifdef MOVED
+uniform usampler2D u_moved;
+uniform uint u_shift;
+#endif
+
+vec3 hue(uint id) {
+#ifdef MOVED
+  uint at = (id * 0x9e3779b1u) >> u_shift;
+  for (int i = 0; i < 16; i++) {
+    uvec2 found = texelFetch(u_moved, ivec2(int(at & 1023u), int(at >> 10u)), 0).rg;
+    if (found.r == id) return u_palette[found.g];
+    if (found.r == 0u) break;
+    at = (at + 1u) & ((1u << (32u - u_shift)) - 1u);
+  }
+#endif
+  return u_palette[(((id * u_hash) >> 16u) * u_slots) >> 16u];
+}
 
 #ifdef SELECTED
 bool chosen(uint id) {

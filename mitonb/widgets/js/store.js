@@ -39,6 +39,8 @@ export class Store extends EventTarget {
     /** @type {State} */
     this.state = { save: { kind: "saving", text: "connecting" }, can_undo: false, can_redo: false, read_only: false, fresh: 0, listens: false };
     this.seq = 0;
+    /** Slots of objects whose colour is not that of their hash. @type {Map<number, number>} */
+    this.moved = new Map();
     this.direction = 1;
     /** Planes per second that are scrolled, and ms that an answer takes: both smoothed. */
     this.speed = 0;
@@ -204,7 +206,7 @@ export class Store extends EventTarget {
     const own = m.client === this.client;
     if (m.kind === "state") {
       if (m.info && own) {
-        this.info = m.info;
+        this.info = { ...m.info, moved: this.moved };
         this.seq = m.seq;
         this.extras = new Set(m.extras);
         this.outbox.next = Math.max(this.outbox.next, m.last + 1);
@@ -217,6 +219,8 @@ export class Store extends EventTarget {
       await this.#changed(m, buffers);
     } else if (m.kind === "stale") {
       this.#stale(m);
+    } else if (m.kind === "colors") {
+      this.#colors(m, buffers[0]);
     } else if (m.kind === "ack" && own) {
       this.outbox.settle(m.cseq);
     } else if (m.kind === "gap" && own) {
@@ -290,6 +294,15 @@ export class Store extends EventTarget {
     if (this.info) this.info.empty = this.info.empty && m.what === "undo";
     if (m.patch) await this.#patch(m, buffers);
     this.emit("changed", { what: m.what, touched });
+  }
+
+  /** @param {any} m @param {DataView} pairs of id and slot */
+  #colors(m, pairs) {
+    // A new map each time: the renderer sees by that whether its table is old.
+    this.moved = new Map(m.first ? [] : this.moved);
+    for (let at = 0; at < pairs.byteLength; at += 8) this.moved.set(pairs.getUint32(at, true), pairs.getUint32(at + 4, true));
+    if (this.info) this.info.moved = this.moved;
+    this.emit("colors");
   }
 
   /** @param {any} m @param {DataView[]} buffers */

@@ -133,6 +133,7 @@ export class View {
     on("changed", () => this.#look());
     on("stale", () => this.#refresh());
     on("save", () => this.showState());
+    on("colors", () => { this.picture.redraw(); this.showState(); });
     on("notice", (m) => this.ui.say(m));
     on("center", (m) => this.center(m.point, m.box));
     /** @type {[string, () => void][]} */
