@@ -16,7 +16,7 @@ from mitonb.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["NOWHERE", "Edit", "Part", "Volume", "apply", "decode", "encode", "part_of"]
+__all__ = ["NOWHERE", "Edit", "Part", "Volume", "apply", "changed", "decode", "encode", "part_of"]
 
 Volume = npt.NDArray[np.uint32]
 Runs = npt.NDArray[np.uint32]
@@ -58,7 +58,7 @@ class Edit:
     Attributes
     ----------
     kind : str
-        The verb: "paint", "erase", "fill", "merge", "delete", "put_plane", "adopt", "set_voxel_size".
+        The verb: "paint", "erase", "fill", "merge", "delete", "put_plane", "adopt_plane", "adopt", "set_voxel_size".
     box : Box
         Smallest box that holds all parts; empty when nothing changes.
     parts : tuple of Part
@@ -134,6 +134,13 @@ def _runs(index: Index, before: Volume, after: Volume) -> Runs:
     first = np.flatnonzero(new)
     lengths = np.diff(first, append=len(index))
     return np.stack([index[first], lengths, before[first], after[first]], axis=1).astype(np.uint32)
+
+
+def changed(part: Part) -> npt.NDArray[np.bool_]:
+    """Return a mask of the box's shape, true where the part changes voxels."""
+    mask = np.zeros(part.box.size, bool)
+    mask[_index(part.runs)] = True
+    return mask.reshape(part.box.shape)
 
 
 def apply(labels: Volume, parts: tuple[Part, ...], *, backwards: bool = False) -> None:

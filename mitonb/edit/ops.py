@@ -146,16 +146,21 @@ def put_plane(labels: Volume, ids: npt.NDArray[Any], axis: Axis, index: int) -> 
     InputError
         If there is no such plane, or the ids have another shape.
     """
+    box = whole_plane(labels, ids.shape, axis, index)
+    new = np.expand_dims(ids, AXES[axis])
+    part = part_of(labels, box, np.flatnonzero(labels[box.slices] != new), new)
+    return Edit.of("put_plane", [part], {"axis": axis, "index": int(index)})
+
+
+def whole_plane(labels: Volume, shape: tuple[int, ...], axis: Axis, index: int) -> Box:
+    """Return where a plane of this (h, w) lies; errors as in `put_plane`."""
     kept = AXES[checked_axis(axis)]
     if not 0 <= index < labels.shape[kept]:
         raise InputError(f"There are {axis} planes 0 to {labels.shape[kept] - 1}, got {index}.")
     want = tuple(n for i, n in enumerate(labels.shape) if i != kept)
-    if ids.shape != want:
-        raise AxesError(f"A {axis} plane of these labels is {want}, got {ids.shape}.")
-    box = _plane_box(axis, int(index), 0, 0, want)
-    new = np.expand_dims(ids, kept)
-    part = part_of(labels, box, np.flatnonzero(labels[box.slices] != new), new)
-    return Edit.of("put_plane", [part], {"axis": axis, "index": int(index)})
+    if shape != want:
+        raise AxesError(f"A {axis} plane of these labels is {want}, got {shape}.")
+    return _plane_box(axis, int(index), 0, 0, want)
 
 
 def adopt(labels: Volume, new: Volume) -> Edit:

@@ -17,7 +17,7 @@ from mitonb.edit.whole import whole
 from mitonb.errors import InputError, MitonbError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from mitonb.box import Box
@@ -43,6 +43,10 @@ class Project:
         (z, y, x) in nm.
     undoable, redoable : list of int
         Edits that undo and redo would take, the next one last.
+    offered : set of int
+        Ids that were promised to somebody.
+    next_id : int
+        One more than the highest id that was ever used or promised.
     """
 
     def __init__(self, store: Store, labels: Volume, voxel_size: VoxelSize | None, snapshot: int) -> None:
@@ -58,7 +62,10 @@ class Project:
         self._replayed_from = snapshot
         self._broken = False
         self._behind = 0
-        self.next_id = store.head.next_id
+        self.offered = store.offered()
+        self.next_id = max(store.head.next_id, *(id + 1 for id in self.offered), 1)
+        self._ever: set[int] = set()
+        self._looked = -1
 
     @classmethod
     def create(
@@ -167,12 +174,16 @@ class Project:
         """Return a plane with ids that were never used, by the order of its own ids."""
         ids, where = np.unique(plane, return_inverse=True)
         names = np.zeros(len(ids), np.uint32)
-        names[ids > 0] = [self.take_id() for _ in range(int((ids > 0).sum()))]
+        names[ids > 0] = self.free_ids(int((ids > 0).sum()))
         return names[where].reshape(plane.shape)
 
     def box_of(self, row: Row) -> Box:
         """Return where a record of the journal changed voxels."""
-        return NOWHERE if row.kind == "nothing" else around(self._effect(row.undo_of or row.seq))
+        return NOWHERE if row.kind == "nothing" else around(self.effect(row.undo_of or row.seq))
+
+    def effect(self, seq: int) -> tuple[Part, ...]:
+        """Return what an edit did to the voxels."""
+        return decode(self.store.effect(seq), _shape(self.labels))
 
     def acknowledged(self, client: Client | None) -> Row | None:
         """Return the record of a request that was made before."""
@@ -225,7 +236,7 @@ class Project:
         if not stack:
             raise InputError(f"There is nothing to {'redo' if redo else 'undo'}.")
         target = stack[-1]
-        parts = self._effect(target)
+        parts = self.effect(target)
         with whole():
             row = self._append("redo" if redo else "undo", {}, next_id=self.next_id, client=client, undo_of=target)
             with self._in_step(row):
@@ -235,15 +246,60 @@ class Project:
             self._maybe_snapshot()
         return row, around(parts)
 
-    def take_id(self) -> int:
-        """Return an id that was never used, and never return it again."""
-        if self.next_id > MAX_ID:
-            raise InputError(f"All ids up to {MAX_ID} are used. Renumber the labels and start a new project.")
-        self.next_id += 1
-        return self.next_id - 1
+    def free_ids(self, count: int, among: Iterable[int] = ()) -> list[int]:
+        """Return ids that no voxel ever had, nobody was promised and `among` does not hold.
+
+        They are free until an edit uses them or `offer` promises them: opening and looking spend none.
+        """
+        others = set(among)
+        first = max(self.next_id, max(others, default=0) + 1)
+        if first + count <= MAX_ID:
+            return list(range(first, first + count))
+        # Something has an id near the end, most likely 4294967295, which is what -1 becomes: there is room below it.
+        taken = self._ever_used() | others
+        free = np.setdiff1d(np.arange(1, len(taken) + count + 1), np.fromiter(taken, np.int64, len(taken)))
+        return [int(id) for id in free[:count]]
+
+    def offer(self) -> int:
+        """Return an id that nothing ever had, and see to it that nothing else ever gets it.
+
+        Raises
+        ------
+        StoreError
+            If that cannot be recorded.
+        """
+        self._mend()
+        (id,) = self.free_ids(1)
+        try:
+            self.store.offer([id])
+        except StoreError:
+            self._broken = not self.store.read_only
+            raise
+        self.offered.add(id)
+        self.next_id = max(self.next_id, id + 1)
+        return id
+
+    def in_hands(self) -> set[int]:
+        """Return the ids that a user may have in hand: promised to him, or painted with."""
+        painted = (row.intent.get("id") for row in self.rows if row.kind in ("paint", "fill"))
+        return self.offered | {id for id in painted if isinstance(id, int) and id > 0}
+
+    def _ever_used(self) -> set[int]:
+        """Return all ids that a voxel ever had, or that were promised."""
+        if self._looked < 0:
+            # What the labels held once and hold no more is in the effect that took it away.
+            self._ever, self._looked = set(self.table.counts), 0
+        for row in self.rows[self._looked :]:
+            if row.kind not in ("nothing", "undo", "redo"):
+                for part in self.effect(row.seq):
+                    self._ever.update(np.unique(part.runs[:, 2:]).tolist())
+        self._looked = len(self.rows)
+        return self._ever | self.offered
 
     def refresh(self) -> list[tuple[Row, Box]]:
         """Follow edits that another session has recorded; return them."""
+        self.offered = self.store.offered()
+        self.next_id = max(self.next_id, *(id + 1 for id in self.offered), 1)
         new = []
         for row in self.store.rows(self.version):
             new.append((row, self._replay(row)))
@@ -328,7 +384,7 @@ class Project:
         target = row.undo_of or row.seq
         parts: tuple[Part, ...] = ()
         if row.seq > self._replayed_from and row.kind != "nothing":
-            parts = self._effect(target)
+            parts = self.effect(target)
             apply(self.labels, parts, backwards=row.kind == "undo")
             self._followed(parts, backwards=row.kind == "undo")
         self._note(row)
@@ -362,9 +418,6 @@ class Project:
             self._table = None  # counting anew is faster
         elif self._table is not None:
             self._table.update(parts, backwards=backwards)
-
-    def _effect(self, seq: int) -> tuple[Part, ...]:
-        return decode(self.store.effect(seq), _shape(self.labels))
 
     def _maybe_snapshot(self) -> None:
         if self.store.path and self._snapshots.due:

@@ -125,6 +125,12 @@ class Store(Tables):
         self.head = head
         return row
 
+    def offer(self, ids: Iterable[int]) -> None:
+        """Remember that ids are promised to somebody, and given to nothing else; errors as in `append`."""
+        with self._writing():
+            for id in ids:
+                self._put(f"offered {id}", None)
+
     def snapshot(self, blocks: Mapping[int, bytes]) -> None:
         """Replace blocks, so that opening need not replay the edits up to now."""
         with self._writing():

@@ -152,6 +152,14 @@ class Tables:
         """Return the run records by the edit that brought each; 0 is the first labels'."""
         return {seq: json.loads(text) for seq, text in self._texts("records", "seq", "record")}
 
+    def offered(self) -> set[int]:
+        """Return the ids that were promised to somebody, whether or not a voxel has them."""
+        with translated(self.path):
+            keys = self._db.execute("SELECT key FROM meta WHERE key GLOB 'offered *'").fetchall()
+        for (key,) in keys:
+            self.meta(key)  # sees that it is not damaged
+        return {int(key.split()[1]) for (key,) in keys}
+
     def notes(self) -> list[str]:
         """Return the remarks, oldest first."""
         return [note for _, note in self._texts("notes", "number", "note")]

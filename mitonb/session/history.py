@@ -73,7 +73,8 @@ _TEXTS: dict[str, Callable[[Row, Sequence[Row]], str]] = {
     "merge": lambda row, _: f"merged {_listed(row.intent['gone'])} into {row.intent['keep']:d}",
     "delete": lambda row, _: f"deleted {_listed(row.intent['ids'])}",
     "put_plane": lambda row, _: f"replaced {_axis(row.intent)} plane {row.intent['index']:d}",
-    "adopt": lambda row, _: f"replaced all labels by {row.intent['name']!r}",
+    "adopt_plane": lambda row, _: f"segmented {_axis(row.intent)} plane {row.intent['index']:d}{_kept(row.intent)}",
+    "adopt": lambda row, _: f"replaced all labels by {row.intent['name']!r}{_kept(row.intent)}",
     "set_voxel_size": lambda row, _: "set the voxel size to {:g} x {:g} x {:g} nm".format(*row.intent["after"]),
     "undo": lambda row, rows: f"undid {row.undo_of}: {_of(row, rows)}",
     "redo": lambda row, rows: f"did {row.undo_of} again: {_of(row, rows)}",
@@ -86,7 +87,8 @@ _CODES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "merge": lambda say: f"session.merge({', '.join(f'{i:d}' for i in (say['keep'], *say['gone']))})",
     "delete": lambda say: f"session.delete({', '.join(f'{i:d}' for i in say['ids'])})",
     "put_plane": lambda say: f"session.put_plane(ids, {_axis(say)!r}, {say['index']:d})",
-    "adopt": lambda say: "session.adopt(labels)",
+    "adopt_plane": lambda say: f"session.put_plane(ids, {_axis(say)!r}, {say['index']:d})",
+    "adopt": lambda say: "session.adopt(labels)" if "kept" in say else "session.adopt(labels, replace_corrected=True)",
     "set_voxel_size": lambda say: "session.set_voxel_size({:g}, {:g}, {:g})".format(*say["after"]),
     "undo": lambda say: "session.undo()",
     "redo": lambda say: "session.redo()",
@@ -120,6 +122,11 @@ def _plane_at(say: Mapping[str, Any]) -> str:
 
 def _where(say: Mapping[str, Any]) -> str:
     return f"{_axis(say)} plane {say['plane']:d}"
+
+
+def _kept(say: Mapping[str, Any]) -> str:
+    """Return what a run left alone; one that was told to replace corrections says nothing of them."""
+    return f"; {say['kept']:d} corrected objects kept" if say.get("kept") else ""
 
 
 def _listed(ids: Sequence[int]) -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from psygnal import SignalInstance
 
     from mitonb.box import Box
+    from mitonb.edit.store import Row
 
 __all__ = ["MEMORY", "SAVED", "SAVING", "Change", "SaveState", "emit"]
 
@@ -30,11 +31,34 @@ class Change:
         Where voxels may differ from before; of size 0 when nothing changed.
     what : str
         The verb; "nothing" when nothing changed.
+    id : int
+        The label that was painted or filled with; else 0.
+    kept : int
+        Corrected objects that a run left as they were.
+    erased : int
+        Objects of a run that were left out because the user had erased or deleted them.
     """
 
     seq: int
     box: Box
     what: str
+    id: int = 0
+    kept: int = 0
+    erased: int = 0
+
+    @classmethod
+    def of(cls, row: Row, box: Box) -> Change:
+        """Return what a record of the journal did."""
+        return cls(row.seq, box, row.kind, *(row.intent.get(name, 0) for name in ("id", "kept", "erased")))
+
+    def about_corrections(self) -> str:
+        """Return in a sentence what a run did about corrections; "" when there were none in its way."""
+        said = []
+        if self.kept:
+            said.append(f"{self.kept} corrected object{'s' * (self.kept > 1)} kept")
+        if self.erased:
+            said.append(f"{self.erased} that you had erased left out")
+        return f"{', '.join(said)}." if said else ""
 
 
 @dataclass(frozen=True)

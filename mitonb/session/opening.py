@@ -78,7 +78,8 @@ def reopen(
             raise InputError(
                 f"{place} holds labels already, with {project.version} edits, and others than those given. To go on "
                 f"with the project: Session.open({str(place)!r}). To replace its labels, which can be undone: "
-                f"Session.open({str(place)!r}).adopt(labels). To start afresh choose another path."
+                f"Session.open({str(place)!r}).adopt(labels, replace_corrected=True). To start afresh "
+                "choose another path."
             )
 
     return Project.open(place, accept, take_over=take_over, read_only=read_only, memory=_memory())

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from psygnal import Signal
 
 from mitonb.coloring import Coloring
-from mitonb.edit import ops
+from mitonb.edit import corrections, ops
 from mitonb.edit.blocks import digest
 from mitonb.edit.effects import NOWHERE, Edit
 from mitonb.labels import Labels
@@ -225,17 +225,21 @@ class Session:
     # --- corrections: each goes through the writer, as one acknowledged transaction ---------------------------------
 
     def paint(
-        self, points: npt.ArrayLike, *, id: int, radius: float, axis: Axis = "xy", preserve: bool = False,
+        self, points: npt.ArrayLike, *, id: int | None, radius: float, axis: Axis = "xy", preserve: bool = False,
         client: Client | None = None,
     ) -> Change:  # fmt: skip
         """Draw a round brush along a polyline; see `mitonb.edit.ops.paint`.
 
+        With `id=None` it paints a new object; the answer says its id.
+
         Every verb takes `client`, a name and a request number: a request that comes again changes nothing and gets
         the same answer.
         """
-        return self._writer.write(
-            lambda p: ops.paint(p.labels, points, id=id, radius=radius, axis=axis, preserve=preserve), client
-        )
+
+        def edit(p: Project) -> Edit:
+            return ops.paint(p.labels, points, id=_or_free(p, id), radius=radius, axis=axis, preserve=preserve)
+
+        return self._writer.write(edit, client)
 
     def erase(
         self, points: npt.ArrayLike, *, radius: float, axis: Axis = "xy", only: int | None = None,
@@ -244,9 +248,11 @@ class Session:
         """Set to background along a polyline; see `mitonb.edit.ops.erase`."""
         return self._writer.write(lambda p: ops.erase(p.labels, points, radius=radius, axis=axis, only=only), client)
 
-    def fill(self, point: Sequence[float], id: int, axis: Axis = "xy", *, client: Client | None = None) -> Change:
-        """Give an id to the patch of equal ids around (z, y, x) in its plane."""
-        return self._writer.write(lambda p: ops.fill(p.labels, point, id, axis), client)
+    def fill(
+        self, point: Sequence[float], id: int | None, axis: Axis = "xy", *, client: Client | None = None
+    ) -> Change:
+        """Give an id (None: a new one, see `paint`) to the patch of equal ids around (z, y, x) in its plane."""
+        return self._writer.write(lambda p: ops.fill(p.labels, point, _or_free(p, id), axis), client)
 
     def merge(self, keep: int, *gone: int, client: Client | None = None) -> Change:
         """Give the voxels of other objects to `keep`."""
@@ -259,12 +265,12 @@ class Session:
     def put_plane(
         self, ids: npt.NDArray[Any], axis: Axis, index: int, *, fresh: bool = False, client: Client | None = None
     ) -> Change:
-        """Replace one plane.
+        """Replace one plane by hand; what a run says of a plane goes through `adopt_plane`.
 
         Parameters
         ----------
         ids : (h, w) integer array
-            New ids.
+            New ids, taken as they are.
         axis : {"xy", "xz", "yz"}
             Direction of the plane.
         index : int
@@ -281,19 +287,74 @@ class Session:
 
         return self._writer.write(edit, client)
 
-    def adopt(self, labels: Labels | npt.NDArray[Any], *, client: Client | None = None) -> Change:
-        """Replace all labels by the result of a run; one edit, with the run record, that undo takes back."""
+    def adopt_plane(
+        self, ids: npt.NDArray[Any], axis: Axis, index: int, *, iou: float = 0.25, replace_corrected: bool = False,
+        client: Client | None = None,
+    ) -> Change:  # fmt: skip
+        """Replace one plane by what a run found there; corrections are kept as in `adopt`.
+
+        A profile that covers an object which is there already, on this plane or else on a neighbouring one, takes its
+        id: an object keeps its name and its colour. The others get ids that were never used.
+
+        Parameters
+        ----------
+        ids : (h, w) integer array
+            Profiles; their numbers mean nothing.
+        axis : {"xy", "xz", "yz"}
+            Direction of the plane.
+        index : int
+            Position along that direction.
+        iou : float
+            Least overlap (intersection over union) of a profile with an object whose id it takes.
+        replace_corrected : bool
+            See `adopt`.
+        client : tuple of str and int, optional
+            See `paint`.
+        """
+        plane = Labels(np.asarray(ids)[None]).data[0]
+        return self._writer.write(
+            lambda p: corrections.adopt_plane(p, plane, axis, index, iou=iou, replace_corrected=replace_corrected),
+            client,
+            bare=replace_corrected,  # it ends the corrections, also where it gives the same labels
+        )
+
+    def adopt(
+        self, labels: Labels | npt.NDArray[Any], *, replace_corrected: bool = False, client: Client | None = None
+    ) -> Change:
+        """Replace all labels by the result of a run; one edit, with the run record, that undo takes back.
+
+        What the user has corrected is kept: every object of which an edit by hand that still stands (paint, erase,
+        fill, merge, delete, put_plane) has changed a voxel stays as it is, and what was erased or deleted stays
+        background. An object of the run that lies at least half in such voxels is left out, of every other the voxels
+        that are free are put. Ids that somebody has in hand, from `new_id` or painted with, are not given to other
+        objects: those get ids that were never used.
+
+        Parameters
+        ----------
+        labels : Labels or (z, y, x) integer array
+            All labels.
+        replace_corrected : bool
+            Replace what was corrected, too; it counts as corrected no more.
+        client : tuple of str and int, optional
+            See `paint`.
+
+        Returns
+        -------
+        change : Change
+            `kept` and `erased` say how many corrected objects were kept, and how many of the run were left out
+            because the user had erased or deleted them.
+        """
         new = labels if isinstance(labels, Labels) else Labels(np.asarray(labels))
 
         opening.check_fit(self.shape, self.voxel_size, new.shape, new.voxel_size)
 
         def edit(p: Project) -> Edit:
-            made = ops.adopt(p.labels, new.data)
+            made = corrections.adopt(p, new.data, replace_corrected=replace_corrected)
             return replace(made, intent={**made.intent, "name": new.name, "digest": digest(new.data)})
 
         # Where a run gives the labels that are there already, the project should still know of it.
         said = new.record is not None and new.record != self._project.record
-        return self._writer.write(edit, client, record=new.record, bare=said)
+        return self._writer.write(edit, client, record=new.record, bare=said or replace_corrected)
 
     def set_voxel_size(self, *nm: float, client: Client | None = None) -> Change:
         """Set the voxel size: one number, or (z, y, x), in nm."""
@@ -326,9 +387,19 @@ class Session:
         return self._writer.step(client, redo=True)
 
     def new_id(self) -> int:
-        """Return an id that no object ever had."""
+        """Return an id that no object ever had, and that nothing else gets, whatever comes: it is kept in the project.
+
+        Raises
+        ------
+        StoreError
+            If this session may only look, or the promise cannot be recorded.
+        """
+        return self._writer.offer()
+
+    def in_hand(self, id: int) -> bool:
+        """Return whether an id was given by `new_id` or painted with, so that no run gives it to another object."""
         with self._lock:
-            return self._project.take_id()
+            return id in self._project.in_hands()
 
     # --- objects, and where the user looks --------------------------------------------------------------------------
 
@@ -433,3 +504,8 @@ class Session:
     def __repr__(self) -> str:
         where = self.path or "in memory"
         return f"Session({' x '.join(map(str, self.shape))}, version {self.version}, {where}, {self.save_state})"
+
+
+def _or_free(project: Project, id: int | None) -> int:
+    """Return an id, or for None one that is free; the edit that writes it takes it."""
+    return project.free_ids(1)[0] if id is None else id

@@ -70,7 +70,7 @@ class Writer:
         with self.lock:
             project = self._writable(client)
             if done := project.acknowledged(client):
-                return Change(done.seq, project.box_of(done), done.kind)
+                return Change.of(done, project.box_of(done))
             edit = make(project)
             if not edit.empty or bare:
                 if project.store.path is not None and edit.voxels > _LONG:
@@ -78,18 +78,24 @@ class Writer:
                 row = self._acknowledged(lambda: project.commit(edit, client=client, record=record))
                 return self._changed(row, edit.box)
             if client:
-                row = self._acknowledged(lambda: project.decline(client))
-                return Change(row.seq, NOWHERE, "nothing")
-            return Change(project.version, NOWHERE, "nothing")
+                self._acknowledged(lambda: project.decline(client))
+            kept, erased = (edit.intent.get(name, 0) for name in ("kept", "erased"))
+            return Change(project.version, NOWHERE, "nothing", kept=kept, erased=erased)
 
     def step(self, client: Client | None, *, redo: bool) -> Change:
         """Undo or redo, and tell everybody."""
         with self.lock:
             project = self._writable(client)
             if done := project.acknowledged(client):
-                return Change(done.seq, project.box_of(done), done.kind)
+                return Change.of(done, project.box_of(done))
             row, box = self._acknowledged(lambda: project.undo(redo=redo, client=client))
             return self._changed(row, box)
+
+    def offer(self) -> int:
+        """Promise a free id, which nothing else gets from here on, whatever comes between."""
+        with self.lock:
+            project = self._writable(None)
+            return self._acknowledged(project.offer)
 
     def follow(self) -> None:
         """Tell of the edits that another session has recorded since."""
@@ -161,7 +167,7 @@ class Writer:
         return result
 
     def _changed(self, row: Row, box: Box) -> Change:
-        change = Change(row.seq, box, row.kind)
+        change = Change.of(row, box)
         emit(self._edited, change)
         return change
 

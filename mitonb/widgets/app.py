@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from mitonb.labels import Labels
     from mitonb.recipe import Recipe
+    from mitonb.session import Change
 
 __all__ = ["App", "explore"]
 
@@ -145,16 +146,30 @@ class App(Saved, ipw.VBox):
     # What the buttons do, and a script may call.
 
     def run_plane(self) -> Job[Any]:
-        """Segment the plane on screen, in a thread; `.result()` of the job waits."""
+        """Segment the plane on screen, in a thread; `.result()` of the job waits.
+
+        Corrected objects are kept, unless the switch beside the buttons says otherwise; so they are in the others.
+        """
         axis, index, recipe = self.viewer.axis, self.viewer.index, self.form.recipe
-        job = Job(self.runs.plane(axis, index, recipe), name=f"Segment {axis} plane {index}")
-        return self.run_bar.watch(job, then=lambda _: self._after(recipe, f"{axis} plane {index} segmented."))
+        steps = self.runs.plane(axis, index, recipe, replace_corrected=self.run_bar.replaces)
+        job = Job(steps, name=f"Segment {axis} plane {index}")
+        return self.run_bar.watch(
+            job, then=lambda change: self._after(recipe, _with_kept(f"{axis} plane {index} segmented.", change))
+        )
+
+    def look_at_maps(self) -> Job[Any]:
+        """Run the net on the plane on screen for its maps alone, in a thread; the labels stay as they are."""
+        axis, index, recipe = self.viewer.axis, self.viewer.index, self.form.recipe
+        job = Job(self.runs.look(axis, index, recipe), name=f"Look at {axis} plane {index}")
+        return self.run_bar.watch(job, then=lambda _: self._show_maps(axis, index))
 
     def run_volume(self) -> Job[Labels]:
         """Segment the whole stack, in a thread; `.result()` of the job waits."""
         recipe = self.form.recipe
-        job = Job(self.runs.volume(recipe), name="Segment the volume")
-        return self.run_bar.watch(job, then=lambda labels: self._after(recipe, _found(labels)))
+        job = Job(self.runs.volume(recipe, replace_corrected=self.run_bar.replaces), name="Segment the volume")
+        return self.run_bar.watch(
+            job, then=lambda labels: self._after(recipe, _with_kept(_found(labels), self.runs.change))
+        )
 
     def apply_plane(self) -> None:
         """Make the preview of the plane on screen an edit."""
@@ -163,8 +178,8 @@ class App(Saved, ipw.VBox):
             self.run_bar.say("There is no preview of this plane: move a threshold first.", "error")
             return
         ids, recipe = self._draft[2:]
-        self.runs.put(ids, axis, index, recipe)
-        self.run_bar.say(self._after(recipe, f"Applied to {axis} plane {index}."), "good")
+        change = self.runs.put(ids, axis, index, recipe, replace_corrected=self.run_bar.replaces)
+        self.run_bar.say(self._after(recipe, _with_kept(f"Applied to {axis} plane {index}.", change)), "good")
 
     def discard_preview(self) -> None:
         """Drop the preview of the plane on screen; the settings stay, and the next change of one shows it again."""
@@ -175,9 +190,10 @@ class App(Saved, ipw.VBox):
     def apply_volume(self) -> Job[Labels]:
         """Decode and track the kept maps of the volume with the recipe of the form; the net is not run."""
         recipe = self.form.recipe
-        job = Job(self.runs.again(recipe), name="Decode the volume again")
+        job = Job(self.runs.again(recipe, replace_corrected=self.run_bar.replaces), name="Decode the volume again")
+        said = "{} found, without running the network.".format
         return self.run_bar.watch(
-            job, then=lambda labels: self._after(recipe, f"{_objects(labels)} found, without running the network.")
+            job, then=lambda labels: self._after(recipe, _with_kept(said(_objects(labels)), self.runs.change))
         )
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -216,6 +232,7 @@ class App(Saved, ipw.VBox):
     def _on_asked(self, what: str) -> None:
         doing = {
             "plane": self.run_plane, "segment-plane": self.run_plane, "volume": self.run_volume,
+            "maps": self.look_at_maps, "look-at-maps": self.look_at_maps,
             "apply-plane": self.apply_plane, "apply-preview": self.apply_plane, "apply-volume": self.apply_volume,
             "discard-preview": self.discard_preview,
         }.get(what)  # fmt: skip
@@ -234,6 +251,11 @@ class App(Saved, ipw.VBox):
         self._previewing = "decode" in reruns_of(recipe, self.form.recipe)
         self._live.ask()
         return said
+
+    def _show_maps(self, axis: str, index: int) -> str:
+        self.viewer.set_layer("semantic", visible=True)
+        self._live.ask()
+        return f"The maps of {axis} plane {index} are shown; the labels are as they were."
 
     def _on_recipe(self, recipe: Recipe, rerun: str) -> None:
         self._describe()
@@ -262,7 +284,10 @@ class App(Saved, ipw.VBox):
             count = len(np.unique(ids)) - int((ids == 0).any())
             self.run_bar.say(f"Preview: {count} profiles on this plane. Apply it, or move on to drop it.")
         elif self._previewing and maps is None:
-            self.run_bar.say("The network has not seen this plane yet: segment it once, then thresholds act at once.")
+            self.run_bar.say(
+                "The network has not seen this plane yet: segment it once, or look at its maps; thresholds then act at "
+                "once."
+            )
 
     def _describe(self) -> None:
         session = self.session
@@ -338,6 +363,11 @@ def _found(labels: Labels) -> str:
     """Return how many objects a run has found, and what its record has to say to the user."""
     notes = (labels.record or {}).get("notes") or ()
     return " ".join([f"{_objects(labels)} found.", *notes])
+
+
+def _with_kept(said: str, change: Change | None) -> str:
+    """Return what a run did, and what it did about corrections."""
+    return " ".join(filter(None, [said, change.about_corrections() if change else ""]))
 
 
 def _objects(labels: Labels) -> str:

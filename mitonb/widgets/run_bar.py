@@ -26,6 +26,7 @@ _EVERY = 0.1
 _BUTTONS = {
     "plane": ("Segment this plane", "play", "Run the model on the plane on screen (Enter)", "primary"),
     "volume": ("Segment the volume", "cubes", "Run the model on every plane, and join the planes to objects", ""),
+    "maps": ("Look at the maps", "eye", "Run the model on the plane on screen for its maps alone; its labels stay", ""),
     "apply-plane": ("Apply to this plane", "check", "Make the preview an edit, which can be undone", ""),
     "apply-volume": ("Apply to the volume", "check", "Decode and track the kept maps; the network is not run", ""),
 }
@@ -39,7 +40,7 @@ class RunBar(ipw.VBox):
     Attributes
     ----------
     asked : Signal(str)
-        "plane", "volume", "apply-plane" or "apply-volume".
+        "plane", "volume", "maps", "apply-plane" or "apply-volume".
     job : Job or None
         The job that is shown.
     """
@@ -52,7 +53,7 @@ class RunBar(ipw.VBox):
         self._drawn = 0.0
         self._stages: set[str] = set()
         self._stopping = False
-        self._allowed = dict.fromkeys(_BUTTONS, False) | {"plane": True, "volume": True}
+        self._allowed = dict.fromkeys(_BUTTONS, False) | {"plane": True, "volume": True, "maps": True}
         self.buttons = {
             name: ipw.Button(
                 description=text, icon=icon, tooltip=tip, button_style=style,
@@ -71,13 +72,24 @@ class RunBar(ipw.VBox):
         self.message = ipw.HTML(layout={"min_height": "52px"})
         pairs = [row(self.buttons["plane"], self.buttons["volume"], flex_flow="row nowrap"),
                  row(self.buttons["apply-plane"], self.buttons["apply-volume"], flex_flow="row nowrap")]  # fmt: skip
+        self.replace = ipw.Checkbox(
+            description="replace corrected objects, too", indent=False, layout={"width": "auto", "flex": "1 1 auto"},
+            tooltip="Off: objects that you have painted, erased, merged ... stay as they are, and what you deleted "
+            "stays away. Either way the run is one edit that can be undone.",
+        )  # fmt: skip
         line = row(self.progress, self.stop, flex_flow="row nowrap")
-        super().__init__([sheet(), *pairs, line, self.status, self.message], **options)
+        choices = row(self.replace, self.buttons["maps"], flex_flow="row nowrap")
+        super().__init__([sheet(), *pairs, choices, line, self.status, self.message], **options)
         self.add_class("mnb")
         for name, button in self.buttons.items():
             button.on_click(lambda _, name=name: self.asked.emit(name))
         self.stop.on_click(lambda _: self.cancel())
         self._enable()
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a run shall replace what the user has corrected, too."""
+        return bool(self.replace.value)
 
     @property
     def busy(self) -> bool:

@@ -6,22 +6,22 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from mitonb.errors import InputError, wanting_torch
 from mitonb.infer.again import redecoding
 from mitonb.infer.kept import KeptMaps
 from mitonb.infer.pipeline import predicting, segmenting
 from mitonb.job import Progress, Steps
 from mitonb.post.decoding import centers, decode
-from mitonb.stack import AXES, Axis, Stack
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from mitonb.labels import Labels
     from mitonb.maps import Maps, Points
     from mitonb.recipe import Recipe
     from mitonb.session import Change, Session
+    from mitonb.stack import Axis, Stack
 
 __all__ = ["Runs"]
 
@@ -43,12 +43,15 @@ class Runs:
         What the net said in the runs of the volume; a cancelled run leaves what it has, and the next one goes on there.
     net_runs : int
         How often the net was asked for a plane or a volume.
+    change : Change or None
+        What the last run of the volume did to the labels.
     """
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.kept: KeptMaps | None = None
         self.net_runs = 0
+        self.change: Change | None = None
         self._planes: OrderedDict[tuple[Axis, int], Maps] = OrderedDict()
         self._models: dict[str, Any] = {}
         self._lock = threading.Lock()
@@ -71,8 +74,8 @@ class Runs:
                 self._models = {name: load_model(name)}
             return self._models[name]
 
-    def plane(self, axis: Axis, index: int, recipe: Recipe) -> Steps[Change]:
-        """Run the net on one plane and put its objects there; see `put`."""
+    def look(self, axis: Axis, index: int, recipe: Recipe) -> Steps[Maps]:
+        """Run the net on one plane for its maps alone; the labels stay as they are."""
         plane = self.stack.plane(index, axis)
         yield Progress("loading the model", 0, 100)
         model = self.model(recipe.model)
@@ -83,33 +86,21 @@ class Runs:
             self._planes.move_to_end((axis, index))
             while len(self._planes) > _MOST_PLANES:
                 self._planes.popitem(last=False)
-        return self.put(decode(maps, recipe), axis, index, recipe)
+        return maps
 
-    def put(self, ids: npt.NDArray[np.uint32], axis: Axis, index: int, recipe: Recipe) -> Change:
-        """Put the profiles of a plane into the labels.
+    def plane(self, axis: Axis, index: int, recipe: Recipe, *, replace_corrected: bool = False) -> Steps[Change]:
+        """Run the net on one plane and put its objects there; see `put`."""
+        maps: Maps = yield from self.look(axis, index, recipe)
+        return self.put(decode(maps, recipe), axis, index, recipe, replace_corrected=replace_corrected)
 
-        A profile that covers an object which is there already, on this plane or else on a neighbouring one, takes its
-        id (by the recipe's IoU): an object keeps its name and its colour. The others get ids that were never used.
-        """
-        there = self._reference(axis, index)
-        names = _matches(ids, there, recipe.merge_iou) if there is not None else {}
-        table = np.zeros(int(ids.max(initial=0)) + 1, np.uint32)
-        for key in np.unique(ids[ids > 0]).tolist():
-            table[key] = names.get(key) or self.session.new_id()
-        return self.session.put_plane(table[ids], axis, index)
+    def put(
+        self, ids: npt.NDArray[np.uint32], axis: Axis, index: int, recipe: Recipe, *, replace_corrected: bool = False
+    ) -> Change:
+        """Put the profiles of a plane into the labels; see `mitonb.session.Session.adopt_plane`."""
+        return self.session.adopt_plane(ids, axis, index, iou=recipe.merge_iou, replace_corrected=replace_corrected)
 
-    def _reference(self, axis: Axis, index: int) -> npt.NDArray[np.uint32] | None:
-        """Return this plane of the labels, or a neighbouring one where it is empty."""
-        data = self.session.labels.data
-        for near in (index, index - 1, index + 1):
-            if 0 <= near < data.shape[AXES[axis]]:
-                plane = np.asarray(data.take(near, AXES[axis]))
-                if plane.any():
-                    return plane
-        return None
-
-    def volume(self, recipe: Recipe) -> Steps[Labels]:
-        """Run the net on the whole stack and adopt the result as one edit."""
+    def volume(self, recipe: Recipe, *, replace_corrected: bool = False) -> Steps[Labels]:
+        """Run the net on the whole stack and adopt the result as one edit; see `mitonb.session.Session.adopt`."""
         stack = self.stack
         yield Progress("loading the model", 0, 100)
         model = self.model(recipe.model)
@@ -121,19 +112,19 @@ class Runs:
         labels: Labels = yield from segmenting(stack, recipe, model=model, kept=self.kept)
         with self._lock:
             self._planes.clear()
-        self.session.adopt(labels)
+        self.change = self.session.adopt(labels, replace_corrected=replace_corrected)
         return labels
 
     def complete(self, recipe: Recipe) -> bool:
         """Return whether the maps of every plane that a recipe needs are kept."""
         return self.kept is not None and all(self.kept.count(a) == self.stack.count(a) for a in recipe.planes)
 
-    def again(self, recipe: Recipe) -> Steps[Labels]:
+    def again(self, recipe: Recipe, *, replace_corrected: bool = False) -> Steps[Labels]:
         """Decode and track the kept maps of the last volume run with another recipe; the net is not run."""
         if self.kept is None:
             raise InputError("No maps of the whole volume are kept: run Segment the volume with Keep maps first.")
         labels: Labels = yield from redecoding(self.kept, recipe)
-        self.session.adopt(labels)
+        self.change = self.session.adopt(labels, replace_corrected=replace_corrected)
         return labels
 
     def maps(self, axis: Axis, index: int, median: int = 1) -> Maps | None:
@@ -152,17 +143,3 @@ class Runs:
     def peaks(self, maps: Maps, recipe: Recipe) -> Points:
         """Return the peaks of a center map that a recipe takes, (n, 2) (y, x) in pixels of the plane."""
         return centers(maps, recipe)
-
-
-def _matches(ids: npt.NDArray[np.uint32], there: npt.NDArray[np.uint32], least: float) -> dict[int, int]:
-    """Return which profile may take which id: pairs of the highest IoU first, each id once."""
-    both = (ids > 0) & (there > 0)
-    pairs, shared = np.unique(np.stack([ids[both], there[both]]), axis=1, return_counts=True)
-    new, old = np.bincount(ids.ravel()), dict(zip(*np.unique(there, return_counts=True), strict=True))
-    iou = [n / (new[a] + old[b] - n) for (a, b), n in zip(pairs.T.tolist(), shared.tolist(), strict=True)]
-    found: dict[int, int] = {}
-    for k in np.argsort(iou)[::-1]:
-        a, b = pairs[:, k].tolist()
-        if iou[k] >= least and a not in found and b not in found.values():
-            found[a] = b
-    return found

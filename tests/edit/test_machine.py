@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from mitonb.session import Session
 
 SHAPE = (3, 9, 10)
-IDS = st.sampled_from([1, 2, 3, 300, 2**32 - 1])
+IDS_BY_HAND = (1, 2, 3, 300, 2**32 - 1)
+IDS = st.sampled_from(IDS_BY_HAND)
 AXES = {"xy": 0, "xz": 1, "yz": 2}
 axes = st.sampled_from(sorted(AXES))
 inner = st.integers(-3, 12)
@@ -62,25 +63,28 @@ class Correcting(RuleBasedStateMachine):
         self.path = self.folder / "machine.mitonb"
         self.now = np.zeros(SHAPE, np.uint32)
         self.now[1, 2:6, 2:6] = 2
+        # What each step did is remembered with the copy from before it: (copy, kind).
         self.past, self.future, self.top = [], [], 2
+        self.promised = set()
         self.session = Session(labels=self.now, path=self.path)
 
     def teardown(self):
         self.session.close()
         shutil.rmtree(self.folder)
 
-    def expect(self, after, change):
+    def expect(self, after, change, kind="by hand"):
         """Remember the copy, as a notebook of full copies would."""
-        if np.array_equal(after, self.now):
+        if np.array_equal(after, self.now) and kind != "a run that replaces":
             assert change.what == "nothing"
             return
         where = np.argwhere(after != self.now)
-        assert (where.min(axis=0) >= change.box.start).all()
-        assert (where.max(axis=0) < change.box.stop).all()
-        self.past.append(self.now)
+        assert (where >= change.box.start).all()
+        assert (where < change.box.stop).all()
+        self.past.append((self.now, kind))
         self.future.clear()
         self.now = after
         self.top = max(self.top, int(after.max()))
+        assert not self.promised & set(np.unique(after).tolist()) - ({change.id} | set(IDS_BY_HAND))
 
     @rule(data=st.data(), id=IDS, radius=st.sampled_from([0, 1, 2.5]), axis=axes, preserve=st.booleans())
     def paint(self, data, id, radius, axis, preserve):
@@ -127,37 +131,87 @@ class Correcting(RuleBasedStateMachine):
         index = data.draw(st.integers(0, SHAPE[AXES[axis]] - 1))
         shape = [n for i, n in enumerate(SHAPE) if i != AXES[axis]]
         ids = np.random.default_rng(seed).integers(0, 4, shape).astype(np.uint32)
-        if fresh and self.session._project.next_id > 2**32 - 4:
-            return
-        first = self.session._project.next_id
+        given = self.ever()
         change = self.session.put_plane(ids, axis, index, fresh=fresh)
         if fresh:
-            old = np.unique(ids[ids > 0])
-            ids = np.where(ids > 0, first + np.searchsorted(old, ids), 0).astype(np.uint32)
+            put = np.moveaxis(self.session.labels.data, AXES[axis], 0)[index]
+            assert len({*zip(ids.ravel().tolist(), put.ravel().tolist(), strict=True)}) == len(np.unique(ids))
+            assert not given & set(put[put > 0].tolist()), "an id that there was is given again"
+            ids = put.copy()
         after = self.now.copy()
         np.moveaxis(after, AXES[axis], 0)[index] = ids
         self.expect(after, change)
 
-    @rule(seed=st.integers(0, 3))
-    def adopt(self, seed):
+    @rule(seed=st.integers(0, 3), corrected=st.booleans())
+    def adopt(self, seed, corrected):
         new = np.random.default_rng(seed).integers(0, 3, SHAPE).astype(np.uint32)
-        self.expect(new, self.session.adopt(new))
+        keep = np.zeros(SHAPE, bool) if corrected else self.kept()
+        change = self.session.adopt(new, replace_corrected=corrected)
+        after = self.session.labels.data.copy()
+        assert np.array_equal(after[keep], self.now[keep])
+        for id in (1, 2):
+            here = new == id
+            out = 2 * (here & keep).sum() >= here.sum()
+            put = np.unique(after[here & ~keep])
+            assert len(put) <= 1, "an object of a run is one object"
+            if len(put) and not out:
+                assert put[0] not in np.unique(self.now[keep]), "what was found is no part of what was corrected"
+            assert not (out and put.any())
+        assert not after[(new == 0) & ~keep].any()
+        self.expect(after, change, "a run" if not corrected else "a run that replaces")
+
+    def kept(self):
+        """Return the voxels that a run leaves alone, from the copies alone."""
+        steps = zip(self.past, [*(p for p, _ in self.past), self.now][1:], strict=True)
+        touched, ids = np.zeros(SHAPE, bool), set()
+        for (before, kind), after in steps:
+            if kind == "a run that replaces":
+                touched[:], ids = False, set()
+            elif kind == "by hand":
+                where = before != after
+                touched |= where
+                ids |= {*before[where].tolist(), *after[where].tolist()}
+        return (touched & (self.now == 0)) | np.isin(self.now, list(ids - {0}))
+
+    def ever(self):
+        """Return all ids that there were or that were promised."""
+        copies = [self.now, *(p for p, _ in self.past), *(p for p, _ in self.future)]
+        return {*np.unique(copies).tolist(), *self.promised} - {0}
+
+    @rule()
+    def promise(self):
+        given = self.ever()
+        id = self.session.new_id()
+        assert 0 < id < 2**32 - 1
+        assert id not in given
+        self.promised.add(id)
+
+    @precondition(lambda self: self.promised)
+    @rule(data=st.data(), axis=axes)
+    def paint_new(self, data, axis):
+        given = self.ever()
+        line = self.line(data, axis)
+        change = self.session.paint(line, id=None, radius=1, axis=axis)
+        assert change.id not in given
+        self.expect(np.where(brushed(line, 1, axis), np.uint32(change.id), self.now), change)
 
     @precondition(lambda self: self.past)
     @rule(times=st.integers(1, 4))
     def undo(self, times):
         for _ in range(min(times, len(self.past))):
             self.session.undo()
-            self.future.append(self.now)
-            self.now = self.past.pop()
+            before, kind = self.past.pop()
+            self.future.append((self.now, kind))
+            self.now = before
 
     @precondition(lambda self: self.future)
     @rule(times=st.integers(1, 4))
     def redo(self, times):
         for _ in range(min(times, len(self.future))):
             self.session.redo()
-            self.past.append(self.now)
-            self.now = self.future.pop()
+            after, kind = self.future.pop()
+            self.past.append((self.now, kind))
+            self.now = after
 
     @rule()
     def reopen(self):
@@ -172,6 +226,14 @@ class Correcting(RuleBasedStateMachine):
     @rule()
     def snapshot(self):
         self.session._project._snapshots.take(self.session._project.store)
+
+    @rule()
+    def copy(self):
+        place = self.folder / "copy.mitonb"
+        self.session.save_copy(place)
+        with Session.open(place) as other:
+            assert other.new_id() not in self.ever()
+        place.unlink()
 
     def line(self, data, axis):
         """Draw a polyline on a plane, partly beyond its edge."""
@@ -200,7 +262,7 @@ class Correcting(RuleBasedStateMachine):
 
     @invariant()
     def no_id_comes_back(self):
-        assert self.session._project.next_id > self.top
+        assert not set(self.session._project.free_ids(3)) & self.ever()
 
 
 Correcting.TestCase.settings = settings(

@@ -136,11 +136,11 @@ def test_a_full_disk_is_said_and_work_goes_on_when_there_is_space(path):
     states = []
     session.state_changed.connect(lambda s: states.append(s.kind))
     with pytest.raises(StoreError, match="disk is full: free some space"):
-        session.adopt(noise)
+        session.adopt(noise, replace_corrected=True)
     assert np.array_equal(session.labels.data, before)
     assert session.version == version
     assert "full" in str(session.save_state)
-    session.adopt(noise)  # a new connection has no such limit: space was freed
+    session.adopt(noise, replace_corrected=True)  # a new connection has no such limit: space was freed
     assert states == ["unsaved", "saved"]
     assert np.array_equal(session.labels.data, noise)
     session.close()
@@ -159,13 +159,13 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 old = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, old[1]))
 try:
-    session.adopt(noise)
+    session.adopt(noise, replace_corrected=True)
     print("no error")
 except StoreError as error:
     print(type(error).__name__)
 assert np.array_equal(session.labels.data, before)
 resource.setrlimit(resource.RLIMIT_FSIZE, old)
-session.adopt(noise)
+session.adopt(noise, replace_corrected=True)
 print(session.save_state)
 session.close()
 """

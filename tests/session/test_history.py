@@ -19,7 +19,7 @@ def test_history_is_readable_and_its_code_does_the_same():
     first.delete(3)
     first.put_plane(plane, "xz", 7)
     first.set_voxel_size(8, 4, 4)
-    first.adopt(Labels(labels(), name="a <b>"))
+    first.adopt(Labels(labels(), name="a <b>"), replace_corrected=True)
     first.undo()
     first.redo()
     first.undo()

@@ -46,7 +46,7 @@ def test_other_labels_for_an_existing_project_are_refused_with_the_choices(path)
     with Session(labels=labels(), path=path) as session:
         session.delete(1)
     other = labels() + 1
-    with pytest.raises(InputError, match=r"Session\.open\(.*adopt\(labels\)"):
+    with pytest.raises(InputError, match=r"Session\.open\(.*adopt\(labels, replace_corrected=True\)"):
         Session(labels=other, path=path)
     with Session.open(path) as again:
         assert again.version == 1

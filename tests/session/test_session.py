@@ -81,8 +81,70 @@ def test_new_ids_never_come_back_even_when_what_had_them_is_undone(path):
         assert again.new_id() == 5
         again.paint([[0, 7, 7]], id=2**32 - 1, radius=0)
         assert again.pick(0, 7, 7) == 4294967295
-        with pytest.raises(InputError, match="All ids"):
-            again.new_id()
+        assert again.new_id() == 6
+
+
+def test_an_id_at_the_end_which_minus_one_becomes_leaves_room_below_it(path):
+    data = labels()
+    data[2, 0, 0] = np.array(-1).astype(np.uint32)
+    session = Session(labels=data, path=path)
+    session.delete(2)  # may come back by undo
+    assert [session.new_id(), session.new_id()] == [3, 4]
+    assert session.paint([[0, 7, 7]], id=None, radius=0).id == 5
+    session.put_plane(np.pad(np.array([[1, 2]]), ((0, 7), (0, 7))), "xy", 2, fresh=True)
+    assert session.labels.data[2, 0, :3].tolist() == [6, 7, 0]
+    session.close()
+    with Session.open(path) as again:
+        assert again.new_id() == 8
+
+
+def test_a_promised_id_goes_to_nothing_else_whatever_comes_between(path):
+    session = Session(labels=np.zeros(SHAPE, np.uint32), path=path)
+    mine = session.new_id()
+    assert mine == 1
+    session.adopt(labels())  # a run numbers its objects from 1, too
+    assert session.ids() == [2, 3]
+    session.undo()
+    session.redo()
+    session.put_plane(labels()[1], "xy", 2, fresh=True)
+    session.adopt_plane(labels()[0], "xy", 2)
+    copy = session.save_copy(path.parent / "copy.mitonb")
+    session.close()
+    for place in (path, copy):
+        with Session.open(place) as again:
+            again.adopt(labels())
+            assert mine not in again.ids()
+            assert again.new_id() not in {mine, *again.ids()}
+            again.paint([[2, 7, 8]], id=mine, radius=0)
+            assert again.voxels(mine) == 1
+
+
+def test_an_id_that_was_painted_with_stays_that_of_the_painted_object(path):
+    session = Session(image(), path=path)
+    change = session.paint([[2, 7, 8]], id=None, radius=0)
+    assert change.id == 1
+    session.undo()  # the viewer goes on with this label
+    session.adopt(labels())
+    assert 1 not in session.ids()
+    session.paint([[2, 7, 8]], id=1, radius=0)
+    session.adopt(labels()[::-1], replace_corrected=True)
+    assert 1 not in session.ids()
+    session.close()
+
+
+def test_labels_that_come_back_keep_the_ids_of_their_objects():
+    session = Session(labels=labels())
+    mine = session.paint([[2, 5, 5], [2, 5, 7]], id=None, radius=0).id
+    elsewhere = session.labels.data.copy()
+    elsewhere[2, 6, 5:8] = mine
+    session.adopt(elsewhere, replace_corrected=True)
+    assert np.array_equal(session.labels.data, elsewhere)
+
+
+def test_a_session_that_may_only_look_promises_nothing(path):
+    Session(labels=labels(), path=path).close()
+    with Session.open(path, read_only=True) as session, pytest.raises(ReadOnlyStoreError, match="read-only"):
+        session.new_id()
 
 
 def test_pick_objects_and_boxes():

@@ -269,3 +269,64 @@ def test_exploring_and_correcting_need_no_torch() -> None:
         "assert not {'torch', 'ipyvolume', 'matplotlib'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
+def test_corrected_objects_are_kept_by_every_run_and_the_bar_says_how_many(app: App) -> None:
+    app.run_volume().result(120)
+    settled(app)
+    session = app.session
+    one, two = session.pick(8, 20, 18), session.pick(8, 48, 30)
+    session.erase([[8, 20, 18]], radius=3, only=one)
+    session.delete(two)
+    corrected = session.labels.data.copy()
+    assert (corrected == one).sum() > 0
+    for run in (app.run_plane, app.run_volume, app.apply_volume):
+        run().result(120)
+        assert "1 corrected object kept, 1 that you had erased left out." in app.run_bar.message.value, run
+        assert ((session.labels.data > 0) == (corrected > 0)).all(), run
+        assert ((session.labels.data == one) == (corrected == one)).all(), run
+    app.form.controls["min_area"].value = 5
+    assert settled(app).viewer.preview("xy", 8) is not None
+    app.apply_plane()
+    assert "1 corrected object kept" in app.run_bar.message.value
+    assert ((session.labels.data == one) == (corrected == one)).all()
+    app.run_bar.replace.value = True
+    app.run_plane().result(120)
+    assert "kept" not in app.run_bar.message.value
+    assert session.labels.data[8, 20, 18] > 0
+    assert session.labels.data[8, 48, 30] > 0
+    assert session.labels.data[7, 48, 30] == 0
+    app.run_volume().result(120)
+    assert len(session.ids()) == 4
+
+
+def test_corrections_made_while_the_volume_is_segmented_are_kept(app: App) -> None:
+    painted = threading.Event()
+
+    def wait_for_the_hand(*_: object) -> None:
+        assert painted.wait(60)
+
+    app.runs.model("mito-mini").net.register_forward_pre_hook(wait_for_the_hand)
+    job = app.run_volume()
+    mine = app.session.paint([[8, 20, 18]], id=None, radius=9).id
+    elsewhere = app.session.paint([[8, 2, 76]], id=None, radius=1).id
+    painted.set()
+    job.result(120)
+    assert "2 corrected objects kept." in app.run_bar.message.value
+    assert app.session.voxels(mine) == 253  # pixels of a disk with a radius of 9
+    assert app.session.voxels(elsewhere) == 5
+    assert {mine, elsewhere} < set(app.session.ids())
+
+
+def test_the_maps_of_a_plane_can_be_looked_at_without_touching_its_labels(app: App) -> None:
+    app.session.paint([[8, 20, 18]], id=None, radius=3)
+    version = app.session.version
+    app.run_bar.buttons["maps"].click()
+    assert app.run_bar.job is not None
+    app.run_bar.job.result(60)
+    assert settled(app).session.version == version
+    assert app.runs.maps("xy", 8) is not None
+    assert app.viewer.layers["semantic"]["visible"]
+    assert "the labels are as they were" in app.run_bar.message.value
+    app.form.controls["min_area"].value = 5
+    assert settled(app).viewer.preview("xy", 8) is not None
