@@ -47,7 +47,7 @@ def neighbors(ids: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:
         pairs |= set(cc3d.region_graph(np.ascontiguousarray(small[:, ::stride, ::stride]), connectivity=26))
     back = np.zeros(len(names) + 1, np.uint32)
     for name, number in names.items():
-        back[number] = name
+        back[int(number)] = name
     found = np.sort(back[np.array(sorted(pairs), np.int64).reshape(-1, 2)], axis=1)
     return found[np.lexsort(found.T[::-1])]
 
@@ -76,6 +76,7 @@ class Coloring:
         self.moved: dict[int, int] = {}
         self.version = 0
         self._near: dict[int, set[int]] = {}
+        self._known: set[int] = set()
         self._lock = threading.Lock()
 
     @classmethod
@@ -121,7 +122,8 @@ class Coloring:
         """
         z, y, x = ids.shape
         part = None if box is None else box.grow((1, _REACH, _REACH)).clip((z, y, x))
-        pairs = neighbors(ids if part is None else ids[part.slices])
+        here = ids if part is None else ids[part.slices]
+        pairs, seen = neighbors(here), fastremap.unique(here).tolist()
         with self._lock:
             if part is None or part.shape == ids.shape:
                 self._near = {}
@@ -129,6 +131,7 @@ class Coloring:
                 self._near.setdefault(a, set()).add(b)
                 self._near.setdefault(b, set()).add(a)
             self._part(pairs.tolist(), fixed)
+            self._known.update(seen)
 
     def _part(self, pairs: list[list[int]], fixed: Collection[int]) -> None:
         """Give other slots to objects until no pair has one colour, or nothing more can be done about it."""
@@ -138,8 +141,9 @@ class Coloring:
             a, b = open_pairs.pop()
             if self.slot(a) != self.slot(b):
                 continue
-            # Whoever has fewer neighbours moves, of equals the younger: for a hub among a hundred hardly any is left.
-            for one in sorted((a, b), key=lambda i: (len(self._near[i]), -i)):
+            # Who is new moves, so that the others keep theirs; else who has fewer neighbours, for a hub hardly any is
+            # left; of equals the younger.
+            for one in sorted((a, b), key=lambda i: (i in self._known, len(self._near[i]), -i)):
                 if one in fixed or turns.get(one, 0) >= _PATIENCE:
                     continue
                 turns[one] = turns.get(one, 0) + 1

@@ -139,3 +139,27 @@ def test_n_zooms_to_the_object(book: Notebook) -> None:
     assert (round(x), round(y)) == (260, 50)
     assert scale > 2 * before
     book.shot(SHOTS / "next-object.png")
+
+
+def test_the_picture_shows_the_colours_that_the_kernel_chose(book: Notebook) -> None:
+    book.ask("globals().update(same=[i for i in range(6, 400) if session.colors.slot(i) == session.colors.slot(2)][0])")
+    # Painted beside object 2, an id whose hash gives the same colour gets another, in the picture as in the kernel.
+    book.ask("session.paint([[5, 70, 125]], id=same, radius=12)")
+    same = int(book.ask("same"))
+    book.wait(f"{VIEW}.store.moved.has({same}) && {VIEW}.entry('labels').data[70 * 300 + 125] === {same}")
+    r, g, b = book.js(f"""(() => {{
+        const {{picture}} = {VIEW};
+        picture.draw();
+        const {{gl}} = picture.renderer;
+        const [x, y] = picture.screen(128, 70);
+        const unit = picture.canvas.width / picture.size.w;
+        const out = new Uint8Array(4);
+        const down = Math.round(picture.canvas.height - y * unit);
+        gl.readPixels(Math.round(x * unit), down, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, out);
+        return [...out].slice(0, 3);
+    }})()""")
+    value = book.js(f"{VIEW}.entry('image').data[70 * {VIEW}.entry('image').w + 128]")
+    low, high = book.js(f"(() => {{ const {{low, high}} = {VIEW}.get('layers').em; return [low, high]; }})()")
+    gray = 255 * min(max((value - low) / (high - low), 0), 1)
+    want = [float(v) for v in book.ask("*(session.colors.rgb(same) * 255)").split()]
+    assert all(abs(0.55 * gray + 0.45 * w - seen) < 3 for w, seen in zip(want, (r, g, b), strict=True))
