@@ -260,6 +260,10 @@ class Project:
         free = np.setdiff1d(np.arange(1, len(taken) + count + 1), np.fromiter(taken, np.int64, len(taken)))
         return [int(id) for id in free[:count]]
 
+    def is_free(self, id: int) -> bool:
+        """Return whether `free_ids` might give an id."""
+        return self.next_id <= id < MAX_ID or (self.next_id >= MAX_ID and id not in self._ever_used())
+
     def offer(self) -> int:
         """Return an id that nothing ever had, and see to it that nothing else ever gets it.
 

@@ -354,7 +354,10 @@ class Session:
 
         # Where a run gives the labels that are there already, the project should still know of it.
         said = new.record is not None and new.record != self._project.record
-        return self._writer.write(edit, client, record=new.record, bare=said or replace_corrected)
+        change = self._writer.write(edit, client, record=new.record, bare=said or replace_corrected)
+        if change.what == "adopt":
+            self.select()  # the ids may be those of other objects now
+        return change
 
     def set_voxel_size(self, *nm: float, client: Client | None = None) -> Change:
         """Set the voxel size: one number, or (z, y, x), in nm."""
@@ -395,6 +398,16 @@ class Session:
             If this session may only look, or the promise cannot be recorded.
         """
         return self._writer.offer()
+
+    def free_ids(self, count: int) -> list[int]:
+        """Return ids that new objects would get now; they are not promised to anybody, and none is spent."""
+        with self._lock:
+            return self._project.free_ids(count)
+
+    def is_free(self, id: int) -> bool:
+        """Return whether no object ever had an id, and nobody was promised it."""
+        with self._lock:
+            return self._project.is_free(id)
 
     def in_hand(self, id: int) -> bool:
         """Return whether an id was given by `new_id` or painted with, so that no run gives it to another object."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,7 +60,9 @@ class Conversation:
         self._own_point: tuple[int, int, int] | None = None
         self._seq = 0
         self._colored = 0
-        self._fresh = self.session.new_id()
+        # The label for a new object: shown, and spent by its first stroke. Until then it gives way to whatever comes.
+        self._promise = int(viewer.active_id)
+        self._gave_way: dict[int, tuple[int, int]] = {}
 
     def when_told(self, action: Callable[[], object]) -> None:
         """Do something once a page has told which plane it shows; at once where there is no page.
@@ -97,6 +100,7 @@ class Conversation:
         with self._lock:
             self._seq += 1
             seq = self._seq
+        self._keep_promise(change)
         box = change.box
         self._tell_colors()
         note: dict[str, Any] = {
@@ -125,6 +129,18 @@ class Conversation:
         pieces = [moved[k : k + _MOST_COLORS] for k in range(0, max(1, len(moved)), _MOST_COLORS)]
         for k, piece in enumerate(pieces):
             self.post({"kind": "colors", "first": k == 0}, [piece.tobytes()])
+
+    def _keep_promise(self, change: Any) -> None:
+        """See that the label for a new object is one that nothing has, and that a run leaves no other in hand."""
+        active, promise = self.viewer.active_id, self._promise
+        lost = change.what == "adopt" and active != promise and not self.session.in_hand(active)
+        if promise and not self.session.is_free(promise):
+            self._promise = self.session.free_ids(1)[0]
+            self._gave_way[promise] = (self._seq, self._promise)
+        elif lost and not promise:
+            self._promise = self.session.free_ids(1)[0]
+        if lost or active == promise:
+            self.viewer.active_id = self._promise
 
     def on_moved(self, point: tuple[int, int, int]) -> None:
         """Show every page where the user looks now."""
@@ -167,8 +183,13 @@ class Conversation:
         return {
             "save": {"kind": str(getattr(save, "kind", save)), "text": str(save)},
             "can_undo": bool(session.can_undo), "can_redo": bool(session.can_redo),
-            "read_only": bool(session.read_only), "fresh": self._fresh, "listens": len(self.viewer.asked) > 0,
+            "read_only": bool(session.read_only), "fresh": self._fresh(), "listens": len(self.viewer.asked) > 0,
         }  # fmt: skip
+
+    def _fresh(self) -> int:
+        """Return what the next new label would be."""
+        shown = (self._promise, self.viewer.active_id)
+        return next(id for id in self.session.free_ids(3) if id not in shown)
 
     def _info(self) -> dict[str, Any]:
         session, stack = self.session, self.session.stack
@@ -237,14 +258,26 @@ class Conversation:
                 self.post({"kind": "gap", "client": edit.client, "expected": expected})
                 return
             if answer is None:
-                answer = self._apply(edit)
+                answer = self._apply(self._as_promised(edit, message))
                 self._acks.remember(edit.client, edit.cseq, answer)
         self.post({**answer, **self._state()})
 
+    def _as_promised(self, edit: bind.Edit, message: bind.Message) -> bind.Edit:
+        """Give a stroke with a new label the one that took its place, if it was drawn before the page heard of that."""
+        seen, id = message.get("seen"), edit.arguments.get("id")
+        while id in self._gave_way and isinstance(seen, int) and seen < self._gave_way[id][0]:
+            id = self._gave_way[id][1]
+        return edit if id is None else replace(edit, arguments={**edit.arguments, "id": id})
+
     def _apply(self, edit: bind.Edit) -> dict[str, Any]:
         head = {"client": edit.client, "cseq": edit.cseq}
+        new = edit.arguments.get("id") == self._promise and self._promise
         try:
+            if new:
+                self._promise = 0  # spent by its first stroke
             change = bind.apply(self.session, edit)
+            if new and not self._promise and self.session.is_free(new):
+                self._promise = new
         except MitonbError as error:
             return {"kind": "nack", **head, "reason": str(error)[:500]}
         except Exception as error:
@@ -253,11 +286,13 @@ class Conversation:
         return {"kind": "ack", **head, "seq": self._seq, "what": str(getattr(change, "what", edit.verb))}
 
     def _take(self, message: bind.Message, _: bind.Buffers) -> None:
-        """Reserve another fresh id after the browser took the one it had been given."""
+        """Remember which label for a new object a page shows now."""
         taken = bind.whole(message, "id", 1, 2**32 - 1)
-        # Not under the viewer's lock: the session emits its signals under its own, and they wait for ours.
-        if taken == self._fresh:
-            self._fresh = self.session.new_id()
+        if self.session.is_free(taken):
+            self._promise = taken
+        else:
+            self._promise = self.viewer.active_id = self.session.free_ids(1)[0]
+            self._gave_way[taken] = (self._seq + 1, self._promise)
         self.post({"kind": "state", **self._state()})
 
     def _move(self, message: bind.Message, _: bind.Buffers) -> None:

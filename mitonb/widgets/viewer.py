@@ -95,7 +95,7 @@ class Viewer(Saved, anywidget.AnyWidget):
         layers = {"em": {**LAYERS["em"], **_first_contrast(session.stack)}, **traits.pop("layers", {})}
         super().__init__(
             axis=axis, index=count // 2 if index is None else index, height=height,
-            layers=_with_defaults(layers), active_id=session.new_id(), **traits,
+            layers=_with_defaults(layers), active_id=session.free_ids(1)[0], **traits,
         )  # fmt: skip
         self._planes = Planes(session)
         self._conversation = Conversation(self, self._planes)

@@ -437,3 +437,62 @@ def test_labels_alone_and_the_file_of_a_project_are_shown_too(tmp_path: Path) ->
         shown = show(str(tmp_path / "cell.mitonb")).session
         assert shown.path == tmp_path / "cell.mitonb"
         shown.close()
+
+
+def test_opening_and_looking_spend_no_id_and_need_no_right_to_write(tmp_path: Path) -> None:
+    path = tmp_path / "cell.mitonb"
+    with Session(labels=np.ones((2, 5, 6), np.uint32), path=path) as session:
+        for _ in range(3):
+            assert Viewer(session).active_id == 2
+        assert session.new_id() == 2
+    with Session.open(path, read_only=True) as session:
+        assert Viewer(session).active_id == 3
+
+
+@pytest.mark.parametrize("come_between", ["adopt", "plane", "undo"])
+def test_the_first_label_stays_that_of_a_new_object_whatever_comes_between(
+    viewer: Viewer, wire: Wire, come_between: str
+) -> None:
+    session, first = viewer.session, viewer.active_id
+    assert first == 3
+    run = np.zeros(SHAPE, np.uint32)
+    run[:, 2:6, 2:8], run[:, 12:16, 10:15] = 1, 3
+    if come_between == "plane":
+        session.adopt_plane(run[1], "xy", 1)
+    else:
+        session.adopt(run)
+    if come_between == "undo":
+        session.undo()
+    else:
+        assert 3 in session.ids(), "a run numbers its objects as it likes while nobody has painted"
+    assert viewer.active_id == 4
+    # A stroke that was drawn before the page heard of it, and one that was drawn after.
+    message, line = paint(1, (0, 20), id=first)
+    wire.hear({**message, "seen": 0}, line)
+    message, line = paint(2, (0, 22), id=4)
+    wire.hear({**message, "seen": 1}, line)
+    assert session.labels.data[1, 0, [20, 22]].tolist() == [4, 4]
+    assert session.voxels(4) == 2
+    # Who picks that object and paints it means it.
+    message, line = paint(3, (0, 24), id=3)
+    wire.hear({**message, "seen": 9}, line)
+    assert session.pick(1, 0, 24) == 3
+
+
+def test_two_views_never_give_one_label_to_two_new_objects(viewer: Viewer, wire: Wire) -> None:
+    other = Viewer(viewer.session)
+    assert other.active_id == viewer.active_id == 3
+    message, line = paint(1, (0, 20), id=3)
+    wire.hear({**message, "seen": 0}, line)
+    assert (viewer.active_id, other.active_id) == (3, 4)
+    message, line = paint(1, (0, 25), id=3, client="other")
+    other.comm.hear({**message, "seen": 0}, line)
+    assert viewer.session.labels.data[1, 0, [20, 25]].tolist() == [3, 4]
+
+
+def test_after_a_run_no_label_of_an_object_from_before_is_painted_with(viewer: Viewer) -> None:
+    viewer.active_id = 2
+    viewer.session.select(2)
+    viewer.session.adopt(viewer.session.labels.data[:, ::-1].copy())
+    assert viewer.active_id == 3
+    assert viewer.session.selection == ()

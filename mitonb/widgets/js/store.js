@@ -158,7 +158,8 @@ export class Store extends EventTarget {
   commit(stroke, fields) {
     const points = new Int32Array(stroke.points);
     const { axis, index, radius } = stroke;
-    const entry = this.outbox.add({ axis, index, radius, points: points.length / 2, ...fields }, [points.buffer]);
+    const size = { axis, index, radius, points: points.length / 2 };
+    const entry = this.outbox.add({ ...size, seen: this.seq, ...fields }, [points.buffer]);
     /** @type {any} */ (entry).stroke = stroke;
     this.counters.strokes += 1;
     this.emit("save");
@@ -166,7 +167,7 @@ export class Store extends EventTarget {
 
   /** Any other edit. @param {Record<string, any>} fields */
   edit(fields) {
-    this.outbox.add(fields);
+    this.outbox.add({ seen: this.seq, ...fields });
     this.emit("save");
   }
 
