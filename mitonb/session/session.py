@@ -188,6 +188,11 @@ class Session:
         return self._project.store.path
 
     @property
+    def key(self) -> str:
+        """What tells this project from every other, also in a later kernel: its name and file; "" in memory."""
+        return f"{self._project.store.meta('uuid')} {self.path.resolve()}" if self.path else ""
+
+    @property
     def version(self) -> int:
         """Number of the last edit."""
         return self._project.version

@@ -191,6 +191,10 @@ class Acks:
         """Return the number of the newest edit of a client, 0 before its first."""
         return self._last.get(client, 0)
 
+    def resume(self, client: str, first: int) -> None:
+        """Go on with a client of a kernel that is gone: all its edits before `first` were answered there."""
+        self._last[client] = max(self.last(client), first - 1)
+
     def earlier(self, client: str, cseq: int) -> dict[str, Any] | None:
         """Return the answer to an edit that has come before, or None for a new one."""
         if cseq > self.last(client):

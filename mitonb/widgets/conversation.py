@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
+import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,8 @@ _MOST_COLORS = 100_000
 """Colours in one message: 0.8 MB."""
 _QUICK = 1 << 25
 """Voxels whose colours are chosen within a second."""
+_KERNEL = uuid.uuid4().hex
+"""Tells the pages this kernel from one before it."""
 PATIENCE = 2.0
 """Seconds after which a page is taken to be gone."""
 
@@ -60,6 +63,7 @@ class Conversation:
         self._own_point: tuple[int, int, int] | None = None
         self._seq = 0
         self._colored = 0
+        self._path, self._project = self.session.path, self.session.key
         # The label for a new object: shown, and spent by its first stroke. Until then it gives way to whatever comes.
         self._promise = int(viewer.active_id)
         self._gave_way: dict[int, tuple[int, int]] = {}
@@ -180,10 +184,12 @@ class Conversation:
     def _state(self) -> dict[str, Any]:
         session = self.session
         save = session.save_state
+        if session.path != self._path:
+            self._path, self._project = session.path, session.key
         return {
             "save": {"kind": str(getattr(save, "kind", save)), "text": str(save)},
             "can_undo": bool(session.can_undo), "can_redo": bool(session.can_redo),
-            "read_only": bool(session.read_only), "fresh": self._fresh(), "listens": len(self.viewer.asked) > 0,
+            "project": self._project, "kernel": _KERNEL, "read_only": bool(session.read_only), "fresh": self._fresh(), "listens": len(self.viewer.asked) > 0,
         }  # fmt: skip
 
     def _fresh(self) -> int:
@@ -223,6 +229,8 @@ class Conversation:
         bind.whole(message, "protocol", bind.PROTOCOL, bind.PROTOCOL)
         client = bind.text(message, "client")
         self._has_page = True
+        if "first" in message:
+            self._acks.resume(client, bind.whole(message, "first", 1, 2**53))
         if self.session.labels.data.size > _QUICK:  # the first picture must not wait for the colours of a large volume
             threading.Thread(target=self._tell_colors, kwargs={"anew": True}, daemon=True).start()
         else:

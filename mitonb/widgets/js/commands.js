@@ -47,7 +47,11 @@ export class Commands {
 
   /** True when labels may be changed; else it says why not. */
   writable() {
-    const { state } = this.view.store;
+    const { state, outbox } = this.view.store;
+    if (outbox.cut && state.save.kind === "memory") {
+      this.view.ui.say({ text: "The kernel was restarted, and these labels were in memory only: they are lost. Run the cell again.", error: true });
+      return false;
+    }
     if (state.read_only) this.view.ui.say({ text: `These labels are read-only: ${state.save.text}`, error: true });
     return !state.read_only;
   }

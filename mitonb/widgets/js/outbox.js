@@ -20,6 +20,8 @@ export class Outbox {
     this.patience = patience;
     this.next = 1;
     this.waiting = 0;
+    /** Whether nothing can be sent: the kernel was restarted, and the cell not yet run again. */
+    this.cut = false;
     /** @type {Entry[]} */
     this.entries = [];
   }
@@ -71,8 +73,10 @@ export class Outbox {
     entry.tries += 1;
     try {
       this.transmit(entry.message, entry.buffers);
+      this.cut = false;
     } catch {
-      // The comm may be closed while the kernel restarts; tick() tries again, and the pill says so meanwhile.
+      // The comm is closed: tick() tries again, and the pill says so meanwhile.
+      this.cut = true;
     }
   }
 }

@@ -1,13 +1,21 @@
 // What the save pill says: never greener than the truth.
 
+const GONE = "The kernel was restarted. Edits wait here and are sent when the cell is run again; do not reload the page before.";
+const LOST = "The kernel was restarted. These labels were in memory only and are lost: run the cell again to begin anew. With path=… a project file keeps them.";
+const LATE = "The kernel does not answer. Edits are kept here and sent again, also after a restart, when the cell is run again on this page.";
+const LATE_IN_MEMORY = "The kernel does not answer. Edits are kept here and sent again; a restart loses what is in memory only.";
+
 /**
  * @param {{kind: string, text: string}} save what the session says
  * @param {number} pending edits without an answer @param {boolean} late the kernel has not answered for long
- * @param {boolean} readOnly
+ * @param {boolean} readOnly @param {boolean} [cut] the kernel was restarted, and the cell not run again
  */
-export function pillOf(save, pending, late, readOnly) {
+export function pillOf(save, pending, late, readOnly, cut = false) {
+  const memory = save.kind === "memory";
+  if (cut && memory) return { kind: "unsaved", text: "lost with the kernel", title: LOST };
+  if (cut) return { kind: "unsaved", text: `run the cell again${pending ? ` (${pending} wait)` : ""}`, title: GONE };
   if (late) {
-    const title = "The kernel does not answer. Edits are kept here and sent again.";
+    const title = memory ? LATE_IN_MEMORY : LATE;
     return { kind: "unsaved", text: `not saved: no answer (${pending})`, title };
   }
   if (pending) return { kind: "saving", text: `saving ${pending}`, title: "On the way to the kernel" };

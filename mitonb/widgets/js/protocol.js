@@ -12,7 +12,7 @@
  * }} Info
  * @typedef {{
  *   save: {kind: string, text: string}, can_undo: boolean, can_redo: boolean, read_only: boolean, fresh: number,
- *   listens: boolean,
+ *   listens: boolean, project: string, kernel: string,
  * }} State
  * @typedef {{
  *   part: string, axis: string, index: number, seq: number, h: number, w: number, empty: boolean, stale: boolean,

@@ -28,6 +28,12 @@ const PLAIN = ["image", "labels"];
 /** Strokes longer than this are sent in pieces, so that no message comes near the limit of 1 MB. */
 export const LONGEST = 20000;
 
+/**
+ * All stores of this page, also of notebooks whose kernel is gone: each module is loaded once for each widget, so they
+ * meet in the window. @type {Set<Store>}
+ */
+const STORES = (/** @type {any} */ (globalThis)[Symbol.for("mitonb.stores")] ??= new Set());
+
 export class Store extends EventTarget {
   /** @param {Model} model */
   constructor(model) {
@@ -37,7 +43,7 @@ export class Store extends EventTarget {
     /** @type {Info | null} */
     this.info = null;
     /** @type {State} */
-    this.state = { save: { kind: "saving", text: "connecting" }, can_undo: false, can_redo: false, read_only: false, fresh: 0, listens: false };
+    this.state = { save: { kind: "saving", text: "connecting" }, can_undo: false, can_redo: false, read_only: false, fresh: 0, listens: false, project: "", kernel: "" };
     this.seq = 0;
     /** Slots of objects whose colour is not that of their hash. @type {Map<number, number>} */
     this.moved = new Map();
@@ -51,6 +57,8 @@ export class Store extends EventTarget {
     this.cache = new Cache(CACHE_BYTES);
     this.assembler = new Assembler();
     this.outbox = new Outbox({ client: this.client, transmit: (m, b) => this.send(m, b) });
+    /** The outboxes that this store empties: its own, and those of a kernel that is gone. @type {Outbox[]} */
+    this.outboxes = [this.outbox];
     this.wants = new Wants({
       ask: (want, req) =>
         this.send({
@@ -66,9 +74,12 @@ export class Store extends EventTarget {
     this.queue = Promise.resolve();
     const receive = (/** @type {any} */ message, /** @type {DataView[]} */ buffers) => this.#receive(message, buffers ?? []);
     model.on("msg:custom", receive);
+    // Jupyter tells so when the kernel restarts.
+    model.on("comm_live_update", () => this.#hello());
+    STORES.add(this);
     this.timer = setInterval(() => this.#tick(), 1000);
     this.leave = (/** @type {BeforeUnloadEvent} */ event) => {
-      if (this.outbox.size) event.preventDefault();
+      if (this.waiting) event.preventDefault();
     };
     addEventListener("beforeunload", this.leave);
     this.#hello();
@@ -76,6 +87,7 @@ export class Store extends EventTarget {
 
   dispose() {
     clearInterval(this.timer);
+    if (!this.waiting) STORES.delete(this);
     this.traits.dispose();
     removeEventListener("beforeunload", this.leave);
     this.model.off("msg:custom", null);
@@ -89,6 +101,15 @@ export class Store extends EventTarget {
     this.counters.sent += 1;
     this.counters.largestOut = Math.max(this.counters.largestOut, bytes);
     this.model.send(message, undefined, buffers);
+  }
+
+  /** Edits without an answer. */
+  get waiting() {
+    return this.outboxes.reduce((sum, box) => sum + box.size, 0);
+  }
+
+  get late() {
+    return this.outboxes.some((box) => box.late);
   }
 
   /** @param {string} name @param {any} [detail] */
@@ -176,14 +197,40 @@ export class Store extends EventTarget {
   #hello() {
     try {
       this.send({ kind: "hello", client: this.client, protocol: PROTOCOL });
+      this.outbox.cut = false;
     } catch {
       // No comm yet or no more: #tick says hello again.
+      this.outbox.cut = Boolean(this.info);
+      this.emit("save");
+    }
+  }
+
+  /**
+   * Send what was drawn into this project while its kernel was gone. It keeps the numbers of its page, by which the
+   * project knows what had reached it before.
+   */
+  #inherit() {
+    const { project, kernel, read_only } = this.state;
+    for (const store of STORES) {
+      if (!project || store.state.project !== project || store.state.kernel === kernel || !store.waiting) continue;
+      if (read_only) {
+        this.emit("notice", { text: `${edits(store.waiting)} made while the kernel was gone cannot be sent: these labels are read-only here.`, error: true });
+        continue;
+      }
+      this.emit("notice", { text: `${edits(store.waiting)} made while the kernel was gone ${store.waiting > 1 ? "are" : "is"} sent now.` });
+      for (const box of store.outboxes.splice(0)) {
+        if (!box.size) continue;
+        box.transmit = (m, b) => this.send(m, b);
+        this.outboxes.push(box);
+        this.send({ kind: "hello", client: box.client, protocol: PROTOCOL, first: box.entries[0].cseq });
+        box.gap(0);
+      }
     }
   }
 
   #tick() {
     if (!this.info) this.#hello();
-    if (this.outbox.tick()) this.counters.resent += 1;
+    for (const box of this.outboxes) if (box.tick()) this.counters.resent += 1;
     this.wants.pump();
     this.emit("save");
   }
@@ -201,10 +248,11 @@ export class Store extends EventTarget {
   /** @param {any} m @param {DataView[]} buffers */
   async #handle(m, buffers) {
     if (m.save) {
-      const { save, can_undo, can_redo, read_only, fresh, listens } = m;
-      this.state = { save, can_undo, can_redo, read_only, fresh, listens };
+      const { save, can_undo, can_redo, read_only, fresh, listens, project, kernel } = m;
+      this.state = { save, can_undo, can_redo, read_only, fresh, listens, project, kernel };
     }
     const own = m.client === this.client;
+    const box = this.outboxes.find((b) => b.client === m.client);
     if (m.kind === "state") {
       if (m.info && own) {
         this.info = { ...m.info, moved: this.moved };
@@ -212,6 +260,7 @@ export class Store extends EventTarget {
         this.extras = new Set(m.extras);
         this.outbox.next = Math.max(this.outbox.next, m.last + 1);
         this.emit("info");
+        this.#inherit();
       }
     } else if (m.kind === "part") {
       if (m.client === "" && !m.empty) this.extras.add(`preview/${m.axis}/${m.index}`);
@@ -222,12 +271,12 @@ export class Store extends EventTarget {
       this.#stale(m);
     } else if (m.kind === "colors") {
       this.#colors(m, buffers[0]);
-    } else if (m.kind === "ack" && own) {
-      this.outbox.settle(m.cseq);
-    } else if (m.kind === "gap" && own) {
-      this.outbox.gap(m.expected);
-    } else if (m.kind === "nack" && own) {
-      this.#refused(m);
+    } else if (m.kind === "ack" && box) {
+      box.settle(m.cseq);
+    } else if (m.kind === "gap" && box) {
+      box.gap(m.expected);
+    } else if (m.kind === "nack" && box) {
+      this.#refused(m, box);
     } else if (m.kind === "where") {
       this.send({ kind: "here", client: this.client, question: m.question });
     } else if (m.kind === "notice" || m.kind === "center") {
@@ -323,7 +372,8 @@ export class Store extends EventTarget {
 
   /** Strokes that the kernel has not answered yet lie above what it sent. @param {Entry} entry */
   #restamp(entry) {
-    const waiting = this.outbox.entries.map((e) => /** @type {any} */ (e).stroke).filter(Boolean);
+    const entries = this.outboxes.flatMap((box) => box.entries);
+    const waiting = entries.map((e) => /** @type {any} */ (e).stroke).filter(Boolean);
     for (const stroke of [...waiting, this.open]) {
       if (!stroke || stroke.axis !== entry.axis || stroke.index !== entry.index) continue;
       const box = this.draw(stroke);
@@ -345,9 +395,9 @@ export class Store extends EventTarget {
     this.emit("stale", m);
   }
 
-  /** The kernel refused: show what it has, and say why. @param {any} m */
-  #refused(m) {
-    const entry = m.cseq ? this.outbox.settle(m.cseq) : undefined;
+  /** The kernel refused: show what it has, and say why. @param {any} m @param {Outbox} box */
+  #refused(m, box) {
+    const entry = m.cseq ? box.settle(m.cseq) : undefined;
     if (m.req) this.wants.done(m.req);
     const stroke = /** @type {any} */ (entry)?.stroke;
     if (stroke) {
@@ -358,4 +408,9 @@ export class Store extends EventTarget {
     }
     this.emit("notice", { text: m.reason, error: true });
   }
+}
+
+/** @param {number} n */
+function edits(n) {
+  return n === 1 ? "1 edit" : `${n} edits`;
 }

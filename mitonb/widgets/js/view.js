@@ -227,7 +227,7 @@ export class View {
 
   /** Bars, rail and panel. */
   showState() {
-    const { ui, store: { info, state, outbox } } = this;
+    const { ui, store: { info, state, outbox, waiting, late } } = this;
     const tool = this.get("tool");
     const selected = /** @type {number[]} */ (this.get("selected"));
     ui.top.show({
@@ -243,9 +243,9 @@ export class View {
     ui.panel.enable("em", image, image ? "" : "no image");
     const above = (maps && MAPS.some((part) => layers[part].visible)) || (this.has("preview") && layers.preview.visible);
     ui.panel.enable("labels", true, above && layers.labels.style === "fill" ? "outlined below" : "");
-    const pill = pillOf(state.save, outbox.size, outbox.late, state.read_only);
+    const pill = pillOf(state.save, waiting, late, state.read_only, outbox.cut);
     ui.top.save(pill.kind, pill.text, pill.title);
-    Object.assign(ui.root.dataset, { pending: `${outbox.size}`, save: pill.kind, tool });
+    Object.assign(ui.root.dataset, { pending: `${waiting}`, save: pill.kind, tool });
     ui.stage.dataset.tool = this.space ? "look" : tool;
     ui.empty.hidden = !info?.empty || this.has("preview") || Boolean(this.store.open);
     ui.empty.textContent = state.listens ? "No labels yet: segment this plane (Enter) or paint (P)." : "No labels yet: paint (P).";

@@ -1,0 +1,94 @@
+"""The kernel is restarted in the middle of the work, in a real JupyterLab: what the page promised is kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+playwright = pytest.importorskip("playwright")
+
+from tests.browser.lab import Lab, Notebook, why_not  # noqa: E402  only where Playwright is installed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
+
+ROOT = "document.querySelector('.mitonb-viewer')"
+VIEW = f"{ROOT}.mitonb"
+READY = f"{ROOT}?.dataset.state === 'ready' && {ROOT}.dataset.pending === '0'"
+PILL = f"{ROOT}.querySelector('.mitonb-pill').textContent"
+CELL = """
+import numpy as np, mitonb as mn
+from mitonb.session import Session
+from mitonb.widgets.viewer import Viewer
+session = Session(labels=np.zeros((3, 60, 80), np.uint32), path={path})
+viewer = Viewer(session, index=1)
+viewer
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with Lab(tmp_path_factory.mktemp("lab")) as lab:
+        yield lab
+
+
+def opened(lab: Lab, path: str) -> Notebook:
+    """Return a notebook whose only cell shows a session, at "look" with a brush of one pixel."""
+    book = lab.notebook([CELL.format(path=path)], name=f"{len(path)}.ipynb", timeout=180)
+    book.run(timeout=180)
+    book.wait(READY, 120)
+    book.js(f"{VIEW}.set('brush', 0)")
+    return book
+
+
+def dot(book: Notebook, column: int) -> None:
+    """Paint a pixel of row 10 with the active label, as a stroke does."""
+    book.js(f"""(() => {{ const view = {VIEW};
+        view.pen.begin({{axis: 'xy', index: 1, tool: 'paint', id: view.get('active_id'), radius: 0, preserve: false}});
+        view.pen.draw([10, {column}]); view.pen.end(); view.showState(); }})()""")
+
+
+def test_edits_made_while_the_kernel_is_gone_arrive_exactly_once_when_the_cell_is_run_again(lab: Lab) -> None:
+    book = opened(lab, "'cell.mitonb'")
+    dot(book, 5)
+    book.wait(READY)
+    book.restart_kernel()
+    book.wait(f"{PILL} === 'run the cell again'")
+    dot(book, 6)
+    book.js(f"{VIEW}.store.edit({{op: 'undo'}})")
+    dot(book, 7)
+    dot(book, 8)
+    assert book.js(PILL) == "run the cell again (4 wait)"
+    book.run(0, timeout=180)
+    book.wait(f"document.querySelectorAll('.mitonb-viewer').length === 1 && {READY} && {PILL} === 'saved'", 60)
+    assert book.ask("session.labels.data[1, 10, 4:10].tolist()") == "[0, 1, 0, 1, 1, 0]"
+    assert book.ask("session.version") == "5"
+    assert (
+        book.ask("[e.text.split()[0] for e in session.history()]")
+        == "['painted', 'painted', 'undid', 'painted', 'painted']"
+    )
+    book.wait(f"{VIEW}.entry('labels').data[10 * 80 + 8] === 1")
+    # Nothing is sent a second time, also not after another restart.
+    book.restart_kernel()
+    dot(book, 9)
+    book.run(0, timeout=180)
+    book.wait(f"{READY} && {PILL} === 'saved' && {VIEW}.store.outboxes.length === 2", 60)
+    assert book.ask("session.version") == "6"
+    book.close()
+
+
+def test_labels_in_memory_are_said_to_be_lost_and_take_no_more_edits(lab: Lab) -> None:
+    book = opened(lab, "None")
+    dot(book, 5)
+    book.wait(READY)
+    book.restart_kernel()
+    book.wait(f"{PILL} === 'lost with the kernel'")
+    assert book.js(f"{VIEW}.commands.writable()") is False
+    assert "memory only" in book.js(f"{ROOT}.querySelector('.mitonb-notice').textContent")
+    book.run(0, timeout=180)
+    book.wait(f"{READY} && {PILL} === 'in memory only'", 60)
+    assert book.ask("session.version") == "0"
+    book.close()
