@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Labels", "StoredLabels", "settled"]
+__all__ = ["Labels", "StoredLabels", "ignore_note", "settled"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ class Labels:
 
     def __repr__(self) -> str:
         what = f"Labels({self.name!r}, {' x '.join(map(str, self.shape))}, {len(self.ids())} objects)"
-        return _with_notes(what, self.record)
+        note = ignore_note(int(self.data.max(initial=0)))
+        return _with_notes(f"{what}\n  note: {note}" if note else what, self.record)
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,17 @@ class StoredLabels:
         return _with_notes(f"StoredLabels({self.name!r}, {where})", self.record)
 
 
+def ignore_note(highest: int) -> str:
+    """Return what the highest id of some labels most likely stands for, when it is what -1 becomes; "" for others."""
+    bits = {2**n - 1: n for n in (16, 32, 64)}.get(highest)
+    if bits is None:
+        return ""
+    return (
+        f"The id {highest} is what -1 becomes in {bits} bits: it probably marks voxels to ignore and is no object. If "
+        f"so, make those voxels background, ids[ids == {highest}] = 0."
+    )
+
+
 def _with_notes(what: str, record: Mapping[str, Any] | None) -> str:
     """Return a line, and what the run had to say to the user below it: else nobody would read that."""
     return "\n".join([what, *(f"  note: {text}" for text in (record or {}).get("notes") or ())])
@@ -137,7 +149,12 @@ def _checked(data: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:
         low, high = data.min(), data.max()
         if low < 0:
             count = int((data < 0).sum())
-            raise InputError(f"Label ids start at 0, got {count} voxels with negative ids (lowest {low}).")
+            raise InputError(
+                f"Label ids start at 0, got {count} voxels with negative ids (lowest {low}). Negative "
+                "numbers usually mark voxels to ignore: make them background first, ids[ids < 0] = 0."
+            )
         if high > 2**32 - 1:
-            raise InputError(f"Label ids go up to {2**32 - 1}, got {high}. Renumber them first.")
+            raise InputError(
+                f"Label ids go up to {2**32 - 1}, got {high}. {ignore_note(int(high)) or 'Renumber them first.'}"
+            )
     return data.astype(np.uint32)

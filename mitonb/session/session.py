@@ -15,7 +15,7 @@ from mitonb.coloring import Coloring
 from mitonb.edit import corrections, ops
 from mitonb.edit.blocks import digest
 from mitonb.edit.effects import NOWHERE, Edit
-from mitonb.labels import Labels
+from mitonb.labels import Labels, ignore_note
 from mitonb.session import opening
 from mitonb.session.focus import Focus
 from mitonb.session.history import Entry, entries
@@ -132,7 +132,9 @@ class Session:
         self._coloring_lock = threading.Lock()
         self.edited.connect(self._to_color)
         self._focus = Focus(project, self._lock, moved=self.moved, selected=self.selected)
-        self.notes: tuple[str, ...] = tuple(notes)
+        # The highest id is looked for only where one of that kind may be.
+        highest = int(project.labels.max(initial=0)) if ignore_note(project.next_id - 1) else 0
+        self.notes: tuple[str, ...] = tuple(filter(None, [*notes, ignore_note(highest)]))
         size = stack.voxel_size if stack is not None else None
         if size and not reason and size not in (project.voxel_size, project.first_voxel_size):
             # The stack was opened with another size than when the project began: the newest word counts, visibly.

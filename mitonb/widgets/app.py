@@ -115,6 +115,8 @@ class App(Saved, ipw.VBox):
         self.children = (sheet(), ipw.HTML(_CSS), *self._laid_out())
         self._connect(session)
         self._describe()
+        if session.notes:
+            self.run_bar.say(" ".join(session.notes))
         self._live.ask()
 
     def _laid_out(self) -> tuple[ipw.Widget, ...]:

@@ -309,3 +309,20 @@ def test_a_voxel_size_may_come_in_one_piece():
     assert session.voxel_size == (50.0, 5.0, 5.0)
     with pytest.raises(InputError, match="voxel_size is one size or three"):
         session.set_voxel_size("8 nm")
+
+
+@pytest.mark.parametrize(("dtype", "mark"), [(np.int16, 65535), (np.int32, 4294967295)])
+def test_what_minus_one_becomes_is_said_to_be_an_ignore_mark_most_likely(path, dtype, mark):
+    data = labels().astype(dtype)
+    data[2, 0, 0] = -1
+    with pytest.raises(InputError, match=r"usually mark voxels to ignore: make them background"):
+        Session(labels=data)
+    stored = data.view(np.uint16 if mark == 65535 else np.uint32)
+    assert f"The id {mark} is what -1 becomes" in repr(Labels(stored))
+    with Session(labels=stored, path=path) as session:
+        assert f"ids[ids == {mark}] = 0" in session.notes[0]
+    with Session.open(path) as again:
+        assert any(f"The id {mark}" in note for note in again.notes)
+    assert not Session(labels=labels()).notes
+    with pytest.raises(InputError, match="what -1 becomes in 64 bits"):
+        Labels(np.array([[[-1]]]).view(np.uint64))

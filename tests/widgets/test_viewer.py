@@ -496,3 +496,21 @@ def test_after_a_run_no_label_of_an_object_from_before_is_painted_with(viewer: V
     viewer.session.adopt(viewer.session.labels.data[:, ::-1].copy())
     assert viewer.active_id == 3
     assert viewer.session.selection == ()
+
+
+def test_an_edit_whose_answer_was_lost_with_the_kernel_is_not_done_again(tmp_path: Path) -> None:
+    path = tmp_path / "cell.mitonb"
+    with Session(labels=np.zeros(SHAPE, np.uint32), path=path) as session:
+        wire = Viewer(session).comm
+        wire.hear(*paint(1, (10, 3)))
+        (nack,) = wire.hear({"kind": "edit", "client": "me", "cseq": 2, "op": "delete", "ids": [99]})
+        assert nack["kind"] == "nack"
+        wire.hear(*paint(3, (10, 4)))  # reaches the project; suppose that its answer does not reach the page
+    with Session.open(path) as session:
+        wire = Viewer(session).comm
+        wire.hear({"kind": "hello", "client": "me", "protocol": 1, "first": 3})
+        assert kinds(wire.hear(*paint(3, (10, 4))))[-1] == "ack"
+        assert kinds(wire.hear(*paint(4, (10, 5))))[-1] == "ack"
+        assert session.version == 3
+        assert session.labels.data[1, 10, 2:7].tolist() == [0, 7, 7, 7, 0]
+        assert kinds(wire.hear({"kind": "hello", "client": "me", "protocol": 1, "first": 0})) == ["nack"]
