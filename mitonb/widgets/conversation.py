@@ -189,7 +189,8 @@ class Conversation:
         return {
             "save": {"kind": str(getattr(save, "kind", save)), "text": str(save)},
             "can_undo": bool(session.can_undo), "can_redo": bool(session.can_redo),
-            "project": self._project, "kernel": _KERNEL, "read_only": bool(session.read_only), "fresh": self._fresh(), "listens": len(self.viewer.asked) > 0,
+            "project": self._project, "kernel": _KERNEL,
+            "read_only": bool(session.read_only), "fresh": self._fresh(), "listens": len(self.viewer.asked) > 0,
         }  # fmt: skip
 
     def _fresh(self) -> int:

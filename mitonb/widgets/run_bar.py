@@ -26,7 +26,7 @@ _EVERY = 0.1
 _BUTTONS = {
     "plane": ("Segment this plane", "play", "Run the model on the plane on screen (Enter)", "primary"),
     "volume": ("Segment the volume", "cubes", "Run the model on every plane, and join the planes to objects", ""),
-    "maps": ("Look at the maps", "eye", "Run the model on the plane on screen for its maps alone; its labels stay", ""),
+    "maps": ("Look at maps", "eye", "Run the model on the plane on screen for its maps alone; its labels stay", ""),
     "apply-plane": ("Apply to this plane", "check", "Make the preview an edit, which can be undone", ""),
     "apply-volume": ("Apply to the volume", "check", "Decode and track the kept maps; the network is not run", ""),
 }
@@ -73,7 +73,7 @@ class RunBar(ipw.VBox):
         pairs = [row(self.buttons["plane"], self.buttons["volume"], flex_flow="row nowrap"),
                  row(self.buttons["apply-plane"], self.buttons["apply-volume"], flex_flow="row nowrap")]  # fmt: skip
         self.replace = ipw.Checkbox(
-            description="replace corrected objects, too", indent=False, layout={"width": "auto", "flex": "1 1 auto"},
+            description="replace corrected, too", indent=False, layout={"width": "auto", "flex": "1 1 auto"},
             tooltip="Off: objects that you have painted, erased, merged ... stay as they are, and what you deleted "
             "stays away. Either way the run is one edit that can be undone.",
         )  # fmt: skip

@@ -34,7 +34,7 @@ def test_a_finished_job_says_its_result_and_frees_the_buttons() -> None:
     job = bar.watch(Job(counting()), then=lambda result: f"{result} found.")
     assert job.result(20) == 42
     assert bar.state().endswith(
-        '<span class="mnb-good">42 found.</span>|Segment this plane, Segment the volume, Look at the maps'
+        '<span class="mnb-good">42 found.</span>|Segment this plane, Segment the volume, Look at maps'
     )
     assert not bar.busy
 
