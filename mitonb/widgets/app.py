@@ -36,16 +36,21 @@ if TYPE_CHECKING:
 __all__ = ["App", "explore"]
 
 _TAB_HEIGHT = 180
-_SIDE = "330px"
 
 _CSS = """
 <style>.mnb-app { max-width: 100%; }
 .mnb-app .mnb-head { border-bottom: 1px solid var(--jp-border-color2, #ccc); padding: 0 2px 3px; gap: 10px;
   min-height: 30px; }
 .mnb-app .mnb-head b { font-size: 13px; }
-.mnb-app .mnb-main { gap: 8px; }
 .mnb-app .mitonb-titles { display: none; }
-.mnb-app .mnb-side { overflow-y: auto; overflow-x: hidden; scrollbar-gutter: stable; scrollbar-width: thin; }
+.mnb-app .mnb-main { gap: 8px; align-items: stretch; overflow: visible; }
+.mnb-app .mnb-side { flex: 0 0 330px; contain: size; overflow: hidden auto; scrollbar-gutter: stable;
+  scrollbar-width: thin; }
+.mnb-app .mnb-folded > .mnb-side { display: none; }
+.mnb-app .mnb-stacked { flex-direction: column-reverse; justify-content: flex-end; }
+.mnb-app .mnb-stacked > .mnb-side { flex: none; contain: none; width: 100%; max-height: 300px; }
+.mnb-app:fullscreen { width: 100%; height: 100%; margin: 0; padding: 8px; overflow: auto;
+  background: var(--jp-layout-color1, #fff); }
 .mnb-app .widget-tab { margin-top: 4px; }
 .mnb-app .widget-tab > .widget-tab-contents { padding: 6px; overflow: hidden; min-height: 194px; }
 .mnb-app .widget-tab > .lm-TabBar .lm-TabBar-tab { flex: 0 1 110px; min-width: 60px; }</style>
@@ -65,8 +70,8 @@ class App(Saved, ipw.VBox):
         What the form shows at first.
     path : path, optional
         Project file for the stack that the user opens.
-    height : int
-        Height of the picture and the recipe beside it in pixels; tabs and header take about 250 more.
+    height : int, optional
+        Height of the viewer in CSS pixels; by default it follows the window. Header and tabs take about 330 more.
 
     Attributes
     ----------
@@ -79,7 +84,12 @@ class App(Saved, ipw.VBox):
     """
 
     def __init__(
-        self, session: Session | None = None, *, recipe: Recipe | None = None, path: Any = None, height: int = 490
+        self,
+        session: Session | None = None,
+        *,
+        recipe: Recipe | None = None,
+        path: Any = None,
+        height: int | None = None,
     ) -> None:
         super().__init__([sheet(), ipw.HTML(_CSS)])
         self.add_class("mnb").add_class("mnb-app")
@@ -101,7 +111,7 @@ class App(Saved, ipw.VBox):
         self._live = Latest(self._redecode, failed=lambda error: self.run_bar.fail(error))
         self.viewer = Viewer(session, height=self._height)
         self.form = RecipeForm(self._recipe, models=model_names())
-        self._applied = self.form.recipe
+        self._applied = self._joined = self.form.recipe
         self.run_bar = RunBar()
         self.table = ObjectsTable(session, height=_TAB_HEIGHT - 22)
         self.view3d = View3D(session, lazy=True, height=420)
@@ -120,20 +130,19 @@ class App(Saved, ipw.VBox):
         self._live.ask()
 
     def _laid_out(self) -> tuple[ipw.Widget, ...]:
+        self.about.layout.flex = "1 1 200px"
         head = row(self.about, self.voxel_size, self.to_save, justify_content="space-between")
         head.add_class("mnb-head")
         self.viewer.layout.flex = "1 1 0"
         self.viewer.layout.min_width = "0"
-        box = {"flex": f"0 0 {_SIDE}", "width": _SIDE, "height": f"{self._height}px"}
-        side = ipw.VBox([self.run_bar, self.form], layout=box)
-        side.add_class("mnb-side")
-        main = ipw.HBox([self.viewer, side], layout={"align_items": "stretch", "overflow": "visible"})
-        main.add_class("mnb-main")
+        # The page folds the recipe, and moves it above the picture where there is no room beside it (js/frame.js).
+        side = ipw.VBox([self.form]).add_class("mnb-side")
+        main = ipw.HBox([self.viewer, side]).add_class("mnb-main")
         self.tabs = ipw.Tab(
             [self.table, self.view3d, self.history, self.saver],
             titles=("Objects", "3D", "History", "Save"), selected_index=0,
         )  # fmt: skip
-        return head, main, self.tabs
+        return head, self.run_bar, main, self.tabs
 
     def _connect(self, session: Session) -> None:
         session.edited.connect(lambda _: self._describe())
@@ -170,7 +179,7 @@ class App(Saved, ipw.VBox):
         recipe = self.form.recipe
         job = Job(self.runs.volume(recipe, replace_corrected=self.run_bar.replaces), name="Segment the volume")
         return self.run_bar.watch(
-            job, then=lambda labels: self._after(recipe, _with_kept(_found(labels), self.runs.change))
+            job, then=lambda labels: self._after(recipe, _with_kept(_found(labels), self.runs.change), joined=True)
         )
 
     def apply_plane(self) -> None:
@@ -195,7 +204,8 @@ class App(Saved, ipw.VBox):
         job = Job(self.runs.again(recipe, replace_corrected=self.run_bar.replaces), name="Decode the volume again")
         said = "{} found, without running the network.".format
         return self.run_bar.watch(
-            job, then=lambda labels: self._after(recipe, _with_kept(said(_objects(labels)), self.runs.change))
+            job,
+            then=lambda labels: self._after(recipe, _with_kept(said(_objects(labels)), self.runs.change), joined=True),
         )
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -247,9 +257,15 @@ class App(Saved, ipw.VBox):
         except Exception as error:  # a handler has no caller: what goes wrong must be read on screen
             self.run_bar.fail(error)
 
-    def _after(self, recipe: Recipe, said: str) -> str:
+    def _differs(self, recipe: Recipe) -> bool:
+        """Return whether the kept maps of the volume would become other labels than they did last."""
+        return self.runs.complete(recipe) and bool(recipe.changes(self._joined))
+
+    def _after(self, recipe: Recipe, said: str, *, joined: bool = False) -> str:
         """Drop the preview after its plane or volume became labels, unless a threshold was moved meanwhile."""
         self._applied = recipe
+        if joined:
+            self._joined = recipe
         self._previewing = "decode" in reruns_of(recipe, self.form.recipe)
         self._live.ask()
         return said
@@ -271,7 +287,7 @@ class App(Saved, ipw.VBox):
             self.run_bar.say("Apply to the volume joins the planes again, without running the network.")
         elif rerun == "net":
             self.run_bar.say("This takes effect with the next run.")
-        self.run_bar.allow(apply_volume=self.runs.complete(recipe))
+        self.run_bar.allow(apply_volume=self._differs(recipe))
 
     def _redecode(self) -> None:
         """Show the maps that are kept of the plane on screen, and its preview while thresholds move."""
@@ -281,7 +297,7 @@ class App(Saved, ipw.VBox):
         ids = self.runs.preview(axis, index, recipe) if self._previewing else None
         self._draft = None if ids is None else (axis, index, ids, recipe)
         self.viewer.set_preview(axis, index, ids)
-        self.run_bar.allow(apply_plane=ids is not None, apply_volume=self.runs.complete(recipe))
+        self.run_bar.allow(apply_plane=ids is not None, apply_volume=self._differs(recipe))
         if ids is not None:
             count = len(np.unique(ids)) - int((ids == 0).any())
             self.run_bar.say(f"Preview: {count} profiles on this plane. Apply it, or move on to drop it.")
@@ -319,7 +335,12 @@ class App(Saved, ipw.VBox):
 
 
 def explore(
-    stack: Any = None, labels: Any = None, *, path: str | os.PathLike[str] | None = None, recipe: Recipe | None = None
+    stack: Any = None,
+    labels: Any = None,
+    *,
+    path: str | os.PathLike[str] | None = None,
+    recipe: Recipe | None = None,
+    height: int | None = None,
 ) -> App:
     """Open the workbench: look, segment, correct, measure and save, in one widget.
 
@@ -334,6 +355,8 @@ def explore(
         it the work is in memory only, and the workbench says so.
     recipe : Recipe, optional
         What the form shows at first.
+    height : int, optional
+        Height of the viewer in CSS pixels; by default it follows the window.
 
     Returns
     -------
@@ -350,8 +373,8 @@ def explore(
     path = None if path is None else Path(path).expanduser()
     if stack is None and labels is None:
         session = Session.open(path) if path is not None and path.exists() else None
-        return App(session, recipe=recipe, path=path)
-    return App(session_of(stack, labels, path), recipe=recipe)
+        return App(session, recipe=recipe, path=path, height=height)
+    return App(session_of(stack, labels, path), recipe=recipe, height=height)
 
 
 def _stem(session: Session) -> str:

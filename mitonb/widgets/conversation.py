@@ -191,6 +191,7 @@ class Conversation:
             "can_undo": bool(session.can_undo), "can_redo": bool(session.can_redo),
             "project": self._project, "kernel": _KERNEL,
             "read_only": bool(session.read_only), "fresh": self._fresh(), "listens": len(self.viewer.asked) > 0,
+            "voxel_size": self._voxel_size(),
         }  # fmt: skip
 
     def _fresh(self) -> int:
@@ -198,14 +199,17 @@ class Conversation:
         shown = (self._promise, self.viewer.active_id)
         return next(id for id in self.session.free_ids(3) if id not in shown)
 
+    def _voxel_size(self) -> list[float] | None:
+        size = self.session.voxel_size
+        return None if size is None else list(size)
+
     def _info(self) -> dict[str, Any]:
         session, stack = self.session, self.session.stack
         low, high = (0.0, 255.0) if stack is None else stack.intensity
         return {
             "name": session.labels.name if stack is None else str(stack.name)[:300], "shape": list(session.shape),
             "dtype": "" if stack is None else str(stack.dtype), "has_image": stack is not None,
-            "voxel_size": None if session.voxel_size is None else list(session.voxel_size),
-            "intensity": [low, high],
+            "voxel_size": self._voxel_size(), "intensity": [low, high],
             "hash": colors.HASH, "palette": [list(rgb) for rgb in colors.PALETTE], "empty": not bool(session.ids()),
         }  # fmt: skip
 

@@ -54,9 +54,9 @@ _CSS = """
 .mnb-table { box-sizing: border-box; position: relative;
   display: flex; flex-direction: column; height: 100%; min-height: 60px; font-size: 12px;
   color: var(--jp-ui-font-color1, #222); border: 1px solid var(--jp-border-color2, #ccc); border-radius: 3px;
-  background: var(--jp-layout-color1, #fff); overflow: hidden; }
+  background: var(--jp-layout-color1, #fff); overflow: auto hidden; }
 .mnb-table .head { display: grid; border-bottom: 1px solid var(--jp-border-color2, #ccc); flex: none;
-  padding-right: 12px; background: var(--jp-layout-color2, #eee); }
+  box-sizing: border-box; padding-right: 12px; background: var(--jp-layout-color2, #eee); }
 .mnb-table .head button { border: 0; background: none; color: var(--jp-ui-font-color2, #666); font: inherit;
   text-align: right; padding: 3px 8px; cursor: pointer; white-space: nowrap; }
 .mnb-table .head button:first-child, .mnb-table .row span:first-child { text-align: left; }

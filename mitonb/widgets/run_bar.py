@@ -24,11 +24,11 @@ _EVERY = 0.1
 """Least seconds between two updates of the screen: more would only fill the socket."""
 
 _BUTTONS = {
-    "plane": ("Segment this plane", "play", "Run the model on the plane on screen (Enter)", "primary"),
-    "volume": ("Segment the volume", "cubes", "Run the model on every plane, and join the planes to objects", ""),
-    "maps": ("Look at maps", "eye", "Run the model on the plane on screen for its maps alone; its labels stay", ""),
-    "apply-plane": ("Apply to this plane", "check", "Make the preview an edit, which can be undone", ""),
-    "apply-volume": ("Apply to the volume", "check", "Decode and track the kept maps; the network is not run", ""),
+    "plane": ("Segment this plane", "play", "Run the model on the plane on screen (Enter)"),
+    "volume": ("Segment the volume", "cubes", "Run the model on every plane, and join the planes to objects"),
+    "maps": ("Look at maps", "eye", "Run the model on the plane on screen for its maps alone; its labels stay"),
+    "apply-plane": ("Apply to this plane", "check", "Make the preview an edit, which can be undone (Enter)"),
+    "apply-volume": ("Apply to the volume", "check", "Decode and track the kept maps; the network is not run"),
 }
 
 
@@ -56,31 +56,29 @@ class RunBar(ipw.VBox):
         self._allowed = dict.fromkeys(_BUTTONS, False) | {"plane": True, "volume": True, "maps": True}
         self.buttons = {
             name: ipw.Button(
-                description=text, icon=icon, tooltip=tip, button_style=style,
-                layout={"width": "auto", "flex": "1 1 auto", "min_width": "0"},
+                description=text, icon=icon, tooltip=tip, layout={"width": "auto"}
             )
-            for name, (text, icon, tip, style) in _BUTTONS.items()
+            for name, (text, icon, tip) in _BUTTONS.items()
         }  # fmt: skip
         self.progress = ipw.FloatProgress(
-            min=0, max=1, value=0, layout={"flex": "1 1 auto", "width": "auto", "height": "8px"}
+            min=0, max=1, value=0, layout={"flex": "1 1 60px", "max_width": "220px", "width": "auto", "height": "8px"}
         )
         self.stop = ipw.Button(
             icon="times", tooltip="Cancel the running job; nothing is changed", disabled=True, layout={"width": "28px"}
         )
-        self.status = ipw.HTML(note("ready"), layout={"min_height": "18px"})
-        # The room for three lines is kept free, so that nothing jumps when there is something to say.
-        self.message = ipw.HTML(layout={"min_height": "52px"})
-        pairs = [row(self.buttons["plane"], self.buttons["volume"], flex_flow="row nowrap"),
-                 row(self.buttons["apply-plane"], self.buttons["apply-volume"], flex_flow="row nowrap")]  # fmt: skip
+        self.stop.add_class("mnb-stop")
+        self.status = ipw.HTML().add_class("mnb-ellipsis")
+        self.message = ipw.HTML()
         self.replace = ipw.Checkbox(
-            description="replace corrected, too", indent=False, layout={"width": "auto", "flex": "1 1 auto"},
+            description="replace corrected, too", indent=False, layout={"width": "auto", "flex": "0 0 auto"},
             tooltip="Off: objects that you have painted, erased, merged ... stay as they are, and what you deleted "
             "stays away. Either way the run is one edit that can be undone.",
         )  # fmt: skip
-        line = row(self.progress, self.stop, flex_flow="row nowrap")
-        choices = row(self.replace, self.buttons["maps"], flex_flow="row nowrap")
-        super().__init__([sheet(), *pairs, choices, line, self.status, self.message], **options)
-        self.add_class("mnb")
+        self.running = row(self.progress, self.stop, self.status, flex_flow="row nowrap")
+        # Both take the same place, which is kept free: nothing jumps when a job starts or something is said.
+        news = ipw.VBox([self.running, self.message]).add_class("mnb-news")
+        super().__init__([sheet(), row(*self.buttons.values()), row(self.replace, news)], **options)
+        self.add_class("mnb").add_class("mnb-run")
         for name, button in self.buttons.items():
             button.on_click(lambda _, name=name: self.asked.emit(name))
         self.stop.on_click(lambda _: self.cancel())
@@ -129,7 +127,7 @@ class RunBar(ipw.VBox):
             self.job.cancel()
 
     def allow(self, **allowed: bool) -> None:
-        """Switch buttons on or off, by the name that they ask for ("_" for "-")."""
+        """Switch buttons on or off, by the name that they ask for ("_" for "-"); *Apply* shows only while it is on."""
         self._allowed |= {name.replace("_", "-"): on for name, on in allowed.items()}
         self._enable()
 
@@ -176,12 +174,17 @@ class RunBar(ipw.VBox):
     def _end(self, style: str, said: str, kind: str) -> None:
         self.progress.bar_style = style
         self.progress.value = 0.0
-        self.status.value = note("ready")
+        self.status.value = ""
         self.say(said, kind)
         self._enable()
 
     def _enable(self) -> None:
         busy = self.busy
+        # The one that Enter stands for.
+        first = "apply-plane" if self._allowed["apply-plane"] else "plane"
         for name, button in self.buttons.items():
             button.disabled = busy or not self._allowed[name]
+            button.button_style = "primary" if name == first else ""
+            button.layout.display = None if self._allowed[name] or not name.startswith("apply") else "none"
         self.stop.disabled = not busy
+        self.running.layout.display = None if busy else "none"

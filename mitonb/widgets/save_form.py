@@ -44,7 +44,7 @@ class SaveForm(ipw.VBox):
                              tooltip="Where to; relative to the folder of the notebook")  # fmt: skip
         self.overwrite = ipw.Checkbox(value=False, description="replace", indent=False, layout={"width": "76px"},
                                       tooltip="Write over a file that is already there")  # fmt: skip
-        self.button = ipw.Button(description="Save", icon="download", button_style="primary", layout={"width": "auto"})
+        self.button = ipw.Button(description="Save", icon="download", layout={"width": "auto"})
         self.message = ipw.HTML(layout={"min_height": "18px"})
         top = row(self.format, self.path, self.overwrite, self.button)
         super().__init__(

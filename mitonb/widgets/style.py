@@ -72,6 +72,11 @@ body[data-jp-theme-light="false"] .mnb .mnb-warn { color: var(--md-orange-300, #
 .mnb .widget-hprogress { height: 8px; padding: 0; } .mnb .widget-hprogress > .progress { margin: 0; height: 8px; }
 .mnb .mnb-entry { display: grid; grid-template-columns: 60px minmax(160px, 2fr) minmax(160px, 3fr); gap: 6px;
   padding: 1px 0; } .mnb .mnb-entry code { color: var(--jp-ui-font-color2, #666); }
+.mnb .mnb-run > .widget-hbox { gap: 0 8px; } .mnb .mnb-run .jupyter-button { padding: 0 10px; }
+.mnb .mnb-run .mnb-stop { padding: 0; flex: none; } .mnb .mnb-run .widget-checkbox label { line-height: 26px; }
+.mnb .mnb-run .widget-checkbox input { margin: 0 6px 0 2px; vertical-align: middle; }
+.mnb .mnb-news { flex: 1 1 300px; min-width: 0; min-height: 30px; justify-content: center; overflow: visible; }
+.mnb .mnb-news > .widget-hbox { gap: 8px; }
 .mnb .mnb-ellipsis .widget-html-content { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 """
 

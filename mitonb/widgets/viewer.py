@@ -58,8 +58,8 @@ class Viewer(Saved, anywidget.AnyWidget):
         Direction of the planes shown first.
     index : int, optional
         Plane shown first; by default the middle one.
-    height : int
-        Height in CSS pixels; the width is that of the cell.
+    height : int, optional
+        Height in CSS pixels, bars included; None follows the window. The width is that of the cell.
 
     Attributes
     ----------
@@ -82,13 +82,13 @@ class Viewer(Saved, anywidget.AnyWidget):
     selected = t.List(t.Int(min=1, max=2**32 - 1), maxlen=10_000).tag(sync=True)
     preserve = t.Bool(False).tag(sync=True)
     layers = t.Dict().tag(sync=True)
-    height = t.Int(600, min=240, max=4000).tag(sync=True)
+    height = t.Int(None, allow_none=True, min=240, max=4000).tag(sync=True)
 
     asked = Signal(str)
     moved = Signal(tuple)
 
     def __init__(
-        self, session: Session, *, axis: Axis = "xy", index: int | None = None, height: int = 600, **traits: Any
+        self, session: Session, *, axis: Axis = "xy", index: int | None = None, height: int | None = None, **traits: Any
     ) -> None:
         self.session = session
         count = session.shape[AXES[axis]]

@@ -84,6 +84,7 @@ class View3D(Saved, ipw.VBox):
         self._edits = 0
         self._height = height
         self._shown: tuple[int, ...] = ()
+        self._voxel_size: tuple[float, float, float] | None = None
         self._worker = Latest(self._build, failed=self._fail)
         self.probe = Probe()
         self.only = ipw.ToggleButton(description="selected only", icon="filter", layout={"width": "auto"},
@@ -148,6 +149,7 @@ class View3D(Saved, ipw.VBox):
 
     def _build_now(self) -> None:
         labels = self.labels
+        self._voxel_size = labels.voxel_size
         ids = self.ids if self.ids is not None else [int(i) for i in labels.ids()]
         if not ids:
             self._show(ipw.HTML(note("No objects yet: segment a plane or the volume, or paint, then refresh.")))
@@ -231,6 +233,8 @@ class View3D(Saved, ipw.VBox):
         if self.built:
             self._on_selected(self.selection)  # a neighbour may have got another colour
             self._tell_changed()
+            if self.labels.voxel_size != self._voxel_size:  # everything here has another form
+                self.refresh()
 
     def _tell_changed(self) -> None:
         self.status.value = note("The labels have changed: refresh to see it here.", "warn")

@@ -78,9 +78,16 @@ export function topBar({ run, set }) {
   const pillText = element("span");
   const pill = element("span", { class: "mitonb-pill", attributes: { role: "status" } }, [dot, pillText]);
   const help = iconButton(ICONS.help, "All keys (?)", () => run("help"));
-  const fold = iconButton(ICONS.panel, "Layers", () => run("panel"), "mitonb-fold");
+  const full = iconButton(ICONS.full, "Full screen (Shift-F); Esc leaves it", () => run("full"));
+  const [layers, recipe] = ["Layers", "Recipe"].map((text) => {
+    const name = text.toLowerCase();
+    const button = element("button", { class: `mitonb-choice mitonb-panel-${name}`, text, attributes: { type: "button" } });
+    button.addEventListener("click", () => run(`panel:${name}`));
+    return button;
+  });
   const node = element("div", { class: "mitonb-top" }, [
-    element("div", { class: "mitonb-titles" }, [title, facts]), options, pill, help, fold,
+    element("div", { class: "mitonb-titles" }, [title, facts]), options,
+    element("div", { class: "mitonb-always" }, [pill, element("span", { class: "mitonb-choices" }, [layers, recipe]), help, full]),
   ]);
   return {
     node,
@@ -106,6 +113,15 @@ export function topBar({ run, set }) {
       if (colors) swatch.style.background = cssOf(active, colors);
       preserve.input.checked = kept;
       if (!hint.hidden) hint.replaceChildren(...hintNodes(tool, selected, colors));
+    },
+    /** Which panels are unfolded; null where there is no such panel. @param {boolean} l @param {boolean | null} r @param {boolean} whole */
+    showPanels(l, r, whole) {
+      recipe.hidden = r === null;
+      for (const [button, on] of /** @type {[HTMLElement, boolean | null][]} */ ([[layers, l], [recipe, r]])) {
+        button.setAttribute("aria-expanded", `${Boolean(on)}`);
+        button.title = `${on ? "Fold" : "Unfold"} the ${button.textContent?.toLowerCase()}`;
+      }
+      full.setAttribute("aria-pressed", `${whole}`);
     },
     /** @param {string} kind @param {string} text @param {string} title */
     save(kind, text, title) {
@@ -151,7 +167,7 @@ export function statusBar({ set, run }) {
   const why = element("span", { class: "mitonb-why" });
   const node = element("div", { class: "mitonb-status" }, [
     element("span", { class: "mitonb-group mitonb-planes" }, [name, at, last, planes]),
-    element("span", { class: "mitonb-choices" }, axes), fit, zoom,
+    element("span", { class: "mitonb-group mitonb-axes" }, [element("span", { class: "mitonb-choices" }, axes), fit, zoom]),
     element("span", { class: "mitonb-readout" }, [why, position, value, under]),
   ]);
   return {
@@ -173,7 +189,7 @@ export function statusBar({ set, run }) {
     showHover(hover) {
       position.textContent = hover?.position ?? "";
       value.textContent = hover?.value ?? "";
-      why.textContent = hover?.why ?? "";
+      why.textContent = why.title = hover?.why ?? "";
       under.style.visibility = hover ? "visible" : "hidden";
       swatch.style.background = hover?.color ?? "transparent";
       id.textContent = hover?.id ? `#${hover.id}` : "–";
@@ -189,8 +205,9 @@ export function helpSheet(close) {
       element("span", {}, names.split(/ {2}/).map((n) => element("kbd", { text: n }))), element("span", { text: does }),
     ])),
   ]));
-  const node = element("div", { class: "mitonb-help", attributes: { role: "dialog", "aria-label": "Keys", tabindex: "0" } }, groups);
-  node.addEventListener("click", close);
+  const node = element("div", { class: "mitonb-help", attributes: { role: "dialog", "aria-label": "Keys", tabindex: "0" } }, [
+    element("header", {}, [element("h4", { text: "Keys" }), iconButton(ICONS.close, "Close (Esc)", close)]), ...groups,
+  ]);
   node.hidden = true;
   return node;
 }

@@ -35,7 +35,8 @@ export class Commands {
       enter: () => this.#ask(view.has("preview") ? "apply-preview" : "segment-plane"),
       object: (to) => view.store.send({ kind: "step", client: view.store.client, to }),
       help: () => this.#help(view.ui.help.hidden),
-      panel: () => view.ui.root.classList.toggle("mitonb-folded"),
+      panel: (name) => view.frame.toggle(/** @type {import("./frame.js").Panel} */ (name)),
+      full: () => view.frame.toggleFull(),
     };
   }
 

@@ -24,7 +24,7 @@ export class Renderer {
   constructor(canvas) {
     // preserveDrawingBuffer: a stroke redraws only the box that it touched.
     const gl = canvas.getContext("webgl2", {
-      alpha: false, antialias: false, depth: false, preserveDrawingBuffer: true, powerPreference: "high-performance",
+      antialias: false, depth: false, preserveDrawingBuffer: true, powerPreference: "high-performance",
     });
     if (!gl) throw new Error("This browser does not offer WebGL2.");
     this.gl = gl;

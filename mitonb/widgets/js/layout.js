@@ -25,17 +25,21 @@ export function layout({ run, set, setLayer }) {
   const scaleLine = element("div");
   const scale = element("div", { class: "mitonb-scale" }, [scaleText, scaleLine]);
   const loading = element("div", { class: "mitonb-loading" });
+  const grip = element("div", {
+    class: "mitonb-grip", title: "Drag to change the height; double-click follows the window again",
+    attributes: { role: "separator", "aria-orientation": "horizontal", "aria-label": "Height of the viewer", tabindex: "0" },
+  });
   const stage = element("div", { class: "mitonb-stage" }, [lines, cursor, scale, loading, empty, notice]);
   const root = element("div", {
     class: "mitonb-viewer",
     attributes: {
       tabindex: "0", role: "application", "aria-label": "Plane viewer", "data-state": "connecting",
     },
-  }, [top.node, rail.node, stage, panel.node, status.node, help]);
+  }, [top.node, rail.node, stage, panel.node, status.node, grip, help]);
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let quiet;
   return {
-    root, stage, rail, top, status, panel, help, lines, cursor, notice, empty,
+    root, stage, rail, top, status, panel, grip, help, lines, cursor, notice, empty,
     /** @param {{width: number, text: string} | null} bar */
     showScale(bar) {
       scale.hidden = !bar;

@@ -78,7 +78,7 @@ vec3 wheel(vec2 v) {
 
 void main() {
   vec2 p = u_center + (vec2(gl_FragCoord.x, u_size.y - gl_FragCoord.y) - 0.5 * u_size) / u_scale;
-  if (any(lessThan(p, vec2(0.0))) || any(greaterThanEqual(p, u_sheet))) { color = vec4(vec3(0.086), 1.0); return; }
+  if (any(lessThan(p, vec2(0.0))) || any(greaterThanEqual(p, u_sheet))) { color = vec4(0.0); return; }
   vec3 c = vec3(0.0);
 #ifdef IMAGE
   c = vec3(clamp((texture(u_image, p / (vec2(textureSize(u_image, 0)) * u_grain)).r * 255.0 - u_window.x) / max(u_window.y - u_window.x, 1.0), 0.0, 1.0));

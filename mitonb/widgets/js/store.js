@@ -250,6 +250,10 @@ export class Store extends EventTarget {
     if (m.save) {
       const { save, can_undo, can_redo, read_only, fresh, listens, project, kernel } = m;
       this.state = { save, can_undo, can_redo, read_only, fresh, listens, project, kernel };
+      if (this.info && `${this.info.voxel_size}` !== `${m.voxel_size}`) {
+        this.info.voxel_size = m.voxel_size;
+        this.emit("resized");
+      }
     }
     const own = m.client === this.client;
     const box = this.outboxes.find((b) => b.client === m.client);

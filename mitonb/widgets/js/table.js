@@ -70,6 +70,8 @@ function render({ model, el }) {
 
   function drawHead() {
     head.style.gridTemplateColumns = template();
+    // In a narrow cell head and rows scroll sideways together.
+    head.style.minWidth = body.style.minWidth = `${12 + data.columns.reduce((sum, c) => sum + c.width, 0)}px`;
     head.replaceChildren(...data.columns.map((column, i) => {
       const button = document.createElement("button");
       const on = i === sorting.column;

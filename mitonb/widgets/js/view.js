@@ -4,6 +4,7 @@ import { clamp, fitBox, pan, pixelOf, sheetOf, toScreen, voxelOf, zoomAt } from 
 import { guard } from "./guard.js";
 import { describe, idAt } from "./hover.js";
 import { Commands } from "./commands.js";
+import { Frame } from "./frame.js";
 import { commandOf } from "./keys.js";
 import { layout } from "./layout.js";
 import { histogramOf } from "./panel.js";
@@ -23,8 +24,6 @@ import { stepFor } from "./wants.js";
 
 const TRAITS = ["axis", "index", "tool", "brush", "active_id", "selected", "preserve", "layers", "height"];
 const MAPS = ["semantic", "center", "offsets"];
-/** Below this width (CSS pixels) the layer panel folds away and opens over the picture. */
-const NARROW = 780;
 /** After so many ms without scrolling the finest image is asked for too. */
 const RESTED = 250;
 
@@ -56,8 +55,8 @@ export class View {
       },
       setLayer: (name, change) => this.setLayer(name, change),
     });
-    this.ui.root.style.height = `${this.get("height")}px`;
     el.append(this.ui.root);
+    this.frame = new Frame(this.ui, { height: () => this.get("height"), setHeight: (height) => this.set("height", height) });
     this.picture = new Picture(this.ui, {
       axis: () => this.get("axis"), index: () => this.get("index"), sheet: () => this.sheet, layers: () => this.get("layers"),
       selected: () => this.get("selected"), info: () => store.info,
@@ -75,6 +74,7 @@ export class View {
     this.off.abort();
     this.unlisten?.();
     this.observer?.disconnect();
+    this.frame.dispose();
     this.themes?.disconnect();
     for (const [name, act] of this.heard ?? []) this.model.off(name, act);
     this.picture.dispose();
@@ -127,6 +127,10 @@ export class View {
     const on = (/** @type {string} */ name, /** @type {(detail: any) => void} */ act) =>
       this.store.addEventListener(name, (event) => act(/** @type {CustomEvent} */ (event).detail), { signal });
     on("info", () => this.#refresh());
+    on("resized", () => {
+      this.#refresh();
+      this.picture.resize();
+    });
     on("part", (entry) => this.#arrived(entry));
     on("patch", ({ entry, box }) => this.picture.patch(entry, box, false));
     on("drawn", ({ entry, box, by }) => by !== this.pen && this.picture.patch(entry, box, false));
@@ -146,7 +150,7 @@ export class View {
       event.stopPropagation();
     }, { signal });
     root.addEventListener("focusout", () => this.holdSpace(false), { signal });
-    this.observer = new ResizeObserver(() => this.#fold());
+    this.observer = new ResizeObserver(() => this.#look());
     this.observer.observe(root);
     // The histogram is drawn in the theme's colours.
     this.themes = new MutationObserver(() => this.ui.panel.histogram.paint());
@@ -174,7 +178,7 @@ export class View {
     if (name === "layers") this.#look();
     // What is selected is what is painted with next, wherever it was selected.
     if (name === "selected" && this.get("selected").length) this.set("active_id", this.get("selected").at(-1));
-    if (name === "height") this.ui.root.style.height = `${this.get("height")}px`;
+    if (name === "height") this.frame.place();
     this.showState();
     if (name === "layers" || name === "selected") this.picture.redraw();
   }
@@ -213,16 +217,6 @@ export class View {
     if (!here && (current || !["image", "labels"].includes(entry.part))) return;
     this.picture.take();
     if (here) this.showState();
-  }
-
-  #fold() {
-    this.#look();
-    const narrow = this.ui.root.clientWidth < NARROW;
-    if (narrow === this.narrow) return;
-    /** @type {boolean | undefined} */
-    this.narrow = narrow;
-    this.ui.root.classList.toggle("mitonb-narrow", narrow);
-    this.ui.root.classList.toggle("mitonb-folded", narrow);
   }
 
   /** Bars, rail and panel. */
@@ -341,7 +335,8 @@ export class View {
 
   /** Do what a key says, if it says anything here; wherever in the workbench it was pressed. @param {KeyboardEvent} event */
   key(event) {
-    const command = commandOf(event);
+    // A browser that leaves full screen by itself keeps this key.
+    const command = event.key === "Escape" && this.frame.full && this.ui.help.hidden ? "full" : commandOf(event);
     if (event.key === " ") {
       // Here its release is heard, too.
       this.ui.root.focus({ preventScroll: true });
