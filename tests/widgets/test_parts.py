@@ -52,6 +52,25 @@ def test_the_table_shows_micrometres_when_the_voxel_size_is_known_and_voxels_whe
     assert unknown.state().splitlines()[0] == "object | voxels | length vx | z | y | x | at border"
 
 
+def test_table_and_3d_follow_a_voxel_size_that_is_set_later_and_its_undo() -> None:
+    pytest.importorskip("ipyvolume")
+    session = Session(labels=three())
+    table, room = filled(show_table(session)), show3d(session)
+
+    def seen() -> tuple[str, float]:
+        assert room.wait(60)
+        return filled(table).state().splitlines()[0].split(" | ")[1], max(room.meshes[300].z)
+
+    unit, reach = seen()
+    assert unit == "voxels"
+    for nm in ((30.0, 5.0, 5.0), (60.0, 5.0, 5.0)):
+        session.set_voxel_size(*nm)
+        assert seen() == ("volume µm³", pytest.approx(nm[0] * reach, rel=0.1))
+    session.undo()
+    session.undo()
+    assert seen() == ("voxels", reach)
+
+
 def test_a_click_on_a_row_selects_the_object_and_goes_inside_it() -> None:
     ids = np.zeros((1, 9, 9), np.uint32)
     ids[0, 1:8, 1:8], ids[0, 2:7, 2:8] = 4, 0  # a C: its middle is outside

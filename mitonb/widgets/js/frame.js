@@ -15,7 +15,8 @@ const STACKED = 650;
 const SLIM = 520;
 /** Kept free around a viewer, and for the tabs under that of a workbench. */
 const [MARGIN, TABS] = [26, 34];
-const [LEAST, MOST] = [320, 4000];
+/** The least height that a handle gives, the least that a low window does, and the most. */
+const [LEAST, LOW, MOST] = [320, 440, 4000];
 const STEP = 40;
 
 /**
@@ -111,7 +112,7 @@ export class Frame {
     const { box, main } = this;
     const room = this.full ? window.innerHeight : this.window.clientHeight;
     const above = main ? main.getBoundingClientRect().top - box.getBoundingClientRect().top + box.scrollTop : 0;
-    return within(room - above - (main ? TABS : 0) - (this.full && !main ? 0 : MARGIN));
+    return within(Math.max(LOW, room - above - (main ? TABS : 0) - (this.full && !main ? 0 : MARGIN)));
   }
 
   #shown() {
