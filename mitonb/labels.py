@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Labels", "StoredLabels", "ignore_note", "settled"]
+__all__ = ["Labels", "StoredLabels", "ignore_note", "scale_note", "settled"]
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,25 @@ def ignore_note(highest: int) -> str:
     return (
         f"The id {highest} is what -1 becomes in {bits} bits: it probably marks voxels to ignore and is no object. If "
         f"so, make those voxels background, ids[ids == {highest}] = 0."
+    )
+
+
+def scale_note(
+    image: tuple[float, float, float] | None, labels: tuple[float, float, float] | None, *, what: str = "image"
+) -> str:
+    """Return what to say where labels have another voxel size than what they belong to; "" where they agree.
+
+    The rule, everywhere: what was given by hand counts, else what the image says, else what the labels say. Programs
+    that make labels often leave a default in the file, such as one micrometre.
+    """
+    if not image or not labels or np.allclose(image, labels, rtol=1e-3):
+        return ""
+    ours, theirs = (" x ".join(f"{v:g}" for v in size) for size in (image, labels))
+    right = f"({', '.join(f'{v:g}' for v in labels)})"
+    advice = f"open the image with voxel_size={right}" if what == "image" else f"call {what}.set_voxel_size{right}"
+    return (
+        f"The labels say voxels of {theirs} nm, the {what} {ours} nm: those of the {what} are used. If the labels are "
+        f"right, {advice}."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mitonb.errors import AxesError, InputError
-from mitonb.labels import Labels
+from mitonb.labels import Labels, scale_note
 from mitonb.overlaps import AnyLabels, dense, integers
 from mitonb.stack import LazyArray, Stack, voxel_size_of
 
@@ -43,7 +44,8 @@ def measure(
     stack : Stack or (z, y, x) array, optional
         Image of the same shape; adds the mean intensity. It is read piece by piece.
     voxel_size : float or tuple of float, optional
-        One number or (z, y, x), in nm; by default that of the labels, else that of the stack.
+        One number or (z, y, x), in nm; by default that of the stack, else that of the labels. Where the two differ, a
+        warning says so.
 
     Returns
     -------
@@ -61,8 +63,8 @@ def measure(
         ``z0, y0, x0, z1, y1, x1``
             Box: first voxel inside and first voxel beyond.
         ``length_nm`` (``length_voxels`` when the voxel size is unknown)
-            How far the object reaches along its longest principal axis, from outer face to outer face. It is
-            a straight line: a bent object is longer along its own line.
+            How far the object reaches from outer face to outer face: along its longest principal axis, or along z, y
+            or x where it reaches further. It is a straight line: a bent object is longer along its own line.
         ``truncated``
             Whether the box touches the border of the volume on an axis of more than one voxel, so that size and
             length are those of a part.
@@ -105,7 +107,9 @@ def measure(
         for k, letter in enumerate("zyx"):
             table[letter + name] = corner[:, k]
     # Centres of voxels were projected; half a voxel more on both sides reaches the outer faces.
-    table["length_nm" if size is not None else "length_voxels"] = high - low + (np.abs(axes) * unit).sum(axis=1)
+    length = high - low + (np.abs(axes) * unit).sum(axis=1)
+    sides = (sums.stop - sums.start) * unit
+    table["length_nm" if size is not None else "length_voxels"] = np.maximum(length, sides.max(axis=1, initial=0))
     table["truncated"] = truncated
     if stack is not None:
         with np.errstate(invalid="ignore"):
@@ -153,13 +157,13 @@ def _voxel_size(
     stack: Stack | npt.NDArray[np.generic] | None,
     given: float | tuple[float, float, float] | None,
 ) -> tuple[float, float, float] | None:
-    """Take the voxel size that was given, else that of the labels, else that of the stack."""
-    size = given
-    if size is None and isinstance(labels, Labels | Stack):
-        size = labels.voxel_size
-    if size is None and isinstance(stack, Stack):
-        size = stack.voxel_size
-    return None if size is None else voxel_size_of(size)
+    """Take the voxel size that was given, else that of the stack, else that of the labels."""
+    if given is not None:
+        return voxel_size_of(given)
+    own, image = (x.voxel_size if isinstance(x, Labels | Stack) else None for x in (labels, stack))
+    if said := scale_note(image, own):
+        warnings.warn(f"{said} Or give measure a voxel_size.", stacklevel=3)
+    return image or own
 
 
 def _parts(data: LazyArray) -> Iterator[tuple[int, npt.NDArray[np.generic]]]:
@@ -232,7 +236,8 @@ def _principal(sums: _Sums, unit: Vectors) -> Vectors:
     spread = np.zeros((len(n), 3, 3))
     for j, (a, b) in enumerate(_PAIRS):
         value = (sums.second[:, j] / n[:, 0] - middle[:, a] * middle[:, b]) * unit[a] * unit[b]
-        spread[:, a, b] = spread[:, b, a] = value
+        # Voxels are boxes, not points: an object of one section is as thick as the section.
+        spread[:, a, b] = spread[:, b, a] = value + (unit[a] ** 2 / 12 if a == b else 0)
     _, vectors = np.linalg.eigh(spread)
     return np.asarray(vectors[:, :, -1])
 

@@ -172,6 +172,17 @@ def run_json(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return capsys.readouterr().out
 
 
+def test_score_says_that_labels_and_truth_claim_other_scales(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = np.ones((2, 4, 4), np.uint16)
+    files = [str(mn.save(mn.Labels(ids, voxel_size=(size,) * 3), tmp_path / f"{size}.ome.tif")) for size in (8, 1000)]
+    assert main(["score", *files]) == 0
+    assert "compared voxel by voxel" in capsys.readouterr().out
+    assert main(["score", files[0], files[0]]) == 0
+    assert "compared voxel by voxel" not in capsys.readouterr().out
+
+
 def test_score_lists_mistakes_leaves_out_what_it_is_told_to_and_counts_in_planes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

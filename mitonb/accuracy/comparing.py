@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -12,13 +13,14 @@ import numpy.typing as npt
 from mitonb.accuracy.scores import Scores, thresholds
 from mitonb.accuracy.table import Table
 from mitonb.errors import AxesError, InputError
+from mitonb.labels import Labels
 from mitonb.overlaps import AnyLabels, integers, pairs, profiles
-from mitonb.stack import AXES, Axis
+from mitonb.stack import AXES, Axis, VoxelSize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["score", "score_planes"]
+__all__ = ["score", "score_planes", "size_notes"]
 
 Ignore: TypeAlias = npt.NDArray[Any] | int | None
 Ranking: TypeAlias = Mapping[int, float] | npt.NDArray[Any] | None
@@ -76,7 +78,19 @@ def score(
     if a.shape != b.shape:
         raise AxesError(f"Labels and truth need one shape, got {a.shape} and {b.shape}. Crop or resample one of them.")
     table = Table.of(pairs(a, b, mask))
-    return Scores(table, ious, smallest, _ranks(table, a, mask, ranking))
+    sizes = (x.voxel_size if isinstance(x, Labels) else None for x in (labels, truth))
+    return Scores(table, ious, smallest, _ranks(table, a, mask, ranking), size_notes(*sizes))
+
+
+def size_notes(labels: VoxelSize | None, truth: VoxelSize | None) -> tuple[str, ...]:
+    """Say where labels and truth claim different voxel sizes: one of them may belong to another volume."""
+    if labels is None or truth is None or np.allclose(labels, truth, rtol=1e-3):
+        return ()
+    ours, theirs = (" x ".join(f"{v:g}" for v in size) for size in (labels, truth))
+    return (
+        f"The labels say voxels of {ours} nm, the truth {theirs} nm: they were compared voxel by voxel, whatever they "
+        "say. Check that both belong to the same volume.",
+    )
 
 
 def score_planes(
@@ -121,7 +135,9 @@ def score_planes(
             )
     if axis not in AXES:
         raise InputError(f"An axis is one of {', '.join(AXES)}, got {axis!r}.")
-    return score(profiles(a, AXES[axis]), profiles(b, AXES[axis]), ious=ious, ignore=mask, smallest=smallest)
+    sizes = (x.voxel_size if isinstance(x, Labels) else None for x in (labels, truth))
+    scores = score(profiles(a, AXES[axis]), profiles(b, AXES[axis]), ious=ious, ignore=mask, smallest=smallest)
+    return replace(scores, notes=size_notes(*sizes))
 
 
 def _without_ignored(truth: AnyLabels, ignore: Ignore) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]:

@@ -88,12 +88,15 @@ class Scores:
     ranks : (n,) float64 array or None
         How sure each label is, in the order of `table.ids`, for average precision; by default its size, as MitoEM does
         where a network gives no confidence.
+    notes : tuple of str
+        What was odd about the two, in sentences for the user.
     """
 
     table: Table
     ious: tuple[float, ...] = (0.5, 0.75)
     smallest: int = 0
     ranks: npt.NDArray[np.float64] | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def iou(self) -> float:
@@ -238,7 +241,9 @@ class Scores:
             "accuracy75": self.at(0.75).accuracy,
             "sizes75": [_plain(s) for s in self.strata()],
             "vi": {**variation._asdict(), "total": variation.total},
+            "vi_with_background": self.variation(background=True).total,
             "rand": self.rand()._asdict(),
+            "notes": list(self.notes),
             "mistakes": {kind: kinds[kind] for kind in KINDS},
             "mistake_ids": [m._asdict() for m in wrong],
         }

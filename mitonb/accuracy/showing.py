@@ -49,5 +49,12 @@ def _sentences(figures: Mapping[str, Any]) -> Iterator[str]:
         f"VI {vi['total']:.3f} bits (split {vi['split']:.3f}, merge {vi['merge']:.3f}); "
         f"adapted Rand error {rand['error']:.3f}"
     )
+    if f["dice"] < 0.9 and vi["total"] <= f["vi_with_background"] / 2:
+        yield (
+            "VI and adapted Rand error look only inside the objects of the truth, where missing objects are one region "
+            f"and false ones do not count: read Dice and F1 first. With the background, VI is "
+            f"{f['vi_with_background']:.3f} bits."
+        )
     wrong = ", ".join(f"{count} {kind}" for kind, count in f["mistakes"].items() if count)
     yield f"Mistakes at IoU 0.5: {wrong or 'none'}"
+    yield from f["notes"]

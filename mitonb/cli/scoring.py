@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import mitonb as mn
@@ -40,7 +41,8 @@ def add_score(commands: Any) -> None:
 
 def _score(options: argparse.Namespace) -> None:
     from mitonb.accuracy import score_planes
-    from mitonb.io.reading import open_ids
+    from mitonb.accuracy.comparing import size_notes
+    from mitonb.io.reading import open_ids, probe
 
     labels, truth = open_ids(options.labels), open_ids(options.truth)
     settings: dict[str, Any] = {"ious": options.iou, "ignore": options.ignore, "smallest": options.smallest}
@@ -52,6 +54,7 @@ def _score(options: argparse.Namespace) -> None:
         scores = score_planes(labels, truth, axis=options.planes, **settings)
     else:
         scores = mn.score(labels, truth, **settings)
+    scores = replace(scores, notes=size_notes(*(probe(path).voxel_size for path in (options.labels, options.truth))))
     if options.json:
         print(json.dumps(scores.as_dict(), indent=1))
         return

@@ -86,6 +86,7 @@ def open(
 def open_labels(
     source: Any,
     *,
+    voxel_size: VoxelSize | None = None,
     axes: str | None = None,
     series: int | str | None = None,
     name: str | None = None,
@@ -98,6 +99,8 @@ def open_labels(
     source : path or array
         Anything that `open` takes; ids must be whole numbers from 0 to 2**32 - 1. Of an OME-Zarr image with one
         label image inside, that one is opened.
+    voxel_size : float or (z, y, x), optional
+        Voxel size in nm; replaces what the file says. Beside an image that has another one, that of the image counts.
     axes, series, name
         As for `open`.
     empty_blocks : bool
@@ -115,7 +118,9 @@ def open_labels(
         As `open`, and if the voxels are no ids. TooLargeError, if they would not fit into memory.
     """
     data, found, title, where, letters = _voxels(source, axes, series, empty_blocks=empty_blocks)
-    size, _ = stated_voxel_size(found, letters, data.shape[0], where)
+    size = None if voxel_size is None else voxel_size_of(voxel_size)
+    if size is None:
+        size, _ = stated_voxel_size(found, letters, data.shape[0], where)
     record = found.record or (read_record(Path(where)) if where else None)
     record = record if record is None or "recipe" in record else None
     return Labels(data, size, name or title, record)

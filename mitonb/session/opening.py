@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from mitonb.edit.effects import Volume
     from mitonb.labels import Labels
-    from mitonb.stack import Stack, VoxelSize
+    from mitonb.stack import Stack
 
-__all__ = ["check_fit", "create", "describe", "find_stack", "reopen"]
+__all__ = ["check_shape", "create", "describe", "find_stack", "reopen"]
 
 
 def create(place: Path | None, stack: Stack | None, labels: Labels | None) -> Project:
@@ -37,7 +37,7 @@ def create(place: Path | None, stack: Stack | None, labels: Labels | None) -> Pr
     """
     if labels is not None:
         if stack is not None:
-            check_fit(stack.shape, stack.voxel_size, labels.shape, labels.voxel_size)
+            check_shape(stack.shape, labels.shape)
         data = np.array(labels.data, order="C")
     elif stack is not None:
         data = _empty(stack.shape)
@@ -117,24 +117,17 @@ def find_stack(facts: Mapping[str, Any] | None, place: Path) -> tuple[Stack | No
     return None, [f"The stack {source} no longer exists. {advice}"]
 
 
-def check_fit(
-    shape: tuple[int, ...], size: VoxelSize | None, other: tuple[int, ...], other_size: VoxelSize | None
-) -> None:
+def check_shape(shape: tuple[int, ...], other: tuple[int, ...]) -> None:
     """Refuse labels that do not lie on the voxels of an image.
 
     Raises
     ------
-    InputError
-        If the shapes differ, or both voxel sizes are known and differ by more than 0.1 %.
+    AxesError
+        If the shapes differ.
     """
     if tuple(shape) != tuple(other):
         raise AxesError(
             f"The image is {tuple(shape)}, the labels are {tuple(other)}; they must lie on the same voxels."
-        )
-    if size and other_size and not np.allclose(size, other_size, rtol=1e-3):
-        raise InputError(
-            f"The image has voxels of {size} nm, the labels of {other_size} nm. Open the stack with voxel_size=... "
-            "to say which is right."
         )
 
 

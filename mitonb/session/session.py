@@ -15,7 +15,7 @@ from mitonb.coloring import Coloring
 from mitonb.edit import corrections, ops
 from mitonb.edit.blocks import digest
 from mitonb.edit.effects import NOWHERE, Edit
-from mitonb.labels import Labels, ignore_note
+from mitonb.labels import Labels, ignore_note, scale_note
 from mitonb.session import opening
 from mitonb.session.focus import Focus
 from mitonb.session.history import Entry, entries
@@ -83,7 +83,8 @@ class Session:
             project, reason = opening.reopen(place, image, given)
         else:
             project, reason = opening.create(place, image, given), ""
-        self._start(project, image, reason)
+        disagree = scale_note(image.voxel_size, given.voxel_size) if image is not None and given is not None else ""
+        self._start(project, image, reason, [disagree])
 
     @classmethod
     def open(
@@ -353,7 +354,9 @@ class Session:
         """
         new = labels if isinstance(labels, Labels) else Labels(np.asarray(labels))
 
-        opening.check_fit(self.shape, self.voxel_size, new.shape, new.voxel_size)
+        opening.check_shape(self.shape, new.shape)
+        if disagree := scale_note(self.voxel_size, new.voxel_size, what="session"):
+            self.notes = tuple(dict.fromkeys([*self.notes, disagree]))
 
         def edit(p: Project) -> Edit:
             made = corrections.adopt(p, new.data, replace_corrected=replace_corrected)
@@ -523,7 +526,8 @@ class Session:
 
     def __repr__(self) -> str:
         where = self.path or "in memory"
-        return f"Session({' x '.join(map(str, self.shape))}, version {self.version}, {where}, {self.save_state})"
+        what = f"Session({' x '.join(map(str, self.shape))}, version {self.version}, {where}, {self.save_state})"
+        return "\n".join([what, *(f"  note: {text}" for text in self.notes)])
 
 
 def _or_free(project: Project, id: int | None) -> int:

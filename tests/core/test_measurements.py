@@ -147,3 +147,37 @@ def test_wrong_shapes_and_sizes_are_refused() -> None:
 def test_one_number_is_the_voxel_size_of_all_axes():
     table = measure(np.ones((1, 1, 2), int), voxel_size=10)
     assert table.attrs["voxel_size"] == (10.0, 10.0, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("sides", "reach"), [((1, 1, 1), 50), ((1, 4, 4), 50), ((1, 9, 9), 50), ((1, 12, 3), 60), ((2, 19, 19), 100)]
+)
+def test_an_object_in_one_or_two_thick_sections_is_at_least_as_long_as_they_are_thick(
+    sides: tuple[int, int, int], reach: float
+) -> None:
+    for turned in ((0, 1, 2), (1, 0, 2), (2, 1, 0)):
+        ids = np.zeros((6, 40, 40), np.uint8)
+        ids[2 : 2 + sides[0], 5 : 5 + sides[1], 5 : 5 + sides[2]] = 1
+        size = np.array((50.0, 5.0, 5.0))[list(turned)]
+        table = measure(ids.transpose(turned), voxel_size=tuple(size))
+        assert table.length_nm[0] == pytest.approx(reach)
+
+
+def test_two_spots_of_one_object_are_never_nearer_than_its_section_is_thick() -> None:
+    ids = np.zeros((3, 20, 20), np.uint8)
+    ids[1, 5, 5:12] = 1
+    ids[1, 3:8, [5, 11]] = 1
+    table = measure(ids, voxel_size=(50, 5, 5))
+    assert table.length_nm[0] >= 50
+
+
+def test_labels_of_another_scale_are_measured_by_that_of_the_image_and_it_is_said() -> None:
+    labels, image = Labels(drawn(), voxel_size=(1000, 1000, 1000)), Stack(drawn(), voxel_size=(8, 8, 8))
+    with pytest.warns(UserWarning, match="1000 x 1000 x 1000 nm, the image 8 x 8 x 8 nm: those of the image are used"):
+        table = measure(labels, stack=image)
+    assert table.attrs["voxel_size"] == (8, 8, 8)
+    assert table.volume_um3[0] == pytest.approx(24 * 8**3 / 1e9)
+    assert measure(labels, stack=image, voxel_size=5).attrs["voxel_size"] == (5, 5, 5)
+    assert measure(labels, stack=Stack(drawn())).attrs["voxel_size"] == (1000, 1000, 1000)
+    with pytest.warns(UserWarning, match="those of the image"):  # ids in a file
+        assert measure(Stack(drawn(), voxel_size=1000), stack=image).attrs["voxel_size"] == (8, 8, 8)

@@ -371,3 +371,26 @@ def test_text_and_html_name_the_same_figures() -> None:
     for shown in (repr(result), result._repr_html_()):
         for word in ("AP-50 0.168", "accuracy", "VI ", "adapted Rand", "1 merged", "2 labels, 3 in truth"):
             assert word in shown, f"{word} is not in {shown}"
+
+
+def test_vi_that_looks_far_better_than_dice_is_explained() -> None:
+    truth = np.zeros((4, 20, 20), np.uint8)
+    truth[:, 5:9, 5:9] = 1
+    for labels in (np.zeros_like(truth), np.roll(truth, 8, axis=2)):
+        scores = score(labels, truth)
+        assert (scores.dice, scores.variation().total) == (0.0, 0.0)
+        assert "With the background, VI is 0." in repr(scores)
+        assert "With the background" in scores._repr_html_()
+        assert scores.as_dict()["vi_with_background"] > 0
+    assert "With the background" in repr(score(truth, np.zeros_like(truth)))
+    assert "With the background" not in repr(score(truth, truth))
+    assert "With the background" not in repr(score(np.zeros_like(truth), np.zeros_like(truth)))
+
+
+def test_labels_and_truth_of_different_scales_are_compared_and_it_is_said() -> None:
+    ids = np.ones((2, 4, 4), np.uint8)
+    a, b = (mn.Labels(ids, voxel_size=(size,) * 3) for size in (8, 1000))
+    for scores in (score(a, b), score_planes(a, b)):
+        assert "labels say voxels of 8 x 8 x 8 nm, the truth 1000 x 1000 x 1000 nm" in repr(scores)
+        assert len(scores.as_dict()["notes"]) == 1
+    assert not score(a, a).notes

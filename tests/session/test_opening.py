@@ -22,10 +22,35 @@ def stack_file(tmp_path):
 def test_image_and_labels_must_lie_on_the_same_voxels():
     with pytest.raises(AxesError, match="same voxels"):
         Session(image(), labels()[:, :, 1:])
-    with pytest.raises(InputError, match="which is right"):
-        Session(image(voxel_size=(8, 8, 8)), Labels(labels(), voxel_size=(8, 8, 9)))
-    with pytest.raises(InputError, match="which is right"):
-        Session(image(voxel_size=(8, 8, 8))).adopt(Labels(labels(), voxel_size=(8, 8, 9)))
+
+
+def test_labels_of_another_scale_take_that_of_their_image_and_it_is_said(tmp_path):
+    micron = Labels(labels(), voxel_size=(1000, 1000, 1000))
+    said = "labels say voxels of 1000 x 1000 x 1000 nm, the image 8 x 8 x 8 nm: those of the image are used"
+    session = Session(image(voxel_size=(8, 8, 8)), micron, tmp_path / "cell.mitonb")
+    assert session.voxel_size == session.labels.voxel_size == (8, 8, 8)
+    assert said in " ".join(session.notes)
+    assert said in repr(session)
+    advised = Session(image(voxel_size=(1000, 1000, 1000)), micron)
+    assert (advised.voxel_size, advised.notes) == ((1000, 1000, 1000), ())
+    assert Session(image(), micron).voxel_size == (1000, 1000, 1000)
+    for size in ((8, 8, 8), (8, 8, 8.001)):
+        assert not Session(image(voxel_size=(8, 8, 8)), Labels(labels(), voxel_size=size)).notes
+    adopting = Session(image(voxel_size=(8, 8, 8)))
+    adopting.adopt(micron)
+    assert adopting.voxel_size == (8, 8, 8)
+    assert "those of the session are used" in " ".join(adopting.notes)
+    assert "session.set_voxel_size(1000, 1000, 1000)" in " ".join(adopting.notes)
+
+
+def test_labels_are_opened_with_the_scale_that_is_given(tmp_path):
+    file = mn.save(Labels(labels(), voxel_size=(1000, 1000, 1000)), tmp_path / "labels.ome.tif")
+    assert mn.open_labels(file).voxel_size == (1000, 1000, 1000)
+    assert mn.open_labels(file, voxel_size=8).voxel_size == (8, 8, 8)
+    assert mn.open_labels(labels(), voxel_size=(30, 8, 8)).voxel_size == (30, 8, 8)
+    assert not Session(image(voxel_size=(8, 8, 8)), mn.open_labels(file, voxel_size=8)).notes
+    with pytest.raises(InputError, match="positive nanometres"):
+        mn.open_labels(file, voxel_size=(8, 8))
 
 
 def test_running_the_cell_again_brings_the_corrections_back(path, stack_file):
