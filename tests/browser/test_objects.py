@@ -46,7 +46,7 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
 @pytest.fixture(autouse=True)
 def _at_the_start(book: Notebook) -> None:
     """Every test finds the first labels, a plane with objects 1 to 3, the look tool and nothing selected."""
-    book.ask("(session.adopt(labels), session.select(), session.move_to(5, 100, 150))")
+    book.ask("(session.adopt(labels, replace_corrected=True), session.select(), session.move_to(5, 100, 150))")
     book.js(f"{VIEW}.set('axis', 'xy'); {VIEW}.go(5); {VIEW}.set('tool', 'look'); {VIEW}.picture.fit()")
     book.js(f"{ROOT}.scrollIntoView({{block: 'center'}}); {ROOT}.focus({{preventScroll: true}})")
     book.wait(f"{READY} && {ROOT}.dataset.plane === 'xy/5' && {VIEW}.get('selected').length === 0")
