@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import bisect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mitonb.edit import ops
+from mitonb.edit.effects import changed
 from mitonb.errors import InputError
 from mitonb.session.news import emit
 
 if TYPE_CHECKING:
     import threading
 
+    import numpy.typing as npt
     from psygnal import SignalInstance
 
     from mitonb.edit.project import Project
 
 __all__ = ["Focus"]
+
+_MOST = 10_000
+"""Selected objects: more make the pages slow."""
 
 
 class Focus:
@@ -47,6 +52,8 @@ class Focus:
         """Select objects; without arguments, none."""
         with self._lock:
             chosen = tuple(dict.fromkeys(ops.checked_id(i) for i in ids))
+            if len(chosen) > _MOST:
+                raise InputError(f"Select at most {_MOST:,} objects at once, got {len(chosen):,}.")
             if chosen != self.selection:
                 self.selection = chosen
                 emit(self._selected, chosen)
@@ -74,12 +81,31 @@ class Focus:
             points = np.zeros((0, 3)) if box is None else np.argwhere(self._project.labels[box.slices] == id)
             if box is None or not len(points):
                 raise InputError(f"There is no object {id}. Objects: session.ids().")
-            nearest = points[((points - points.mean(0)) ** 2).sum(1).argmin()]
-            z, y, x = (a + b for a, b in zip(nearest.tolist(), box.start, strict=True))
             self.select(id)
-            if (z, y, x) == self.position:
-                emit(self._moved, self.position)  # a viewer may have turned away since
-            self.move_to(z, y, x)
+            self._look_at(points, box.start)
+
+    def go_to_edit(self, seq: int) -> None:
+        """Look at the voxel that an edit changed and that is nearest to the centroid of all of them."""
+        with self._lock:
+            rows = self._project.rows
+            if not 1 <= seq <= len(rows):
+                raise InputError(f"There is no edit {seq}. Edits: session.history().")
+            edit = rows[(rows[seq - 1].undo_of or seq) - 1]
+            if edit.kind == "adopt":
+                raise InputError(f"Edit {seq} has no place of its own: it was about all labels.")
+            parts = self._project.effect(edit.seq) if edit.kind != "nothing" else ()
+            if not parts:
+                raise InputError(f"Edit {seq} has no place: it changed no voxel.")
+            part = max(parts, key=lambda p: p.voxels)
+            self._look_at(np.argwhere(changed(part)), part.box.start)
+
+    def _look_at(self, points: npt.NDArray[Any], start: tuple[int, int, int]) -> None:
+        """Look at that of some points, (n, 3) counted from a voxel, which is nearest to their centroid."""
+        nearest = points[((points - points.mean(0)) ** 2).sum(1).argmin()]
+        z, y, x = (a + b for a, b in zip(nearest.tolist(), start, strict=True))
+        if (z, y, x) == self.position:
+            emit(self._moved, self.position)  # a viewer may have turned away since
+        self.move_to(z, y, x)
 
     def step_object(self, by: int) -> int:
         """Go so many objects on from the selected one, around at the ends; return where, 0 without objects."""

@@ -45,10 +45,10 @@ class Entry:
     stands: bool = True
 
 
-def entries(rows: Sequence[Row], standing: Sequence[int]) -> list[Entry]:
-    """Return the lines of a journal, oldest first; requests that changed nothing are left out."""
+def entries(rows: Sequence[Row], standing: Sequence[int], after: int = 0) -> list[Entry]:
+    """Return the lines of a journal that came after one, oldest first; requests that changed nothing are left out."""
     there = set(standing)
-    return [_entry(row, rows, row.seq in there) for row in rows if row.kind != "nothing"]
+    return [_entry(row, rows, row.seq in there) for row in rows[after:] if row.kind != "nothing"]
 
 
 def _entry(row: Row, rows: Sequence[Row], stands: bool) -> Entry:
@@ -126,7 +126,8 @@ def _where(say: Mapping[str, Any]) -> str:
 
 def _kept(say: Mapping[str, Any]) -> str:
     """Return what a run left alone; one that was told to replace corrections says nothing of them."""
-    return f"; {say['kept']:d} corrected objects kept" if say.get("kept") else ""
+    kept = say.get("kept", 0)
+    return f"; {kept:d} corrected object{'s' * (kept > 1)} kept" if kept else ""
 
 
 def _listed(ids: Sequence[int]) -> str:

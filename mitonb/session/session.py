@@ -379,15 +379,22 @@ class Session:
             bare=not same,
         )
 
-    def undo(self, *, client: Client | None = None) -> Change:
+    def undo(self, *, of: int | None = None, client: Client | None = None) -> Change:
         """Take the last edit back.
+
+        Parameters
+        ----------
+        of : int, optional
+            Number of the edit that is meant (`Change.seq`): where others came after it, nothing is changed.
+        client : tuple of str and int, optional
+            See `paint`.
 
         Raises
         ------
         InputError
-            If there is none.
+            If there is none, or another one than is meant.
         """
-        return self._writer.step(client, redo=False)
+        return self._writer.step(client, redo=False, of=of)
 
     def redo(self, *, client: Client | None = None) -> Change:
         """Do the edit again that was undone last.
@@ -446,7 +453,7 @@ class Session:
             return self._project.table.boxes.get(id)
 
     def select(self, *ids: int) -> None:
-        """Select objects; without arguments, none."""
+        """Select objects, at most 10,000; without arguments, none."""
         self._focus.select(*ids)
 
     def move_to(self, z: float, y: float, x: float) -> None:
@@ -462,6 +469,21 @@ class Session:
             If there is no such object.
         """
         self._focus.go_to(id)
+
+    def go_to_edit(self, seq: int) -> None:
+        """Look at the middle of what an edit changed: the voxel of it that is nearest to its centroid.
+
+        Parameters
+        ----------
+        seq : int
+            Number of the edit (`Entry.seq`, `Change.seq`); of an undo or redo, where it changed something.
+
+        Raises
+        ------
+        InputError
+            If there is no such edit, or it has no place: it replaced all labels, or changed no voxel.
+        """
+        self._focus.go_to_edit(seq)
 
     def step_object(self, by: int) -> int:
         """Go to the object after the selected one in the order of the ids, or before it, and around at the ends.
@@ -480,10 +502,10 @@ class Session:
 
     # --- history and file -------------------------------------------------------------------------------------------
 
-    def history(self) -> list[Entry]:
-        """Return what was done, oldest first, each with the line of Python that does the same."""
+    def history(self, *, after: int = 0) -> list[Entry]:
+        """Return what was done after an edit (0: all), oldest first, each with the line of Python that does the same."""
         with self._lock:
-            return entries(self._project.rows, self._project.undoable)
+            return entries(self._project.rows, self._project.undoable, after)
 
     def save_copy(self, path: str | Path) -> Path:
         """Write the project with its whole history to a new file; work goes on where it was.

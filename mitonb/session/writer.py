@@ -82,12 +82,16 @@ class Writer:
             kept, erased = (edit.intent.get(name, 0) for name in ("kept", "erased"))
             return Change(project.version, NOWHERE, "nothing", kept=kept, erased=erased)
 
-    def step(self, client: Client | None, *, redo: bool) -> Change:
-        """Undo or redo, and tell everybody."""
+    def step(self, client: Client | None, *, redo: bool, of: int | None = None) -> Change:
+        """Undo or redo, and tell everybody; with `of`, undo that edit or none."""
         with self.lock:
             project = self._writable(client)
             if done := project.acknowledged(client):
                 return Change.of(done, project.box_of(done))
+            if of is not None and project.undoable[-1:] != [of]:
+                raise InputError(
+                    f"Other edits came after edit {of}, or it is undone already: go back step by step (Ctrl-Z)."
+                )
             row, box = self._acknowledged(lambda: project.undo(redo=redo, client=client))
             return self._changed(row, box)
 

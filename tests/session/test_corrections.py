@@ -44,7 +44,7 @@ def test_a_painted_object_is_kept_whole_and_the_others_are_replaced(session):
     assert [session.voxels(i) for i in (1, 2, 3)] == [48 + 1, 60, 60]
     assert change.kept == 1
     assert change.about_corrections() == "1 corrected object kept."
-    assert "1 corrected objects kept" in session.history()[-1].text
+    assert "; 1 corrected object kept" in session.history()[-1].text
 
 
 def test_an_erased_patch_stays_erased_and_its_object_as_it_is(session):

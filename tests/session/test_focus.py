@@ -62,3 +62,50 @@ def test_positions_go_to_the_nearest_voxel_as_pick_does():
     assert session.position == (1, 2, 2)
     with pytest.raises(InputError, match="A position is"):
         session.move_to("here", 0, 0)
+
+
+def test_going_to_an_edit_looks_at_a_voxel_that_it_changed_also_when_it_is_undone():
+    session = Session(labels=labels())
+    session.paint([[0, 6, 2], [0, 6, 6]], id=3, radius=0)
+    session.merge(1, 2)
+    ring = session.paint([[2, 1, 1], [2, 1, 7], [2, 5, 7], [2, 5, 1], [2, 1, 1]], id=8, radius=0).seq
+    session.undo()
+    session.go_to_edit(1)
+    assert session.position == (0, 6, 4)
+    session.go_to_edit(2)
+    assert labels()[session.position] == 2
+    for seq in (ring, ring + 1):
+        session.move_to(0, 0, 0)
+        session.go_to_edit(seq)
+        z, y, x = session.position
+        assert z == 2
+        assert y in (1, 5) or x in (1, 7), "the middle of a ring is not where the brush was"
+    seen = []
+    session.moved.connect(seen.append)
+    session.go_to_edit(ring)
+    assert seen == [session.position], "whoever has looked elsewhere since comes back"
+
+
+def test_an_edit_without_a_place_says_so():
+    session = Session(labels=labels())
+    session.set_voxel_size(8, 4, 4)
+    session.adopt(np.flip(labels(), 2).copy())
+    session.undo()
+    here = session.position
+    with pytest.raises(InputError, match="changed no voxel"):
+        session.go_to_edit(1)
+    for seq in (2, 3):
+        with pytest.raises(InputError, match="all labels"):
+            session.go_to_edit(seq)
+    for seq in (0, 4, -1):
+        with pytest.raises(InputError, match="no edit"):
+            session.go_to_edit(seq)
+    assert session.position == here
+
+
+def test_more_objects_than_a_page_can_show_are_not_selected():
+    session = Session(labels=labels())
+    session.select(1)
+    with pytest.raises(InputError, match="at most 10,000"):
+        session.select(*range(1, 10_002))
+    assert session.selection == (1,)

@@ -1,7 +1,9 @@
 """The history: readable lines, and code that does the same."""
 
 import numpy as np
+import pytest
 
+from mitonb.errors import InputError
 from mitonb.labels import Labels
 from mitonb.session import Session
 from tests.edit.drawing import labels
@@ -62,3 +64,29 @@ def test_nothing_in_a_project_from_elsewhere_becomes_code(path):
     session._project.rows = store.rows()
     assert {e.code for e in session.history()} == {""}
     session.close()
+
+
+def test_the_history_after_an_edit_is_what_came_since():
+    session = Session(labels=labels())
+    session.delete(2)
+    session.paint([[0, 6, 2]], id=3, radius=1)
+    session.undo()
+    assert [e.seq for e in session.history(after=1)] == [2, 3]
+    assert session.history(after=2)[0].text == "undid 2: painted object 3 on xy plane 0"
+
+
+def test_an_undo_of_one_edit_never_takes_another():
+    session = Session(labels=labels())
+    first = session.delete(2).seq
+    second = session.paint([[0, 6, 2]], id=3, radius=1).seq
+    with pytest.raises(InputError, match="Other edits"):
+        session.undo(of=first)
+    assert session.ids() == [1, 3]
+    session.undo(of=second)
+    assert session.ids() == [1]
+    with pytest.raises(InputError, match="Other edits"):
+        session.undo(of=second)
+    session.undo(of=first)
+    assert session.ids() == [1, 2]
+    with pytest.raises(InputError):
+        session.undo(of=first)
