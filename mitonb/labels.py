@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Labels", "StoredLabels", "ignore_note", "scale_note", "settled"]
+__all__ = ["Labels", "StoredLabels", "ignore_note", "renumbered", "scale_note", "settled", "with_original_ids"]
+
+ORIGINAL = "original_ids"
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,32 @@ class Labels:
         found = np.unique(self.data)
         return found[found > 0]
 
+    @property
+    def original_ids(self) -> npt.NDArray[Any] | None:
+        """Ids of the file by the ids here, 0 for background first; None where objects were not renumbered.
+
+        Objects that came later, which the file did not have, follow above its highest id (below, if that is the last).
+        """
+        kept = (self.record or {}).get(ORIGINAL)
+        if not isinstance(kept, dict):
+            return None
+        table = np.array([0, *kept["ids"]], kept["dtype"])
+        later = int(self.data.max(initial=0)) - len(table) + 1
+        if later > 0:
+            top = int(table.max())
+            start = top + 1 if top + later <= np.iinfo(table.dtype).max else 1
+            free = np.arange(start, start + later + (len(table) if start == 1 else 0), dtype=table.dtype)
+            table = np.concatenate([table, free[~np.isin(free, table)][:later]])
+        return table
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.asarray(self.data, dtype=dtype)
 
     def __repr__(self) -> str:
-        what = f"Labels({self.name!r}, {' x '.join(map(str, self.shape))}, {len(self.ids())} objects)"
-        note = ignore_note(int(self.data.max(initial=0)))
+        own = ", renumbered (see original_ids)" if ORIGINAL in (self.record or {}) else ""
+        what = f"Labels({self.name!r}, {' x '.join(map(str, self.shape))}, {len(self.ids())} objects{own})"
+        originals = self.original_ids
+        note = ignore_note(int((self.data if originals is None else originals).max(initial=0)))
         return _with_notes(f"{what}\n  note: {note}" if note else what, self.record)
 
 
@@ -142,7 +164,35 @@ def scale_note(
 
 def _with_notes(what: str, record: Mapping[str, Any] | None) -> str:
     """Return a line, and what the run had to say to the user below it: else nobody would read that."""
-    return "\n".join([what, *(f"  note: {text}" for text in (record or {}).get("notes") or ())])
+    notes = (record or {}).get("notes")
+    return "\n".join([what, *(f"  note: {text}" for text in (notes if isinstance(notes, list | tuple) else ()))])
+
+
+def renumbered(data: npt.NDArray[Any], *, always: bool) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+    """Number objects 1, 2, ... in the order of their ids; also return those ids, or None where nothing was done.
+
+    Only ids above 32 bits are renumbered, unless `always`. What is no id (fractions, negative marks) stays for `Labels`
+    to refuse.
+    """
+    limit = 2**24 if data.dtype.itemsize <= 4 else 2**53
+    if data.dtype.kind == "f" and np.isfinite(data).all() and (np.abs(data) <= limit).all():
+        whole = data.astype(np.int64)
+        data = whole if (whole == data).all() else data
+    if data.dtype.kind not in "iu" or not data.size or data.min() < 0 or not (always or data.max() > 2**32 - 1):
+        return data, None
+    originals = np.unique(np.concatenate([np.unique(plane) for plane in data]))
+    originals = originals[originals > 0]
+    ids = np.empty(data.shape, np.uint32)
+    for plane, out in zip(data, ids, strict=True):
+        out[...] = np.searchsorted(originals, plane, side="right")
+    return ids, originals
+
+
+def with_original_ids(record: Mapping[str, Any] | None, ids: npt.NDArray[Any] | None) -> Mapping[str, Any] | None:
+    """Return a record that keeps the ids of the file, which so go with the labels into a project and out again."""
+    if ids is None:
+        return record
+    return {**(record or {}), ORIGINAL: {"dtype": ids.dtype.newbyteorder("=").name, "ids": ids.tolist()}}
 
 
 def settled(data: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mitonb.errors import CorruptFileError, InputError, UnsafeFileError
-from mitonb.io.axes import Source
+from mitonb.io.axes import Source, name_axes
 from mitonb.io.bounds import check_chunk, check_declared, guarded
+from mitonb.io.conventions import spacing_of, step_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,7 @@ def read_array(source: Any) -> Source:
     except TypeError:  # a dtype of another library, such as torch.uint8
         lazy = False
     if lazy:
-        return Source(source)
+        return _named(source)
     if shape is None and not isinstance(source, list | tuple) and not hasattr(source, "__array__"):
         raise InputError(f"open() takes a path or an array, got {type(source).__name__}.")
     with guarded("This array"):
@@ -37,6 +38,24 @@ def read_array(source: Any) -> Source:
     if array.dtype.kind not in "buifc":
         raise InputError(f"open() takes a path or an array of numbers, got {type(source).__name__} of {array.dtype}.")
     return Source(array)
+
+
+def _named(source: Any) -> Source:
+    """Wrap a lazy array; of xarray the names of its axes and its coordinates count."""
+    names = getattr(source, "dims", None)
+    if not isinstance(names, tuple) or len(names) != len(source.shape):
+        return Source(source)
+    letters, notes = name_axes(names)
+    stated = getattr(source, "attrs", None)
+    spacing, more = spacing_of(stated if isinstance(stated, dict) else {}, letters or "zyx"[-len(names) :])
+    found = getattr(source, "coords", {})
+    for name, letter in zip(names, letters or (), strict=False):
+        point = found[name] if letter in "zyx" and name in found else None
+        units = {} if point is None else {"unit": None, **point.attrs}
+        step = None if point is None else step_of(point, units.get("units") or units["unit"])
+        if step is not None:
+            spacing = {**spacing, letter: step}
+    return Source(source, letters, spacing, (*notes, *more))
 
 
 def read_npy(path: Path) -> Source:

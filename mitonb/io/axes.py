@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,11 +13,18 @@ from mitonb.errors import AxesError, InputError
 from mitonb.io.lazy import Arranged, Array, Indexable, native
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["Channel", "Source", "arrange", "stated_axes"]
+__all__ = ["Channel", "Source", "arrange", "name_axes", "stated_axes"]
 
 Channel = int | Literal["mean"]
+LETTERS = {
+    "z": "z", "pln": "z", "plane": "z", "depth": "z", "section": "z", "slice": "z",
+    "y": "y", "row": "y", "rows": "y", "height": "y", "x": "x", "col": "x", "column": "x", "columns": "x", "width": "x",
+    "c": "c", "ch": "c", "channel": "c", "channels": "c", "t": "t", "time": "t", "s": "s", "sample": "s",
+    "samples": "s", "rgb": "s",
+}  # fmt: skip
+"""What programs call their axes: OME, zarr, ilastik, nd2, bioio; pyimagej and scikit-image."""
 NAMES = {"z": "z", "y": "y", "x": "x", "c": "channel", "s": "colour", "t": "time"}
 
 
@@ -40,6 +49,8 @@ class Source:
         Bytes that are decoded at once to read one voxel.
     record : mapping or None
         Run record, where labels carry one.
+    ids : array-like or None
+        The same pixels as labels mean them, where that differs: places in a colour table, greys of 1, 2 or 4 bits.
     """
 
     data: Indexable
@@ -49,11 +60,40 @@ class Source:
     kind: str = "array"
     chunk_bytes: int = 0
     record: Mapping[str, Any] | None = None
+    ids: Indexable | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Length of every axis."""
         return tuple(int(n) for n in self.data.shape)
+
+
+def name_axes(names: Sequence[Any]) -> tuple[str | None, tuple[str, ...]]:
+    """Return the letters of named axes (None where the names are not those of a stack), and what is to be said.
+
+    Raises
+    ------
+    AxesError
+        If two axes have one name.
+
+    Examples
+    --------
+    >>> name_axes(["row", "col", "ch"])
+    ('yxc', ())
+    """
+    words = [str(name).strip().lower() for name in names]
+    letters = "".join(LETTERS.get(word, "?") for word in words)
+    known = letters.replace("?", "")
+    if len(set(known)) != len(known):
+        raise AxesError(f"The axes {', '.join(words)} of this file name one axis twice. Name them with axes=.")
+    if {"y", "x"} <= set(known):
+        return letters, ()
+    if all(re.fullmatch(r"(dim|phony_dim|axis)?_?[0-9]*|none|\?", word) for word in words):
+        return None, ()
+    return None, (
+        f"The axes are called {', '.join(words)[:80]}, and which of them are z, y and x is not known: they are taken "
+        "in this order. Name them with axes= if that is wrong.",
+    )
 
 
 def arrange(
@@ -63,8 +103,11 @@ def arrange(
     time: int | None = None,
     axes: str | None = None,
     what: str = "array",
+    ids: bool = False,
 ) -> tuple[Any, tuple[str, ...], str]:
     """Choose z, y and x.
+
+    Of labels (`ids`), colours are refused unless they are equal in every pixel: a colour is no id.
 
     Returns
     -------
@@ -89,6 +132,12 @@ def arrange(
     for i, letter in enumerate(letters):
         if letter in "zyx":
             continue
+        if ids and letter == "s" and channel is None and not is_grey(source.data, i, letters, all_planes=True):
+            raise AxesError(
+                f"{what} has axes {_described(letters, shape)}: it is in colour, and a colour is no id. Save the "
+                "labels as one number for each pixel (TIFF, or PNG in grey or with a colour table), or choose one "
+                f"colour with channel=0 to {shape[i] - 1} if it holds the ids."
+            )
         fixed[i] = _choice(i, letter, letters, source, channel, time, notes, what)
     _unused("channel", channel, any(c in letters for c in "cs"), letters, shape, what)
     _unused("time", time, "t" in letters, letters, shape, what)
@@ -200,18 +249,17 @@ def _question(i: int, letter: str, letters: str, shape: tuple[int, ...], what: s
     return text + f"Axis {i} (length {n}) is not space, channel or time: name the axes, for example axes={as_z!r}."
 
 
-def is_grey(data: Indexable, axis: int, letters: str) -> bool:
-    """Return whether the colour samples are equal in the first, middle and last plane."""
+def is_grey(data: Indexable, axis: int, letters: str, *, all_planes: bool = False) -> bool:
+    """Return whether the colour samples are equal in the first, middle and last plane, or in all."""
     pages = [k for k, c in enumerate(letters) if c not in "yxs"]
-    for part in (0.0, 0.5, 1.0):
+    some = [tuple(int((data.shape[k] - 1) * part) for k in pages) for part in (0.0, 0.5, 1.0)]
+    for place in product(*(range(data.shape[k]) for k in pages)) if all_planes else some:
         key: list[int | slice] = [slice(None)] * len(letters)
-        for k in pages:
-            key[k] = int((data.shape[k] - 1) * part)
+        for k, index in zip(pages, place, strict=True):
+            key[k] = index
         image = np.moveaxis(np.asarray(data[tuple(key)]), axis - sum(k < axis for k in pages), -1)
         if (image[..., :1] != image[..., 1:3]).any():
             return False
-        if not pages:
-            break
     return True
 
 

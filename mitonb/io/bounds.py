@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
+import json
 import os
 import stat
-import struct
-import tokenize
-import zipfile
-import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from mitonb.errors import CorruptFileError, InputError, MitonbError, TooLargeError, UnsafeFileError
 from mitonb.memory import memory_budget
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import zipfile
+    from collections.abc import Callable, Iterator
 
-__all__ = ["check_chunk", "check_declared", "checked_path", "guarded", "is_zarr", "size_text"]
+__all__ = [
+    "check_chunk", "check_declared", "check_stored", "checked_path", "door", "guarded", "inside", "is_zarr",
+    "read_json", "size_text",
+]  # fmt: skip
 
-_FAULTS = (
-    ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, RuntimeError, NotImplementedError,
-    ZeroDivisionError, OverflowError, EOFError, OSError, struct.error,
-    zipfile.BadZipFile, zlib.error, tokenize.TokenError, SyntaxError,  # the last two: headers of .npy, and XML
-)  # fmt: skip
-"""What readers raise on damaged files (measured by fuzzing); MemoryError is left alone."""
-
+P = ParamSpec("P")
+T = TypeVar("T")
+LARGEST_JSON = 2**24
 LARGEST_CHUNK = 256 * 2**20
 LARGEST_RATIO = 1000
 
@@ -77,7 +75,7 @@ def checked_path(path: str | os.PathLike[str]) -> Path:
     return found
 
 
-def is_zarr(folder: Path) -> bool:
+def is_zarr(folder: Path | zipfile.Path) -> bool:
     """Return whether a folder is a zarr group or array."""
     return any((folder / name).is_file() for name in (".zattrs", ".zgroup", ".zarray", "zarr.json"))
 
@@ -147,13 +145,87 @@ def check_chunk(decoded: int, stored: int, *, what: str) -> None:
         )
 
 
+def check_stored(stored: int, decoded: int, *, what: str) -> None:
+    """Refuse a block that takes far more bytes in the file than its voxels: all of it would be read or unpacked.
+
+    Raises
+    ------
+    UnsafeFileError
+        If it is stored in more than twice the bytes of its voxels.
+    """
+    if stored > 2 * decoded + 2**16:
+        raise UnsafeFileError(
+            f"{what}: a block of {size_text(decoded)} is stored in {size_text(stored)}. "
+            "It is damaged or made to exhaust the memory."
+        )
+
+
+def inside(path: Path | zipfile.Path, root: Path | zipfile.Path, what: str) -> bool:
+    """Return whether there is a file, which must be a regular one below the folder that the user named.
+
+    Raises
+    ------
+    UnsafeFileError
+        If a link leads out of the folder, or if it is a pipe or a device.
+    """
+    if not isinstance(path, Path) or not isinstance(root, Path):  # a zip file, whose links were refused as a whole
+        return path.is_file()
+    if not os.path.lexists(path):
+        return False
+    real = path.resolve()
+    if not real.is_relative_to(root.resolve()):
+        raise UnsafeFileError(
+            f"{path.name} is a link to a file that lies outside of {what}. Copy it there, and open it again."
+        )
+    if not real.is_file():
+        raise UnsafeFileError(f"{path.name} in {what} is a pipe, a device or a folder, not a file. Take it out.")
+    return True
+
+
+def read_json(path: Path | zipfile.Path, what: str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises
+    ------
+    CorruptFileError, UnsafeFileError
+        If it is none, is damaged or nested without end, or larger than metadata ever is.
+    """
+    with guarded(f"{what}, {path.name}"):
+        with path.open("rb") as file:
+            text = file.read(LARGEST_JSON + 1)
+        if len(text) > LARGEST_JSON:
+            raise UnsafeFileError(f"{what}: {path.name} has more than {size_text(LARGEST_JSON)}; metadata never has.")
+        found = json.loads(text.decode("utf-8"))
+    if not isinstance(found, dict):
+        raise CorruptFileError(f"{what}: {path.name} is no JSON object.")
+    return found
+
+
 @contextlib.contextmanager
 def guarded(what: str) -> Iterator[None]:
-    """Turn whatever a format library raises on a damaged file into one clear error."""
+    """Turn whatever damaged files make libraries and readers raise into one clear error.
+
+    What only a fault of ours raises, a name or a module that is not there, stays as it is.
+    """
     try:
         yield
-    except MitonbError:
+    except (MitonbError, NameError, ImportError):
         raise
-    except _FAULTS as error:
+    except MemoryError as error:
+        raise TooLargeError(f"{what} needs more memory than there is. Cut out a part of it first.") from error
+    except Exception as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise CorruptFileError(f"{what} cannot be read: it is damaged, truncated or unusual ({reason}).") from error
+
+
+def door(read: Callable[P, T]) -> Callable[P, T]:
+    """Guard a function whose first argument is what the user wants to open."""
+
+    @functools.wraps(read)
+    def guard(*args: P.args, **named: P.kwargs) -> T:
+        source = args[0] if args else None
+        name = os.path.basename(os.fspath(source)) if isinstance(source, str | os.PathLike) else "This array"
+        with guarded(str(name)[:200] or "This file"):
+            return read(*args, **named)
+
+    return guard

@@ -108,7 +108,10 @@ def read_planes(paths: Sequence[Path], what: str) -> Source:
     data = Paged((len(planes),), first.shape, first.dtype, read=lambda k: planes[k].read())
     notes = _jumps([p.name for p in paths])
     size = math.prod(first.shape) * np.dtype(first.dtype).itemsize
-    return Source(data, "z" + "yxs"[: len(first.shape)], first.spacing, notes, "folder", size)
+    ids = None
+    if any(plane.indexed for plane in planes):
+        ids = Paged((len(planes),), first.shape[:2], first.dtype, read=lambda k: planes[k].read(ids=True))
+    return Source(data, "z" + "yxs"[: len(first.shape)], first.spacing, notes, "folder", size, ids=ids)
 
 
 def _size(plane: _Plane) -> str:
@@ -128,11 +131,13 @@ class _Plane:
         except OSError as error:
             raise InputError(f"{path.name} cannot be read: {error.strerror}.") from error
         self._tiff = magic[:2] in (b"II", b"MM")
+        self.indexed = False
         if self._tiff:
             self.shape, self.dtype, self.spacing = self._open_tiff()
         elif magic[:4] == b"\x89PNG" or magic[:2] == b"\xff\xd8":
             self._head = header(path)
             self.shape, self.dtype = self._head.shape, self._head.dtype
+            self.indexed = self._head.step != 1
             pixel = self._head.pixel
             self.spacing = {} if pixel is None else {"y": pixel[0], "x": pixel[1]}
         else:
@@ -152,10 +157,10 @@ class _Plane:
         shape = tuple(source.shape[self._lead :])
         return shape, np.dtype(source.data.dtype).newbyteorder("=").name, dict(source.spacing)
 
-    def read(self) -> Array:
+    def read(self, *, ids: bool = False) -> Array:
         """Decode the plane."""
         if not self._tiff:
-            return decode(self.path, self._head)
+            return decode(self.path, self._head, ids=ids)
         source = read_tiff(self.path)
         if source.shape[self._lead :] != self.shape:
             raise CorruptFileError(f"{self.path.name} changed since it was opened.")

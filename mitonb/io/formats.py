@@ -13,13 +13,14 @@ from mitonb.io.bounds import is_zarr
 from mitonb.io.folders import read_folder
 from mitonb.io.hdf5 import read_hdf5
 from mitonb.io.mrc import read_mrc
-from mitonb.io.ome_zarr import labels_inside, read_zarr
+from mitonb.io.ome_zarr import is_n5, labels_inside, read_zarr, store_in_zip
 from mitonb.io.pictures import read_picture
 from mitonb.io.record import recorded_voxel_size
 from mitonb.io.tiff import read_tiff
 from mitonb.io.units import spacing_to_voxel_size
 
 if TYPE_CHECKING:
+    import zipfile
     from collections.abc import Callable
 
 __all__ = ["read_back", "read_path", "stated_voxel_size"]
@@ -34,6 +35,9 @@ def read_path(path: Path, series: int | str | None, *, strict: bool = False) -> 
             magic = file.read(512)
     except OSError as error:
         raise InputError(f"{path.name} cannot be read: {error.strerror}.") from error
+    store = store_in_zip(path) if magic[:4] == b"PK\3\4" else None
+    if store is not None:
+        return _read_store(store, series, strict=strict)
     read = _reader(magic)
     if read is None:
         raise _unknown(path, magic)
@@ -47,15 +51,20 @@ def read_path(path: Path, series: int | str | None, *, strict: bool = False) -> 
 
 def _read_directory(path: Path, series: int | str | None, *, strict: bool) -> Source:
     """Read a folder: zarr, or planes."""
-    if is_zarr(path):
-        inside = labels_inside(path) if strict and series is None else []
-        if len(inside) > 1:
-            raise InputError(f"{path.name} holds the labels {', '.join(inside)}. Choose one with series='{inside[0]}'.")
-        return read_zarr(path, inside[0] if inside else series, strict=strict)
+    if is_zarr(path) or is_n5(path):
+        return _read_store(path, series, strict=strict)
     if series is not None:
         raise InputError(f"{path.name} is a folder of planes, which has no series; leave series= out.")
     found = read_folder(path)
     return read_path(found, None) if isinstance(found, Path) else found
+
+
+def _read_store(path: Path | zipfile.Path, series: int | str | None, *, strict: bool) -> Source:
+    """Read zarr or N5, of which labels may lie inside of an image."""
+    within = labels_inside(path) if strict and series is None else []
+    if len(within) > 1:
+        raise InputError(f"{path.name} holds the labels {', '.join(within)}. Choose one with series='{within[0]}'.")
+    return read_zarr(path, within[0] if within else series, strict=strict)
 
 
 def _reader(magic: bytes) -> Callable[..., Source] | None:

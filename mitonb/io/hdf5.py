@@ -6,14 +6,17 @@ import importlib
 import math
 import threading
 import weakref
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mitonb.errors import InputError, UnsafeFileError, UnsupportedFormatError
-from mitonb.io.axes import Source
-from mitonb.io.bounds import check_chunk, check_declared, guarded, size_text
-from mitonb.io.lazy import Array, native
+from mitonb.io.axes import Source, name_axes
+from mitonb.io.bounds import check_chunk, check_declared, check_stored, guarded, size_text
+from mitonb.io.conventions import axes_of, spacing_of, step_of
+from mitonb.io.lazy import Array, blocks_of, native
+from mitonb.memory import memory_budget
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["read_hdf5"]
 
 MOST_DATASETS = 10_000
+LARGEST_DEFLATED = 1032  # bytes that one byte of gzip can become
 BUILT_IN_FILTERS = {1, 2, 3, 4, 5, 6, 32000}
 
 
@@ -49,7 +53,11 @@ def read_hdf5(path: Path, series: str | None = None) -> Source:
             file.close()
             raise
     chunk = math.prod(dataset.chunks or (1,)) * dataset.dtype.itemsize
-    return Source(_Dataset(dataset, what), _axes(dataset), _spacing(dataset), kind="HDF5", chunk_bytes=chunk)
+    data = _Dataset(dataset, what)
+    attributes, damaged = _attributes(dataset)
+    letters, notes = _axes(dataset, attributes)
+    spacing, more = _spacing(dataset, attributes, letters or "zyx"[-len(data.shape) :])
+    return Source(data, letters, spacing, (*damaged, *notes, *more), "HDF5", chunk)
 
 
 def _chosen(file: Any, series: object, what: str, h5py: Any) -> str:
@@ -96,6 +104,9 @@ def _check(dataset: Any, path: Path, what: str) -> None:
         raise UnsafeFileError(f"{what} keeps its voxels in other files. Export the volume into one file.")
     plist = dataset.id.get_create_plist()
     filters = {plist.get_filter(k)[0] for k in range(plist.get_nfilters())}
+    unpacking = [plist.get_filter(k)[0] for k in range(plist.get_nfilters()) if plist.get_filter(k)[0] not in (2, 3)]
+    if len(unpacking) > 1:
+        raise UnsafeFileError(f"{what} is compressed {len(unpacking)} times over. Save it with gzip once.")
     if filters - BUILT_IN_FILTERS:
         raise UnsupportedFormatError(f"{what} is compressed by a plug-in (filter {max(filters)}). Save it with gzip.")
     declared, stored = dataset.size * dataset.dtype.itemsize, path.stat().st_size
@@ -122,19 +133,65 @@ class _Dataset:
 
     def __getitem__(self, key: Any, /) -> Array:
         with self._lock, guarded(self._what):
+            self._check_blocks(key)
             return np.asarray(self._dataset[key]).astype(self.dtype, copy=False)
 
+    def _check_blocks(self, key: Any) -> None:
+        """Refuse blocks that would unpack to more than their voxels: HDF5 makes room for whatever comes out."""
+        sides = self._dataset.chunks
+        if not sides:
+            return
+        decoded = math.prod(sides) * self._dataset.dtype.itemsize
+        room = memory_budget().bytes
+        for index in blocks_of(key, self.shape, sides, self._what):
+            corner = tuple(i * n for i, n in zip(index, sides, strict=True))
+            stored = self._dataset.id.get_chunk_info_by_coord(corner).size
+            check_stored(stored, decoded, what=self._what)
+            if self._dataset.compression == "gzip" and stored * LARGEST_DEFLATED > room:
+                unpacked = zlib.decompressobj()
+                unpacked.decompress(self._dataset.id.read_direct_chunk(corner)[1], decoded)
+                check_stored(len(unpacked.unconsumed_tail) * LARGEST_DEFLATED, 2**16, what=self._what)
 
-def _axes(dataset: Any) -> str | None:
-    """Return the axis letters that dimension labels state."""
-    labels = [str(d.label).lower() for d in dataset.dims]
-    known = len(set(labels)) == len(labels) and all(n in ("t", "c", "z", "y", "x") for n in labels)
-    return "".join(labels) if known and {"y", "x"} <= set(labels) else None
+
+def _attributes(dataset: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the attributes of a dataset, and of the groups that it lies in those that it has not itself."""
+    found: dict[str, Any] = {}
+    damaged: list[str] = []
+    for node in (dataset, *_groups(dataset)):
+        for name in list(node.attrs)[:1000]:
+            if name in found or (node is not dataset and name in ("offset", "axes")):
+                continue
+            try:
+                found[name] = node.attrs[name] if node.attrs.get_id(name).get_storage_size() < 2**20 else None
+            except Exception:  # whatever a damaged attribute raises: its voxels may be whole
+                damaged.append(name)
+    notes = (f"Attributes that cannot be read: {', '.join(damaged)[:80]}.",) if damaged else ()
+    return found, notes
 
 
-def _spacing(dataset: Any) -> dict[str, float]:
-    """Return the voxel size that the attribute element_size_um states, (z, y, x)."""
-    value = dataset.attrs.get("element_size_um")
-    if not isinstance(value, np.ndarray) or value.size < 3 or value.dtype.kind not in "iuf":
-        return {}
-    return {axis: float(v) * 1000 for axis, v in zip("zyx", value.ravel()[-3:], strict=True) if v > 0}
+def _groups(dataset: Any) -> list[Any]:
+    """Return the groups that a dataset lies in, the nearest first."""
+    groups = [dataset.parent]
+    while groups[-1].name != "/" and len(groups) < 16:
+        groups.append(groups[-1].parent)
+    return groups
+
+
+def _axes(dataset: Any, attributes: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:
+    """Return the axis letters that labels of dimensions, their scales or attributes state."""
+    labels = [dimension.label or next(iter(dimension.keys()), "") for dimension in dataset.dims]
+    letters, notes = name_axes(labels)
+    return (letters, notes) if letters else axes_of(attributes, len(labels))
+
+
+def _spacing(dataset: Any, attributes: dict[str, Any], letters: str) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Return the voxel size that attributes or scales of dimensions state."""
+    # Files of the N5 programs count x first, also in HDF5.
+    x_first = any(name in attributes for name in ("painteraData", "downsamplingFactors", "n5"))
+    spacing, notes = spacing_of(attributes, letters, x_first=x_first)
+    for letter, dimension in zip(letters, dataset.dims, strict=False):
+        scale = next(iter(dimension.values()), None)
+        if letter in "zyx" and letter not in spacing and scale is not None and len(scale.shape) == 1:
+            step = step_of(scale[:], scale.attrs.get("units", scale.attrs.get("unit")))
+            spacing = spacing if step is None else {**spacing, letter: step}
+    return spacing, notes

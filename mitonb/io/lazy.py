@@ -11,16 +11,22 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from mitonb.errors import TooLargeError
+from mitonb.memory import require
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["Array", "Arranged", "Key", "PageCache", "Paged", "box_of", "native"]
+__all__ = ["Array", "Arranged", "Key", "PageCache", "Paged", "blocks_of", "box_of", "native"]
 
 Array = npt.NDArray[Any]
 Key = tuple[int | slice, ...]
 
 CACHE_BYTES = 256 * 2**20
 """Room for decoded pages of one open file: small enough for a 2 GB machine, large enough for a xz scroll."""
+
+
+MOST_BLOCKS = 2**20
 
 
 class Indexable(Protocol):
@@ -61,6 +67,29 @@ def box_of(key: Any, shape: Sequence[int]) -> list[range | int]:
         raise IndexError(f"This array has {len(shape)} axes, got {len(parts) - len(dots)} indices.")
     parts[at : at + len(dots)] = [slice(None)] * missing
     return [_along(part, n) for part, n in zip(parts, shape, strict=True)]
+
+
+def blocks_of(key: Any, shape: Sequence[int], sides: Sequence[int], what: str) -> Iterator[tuple[int, ...]]:
+    """Return the places, counted in blocks, of the blocks that an index expression touches.
+
+    Raises
+    ------
+    TooLargeError
+        If there are so many that nobody would see the end of it.
+    """
+    spans = [
+        range(min(part) // side, max(part) // side + 1) if part else range(0)
+        for part, side in zip(
+            (range(p, p + 1) if isinstance(p, int) else p for p in box_of(key, shape)), sides, strict=True
+        )
+    ]
+    count = math.prod(map(len, spans))
+    if count > MOST_BLOCKS:
+        raise TooLargeError(
+            f"{what} is cut into blocks of {' x '.join(map(str, sides))} voxels, so that this part of it lies in "
+            f"{count:.3g} of them. Read a smaller part, or save it in larger blocks."
+        )
+    return product(*spans)
 
 
 def _along(part: Any, n: int) -> range | int:
@@ -165,6 +194,7 @@ class Paged:
             rows, columns = (p if isinstance(p, range) else range(p, p + 1) for p in inner[:2])
             if len(rows) * len(columns) * 4 < self._page[0] * self._page[1] and rows and columns:
                 return self._cut_large(k, inner, rows, columns)
+        _check_room(self._page, self.dtype)
         page = self._cache.get(k, self._read)
         return page[tuple(p if isinstance(p, int) else _as_slice(p) for p in inner)]
 
@@ -177,6 +207,13 @@ class Paged:
         for p, span in zip(inner[:2], spans, strict=True):
             key.append(0 if isinstance(p, int) else _as_slice(range(p.start - span.start, p.stop - span.start, p.step)))
         return page[(*key, *(p if isinstance(p, int) else _as_slice(p) for p in inner[2:]))]
+
+
+def _check_room(shape: Sequence[int], dtype: np.dtype[Any]) -> None:
+    """Refuse to read what does not fit; small parts are not worth asking."""
+    needed = math.prod(shape) * dtype.itemsize
+    if needed > CACHE_BYTES // 4:
+        require(needed, f"Reading {' x '.join(map(str, shape))} voxels", "Read a smaller part, or save it in tiles.")
 
 
 def _as_slice(indices: range) -> slice:
@@ -224,6 +261,7 @@ class Arranged:
 
     def __getitem__(self, key: Any, /) -> Array:
         box = box_of(key, self.shape)
+        _check_room([len(part) for part in box if isinstance(part, range)], self.dtype)
         restore: list[int | slice] = []
         asked: dict[int, slice] = {}
         for part, axis in zip(box, self._where, strict=True):

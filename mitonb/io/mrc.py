@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["read_mrc"]
+
+IMOD_STAMP = 1146047817
 
 
 def read_mrc(path: Path) -> Source:
@@ -34,16 +36,47 @@ def read_mrc(path: Path) -> Source:
     with guarded(path.name), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         file = mrcfile.mmap(path, mode="r")
-        data, size = file.data, file.voxel_size
+        data, size, header = file.data, file.voxel_size, file.header
         if data is None:
             raise CorruptFileError(f"{path.name} holds no voxels.")
         spacing = {axis: float(size[axis]) / 10 for axis in "zyx" if np.isfinite(size[axis]) and size[axis] > 0}
-    axes = {2: "yx", 3: "zyx", 4: "?zyx"}.get(data.ndim)
-    notes = tuple(dict.fromkeys(f"The reader says: {' '.join(str(w.message).split())[:200]}." for w in caught))
+    axes, notes = _axes(header, data.ndim)
+    if data.dtype == np.int8 and _unsigned(header):
+        data = data.view(np.uint8)
+        notes += ("Bytes are unsigned, as the header says in IMOD's way.",)
+    starts = [int(header[name]) for name in ("nxstart", "nystart", "nzstart")]
+    if any(starts):
+        notes += (f"The header starts at column, row, section {starts}: positions here count from the first voxel.",)
+    notes += tuple(dict.fromkeys(f"The reader says: {' '.join(str(w.message).split())[:200]}." for w in caught))
     # Tools that do not know the pixel size write 1 Angstrom, which no EM volume of a cell has.
     if spacing and all(abs(v - 0.1) < 1e-9 for v in spacing.values()):
         spacing, notes = {}, (*notes, "The header gives 1 Angstrom, the default: taken as unknown.")
     return Source(np.asarray(data), axes, spacing, notes[:5], "MRC")
+
+
+def _axes(header: Any, rank: int) -> tuple[str | None, tuple[str, ...]]:
+    """Return the axis letters: the header says which of x, y and z columns, rows and sections run along."""
+    order = [int(header[name]) for name in ("maps", "mapr", "mapc")]
+    if order[-rank:] == [3, 2, 1][-rank:] or sorted(order) != [1, 2, 3]:
+        said = order != [3, 2, 1] and any(order) and sorted(order) != [1, 2, 3]
+        note = (
+            (f"The order of axes in the header ({order}) is none: columns are taken as x, rows as y.",) if said else ()
+        )
+        return {2: "yx", 3: "zyx", 4: "?zyx"}.get(rank), note
+    letters = "".join(" xyz"[k] for k in order)
+    if rank == 2:  # one section: its rows and columns have names of their own
+        letters = letters[1:]
+        return (letters, ()) if set(letters) == {"x", "y"} else ("yx", (f"The plane is cut along {letters}.",))
+    return "?" * (rank - 3) + letters, (f"Sections, rows and columns are {', '.join(letters)}, as the header says.",)
+
+
+def _unsigned(header: Any) -> bool:
+    """Return whether bytes are unsigned: by IMOD's flag, else where the greatest value says so."""
+    order: Literal["little", "big"] = "big" if header["machst"][0] == 0x11 else "little"
+    extra = header["extra2"].tobytes()  # bytes 112 to 195
+    if int.from_bytes(extra[40:44], order) == IMOD_STAMP:
+        return not int.from_bytes(extra[44:48], order) & 1
+    return float(header["dmin"]) >= 0 and 127 < float(header["dmax"]) < 256
 
 
 def _check_header(path: Path) -> None:

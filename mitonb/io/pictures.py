@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -12,24 +13,30 @@ import numpy as np
 
 from mitonb.errors import CorruptFileError, UnsupportedFormatError
 from mitonb.io.axes import Source
-from mitonb.io.bounds import check_chunk, check_declared, guarded
+from mitonb.io.bounds import check_chunk, check_declared, check_stored, guarded
 from mitonb.io.lazy import Array, Paged
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Header", "decode", "header", "read_picture"]
+__all__ = ["Header", "decode", "header", "jpeg_header", "read_picture"]
 
+LARGEST_METADATA = 2**26
 PNG_SAMPLES = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the first bytes of a picture say: page shape (h, w) or (h, w, samples), dtype, pixel size in nm or None."""
+    """What the first bytes of a picture say.
+
+    Page shape (h, w) or (h, w, samples), dtype, pixel size in nm or None, and what one step of a stored value is after
+    decoding: greys of 1, 2 and 4 bits are spread over 0..255, places in a colour table become its colours (0).
+    """
 
     shape: tuple[int, ...]
     dtype: str
     pixel: tuple[float, float] | None = None
+    step: int = 1
 
 
 def read_picture(path: Path) -> Source:
@@ -38,7 +45,8 @@ def read_picture(path: Path) -> Source:
     bytes_total = math.prod(head.shape) * np.dtype(head.dtype).itemsize
     data = Paged((), head.shape, head.dtype, read=lambda k: decode(path, head))
     spacing = {} if head.pixel is None else {"y": head.pixel[0], "x": head.pixel[1]}
-    return Source(data, "yxs"[: len(head.shape)], spacing, kind="picture", chunk_bytes=bytes_total)
+    ids = None if head.step == 1 else Paged((), head.shape[:2], "uint8", read=lambda k: decode(path, head, ids=True))
+    return Source(data, "yxs"[: len(head.shape)], spacing, kind="picture", chunk_bytes=bytes_total, ids=ids)
 
 
 def header(path: Path) -> Header:
@@ -52,7 +60,7 @@ def header(path: Path) -> Header:
     with guarded(path.name), open(path, "rb") as file:
         start = file.read(8)
         file.seek(0)
-        head = _png(file, path.name) if start[:4] == b"\x89PNG" else _jpeg(file, path.name)
+        head = _png(file, path.name) if start[:4] == b"\x89PNG" else jpeg_header(file, path.name)
     if 0 in head.shape:
         raise CorruptFileError(f"{path.name} declares a picture of {head.shape[1]} x {head.shape[0]} pixels.")
     total, stored = math.prod(head.shape) * np.dtype(head.dtype).itemsize, path.stat().st_size
@@ -61,17 +69,51 @@ def header(path: Path) -> Header:
     return head
 
 
-def decode(path: Path, head: Header) -> Array:
-    """Decode a picture and check it against its header."""
-    data = path.read_bytes()
+def decode(path: Path, head: Header, *, ids: bool = False) -> Array:
+    """Decode a picture and check it against its header; as ids, values are those in the file."""
+    total = math.prod(head.shape) * np.dtype(head.dtype).itemsize
     with guarded(path.name):
+        with open(path, "rb") as file:
+            png = file.read(1) == b"\x89"
+            file.seek(0)
+            data = _pixels(file, total, path.name, ids=ids) if png else file.read(2 * total + LARGEST_METADATA)
         try:
             image = imagecodecs.png_decode(data) if data[:4] == b"\x89PNG" else imagecodecs.jpeg_decode(data)
         except (imagecodecs.PngError, imagecodecs.JpegError) as error:
             raise CorruptFileError(f"{path.name} is damaged or truncated ({error}). Copy it again.") from error
+    if ids and head.step != 1:
+        return np.asarray(image // (255 // (2 ** min(data[24], 8) - 1)), dtype=np.uint8)
     if image.shape != head.shape:
         raise CorruptFileError(f"{path.name} changed, or is damaged: {image.shape} pixels instead of {head.shape}.")
     return np.asarray(image, dtype=head.dtype)
+
+
+def _pixels(file: BinaryIO, total: int, what: str, *, ids: bool) -> bytes:
+    """Return a PNG with what its pixels need only, whatever else lies in the file or behind its end.
+
+    As ids, a picture with a colour table becomes one of greys: what is decoded is the place in the table.
+    """
+    parts = [file.read(8)]
+    stored = 0
+    while parts[-1][4:8] != b"IEND":
+        head = file.read(8)
+        if len(head) < 8:
+            raise CorruptFileError(f"{what} is damaged or truncated. Copy it again.")
+        length, kind = struct.unpack(">I4s", head)
+        if kind == b"IDAT":
+            stored += length + 12
+            check_stored(stored, total, what=what)
+        indexed = ids and len(parts) > 1 and parts[1][17] == 3
+        if kind not in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND") or (indexed and kind in (b"PLTE", b"tRNS")):
+            file.seek(length + 4, 1)
+            continue
+        if kind != b"IDAT" and length > 1024:
+            raise CorruptFileError(f"{what} is damaged: its {kind.decode()} has {length} bytes. Copy it again.")
+        parts.append(head + file.read(length + 4))
+    if ids and parts[1][17] == 3:
+        grey = parts[1][4:17] + b"\0" + parts[1][18:21]
+        parts[1] = parts[1][:4] + grey + struct.pack(">I", zlib.crc32(grey))
+    return b"".join(parts)
 
 
 def _png(file: BinaryIO, what: str) -> Header:
@@ -81,7 +123,7 @@ def _png(file: BinaryIO, what: str) -> Header:
             f"{what} starts like a PNG, but was changed on its way (text-mode copy?). Copy it again."
         )
     shape: tuple[int, ...] = ()
-    dtype, pixel, samples = "uint8", None, 1
+    dtype, pixel, samples, step = "uint8", None, 1, 1
     for _ in range(1000):
         length, kind = struct.unpack(">I4s", file.read(8))
         if kind == b"IDAT":
@@ -91,13 +133,14 @@ def _png(file: BinaryIO, what: str) -> Header:
         if kind == b"IHDR":
             width, height, depth, colour = struct.unpack(">IIBB", body[:10])
             shape, dtype, samples = (height, width), "uint16" if depth == 16 else "uint8", PNG_SAMPLES[colour]
+            step = 0 if colour == 3 else 255 // (2**depth - 1) if colour == 0 and depth < 8 else 1
         elif kind == b"tRNS" and samples in (1, 3):
             samples += 1
         elif kind == b"pHYs":
             pixel = _physical(body)
     if not shape:
         raise CorruptFileError(f"{what} has no PNG header.")
-    return Header(shape if samples == 1 else (*shape, samples), dtype, pixel)
+    return Header(shape if samples == 1 else (*shape, samples), dtype, pixel, step)
 
 
 def _physical(body: bytes) -> tuple[float, float] | None:
@@ -108,7 +151,7 @@ def _physical(body: bytes) -> tuple[float, float] | None:
     return 1e9 / y, 1e9 / x
 
 
-def _jpeg(file: BinaryIO, what: str) -> Header:
+def jpeg_header(file: BinaryIO, what: str) -> Header:
     """Find the frame header of a JPEG."""
     if file.read(2) != b"\xff\xd8":
         raise UnsupportedFormatError(f"{what} is neither PNG nor JPEG.")

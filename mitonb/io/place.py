@@ -35,6 +35,8 @@ def target_path(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
     if not text.strip() or "\0" in text:
         raise InputError(f"A path names a file, got {text!r}.")
     target = Path(text).expanduser()
+    if len(os.fsencode(target.name)) > 255:
+        raise InputError(f"The name {target.name[:40]}... is too long: a name has at most 255 bytes.")
     if not target.parent.is_dir():
         raise InputError(f"The folder {target.parent} does not exist. Create it first, or save elsewhere.")
     if not os.access(target.parent, os.W_OK | os.X_OK):

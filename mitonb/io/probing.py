@@ -10,7 +10,7 @@ import numpy as np
 
 from mitonb.errors import AxesError
 from mitonb.io.axes import stated_axes
-from mitonb.io.bounds import checked_path, size_text
+from mitonb.io.bounds import checked_path, door, size_text
 from mitonb.io.formats import read_path, stated_voxel_size
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class VolumeInfo:
         return "\n".join([*lines, *(f"  note        {note}" for note in self.notes)])
 
 
+@door
 def probe(path: str | os.PathLike[str], *, series: int | str | None = None) -> VolumeInfo:
     """Read the headers of a file or folder.
 

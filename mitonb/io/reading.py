@@ -14,12 +14,12 @@ import numpy.typing as npt
 from mitonb.errors import InputError
 from mitonb.io.arrays import read_array
 from mitonb.io.axes import Channel, Source, arrange
-from mitonb.io.bounds import checked_path
+from mitonb.io.bounds import checked_path, door
 from mitonb.io.folders import read_planes
 from mitonb.io.formats import read_path, stated_voxel_size
 from mitonb.io.probing import VolumeInfo, probe
 from mitonb.io.record import read_record
-from mitonb.labels import Labels
+from mitonb.labels import Labels, renumbered, with_original_ids
 from mitonb.memory import require
 from mitonb.stack import Stack, voxel_size_of
 
@@ -28,6 +28,7 @@ __all__ = ["VolumeInfo", "open", "open_ids", "open_labels", "probe"]
 VoxelSize = float | tuple[float, float, float]
 
 
+@door
 def open(
     source: Any,
     *,
@@ -43,8 +44,9 @@ def open(
     Parameters
     ----------
     source : path, array or Stack
-        A TIFF (multi-page, tiled, ImageJ, OME), .npy, .npz, .ome.zarr, MRC or HDF5 file, one PNG or JPG, a folder
-        or list of PNG, TIFF or JPG planes in natural order, or any array with shape, dtype and slicing.
+        A TIFF (multi-page, tiled, ImageJ, OME), .npy, .npz, MRC or HDF5 file, an OME-Zarr or N5 (also zipped), one PNG
+        or JPG, a folder or list of PNG, TIFF or JPG planes in natural order, or any array with shape, dtype and
+        slicing; axes that are named by its `dims` (xarray) are followed.
     voxel_size : float or (z, y, x), optional
         Voxel size in nm; replaces what the file says.
     channel : int or "mean", optional
@@ -83,6 +85,7 @@ def open(
     return Stack(data, size, name=name or title, source=where, notes=notes)
 
 
+@door
 def open_labels(
     source: Any,
     *,
@@ -90,22 +93,29 @@ def open_labels(
     axes: str | None = None,
     series: int | str | None = None,
     name: str | None = None,
+    channel: Channel | None = None,
+    time: int | None = None,
     empty_blocks: bool = False,
+    renumber: bool | None = None,
 ) -> Labels:
     """Open instance labels, with the voxel size and the run record that were saved with them.
 
     Parameters
     ----------
     source : path or array
-        Anything that `open` takes; ids must be whole numbers from 0 to 2**32 - 1. Of an OME-Zarr image with one
-        label image inside, that one is opened.
+        Anything that `open` takes; ids are whole numbers from 0 on. Of an OME-Zarr image with one label image inside,
+        that one is opened. Of pictures with a colour table the place in the table is the id.
     voxel_size : float or (z, y, x), optional
         Voxel size in nm; replaces what the file says. Beside an image that has another one, that of the image counts.
-    axes, series, name
+    axes, series, name, channel, time
         As for `open`.
     empty_blocks : bool
         Whether a missing block of an OME-Zarr is background, as for programs that leave empty blocks out;
         otherwise it is an error, because a lost file would silently erase labels.
+    renumber : bool, optional
+        Whether the objects are numbered 1, 2, ... in the order of their ids. By default that is done only where an id
+        is above 2**32 - 1, as supervoxels have them. The ids of the file are kept (`Labels.original_ids`), also in
+        projects, and `mn.save` writes them back; False keeps ids as they are, or refuses.
 
     Returns
     -------
@@ -117,23 +127,31 @@ def open_labels(
     InputError
         As `open`, and if the voxels are no ids. TooLargeError, if they would not fit into memory.
     """
-    data, found, title, where, letters = _voxels(source, axes, series, empty_blocks=empty_blocks)
+    data, found, title, where, letters = _voxels(source, axes, series, channel, time, empty_blocks=empty_blocks)
     size = None if voxel_size is None else voxel_size_of(voxel_size)
     if size is None:
         size, _ = stated_voxel_size(found, letters, data.shape[0], where)
     record = found.record or (read_record(Path(where)) if where else None)
     record = record if record is None or "recipe" in record else None
-    return Labels(data, size, name or title, record)
+    ids, originals = (data, None) if renumber is False else renumbered(data, always=bool(renumber))
+    return Labels(ids, size, name or title, with_original_ids(record, originals))
 
 
+@door
 def open_ids(
-    source: Any, *, axes: str | None = None, series: int | str | None = None, empty_blocks: bool = False
+    source: Any,
+    *,
+    axes: str | None = None,
+    series: int | str | None = None,
+    channel: Channel | None = None,
+    time: int | None = None,
+    empty_blocks: bool = False,
 ) -> npt.NDArray[Any]:
     """Open ids as `mitonb.score` takes them: what `open_labels` opens, but also negative marks and ids above 32 bits.
 
     Parameters
     ----------
-    source, axes, series, empty_blocks
+    source, axes, series, channel, time, empty_blocks
         As for `open_labels`.
 
     Returns
@@ -146,16 +164,23 @@ def open_ids(
     InputError
         As `open`, and if the voxels are no whole numbers. TooLargeError, if they would not fit into memory.
     """
-    data = _voxels(source, axes, series, empty_blocks=empty_blocks)[0]
+    data = _voxels(source, axes, series, channel, time, empty_blocks=empty_blocks)[0]
     return data if data.dtype.kind in "iu" else Labels(data).data
 
 
 def _voxels(
-    source: Any, axes: str | None, series: int | str | None, *, empty_blocks: bool
+    source: Any,
+    axes: str | None,
+    series: int | str | None,
+    channel: Channel | None,
+    time: int | None,
+    *,
+    empty_blocks: bool,
 ) -> tuple[npt.NDArray[Any], Source, str, str | None, str]:
     """Return ids as they are in a file, what the file holds, its title and address, and the names of its axes."""
     found, title, where = _find(source, series, strict=not empty_blocks)
-    data, _, letters = arrange(found, axes=axes, what=title)
+    found = found if found.ids is None else replace(found, data=found.ids, axes=(found.axes or "").rstrip("s"))
+    data, _, letters = arrange(found, channel=channel, time=time, axes=axes, what=title, ids=True)
     # The ids as they are in the file and, where those are no uint32, once more as such.
     bytes_of_one = np.dtype(data.dtype).itemsize + 4 * (np.dtype(data.dtype) != np.uint32)
     require(bytes_of_one * math.prod(data.shape), f"Opening the labels {title}", "Cut out a part of them first.")

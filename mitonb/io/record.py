@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mitonb.errors import CorruptFileError
+from mitonb.errors import CorruptFileError, InputError
+from mitonb.io.bounds import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -159,11 +160,8 @@ def _beside(path: Path) -> dict[str, Any]:
     if not beside.is_file():
         return {}
     try:
-        found = json.loads(beside.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        return read_json(beside, path.name)
+    except InputError as error:
         raise CorruptFileError(
             f"The run record {beside.name} cannot be read ({error}). Move it away to go on."
         ) from error
-    if not isinstance(found, dict):
-        raise CorruptFileError(f"The run record {beside.name} is not a JSON object. Move it away to go on.")
-    return found

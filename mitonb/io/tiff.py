@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import math
+import re
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -15,8 +17,9 @@ import tifffile
 
 from mitonb.errors import AxesError, CorruptFileError, InputError, UnsupportedFormatError
 from mitonb.io.axes import Source
-from mitonb.io.bounds import check_chunk, check_declared, guarded
+from mitonb.io.bounds import check_chunk, check_declared, check_stored, guarded
 from mitonb.io.lazy import Array, Paged, native
+from mitonb.io.pictures import jpeg_header
 from mitonb.io.units import nanometres
 
 if TYPE_CHECKING:
@@ -117,7 +120,6 @@ def _source(file: tifffile.TiffFile, image: Any, path: Path) -> Source:
     if image.dataoffset is not None:
         check_declared(image.dataoffset + declared, stored, what=what, compressed=False)
         data = np.memmap(path, image.dtype.newbyteorder(file.byteorder), "r", int(image.dataoffset), shape)
-        file.close()
     else:
         data = _paged(file, image, what, stored)
     if page.photometric == 0:
@@ -125,6 +127,8 @@ def _source(file: tifffile.TiffFile, image: Any, path: Path) -> Source:
     if file.is_ome and image.kind != "ome":
         notes.append("This OME-TIFF is one of several files; only the planes in this file are shown.")
     spacing, kind = _spacing(file, image, page, notes)
+    if image.dataoffset is not None:
+        file.close()
     axes = "".join("i" if c in "QI" else c.lower() for c in image.axes)
     return Source(data, axes, spacing, tuple(notes), kind, _chunk_bytes(page))
 
@@ -173,12 +177,18 @@ class _PageReader:
             raise CorruptFileError(f"{self._what} lacks plane {k}: its data is not in this file.")
         if page.shape != self._image.keyframe.shape or page.dtype != self._image.keyframe.dtype:
             raise CorruptFileError(f"{self._what}: plane {k} is {page.shape} {page.dtype}, unlike the first.")
+        decoded = _chunk_bytes(page)
         for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+            check_stored(count, decoded, what=self._what)
             if offset + count > self._stored:
                 raise CorruptFileError(
                     f"{self._what} is truncated: plane {k} needs byte {offset + count}, but the file has "
                     f"{self._stored}. Copy it again."
                 )
+            if page.compression == 7 and count:  # a JPEG says its own size, and its decoder believes it
+                self._file.filehandle.seek(offset)
+                inner = jpeg_header(io.BytesIO(self._file.filehandle.read(min(count, 2**16))), self._what)
+                check_stored(math.prod(inner.shape), decoded, what=self._what)
         return page
 
     def page(self, k: int) -> Array:
@@ -233,7 +243,9 @@ def _spacing(file: tifffile.TiffFile, image: Any, page: Any, notes: list[str]) -
         return _ome_spacing(file.ome_metadata, list(file.series).index(image)), "OME-TIFF"
     if file.is_imagej and file.imagej_metadata is not None:
         return _imagej_spacing(file.imagej_metadata, page, notes), "ImageJ TIFF"
-    spacing: dict[str, float] = {}
+    spacing = _microscope_spacing(file, page)
+    if spacing:
+        return spacing, "TIFF of an electron microscope"
     described = file.shaped_metadata[0] if file.is_shaped and file.shaped_metadata else {}
     if "spacing" in described and isinstance(described.get("unit"), str):
         size = nanometres(described["spacing"], described["unit"])
@@ -245,6 +257,32 @@ def _spacing(file: tifffile.TiffFile, image: Any, page: Any, notes: list[str]) -
         if size is not None and size < 2000:
             spacing[axis] = size
     return spacing, "TIFF"
+
+
+def _microscope_spacing(file: tifffile.TiffFile, page: Any) -> dict[str, float]:
+    """Return the pixel size in the tags of a microscope: FEI (Thermo Fisher), Zeiss, Olympus, TVIPS, TESCAN."""
+    found: list[tuple[Any, Any, str]] = []
+    fei = file.fei_metadata or {}
+    for part in ("Scan", "EScan", "IScan"):
+        scan = fei.get(part)
+        if isinstance(scan, dict):
+            found.append((scan.get("PixelHeight"), scan.get("PixelWidth"), "m"))
+    for key in ("ap_image_pixel_size", "ap_pixel_size"):
+        value = (file.sem_metadata or {}).get(key)
+        if isinstance(value, tuple) and len(value) == 3:
+            found.append((value[1], value[1], str(value[2])))
+    olympus, tvips = file.sis_metadata or {}, file.tvips_metadata or {}
+    found.append((olympus.get("pixelsizey"), olympus.get("pixelsizex"), "m"))
+    found.append((tvips.get("PixelSizeY"), tvips.get("PixelSizeX"), "nm"))
+    tescan = page.tags.valueof(50431, default=b"")
+    if isinstance(tescan, bytes):
+        sizes = [re.search(rb"PixelSize%c\s*=\s*([0-9.eE+-]+)" % axis, tescan[: 2**20]) for axis in b"YX"]
+        found.append((*(size and size[1].decode() for size in sizes), "m"))  # type: ignore[arg-type]
+    for height, width, unit in found:
+        y, x = nanometres(height, unit), nanometres(width, unit)
+        if y is not None and x is not None:
+            return {"y": y, "x": x}
+    return {}
 
 
 def _per_pixel(page: Any, code: int) -> float:
@@ -282,7 +320,7 @@ def _ome_spacing(text: str, index: int) -> dict[str, float]:
     spacing = {}
     for axis in "ZYX":
         if f"PhysicalSize{axis}" in pixels:
-            size = nanometres(float(pixels[f"PhysicalSize{axis}"]), pixels.get(f"PhysicalSize{axis}Unit", "\u00b5m"))
+            size = nanometres(pixels[f"PhysicalSize{axis}"], pixels.get(f"PhysicalSize{axis}Unit", "\u00b5m"))
             if size is not None:
                 spacing[axis.lower()] = size
     return spacing

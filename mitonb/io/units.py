@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,6 +13,7 @@ __all__ = ["nanometres", "spacing_to_voxel_size"]
 _UNITS: dict[str, float] = {
     "nm": 1.0, "nanometer": 1.0, "nanometre": 1.0, "nanometers": 1.0, "nanometres": 1.0,
     "um": 1e3, "\u00b5m": 1e3, "\u03bcm": 1e3, "\\u00b5m": 1e3, "\\u03bcm": 1e3, "micron": 1e3, "microns": 1e3,
+    "\u00c2\u00b5m": 1e3,
     "micrometer": 1e3, "micrometre": 1e3, "micrometers": 1e3, "micrometres": 1e3,
     "mm": 1e6, "millimeter": 1e6, "millimetre": 1e6, "cm": 1e7, "centimeter": 1e7, "centimetre": 1e7,
     "m": 1e9, "meter": 1e9, "metre": 1e9, "inch": 2.54e7, "inches": 2.54e7, "in": 2.54e7,
@@ -21,7 +22,7 @@ _UNITS: dict[str, float] = {
 }  # fmt: skip
 
 
-def nanometres(value: float, unit: str | None) -> float | None:
+def nanometres(value: Any, unit: Any) -> float | None:
     """Return a length in nm, or None where the unit is unknown or the value is no length.
 
     Examples
@@ -31,7 +32,8 @@ def nanometres(value: float, unit: str | None) -> float | None:
     >>> nanometres(1.0, "pixel") is None
     True
     """
-    factor = _UNITS.get((unit or "").strip()) or _UNITS.get((unit or "").strip().lower())
+    word = unit.strip() if isinstance(unit, str) else ""
+    factor = _UNITS.get(word) or _UNITS.get(word.lower())
     try:
         number = float(value)
     except (TypeError, ValueError):

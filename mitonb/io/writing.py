@@ -117,7 +117,7 @@ def save(
 def _saving(what: Any) -> Saving:
     """Bring what is to be saved into one form."""
     if isinstance(what, Labels):
-        return Saving(settled(what.data), what.voxel_size, what.name, True, what.record)
+        return Saving(_original(what), what.voxel_size, what.name, True, _own(what.record))
     if isinstance(what, Stack):
         return Saving(what.data, what.voxel_size, what.name, False)
     array = what if hasattr(what, "shape") and hasattr(what, "dtype") else np.asarray(what)
@@ -128,6 +128,28 @@ def _saving(what: Any) -> Saving:
     data = Stack(array, intensity=(0.0, 1.0)).data  # raises what is wrong with it
     ids = np.dtype(data.dtype).kind in "ui" and np.dtype(data.dtype).itemsize >= 4
     return Saving(data, None, "array", ids)
+
+
+class _Original:
+    """Labels with the ids of the file that they came from."""
+
+    def __init__(self, data: Array, table: Array) -> None:
+        self._data, self._table = data, table
+        self.shape, self.dtype = data.shape, table.dtype
+
+    def __getitem__(self, key: Any, /) -> Array:
+        return np.asarray(self._table[self._data[key]])
+
+
+def _original(labels: Labels) -> LazyArray:
+    """Return what is written of labels: their voxels, with the ids of their file where they were renumbered."""
+    data, table = settled(labels.data), labels.original_ids
+    return data if table is None else _Original(data, table)
+
+
+def _own(record: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return a record without the ids that go into the voxels."""
+    return {k: v for k, v in record.items() if k != "original_ids"} or None if record else record
 
 
 def _format(ending: str, saving: Saving, version: str) -> tuple[Callable[[Path], None], Callable[[Path], None]]:

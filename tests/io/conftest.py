@@ -18,3 +18,32 @@ def ids() -> np.ndarray:
     found = np.zeros((3, 5, 7), np.uint32)
     found[0, 0, 0], found[1, 2, 3], found[2, 4, 6] = 1, 300, 65535
     return found
+
+
+@pytest.fixture
+def most_memory():
+    """Return a block in which this process may not grow by more than some bytes."""
+    import contextlib
+    import threading
+
+    import psutil
+
+    @contextlib.contextmanager
+    def limit(most: int):
+        process, over = psutil.Process(), threading.Event()
+        before, highest = process.memory_info().rss, [0]
+
+        def watch() -> None:
+            while not over.wait(0.001):
+                highest[0] = max(highest[0], process.memory_info().rss)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()
+        assert highest[0] - before < most
+
+    return limit
