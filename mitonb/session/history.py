@@ -44,6 +44,11 @@ class Entry:
     undone: bool = False
     stands: bool = True
 
+    @property
+    def sentence(self) -> str:
+        """What happened, as a sentence."""
+        return f"{self.text[:1].upper()}{self.text[1:]}."
+
 
 def entries(rows: Sequence[Row], standing: Sequence[int], after: int = 0) -> list[Entry]:
     """Return the lines of a journal that came after one, oldest first; requests that changed nothing are left out."""
@@ -131,5 +136,5 @@ def _kept(say: Mapping[str, Any]) -> str:
 
 
 def _listed(ids: Sequence[int]) -> str:
-    first = ", ".join(f"{i:d}" for i in ids[:8])
+    first = f"object{'s' * (len(ids) > 1)} " + ", ".join(f"{i:d}" for i in ids[:8])
     return first if len(ids) <= 8 else f"{first} and {len(ids) - 8} more"

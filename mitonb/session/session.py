@@ -503,7 +503,7 @@ class Session:
     # --- history and file -------------------------------------------------------------------------------------------
 
     def history(self, *, after: int = 0) -> list[Entry]:
-        """Return what was done after an edit (0: all), oldest first, each with the line of Python that does the same."""
+        """Return what was done, or what came after an edit, oldest first; each with Python that does the same."""
         with self._lock:
             return entries(self._project.rows, self._project.undoable, after)
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mitonb.labels import Labels
     from mitonb.recipe import Recipe
     from mitonb.session import Change
+    from mitonb.widgets.run_bar import Said
 
 __all__ = ["App", "explore"]
 
@@ -145,7 +146,8 @@ class App(Saved, ipw.VBox):
         return head, self.run_bar, main, self.tabs
 
     def _connect(self, session: Session) -> None:
-        session.edited.connect(lambda _: self._describe())
+        session.edited.connect(self._on_edited)
+        self.run_bar.undone.connect(lambda edit: self._try(self._take_back, edit))
         self.voxel_size.chosen.connect(lambda nm: self._try(session.set_voxel_size, *nm))
         self.to_save.on_click(lambda _: setattr(self.tabs, "selected_index", 3))
         self.form.changed.connect(self._on_recipe)
@@ -165,7 +167,7 @@ class App(Saved, ipw.VBox):
         steps = self.runs.plane(axis, index, recipe, replace_corrected=self.run_bar.replaces)
         job = Job(steps, name=f"Segment {axis} plane {index}")
         return self.run_bar.watch(
-            job, then=lambda change: self._after(recipe, _with_kept(f"{axis} plane {index} segmented.", change))
+            job, then=lambda change: self._after(recipe, f"{axis} plane {index} segmented.", change)
         )
 
     def look_at_maps(self) -> Job[Any]:
@@ -179,7 +181,7 @@ class App(Saved, ipw.VBox):
         recipe = self.form.recipe
         job = Job(self.runs.volume(recipe, replace_corrected=self.run_bar.replaces), name="Segment the volume")
         return self.run_bar.watch(
-            job, then=lambda labels: self._after(recipe, _with_kept(_found(labels), self.runs.change), joined=True)
+            job, then=lambda labels: self._after(recipe, _found(labels), self.runs.change, joined=True)
         )
 
     def apply_plane(self) -> None:
@@ -190,7 +192,7 @@ class App(Saved, ipw.VBox):
             return
         ids, recipe = self._draft[2:]
         change = self.runs.put(ids, axis, index, recipe, replace_corrected=self.run_bar.replaces)
-        self.run_bar.say(self._after(recipe, _with_kept(f"Applied to {axis} plane {index}.", change)), "good")
+        self.run_bar.say(self._after(recipe, f"Applied to {axis} plane {index}.", change), "good")
 
     def discard_preview(self) -> None:
         """Drop the preview of the plane on screen; the settings stay, and the next change of one shows it again."""
@@ -204,8 +206,7 @@ class App(Saved, ipw.VBox):
         job = Job(self.runs.again(recipe, replace_corrected=self.run_bar.replaces), name="Decode the volume again")
         said = "{} found, without running the network.".format
         return self.run_bar.watch(
-            job,
-            then=lambda labels: self._after(recipe, _with_kept(said(_objects(labels)), self.runs.change), joined=True),
+            job, then=lambda labels: self._after(recipe, said(_objects(labels)), self.runs.change, joined=True)
         )
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -261,14 +262,19 @@ class App(Saved, ipw.VBox):
         """Return whether the kept maps of the volume would become other labels than they did last."""
         return self.runs.complete(recipe) and bool(recipe.changes(self._joined))
 
-    def _after(self, recipe: Recipe, said: str, *, joined: bool = False) -> str:
-        """Drop the preview after its plane or volume became labels, unless a threshold was moved meanwhile."""
+    def _after(self, recipe: Recipe, said: str, change: Change | None, *, joined: bool = False) -> Said:
+        """Drop the preview after its plane or volume became labels, unless a threshold was moved meanwhile.
+
+        Returns what was done, also about corrections, and the edit that it was.
+        """
         self._applied = recipe
         if joined:
             self._joined = recipe
         self._previewing = "decode" in reruns_of(recipe, self.form.recipe)
         self._live.ask()
-        return said
+        if change is None:
+            return said, 0
+        return f"{said} {change.about_corrections()}".strip(), 0 if change.what == "nothing" else change.seq
 
     def _show_maps(self, axis: str, index: int) -> str:
         self.viewer.set_layer("semantic", visible=True)
@@ -317,6 +323,16 @@ class App(Saved, ipw.VBox):
             f" &ensp;{note('model: ' + self.form.recipe.model)}"
         )
         self.voxel_size.layout.display = "none" if session.voxel_size else ""
+
+    def _on_edited(self, _change: Change) -> None:
+        self._describe()
+        self.run_bar.offer_undo(0)
+
+    def _take_back(self, edit: int) -> None:
+        assert self.session is not None
+        done = self.session.history(after=edit - 1)[0].text
+        self.session.undo(of=edit)
+        self.run_bar.say(f"Undone: {done}.")
 
     def _on_tab(self, change: Any) -> None:
         if change["new"] == 1 and not self.view3d.built:
@@ -388,11 +404,6 @@ def _found(labels: Labels) -> str:
     """Return how many objects a run has found, and what its record has to say to the user."""
     notes = (labels.record or {}).get("notes") or ()
     return " ".join([f"{_objects(labels)} found.", *notes])
-
-
-def _with_kept(said: str, change: Change | None) -> str:
-    """Return what a run did, and what it did about corrections."""
-    return " ".join(filter(None, [said, change.about_corrections() if change else ""]))
 
 
 def _objects(labels: Labels) -> str:

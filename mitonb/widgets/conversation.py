@@ -100,6 +100,14 @@ class Conversation:
             self.viewer.send(message, buffers or [])
 
     def on_edited(self, change: Any) -> None:
+        """Tell every page where labels changed, and say what became of whole objects."""
+        self._tell_change(change)
+        if change.what in ("merge", "delete"):
+            # After the change: the next one takes the sentence away.
+            said = self.session.history(after=change.seq - 1)[0].sentence
+            self.post({"kind": "notice", "text": said, "error": False, "undo": change.seq})
+
+    def _tell_change(self, change: Any) -> None:
         """Tell every page where labels changed, and send the pixels of the plane that is shown."""
         with self._lock:
             self._seq += 1
@@ -308,6 +316,13 @@ class Conversation:
             self._gave_way[taken] = (self._seq + 1, self._promise)
         self.post({"kind": "state", **self._state()})
 
+    def _take_back(self, message: bind.Message, _: bind.Buffers) -> None:
+        """Undo the edit that a sentence was about, unless others came since."""
+        try:
+            self.session.undo(of=bind.whole(message, "edit", 1, 2**53))
+        except MitonbError as error:
+            self.viewer.say(str(error), "error")
+
     def _move(self, message: bind.Message, _: bind.Buffers) -> None:
         point = bind.point_of(message, self.session.shape)
         self._own_point = point
@@ -341,5 +356,5 @@ class Conversation:
 
     _HANDLERS = {  # noqa: RUF012
         "hello": _hello, "want": _want, "edit": _edit, "take": _take, "move": _move, "step": _step, "at": _at,
-        "here": _here, "ask": _ask,
+        "here": _here, "ask": _ask, "take-back": _take_back,
     }  # fmt: skip

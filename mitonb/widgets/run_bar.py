@@ -31,6 +31,9 @@ _BUTTONS = {
     "apply-volume": ("Apply to the volume", "check", "Decode and track the kept maps; the network is not run"),
 }
 
+Said = tuple[str, int]
+"""A sentence, and the number of the edit that it is about; 0 for none."""
+
 
 class RunBar(ipw.VBox):
     """Buttons that ask for runs, and a progress bar with stage, percent, time left and cancel.
@@ -41,11 +44,14 @@ class RunBar(ipw.VBox):
     ----------
     asked : Signal(str)
         "plane", "volume", "maps", "apply-plane" or "apply-volume".
+    undone : Signal(int)
+        The user wants the edit of that number back that the sentence is about.
     job : Job or None
         The job that is shown.
     """
 
     asked = Signal(str)
+    undone = Signal(int)
 
     def __init__(self, **options: Any) -> None:
         self.job: Job[Any] | None = None
@@ -68,7 +74,10 @@ class RunBar(ipw.VBox):
         )
         self.stop.add_class("mnb-stop")
         self.status = ipw.HTML().add_class("mnb-ellipsis")
-        self.message = ipw.HTML()
+        self.message = ipw.HTML(layout={"flex": "0 1 auto"})
+        self.undo = ipw.Button(description="Undo", tooltip="Take this edit back (Ctrl-Z)", layout={"width": "auto"})
+        self.undo.add_class("mnb-link")
+        self._edit = 0
         self.replace = ipw.Checkbox(
             description="replace corrected, too", indent=False, layout={"width": "auto", "flex": "0 0 auto"},
             tooltip="Off: objects that you have painted, erased, merged ... stay as they are, and what you deleted "
@@ -76,12 +85,15 @@ class RunBar(ipw.VBox):
         )  # fmt: skip
         self.running = row(self.progress, self.stop, self.status, flex_flow="row nowrap")
         # Both take the same place, which is kept free: nothing jumps when a job starts or something is said.
-        news = ipw.VBox([self.running, self.message]).add_class("mnb-news")
+        said = row(self.message, self.undo, flex_flow="row nowrap")
+        news = ipw.VBox([self.running, said]).add_class("mnb-news")
         super().__init__([sheet(), row(*self.buttons.values()), row(self.replace, news)], **options)
         self.add_class("mnb").add_class("mnb-run")
         for name, button in self.buttons.items():
             button.on_click(lambda _, name=name: self.asked.emit(name))
         self.stop.on_click(lambda _: self.cancel())
+        self.undo.on_click(lambda _: self.undone.emit(self._edit))
+        self.offer_undo(0)
         self._enable()
 
     @property
@@ -94,8 +106,8 @@ class RunBar(ipw.VBox):
         """Whether a job is running."""
         return self.job is not None and self.job.state == "running"
 
-    def watch(self, job: Job[Any], *, then: Callable[[Any], str | None] | None = None) -> Job[Any]:
-        """Start a job and show it; `then` gets its result and may return a sentence for the user.
+    def watch(self, job: Job[Any], *, then: Callable[[Any], str | Said | None] | None = None) -> Job[Any]:
+        """Start a job and show it; `then` gets its result and may return a sentence for the user (see `Said`).
 
         Raises
         ------
@@ -111,7 +123,7 @@ class RunBar(ipw.VBox):
             job.failed.connect(self._on_failure)
             stopped = f"{job.name} cancelled; nothing was changed. You can run it again at any time."
             job.cancelled.connect(lambda: self._end("", stopped, "dim"))
-            self.message.value = ""
+            self.say("")
             self.progress.bar_style = "info"
             self._draw(job.progress)
             job.start()
@@ -131,13 +143,21 @@ class RunBar(ipw.VBox):
         self._allowed |= {name.replace("_", "-"): on for name, on in allowed.items()}
         self._enable()
 
-    def say(self, text: str, kind: str = "dim") -> None:
-        """Show one sentence under the bar."""
+    def say(self, said: str | Said, kind: str = "dim") -> None:
+        """Show one sentence under the bar, with Undo where it is about an edit."""
+        text, edit = said if isinstance(said, tuple) else (said, 0)
         self.message.value = note(text, kind)
+        self.offer_undo(edit)
+
+    def offer_undo(self, edit: int) -> None:
+        """Show *Undo* for the edit of that number; 0 takes it away, as is due when another edit came."""
+        self._edit = edit
+        self.undo.layout.display = None if edit else "none"
 
     def fail(self, error: BaseException) -> None:
         """Show an error under the bar."""
         self.message.value = error_html(error)
+        self.offer_undo(0)
 
     def state(self) -> str:
         """Return what the bar shows, in one short text."""
@@ -158,7 +178,7 @@ class RunBar(ipw.VBox):
         if not self._stopping:
             self.status.value = note(f"{stage} · {progress.fraction:.0%}{rest}", "plain")
 
-    def _on_finish(self, result: Any, then: Callable[[Any], str | None] | None) -> None:
+    def _on_finish(self, result: Any, then: Callable[[Any], str | Said | None] | None) -> None:
         said = None
         try:
             said = then(result) if then else None
@@ -171,7 +191,7 @@ class RunBar(ipw.VBox):
         self._end("danger", "", "error")
         self.fail(error)
 
-    def _end(self, style: str, said: str, kind: str) -> None:
+    def _end(self, style: str, said: str | Said, kind: str) -> None:
         self.progress.bar_style = style
         self.progress.value = 0.0
         self.status.value = ""

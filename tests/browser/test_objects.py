@@ -163,3 +163,22 @@ def test_the_picture_shows_the_colours_that_the_kernel_chose(book: Notebook) -> 
     gray = 255 * min(max((value - low) / (high - low), 0), 1)
     want = [float(v) for v in book.ask("*(session.colors.rgb(same) * 255)").split()]
     assert all(abs(0.55 * gray + 0.45 * w - seen) < 3 for w, seen in zip(want, (r, g, b), strict=True))
+
+
+def test_merges_and_deletions_are_said_with_an_undo_until_another_edit_comes(book: Notebook) -> None:
+    undo = book.page.locator(".mitonb-notice").first.get_by_role("button", name="Undo")
+    click(book, 70, 90)
+    book.page.keyboard.press("Delete")
+    book.wait(f"!{NOTICE}.hidden && {NOTICE}.textContent.startsWith('Deleted object 2.')")
+    book.shot(SHOTS / "deleted.png")
+    undo.click()
+    book.wait(f"{NOTICE}.hidden && {VIEW}.entry('labels').data[70 * 300 + 90] === 2")
+    click(book, 70, 90)
+    click(book, 70, 40, shift=True)
+    book.page.keyboard.press("j")
+    book.wait(f"!{NOTICE}.hidden && {NOTICE}.textContent.startsWith('Merged object 1 into 2.')")
+    book.page.keyboard.press("p")
+    click(book, 180, 150)
+    settled(book)
+    book.wait(f"{NOTICE}.hidden")
+    assert book.ask("session.ids()") == "[2, 3, 4, 5]"

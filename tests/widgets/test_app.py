@@ -330,3 +330,43 @@ def test_the_maps_of_a_plane_can_be_looked_at_without_touching_its_labels(app: A
     assert "the labels are as they were" in app.run_bar.message.value
     app.form.controls["min_area"].value = 5
     assert settled(app).viewer.preview("xy", 8) is not None
+
+
+def test_a_run_says_what_it_did_with_an_undo_that_goes_when_another_edit_comes(app: App) -> None:
+    bar = app.run_bar
+    assert bar.undo.layout.display == "none"
+    app.run_plane().result(60)
+    assert settled(app).session.ids()
+    assert "xy plane 8 segmented." in bar.message.value
+    assert bar.undo.layout.display != "none"
+    bar.undo.click()
+    assert not app.session.ids()
+    assert "Undone: segmented xy plane 8." in bar.message.value
+    assert bar.undo.layout.display == "none"
+    app.run_volume().result(120)
+    assert "4 objects found." in bar.message.value
+    assert bar.undo.layout.display != "none"
+    app.session.paint([[8, 20, 18]], id=None, radius=3)
+    assert bar.undo.layout.display == "none"
+    assert "4 objects found." in bar.message.value
+    app.session.undo()
+    # The same labels once more are no edit that could be undone.
+    app.apply_volume().result(120)
+    assert bar.undo.layout.display == "none"
+    app.form.controls["min_area"].value = 550
+    settled(app).apply_plane()
+    assert "Applied to xy plane 8." in bar.message.value
+    assert bar.undo.layout.display != "none"
+    app.look_at_maps().result(60)
+    assert bar.undo.layout.display == "none", "it would stand beside another sentence"
+
+
+def test_an_undo_beside_a_sentence_never_takes_another_edit(app: App) -> None:
+    app.run_plane().result(60)
+    asked = app.run_bar.undone.emit
+    old = app.session.version
+    app.session.paint([[8, 2, 70]], id=None, radius=1)
+    before = app.session.labels.data.copy()
+    asked(old)  # the click was on its way
+    assert (app.session.labels.data == before).all()
+    assert "Other edits came after" in app.run_bar.message.value

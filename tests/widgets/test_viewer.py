@@ -514,3 +514,28 @@ def test_an_edit_whose_answer_was_lost_with_the_kernel_is_not_done_again(tmp_pat
         assert session.version == 3
         assert session.labels.data[1, 10, 2:7].tolist() == [0, 7, 7, 7, 0]
         assert kinds(wire.hear({"kind": "hello", "client": "me", "protocol": 1, "first": 0})) == ["nack"]
+
+
+def test_merges_and_deletions_are_said_with_an_undo_of_just_that_edit() -> None:
+    ids = np.zeros(SHAPE, np.uint32)
+    ids[:, 2:6, 2:6], ids[:, 8:12, 2:6], ids[:, 2:6, 20:24] = 3, 4, 5
+    session = Session(np.zeros(SHAPE, np.uint8), ids)
+    viewer = Viewer(session)
+
+    def said() -> list[dict[str, Any]]:
+        return [m for m, _ in viewer.comm.sent if m["kind"] == "notice"]
+
+    session.paint([[1, 15, 15]], id=9, radius=1)
+    assert said() == []
+    merged = session.merge(3, 4).seq
+    assert said() == [{"kind": "notice", "text": "Merged object 4 into 3.", "error": False, "undo": merged}]
+    assert [m["kind"] for m, _ in viewer.comm.sent][-2:] == ["changed", "notice"], "a later change takes it away"
+    deleted = session.delete(3, 5).seq
+    assert (said()[-1]["text"], said()[-1]["undo"]) == ("Deleted objects 3, 5.", deleted)
+    answers = viewer.comm.hear({"kind": "take-back", "client": "page", "edit": merged})
+    assert [m["kind"] for m in answers] == ["notice"]
+    assert "Other edits came after" in answers[0]["text"]
+    assert answers[0]["error"]
+    assert session.ids() == [9]
+    viewer.comm.hear({"kind": "take-back", "client": "page", "edit": deleted})
+    assert session.ids() == [3, 5, 9]

@@ -64,6 +64,7 @@ export function layout({ run, set, setLayer }) {
       notice.classList.toggle("mitonb-error", error);
       notice.hidden = false;
       notice.dataset.asks = `${asks}`;
+      notice.dataset.offers = `${actions.length > 0 && !asks}`;
       clearTimeout(quiet);
       if (!asks) quiet = setTimeout(() => { notice.hidden = true; }, error || actions.length ? 12000 : 5000);
     },

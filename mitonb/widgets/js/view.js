@@ -123,9 +123,9 @@ export class View {
 
   #connect() {
     const { signal } = this.off;
-    const { root, stage } = this.ui;
+    const { store, ui: { root, stage } } = this;
     const on = (/** @type {string} */ name, /** @type {(detail: any) => void} */ act) =>
-      this.store.addEventListener(name, (event) => act(/** @type {CustomEvent} */ (event).detail), { signal });
+      store.addEventListener(name, (event) => act(/** @type {CustomEvent} */ (event).detail), { signal });
     on("info", () => this.#refresh());
     on("resized", () => {
       this.#refresh();
@@ -134,11 +134,17 @@ export class View {
     on("part", (entry) => this.#arrived(entry));
     on("patch", ({ entry, box }) => this.picture.patch(entry, box, false));
     on("drawn", ({ entry, box, by }) => by !== this.pen && this.picture.patch(entry, box, false));
-    on("changed", () => this.#look());
+    on("changed", () => {
+      // What it offers to undo is no longer the last edit.
+      if (this.ui.notice.dataset.offers === "true") this.ui.notice.hidden = true;
+      this.#look();
+    });
     on("stale", () => this.#refresh());
     on("save", () => this.showState());
     on("colors", () => { this.picture.redraw(); this.showState(); });
-    on("notice", (m) => this.ui.say(m));
+    on("notice", ({ text, error, undo }) => this.ui.say({
+      text, error, actions: undo ? [{ label: "Undo", run: () => store.send({ kind: "take-back", client: store.client, edit: undo }) }] : [],
+    }));
     on("center", (m) => this.center(m.point, m.box));
     /** @type {[string, () => void][]} */
     this.heard = TRAITS.map((name) => [`change:${name}`, () => this.#trait(name)]);
