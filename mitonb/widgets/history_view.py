@@ -1,13 +1,17 @@
-"""What was done, newest first: each edit as a sentence and as the line of Python that does the same."""
+"""What was done, newest first: each edit as a sentence that leads to its place, and as Python that does the same."""
 
 from __future__ import annotations
 
-import html
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anywidget
 import ipywidgets as ipw
+import traitlets
+from psygnal import Signal
 
+from mitonb.errors import MitonbError
 from mitonb.widgets.latest import Latest
 from mitonb.widgets.style import error_html, note, row, sheet
 
@@ -18,12 +22,43 @@ __all__ = ["HistoryView"]
 
 _MOST = 200
 
+_CSS = """
+.mnb-history { height: 100%; overflow: hidden auto; }
+.mnb .mnb-entry { display: grid; grid-template-columns: 60px minmax(160px, 2fr) minmax(160px, 3fr); gap: 6px;
+  width: 100%; padding: 1px 4px; border: 0; background: none; color: inherit; font: inherit; line-height: 18px;
+  text-align: left; cursor: pointer; }
+.mnb .mnb-entry:hover { background: var(--jp-layout-color2, #eee); }
+.mnb .mnb-entry > * { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.mnb .mnb-entry > :first-child, .mnb .mnb-entry code { color: var(--jp-ui-font-color2, #666); }
+.mnb .mnb-entry.undone { opacity: .55; text-decoration: line-through; }
+.mnb .mnb-entry:focus-visible { outline-offset: -2px; }
+"""
+
+
+class Lines(anywidget.AnyWidget):
+    """The browser's half of the history: a button for each edit, that asks for its place."""
+
+    _esm = Path(__file__).parent / "js" / "history.js"
+    _css = _CSS
+    rows = traitlets.List(traitlets.Dict()).tag(sync=True)
+    asked = Signal(object)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.on_msg(self._on_message)
+
+    def _on_message(self, _widget: Any, message: dict[str, Any], _buffers: Any) -> None:
+        if message.get("kind") == "go":
+            self.asked.emit(message.get("seq"))
+
 
 class HistoryView(ipw.VBox):
-    """The journal of a session.
+    """The journal of a session; a click on an edit goes to its place.
 
     Attributes
     ----------
+    lines : Lines
+        The edits, newest first, at most 200.
     as_code : ToggleButton
         Shows the journal as a cell of Python to copy.
     """
@@ -33,19 +68,30 @@ class HistoryView(ipw.VBox):
         self.as_code = ipw.ToggleButton(description="copy as code", icon="code", layout={"width": "auto"},
                                         tooltip="The same edits as lines of Python")  # fmt: skip
         self.status = ipw.HTML()
-        self.lines = ipw.HTML(layout={"height": f"{height}px", "overflow": "auto"}, tabbable=True)
+        self.lines = Lines(layout={"height": f"{height}px"})
         self.code = ipw.Textarea(layout={"height": f"{height}px", "width": "100%", "display": "none"},
                                  tooltip="The edits as lines of Python")  # fmt: skip
         self._worker = Latest(self._draw, failed=self._fail, delay=0.1)
         super().__init__([sheet(), row(self.as_code, self.status), self.lines, self.code], **options)
         self.add_class("mnb")
         self.as_code.observe(lambda change: self._swap(change["new"]), "value")
+        self.lines.asked.connect(self.go_to)
         session.edited.connect(self._on_edited)
         self._draw()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the last edit is shown."""
         return self._worker.wait(timeout)
+
+    def go_to(self, seq: int) -> None:
+        """Look at the place of an edit; of one without a place, it is said on screen."""
+        try:
+            self.session.go_to_edit(seq)
+            self._count(len(self.session.history()))
+        except MitonbError as error:
+            self.status.value = note(str(error), "warn")
+        except Exception as error:  # a click has no caller
+            self._fail(error)
 
     def state(self) -> str:
         """Return the sentences, newest first."""
@@ -57,12 +103,24 @@ class HistoryView(ipw.VBox):
     def _draw(self) -> None:
         history = self.session.history()
         shown = history[::-1][:_MOST]
-        self.status.value = note(
-            f"{len(history)} edits" + (f", the last {_MOST} are shown" if len(history) > _MOST else "")
-        )
-        empty = note("Nothing yet. Each run and each stroke will be a line here, and can be undone.")
-        self.lines.value = "".join(map(_line, shown)) or empty
+        self._count(len(history))
+        self.lines.rows = [
+            {
+                "seq": entry.seq, "clock": time.strftime("%H:%M:%S", time.localtime(entry.time)),
+                "text": entry.text, "code": entry.code, "undone": entry.undone,
+            }
+            for entry in shown
+        ]  # fmt: skip
         self.code.value = "\n".join(["session = app.session", *(entry.code for entry in history if not entry.undone)])
+
+    def _count(self, count: int) -> None:
+        edits = "1 edit" if count == 1 else f"{count:,} edits"
+        last = f", the last {_MOST} are shown" if count > _MOST else ""
+        self.status.value = note(
+            f"{edits}{last}; click one to go to its place"
+            if count
+            else "Nothing yet. Each run and each stroke will be a line here, and can be undone."
+        )
 
     def _swap(self, code: bool) -> None:
         self.lines.layout.display = "none" if code else ""
@@ -70,12 +128,3 @@ class HistoryView(ipw.VBox):
 
     def _fail(self, error: BaseException) -> None:
         self.status.value = error_html(error)
-
-
-def _line(entry: Any) -> str:
-    clock = time.strftime("%H:%M:%S", time.localtime(entry.time))
-    style = "opacity:.55;text-decoration:line-through" if entry.undone else ""
-    return (
-        f'<div class="mnb-entry" style="{style}"><span class="mnb-dim">{clock}</span>'
-        f"<span>{html.escape(entry.text)}</span><code>{html.escape(entry.code)}</code></div>"
-    )

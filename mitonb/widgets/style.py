@@ -70,8 +70,6 @@ body[data-jp-theme-light="false"] .mnb .mnb-warn { color: var(--md-orange-300, #
   background: var(--jp-layout-color1, #fff); }
 .mnb .widget-hprogress .progress { background: var(--jp-layout-color3, #ddd); border-radius: 2px; overflow: hidden; }
 .mnb .widget-hprogress { height: 8px; padding: 0; } .mnb .widget-hprogress > .progress { margin: 0; height: 8px; }
-.mnb .mnb-entry { display: grid; grid-template-columns: 60px minmax(160px, 2fr) minmax(160px, 3fr); gap: 6px;
-  padding: 1px 0; } .mnb .mnb-entry code { color: var(--jp-ui-font-color2, #666); }
 .mnb .mnb-run > .widget-hbox { gap: 0 8px; } .mnb .mnb-run .jupyter-button { padding: 0 10px; }
 .mnb .mnb-run .mnb-stop { padding: 0; flex: none; } .mnb .mnb-run .widget-checkbox label { line-height: 26px; }
 .mnb .mnb-run .widget-checkbox input { margin: 0 6px 0 2px; vertical-align: middle; }

@@ -182,3 +182,30 @@ def test_merges_and_deletions_are_said_with_an_undo_until_another_edit_comes(boo
     settled(book)
     book.wait(f"{NOTICE}.hidden")
     assert book.ask("session.ids()") == "[2, 3, 4, 5]"
+
+
+def test_an_entry_of_the_history_jumps_to_its_place_by_mouse_and_keyboard(book: Notebook) -> None:
+    book.ask("[session.paint([[3 + k, 150, 30 + 20 * k]], id=70 + k, radius=4) and 0 for k in range(12)]")
+    book.page.locator(".mnb-app .lm-TabBar-tab", has_text="History").click()
+    entries = book.page.locator(".mnb-app .mnb-entry")
+    entries.filter(has_text="painted object 72").click()
+    book.wait(f"{ROOT}.dataset.plane === 'xy/5' && {VIEW}.place?.join() === '5,150,70'")
+    # Below it is the older one; Tab comes back to the entry that was left.
+    book.page.keyboard.press("Shift+Tab")
+    assert "copy as code" in book.js("document.activeElement.textContent")
+    book.page.keyboard.press("Tab")
+    book.page.keyboard.press("ArrowDown")
+    assert "painted object 71" in book.js("document.activeElement.textContent")
+    book.page.keyboard.press("Enter")
+    book.wait(f"{ROOT}.dataset.plane === 'xy/4' && {VIEW}.place?.join() === '4,150,50'")
+    book.page.keyboard.press("Home")
+    book.page.keyboard.press("Enter")
+    book.wait(f"{ROOT}.dataset.plane === 'xy/14'")
+    for _ in range(12):
+        book.page.keyboard.press("ArrowDown")
+    # That was the run that every test begins with.
+    book.page.keyboard.press("Enter")
+    book.wait("document.querySelector('.mnb-app').textContent.includes('it was about all labels')")
+    assert book.js(f"{ROOT}.dataset.plane") == "xy/14"
+    book.shot(SHOTS / "history.png")
+    book.page.locator(".mnb-app .lm-TabBar-tab", has_text="Objects").click()

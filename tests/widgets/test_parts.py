@@ -23,6 +23,7 @@ from mitonb.measurements import measure
 from mitonb.post.target_maps import targets
 from mitonb.recipe import Recipe
 from mitonb.session import Session
+from mitonb.widgets.history_view import HistoryView
 from mitonb.widgets.maps_view import show_maps
 from mitonb.widgets.objects_table import ObjectsTable, show_table
 from mitonb.widgets.png import gray, png
@@ -268,3 +269,30 @@ def test_no_part_takes_a_name_that_its_toolkit_uses() -> None:
                 base = next(b for b in found.__mro__ if b in toolkit)
                 taken = {n for n in vars(found) if hasattr(base, n)} - meant
                 assert not taken, f"{name} takes {sorted(taken)} from {base.__name__}"
+
+
+# The history
+
+
+def test_an_entry_of_the_history_goes_to_its_place_or_says_why_it_has_none() -> None:
+    session = Session(labels=three())
+    view = HistoryView(session)
+    session.paint([[6, 3, 17]], id=7, radius=1)
+    session.set_voxel_size(30, 5, 5)
+    assert view.wait(60)
+    assert [(row["seq"], row["text"]) for row in view.lines.rows] == [
+        (2, "set the voxel size to 30 x 5 x 5 nm"), (1, "painted object 7 on xy plane 6"),
+    ]  # fmt: skip
+    view.lines._handle_custom_msg({"kind": "go", "seq": 1}, [])
+    assert session.position == (6, 3, 17)
+    assert "2 edits" in view.status.value
+    session.move_to(0, 0, 0)
+    for seq, said in ((2, "changed no voxel"), (99, "There is no edit 99"), ("x", "mnb-error")):
+        view.lines._handle_custom_msg({"kind": "go", "seq": seq}, [])
+        assert said in view.status.value
+        assert session.position == (0, 0, 0)
+    view.go_to(1)
+    assert "2 edits" in view.status.value
+    session.undo()
+    assert view.wait(60)
+    assert [(row["seq"], row["undone"]) for row in view.lines.rows] == [(3, False), (2, True), (1, False)]
