@@ -12,7 +12,10 @@ import numpy.typing as npt
 
 from mitonb.errors import AxesError, InputError
 
-__all__ = ["AXES", "Axis", "LazyArray", "Plane", "Stack", "VoxelSize", "intensity_range", "voxel_size_of"]
+__all__ = [
+    "AXES", "Axis", "LazyArray", "Plane", "Stack", "VoxelSize", "checked_axis", "checked_plane", "intensity_range",
+    "voxel_size_of", "whole_number",
+]  # fmt: skip
 
 Axis = Literal["xy", "xz", "yz"]
 AXES: dict[Axis, int] = {"xy": 0, "xz": 1, "yz": 2}
@@ -135,7 +138,7 @@ class Stack:
 
     def count(self, axis: Axis = "xy") -> int:
         """Return the number of planes along an axis."""
-        return self.shape[AXES[axis]]
+        return self.shape[AXES[checked_axis(axis)]]
 
     def plane(self, index: int, axis: Axis = "xy") -> Plane:
         """Read one plane; negative indices count from the end.
@@ -145,12 +148,8 @@ class Stack:
         InputError
             If there is no such plane or axis.
         """
-        if axis not in AXES:
-            raise InputError(f"An axis is one of {', '.join(AXES)}, got {axis!r}.")
         n = self.count(axis)
-        if not isinstance(index, int | np.integer) or not -n <= index < n:
-            raise InputError(f"This stack has {n} {axis} planes (0 to {n - 1}), got plane {index!r}.")
-        k = int(index) % n
+        k = checked_plane(index, n, axis, lowest=-n) % n
         key: list[Any] = [slice(None)] * 3
         key[AXES[axis]] = k
         image = np.asarray(self.data[tuple(key)])
@@ -176,6 +175,32 @@ class Stack:
         return f"Stack({self.name!r}, {' x '.join(map(str, self.shape))}, {self.dtype}, {size})"
 
 
+def checked_axis(axis: Axis) -> Axis:
+    """Return an axis, or refuse what is none."""
+    if not isinstance(axis, str) or axis not in AXES:
+        raise InputError(f"An axis is one of {', '.join(AXES)}, got {axis!r}.")
+    return axis
+
+
+def whole_number(value: Any) -> int | None:
+    """Return a whole number of Python or numpy as an int; None for all else, such as True, 2.0 and NaN."""
+    return int(value) if isinstance(value, int | np.integer) and not isinstance(value, bool) else None
+
+
+def checked_plane(index: Any, count: int, axis: Axis, *, lowest: int = 0) -> int:
+    """Return the number of a plane, of so many along an axis, as an int.
+
+    Raises
+    ------
+    InputError
+        If it is no whole number or there is no such plane.
+    """
+    k = whole_number(index)
+    if k is None or not lowest <= k < count:
+        raise InputError(f"This stack has {count} {axis} planes (0 to {count - 1}), got plane {index!r}.")
+    return k
+
+
 def voxel_size_of(given: Any) -> VoxelSize:
     """Return a (z, y, x) voxel size in nm from one number or three.
 
@@ -185,8 +210,11 @@ def voxel_size_of(given: Any) -> VoxelSize:
         If it is not one or three positive numbers.
     """
     try:
-        sizes = [float(given)] * 3 if np.ndim(given) == 0 else [float(v) for v in given]
-    except (TypeError, ValueError):
+        parts = [given] * 3 if np.ndim(given) == 0 else list(given)
+        if any(isinstance(v, bool | np.bool_ | str | bytes) for v in parts):
+            raise TypeError
+        sizes = [float(v) for v in parts]
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"voxel_size is one size or three (z, y, x) in positive nanometres, got {given!r}.") from None
     if len(sizes) != 3 or not all(np.isfinite(v) and v > 0 for v in sizes):
         raise InputError(f"voxel_size is one size or three (z, y, x) in positive nanometres, got {given!r}.")

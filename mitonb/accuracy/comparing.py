@@ -15,7 +15,7 @@ from mitonb.accuracy.table import Table
 from mitonb.errors import AxesError, InputError
 from mitonb.labels import Labels
 from mitonb.overlaps import AnyLabels, integers, pairs, profiles
-from mitonb.stack import AXES, Axis, VoxelSize
+from mitonb.stack import AXES, Axis, VoxelSize, checked_axis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,8 +133,7 @@ def score_planes(
             raise AxesError(
                 f"Planes are cut from 3 axes (z, y, x), got shape {array.shape}. For one plane pass x[None]."
             )
-    if axis not in AXES:
-        raise InputError(f"An axis is one of {', '.join(AXES)}, got {axis!r}.")
+    checked_axis(axis)
     sizes = (x.voxel_size if isinstance(x, Labels) else None for x in (labels, truth))
     scores = score(profiles(a, AXES[axis]), profiles(b, AXES[axis]), ious=ious, ignore=mask, smallest=smallest)
     return replace(scores, notes=size_notes(*sizes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from mitonb.box import Box
 from mitonb.edit.brush import stroke
 from mitonb.edit.effects import Edit, Part, Volume, part_of
 from mitonb.errors import AxesError, InputError
-from mitonb.stack import AXES, Axis
+from mitonb.stack import AXES, Axis, checked_axis, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -155,12 +156,11 @@ def put_plane(labels: Volume, ids: npt.NDArray[Any], axis: Axis, index: int) -> 
 def whole_plane(labels: Volume, shape: tuple[int, ...], axis: Axis, index: int) -> Box:
     """Return where a plane of this (h, w) lies; errors as in `put_plane`."""
     kept = AXES[checked_axis(axis)]
-    if not 0 <= index < labels.shape[kept]:
-        raise InputError(f"There are {axis} planes 0 to {labels.shape[kept] - 1}, got {index}.")
+    index = checked_index(labels, axis, index)
     want = tuple(n for i, n in enumerate(labels.shape) if i != kept)
     if shape != want:
         raise AxesError(f"A {axis} plane of these labels is {want}, got {shape}.")
-    return _plane_box(axis, int(index), 0, 0, want)
+    return _plane_box(axis, index, 0, 0, want)
 
 
 def adopt(labels: Volume, new: Volume) -> Edit:
@@ -213,27 +213,27 @@ def pieces(box: Box) -> list[Box]:
 def checked_id(id: int) -> int:
     """Return an id as an int, or refuse what is none."""
     try:
-        number = int(id)
+        number = -1 if isinstance(id, bool | np.bool_ | str | bytes) or int(id) != id else int(id)
     except (TypeError, ValueError, OverflowError):
         number = -1
-    if isinstance(id, bool) or number != id or not 0 <= number <= MAX_ID:
+    if not 0 <= number <= MAX_ID:
         raise InputError(f"An id is a whole number from 0 to {MAX_ID}, got {id!r}.")
     return number
 
 
 def _checked_radius(radius: float) -> float:
     """Return a radius as a float, or refuse what is no number; brushes check its range."""
-    try:
-        return float(radius)
-    except (TypeError, ValueError):
-        raise InputError(f"A brush radius is a number of pixels, got {radius!r}.") from None
+    if isinstance(radius, bool) or not isinstance(radius, Real):
+        raise InputError(f"A brush radius is a number of pixels, got {radius!r}.")
+    return float(radius)
 
 
-def checked_axis(axis: Axis) -> Axis:
-    """Return an axis, or refuse what is none."""
-    if axis not in AXES:
-        raise InputError(f"An axis is one of {', '.join(AXES)}, got {axis!r}.")
-    return axis
+def checked_index(labels: Volume, axis: Axis, index: int) -> int:
+    """Return the number of a plane as an int, or refuse what is none."""
+    number, count = whole_number(index), labels.shape[AXES[checked_axis(axis)]]
+    if number is None or not 0 <= number < count:
+        raise InputError(f"There are {axis} planes 0 to {count - 1}, got {index!r}.")
+    return number
 
 
 def inside(shape: tuple[int, ...], point: Sequence[float]) -> tuple[int, int, int]:
@@ -268,8 +268,7 @@ def _on_plane(labels: Volume, points: Points, axis: Axis) -> tuple[npt.NDArray[n
     index = int(whole[0, kept])
     if (whole[:, kept] != index).any():
         raise InputError(f"A stroke lies on one {axis} plane; these points are on planes {np.unique(whole[:, kept])}.")
-    if not 0 <= index < labels.shape[kept]:
-        raise InputError(f"There are {axis} planes 0 to {labels.shape[kept] - 1}, got {index}.")
+    checked_index(labels, axis, index)
     new = np.ones(len(whole), bool)
     new[1:] = (np.diff(whole, axis=0) != 0).any(axis=1)
     return whole[new], index

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mitonb.edit.blocks import Grid, digest
+from mitonb.edit.database import reading
 from mitonb.edit.effects import NOWHERE, Edit, Part, Volume, apply, around, decode, encode
 from mitonb.edit.objects import ObjectTable
 from mitonb.edit.ops import MAX_ID
@@ -113,19 +115,14 @@ class Project:
         """
         store = None
         try:
-            store, reason = Store.open(path, take_over=take_over, read_only=read_only)
-            project = cls._from(store, memory)
+            with reading(path):
+                store, reason = Store.open(path, take_over=take_over, read_only=read_only)
+                project = cls._from(store, memory)
             accept(project)
             store.confirm()
-        except BaseException as error:
+        except BaseException:
             if store is not None:
                 store.close()
-            if (
-                isinstance(error, TypeError | LookupError | ArithmeticError | AttributeError)
-                or type(error) is ValueError
-            ):
-                # Checksums agree and yet the values make no sense: no mitonb wrote this.
-                raise StoreError(f"{path} is damaged: it holds values that no mitonb writes ({error}).") from error
             raise
         return project, reason
 
@@ -137,6 +134,7 @@ class Project:
         dz, dy, dx = (int(n) for n in store.meta("block"))
         project = cls(store, restored(store, Grid((z, y, x), (dz, dy, dx)), memory), None, int(store.meta("snapshot")))
         project.voxel_size = project.first_voxel_size
+        project.stack_facts  # noqa: B018 (sees that it is not damaged)
         for row in rows:
             project._replay(row)
         return project
@@ -164,6 +162,22 @@ class Project:
         """The voxel size that the project began with."""
         size = self.store.meta("voxel_size")
         return tuple(size) if size else None
+
+    @cached_property
+    def stack_facts(self) -> Mapping[str, Any] | None:
+        """What the project remembers of its image; None if it was made without one.
+
+        Raises
+        ------
+        StoreError
+            If that is nothing that `mitonb.session.opening.describe` says.
+        """
+        facts = self.store.meta("stack")
+        text, maybe = str, str | None
+        kinds = {"name": text, "fingerprint": text, "source": maybe, "beside": maybe}
+        if facts is None or (isinstance(facts, dict) and all(isinstance(facts.get(k), t) for k, t in kinds.items())):
+            return facts
+        raise self.store.damaged("what it remembers of its image")
 
     def digests(self) -> set[str | None]:
         """Return the checksums of the labels as they are, as they began, and of all that were adopted."""

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from mitonb.errors import InputError
 from mitonb.infer.map_files import AxisFile, read_header, write_header
 from mitonb.infer.region import Region
-from mitonb.stack import AXES, Axis
+from mitonb.stack import AXES, Axis, checked_axis, checked_plane
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -323,11 +323,7 @@ class KeptMaps:
             raise InputError(f"The network has not run on {axis} plane {index} yet. Predict it, then decode.")
 
     def _check(self, axis: Axis, index: int) -> None:
-        if axis not in AXES:
-            raise InputError(f"An axis is one of {', '.join(AXES)}, got {axis!r}.")
-        if not 0 <= index < self.shape[AXES[axis]]:
-            n = self.shape[AXES[axis]]
-            raise InputError(f"This stack has {n} {axis} planes (0 to {n - 1}), got plane {index}.")
+        checked_plane(index, self.shape[AXES[checked_axis(axis)]], axis)
 
 
 def _differences(old: Any, new: Any, old_shape: Any, new_shape: Any) -> str:

@@ -6,12 +6,12 @@ import contextlib
 import errno
 import os
 import shutil
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mitonb.errors import InputError, MitonbError
 from mitonb.io.bounds import is_zarr
+from mitonb.replacing import remove, temporary_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,16 +81,13 @@ def placing(target: Path, check: Callable[[Path], None]) -> Iterator[Path]:
     """
     # The ending stays, because writers choose their format by it; the dot hides it from folder listings.
     suffix = "".join(target.suffixes[-2:])[-32:]
-    temporary = target.with_name(f".mitonb-{uuid.uuid4().hex[:12]}{suffix}")
-    try:
+    with temporary_beside(target, suffix) as temporary:
         yield temporary
         with saying(target):
             _sync(temporary)
             check(temporary)
             _rename(temporary, target)
             _sync_folder(target.parent)
-    finally:
-        _remove(temporary)
 
 
 @contextlib.contextmanager
@@ -153,20 +150,12 @@ def _rename(temporary: Path, target: Path) -> None:
             target.unlink()
         os.replace(temporary, target)
         return
-    aside = target.with_name(f".mitonb-old-{uuid.uuid4().hex[:12]}")
+    # Beside the temporary name, whose lock tells the next save that both may go.
+    aside = temporary.with_name(f"{temporary.name}.old")
     os.replace(target, aside)
     try:
         os.replace(temporary, target)
     except OSError:
         os.replace(aside, target)
         raise
-    _remove(aside)
-
-
-def _remove(path: Path) -> None:
-    """Remove what was left, and never fail because of it."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-        return
-    with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)
+    remove(aside)

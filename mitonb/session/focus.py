@@ -11,6 +11,7 @@ from mitonb.edit import ops
 from mitonb.edit.effects import changed
 from mitonb.errors import InputError
 from mitonb.session.news import emit
+from mitonb.stack import whole_number
 
 if TYPE_CHECKING:
     import threading
@@ -110,11 +111,14 @@ class Focus:
     def step_object(self, by: int) -> int:
         """Go so many objects on from the selected one, around at the ends; return where, 0 without objects."""
         with self._lock:
+            step = whole_number(by)
+            if step is None:
+                raise InputError(f"A step is a whole number of objects, such as 1 or -1, got {by!r}.")
             ids = sorted(self._project.table.counts)
             if not ids:
                 return 0
             here = self.selection[-1] if self.selection else 0
-            place = bisect.bisect_right(ids, here) - 1 if by > 0 else bisect.bisect_left(ids, here)
-            found = ids[(place + by) % len(ids)]
+            place = bisect.bisect_right(ids, here) - 1 if step > 0 else bisect.bisect_left(ids, here)
+            found = ids[(place + step) % len(ids)]
             self.go_to(found)
             return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import uuid
@@ -22,7 +23,28 @@ if TYPE_CHECKING:
     from mitonb.labels import Labels
     from mitonb.stack import Stack
 
-__all__ = ["check_shape", "create", "describe", "find_stack", "reopen"]
+__all__ = ["check_shape", "create", "describe", "find_stack", "place_of", "reopen"]
+
+
+def place_of(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a project, or refuse what cannot be one.
+
+    Raises
+    ------
+    InputError
+        If it is no path, or its name is none that the disk can hold.
+    """
+    try:
+        place = Path(path).expanduser()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(place)
+    except (TypeError, ValueError, OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"A project is a file such as 'cell.mitonb', and {str(path)[:80]!r} cannot be one ({reason}). Choose "
+            "another name."
+        ) from None
+    return place
 
 
 def create(place: Path | None, stack: Stack | None, labels: Labels | None) -> Project:
@@ -67,7 +89,7 @@ def reopen(
 
     def accept(project: Project) -> None:
         if stack is not None:
-            _check_image(stack, project.store.meta("stack"), place)
+            _check_image(stack, project.stack_facts, place)
             if stack.shape != project.labels.shape:
                 raise AxesError(
                     f"{place} holds labels of {project.labels.shape} voxels, the image {stack.name!r} has "
@@ -100,13 +122,14 @@ def find_stack(facts: Mapping[str, Any] | None, place: Path) -> tuple[Stack | No
     """Open the stack that a project was made with, or say in sentences why not."""
     if not facts:
         return None, ["The project was made without a stack."]
-    source, advice = facts.get("source"), "Open it with Session.open(path, stack=...)."
+    source, advice = facts["source"], "Open it with Session.open(path, stack=...)."
     if not source:
         return None, [f"The stack {facts['name']!r} came from memory. {advice}"]
     if "://" in source:
         # A project that came by mail must not make this machine talk to an address of its choice.
         return None, [f"The stack is at {source}, and remote addresses are not opened by themselves. {advice}"]
-    for candidate in (Path(source), place.absolute().parent / facts.get("beside", source)):
+    beside = facts.get("beside") or source
+    for candidate in (Path(source), place.absolute().parent / beside):
         if candidate.is_file() or candidate.is_dir():
             try:
                 stack = _read(candidate)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from pathlib import Path
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,21 +15,25 @@ from mitonb.coloring import Coloring
 from mitonb.edit import corrections, ops
 from mitonb.edit.blocks import digest
 from mitonb.edit.effects import NOWHERE, Edit
+from mitonb.errors import InputError
 from mitonb.labels import Labels, ignore_note, scale_note
 from mitonb.session import opening
 from mitonb.session.focus import Focus
 from mitonb.session.history import Entry, entries
 from mitonb.session.news import Change, SaveState
 from mitonb.session.writer import Writer
-from mitonb.stack import Axis, Stack, VoxelSize, voxel_size_of
+from mitonb.stack import Axis, Stack, VoxelSize, voxel_size_of, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from mitonb.box import Box
     from mitonb.edit.project import Client, Project
 
 __all__ = ["Session"]
+
+_MOST_IDS = 1 << 24
 
 
 class Session:
@@ -78,7 +82,7 @@ class Session:
     ) -> None:
         image = stack if isinstance(stack, Stack) or stack is None else Stack(stack)
         given = labels if isinstance(labels, Labels) or labels is None else Labels(np.asarray(labels))
-        place = None if path is None else Path(path).expanduser()
+        place = None if path is None else opening.place_of(path)
         if place is not None and place.exists():
             project, reason = opening.reopen(place, image, given)
         else:
@@ -112,11 +116,11 @@ class Session:
             If the stack is another one than the project was made with.
         """
         self = cls.__new__(cls)
-        place = Path(path).expanduser()
+        place = opening.place_of(path)
         project, reason = opening.reopen(place, stack, None, take_over=take_over, read_only=read_only)
         notes: list[str] = []
         if stack is None:
-            stack, notes = opening.find_stack(project.store.meta("stack"), place)
+            stack, notes = opening.find_stack(project.stack_facts, place)
             stack = stack and replace(stack, voxel_size=project.voxel_size)
         self._start(project, stack, reason, notes)
         return self
@@ -289,6 +293,7 @@ class Session:
             See `paint`.
         """
         plane = Labels(np.asarray(ids)[None]).data[0]
+        ops.checked_index(self._view, axis, index)
 
         def edit(p: Project) -> Edit:
             return ops.put_plane(p.labels, p.renamed(plane) if fresh else plane, axis, index)
@@ -320,6 +325,9 @@ class Session:
             See `paint`.
         """
         plane = Labels(np.asarray(ids)[None]).data[0]
+        index = ops.checked_index(self._view, axis, index)
+        if isinstance(iou, bool) or not isinstance(iou, Real) or not 0 <= iou <= 1:
+            raise InputError(f"The least overlap is an IoU from 0 to 1, got {iou!r}.")
         return self._writer.write(
             lambda p: corrections.adopt_plane(p, plane, axis, index, iou=iou, replace_corrected=replace_corrected),
             client,
@@ -418,18 +426,21 @@ class Session:
 
     def free_ids(self, count: int) -> list[int]:
         """Return ids that new objects would get now; they are not promised to anybody, and none is spent."""
+        number = whole_number(count)
+        if number is None or not 0 <= number <= _MOST_IDS:
+            raise InputError(f"The number of ids is from 0 to {_MOST_IDS}, got {count!r}.")
         with self._lock:
-            return self._project.free_ids(count)
+            return self._project.free_ids(number)
 
     def is_free(self, id: int) -> bool:
         """Return whether no object ever had an id, and nobody was promised it."""
         with self._lock:
-            return self._project.is_free(id)
+            return self._project.is_free(ops.checked_id(id))
 
     def in_hand(self, id: int) -> bool:
         """Return whether an id was given by `new_id` or painted with, so that no run gives it to another object."""
         with self._lock:
-            return id in self._project.in_hands()
+            return ops.checked_id(id) in self._project.in_hands()
 
     # --- objects, and where the user looks --------------------------------------------------------------------------
 
@@ -445,12 +456,12 @@ class Session:
     def voxels(self, id: int) -> int:
         """Return how many voxels an object has; 0 for an unknown id."""
         with self._lock:
-            return self._project.table.counts.get(id, 0)
+            return self._project.table.counts.get(ops.checked_id(id), 0)
 
     def box(self, id: int) -> Box | None:
         """Return a box that holds an object (it may be larger after erasing), or None for an unknown id."""
         with self._lock:
-            return self._project.table.boxes.get(id)
+            return self._project.table.boxes.get(ops.checked_id(id))
 
     def select(self, *ids: int) -> None:
         """Select objects, at most 10,000; without arguments, none."""
@@ -517,7 +528,7 @@ class Session:
         """
         with self._lock:
             self._writer.still_open()
-            place = Path(path).expanduser()
+            place = opening.place_of(path)
             self._project.copy_to(place, opening.describe(self.stack, place))
             return place
 
@@ -525,7 +536,7 @@ class Session:
         """Write the project to a new file and go on there; errors as in `save_copy`."""
         with self._lock:
             self._writer.still_open()
-            place = Path(path).expanduser()
+            place = opening.place_of(path)
             self._project.move_to(place, opening.describe(self.stack, place))
             self._writer.begin_anew()
             return place

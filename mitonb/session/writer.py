@@ -149,7 +149,7 @@ class Writer:
 
     def _writable(self, client: Client | None) -> Project:
         if client is not None:
-            name, number = client
+            name, number = client if isinstance(client, tuple) and len(client) == 2 else (None, None)
             if not (isinstance(name, str) and name.isprintable() and len(name) <= 200 and type(number) is int):
                 raise InputError(f"A client is a printable name and a whole number, got {client!r}.")
             if not 0 <= number < 2**63:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,3 +45,56 @@ def test_two_that_write_one_file_do_not_meet(tmp_path: Path) -> None:
         second.write_text("second")
     assert path.read_text() == "first", "the one that ends last wins"
     assert list(tmp_path.iterdir()) == [path]
+
+
+# A process that writes, says so, and is killed.
+WRITER = """
+import sys, time
+from pathlib import Path
+from mitonb.io.place import placing
+from mitonb.replacing import replacing
+
+target = Path(sys.argv[1])
+with (replacing(target) if sys.argv[2] == "file" else placing(target, lambda path: None)) as temporary:
+    if sys.argv[2] == "store":
+        temporary.mkdir()
+        (temporary / "0").write_bytes(bytes(1000))
+    else:
+        temporary.write_bytes(bytes(1000))
+    print("writing", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("what", ["file", "store"])
+def test_what_a_killed_process_left_goes_with_the_next_that_writes_the_same_name(tmp_path: Path, what: str) -> None:
+    target, other = tmp_path / "labels.ome.zarr", tmp_path / "others.ome.zarr"
+
+    def start(path: Path) -> subprocess.Popen[str]:
+        child = subprocess.Popen([sys.executable, "-c", WRITER, str(path), what], stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        assert child.stdout.readline() == "writing\n"
+        return child
+
+    def save() -> None:
+        with replacing(target) as temporary:
+            temporary.write_text("whole")
+
+    with start(target) as killed, start(other) as elsewhere, start(target) as living:
+        killed.kill()
+        killed.wait()
+        elsewhere.kill()
+        elsewhere.wait()
+        before = set(tmp_path.iterdir())
+        save()
+        gone = before - set(tmp_path.iterdir())
+        assert len(gone) == 2, "what the killed one left, and its lock"
+        assert len({path.name[:30] for path in gone}) == 1
+        living.kill()
+    save()
+    left = {path for path in tmp_path.iterdir() if path != target}
+    assert len(left) == 2, "those of the other name are for the next that writes there"
+    with replacing(other) as temporary:
+        temporary.write_text("whole")
+    assert set(tmp_path.iterdir()) == {target, other}
+    assert target.read_text() == "whole"
