@@ -72,9 +72,12 @@ class Labels:
         Objects that came later, which the file did not have, follow above its highest id (below, if that is the last).
         """
         kept = (self.record or {}).get(ORIGINAL)
-        if not isinstance(kept, dict):
+        try:
+            table = np.array([0, *kept["ids"]], {"int64": np.int64, "uint64": np.uint64}[kept["dtype"]])  # type: ignore[index]
+        except (TypeError, ValueError, KeyError, OverflowError):  # none, or the record of a project from elsewhere
             return None
-        table = np.array([0, *kept["ids"]], kept["dtype"])
+        if table.ndim != 1 or (table[1:] <= 0).any():
+            return None
         later = int(self.data.max(initial=0)) - len(table) + 1
         if later > 0:
             top = int(table.max())
@@ -87,9 +90,9 @@ class Labels:
         return np.asarray(self.data, dtype=dtype)
 
     def __repr__(self) -> str:
-        own = ", renumbered (see original_ids)" if ORIGINAL in (self.record or {}) else ""
-        what = f"Labels({self.name!r}, {' x '.join(map(str, self.shape))}, {len(self.ids())} objects{own})"
         originals = self.original_ids
+        own = "" if originals is None else ", renumbered (see original_ids)"
+        what = f"Labels({self.name!r}, {' x '.join(map(str, self.shape))}, {len(self.ids())} objects{own})"
         note = ignore_note(int((self.data if originals is None else originals).max(initial=0)))
         return _with_notes(f"{what}\n  note: {note}" if note else what, self.record)
 
@@ -192,7 +195,8 @@ def with_original_ids(record: Mapping[str, Any] | None, ids: npt.NDArray[Any] | 
     """Return a record that keeps the ids of the file, which so go with the labels into a project and out again."""
     if ids is None:
         return record
-    return {**(record or {}), ORIGINAL: {"dtype": ids.dtype.newbyteorder("=").name, "ids": ids.tolist()}}
+    dtype = "uint64" if ids.dtype.kind == "u" else "int64"
+    return {**(record or {}), ORIGINAL: {"dtype": dtype, "ids": ids.tolist()}}
 
 
 def settled(data: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -39,7 +39,8 @@ def axes_of(attributes: Mapping[str, Any], rank: int) -> tuple[str | None, tuple
         names = plain(attributes.get(key))
         if key == "axistags" and isinstance(names, str):  # ilastik and vigra
             tags: Any = json.loads(names)
-            names = [tag["key"] for tag in tags["axes"]]
+            tags = tags.get("axes") if isinstance(tags, dict) else None
+            names = [tag.get("key") for tag in tags if isinstance(tag, dict)] if isinstance(tags, list) else None
         names = list(names) if isinstance(names, str) and key == "axes" else names
         if not isinstance(names, list) or len(names) != rank:
             continue
@@ -67,7 +68,8 @@ def spacing_of(
     notes = list(_offset(attributes, letters, x_first=x_first))
     transform = attributes.get("transform")
     if isinstance(transform, dict):  # CellMap
-        names, _ = name_axes(plain(transform.get("axes")) or ())
+        names = plain(transform.get("axes"))
+        names = name_axes(names)[0] if isinstance(names, list) else None
         sizes, units = _numbers(transform.get("scale")), _units(transform.get("units"), len(names or ""))
         if names and len(sizes) == len(names) == len(units):
             found = {c: nanometres(v, u) for c, v, u in zip(names, sizes, units, strict=True) if c in "zyx"}

@@ -132,7 +132,7 @@ def open_labels(
     if size is None:
         size, _ = stated_voxel_size(found, letters, data.shape[0], where)
     record = found.record or (read_record(Path(where)) if where else None)
-    record = record if record is None or "recipe" in record else None
+    record = {k: v for k, v in record.items() if k != "original_ids"} if record and "recipe" in record else None
     ids, originals = (data, None) if renumber is False else renumbered(data, always=bool(renumber))
     return Labels(ids, size, name or title, with_original_ids(record, originals))
 

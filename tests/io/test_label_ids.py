@@ -170,3 +170,17 @@ def test_the_record_of_a_run_stays_beside_the_ids(tmp_path):
     saved = mn.save(opened, tmp_path / "again.npy")
     assert json.loads((tmp_path / "again.npy.record.json").read_text())["notes"] == ["A note."]
     assert mn.open_labels(saved).voxel_size == (40, 4, 4)
+
+
+FOREIGN = [
+    5, None, {}, {"ids": [1, 2]}, {"ids": 5, "dtype": "int64"}, {"ids": [-1], "dtype": "uint64"},
+    {"ids": [[1], [2]], "dtype": "int64"}, {"ids": [2**70], "dtype": "int64"}, {"ids": [1], "dtype": "object"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kept", FOREIGN)
+def test_ids_in_the_record_of_a_project_from_elsewhere_are_checked(tmp_path, kept):
+    labels = mn.Labels(IDS, record={"recipe": {}, "original_ids": kept})
+    assert labels.original_ids is None
+    assert "renumbered" not in repr(labels)
+    np.testing.assert_array_equal(open_ids(mn.save(labels, tmp_path / "labels.npy")), IDS)
