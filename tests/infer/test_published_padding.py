@@ -96,7 +96,10 @@ def plane_of(shape: tuple[int, int]) -> np.ndarray:
 def test_a_plane_of_any_size_becomes_what_the_published_way_makes_of_it(shape: tuple[int, int], model: Model) -> None:
     plane = plane_of(shape)
     want = published(plane, model, model.spec.multiple, RECIPE)
-    got = segment(plane[None], RECIPE, model=model, show=False)
+    # Without a name of the weights torch runs the net, here as there: other engines round otherwise, and of two equal
+    # neighbours in a center map another one is the peak then.
+    unnamed = Model(dataclasses.replace(model.spec, sha256=""), model.net)
+    got = segment(plane[None], RECIPE, model=unnamed, show=False)
     assert want.max() > 1
     assert same_partition(got.data[0], want)
 
