@@ -52,7 +52,7 @@ class Focus:
     def select(self, *ids: int) -> None:
         """Select objects; without arguments, none."""
         with self._lock:
-            chosen = tuple(dict.fromkeys(ops.checked_id(i) for i in ids))
+            chosen = tuple(dict.fromkeys(i for i in map(ops.checked_id, ids) if i))
             if len(chosen) > _MOST:
                 raise InputError(f"Select at most {_MOST:,} objects at once, got {len(chosen):,}.")
             if chosen != self.selection:

@@ -464,7 +464,7 @@ class Session:
             return self._project.table.boxes.get(ops.checked_id(id))
 
     def select(self, *ids: int) -> None:
-        """Select objects, at most 10,000; without arguments, none."""
+        """Select objects, at most 10,000; without arguments, or of background (0), none."""
         self._focus.select(*ids)
 
     def move_to(self, z: float, y: float, x: float) -> None:

@@ -114,7 +114,7 @@ class App(Saved, ipw.VBox):
         self.form = RecipeForm(self._recipe, models=model_names())
         self._applied = self._joined = self.form.recipe
         self.run_bar = RunBar()
-        self.table = ObjectsTable(session, height=_TAB_HEIGHT - 22)
+        self.table = ObjectsTable(session, height=_TAB_HEIGHT)
         self.view3d = View3D(session, lazy=True, height=420)
         self.history = HistoryView(session, height=_TAB_HEIGHT - 32)
         self.saver = SaveForm(self._write, stem=_stem(session))

@@ -1,4 +1,4 @@
-"""The objects as a table: sort it, click a row, and be there."""
+"""The objects as a table: sort and filter it, click a row and be there, choose several and delete them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mitonb.measurements import measure
 from mitonb.session import Session
 from mitonb.widgets.latest import Latest
 from mitonb.widgets.saved import Saved
-from mitonb.widgets.style import error_html, note, row, sheet
+from mitonb.widgets.style import error_html, sheet
 
 __all__ = ["ObjectsTable", "show_table"]
 
@@ -55,6 +55,17 @@ _CSS = """
   display: flex; flex-direction: column; height: 100%; min-height: 60px; font-size: 12px;
   color: var(--jp-ui-font-color1, #222); border: 1px solid var(--jp-border-color2, #ccc); border-radius: 3px;
   background: var(--jp-layout-color1, #fff); overflow: auto hidden; }
+.mnb-table [hidden] { display: none !important; }
+.mnb-table .bar { position: sticky; left: 0; flex: none; display: flex; align-items: center; gap: 4px; height: 26px;
+  padding: 0 8px 0 4px; overflow: hidden; border-bottom: 1px solid var(--jp-border-color2, #ccc); }
+.mnb-table .bar > * { flex: none; box-sizing: border-box; height: 20px; margin: 0; padding: 0 4px; font: inherit; }
+.mnb-table .bar input, .mnb-table .bar select { border: 1px solid var(--jp-border-color2, #ccc); border-radius: 3px;
+  color: inherit; background: var(--jp-layout-color1, #fff); }
+.mnb-table .bar .find { width: 84px; }
+.mnb-table .bar .bound { width: 64px; }
+.mnb-table .bar button { border: 0; background: none; color: var(--jp-content-link-color, #1976d2); cursor: pointer; }
+.mnb-table .bar .said { flex: 0 1 auto; min-width: 0; line-height: 20px; overflow: hidden; text-overflow: ellipsis;
+  white-space: nowrap; color: var(--jp-ui-font-color2, #666); }
 .mnb-table .head { display: grid; border-bottom: 1px solid var(--jp-border-color2, #ccc); flex: none;
   box-sizing: border-box; padding-right: 12px; background: var(--jp-layout-color2, #eee); }
 .mnb-table .head button { border: 0; background: none; color: var(--jp-ui-font-color2, #666); font: inherit;
@@ -73,19 +84,20 @@ _CSS = """
 .mnb-table .row:hover { background: var(--jp-layout-color2, #eee); }
 .mnb-table .row.on { background: var(--jp-brand-color1, #1976d2); color: #fff; }
 .mnb-table .empty:empty { display: none; }
-.mnb-table .empty { position: absolute; inset: 34px 12px auto; text-align: center;
+.mnb-table .empty { position: absolute; inset: 60px 12px auto; text-align: center;
   color: var(--jp-ui-font-color2, #666); }
 """
 
 
 class Grid(anywidget.AnyWidget):
-    """The browser's half of the table: draws the rows in sight, sorts, and tells which row was picked."""
+    """The browser's half of the table: draws the rows in sight, sorts, filters, and tells what the user wants."""
 
     _esm = Path(__file__).parent / "js" / "table.js"
     _css = _CSS
     selected = traitlets.List(traitlets.Int()).tag(sync=True)
     empty = traitlets.Unicode().tag(sync=True)
-    picked = Signal(int)
+    deletes = traitlets.Bool(False).tag(sync=True)
+    asked = Signal(str, object)
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -99,6 +111,10 @@ class Grid(anywidget.AnyWidget):
         self._columns, self._values, self._colors = columns, values, colors
         self._post()
 
+    def tell(self, text: str = "", edit: int = 0) -> None:
+        """Show what was done beside the search, with Undo where it is an edit."""
+        self.send({"kind": "said", "text": text, "edit": edit})
+
     def _post(self) -> None:
         total = len(self._colors)
         for start in range(0, max(1, total), _PIECE):
@@ -109,19 +125,22 @@ class Grid(anywidget.AnyWidget):
             self.send(message, [*buffers, np.ascontiguousarray(self._colors[part]).tobytes()])
 
     def _on_message(self, _widget: Any, message: dict[str, Any], _buffers: Any) -> None:
-        if message.get("kind") == "ready" and self._columns:
-            self._post()
-        elif message.get("kind") == "pick":
-            self.picked.emit(int(message["id"]))
+        kind = message.get("kind")
+        if kind == "ready":
+            if self._columns:
+                self._post()
+        else:
+            self.asked.emit(str(kind), message)
 
 
 class ObjectsTable(Saved, ipw.VBox):
-    """A sortable table of objects.
+    """A table of objects to sort, search and filter.
 
     Parameters
     ----------
     source : Session, Labels or (z, y, x) integer array
-        With a session, a click selects the object and moves there, and the table follows every edit.
+        With a session, a click selects the object and moves there, Ctrl and Shift select several, Delete deletes
+        what is selected, and the table follows every edit.
     lazy : bool
         Measure nothing before `refresh` is called.
     height : int
@@ -141,13 +160,14 @@ class ObjectsTable(Saved, ipw.VBox):
         self.source = source if isinstance(source, Session | Labels) else Labels(np.asarray(source))
         self.table: Any = None
         self.grid = Grid(layout={"height": f"{height}px", "width": "100%"}, empty="")
-        self.status = ipw.HTML()
+        self.grid.deletes = isinstance(self.source, Session)
+        self.status = ipw.HTML(layout={"display": "none"})
         self._lock = threading.Lock()
         self._wanted = False
         self._worker = Latest(self._measure, failed=self._fail, delay=0.3)
-        super().__init__([sheet(), row(self.status), self.grid], **options)
+        super().__init__([sheet(), self.status, self.grid], **options)
         self.add_class("mnb")
-        self.grid.picked.connect(self.go_to)
+        self.grid.asked.connect(self._on_asked)
         if isinstance(self.source, Session):
             self.source.edited.connect(self._on_edited)
             self.source.selected.connect(self._on_selected)
@@ -171,6 +191,43 @@ class ObjectsTable(Saved, ipw.VBox):
         else:
             self._on_selected((key,))
         self.picked.emit(key)
+
+    def select(self, *ids: int) -> None:
+        """Select objects, and stay where one looks."""
+        if isinstance(self.source, Session):
+            self.source.select(*ids)
+        else:
+            self._on_selected(ids)
+
+    def delete(self, *ids: int) -> None:
+        """Delete objects: one edit of the session, said with Undo.
+
+        Raises
+        ------
+        InputError
+            If one of them is not there, or the labels belong to no session.
+        """
+        if not isinstance(self.source, Session):
+            raise InputError("These labels belong to no session, and are only looked at. Delete in mn.explore(labels).")
+        change = self.source.delete(*ids)
+        self.source.select(*(i for i in self.source.selection if i not in set(ids)))
+        self.grid.tell(self.source.history(after=change.seq - 1)[0].sentence, change.seq)
+
+    def _on_asked(self, kind: str, message: dict[str, Any]) -> None:
+        """Do what the user wants; what cannot be done is said on screen."""
+        try:
+            if kind == "pick":
+                self.go_to(int(message["id"]))
+            elif kind == "select":
+                self.select(*map(int, message["ids"]))
+            elif kind == "delete":
+                self.delete(*map(int, message["ids"]))
+            elif kind == "undo" and isinstance(self.source, Session):
+                self.source.undo(of=int(message["edit"]))
+            self._say("")
+        except Exception as error:  # a click has no caller
+            self.grid.send_state("selected")
+            self._fail(error)
 
     def saved(self) -> tuple[str, dict[str, str]]:
         """Return the first rows, for readers without a kernel."""
@@ -197,12 +254,9 @@ class ObjectsTable(Saved, ipw.VBox):
             self.table = table
         self.grid.empty = "No objects yet: segment a plane (Enter) or the volume, or paint one (P)."
         self.grid.fill(columns, values, colors)
-        count = len(table)
-        self.status.value = note(
-            "1 object" if count == 1 else f"{count:,} objects; click a row to go there" if count else ""
-        )
 
     def _on_edited(self, _change: Any) -> None:
+        self.grid.tell()
         # Also while the first measurement runs: it may have seen labels from the middle of this edit.
         if self._wanted:
             self._worker.ask()
@@ -211,11 +265,18 @@ class ObjectsTable(Saved, ipw.VBox):
         self.grid.selected = list(ids)
 
     def _fail(self, error: BaseException) -> None:
-        self.status.value = error_html(error)
+        self._say(error_html(error))
+
+    def _say(self, text: str) -> None:
+        self.status.value = text
+        self.status.layout.display = None if text else "none"
 
 
 def show_table(source: Any, *, height: int = 220) -> ObjectsTable:
     """Show the objects as a table: a click on a header sorts, a click on a row selects and goes there.
+
+    Above it ids are searched for and a column is filtered. Ctrl and Shift select several rows, Ctrl-A those that are
+    shown; of a session, Delete deletes what is selected.
 
     Parameters
     ----------

@@ -177,11 +177,11 @@ def test_merges_and_deletions_are_said_with_an_undo_until_another_edit_comes(boo
     click(book, 70, 40, shift=True)
     book.page.keyboard.press("j")
     book.wait(f"!{NOTICE}.hidden && {NOTICE}.textContent.startsWith('Merged object 1 into 2.')")
-    book.page.keyboard.press("p")
-    click(book, 180, 150)
-    settled(book)
+    book.ask("session.paint([[5, 180, 150]], id=90, radius=3) and 0")
     book.wait(f"{NOTICE}.hidden")
-    assert book.ask("session.ids()") == "[2, 3, 4, 5]"
+    assert book.ask("session.ids()") == "[2, 3, 4, 5, 90]"
+    # An id that was painted with, as 2 was above, is given to no object of a run: the next test would miss it.
+    book.ask("[session.undo() and 0 for _ in range(2)]")
 
 
 def test_an_entry_of_the_history_jumps_to_its_place_by_mouse_and_keyboard(book: Notebook) -> None:
@@ -209,3 +209,79 @@ def test_an_entry_of_the_history_jumps_to_its_place_by_mouse_and_keyboard(book: 
     assert book.js(f"{ROOT}.dataset.plane") == "xy/14"
     book.shot(SHOTS / "history.png")
     book.page.locator(".mnb-app .lm-TabBar-tab", has_text="Objects").click()
+
+
+def test_rows_are_chosen_found_filtered_and_deleted(book: Notebook) -> None:
+    keyboard = book.page.keyboard
+    count = "jupyterapp.shell.currentWidget.model.cells.length"
+    cells = book.js(count)
+    table = book.page.locator(".mnb-app .mnb-table")
+    table.scroll_into_view_if_needed()
+
+    def shows(*ids: int) -> None:
+        rows = "[...document.querySelectorAll('.mnb-app .mnb-table .row')].map(n => +n.dataset.id).join()"
+        book.wait(f"{rows} === '{','.join(map(str, ids))}'")
+
+    def chosen(*ids: int) -> None:
+        book.wait(f"{VIEW}.get('selected').join() === '{','.join(map(str, ids))}'")
+
+    def click_row(id: int, *keys: str) -> None:
+        table.locator(f".row[data-id='{id}'] span:nth-child(3)").click(modifiers=list(keys))
+
+    shows(1, 2, 3, 4, 5)
+    click_row(2)
+    chosen(2)
+    book.wait(f"{ROOT}.dataset.plane === 'xy/4'")
+    click_row(4, "Control")
+    chosen(2, 4)
+    click_row(5, "Shift")
+    chosen(4, 5)
+    click_row(2, "Control", "Shift")
+    chosen(5, 4, 3, 2)
+    keyboard.press("Shift+ArrowUp")
+    chosen(4, 3, 2, 1)
+    assert book.js(f"{ROOT}.dataset.plane") == "xy/4", "who chooses several rows is not taken away"
+    assert "5 objects; 4 selected; Delete deletes" in table.inner_text()
+    book.shot(SHOTS / "table-chosen.png")
+    # Ctrl-A takes what a filter leaves, and the notebook hears nothing of it.
+    table.get_by_label("Column to filter by").select_option(label="voxels")
+    table.get_by_label("Filter: from").fill("7200")
+    table.get_by_label("Filter: to").fill("12000")
+    shows(2, 3, 4)
+    assert "3 of 5 objects; 4 selected (1 not shown)" in table.inner_text()
+    table.locator(".body").focus()
+    keyboard.press("Control+a")
+    chosen(2, 3, 4)
+    book.shot(SHOTS / "table-filtered.png")
+    table.get_by_role("button", name="show all").click()
+    shows(1, 2, 3, 4, 5)
+    table.get_by_label("Find ids").fill("4, 5")
+    shows(4, 5)
+    table.get_by_label("Find ids").fill("8")
+    shows()
+    assert "No object is like that." in table.inner_text()
+    table.get_by_label("Find ids").fill("3")
+    keyboard.press("Enter")
+    chosen(3)
+    shows(3)
+    book.wait(f"{ROOT}.dataset.plane === 'xy/6'")
+    # What is typed deletes digits, not objects.
+    keyboard.press("Delete")
+    keyboard.press("Backspace")
+    shows(1, 2, 3, 4, 5)
+    click_row(5, "Control")
+    keyboard.press("Delete")
+    shows(1, 2, 4)
+    assert book.ask("session.ids(), session.history()[-1].text") == "[1, 2, 4] deleted objects 3, 5"
+    assert "Deleted objects 3, 5." in table.inner_text()
+    book.shot(SHOTS / "table-deleted.png")
+    table.get_by_role("button", name="Undo").click()
+    shows(1, 2, 3, 4, 5)
+    assert not table.get_by_role("button", name="Undo").is_visible()
+    # A refusal is read above the table: the object has gone meanwhile.
+    book.ask("(session.select(4), session.adopt(np.where(labels == 4, 0, labels), replace_corrected=True))")
+    book.js("document.querySelector('.mnb-app .mnb-table .body').focus()")
+    shows(1, 2, 3, 5)
+    keyboard.press("Delete")
+    assert "Select the objects to delete first" in table.inner_text()
+    assert book.js(count) == cells

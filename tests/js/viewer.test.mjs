@@ -11,6 +11,7 @@ import { histogramOf, percentiles } from "../../mitonb/widgets/js/panel.js";
 import { pillOf } from "../../mitonb/widgets/js/pill.js";
 import { Assembler, half } from "../../mitonb/widgets/js/protocol.js";
 import { drawStroke } from "../../mitonb/widgets/js/strokes.js";
+import { between, choice, searched } from "../../mitonb/widgets/js/table.js";
 import { around, reachFor, stepFor, Wants, wantList } from "../../mitonb/widgets/js/wants.js";
 
 const plane = (w, h) => ({ data: new Uint32Array(w * h), w, h });
@@ -227,4 +228,34 @@ test("the faster one scrolls and the slower the answers, the further ahead is fe
   assert.deepEqual(reachFor(12, 450, 99), { ahead: 8, behind: 1 });
   assert.deepEqual(reachFor(60, 5000, 99), { ahead: 16, behind: 1 });
   assert.deepEqual(reachFor(12, 450, 0), { ahead: 0, behind: 0 });
+});
+
+test("ids are found by their beginning, and several by name", () => {
+  const of = (text) => [1, 12, 21, 123, 3].filter(searched(text));
+  assert.deepEqual(of(""), [1, 12, 21, 123, 3]);
+  assert.deepEqual(of("12"), [12, 123]);
+  assert.deepEqual(of(" #3 "), [3]);
+  assert.deepEqual(of("12, 3;1"), [1, 12, 3]);
+  assert.deepEqual(of("mito"), []);
+});
+
+test("a filter keeps what lies in its range as it is shown, and nothing that is unknown", () => {
+  const of = (from, to, digits = 0) => [1, 2.4, 2.6, 9, NaN].filter(between(from, to, digits));
+  assert.deepEqual(of(2, 9), [2.4, 2.6, 9]);
+  assert.deepEqual(of(2.5, NaN), [2.6, 9]);
+  assert.deepEqual(of(NaN, 2), [1, 2.4]);
+  assert.deepEqual(of(9, 1), []);
+  assert.equal(of(NaN, NaN).length, 5);
+  assert.ok(between(0.008, 0.008, 4)(0.0080000001));
+});
+
+test("Ctrl toggles a row, Shift takes a range that ends in the clicked row", () => {
+  const shown = [9, 4, 7, 2, 5];
+  assert.deepEqual(choice(shown, [4, 2], 4, 7, false, false), [7]);
+  assert.deepEqual(choice(shown, [4, 2], 4, 7, true, false), [4, 2, 7]);
+  assert.deepEqual(choice(shown, [4, 2], 4, 4, true, false), [2]);
+  assert.deepEqual(choice(shown, [4], 4, 2, false, true), [4, 7, 2]);
+  assert.deepEqual(choice(shown, [2], 2, 9, false, true), [2, 7, 4, 9]);
+  assert.deepEqual(choice(shown, [5, 7], 4, 2, true, true), [5, 4, 7, 2]);
+  assert.deepEqual(choice(shown, [], 99, 2, false, true), [2]);
 });

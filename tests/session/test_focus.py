@@ -17,8 +17,8 @@ def test_selecting_and_moving_tell_once():
     session.select(2, 1)
     session.move_to(99, -5, 3)
     session.move_to(2, 0, 3)
-    session.select()
-    assert seen == [(2, 1), (2, 0, 3), ()]
+    session.select(0)
+    assert seen == [(2, 1), (2, 0, 3), ()], "background is no object"
     assert (session.selection, session.position) == ((), (2, 0, 3))
 
 

@@ -128,6 +128,60 @@ def test_an_edit_during_the_first_measurement_is_in_the_table(monkeypatch: pytes
     assert list(filled(table).table["id"]) == [5, 9, 300]
 
 
+def asked(table: ObjectsTable, kind: str, **message: object) -> None:
+    table.grid._handle_custom_msg({"kind": kind, **message}, [])
+
+
+def test_several_rows_are_selected_and_deleted_as_one_edit_with_its_undo() -> None:
+    session = Session(labels=three())
+    table = filled(show_table(session))
+    sent: list[dict] = []
+    table.grid.send = lambda content, buffers=None: sent.append(content)
+    here = session.position
+    asked(table, "select", ids=[300, 5])
+    assert session.selection == (300, 5)
+    assert session.position == here, "who chooses several rows is not taken away"
+    session.select(300, 5, 9)
+    asked(table, "delete", ids=[5, 300])
+    assert session.ids() == [9]
+    assert session.selection == (9,)
+    edit = session.version
+    assert sent[-1] == {"kind": "said", "text": "Deleted objects 5, 300.", "edit": edit}
+    session.paint([[6, 10, 2]], id=7, radius=1)
+    assert sent[-1] == {"kind": "said", "text": "", "edit": 0}
+    asked(table, "undo", edit=edit)
+    assert session.ids() == [7, 9]
+    assert "Other edits came after" in table.status.value
+    session.undo()
+    asked(table, "undo", edit=edit)
+    assert session.ids() == [5, 9, 300]
+    assert table.status.value == ""
+
+
+def test_what_the_session_refuses_is_on_screen_and_the_selection_as_it_was(tmp_path: Path) -> None:
+    session = Session(labels=three(), path=tmp_path / "cell.mitonb")
+    table = filled(show_table(session))
+    session.select(9)
+    asked(table, "delete", ids=[9, 77])
+    assert "There is no object 77" in table.status.value
+    assert session.ids() == [5, 9, 300]
+    for ids in ("x", [-1], [2**32], None, list(range(1, 10_002))):
+        asked(table, "select", ids=ids)
+        assert "mnb-error" in table.status.value, ids
+        assert (session.selection, table.grid.selected) == ((9,), [9])
+    asked(table, "select", ids=[5])
+    assert table.status.layout.display == "none"
+    session.close()
+    asked(table, "delete", ids=[5])
+    assert "read-only" in table.status.value
+    alone = filled(show_table(three()))
+    asked(alone, "select", ids=[5, 9])
+    assert alone.grid.selected == [5, 9]
+    asked(alone, "delete", ids=[5])
+    assert "no session" in alone.status.value
+    assert not alone.grid.deletes
+
+
 # The 3-D view
 
 

@@ -1,12 +1,19 @@
 /**
- * A table of numbers that draws only the rows in sight: sort by a click on a header, pick by a click on a row or with the
- * arrow keys. Rows come as one Float64Array per column; nothing in it is ever read as HTML.
+ * A table of numbers that draws only the rows in sight: sort by a click on a header, go to an object by a click on its row
+ * or with the arrow keys, choose several with Ctrl and Shift, find ids, filter by a column. Rows come as one Float64Array
+ * per column; nothing in it is ever read as HTML.
  * @typedef {{get(n: string): any, on(e: string, f: Function): void, off(e: string, f: Function): void,
- *   send(content: object): void}} Model
+ *   set(n: string, value: any): void, send(content: object): void}} Model
  * @typedef {{name: string, label: string, kind: "id" | "number" | "flag", digits: number, width: number, tip: string}} Column
+ * @typedef {{columns: Column[], values: Float64Array[], colors: Uint8Array, got: number}} Data
  */
 
 const ROW = 22;
+/** More cannot be selected at once. */
+const MOST = 10_000;
+const STEPS = /** @type {Record<string, number>} */ ({
+  ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -Infinity, End: Infinity,
+});
 
 /**
  * Row numbers in the order of one column; equal values keep the order of the first column, and unknown ones go last.
@@ -30,6 +37,96 @@ export function cell(value, column) {
   return value.toLocaleString("en", { minimumFractionDigits: column.digits, maximumFractionDigits: column.digits }).replaceAll(",", " ");
 }
 
+/**
+ * Whether ids are looked for: those that begin with a number, or of several numbers just these.
+ * @param {string} text @returns {(id: number) => boolean}
+ */
+export function searched(text) {
+  const words = text.split(/[^0-9]+/).filter(Boolean);
+  if (!words.length) return () => !text.trim();
+  return words.length === 1 ? (id) => `${id}`.startsWith(words[0]) : (id) => words.includes(`${id}`);
+}
+
+/**
+ * Whether a value lies in a range, as it is or as it is shown; open ends are NaN.
+ * @param {number} from @param {number} to @param {number} digits @returns {(value: number) => boolean}
+ */
+export function between(from, to, digits) {
+  if (Number.isNaN(from) && Number.isNaN(to)) return () => true;
+  const inside = (/** @type {number} */ v) => !(v < from) && !(v > to);
+  return (value) => !Number.isNaN(value) && (inside(value) || inside(+value.toFixed(digits)));
+}
+
+/**
+ * What is chosen after a click; the clicked row is the last, which is painted with.
+ * @param {number[]} shown ids in their order @param {number[]} chosen before @param {number} anchor where a range begins
+ * @param {number} id @param {boolean} toggles Ctrl @param {boolean} extend Shift
+ */
+export function choice(shown, chosen, anchor, id, toggles, extend) {
+  if (extend) {
+    const [a, b] = [shown.indexOf(anchor), shown.indexOf(id)];
+    const range = a < 0 ? [id] : a <= b ? shown.slice(a, b + 1) : shown.slice(b, a + 1).reverse();
+    return toggles ? [...chosen.filter((i) => !range.includes(i)), ...range] : range;
+  }
+  if (!toggles) return [id];
+  return chosen.includes(id) ? chosen.filter((i) => i !== id) : [...chosen, id];
+}
+
+/** @param {string} tag @param {Record<string, any>} [properties] @returns {any} */
+const make = (tag, properties = {}) => Object.assign(document.createElement(tag), properties);
+
+/** Search, filter, and what there is to say; @param {() => void} changed */
+function toolbar(changed) {
+  const find = make("input", { type: "search", className: "find", placeholder: "find ids", ariaLabel: "Find ids",
+    title: "Objects whose id begins with a number, or has one of several: 12 or 3, 7, 12. Enter goes to the first." });
+  const column = make("select", { ariaLabel: "Column to filter by", title: "Show only objects in a range of this column" });
+  const [from, to] = ["from", "to"].map((word) => make("input", {
+    type: "number", step: "any", className: "bound", placeholder: word, ariaLabel: `Filter: ${word}` }));
+  const all = make("button", { type: "button", textContent: "show all", title: "End search and filter" });
+  const said = make("span", { className: "said", role: "status" });
+  const undo = make("button", { type: "button", textContent: "Undo", title: "Take this edit back (Ctrl-Z)" });
+  const bar = make("div", { className: "bar" });
+  bar.append(find, column, from, to, all, said, undo);
+  const isFlag = () => column.value.includes("=");
+  const on = () => Boolean(find.value.trim() || (column.value && (isFlag() || from.value || to.value)));
+  const update = () => {
+    from.hidden = to.hidden = !column.value || isFlag();
+    all.hidden = !on();
+    changed();
+  };
+  for (const input of [find, column, from, to]) input.addEventListener("input", update);
+  all.addEventListener("click", () => {
+    find.value = column.value = from.value = to.value = "";
+    update();
+    find.focus();
+  });
+  from.hidden = to.hidden = all.hidden = undo.hidden = true;
+  return {
+    bar, find, said, undo, on,
+    /** @param {Column[]} columns */
+    show(columns) {
+      const options = columns.filter((c) => c.kind !== "id").flatMap((c) => c.kind === "flag"
+        ? [[`${c.name}=1`, `${c.label}: yes`], [`${c.name}=0`, `${c.label}: no`]] : [[c.name, c.label]]);
+      if (options.length + 1 === column.options.length && options.every(([value], i) => column.options[i + 1].value === value)) return;
+      const old = column.value;
+      column.replaceChildren(...[["", "filter …"], ...options].map(([value, textContent]) => make("option", { value, textContent })));
+      // A column that has gone filters nothing.
+      column.value = options.some(([value]) => value === old) ? old : "";
+      from.hidden = to.hidden = !column.value || isFlag();
+      all.hidden = !on();
+    },
+    /** Which rows are shown. @param {Data} data @returns {(row: number) => boolean} */
+    passes({ columns, values }) {
+      const wanted = searched(find.value);
+      const [name, flag] = column.value.split("=");
+      const k = columns.findIndex((c) => c.name === name);
+      const [low, high] = flag ? [+flag, +flag] : [from, to].map((input) => (input.value === "" ? NaN : +input.value));
+      const inside = k < 0 ? () => true : between(low, high, columns[k].digits);
+      return (row) => wanted(values[0][row]) && inside(k < 0 ? 0 : values[k][row]);
+    },
+  };
+}
+
 /** @param {{model: Model, el: HTMLElement}} context */
 function render({ model, el }) {
   const root = document.createElement("div");
@@ -42,28 +139,39 @@ function render({ model, el }) {
   body.tabIndex = 0;
   body.role = "listbox";
   body.ariaLabel = "Objects";
+  body.ariaMultiSelectable = "true";
   body.append(space);
-  root.append(head, body, empty);
+  const tools = toolbar(() => sort());
+  root.append(tools.bar, head, body, empty);
   el.append(root);
 
-  /** @type {{columns: Column[], values: Float64Array[], colors: Uint8Array, got: number}} */
+  /** @type {Data} */
   let data = { columns: [], values: [], colors: new Uint8Array(), got: 0 };
-  /** @type {{column: number, down: boolean}} */
-  let sorting = { column: 1, down: true };
-  /** @type {Uint32Array} */
+  /** A column by its name, which stays when others come; "" is the second. */
+  let sorting = { column: "", down: true };
+  /** Rows in their order that pass search and filter. @type {Uint32Array} */
   let rows = new Uint32Array();
   let place = new Map();
+  let known = new Set();
   let drawn = 0;
+  /** Where a range with Shift begins. */
+  let anchor = 0;
+  /** What was done last, until something else is: a sentence, and the number of the edit. */
+  let news = { text: "", edit: 0 };
 
   const template = () => data.columns.map((c) => `minmax(${c.width}px, ${c.width}fr)`).join(" ");
 
+  const sorted = () => Math.max(data.columns.findIndex((c) => c.name === sorting.column), Math.min(1, data.columns.length - 1));
+
   function sort() {
-    const values = data.values[sorting.column];
-    rows = values ? order(values, sorting.down) : new Uint32Array();
+    tools.show(data.columns);
+    const values = data.values[sorted()];
+    rows = values ? order(values, sorting.down).filter(tools.passes(data)) : new Uint32Array();
     place = new Map();
     rows.forEach((r, i) => place.set(data.values[0][r], i));
+    known = new Set(data.values[0]);
     space.style.height = `${rows.length * ROW}px`;
-    empty.textContent = rows.length ? "" : model.get("empty");
+    empty.textContent = rows.length ? "" : known.size ? "No object is like that." : model.get("empty");
     drawHead();
     draw();
   }
@@ -74,12 +182,12 @@ function render({ model, el }) {
     head.style.minWidth = body.style.minWidth = `${12 + data.columns.reduce((sum, c) => sum + c.width, 0)}px`;
     head.replaceChildren(...data.columns.map((column, i) => {
       const button = document.createElement("button");
-      const on = i === sorting.column;
+      const on = i === sorted();
       button.textContent = `${column.label}${on ? (sorting.down ? " ▾" : " ▴") : ""}`;
       button.title = `${column.tip}. Click to sort.`;
       button.className = on ? "on" : "";
       button.addEventListener("click", () => {
-        sorting = { column: i, down: on ? !sorting.down : column.kind !== "id" };
+        sorting = { column: column.name, down: on ? !sorting.down : column.kind !== "id" };
         sort();
       });
       return button;
@@ -116,12 +224,37 @@ function render({ model, el }) {
     }
     space.replaceChildren(...lines);
     root.dataset.rows = String(rows.length);
+    tell();
+  }
+
+  /** What is chosen and there; the kernel may have chosen an object that is not in the table yet. @returns {number[]} */
+  const chosen = () => model.get("selected").filter((/** @type {number} */ id) => known.has(id));
+
+  /** Say what was done, else how many objects there are and what can be done with them. */
+  function tell() {
+    const total = known.size;
+    const [picked, n] = [chosen(), (/** @type {number} */ v) => v.toLocaleString("en")];
+    const hidden = picked.filter((id) => !place.has(id)).length;
+    const count = `${tools.on() ? `${n(rows.length)} of ` : ""}${n(total)} object${total === 1 ? "" : "s"}`;
+    const what = picked.length
+      ? `${n(picked.length)} selected${hidden ? ` (${n(hidden)} not shown)` : ""}${model.get("deletes") ? "; Delete deletes" : ""}`
+      : "click to go there, Ctrl or Shift for several";
+    tools.said.textContent = news.text || (total ? `${count}; ${what}` : "");
+    tools.said.title = tools.said.textContent;
+    tools.undo.hidden = !news.edit;
+  }
+
+  /** @param {string} text @param {number} edit */
+  function say(text, edit = 0) {
+    news = { text, edit };
+    tell();
   }
 
   const redraw = () => { if (!drawn) drawn = requestAnimationFrame(draw); };
 
   /** @param {any} message @param {DataView[]} buffers */
   function receive(message, buffers) {
+    if (message.kind === "said") say(message.text, message.edit);
     if (message.kind !== "rows") return;
     const { total, offset, columns } = message;
     if (offset === 0) data = { columns, values: columns.map(() => new Float64Array(total).fill(NaN)), colors: new Uint8Array(3 * total), got: 0 };
@@ -135,40 +268,93 @@ function render({ model, el }) {
     if (data.got >= total) sort();
   }
 
-  /** @param {number | undefined} id */
-  const pick = (id) => { if (id !== undefined) model.send({ kind: "pick", id }); };
+  /** @param {number} id */
+  function pick(id) {
+    anchor = id;
+    say("");
+    model.send({ kind: "pick", id });
+  }
 
-  /** @param {boolean} jump */
-  function show(jump) {
-    const at = place.get(model.get("selected")[0]);
-    if (jump && at !== undefined) {
-      const y = at * ROW;
-      if (y < body.scrollTop || y + ROW > body.scrollTop + body.clientHeight) body.scrollTop = y - body.clientHeight / 2;
+  /** Choose objects without going there. @param {number[]} ids */
+  function choose(ids) {
+    if (ids.length > MOST) {
+      say(`At most ${MOST.toLocaleString("en")} objects can be selected at once: filter first.`);
+      return;
     }
+    say("");
+    // Here at once, without a jump; the kernel may refuse it.
+    model.off("change:selected", selected);
+    model.set("selected", ids);
+    model.on("change:selected", selected);
     redraw();
+    model.send({ kind: "select", ids });
   }
 
-  /** @param {KeyboardEvent} event */
+  const shown = () => Array.from(rows, (r) => data.values[0][r]);
+
+  /** @param {number} id @param {{ctrlKey: boolean, metaKey: boolean, shiftKey: boolean}} keys */
+  function take(id, { ctrlKey, metaKey, shiftKey }) {
+    const toggles = ctrlKey || metaKey;
+    if (!toggles && !shiftKey) return pick(id);
+    if (!place.has(anchor)) anchor = chosen().at(-1) ?? id;
+    choose(choice(shown(), chosen(), anchor, id, toggles, shiftKey));
+    if (!shiftKey) anchor = id;
+  }
+
+  /** @param {number | undefined} at a row */
+  function reveal(at) {
+    if (at === undefined) return;
+    const y = at * ROW;
+    if (y < body.scrollTop || y + ROW > body.scrollTop + body.clientHeight) body.scrollTop = y - body.clientHeight / 2;
+  }
+
+  /** Keys that the table uses itself; the viewer beside it does not get them. @param {KeyboardEvent} event */
   function key(event) {
-    const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10 }[event.key];
-    if (!step || !rows.length) return;
+    const command = event.ctrlKey || event.metaKey;
+    const step = command || event.altKey ? 0 : STEPS[event.key];
+    if (command && event.key.toLowerCase() === "a") choose(shown());
+    else if (!command && (event.key === "Delete" || event.key === "Backspace")) remove();
+    else if (step) {
+      const at = place.get(chosen().at(-1)) ?? -1;
+      const next = Math.min(rows.length - 1, Math.max(0, at + step));
+      if (rows.length) take(data.values[0][rows[next]], event);
+      reveal(next);
+    } else return;
     event.preventDefault();
-    const at = place.get(model.get("selected")[0]) ?? -1;
-    pick(data.values[0][rows[Math.min(rows.length - 1, Math.max(0, at + step))]]);
   }
 
-  const selected = () => show(true);
+  function remove() {
+    const ids = chosen();
+    if (ids.length) model.send({ kind: "delete", ids });
+    else say("Select the objects to delete first: click on their rows.");
+  }
+
+  const selected = () => {
+    reveal(place.get(model.get("selected").at(-1)));
+    redraw();
+  };
   body.addEventListener("scroll", redraw);
   body.addEventListener("keydown", key);
   space.addEventListener("click", (event) => {
     const line = /** @type {HTMLElement} */ (event.target).closest(".row");
-    if (line) pick(Number(/** @type {HTMLElement} */ (line).dataset.id));
+    if (line) take(Number(/** @type {HTMLElement} */ (line).dataset.id), event);
+  });
+  tools.find.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+    if (event.key !== "Enter" || !rows.length) return;
+    const id = Number(tools.find.value);
+    pick(place.has(id) ? id : data.values[0][rows[0]]);
+    event.preventDefault();
+  });
+  tools.undo.addEventListener("click", () => {
+    model.send({ kind: "undo", edit: news.edit });
+    body.focus({ preventScroll: true });
   });
   const watcher = new ResizeObserver(redraw);
   watcher.observe(body);
   model.on("msg:custom", receive);
   model.on("change:selected", selected);
   model.on("change:empty", sort);
+  model.on("change:deletes", tell);
   sort();
   model.send({ kind: "ready" });
   return () => {
@@ -176,6 +362,7 @@ function render({ model, el }) {
     model.off("msg:custom", receive);
     model.off("change:selected", selected);
     model.off("change:empty", sort);
+    model.off("change:deletes", tell);
   };
 }
 
