@@ -75,6 +75,8 @@ body[data-jp-theme-light="false"] .mnb .mnb-warn { color: var(--md-orange-300, #
 .mnb .mnb-run .widget-checkbox input { margin: 0 6px 0 2px; vertical-align: middle; }
 .mnb .mnb-news { flex: 1 1 300px; min-width: 0; min-height: 30px; justify-content: center; overflow: visible; }
 .mnb .mnb-news > .widget-hbox { gap: 8px; }
+.mnb-stage .ipyvolume-toolicon { color: var(--jp-ui-font-color1, #222); }
+.mnb-stage .ipyvolume-toolicon:has(> .fa-pencil-square-o, > .fa-search-plus, > .fa-cut, > .fa-cog) { display: none; }
 .mnb .mnb-ellipsis .widget-html-content { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 """
 

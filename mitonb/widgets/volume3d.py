@@ -34,8 +34,10 @@ _MOST_PICKABLE = 150
 """Each pickable object is several browser-side models; the smaller objects share one mesh."""
 _EYE = (0.8, 0.7, 1.7)
 """Where the camera stands at first, in the figure's own units: from a corner, so that depth can be seen."""
-_ROOM = 0.66
-"""How large the figure's box is against the volume's diagonal; smaller fills more of the picture."""
+_FOV = 45.0
+"""Degrees that the camera sees from bottom to top."""
+_FILLED = 0.92
+"""How much of the picture the objects take, in the direction in which they are larger."""
 _TOOLBAR = 34
 """Pixels that ipyvolume's own buttons and margins take above its picture."""
 
@@ -84,6 +86,7 @@ class View3D(Saved, ipw.VBox):
         self._edits = 0
         self._height = height
         self._shown: tuple[int, ...] = ()
+        self._points: npt.NDArray[Any] = np.zeros((0, 3))
         self._voxel_size: tuple[float, float, float] | None = None
         self._worker = Latest(self._build, failed=self._fail)
         self.probe = Probe()
@@ -179,20 +182,26 @@ class View3D(Saved, ipw.VBox):
         self._coloring = coloring_of(self.source)
         colors = self._coloring.rgb([m.id for m in found])
         single = found[:_MOST_PICKABLE]
+        look = _Look()
         self.meshes = {
-            m.id: _surface(ipv, m.vertices, m.triangles, _css(c)) for m, c in zip(single, colors, strict=False)
+            m.id: _surface(ipv, m.vertices, m.triangles, _css(c), look) for m, c in zip(single, colors, strict=False)
         }
         for key, mesh in self.meshes.items():
             mesh.observe(lambda change, key=key: self._on_click(key, change), "clicked")
         rest = found[_MOST_PICKABLE:]
-        crowd = [_crowd(ipv, rest, colors[_MOST_PICKABLE:])] if rest else []
+        crowd = [_crowd(ipv, rest, colors[_MOST_PICKABLE:], look)] if rest else []
         nm = np.asarray(labels.voxel_size or (1.0, 1.0, 1.0))
         edges = _edges(ipv, (np.asarray(labels.shape) - 1) * nm)
         figure = ipv.Figure(
             width=self.probe.width - 10, height=self._height - _TOOLBAR, meshes=[*self.meshes.values(), *crowd, edges],
-            style=_style(self.probe.background), camera_control="trackball",
+            style=_style(self.probe.background), camera_control="trackball", camera_fov=_FOV, lights=look.lights,
         )  # fmt: skip
-        _frame(figure, np.asarray(labels.shape) * nm, "nm" if labels.voxel_size else "vx")
+        figure.camera.position = _EYE
+        figure.xlabel, figure.ylabel, figure.zlabel = (
+            f"{axis} {'nm' if labels.voxel_size else 'vx'}" for axis in "xyz"
+        )
+        self._points = np.concatenate([m.vertices[:, ::-1] for m in found]) * (1, -1, 1)
+        _frame(figure, self._points)
         return figure
 
     def _show(self, what: ipw.Widget) -> None:
@@ -248,6 +257,7 @@ class View3D(Saved, ipw.VBox):
         for figure in self.stage.children:
             if hasattr(figure, "meshes"):
                 figure.width, figure.style = self.probe.width - 10, _style(self.probe.background)
+                _frame(figure, self._points)
 
     def _fail(self, error: BaseException) -> None:
         self.status.value = error_html(error)
@@ -310,10 +320,26 @@ def _ipyvolume() -> Any:
     return ipyvolume
 
 
-def _surface(ipv: Any, vertices: Any, triangles: Any, color: Any) -> Any:
+class _Look:
+    """What all surfaces share: a material that takes the normals of the vertices, and light for it.
+
+    ipyvolume's own shader takes the normal of each triangle, so that every facet is seen.
+    """
+
+    def __init__(self) -> None:
+        import pythreejs  # comes with ipyvolume, and late as that
+
+        self.material = pythreejs.MeshLambertMaterial(side="DoubleSide")
+        # From bright in front above to dim behind below: no side is black, however the objects are turned.
+        self.lights = [
+            pythreejs.HemisphereLight(color="#ffffff", groundColor="#404040", intensity=1, position=(-0.5, 1, 1.2))
+        ]
+
+
+def _surface(ipv: Any, vertices: Any, triangles: Any, color: Any, look: _Look) -> Any:
     z, y, x = np.asarray(vertices, np.float32).T
     # In the image y runs down; the figure's y runs up.
-    return ipv.Mesh(x=x, y=-y, z=z, triangles=np.asarray(triangles, np.uint32), color=color)
+    return ipv.Mesh(x=x, y=-y, z=z, triangles=np.asarray(triangles, np.uint32), color=color, material=look.material)
 
 
 def _css(rgb: npt.NDArray[np.float32]) -> str:
@@ -322,12 +348,12 @@ def _css(rgb: npt.NDArray[np.float32]) -> str:
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-def _crowd(ipv: Any, rest: list[Mesh], colors: npt.NDArray[Any]) -> Any:
+def _crowd(ipv: Any, rest: list[Mesh], colors: npt.NDArray[Any], look: _Look) -> Any:
     """Return many small objects as one mesh with a colour per vertex."""
     starts = np.cumsum([0, *(len(m.vertices) for m in rest)])
     triangles = np.concatenate([m.triangles + start for m, start in zip(rest, starts, strict=False)])
     color = np.concatenate([np.repeat(c[None], len(m.vertices), 0) for m, c in zip(rest, colors, strict=True)])
-    return _surface(ipv, np.concatenate([m.vertices for m in rest]), triangles, color)
+    return _surface(ipv, np.concatenate([m.vertices for m in rest]), triangles, color, look)
 
 
 def _edges(ipv: Any, size: npt.NDArray[Any]) -> Any:
@@ -338,13 +364,26 @@ def _edges(ipv: Any, size: npt.NDArray[Any]) -> Any:
     return ipv.Mesh(x=x, y=-y, z=z, lines=np.asarray(lines, np.uint32), color="#808080")
 
 
-def _frame(figure: Any, size: npt.NDArray[Any], unit: str) -> None:
-    """Set the same scale on all three axes, with the volume in the middle and seen from above its corner."""
-    half = _ROOM * np.linalg.norm(size) / 2
-    z, y, x = size / 2
-    figure.xlim, figure.ylim, figure.zlim = [(c - half, c + half) for c in (x, -y, z)]
-    figure.xlabel, figure.ylabel, figure.zlabel = (f"{axis} {unit}" for axis in "xyz")
-    figure.camera.position = _EYE
+def _frame(figure: Any, points: npt.NDArray[Any]) -> None:
+    """Set the same scale on all three axes, so large that the camera just sees all points, (n, 3) x, y, z."""
+    if not len(points):
+        return
+    eye = np.asarray(_EYE)
+    distance = np.linalg.norm(eye)
+    back = eye / distance
+    right = np.cross((0, 1, 0), back)
+    right /= np.linalg.norm(right)
+    camera = np.stack([right, np.cross(back, right), back])
+    seen = points @ camera.T
+    low, high = seen.min(axis=0), seen.max(axis=0)
+    middle = (low + high) / 2
+    across, up, near = np.abs(seen[:, 0] - middle[0]), np.abs(seen[:, 1] - middle[1]), seen[:, 2] - middle[2]
+    # At a scale s, a point is seen at s * up above the middle and distance - s * near away from the camera.
+    tall = _FILLED * np.tan(np.radians(_FOV / 2))
+    wide = tall * figure.width / figure.height
+    scale = distance / max((across / wide + near).max(), (up / tall + near).max(), 1e-6)
+    x, y, z = middle @ camera
+    figure.xlim, figure.ylim, figure.zlim = [(c - 0.5 / scale, c + 0.5 / scale) for c in (x, y, z)]
 
 
 def _style(background: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Objects in 3-D in a real JupyterLab in a real browser: there, and in their own colours."""
+"""Objects in 3-D in a real JupyterLab in a real browser: there, large, in their own colours, picked by a click only."""
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,10 +50,30 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
 
 def seen(book: Notebook) -> Any:
     """Return the hues of the scene's pixels; wireframe and page have none."""
+    return colourful(book.page.screenshot(clip=scene(book)))  # type: ignore[arg-type]
+
+
+def scene(book: Notebook) -> dict[str, float]:
+    """Return where the picture lies in the window: below ipyvolume's buttons, which have colours too."""
     box = book.page.locator(".mnb-stage").bounding_box()
     assert box is not None
-    box = {**box, "y": box["y"] + 40, "height": box["height"] - 40}  # below the buttons, which have colours too
-    return colourful(book.page.screenshot(clip=box))  # type: ignore[arg-type]
+    return {**box, "y": box["y"] + 40, "height": box["height"] - 40}
+
+
+def pixels_of(book: Notebook, hue: float) -> Any:
+    """Return the rows and columns of the scene that have a hue, (2, n)."""
+    from PIL import Image
+
+    shot = Image.open(io.BytesIO(book.page.screenshot(clip=scene(book))))  # type: ignore[arg-type]
+    h, s, v = np.moveaxis(np.asarray(shot.convert("HSV"), np.float32) / 255, 2, 0)
+    return np.stack(np.nonzero((s > 0.25) & (v > 0.2) & (np.abs((h - hue + 0.5) % 1 - 0.5) < 0.05)))
+
+
+def middle_of(book: Notebook, hue: float) -> tuple[float, float]:
+    """Return where in the window a click hits what has a hue."""
+    box, (rows, columns) = scene(book), pixels_of(book, hue)
+    near = int(((rows - np.median(rows)) ** 2 + (columns - np.median(columns)) ** 2).argmin())
+    return box["x"] + float(columns[near]), box["y"] + float(rows[near])
 
 
 def shown(book: Notebook, ids: list[float]) -> list[bool]:
@@ -78,3 +99,58 @@ def test_only_the_selected_object_is_shown_when_asked(book: Notebook) -> None:
     book.shot(SHOTS / "selected-only.png")
     book.ask("setattr(view.only, 'value', False)")
     poll(lambda: shown(book, hues)[::2] == [True, True], "the others do not come back", 60, 0.2)
+
+
+def test_a_drag_turns_and_selects_nothing_and_a_click_selects_and_moves_the_planes(book: Notebook) -> None:
+    hue = float(book.ask("hue_of(ids[2])"))
+    book.ask("(session.select(), session.move_to(0, 0, 0))")
+    mouse = book.page.mouse
+    # Back to where it began, as slowly as a careful hand; and away.
+    for path in ([(6, 0), (0, 0)], [(1, 1), (2, 2), (3, 3), (4, 4), (5, 5)], [(40, 10), (80, 20)]):
+        x, y = middle_of(book, hue)
+        mouse.move(x, y)
+        mouse.down()
+        for dx, dy in path:
+            mouse.move(x + dx, y + dy)
+            book.ask("session.selection")  # a whole turn of the kernel between any two movements
+        mouse.up()
+        assert book.ask("(session.selection, session.position)") == "((), (0, 0, 0))", path
+    # A hand trembles by a pixel or two.
+    x, y = middle_of(book, hue)
+    mouse.move(x, y)
+    mouse.down()
+    mouse.move(x + 1, y + 1)
+    mouse.up()
+    poll(lambda: book.ask("session.selection == (ids[2],)") == "True", "a click does not select", 30)
+    assert book.ask("session.pick(*session.position) == ids[2]") == "True"
+    book.ask("session.select(ids[0])")
+    mouse.click(x, y)
+    poll(lambda: book.ask("session.selection == (ids[2],)") == "True", "the second click does not select", 30)
+
+
+def test_the_objects_fill_the_frame_wherever_they_lie(book: Notebook) -> None:
+    hue = float(book.ask("hue_of(ids[0])"))
+    book.add(
+        "corner = np.zeros((40, 300, 300), np.uint32); corner[2:8, 20:40, 250:290] = ids[0]\n"
+        "view.source, old = Labels(corner, (20.0, 10.0, 10.0)), view.source\n"
+        "view.refresh()"
+    )
+    box = scene(book)
+
+    def filled() -> bool:
+        found = pixels_of(book, hue)
+        return found.size > 0 and max(np.ptp(found[0]) / box["height"], np.ptp(found[1]) / box["width"]) > 0.7
+
+    poll(filled, "the object is small", 60, 0.2)
+    rows, columns = pixels_of(book, hue)
+    assert min(rows.min(), columns.min()) > 2
+    assert rows.max() < box["height"] - 3
+    assert columns.max() < box["width"] - 3
+    book.shot(SHOTS / "in-a-corner.png")
+    book.add("view.source = old; view.refresh()")
+
+
+def test_only_those_of_ipyvolumes_buttons_are_there_that_do_something(book: Notebook) -> None:
+    icons = "[...document.querySelectorAll('.mnb-stage .ipyvolume-toolicon')]"
+    titles = book.js(f"{icons}.filter(a => a.checkVisibility()).map(a => a.title.split(' ')[0])")
+    assert titles == ["Fullscreen", "Stereoscopic", "Take", "Camera", "Reset"]

@@ -199,6 +199,7 @@ def test_each_object_is_a_mesh_that_a_click_selects_again_and_again(seen: Sessio
         assert seen.selection == (key,)
         assert view.meshes[key].clicked is False
 
+        assert seen.pick(*seen.position) == key, "the planes go there, too"
 
 def test_the_view_keeps_nanometres_and_turns_y_up(seen: Session) -> None:
     view = show3d(seen)
@@ -210,6 +211,41 @@ def test_the_view_keeps_nanometres_and_turns_y_up(seen: Session) -> None:
 
 
 def test_only_the_selected_objects_are_shown_when_asked(seen: Session) -> None:
+def test_surfaces_are_lit_by_the_normals_of_their_vertices_not_facet_by_facet(seen: Session) -> None:
+    import pythreejs
+
+    view = show3d(seen)
+    assert view.wait(120)
+    figure = view.stage.children[0]
+    # ipyvolume's own shader takes the normal of each triangle; a material of three.js takes those of the vertices.
+    assert all(isinstance(mesh.material, pythreejs.MeshLambertMaterial) for mesh in view.meshes.values())
+    assert figure.lights, "without a light such a material is black"
+
+
+@pytest.mark.parametrize("place", [(0, 0, 0), (30, 90, 5), (38, 98, 98)])
+@pytest.mark.parametrize("size", [(2, 2, 2), (2, 2, 60), (2, 60, 2), (30, 30, 30)])
+def test_the_camera_sees_all_vertices_and_little_beside(place: tuple[int, ...], size: tuple[int, ...]) -> None:
+    ids = np.zeros((80, 180, 180), np.uint32)
+    ids[tuple(slice(a, a + n) for a, n in zip(place, size, strict=True))] = 5
+    view = show3d(Labels(ids, (20.0, 10.0, 10.0)))
+    assert view.wait(120)
+    figure = view.stage.children[0]
+    mesh = view.meshes[5]
+    at = np.stack([np.asarray(getattr(mesh, a)) for a in "xyz"], axis=1)
+    low, high = np.array([figure.xlim, figure.ylim, figure.zlim]).T
+    # What three.js does: ipyvolume's box is one unit wide, the camera looks at its middle, its up is y.
+    eye = np.array(figure.camera.position)
+    back = eye / np.linalg.norm(eye)
+    right = np.cross((0, 1, 0), back)
+    right /= np.linalg.norm(right)
+    seen = (at - low) / (high - low) - 0.5 - eye
+    across = np.stack([seen @ right, seen @ np.cross(back, right)], axis=1) / -(seen @ back)[:, None]
+    tall = np.tan(np.radians(figure.camera_fov / 2))
+    part = np.abs(across) / (tall * figure.width / figure.height, tall)
+    assert part.max() < 1
+    assert part.max(axis=0).max() > 0.85
+
+
     view = show3d(seen)
     assert view.wait(120)
     view.only.value = True
