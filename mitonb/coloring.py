@@ -109,7 +109,7 @@ class Coloring:
         rgb = np.rint(self.rgb(np.asarray(list(ids), np.int64)).reshape(-1, 3) * 255).astype(int)
         return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in rgb]
 
-    def follow(self, ids: npt.NDArray[Any], box: Box | None = None, *, fixed: Collection[int] = ()) -> None:
+    def follow(self, ids: npt.NDArray[Any], box: Box | None = None) -> None:
         """Look for neighbours in a volume, or around a box in which it has changed, and part those of one colour.
 
         Parameters
@@ -117,8 +117,6 @@ class Coloring:
         ids : (z, y, x) integer array
         box : Box, optional
             Where voxels may have changed; None looks everywhere, and forgets what was near before.
-        fixed : collection of int
-            Objects that keep their colour, whatever comes near.
         """
         z, y, x = ids.shape
         part = None if box is None else box.grow((1, _REACH, _REACH)).clip((z, y, x))
@@ -130,10 +128,25 @@ class Coloring:
             for a, b in pairs.tolist():
                 self._near.setdefault(a, set()).add(b)
                 self._near.setdefault(b, set()).add(a)
-            self._part(pairs.tolist(), fixed)
+            self._part(pairs.tolist())
             self._known.update(seen)
 
-    def _part(self, pairs: list[list[int]], fixed: Collection[int]) -> None:
+    def add(self, ids: npt.NDArray[Any]) -> None:
+        """Choose the colours of what is new in a (z, y, x) array of ids; all others keep theirs.
+
+        For what is only shown: what lies where in the volume is remembered as it was.
+        """
+        pairs = neighbors(ids).tolist()
+        with self._lock:
+            new = {i for pair in pairs for i in pair} - self._known
+            self._near |= {one: set() for one in new}
+            for a, b in pairs:
+                for one, other in ((a, b), (b, a)):
+                    if one in new:
+                        self._near[one].add(other)
+            self._part([pair for pair in pairs if new.intersection(pair)], self._known)
+
+    def _part(self, pairs: list[list[int]], fixed: Collection[int] = ()) -> None:
         """Give other slots to objects until no pair has one colour, or nothing more can be done about it."""
         turns: dict[int, int] = {}
         open_pairs = pairs[::-1]
@@ -143,7 +156,7 @@ class Coloring:
                 continue
             # Who is new moves, so that the others keep theirs; else who has fewer neighbours, for a hub hardly any is
             # left; of equals the younger.
-            for one in sorted((a, b), key=lambda i: (i in self._known, len(self._near[i]), -i)):
+            for one in sorted((a, b), key=lambda i: (i in self._known, len(self._near.get(i, ())), -i)):
                 if one in fixed or turns.get(one, 0) >= _PATIENCE:
                     continue
                 turns[one] = turns.get(one, 0) + 1

@@ -24,7 +24,7 @@ from mitonb.stack import AXES, Axis
 if TYPE_CHECKING:
     from mitonb.edit.project import Project
 
-__all__ = ["adopt", "adopt_plane", "corrected"]
+__all__ = ["adopt", "adopt_plane", "corrected", "plane_with"]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -73,6 +73,16 @@ def adopt_plane(
     project: Project, ids: Volume, axis: Axis, index: int, *, iou: float, replace_corrected: bool = False
 ) -> Edit:
     """Replace a plane but what is corrected by profiles of a run; see `mitonb.session.Session.adopt_plane`."""
+    new, kept, erased = plane_with(project, ids, axis, index, iou=iou, replace_corrected=replace_corrected)
+    edit = ops.put_plane(project.labels, new, axis, index)
+    said = {} if replace_corrected else {"kept": kept, "erased": erased}
+    return replace(edit, kind="adopt_plane", intent={**edit.intent, **said})
+
+
+def plane_with(
+    project: Project, ids: Volume, axis: Axis, index: int, *, iou: float, replace_corrected: bool = False
+) -> tuple[Volume, int, int]:
+    """Return the plane that `adopt_plane` puts, and how many objects are kept, and how many left out as erased."""
     box = ops.whole_plane(project.labels, ids.shape, axis, index)
     # Small numbers first: tables below are as long as the largest.
     ids = np.unique(np.append(ids, 0), return_inverse=True)[1][:-1].reshape(ids.shape).astype(np.uint32)
@@ -91,9 +101,7 @@ def adopt_plane(
     names |= dict(zip(unknown, project.free_ids(len(unknown)), strict=True))
     table = np.zeros(int(ids.max(initial=0)) + 1, np.uint32)
     table[list(names)] = list(names.values())
-    edit = ops.put_plane(project.labels, np.where(keep, old, table[ids]), axis, index)
-    said = {} if replace_corrected else {"kept": len(kept), "erased": erased}
-    return replace(edit, kind="adopt_plane", intent={**edit.intent, **said})
+    return np.where(keep, old, table[ids]), len(kept), erased
 
 
 def _by_hand(project: Project) -> list[Part]:

@@ -334,6 +334,16 @@ class Session:
             bare=replace_corrected,  # it ends the corrections, also where it gives the same labels
         )
 
+    def plane_with(
+        self, ids: npt.NDArray[Any], axis: Axis, index: int, *, iou: float = 0.25, replace_corrected: bool = False
+    ) -> npt.NDArray[np.uint32]:
+        """Return the plane that `adopt_plane` would put, (h, w); nothing is changed, and no id is spent."""
+        plane = Labels(np.asarray(ids)[None]).data[0]
+        with self._lock:
+            return corrections.plane_with(
+                self._project, plane, axis, index, iou=iou, replace_corrected=replace_corrected
+            )[0]
+
     def adopt(
         self, labels: Labels | npt.NDArray[Any], *, replace_corrected: bool = False, client: Client | None = None
     ) -> Change:

@@ -154,6 +154,7 @@ class App(Saved, ipw.VBox):
         self.run_bar.asked.connect(lambda what: self.viewer.when_told(lambda: self._on_asked(what)))
         self.viewer.asked.connect(self._on_asked)
         self.viewer.observe(lambda _: self._live.ask(), ["axis", "index"])
+        self.run_bar.replace.observe(lambda _: self._live.ask(), "value")
         self.tabs.observe(self._on_tab, "selected_index")
 
     # What the buttons do, and a script may call.
@@ -302,7 +303,9 @@ class App(Saved, ipw.VBox):
         self.viewer.set_maps(axis, index, maps, None if maps is None else self.runs.peaks(maps, recipe))
         ids = self.runs.preview(axis, index, recipe) if self._previewing else None
         self._draft = None if ids is None else (axis, index, ids, recipe)
-        self.viewer.set_preview(axis, index, ids)
+        replaces = self.run_bar.replaces
+        shown = None if ids is None else self.runs.plane_with(ids, axis, index, recipe, replace_corrected=replaces)
+        self.viewer.set_preview(axis, index, shown)
         self.run_bar.allow(apply_plane=ids is not None, apply_volume=self._differs(recipe))
         if ids is not None:
             count = len(np.unique(ids)) - int((ids == 0).any())

@@ -131,6 +131,11 @@ class Conversation:
                 return
         self.post({**note, **self._state()})
 
+    def color(self, ids: Any) -> None:
+        """Choose colours for what is new in a plane of ids that is only shown, and tell them to every page."""
+        self.session.colors.add(ids[None])
+        self._tell_colors()
+
     def _tell_colors(self, *, anew: bool = False) -> None:
         """Tell every page which objects have another colour than their hash gives them, if that is news."""
         coloring = self.session.colors

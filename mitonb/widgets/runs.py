@@ -136,9 +136,15 @@ class Runs:
         return kept.plane(axis, index, median)
 
     def preview(self, axis: Axis, index: int, recipe: Recipe) -> npt.NDArray[np.uint32] | None:
-        """Decode what is kept of a plane with a recipe; None when nothing is kept."""
+        """Decode what is kept of a plane with a recipe, for `put`; None when nothing is kept."""
         maps = self.maps(axis, index, recipe.median)
         return None if maps is None else decode(maps, recipe)
+
+    def plane_with(
+        self, ids: npt.NDArray[np.uint32], axis: Axis, index: int, recipe: Recipe, *, replace_corrected: bool = False
+    ) -> npt.NDArray[np.uint32]:
+        """Return a plane as `put` would leave it: what is there already has its own id."""
+        return self.session.plane_with(ids, axis, index, iou=recipe.merge_iou, replace_corrected=replace_corrected)
 
     def peaks(self, maps: Maps, recipe: Recipe) -> Points:
         """Return the peaks of a center map that a recipe takes, (n, 2) (y, x) in pixels of the plane."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mitonb.colors import hues
 from mitonb.stack import AXES
 from mitonb.widgets.png import gray, png
 
@@ -75,5 +74,5 @@ def plane_picture(session: Session, axis: Axis, index: int) -> npt.NDArray[np.ui
         low, high = plane.contrast or plane.intensity
         picture = gray(np.asarray(plane), low, max(high, low + 1e-6))
     inside = ids > 0
-    picture[inside] = (0.55 * picture[inside] + 0.45 * 255 * hues(ids[inside])).astype(np.uint8)
+    picture[inside] = (0.55 * picture[inside] + 0.45 * 255 * session.colors.rgb(ids[inside])).astype(np.uint8)
     return thinned(picture)

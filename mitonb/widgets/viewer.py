@@ -126,8 +126,13 @@ class Viewer(Saved, anywidget.AnyWidget):
         self._conversation.stale(MAP_PARTS, axis, index, present=maps is not None)
 
     def set_preview(self, axis: Axis, index: int, ids: Ids | None) -> None:
-        """Show ids over the labels of a plane without changing them; None takes them away."""
+        """Show ids over the labels of a plane without changing them; None takes them away.
+
+        What has an id of the labels has its colour, too; new ids get colours that their neighbours have not.
+        """
         self._planes.set_preview(axis, index, ids)
+        if ids is not None:
+            self._conversation.color(ids)
         if ids is not None and (axis, index) == (self.axis, self.index):
             # Sent unasked: a slider that decodes live should not wait for a question.
             self._conversation.send_part("preview", axis, index, {"client": "", "req": 0})

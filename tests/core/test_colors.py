@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
+from mitonb.box import Box
 from mitonb.coloring import Coloring
 from mitonb.colors import PALETTE, hexes, hues, slots
 from mitonb.labels import Labels
@@ -143,6 +144,21 @@ def test_the_same_volume_has_the_same_colours_in_every_view() -> None:
     assert (Coloring.of(ids).rgb(ids[5]) == rgb).all()
     for volume in (Session(labels=ids), Labels(ids), ids):
         assert np.allclose(overlay(np.zeros(ids[5].shape), ids[5], opacity=1, contrast=(0, 1), colors=volume), rgb)
+
+
+def test_what_is_only_shown_takes_colours_and_gives_none_away() -> None:
+    ids = crowded()
+    coloring = Coloring.of(ids)
+    before = coloring.rgb(ids)
+    # Half of the cells of a plane under new names, all of the same slot.
+    shown = np.where(ids[5:6] % 2 == 0, ids[5:6] + 2**20, ids[5:6])
+    coloring.add(shown)
+    assert (coloring.rgb(ids) == before).all()
+    assert nearest(shown, coloring) >= 10
+    # What was near is still known: an edit elsewhere parts from its neighbours, not from none.
+    ids[20, 40:60, 40:60] = 77
+    coloring.follow(ids, Box((20, 40, 40), (21, 60, 60)))
+    assert nearest(ids, coloring) >= 10
 
 
 def test_real_neurites_side_by_side_differ() -> None:

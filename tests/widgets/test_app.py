@@ -11,6 +11,8 @@ import pytest
 import mitonb as mn
 from mitonb.errors import InputError
 from mitonb.recipe import Recipe
+from mitonb.coloring import neighbors
+from mitonb.colors import slots
 from mitonb.stack import Stack
 from mitonb.widgets.app import App, explore
 from tests.infer.oracle import Oracle, volume
@@ -86,6 +88,70 @@ def test_a_threshold_is_previewed_without_the_net_and_applied_as_one_edit(app: A
 def test_going_back_to_the_settings_of_the_labels_drops_the_preview(app: App) -> None:
     app.run_plane().result(60)
     settled(app)
+def test_a_preview_has_the_names_and_colours_of_the_objects_that_it_replaces(app: App) -> None:
+    app.run_plane().result(60)
+    session = app.session
+    # Names that decoding would not choose.
+    session.adopt(np.where(session.labels.data > 0, session.labels.data + 70, 0))
+    before, old = {i: session.colors.slot(i) for i in session.ids()}, session.labels.data[8].copy()
+    version = session.version
+    app.form.controls["min_area"].value = 550
+    preview = settled(app).viewer.preview("xy", 8)
+    assert preview is not None
+    shown = set(np.unique(preview[preview > 0]).tolist())
+    assert shown
+    assert shown < set(before)
+    assert (preview[preview > 0] == old[preview > 0]).all()
+    assert {i: session.colors.slot(i) for i in before} == before, "a preview recolours nothing"
+    assert (session.version, session.ids()) == (version, sorted(before))
+
+
+def test_a_preview_shows_what_applying_it_gives_also_beside_corrections(app: App) -> None:
+    app.run_plane().result(60)
+    session = app.session
+    small, large = (sorted(session.ids(), key=session.voxels)[k] for k in (0, -1))
+    session.paint([[8, 60, 5]], id=small, radius=2)
+    app.form.controls["min_area"].value = 550
+    for replaces in (False, True):
+        app.run_bar.replace.value = replaces
+        preview = settled(app).viewer.preview("xy", 8)
+        assert preview is not None
+        assert (preview == small).any() != replaces
+        assert (preview == large).any()
+        app.apply_plane()
+        assert (session.labels.data[8] == preview).all()
+        session.undo()
+        app._previewing = True
+
+
+def test_what_is_new_in_a_preview_has_a_free_name_and_another_colour_than_its_neighbours(app: App) -> None:
+    app.run_plane().result(60)
+    session = app.session
+    # One object is left, and it has the very colour that the hash gives to the names that are free next.
+    first = session.labels.data[8].copy()
+    stays = int(first[20, 18])
+    free = 4096 + 3
+    hashed = next(i for i in range(free - 1, 1, -1) if slots(i) == slots(free))
+    plain = np.zeros(session.shape, np.uint32)
+    plain[8][first == stays] = hashed
+    plain[0, 0, 0] = free - 1
+    session.adopt(plain)
+    slot = session.colors.slot(hashed)
+    assert session.free_ids(1) == [free]
+    app.form.controls["min_area"].value = 5
+    preview = settled(app).viewer.preview("xy", 8)
+    assert preview is not None
+    new = set(np.unique(preview[preview > 0]).tolist()) - {hashed}
+    assert len(new) == 3
+    assert all(session.is_free(i) for i in new)
+    assert session.colors.slot(hashed) == slot
+    pairs = neighbors(preview[None]).tolist()
+    assert any(hashed in pair for pair in pairs)
+    assert all(session.colors.slot(a) != session.colors.slot(b) for a, b in pairs)
+    app.apply_plane()
+    assert session.colors.slot(hashed) == slot
+
+
     before = app.form.controls["min_area"].value
     app.form.controls["min_area"].value = 550
     assert settled(app).viewer.preview("xy", 8) is not None
