@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mitonb import colors as palette
 from mitonb.coloring import coloring_of
 from mitonb.errors import AxesError
 from mitonb.stack import Plane
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from mitonb.maps import Maps
 
-__all__ = ["Picture", "offset_colors", "overlay", "show_maps", "show_plane", "wheel"]
+__all__ = ["Picture", "overlay", "show_maps", "show_plane", "wheel"]
 
 Rgb = npt.NDArray[np.float32]
 AnyImage = Plane | npt.NDArray[Any]
@@ -135,6 +136,7 @@ def show_maps(
     *,
     peaks: npt.NDArray[Any] | None = None,
     labels: npt.NDArray[Any] | None = None,
+    colors: Any = None,
     klass: int = 0,
     width: float = 12.0,
 ) -> Picture:
@@ -149,6 +151,8 @@ def show_maps(
         (y, x) of the centers found, in pixels of the plane; drawn as crosses.
     labels : (h, w) integer array, optional
         The objects, as a last panel.
+    colors : optional
+        Whose colours the objects have, as in `overlay`.
     klass : int
         Which class of the semantic map.
     width : float
@@ -162,18 +166,17 @@ def show_maps(
     h, w = maps.shape
     semantic = maps.semantic[klass].astype(np.float32)
     semantic /= 255 if maps.semantic.dtype == np.uint8 else 1
-    offsets = maps.offsets.astype(np.float32)
     inside = semantic[:: maps.step, :: maps.step] >= 0.5
     panels: list[tuple[str, npt.NDArray[Any]]] = [
-        ("semantic: is it mitochondrion?", semantic),
-        ("center: where is a middle?", maps.center.astype(np.float32)),
-        ("offsets: which way to the middle?", np.where(inside[..., None], offset_colors(offsets), 1)),
+        ("semantic: is it mitochondrion?", palette.semantic_colors(semantic)),
+        ("center: where is a middle?", palette.center_colors(maps.center)),
+        ("offsets: which way to the middle?", palette.offset_colors(maps.offsets) * inside[..., None]),
     ]
     if image is not None:
         panels.insert(0, ("image", overlay(image)))
     if labels is not None:
         grey = image if image is not None else np.zeros((h, w), np.float32)
-        panels.append(("objects", overlay(grey, labels)))
+        panels.append(("objects", overlay(grey, labels, colors=colors)))
     picture = Picture(figsize=(width, width / len(panels) * h / w + 0.3))
     for axes, (title, panel) in zip(np.ravel(picture.subplots(1, len(panels))), panels, strict=True):
         # Pixel (i, j) of a coarser map stands at pixel (i * step, j * step) of the plane.
@@ -189,48 +192,12 @@ def show_maps(
     return picture
 
 
-def offset_colors(offsets: npt.NDArray[Any], longest: float | None = None) -> Rgb:
-    """Colour offsets by direction (hue) and length (strength); no offset is white.
-
-    With a = atan2(dy, dx) and s = min(length / longest, 1), each channel is
-    ``1 - s * (0.5 - 0.5 * cos(a - shift))`` with shift 0 for red, 2 pi / 3 for green, 4 pi / 3 for blue: to the right
-    is red, and the hues go round clockwise on the screen (y points down).
-
-    Parameters
-    ----------
-    offsets : (2, h, w) array
-        (dy, dx) in pixels.
-    longest : float, optional
-        Length of full strength; by default the 99th percentile of the lengths.
-
-    Returns
-    -------
-    (h, w, 3) float32 array
-        Red, green, blue, 0..1.
-
-    Examples
-    --------
-    >>> offset_colors(np.array([[[0.0]], [[5.0]]]), longest=5).round(2).tolist()
-    [[[1.0, 0.25, 0.25]]]
-    """
-    if offsets.ndim != 3 or offsets.shape[0] != 2:
-        raise AxesError(f"Offsets are (2, h, w), dy and dx, got shape {offsets.shape}.")
-    dy, dx = np.nan_to_num(offsets.astype(np.float32))
-    length = np.hypot(dy, dx)
-    if longest is None:
-        longest = float(np.percentile(length, 99)) if length.size else 1.0
-    strength = np.minimum(length / max(longest, 1e-6), 1)[..., None]
-    shift = np.array([0, 2 * np.pi / 3, 4 * np.pi / 3], np.float32)
-    wave = np.cos(np.arctan2(dy, dx)[..., None] - shift)
-    return np.asarray(1 - strength * (0.5 - 0.5 * wave), dtype=np.float32)
-
-
 def wheel(size: int = 64) -> npt.NDArray[np.float32]:
-    """Return the legend of `offset_colors`: a disc, transparent outside, as (size, size, 4) 0..1."""
+    """Return the legend of offsets, `mitonb.colors.offset_colors`: a disc as (size, size, 4) RGBA 0..1."""
     side = np.linspace(-1, 1, size, dtype=np.float32)
     dy, dx = np.meshgrid(side, side, indexing="ij")
     disc = (np.hypot(dy, dx) <= 1).astype(np.float32)
-    return np.concatenate([offset_colors(np.stack([dy, dx]), 1.0), disc[..., None]], axis=2)
+    return np.concatenate([palette.offset_colors(np.stack([dy, dx]))[..., :3], disc[..., None]], axis=2)
 
 
 def _contrast(image: AnyImage, pixels: npt.NDArray[Any]) -> tuple[float, float]:

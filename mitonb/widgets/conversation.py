@@ -223,7 +223,8 @@ class Conversation:
             "name": session.labels.name if stack is None else str(stack.name)[:300], "shape": list(session.shape),
             "dtype": "" if stack is None else str(stack.dtype), "has_image": stack is not None,
             "voxel_size": self._voxel_size(), "intensity": [low, high],
-            "hash": colors.HASH, "palette": [list(rgb) for rgb in colors.PALETTE], "empty": not bool(session.ids()),
+            "hash": colors.HASH, "palette": [list(rgb) for rgb in colors.PALETTE],
+            "ramps": {name: ramp._asdict() for name, ramp in colors.MAPS.items()}, "empty": not bool(session.ids()),
         }  # fmt: skip
 
     # --- browser to session -------------------------------------------------------------------------------------

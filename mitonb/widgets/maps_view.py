@@ -9,9 +9,10 @@ import ipywidgets as ipw
 import numpy as np
 import numpy.typing as npt
 
+from mitonb.colors import center_colors, offset_colors, semantic_colors
 from mitonb.errors import InputError
 from mitonb.maps import Image, Maps, Points
-from mitonb.plot import offset_colors, wheel
+from mitonb.plot import wheel
 from mitonb.post.decoding import centers, foreground
 from mitonb.recipe import Recipe
 from mitonb.stack import Plane
@@ -25,6 +26,7 @@ Rgb = npt.NDArray[np.uint8]
 _MOST_PIXELS = 640
 _MOST_SAVED = 260
 _ARROWS = 20
+_OPACITY = 0.75
 
 _CSS = """
 <style>.mnb-maps { display: flex; flex-wrap: wrap; gap: 10px; margin: 4px 0; }
@@ -127,35 +129,34 @@ def _grown(values: Image, step: int, shape: tuple[int, int]) -> Image:
     return values.repeat(step, -2).repeat(step, -1)[..., : shape[0], : shape[1]]
 
 
-def _blend(picture: Rgb, color: npt.NDArray[Any], weight: npt.NDArray[Any]) -> Rgb:
-    w = np.nan_to_num(weight)[..., None]
-    return (picture * (1 - w) + np.asarray(color, np.float32) * w).astype(np.uint8)
+def _blend(picture: Rgb, rgba: npt.NDArray[np.float32], opacity: float) -> Rgb:
+    w = opacity * rgba[..., 3:]
+    return (picture * (1 - w) + 255 * rgba[..., :3] * w).astype(np.uint8)
 
 
 def _semantic(maps: Maps, picture: Rgb, recipe: Recipe) -> tuple[Rgb, str]:
     p = _probability(maps)
     inside = foreground(maps, recipe)
     edge = inside & ~(np.roll(inside, 1, 0) & np.roll(inside, -1, 0) & np.roll(inside, 1, 1) & np.roll(inside, -1, 1))
-    drawn = _blend(picture, np.array((60, 160, 255)), 0.65 * p)
+    drawn = _blend(picture, semantic_colors(p), _OPACITY)
     drawn[edge] = (255, 255, 255)
     return drawn, ""
 
 
 def _centers(maps: Maps, picture: Rgb, points: Points) -> tuple[Rgb, str]:
-    heat = np.clip(_grown(np.asarray(maps.center, np.float32), maps.step, maps.shape), 0, 1)
+    heat = _grown(np.asarray(maps.center, np.float32), maps.step, maps.shape)
     r = max(3.0, max(maps.shape) / 80)
     rings = "".join(f'<circle cx="{x + 0.5}" cy="{y + 0.5}" r="{r:.1f}"/>' for y, x in points.tolist())
     marks = f'<g fill="none" stroke="#000" stroke-width="{r:.1f}" opacity=".5">{rings}</g>'
     marks += f'<g fill="none" stroke="#ffe14d" stroke-width="{r * 0.5:.1f}">{rings}</g>'
-    return _blend(picture, np.array((255, 120, 20)), 0.85 * heat), marks
+    return _blend(picture, center_colors(heat), _OPACITY), marks
 
 
 def _offsets(maps: Maps, picture: Rgb, recipe: Recipe) -> tuple[Rgb, str]:
     offsets = np.nan_to_num(np.asarray(maps.offsets, np.float32))
     inside = foreground(maps, recipe)
-    rgb = np.asarray(offset_colors(_grown(offsets, maps.step, maps.shape)))
-    rgb = rgb * 255 if rgb.dtype.kind == "f" else rgb
-    return _blend(picture, rgb, 0.8 * inside), _arrows(offsets, inside, maps.step)
+    rgba = offset_colors(_grown(offsets, maps.step, maps.shape)) * inside[..., None]
+    return _blend(picture, rgba, _OPACITY), _arrows(offsets, inside, maps.step)
 
 
 def _arrows(offsets: Image, inside: npt.NDArray[np.bool_], step: int) -> str:

@@ -10,7 +10,8 @@ import pytest
 
 playwright = pytest.importorskip("playwright")
 
-from tests.browser.lab import Lab, Notebook, poll, why_not  # noqa: E402  only where Playwright is installed
+from mitonb.colors import MAPS  # noqa: E402  only where Playwright is installed, as the rest
+from tests.browser.lab import Lab, Notebook, poll, why_not  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -219,6 +220,35 @@ def test_erase_fill_pick_merge_and_delete(book: Notebook) -> None:
         keyboard.press("Control+z")
     book.wait(f"{ROOT}.dataset.pending === '0'")
     assert python(book, "int((session.labels.data == 2).sum())") == str(12 * 40 * 60)
+
+
+def test_a_map_has_one_colour_in_the_picture_in_its_legend_and_in_python(book: Notebook) -> None:
+    book.add(
+        "from mitonb.colors import center_colors, offset_colors, semantic_colors\n"
+        "ramp = np.linspace(0, 1, 300, dtype=np.float32)[None].repeat(200, 0)\n"
+        "away = np.stack([20 * ramp - 10, 4 - 20 * ramp])\n"
+        "viewer.set_layer('em', visible=False); viewer.set_layer('labels', visible=False)\n"
+        "drawn = {'semantic': semantic_colors(ramp), 'center': center_colors(ramp), 'offsets': offset_colors(away)}"
+    )
+    for layer, full in (("semantic", "ramp"), ("center", "ramp * 0 + 1"), ("offsets", "ramp * 0 + 1")):
+        book.add(
+            f"viewer.set_maps('xy', 6, Maps(({full})[None], ramp, away))\n"
+            f"viewer.set_layer({layer!r}, visible=True, opacity=0.5)"
+        )
+        book.wait(f"{VIEW}.entry('{layer}')?.h === 200 && {VIEW}.get('layers').{layer}.opacity === 0.5")
+        for column in (20, 70, 110, 151, 222, 290):
+            red, green, blue, shown = map(float, book.ask(f"*drawn[{layer!r}][9, {column}]").split())
+            seen = color(book, 9, column)
+            assert seen == pytest.approx([255 * 0.5 * shown * v for v in (red, green, blue)], abs=4), (layer, column)
+        book.shot(SHOTS / f"map-{layer}.png", selector=".mitonb-viewer")
+        bar = f"document.querySelector('[data-layer={layer}] .mitonb-head > :last-child')"
+        legend = book.js(f"getComputedStyle({bar}).backgroundImage")
+        assert ", ".join(f"rgb({r}, {g}, {b})" for r, g, b in MAPS[layer].stops) in legend
+        book.add(f"viewer.set_layer({layer!r}, visible=False)")
+    book.add(
+        "viewer.set_maps('xy', 6, None)\nviewer.set_layer('em', visible=True); viewer.set_layer('labels', visible=True)"
+    )
+    book.wait(f"!{VIEW}.has('maps') && {VIEW}.get('layers').em.visible")
 
 
 def test_maps_and_previews_lie_over_the_picture(book: Notebook) -> None:

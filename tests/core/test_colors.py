@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from mitonb.box import Box
 from mitonb.coloring import Coloring
-from mitonb.colors import PALETTE, hexes, hues, slots
+from mitonb.colors import MAPS, PALETTE, center_colors, hexes, hues, offset_colors, semantic_colors, slots
 from mitonb.labels import Labels
 from mitonb.plot import overlay
 from mitonb.session import Session
@@ -173,3 +173,21 @@ def test_real_neurites_side_by_side_differ() -> None:
         session.merge(*rng.choice(session.ids(), 2, replace=False).tolist())
         session.paint([[60, *rng.integers(20, 230, 2)]], id=session.new_id(), radius=20)
         assert nearest(session.labels.data, session.colors) >= 10
+
+
+def test_maps_are_mixed_between_the_stops_of_their_ramp_and_fade() -> None:
+    violet, red, yellow = np.array(MAPS["semantic"].stops) / 255
+    seen = semantic_colors([0, 0.25, 0.5, 1, np.nan])
+    assert seen.shape == (5, 4)
+    assert np.allclose(seen[:4, :3], [violet, (violet + red) / 2, red, yellow], atol=1e-6)
+    assert seen[[0, 2, 3, 4], 3].tolist() == [0, 1, 1, 0]
+    assert 0 < seen[1, 3] < 1
+    assert np.allclose(center_colors([[0.0, 1.0]])[0, :, :3] * 255, MAPS["center"].stops, atol=1e-3)
+
+
+def test_offsets_to_the_right_are_red_the_hues_go_clockwise_and_none_is_not_seen() -> None:
+    offsets = np.array([[[0, 4, 0, -4, 0, 0]], [[4, 0, -4, 0, 0, 1.5]]], np.float32)
+    seen = offset_colors(offsets)[0]
+    assert np.allclose(seen[0], [1, 64 / 255, 64 / 255, 1], atol=1e-6)
+    assert np.allclose(seen[[1, 2, 3], :3] * 255, [MAPS["offsets"].stops[k] for k in (3, 6, 9)], atol=1e-3)
+    assert seen[:, 3].tolist() == [1, 1, 1, 1, 0, 0.5]

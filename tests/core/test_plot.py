@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mitonb.colors import hues
+from mitonb.colors import center_colors, hues, offset_colors, semantic_colors, slots
 from mitonb.errors import AxesError
 from mitonb.maps import Maps
-from mitonb.plot import offset_colors, overlay, show_maps, show_plane, wheel
+from mitonb.plot import overlay, show_maps, show_plane, wheel
+from mitonb.session import Session
 from mitonb.stack import Plane, Stack
 
 
@@ -45,15 +46,6 @@ def test_the_contrast_of_the_stack_is_used_for_its_planes() -> None:
     assert overlay(np.full((4, 4), 7))[0, 0, 0] == 0  # a flat image is drawn, not divided by zero
 
 
-def test_offsets_to_the_right_are_red_and_none_is_white() -> None:
-    offsets = np.zeros((2, 1, 3))
-    offsets[1, 0, 0], offsets[0, 0, 1] = 4, 2
-    rgb = offset_colors(offsets, longest=4)
-    np.testing.assert_allclose(rgb[0, 0], [1, 0.25, 0.25], atol=1e-6)
-    np.testing.assert_allclose(rgb[0, 1], 1 - 0.5 * (0.5 - 0.5 * np.cos(np.pi / 2 - np.arange(3) * 2 * np.pi / 3)))
-    assert rgb[0, 2].tolist() == [1, 1, 1]
-
-
 def test_the_wheel_is_a_disc() -> None:
     disc = wheel(33)
     assert disc.shape == (33, 33, 4)
@@ -84,10 +76,31 @@ def test_maps_are_drawn_side_by_side_at_the_size_of_the_plane(step: int) -> None
     assert len(show_maps(maps).axes) == 3
 
 
+def test_the_objects_beside_maps_have_the_colours_of_their_volume() -> None:
+    # Two neighbours whose hash is the same: on their own plane one of them gives way, in the volume the other.
+    ids = np.zeros((3, 16, 20), np.uint32)
+    other = next(i for i in range(2, 400) if slots(i) == slots(1))
+    ids[:, :, :10], ids[:, :, 10:] = 1, other
+    session = Session(labels=ids)
+    session.colors.moved[1] = 3
+    maps = Maps(np.ones((1, 16, 20)), np.ones((16, 20)), np.ones((2, 16, 20)))
+    drawn = show_maps(maps, labels=ids[1], colors=session).axes[-1].images[0].get_array()
+    assert np.allclose(drawn[:, :10], 0.45 * session.colors.rgb(1), atol=0.01)
+    assert np.allclose(drawn[:, 10:], 0.45 * session.colors.rgb(other), atol=0.01)
+
+
+def test_maps_have_the_colours_of_every_view() -> None:
+    semantic = np.linspace(0, 1, 20, dtype=np.float32)[None].repeat(16, 0)
+    offsets = np.stack([semantic * 9 - 4, 3 - semantic * 5])
+    picture = show_maps(Maps(semantic[None], semantic, offsets))
+    drawn = [axes.images[0].get_array() for axes in picture.axes]
+    assert np.allclose(drawn[0], semantic_colors(semantic), atol=1e-6)
+    assert np.allclose(drawn[1], center_colors(semantic), atol=1e-6)
+    assert np.allclose(drawn[2], offset_colors(offsets) * (semantic >= 0.5)[..., None], atol=1e-6)
+
+
 def test_what_is_no_plane_is_refused() -> None:
     with pytest.raises(AxesError, match=r"stack\.plane"):
         overlay(np.zeros((2, 3, 4)))
     with pytest.raises(AxesError, match="shape of the image"):
         overlay(np.zeros((3, 4)), np.zeros((4, 3), int))
-    with pytest.raises(AxesError, match="dy and dx"):
-        offset_colors(np.zeros((3, 4, 4)))

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import mitonb.widgets
+from mitonb.colors import center_colors, offset_colors, semantic_colors
 from mitonb.errors import InputError
 from mitonb.labels import Labels
 from mitonb.maps import Maps
@@ -198,8 +199,8 @@ def test_each_object_is_a_mesh_that_a_click_selects_again_and_again(seen: Sessio
         view.meshes[key].clicked = True
         assert seen.selection == (key,)
         assert view.meshes[key].clicked is False
-
         assert seen.pick(*seen.position) == key, "the planes go there, too"
+
 
 def test_the_view_keeps_nanometres_and_turns_y_up(seen: Session) -> None:
     view = show3d(seen)
@@ -210,7 +211,6 @@ def test_the_view_keeps_nanometres_and_turns_y_up(seen: Session) -> None:
     assert (mesh.y.min(), mesh.y.max()) == pytest.approx((-155, -115), abs=2)
 
 
-def test_only_the_selected_objects_are_shown_when_asked(seen: Session) -> None:
 def test_surfaces_are_lit_by_the_normals_of_their_vertices_not_facet_by_facet(seen: Session) -> None:
     import pythreejs
 
@@ -246,6 +246,7 @@ def test_the_camera_sees_all_vertices_and_little_beside(place: tuple[int, ...], 
     assert part.max(axis=0).max() > 0.85
 
 
+def test_only_the_selected_objects_are_shown_when_asked(seen: Session) -> None:
     view = show3d(seen)
     assert view.wait(120)
     view.only.value = True
@@ -313,6 +314,18 @@ def test_maps_are_drawn_with_their_peaks_and_work_without_an_image() -> None:
     assert view.html.value.count("<figure>") == 3
     assert view.html.value.count("<circle") == 4
     assert show_maps(targets(drawn), drawn.astype(np.uint8)).html.value.count("<figure>") == 4
+
+
+def test_maps_have_the_colours_of_every_view_over_the_image() -> None:
+    ramp = np.linspace(0, 1, 60, dtype=np.float32)[None].repeat(40, 0)
+    offsets = np.stack([20 * ramp - 10, 5 - 20 * ramp])
+    view = show_maps(Maps(ramp[None], ramp, offsets), recipe=Recipe(semantic_threshold=0.3))
+    for drawn, rgba in zip(
+        view._pictures, (semantic_colors(ramp), center_colors(ramp), offset_colors(offsets)), strict=True
+    ):
+        free = (ramp > 0.32) & (ramp < 0.95)  # beside the line of the threshold
+        free[[0, -1]] = False
+        assert np.abs(drawn - 255 * 0.75 * rgba[..., :3] * rgba[..., 3:])[free].max() < 2
 
 
 def test_the_recipe_decides_what_is_foreground_and_a_peak() -> None:

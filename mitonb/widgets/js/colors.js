@@ -1,6 +1,10 @@
 // Colours of objects: the hash of mitonb/colors.py; its factor and table come from Python, so they stand there only.
 
-/** @typedef {{hash: number, palette: number[][], moved?: Map<number, number>}} Colors  moved: slots that are not the hash's */
+/** @typedef {{stops: number[][], fade: [number, number]}} Ramp  of a map, from value 0 to 1 */
+/**
+ * @typedef {{hash: number, palette: number[][], ramps: Record<string, Ramp>, moved?: Map<number, number>}} Colors
+ *   moved: slots that are not the hash's
+ */
 
 /** @param {number} id @param {Colors} colors */
 export function slotOf(id, { hash, palette, moved }) {
@@ -12,6 +16,11 @@ export function cssOf(id, colors) {
   if (!id) return "transparent";
   const [r, g, b] = colors.palette[slotOf(id, colors)];
   return `rgb(${r}, ${g}, ${b})`;
+}
+
+/** The stops of a ramp for a CSS gradient. @param {Ramp} ramp */
+export function cssStops({ stops }) {
+  return stops.map((rgb) => `rgb(${rgb.join(", ")})`).join(", ");
 }
 
 /**

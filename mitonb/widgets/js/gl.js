@@ -13,6 +13,7 @@ import { VERTEX, fragment } from "./shader.js";
  * @typedef {{camera: Camera, sheet: Sheet, view: import("./geometry.js").Size, layers: Layers, selected: number[], colors: import("./colors.js").Colors}} Scene
  */
 
+const MAPS = ["semantic", "center", "offsets"];
 const UNITS = ["image", "labels", "semantic", "center", "offsets", "preview", "selected", "moved"];
 const SAMPLERS = /** @type {Record<string, string>} */ ({
   image: "u_image", labels: "u_labels", semantic: "u_semantic", center: "u_heat", offsets: "u_offsets",
@@ -125,6 +126,12 @@ export class Renderer {
     gl.uniform1ui(at("u_shift"), this.shift);
     gl.uniform1ui(at("u_slots"), scene.colors.palette.length);
     gl.uniform3fv(at("u_palette"), scene.colors.palette.flat().map((v) => v / 255));
+    const ramps = MAPS.map((name) => scene.colors.ramps[name]);
+    const counts = ramps.map(({ stops }) => stops.length);
+    const stops = ramps.flatMap((ramp) => ramp.stops.flat().map((v) => v / 255));
+    if (stops.length) gl.uniform3fv(at("u_stops"), stops);
+    gl.uniform2iv(at("u_ramp"), counts.flatMap((n, k) => [counts.slice(0, k).reduce((a, b) => a + b, 0), n]));
+    gl.uniform2fv(at("u_fade"), ramps.flatMap(({ fade }) => fade));
     this.#choose(scene.selected);
     this.#filter(scale[0]);
     UNITS.forEach((part, i) => {

@@ -1,5 +1,6 @@
 // The layer panel: one block per layer, with its switch and its settings.
 
+import { cssStops } from "./colors.js";
 import { checkbox, element, iconButton, slider } from "./dom.js";
 import { ICONS } from "./icons.js";
 
@@ -21,13 +22,18 @@ const TIPS = /** @type {Record<string, string>} */ ({
 /** @param {SetLayer} set */
 export function layerPanel(set) {
   const histogram = contrast(set);
+  const legends = {
+    semantic: element("span", { class: "mitonb-ramp", title: "0 to 1" }),
+    center: element("span", { class: "mitonb-ramp", title: "0 to 1" }),
+    offsets: element("span", { class: "mitonb-wheel", title: "The colour says the direction to the center" }),
+  };
   const blocks = /** @type {Record<string, Block>} */ ({
     em: histogram.block,
     labels: labelsBlock(set),
     preview: block("preview", set, [opacity("preview", set)]),
-    semantic: block("semantic", set, [opacity("semantic", set)], rampLegend()),
-    center: block("center", set, [opacity("center", set), toggle("center", "peaks", "peaks", "Mark the centers that were taken", set)]),
-    offsets: block("offsets", set, [opacity("offsets", set), toggle("offsets", "arrows", "arrows", "Arrows to the centers", set)], wheelLegend()),
+    semantic: block("semantic", set, [opacity("semantic", set)], legends.semantic),
+    center: block("center", set, [opacity("center", set), toggle("center", "peaks", "peaks", "Mark the centers that were taken", set)], legends.center),
+    offsets: block("offsets", set, [opacity("offsets", set), toggle("offsets", "arrows", "arrows", "Arrows to the centers", set)], legends.offsets),
   });
   const node = element("div", { class: "mitonb-panel" }, Object.values(blocks).map((b) => b.node));
   return {
@@ -36,6 +42,13 @@ export function layerPanel(set) {
     /** @param {Layers} layers */
     show(layers) {
       for (const b of Object.values(blocks)) b.show(layers);
+    },
+    /** @param {Record<string, import("./colors.js").Ramp>} ramps */
+    showRamps(ramps) {
+      for (const name of /** @type {["semantic", "center"]} */ (["semantic", "center"])) {
+        legends[name].style.background = `linear-gradient(to right, ${cssStops(ramps[name])})`;
+      }
+      legends.offsets.style.background = `conic-gradient(from 90deg, ${cssStops(ramps.offsets)})`;
     },
     /** @param {string} name @param {boolean} on @param {string} why */
     enable(name, on, why) {
@@ -109,14 +122,6 @@ function labelsBlock(set) {
     },
   };
   return block("labels", set, [opacity("labels", set), style]);
-}
-
-function rampLegend() {
-  return element("span", { class: "mitonb-ramp", title: "0 to 1" });
-}
-
-function wheelLegend() {
-  return element("span", { class: "mitonb-wheel", title: "The colour says the direction to the center" });
 }
 
 /** Black and white point over the histogram of the plane. @param {SetLayer} set */

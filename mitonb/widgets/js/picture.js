@@ -226,7 +226,7 @@ export class Picture {
     const { facts } = this;
     return {
       camera: this.camera, sheet: facts.sheet(), layers: facts.layers(), selected: facts.selected(), view: this.size,
-      colors: facts.info() ?? { hash: 0, palette: [] },
+      colors: facts.info() ?? { hash: 0, palette: [], ramps: {} },
     };
   }
 

@@ -19,6 +19,9 @@ uniform float u_opacity[4];
 uniform float u_step, u_grain, u_unit, u_shown;
 uniform uint u_hash, u_slots;
 uniform vec3 u_palette[64];
+uniform vec3 u_stops[32];
+uniform ivec2 u_ramp[3];
+uniform vec2 u_fade[3];
 uniform sampler2D u_image, u_semantic, u_heat, u_offsets;
 uniform usampler2D u_labels, u_preview, u_selected;
 out vec4 color;
@@ -65,15 +68,12 @@ bool edge(usampler2D ids, vec2 p, uint id, vec2 d) {
   return other != 0u;
 }
 
-// Dark violet, red, orange, pale yellow: reads as "how sure" on grey.
-vec3 ramp(float v) {
-  return v < 0.5 ? mix(vec3(0.28, 0.05, 0.45), vec3(0.90, 0.26, 0.24), v * 2.0)
-                 : mix(vec3(0.90, 0.26, 0.24), vec3(1.0, 0.93, 0.55), v * 2.0 - 1.0);
-}
-
-// As plot.offset_colors: to the right is red, and the hues go round clockwise.
-vec3 wheel(vec2 v) {
-  return 0.5 + 0.5 * cos(atan(v.y, v.x) - vec3(0.0, 2.0943951, 4.1887902));
+// As mitonb/colors.py draws map k (semantic, center, offsets), at a value 0..1 and a strength that fades it.
+vec3 drawn(vec3 c, int k, float value, float strength, float opacity) {
+  float at = clamp(value, 0.0, 1.0) * float(u_ramp[k].y - 1);
+  int i = min(int(at), u_ramp[k].y - 2) + u_ramp[k].x;
+  vec3 own = mix(u_stops[i], u_stops[i + 1], at - float(i - u_ramp[k].x));
+  return mix(c, own, opacity * smoothstep(u_fade[k].x, u_fade[k].y, strength));
 }
 
 void main() {
@@ -85,19 +85,19 @@ void main() {
 #endif
 #ifdef SEMANTIC
   float sure = texture(u_semantic, p / u_sheet).r;
-  c = mix(c, ramp(sure), u_opacity[1] * smoothstep(0.02, 0.4, sure));
+  c = drawn(c, 0, sure, sure, u_opacity[1]);
 #endif
 #ifdef OFFSETS
   vec2 o = texture(u_offsets, ((p - 0.5) / u_step + 0.5) / vec2(textureSize(u_offsets, 0))).gr;
-  float shown = smoothstep(0.0, 3.0, length(o));
+  float inside = 1.0;
 #ifdef MASK
-  shown *= smoothstep(0.25, 0.5, texture(u_semantic, p / u_sheet).r);
+  inside = smoothstep(0.25, 0.5, texture(u_semantic, p / u_sheet).r);
 #endif
-  c = mix(c, wheel(o), u_opacity[3] * shown);
+  c = drawn(c, 2, fract(atan(o.y, o.x) / 6.2831853), length(o), u_opacity[3] * inside);
 #endif
 #ifdef CENTER
-  float heat = clamp(texture(u_heat, ((p - 0.5) / u_step + 0.5) / vec2(textureSize(u_heat, 0))).r, 0.0, 1.0);
-  c = mix(c, mix(vec3(0.0, 0.55, 0.75), vec3(0.85, 1.0, 1.0), heat), u_opacity[2] * smoothstep(0.02, 0.5, heat));
+  float heat = texture(u_heat, ((p - 0.5) / u_step + 0.5) / vec2(textureSize(u_heat, 0))).r;
+  c = drawn(c, 1, heat, heat, u_opacity[2]);
 #endif
 #ifdef LABELS
   uint id = texelFetch(u_labels, ivec2(p), 0).r;

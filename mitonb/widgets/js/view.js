@@ -195,6 +195,7 @@ export class View {
     if (!info) return;
     this.ui.top.showInfo(info);
     this.ui.panel.histogram.setRange(info.intensity);
+    this.ui.panel.showRamps(info.ramps);
     this.ui.status.showPlane(this.get("axis"), this.get("index"), this.sheet.count);
     this.#look();
     this.picture.take();
