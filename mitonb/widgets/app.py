@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["App", "explore"]
 
 _TAB_HEIGHT = 180
+_NO_WORKBENCH = "The workbench needs JupyterLab: marimo does not show ipywidgets."
 
 _CSS = """
 <style>.mnb-app { max-width: 100%; }
@@ -151,10 +154,10 @@ class App(Saved, ipw.VBox):
         self.voxel_size.chosen.connect(lambda nm: self._try(session.set_voxel_size, *nm))
         self.to_save.on_click(lambda _: setattr(self.tabs, "selected_index", 3))
         self.form.changed.connect(self._on_recipe)
+        self.run_bar.replace.observe(lambda _: self._live.ask(), "value")
         self.run_bar.asked.connect(lambda what: self.viewer.when_told(lambda: self._on_asked(what)))
         self.viewer.asked.connect(self._on_asked)
         self.viewer.observe(lambda _: self._live.ask(), ["axis", "index"])
-        self.run_bar.replace.observe(lambda _: self._live.ask(), "value")
         self.tabs.observe(self._on_tab, "selected_index")
 
     # What the buttons do, and a script may call.
@@ -360,8 +363,10 @@ def explore(
     path: str | os.PathLike[str] | None = None,
     recipe: Recipe | None = None,
     height: int | None = None,
-) -> App:
+) -> App | Viewer:
     """Open the workbench: look, segment, correct, measure and save, in one widget.
+
+    In marimo, which does not show ipywidgets, it opens the viewer alone, and says so.
 
     Parameters
     ----------
@@ -379,8 +384,13 @@ def explore(
 
     Returns
     -------
-    App
+    App, or Viewer in marimo
         A widget; `app.session` is the headless owner of everything.
+
+    Raises
+    ------
+    InputError
+        In marimo, if there is nothing to open.
 
     Examples
     --------
@@ -390,10 +400,23 @@ def explore(
     'merge'
     """
     path = None if path is None else Path(path).expanduser()
-    if stack is None and labels is None:
-        session = Session.open(path) if path is not None and path.exists() else None
+    session = None
+    if stack is not None or labels is not None:
+        session = session_of(stack, labels, path)
+    elif path is not None and path.exists():
+        session = Session.open(path)
+    if not _in_marimo():
         return App(session, recipe=recipe, path=path, height=height)
-    return App(session_of(stack, labels, path), recipe=recipe, height=height)
+    if session is None:
+        raise InputError(f"{_NO_WORKBENCH} Open a file yourself: mn.explore(mn.open(...)).")
+    rest = "This is mn.view, to look and to correct; mn.segment, mn.measure and mn.save do the rest."
+    warnings.warn(f"{_NO_WORKBENCH} {rest}", stacklevel=2)
+    return Viewer(session, height=height)
+
+
+def _in_marimo() -> bool:
+    marimo = sys.modules.get("marimo")
+    return bool(marimo is not None and marimo.running_in_notebook())
 
 
 def _stem(session: Session) -> str:

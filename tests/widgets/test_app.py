@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 import mitonb as mn
-from mitonb.errors import InputError
-from mitonb.recipe import Recipe
 from mitonb.coloring import neighbors
 from mitonb.colors import slots
+from mitonb.errors import InputError
+from mitonb.recipe import Recipe
 from mitonb.stack import Stack
 from mitonb.widgets.app import App, explore
+from mitonb.widgets.viewer import Viewer
 from tests.infer.oracle import Oracle, volume
 
 if TYPE_CHECKING:
@@ -85,9 +88,6 @@ def test_a_threshold_is_previewed_without_the_net_and_applied_as_one_edit(app: A
     assert len(app.session.ids()) == 4
 
 
-def test_going_back_to_the_settings_of_the_labels_drops_the_preview(app: App) -> None:
-    app.run_plane().result(60)
-    settled(app)
 def test_a_preview_has_the_names_and_colours_of_the_objects_that_it_replaces(app: App) -> None:
     app.run_plane().result(60)
     session = app.session
@@ -152,6 +152,9 @@ def test_what_is_new_in_a_preview_has_a_free_name_and_another_colour_than_its_ne
     assert session.colors.slot(hashed) == slot
 
 
+def test_going_back_to_the_settings_of_the_labels_drops_the_preview(app: App) -> None:
+    app.run_plane().result(60)
+    settled(app)
     before = app.form.controls["min_area"].value
     app.form.controls["min_area"].value = 550
     assert settled(app).viewer.preview("xy", 8) is not None
@@ -436,3 +439,33 @@ def test_an_undo_beside_a_sentence_never_takes_another_edit(app: App) -> None:
     asked(old)  # the click was on its way
     assert (app.session.labels.data == before).all()
     assert "Other edits came after" in app.run_bar.message.value
+
+
+# In marimo, of which a stand-in has the one function that is asked: the real one is no dependency of the tests.
+
+
+@pytest.fixture
+def in_marimo(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    marimo = ModuleType("marimo")
+    marimo.running_in_notebook = lambda: True  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "marimo", marimo)
+    return marimo
+
+
+def test_in_marimo_the_viewer_is_shown_and_the_reason_is_said(in_marimo: ModuleType, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"marimo does not show ipywidgets.*mn\.segment"):
+        viewer = explore(Stack(volume()), path=tmp_path / "cell.mitonb", height=500)
+    assert isinstance(viewer, Viewer)
+    assert (viewer.height, viewer.session.path) == (500, tmp_path / "cell.mitonb")
+    viewer.session.close()
+    with pytest.warns(UserWarning, match="marimo"):
+        again = explore(path=tmp_path / "cell.mitonb")
+    assert again.session.shape == (16, 64, 80)
+    again.session.close()
+    with pytest.raises(InputError, match=r"marimo does not show ipywidgets.*mn\.open"):
+        explore()
+
+
+def test_where_marimo_is_only_loaded_the_workbench_is_opened(in_marimo: ModuleType) -> None:
+    in_marimo.running_in_notebook = lambda: False  # type: ignore[attr-defined]
+    assert isinstance(explore(Stack(volume())), App)
