@@ -410,7 +410,8 @@ def explore(
     if session is None:
         raise InputError(f"{_NO_WORKBENCH} Open a file yourself: mn.explore(mn.open(...)).")
     rest = "This is mn.view, to look and to correct; mn.segment, mn.measure and mn.save do the rest."
-    warnings.warn(f"{_NO_WORKBENCH} {rest}", stacklevel=2)
+    # On lines of their own: marimo cuts long ones off.
+    warnings.warn(f"\n{_NO_WORKBENCH}\n{rest}", stacklevel=2)
     return Viewer(session, height=height)
 
 

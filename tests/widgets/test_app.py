@@ -453,7 +453,7 @@ def in_marimo(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_in_marimo_the_viewer_is_shown_and_the_reason_is_said(in_marimo: ModuleType, tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match=r"marimo does not show ipywidgets.*mn\.segment"):
+    with pytest.warns(UserWarning, match=r"(?s)marimo does not show ipywidgets.*mn\.segment"):
         viewer = explore(Stack(volume()), path=tmp_path / "cell.mitonb", height=500)
     assert isinstance(viewer, Viewer)
     assert (viewer.height, viewer.session.path) == (500, tmp_path / "cell.mitonb")
