@@ -168,9 +168,9 @@ def show_maps(
     semantic /= 255 if maps.semantic.dtype == np.uint8 else 1
     inside = semantic[:: maps.step, :: maps.step] >= 0.5
     panels: list[tuple[str, npt.NDArray[Any]]] = [
-        ("semantic: is it mitochondrion?", palette.semantic_colors(semantic)),
-        ("center: where is a middle?", palette.center_colors(maps.center)),
-        ("offsets: which way to the middle?", palette.offset_colors(maps.offsets) * inside[..., None]),
+        ("semantic: is it mitochondrion?", _on_black(palette.semantic_colors(semantic))),
+        ("center: where is a middle?", _on_black(palette.center_colors(maps.center))),
+        ("offsets: which way to the middle?", _on_black(palette.offset_colors(maps.offsets) * inside[..., None])),
     ]
     if image is not None:
         panels.insert(0, ("image", overlay(image)))
@@ -198,6 +198,11 @@ def wheel(size: int = 64) -> npt.NDArray[np.float32]:
     dy, dx = np.meshgrid(side, side, indexing="ij")
     disc = (np.hypot(dy, dx) <= 1).astype(np.float32)
     return np.concatenate([palette.offset_colors(np.stack([dy, dx]))[..., :3], disc[..., None]], axis=2)
+
+
+def _on_black(rgba: npt.NDArray[np.float32]) -> Rgb:
+    """Return colours that fade to black: on white, the palest are those of which the network is surest."""
+    return np.asarray(rgba[..., :3] * rgba[..., 3:])
 
 
 def _contrast(image: AnyImage, pixels: npt.NDArray[Any]) -> tuple[float, float]:
