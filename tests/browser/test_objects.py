@@ -243,6 +243,12 @@ def test_rows_are_chosen_found_filtered_and_deleted(book: Notebook) -> None:
     assert book.js(f"{ROOT}.dataset.plane") == "xy/4", "who chooses several rows is not taken away"
     assert "5 objects; 4 selected; Delete deletes" in table.inner_text()
     book.shot(SHOTS / "table-chosen.png")
+    # The header that was pressed keeps the focus.
+    table.locator(".head button").first.click()
+    table.locator(".head button").first.click()
+    shows(5, 4, 3, 2, 1)
+    assert book.js("document.activeElement.textContent") == "object ▾"
+    table.locator(".head button").nth(1).click()
     # Ctrl-A takes what a filter leaves, and the notebook hears nothing of it.
     table.get_by_label("Column to filter by").select_option(label="voxels")
     table.get_by_label("Filter: from").fill("7200")

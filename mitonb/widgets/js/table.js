@@ -161,7 +161,10 @@ function render({ model, el }) {
 
   const template = () => data.columns.map((c) => `minmax(${c.width}px, ${c.width}fr)`).join(" ");
 
-  const sorted = () => Math.max(data.columns.findIndex((c) => c.name === sorting.column), Math.min(1, data.columns.length - 1));
+  function sorted() {
+    const found = data.columns.findIndex((c) => c.name === sorting.column);
+    return found < 0 ? 1 : found;
+  }
 
   function sort() {
     tools.show(data.columns);
@@ -180,18 +183,24 @@ function render({ model, el }) {
     head.style.gridTemplateColumns = template();
     // In a narrow cell head and rows scroll sideways together.
     head.style.minWidth = body.style.minWidth = `${12 + data.columns.reduce((sum, c) => sum + c.width, 0)}px`;
-    head.replaceChildren(...data.columns.map((column, i) => {
-      const button = document.createElement("button");
+    // The buttons stay while the columns do: one of them may have the focus.
+    const key = data.columns.map((c) => c.label).join();
+    if (head.dataset.columns !== key) {
+      head.dataset.columns = key;
+      head.replaceChildren(...data.columns.map((column, i) => {
+        const button = make("button", { type: "button", title: `${column.tip}. Click to sort.` });
+        button.addEventListener("click", () => {
+          sorting = { column: column.name, down: i === sorted() ? !sorting.down : column.kind !== "id" };
+          sort();
+        });
+        return button;
+      }));
+    }
+    data.columns.forEach((column, i) => {
       const on = i === sorted();
-      button.textContent = `${column.label}${on ? (sorting.down ? " ▾" : " ▴") : ""}`;
-      button.title = `${column.tip}. Click to sort.`;
-      button.className = on ? "on" : "";
-      button.addEventListener("click", () => {
-        sorting = { column: column.name, down: on ? !sorting.down : column.kind !== "id" };
-        sort();
-      });
-      return button;
-    }));
+      head.children[i].textContent = `${column.label}${on ? (sorting.down ? " ▾" : " ▴") : ""}`;
+      head.children[i].className = on ? "on" : "";
+    });
   }
 
   function draw() {
