@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AxesError",
     "CancelledError",
+    "ChangedFileError",
     "ChecksumError",
     "CorruptFileError",
     "DownloadError",
@@ -44,6 +45,10 @@ class UnsupportedFormatError(InputError):
 
 class CorruptFileError(InputError):
     """The file is damaged or truncated."""
+
+
+class ChangedFileError(InputError):
+    """Another program has changed the file while it was open."""
 
 
 class TooLargeError(InputError):

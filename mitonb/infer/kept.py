@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -17,10 +18,12 @@ import numpy.typing as npt
 from mitonb.errors import InputError
 from mitonb.infer.map_files import AxisFile, read_header, write_header
 from mitonb.infer.region import Region
+from mitonb.io.bounds import size_text
+from mitonb.io.place import disk_reason
 from mitonb.stack import AXES, Axis, checked_axis, checked_plane
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from mitonb.maps import Maps
 
@@ -114,6 +117,7 @@ class KeptMaps:
         self._region: Region | None = None
         self._key: Any = None
         self._planes: dict[tuple[Axis, int], Maps] = {}
+        self._digests: dict[tuple[Axis, int], bytes] = {}
         self._files: dict[Axis, AxisFile] = {}
         self._recent: OrderedDict[tuple[Axis, int], npt.NDArray[Any]] = OrderedDict()
         self._in_memory = folder == "memory"
@@ -141,17 +145,32 @@ class KeptMaps:
         return self._stays
 
     @property
+    def folder(self) -> Path | None:
+        """Where the files are, if there are any."""
+        return self._folder
+
+    @property
+    def key(self) -> Any:
+        """What the maps depend on besides pixels, as it was claimed."""
+        return self._key
+
+    @property
     def region(self) -> Region | None:
         """The part of the stack that the maps are about; None is all of it."""
         return self._region
 
-    def put(self, axis: Axis, index: int, maps: Maps) -> None:
+    def put(self, axis: Axis, index: int, maps: Maps, digest: bytes = b"") -> None:
         """Keep the maps of one plane, in their kept form.
+
+        Parameters
+        ----------
+        digest : bytes
+            What identifies the pixels of the plane (`mitonb.io.record.plane_digest`, 32 bytes), where they are known.
 
         Raises
         ------
         InputError
-            If there is no such plane or the maps have another size.
+            If there is no such plane, the maps have another size, or the disk is full or refuses.
         """
         self._check(axis, index)
         if maps.shape != plane_shape(self.shape, axis):
@@ -160,13 +179,19 @@ class KeptMaps:
             )
         kept = maps.kept()
         self._recent.pop((axis, index), None)
-        if axis not in self._files and self._in_files(kept.nbytes * self.shape[AXES[axis]]):
-            self._files[axis] = AxisFile(self._made(), axis, self.shape[AXES[axis]], AxisFile.form_of(kept))
-            self._write_header()
+        whole = kept.nbytes * self.shape[AXES[axis]]
+        if axis not in self._files and self._in_files(whole):
+            with self._saying():
+                folder = self._made()
+                self._require_room(folder, whole)
+                self._files[axis] = AxisFile(folder, axis, self.shape[AXES[axis]], AxisFile.form_of(kept))
+                self._write_header()
         if axis in self._files:
-            self._files[axis].put(index, kept)
+            with self._saying():
+                self._files[axis].put(index, kept, digest)
         else:
             self._planes[axis, index] = kept
+            self._digests[axis, index] = digest
 
     def get(self, axis: Axis, index: int) -> Maps:
         """Return the maps of one plane as the net made them.
@@ -187,6 +212,12 @@ class KeptMaps:
         if axis in self._files:
             return self._files[axis].has(index)
         return (axis, index) in self._planes
+
+    def digest(self, axis: Axis, index: int) -> bytes:
+        """Return what identifies the pixels that the maps of a plane are of; empty where that is not known."""
+        if axis in self._files:
+            return self._files[axis].digest(index)
+        return self._digests.get((axis, index), b"")
 
     def count(self, axis: Axis) -> int:
         """Return how many planes of an axis are kept."""
@@ -218,20 +249,24 @@ class KeptMaps:
         """Forget the maps of one plane."""
         self._planes.pop((axis, index), None)
         self._recent.pop((axis, index), None)
+        self._digests.pop((axis, index), None)
         if axis in self._files:
-            self._files[axis].drop(index)
+            with self._saying():
+                self._files[axis].drop(index)
 
     def clear(self) -> None:
         """Forget all maps, and what a run has said about them; files go."""
         self._planes.clear()
+        self._digests.clear()
         self._recent.clear()
         for file in self._files.values():
             file.close()
         self._files.clear()
         self.about = {}
         if self._folder is not None and self._folder.is_dir():
-            for path in (*self._folder.glob("??.maps"), *self._folder.glob("??.planes"), *self._folder.glob("*.json")):
-                path.unlink(missing_ok=True)
+            for pattern in ("??.maps", "??.planes", "??.pixels", "*.json"):
+                for path in self._folder.glob(pattern):
+                    path.unlink(missing_ok=True)
 
     def claim(self, shape: tuple[int, int, int], key: Any, region: Region | None = None) -> None:
         """Say which image and net the maps are of; those of another one are forgotten. JSON can write the key.
@@ -258,12 +293,19 @@ class KeptMaps:
             self.about["region"] = described
 
     def tell(self, **about: Any) -> None:
-        """Say what a run knows about its image; it is kept beside the maps."""
+        """Say what a run knows about its image; it is kept beside the maps.
+
+        Raises
+        ------
+        InputError
+            If the disk is full or refuses.
+        """
         self.about.update(about)
         if self._files:
-            for file in self._files.values():
-                file.sync()
-            self._write_header()
+            with self._saying():
+                for file in self._files.values():
+                    file.sync()
+                self._write_header()
 
     @property
     def nbytes(self) -> int:
@@ -297,6 +339,32 @@ class KeptMaps:
             weakref.finalize(self, shutil.rmtree, str(self._folder), ignore_errors=True)
         self._folder.mkdir(exist_ok=True)
         return self._folder
+
+    @contextlib.contextmanager
+    def _saying(self) -> Iterator[None]:
+        """Turn what a disk says about the files into one clear error."""
+        try:
+            yield
+        except OSError as error:
+            folder = self._folder or Path(tempfile.gettempdir())
+            raise InputError(
+                f"Maps cannot be kept in {folder}: {disk_reason(error, folder)}. {self._advice}"
+            ) from error
+
+    def _require_room(self, folder: Path, needed: int) -> None:
+        """Refuse a direction that the disk has no room for, after its first plane instead of the last that fits."""
+        free = shutil.disk_usage(folder).free
+        if needed > free:
+            raise InputError(
+                f"The maps need {size_text(needed)} for each direction, and the disk of {folder} has {size_text(free)} "
+                f"free. Free some space. {self._advice}"
+            )
+
+    @property
+    def _advice(self) -> str:
+        if self._stays:
+            return "Maps of the planes that were kept so far are whole: run again to go on from them."
+        return "Or let the variable TMPDIR name a folder with more room, or keep no maps."
 
     def _write_header(self) -> None:
         axes = {axis: file.form for axis, file in self._files.items()}

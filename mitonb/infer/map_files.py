@@ -11,6 +11,7 @@ import zlib
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mitonb.errors import CorruptFileError, InputError
 from mitonb.maps import Maps
@@ -89,13 +90,17 @@ class AxisFile:
         self._lock = threading.Lock()
         self._maps = _opened(folder / f"{axis}.maps")
         self._table = _opened(folder / f"{axis}.planes")
-        for file in (self._maps, self._table):
+        self._pixels = _opened(folder / f"{axis}.pixels")
+        for file in (self._maps, self._table, self._pixels):
             weakref.finalize(self, file.close)
         self._name = f"{axis} plane {{}} of the maps in {folder}"
         # there (0 or 1), checksum of the semantic map, checksum of the rest
         self._there = np.zeros((planes, 3), "<u4")
-        stored = self._table.read(self._there.nbytes)
-        self._there.reshape(-1).view(np.uint8)[: len(stored)] = np.frombuffer(stored, np.uint8)
+        # of the pixels that the maps are of; zeros where an earlier version did not keep any
+        self._digests = np.zeros((planes, 32), np.uint8)
+        for file, table in ((self._table, self._there), (self._pixels, self._digests)):
+            stored = file.read(table.nbytes)
+            table.reshape(-1).view(np.uint8)[: len(stored)] = np.frombuffer(stored, np.uint8)
 
     @staticmethod
     def form_of(maps: Maps) -> dict[str, Any]:
@@ -111,14 +116,21 @@ class AxisFile:
         """Return whether the maps of a plane are there."""
         return bool(self._there[index, 0])
 
-    def put(self, index: int, maps: Maps) -> None:
-        """Write the maps of a plane, which are in their kept form."""
+    def digest(self, index: int) -> bytes:
+        """Return what identifies the pixels that the maps of a plane are of; empty where that is not known."""
+        return self._digests[index].tobytes() if self._digests[index].any() else b""
+
+    def put(self, index: int, maps: Maps, digest: bytes = b"") -> None:
+        """Write the maps of a plane, which are in their kept form; until all is written, none are there."""
         parts = [np.ascontiguousarray(a) for a in (maps.semantic, maps.center, maps.offsets)]
         sums = zlib.crc32(parts[0].data), zlib.crc32(parts[2].data, zlib.crc32(parts[1].data))
         with self._lock:
-            self._maps.seek(index * self._starts[-1])
-            for part in parts:
-                self._maps.write(part.data)
+            if self.has(index):
+                self._mark(index, (0, 0, 0))
+            for k, part in enumerate(parts):
+                _write(self._maps, index * self._starts[-1] + self._starts[k], part)
+            self._digests[index] = np.frombuffer(digest.ljust(32, b"\0"), np.uint8)
+            _write(self._pixels, 32 * index, self._digests[index])
             self._mark(index, (1, *sums))
 
     def drop(self, index: int) -> None:
@@ -142,13 +154,13 @@ class AxisFile:
 
     def sync(self) -> None:
         """Make sure that all is on the disk."""
-        for file in (self._maps, self._table):
+        for file in (self._maps, self._table, self._pixels):
             os.fsync(file.fileno())
 
     def close(self) -> None:
         """Close the files; they stay."""
-        self._maps.close()
-        self._table.close()
+        for file in (self._maps, self._table, self._pixels):
+            file.close()
 
     @property
     def nbytes(self) -> int:
@@ -156,9 +168,8 @@ class AxisFile:
         return int(self._starts[-1] * self._there[:, 0].sum(dtype=np.int64))
 
     def _mark(self, index: int, entry: tuple[int, int, int]) -> None:
+        _write(self._table, 12 * index, np.array(entry, "<u4"))
         self._there[index] = entry
-        self._table.seek(12 * index)
-        self._table.write(self._there[index].tobytes())
 
     def _read(self, index: int, part: int) -> Any:
         array = np.empty(self._shapes[part], self._kinds[part])
@@ -174,6 +185,14 @@ class AxisFile:
             f"{self._name.format(index).capitalize()} was read back changed. Check the disk, delete the folder and "
             "segment again."
         )
+
+
+def _write(file: IO[bytes], start: int, part: npt.NDArray[Any]) -> None:
+    """Write all of an array: a nearly full disk takes a part of it without an error."""
+    file.seek(start)
+    rest = part.reshape(-1).view(np.uint8).data
+    while len(rest):
+        rest = rest[file.write(rest) :]
 
 
 def _opened(path: Path) -> IO[bytes]:

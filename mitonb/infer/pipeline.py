@@ -214,16 +214,21 @@ def _segmenting(
         predictor = _predictor(model, recipe)
         run.stuff = stuff_of(predictor.model.spec)
         source = Source(near(stack, recipe, stored=target is not None), predictor, kept, region)
+        for _ in source.compare():
+            yield run.progress("compare with the kept maps")
         yield from run.planes(source.kept, source.fill, rolling=kept is None)
         source.require_some()
-        record = _record(
-            stack, recipe, predictor, (*shape_notes(stack, recipe), *stuff_notes(predictor.model.spec), *source.notes)
-        )
+        notes = (*shape_notes(stack, recipe), *stuff_notes(predictor.model.spec), *source.notes)
+        record = _record(stack, recipe, predictor, notes, source.fingerprint)
         if region is not None:
             ends = {"start": list(region.box.start), "stop": list(region.box.stop)}
             record["region"] = {**ends, "mask": region.mask is not None}
         classes = tuple(predictor.model.spec.classes)
-        source.kept.tell(voxel_size=stack.voxel_size, name=stack.name, record=record, classes=classes, stuff=run.stuff)
+        about = {"voxel_size": stack.voxel_size, "name": stack.name, "classes": classes, "stuff": run.stuff}
+        try:
+            source.kept.tell(record=record, **about)
+        except InputError as error:  # a full disk must not cost the labels
+            record["notes"].append(str(error))
         kept = source.kept
         del source  # with what it has read of a file; the planes are done
         return (yield from finished(run, kept, record, target))
@@ -250,10 +255,12 @@ def _predictor(model: ModelWish, recipe: Recipe) -> Predictor:
     return Predictor(model, recipe)
 
 
-def _record(stack: Stack, recipe: Recipe, predictor: Predictor, notes: tuple[str, ...]) -> dict[str, Any]:
+def _record(
+    stack: Stack, recipe: Recipe, predictor: Predictor, notes: tuple[str, ...], image: str | None
+) -> dict[str, Any]:
     from mitonb.io.record import run_record
 
-    record = run_record(stack, recipe, predictor.model.spec)
+    record = run_record(stack, recipe, predictor.model.spec, image=image)
     record["engine"].update(predictor.engine_record, device=predictor.device)  # what "fast" and "auto" became
     record["notes"] = [*notes, *predictor.notes]
     return record

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import IO, TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from mitonb.errors import InputError
 from mitonb.post.runs import Runs, joined, relabelled
 from mitonb.post.turning import turned
 
@@ -99,6 +101,18 @@ def _rows(plane: Runs, rows: slice) -> Runs:
     return Runs((1, rows.stop - rows.start, w), part.first, part.start, part.stop, part.ids)
 
 
+@contextlib.contextmanager
+def _saying() -> Iterator[None]:
+    """Turn what a disk says about a temporary file into one clear error."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"The temporary file of this run, which lies beside the labels that it makes, cannot be written "
+            f"({error.strerror}). Free some space, or write the labels elsewhere, and run again."
+        ) from error
+
+
 class _Part:
     """The runs of some planes in one slab, in memory or in a file."""
 
@@ -109,9 +123,11 @@ class _Part:
         if file is None:
             self._runs = runs
         else:
-            self._place = file.seek(0, 2)
-            for table in (runs.first, runs.start, runs.stop, runs.ids):
-                file.write(table.tobytes())
+            with _saying():
+                self._place = file.seek(0, 2)
+                for table in (runs.first, runs.start, runs.stop, runs.ids):
+                    file.write(table.tobytes())
+                file.flush()
 
     def read(self) -> Runs:
         if self._file is None:

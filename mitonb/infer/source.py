@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mitonb.errors import InputError
 from mitonb.infer.kept import KeptMaps, plane_shape
 from mitonb.infer.reading import Planes
-from mitonb.io.record import fingerprint
+from mitonb.io.record import plane_digest, sampled_fingerprint, whole_fingerprint
 from mitonb.maps import Maps
 from mitonb.stack import AXES, Axis, Stack
 
@@ -37,11 +38,69 @@ class Source:
         self.stack = stack
         self.predictor = predictor
         self.kept = kept if kept is not None else KeptMaps(stack.shape, "memory")
-        self.kept.claim(stack.shape, _key(stack, predictor), region)
+        self.kept.claim(stack.shape, _key(stack, predictor, self.kept.key), region)
         self._planes = Planes(stack)
         self._region = region
         self._empty: list[str] = []
         self._seen = 0
+        self._again: list[str] = []
+        self._sections: dict[int, bytes] = {}
+
+    def compare(self) -> Generator[None, None, None]:
+        """Forget the kept maps of planes whose pixels are others now, or not known.
+
+        Raises
+        ------
+        InputError
+            If most planes are others, and the maps are in a folder that the user named: they may have cost hours.
+        """
+        kept, known = self.kept, 0
+        gone: list[tuple[Axis, int, bool]] = []
+        for axis in self.predictor.recipe.planes:
+            for index in range(self.stack.count(axis)):
+                if not kept.has(axis, index) or (self._region is not None and not self._region.touches(axis, index)):
+                    continue
+                digest = kept.digest(axis, index)
+                known += bool(digest)
+                if not digest or digest != self._digest(axis, index, self._planes.plane(index, axis).image):
+                    gone.append((axis, index, bool(digest)))
+                yield
+        changed = [(axis, index) for axis, index, there in gone if there]
+        others = len(changed)
+        # A repaired section changes all planes that cross it: sections say more.
+        sections, of = sum(axis == "xy" for axis, _ in changed), len(self._sections)
+        if kept.on_disk and (2 * sections > of if of else 2 * others > known):
+            raise InputError(
+                f"The maps in {kept.folder} are of another image, or of this one before most of it was changed: "
+                f"{sections if of else others} of {of or known} planes are others in {self.stack.name}. Give another "
+                "folder, or delete this one."
+            )
+        for axis, index, _ in gone:
+            kept.drop(axis, index)
+        if others and kept.on_disk:
+            some = ", ".join(f"{axis} {index}" for axis, index in changed[:5]) + (" and others" if others > 5 else "")
+            self._again.append(
+                f"{others} of {known} planes have changed since their maps were kept, and were run again: {some}."
+            )
+        if len(gone) > others:
+            self._again.append(
+                f"The maps in {kept.folder} were kept by an earlier version, which did not remember of which pixels "
+                f"they are: {len(gone) - others} planes were run again."
+            )
+
+    def _digest(self, axis: Axis, index: int, image: npt.NDArray[Any]) -> bytes:
+        """Return what identifies the pixels of a plane; sections are remembered for the record."""
+        digest = plane_digest(image)
+        if axis == "xy":
+            self._sections[index] = digest
+        return digest
+
+    @property
+    def fingerprint(self) -> str | None:
+        """What identifies the image, if all of it was read."""
+        if len(self._sections) < self.stack.shape[0]:
+            return None
+        return whole_fingerprint(self.stack, (self._sections[z] for z in range(self.stack.shape[0])))
 
     def fill(self, axis: Axis, index: int) -> Generator[None, None, None]:
         region = self._region
@@ -54,10 +113,11 @@ class Source:
         if self.kept.has(axis, index):
             return
         plane = self._planes.plane(index, axis)
+        digest = self._digest(axis, index, plane.image)
         if plane.image.dtype.kind == "f" and not np.isfinite(plane.image).any():
             # A missing section must not end a run of hours: it has no objects, and the record says so.
             self._empty.append(f"{axis} {index}")
-            self.kept.put(axis, index, _empty_maps(plane.shape, self.predictor))
+            self.kept.put(axis, index, _empty_maps(plane.shape, self.predictor), digest)
             return
         # The same tiles in all planes: the median looks along them.
         steps = self.predictor.steps(plane, None if region is None else region.shadow(axis))
@@ -65,7 +125,7 @@ class Source:
             try:
                 next(steps)
             except StopIteration as end:
-                self.kept.put(axis, index, end.value)
+                self.kept.put(axis, index, end.value, digest)
                 return
             yield
 
@@ -81,11 +141,12 @@ class Source:
     @property
     def notes(self) -> tuple[str, ...]:
         if not self._empty:
-            return ()
+            return tuple(self._again)
         some = ", ".join(self._empty[:5]) + (" and others" if len(self._empty) > 5 else "")
         one = len(self._empty) == 1
         what = "1 plane holds" if one else f"{len(self._empty)} planes hold"
-        return (f"{what} no number at all (NaN) and {'was' if one else 'were'} left empty: {some}.",)
+        empty = f"{what} no number at all (NaN) and {'was' if one else 'were'} left empty: {some}."
+        return (*self._again, empty)
 
 
 def _empty_maps(shape: tuple[int, int], predictor: Predictor) -> Maps:
@@ -95,14 +156,14 @@ def _empty_maps(shape: tuple[int, int], predictor: Predictor) -> Maps:
     return Maps(semantic, np.zeros((h, w), np.float16), np.zeros((2, h, w), np.float16), step, predictor.lead, beyond)
 
 
-def _key(stack: Stack, predictor: Predictor) -> dict[str, Any]:
-    """Return what maps depend on."""
+def _key(stack: Stack, predictor: Predictor, known: Any) -> dict[str, Any]:
+    """Return what maps depend on besides the pixels of their planes."""
     spec, recipe, padding = predictor.model.spec, predictor.recipe, predictor.padding(stack.shape)
     return {
         "model": spec.name, "sha256": spec.sha256, **{f: getattr(recipe, f) for f in NET_FIELDS},
-        # By its voxels: arrays in memory all have one name and no source.
-        "image": fingerprint(stack), "intensity": stack.intensity, "contrast": stack.contrast,
-        **({"padding": padding} if padding else {}),
+        "intensity": stack.intensity, "contrast": stack.contrast, **({"padding": padding} if padding else {}),
+        # Earlier versions remembered 16 planes; those must be the same for maps to be replaced.
+        **({"image": sampled_fingerprint(stack)} if isinstance(known, dict) and "image" in known else {}),
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Arrays of Python and NumPy files: .npy (memory-mapped) and .npz."""
+"""Arrays of Python and NumPy files: .npy and .npz."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mitonb.errors import CorruptFileError, InputError, UnsafeFileError
 from mitonb.io.axes import Source, name_axes
 from mitonb.io.bounds import check_chunk, check_declared, guarded
 from mitonb.io.conventions import spacing_of, step_of
+from mitonb.io.watched import Raw
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +60,7 @@ def _named(source: Any) -> Source:
 
 
 def read_npy(path: Path) -> Source:
-    """Map a .npy file into memory.
+    """Open a .npy file lazily.
 
     Raises
     ------
@@ -67,15 +68,16 @@ def read_npy(path: Path) -> Source:
         If it holds Python objects, which could run code.
     """
     with guarded(path.name), open(path, "rb") as file:
-        shape, _, dtype = _header(file)
+        shape, fortran, dtype = _header(file)
+        start = file.tell()
         _checked_dtype(dtype, path.name)
         declared = math.prod(shape) * dtype.itemsize if shape else dtype.itemsize
-        check_declared(declared, os.path.getsize(path) - file.tell(), what=path.name, compressed=False)
+        check_declared(declared, os.path.getsize(path) - start, what=path.name, compressed=False)
     if declared == 0:
         raise InputError(f"{path.name} is empty: its shape is {shape}. It needs at least one voxel on each axis.")
-    with guarded(path.name):
-        data = np.load(path, mmap_mode="r", allow_pickle=False)
-    return Source(data, kind="npy", notes=_fields(data))
+    fortran = fortran and len(shape) > 1
+    notes = ("Stored in Fortran order: planes along x are read fastest.",) if fortran else ()
+    return Source(Raw(path, dtype, shape, start, fortran=fortran), kind="npy", notes=notes)
 
 
 def read_npz(path: Path, series: str | None = None) -> Source:
@@ -162,12 +164,3 @@ def _checked_dtype(dtype: np.dtype[Any], what: str) -> None:
     """Refuse Python objects before anything unpickles them."""
     if dtype.hasobject:
         raise UnsafeFileError(f"{what} holds Python objects, which could run code. Save plain numbers instead.")
-
-
-def _fields(data: Any) -> tuple[str, ...]:
-    """Note where a file has to be strided through."""
-    return (
-        ("Stored in Fortran order: planes along x are read fastest.",)
-        if not data.flags.c_contiguous and data.ndim > 1
-        else ()
-    )

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mitonb.errors import AxesError, CorruptFileError, InputError, UnsafeFileError, UnsupportedFormatError
+from mitonb.errors import AxesError, InputError, UnsafeFileError, UnsupportedFormatError
 from mitonb.io.axes import Source
 from mitonb.io.lazy import Array, Paged
 from mitonb.io.pictures import decode, header
 from mitonb.io.tiff import read_tiff
+from mitonb.io.watched import stamp_of, watched
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,12 +106,15 @@ def read_planes(paths: Sequence[Path], what: str) -> Source:
             + (f", and {len(odd) - 1} others differ too. " if len(odd) > 1 else ". ")
             + "Remove what does not belong, or bring all to one size."
         )
-    data = Paged((len(planes),), first.shape, first.dtype, read=lambda k: planes[k].read())
+    files = [(plane.path, plane.stamp) for plane in planes]
+    data = watched(Paged((len(planes),), first.shape, first.dtype, read=lambda k: planes[k].read()), files)
     notes = _jumps([p.name for p in paths])
     size = math.prod(first.shape) * np.dtype(first.dtype).itemsize
     ids = None
     if any(plane.indexed for plane in planes):
-        ids = Paged((len(planes),), first.shape[:2], first.dtype, read=lambda k: planes[k].read(ids=True))
+        ids = watched(
+            Paged((len(planes),), first.shape[:2], first.dtype, read=lambda k: planes[k].read(ids=True)), files
+        )
     return Source(data, "z" + "yxs"[: len(first.shape)], first.spacing, notes, "folder", size, ids=ids)
 
 
@@ -125,6 +129,7 @@ class _Plane:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.stamp = stamp_of(path)
         try:
             with open(path, "rb") as file:
                 magic = file.read(4)
@@ -162,8 +167,6 @@ class _Plane:
         if not self._tiff:
             return decode(self.path, self._head, ids=ids)
         source = read_tiff(self.path)
-        if source.shape[self._lead :] != self.shape:
-            raise CorruptFileError(f"{self.path.name} changed since it was opened.")
         page = source.data[(0,) * self._lead + (slice(None),) * len(self.shape)]
         return np.array(page, dtype=self.dtype)
 

@@ -18,6 +18,7 @@ from mitonb.io.pictures import read_picture
 from mitonb.io.record import recorded_voxel_size
 from mitonb.io.tiff import read_tiff
 from mitonb.io.units import spacing_to_voxel_size
+from mitonb.io.watched import stamp_of, watched
 
 if TYPE_CHECKING:
     import zipfile
@@ -30,6 +31,13 @@ def read_path(path: Path, series: int | str | None, *, strict: bool = False) -> 
     """Read a path by what is inside, not by its name."""
     if path.is_dir():
         return _read_directory(path, series, strict=strict)
+    files = [(path, stamp_of(path))]
+    found = _read_file(path, series, strict=strict)
+    return replace(found, data=watched(found.data, files), ids=watched(found.ids, files))
+
+
+def _read_file(path: Path, series: int | str | None, *, strict: bool) -> Source:
+    """Read a file with the reader that knows how it starts."""
     try:
         with open(path, "rb") as file:
             magic = file.read(512)

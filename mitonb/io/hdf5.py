@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import math
 import threading
-import weakref
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -43,20 +42,14 @@ def read_hdf5(path: Path, series: str | None = None) -> Source:
     except ImportError:
         raise UnsupportedFormatError(f"{path.name} is HDF5, which needs h5py: pip install h5py.") from None
     what = path.name
-    with guarded(what):
-        file = h5py.File(path, "r")
-        try:
-            name = _chosen(file, series, what, h5py)
-            dataset = file[name]
-            _check(dataset, path, what)
-        except BaseException:
-            file.close()
-            raise
-    chunk = math.prod(dataset.chunks or (1,)) * dataset.dtype.itemsize
-    data = _Dataset(dataset, what)
-    attributes, damaged = _attributes(dataset)
-    letters, notes = _axes(dataset, attributes)
-    spacing, more = _spacing(dataset, attributes, letters or "zyx"[-len(data.shape) :])
+    with guarded(what), h5py.File(path, "r") as file:
+        dataset = file[_chosen(file, series, what, h5py)]
+        _check(dataset, path, what)
+        chunk = math.prod(dataset.chunks or (1,)) * dataset.dtype.itemsize
+        data = _Dataset(dataset, path, h5py)
+        attributes, damaged = _attributes(dataset)
+        letters, notes = _axes(dataset, attributes)
+        spacing, more = _spacing(dataset, attributes, letters or "zyx"[-len(data.shape) :])
     return Source(data, letters, spacing, (*damaged, *notes, *more), "HDF5", chunk)
 
 
@@ -122,34 +115,38 @@ def _check(dataset: Any, path: Path, what: str) -> None:
 
 
 class _Dataset:
-    """An HDF5 dataset as numpy reads it; the file stays open as long as this is used."""
+    """An HDF5 dataset as numpy reads it.
 
-    def __init__(self, dataset: Any, what: str) -> None:
-        self._dataset, self._what = dataset, what
+    The file is open during a read only: HDF5 locks it, and would give what it remembers of an open one to whoever opens
+    it again after another program has written it.
+    """
+
+    def __init__(self, dataset: Any, path: Path, h5py: Any) -> None:
+        self._path, self._name, self._what, self._h5py = path, dataset.name, path.name, h5py
         self._lock = threading.RLock()
         self.shape: tuple[int, ...] = tuple(int(n) for n in dataset.shape)
         self.dtype = native(dataset.dtype)
-        weakref.finalize(self, dataset.file.close)
 
     def __getitem__(self, key: Any, /) -> Array:
-        with self._lock, guarded(self._what):
-            self._check_blocks(key)
-            return np.asarray(self._dataset[key]).astype(self.dtype, copy=False)
+        with self._lock, guarded(self._what), self._h5py.File(self._path, "r") as file:
+            dataset = file[self._name]
+            self._check_blocks(dataset, key)
+            return np.asarray(dataset[key]).astype(self.dtype, copy=False)
 
-    def _check_blocks(self, key: Any) -> None:
+    def _check_blocks(self, dataset: Any, key: Any) -> None:
         """Refuse blocks that would unpack to more than their voxels: HDF5 makes room for whatever comes out."""
-        sides = self._dataset.chunks
+        sides = dataset.chunks
         if not sides:
             return
-        decoded = math.prod(sides) * self._dataset.dtype.itemsize
+        decoded = math.prod(sides) * dataset.dtype.itemsize
         room = memory_budget().bytes
         for index in blocks_of(key, self.shape, sides, self._what):
             corner = tuple(i * n for i, n in zip(index, sides, strict=True))
-            stored = self._dataset.id.get_chunk_info_by_coord(corner).size
+            stored = dataset.id.get_chunk_info_by_coord(corner).size
             check_stored(stored, decoded, what=self._what)
-            if self._dataset.compression == "gzip" and stored * LARGEST_DEFLATED > room:
+            if dataset.compression == "gzip" and stored * LARGEST_DEFLATED > room:
                 unpacked = zlib.decompressobj()
-                unpacked.decompress(self._dataset.id.read_direct_chunk(corner)[1], decoded)
+                unpacked.decompress(dataset.id.read_direct_chunk(corner)[1], decoded)
                 check_stored(len(unpacked.unconsumed_tail) * LARGEST_DEFLATED, 2**16, what=self._what)
 
 

@@ -17,7 +17,10 @@ from mitonb.memory import require
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["Array", "Arranged", "Key", "PageCache", "Paged", "blocks_of", "box_of", "native"]
+__all__ = [
+    "Array", "Arranged", "Indexable", "Key", "PageCache", "Paged", "as_slice", "blocks_of", "box_of", "native",
+    "places",
+]  # fmt: skip
 
 Array = npt.NDArray[Any]
 Key = tuple[int | slice, ...]
@@ -183,7 +186,7 @@ class Paged:
         shape = [len(part) for part in box if isinstance(part, range)]
         out = np.empty(shape, self.dtype)
         counted = [part if isinstance(part, range) else (part,) for part in outer]
-        for place, indices in zip(_places(outer), product(*counted), strict=True):
+        for place, indices in zip(places(outer), product(*counted), strict=True):
             k = int(np.ravel_multi_index(indices, self._lead)) if n else 0
             out[place] = self._cut(k, inner)
         return out
@@ -196,7 +199,7 @@ class Paged:
                 return self._cut_large(k, inner, rows, columns)
         _check_room(self._page, self.dtype)
         page = self._cache.get(k, self._read)
-        return page[tuple(p if isinstance(p, int) else _as_slice(p) for p in inner)]
+        return page[tuple(p if isinstance(p, int) else as_slice(p) for p in inner)]
 
     def _cut_large(self, k: int, inner: list[range | int], rows: range, columns: range) -> Array:
         """Decode only the rows and columns that are asked for."""
@@ -205,8 +208,8 @@ class Paged:
         page = self._part(k, spans[0], spans[1])
         key: list[int | slice] = []
         for p, span in zip(inner[:2], spans, strict=True):
-            key.append(0 if isinstance(p, int) else _as_slice(range(p.start - span.start, p.stop - span.start, p.step)))
-        return page[(*key, *(p if isinstance(p, int) else _as_slice(p) for p in inner[2:]))]
+            key.append(0 if isinstance(p, int) else as_slice(range(p.start - span.start, p.stop - span.start, p.step)))
+        return page[(*key, *(p if isinstance(p, int) else as_slice(p) for p in inner[2:]))]
 
 
 def _check_room(shape: Sequence[int], dtype: np.dtype[Any]) -> None:
@@ -216,7 +219,7 @@ def _check_room(shape: Sequence[int], dtype: np.dtype[Any]) -> None:
         require(needed, f"Reading {' x '.join(map(str, shape))} voxels", "Read a smaller part, or save it in tiles.")
 
 
-def _as_slice(indices: range) -> slice:
+def as_slice(indices: range) -> slice:
     """Return the slice that a range came from (a range that runs down to 0 stops at -1, which no slice can say)."""
     stop: int | None = indices.stop
     if indices.stop < 0:
@@ -224,7 +227,7 @@ def _as_slice(indices: range) -> slice:
     return slice(indices.start, stop, indices.step)
 
 
-def _places(outer: list[range | int]) -> Iterator[tuple[int, ...]]:
+def places(outer: list[range | int]) -> Iterator[tuple[int, ...]]:
     """Yield the place in the result of each combination of the outer indices."""
     return product(*(range(len(part)) for part in outer if isinstance(part, range)))
 

@@ -1,8 +1,9 @@
-"""MRC volumes, where mrcfile is installed: mapped into memory, voxel size from Angstrom."""
+"""MRC volumes, where mrcfile is installed; voxel size from Angstrom."""
 
 from __future__ import annotations
 
 import importlib
+import math
 import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 from mitonb.errors import CorruptFileError, UnsupportedFormatError
 from mitonb.io.axes import Source
 from mitonb.io.bounds import check_declared, guarded
+from mitonb.io.watched import Raw
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +23,7 @@ IMOD_STAMP = 1146047817
 
 
 def read_mrc(path: Path) -> Source:
-    """Map an MRC file into memory.
+    """Open an MRC file lazily.
 
     Raises
     ------
@@ -29,20 +31,24 @@ def read_mrc(path: Path) -> Source:
         If mrcfile is not installed.
     """
     try:
-        mrcfile = importlib.import_module("mrcfile")
+        mrcfile, utils = importlib.import_module("mrcfile"), importlib.import_module("mrcfile.utils")
     except ImportError:
         raise UnsupportedFormatError(f"{path.name} is MRC, which needs mrcfile: pip install mrcfile.") from None
     _check_header(path)
     with guarded(path.name), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        file = mrcfile.mmap(path, mode="r")
-        data, size, header = file.data, file.voxel_size, file.header
-        if data is None:
+        with mrcfile.open(path, mode="r", header_only=True) as file:
+            size, header = file.voxel_size, file.header
+        dtype, shape = utils.data_dtype_from_header(header), utils.data_shape_from_header(header)
+        if 0 in shape:
             raise CorruptFileError(f"{path.name} holds no voxels.")
+        start = 1024 + int(header.nsymbt)
+        declared = math.prod(shape) * dtype.itemsize
+        check_declared(declared, path.stat().st_size - start, what=path.name, compressed=False)
         spacing = {axis: float(size[axis]) / 10 for axis in "zyx" if np.isfinite(size[axis]) and size[axis] > 0}
-    axes, notes = _axes(header, data.ndim)
-    if data.dtype == np.int8 and _unsigned(header):
-        data = data.view(np.uint8)
+    axes, notes = _axes(header, len(shape))
+    if dtype == np.int8 and _unsigned(header):
+        dtype = np.dtype(np.uint8)
         notes += ("Bytes are unsigned, as the header says in IMOD's way.",)
     starts = [int(header[name]) for name in ("nxstart", "nystart", "nzstart")]
     if any(starts):
@@ -51,7 +57,7 @@ def read_mrc(path: Path) -> Source:
     # Tools that do not know the pixel size write 1 Angstrom, which no EM volume of a cell has.
     if spacing and all(abs(v - 0.1) < 1e-9 for v in spacing.values()):
         spacing, notes = {}, (*notes, "The header gives 1 Angstrom, the default: taken as unknown.")
-    return Source(np.asarray(data), axes, spacing, notes[:5], "MRC")
+    return Source(Raw(path, dtype, shape, start), axes, spacing, notes[:5], "MRC")
 
 
 def _axes(header: Any, rank: int) -> tuple[str | None, tuple[str, ...]]:

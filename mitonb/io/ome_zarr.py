@@ -20,6 +20,7 @@ from mitonb.io.bounds import check_chunk, check_stored, guarded, inside, is_zarr
 from mitonb.io.conventions import axes_of, spacing_of
 from mitonb.io.lazy import CACHE_BYTES, Array, blocks_of, native
 from mitonb.io.units import nanometres
+from mitonb.io.watched import Stamp, changed, stamp_of
 from mitonb.memory import require
 
 __all__ = ["is_n5", "labels_inside", "read_zarr", "store_in_zip"]
@@ -319,12 +320,15 @@ class _Blocks:
         self._stored_bytes = math.prod(stored.sides) * self.dtype.itemsize
         self.chunk_bytes = math.prod(self.blocks) * self.dtype.itemsize
         self._folders: set[str] = set()
+        self._seen: dict[str, Stamp | None] = {}
+        self._watch()
         check_chunk(
             self.chunk_bytes, self._largest() if self.chunk_bytes > 2**28 else self.chunk_bytes, what=self._what
         )
 
     def __getitem__(self, key: Any, /) -> Array:
         with guarded(self._what):
+            self._watch()
             for index in blocks_of(key, self.shape, self._stored.sides, self._what):
                 self._check(self._stored.start + self._stored.between.join(map(str, index)))
             try:
@@ -339,6 +343,17 @@ class _Blocks:
                     ) from error
                 raise CorruptFileError(f"{self._what}: a block is damaged ({' '.join(text.split())[:160]}).") from error
 
+    def _watch(self) -> None:
+        """Refuse to go on if the metadata of the array were written again."""
+        if isinstance(self._path, Path):
+            for name in METADATA[2:]:
+                self._unchanged(name, stamp_of(self._path / name))
+
+    def _unchanged(self, name: str, stamp: Stamp | None) -> None:
+        """Refuse a file that is another one than when it was first looked at."""
+        if self._seen.setdefault(name, stamp) != stamp:
+            raise changed(self._what)
+
     def _check(self, name: str) -> None:
         """Refuse the file of a block that is a link out of the store, no file, or holds far more than the block."""
         path = self._path / name
@@ -346,7 +361,9 @@ class _Blocks:
             member = path.root.NameToInfo.get(path.at)
             size = member.file_size if member else None
         else:
-            size = self._size(path)
+            found = self._stat(path)
+            self._unchanged(name, stamp_of(found))
+            size = None if found is None else found.st_size
         if size is None:
             return
         check_stored(size, self._stored_bytes, what=self._what)
@@ -369,8 +386,8 @@ class _Blocks:
                     file.seek(at)
                     check_stored(int.from_bytes(file.read(8)[4:], "little"), decoded, what=self._what)
 
-    def _size(self, path: Path) -> int | None:
-        """Return the size of a file, which lies in the store without a link out of it; None if there is none."""
+    def _stat(self, path: Path) -> os.stat_result | None:
+        """Look at a file, which lies in the store without a link out of it; None if there is none."""
         folder = str(path.parent)
         try:
             found = path.lstat()
@@ -380,7 +397,7 @@ class _Blocks:
             inside(path, self._root, self._what)
             self._folders.add(folder)
             found = path.stat()
-        return found.st_size
+        return found
 
     def _largest(self) -> int:
         """Return the size of the largest of the first thousand files of blocks."""

@@ -16,7 +16,7 @@ from mitonb.replacing import remove, temporary_beside
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["placing", "put", "saying", "target_path"]
+__all__ = ["disk_reason", "placing", "put", "saying", "target_path"]
 
 
 def target_path(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
@@ -104,25 +104,24 @@ def saying(target: Path) -> Iterator[None]:
     except MitonbError:
         raise
     except (OSError, ValueError) as error:
-        raise InputError(_why(error, target)) from error
+        reason = disk_reason(error, target.parent)
+        raise InputError(f"{target.name} was not saved: {reason}. What was there before is unchanged.") from error
 
 
-def _why(error: Exception, target: Path) -> str:
-    """Say why a file could not be written, and that nothing changed."""
+def disk_reason(error: Exception, folder: Path) -> str:
+    """Say why nothing could be written to a folder, and what to do."""
     code = getattr(error, "errno", None)
     free = ""
     with contextlib.suppress(OSError):
-        free = f" ({shutil.disk_usage(target.parent).free / 2**20:.0f} MB free)"
+        free = f" ({shutil.disk_usage(folder).free / 2**20:.0f} MB free)"
     text = str(error)
     if code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in text or "RESOURCE_EXHAUSTED" in text:
-        reason = f"the disk is full{free}. Free some space"
-    elif code in (errno.EACCES, errno.EPERM, errno.EROFS):
-        reason = "the folder is read-only. Save elsewhere"
-    elif code == errno.ENAMETOOLONG:
-        reason = "the name is too long. Choose a shorter one"
-    else:
-        reason = f"the disk refused ({' '.join(text.split())[:160]}). Save elsewhere"
-    return f"{target.name} was not saved: {reason}. What was there before is unchanged."
+        return f"the disk is full{free}. Free some space"
+    if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "the folder is read-only. Save elsewhere"
+    if code == errno.ENAMETOOLONG:
+        return "the name is too long. Choose a shorter one"
+    return f"the disk refused ({' '.join(text.split())[:160]}). Save elsewhere"
 
 
 def _sync(path: Path) -> None:

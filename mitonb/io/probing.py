@@ -36,7 +36,7 @@ class VolumeInfo:
     voxel_size : tuple of float or None
         (z, y, x) in nm; None is unknown.
     bytes_total, chunk_bytes : int
-        Size of all voxels in memory, and of the block that is decoded to read one (0: mapped, any byte alone).
+        Size of all voxels in memory, and of the block that is decoded to read one (0: any part alone).
     notes : tuple of str
         Sentences for the user.
     """

@@ -15,33 +15,71 @@ from mitonb.errors import CorruptFileError, InputError
 from mitonb.io.bounds import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from mitonb.io.lazy import Array
     from mitonb.recipe import Recipe
     from mitonb.stack import Stack
 
-__all__ = ["VOXEL_SIZE", "fingerprint", "read_record", "record_path", "recorded_voxel_size", "run_record"]
+__all__ = [
+    "VOXEL_SIZE", "WHOLE", "fingerprint", "plane_digest", "read_record", "record_path", "recorded_voxel_size",
+    "run_record", "same_image", "sampled_fingerprint", "whole_fingerprint",
+]  # fmt: skip
 
 FORMAT = "mitonb-run-record"
 VOXEL_SIZE = "voxel_size_nm"
 SAMPLED_PLANES = 16
+READ_ALL = 256 * 2**20
+"""Bytes of voxels that are all read for a fingerprint without anybody waiting for it."""
+WHOLE = "all-sha256:"
 PACKAGES = ("numpy", "scipy", "torch", "numba", "tifffile", "tensorstore")
 
 
 def fingerprint(stack: Stack) -> str:
-    """Return what identifies the voxels of a stack: sha256 over shape, dtype and up to 16 planes spread over it.
+    """Return what identifies the voxels of a stack: all of them up to 256 MB, 16 planes spread over it above.
 
     The same image gives the same text from any format, byte order or machine. Name, address and voxel size do
-    not count. Planes between the sampled ones are not read, so that a stack of any size takes a moment.
+    not count. Which of both was looked at stands in the text; see `same_image`.
 
     Examples
     --------
     >>> import mitonb as mn
-    >>> fingerprint(mn.Stack(np.zeros((2, 2, 2), np.uint8)))[:14]
-    'sha256:3b8efdd'
+    >>> fingerprint(mn.Stack(np.zeros((2, 2, 2), np.uint8)))[:18]
+    'all-sha256:d0b85a4'
     """
+    if int(np.prod(stack.shape, dtype=np.int64)) * stack.dtype.itemsize > READ_ALL:
+        return sampled_fingerprint(stack)
+    return whole_fingerprint(stack, (plane_digest(np.asarray(stack.data[z])) for z in range(stack.shape[0])))
+
+
+def same_image(stack: Stack, known: str) -> bool:
+    """Return whether a stack has the fingerprint that is known, by the planes that this one looked at."""
+    if not known.startswith(WHOLE):
+        return sampled_fingerprint(stack) == known
+    digests = (plane_digest(np.asarray(stack.data[z])) for z in range(stack.shape[0]))
+    return whole_fingerprint(stack, digests) == known
+
+
+def plane_digest(image: Array) -> bytes:
+    """Return 32 bytes that identify the pixels of a plane, their shape and dtype."""
+    dtype = image.dtype.newbyteorder("<")
+    digest = hashlib.sha256(f"{image.shape} {dtype.str}".encode())
+    digest.update(np.ascontiguousarray(image, dtype=dtype).data)
+    return digest.digest()
+
+
+def whole_fingerprint(stack: Stack, digests: Iterable[bytes]) -> str:
+    """Return what identifies all voxels of a stack, from the digests of its xy planes in their order."""
+    dtype = stack.dtype.newbyteorder("<")
+    digest = hashlib.sha256(f"mitonb 2 {stack.shape} {dtype.str}".encode())
+    for part in digests:
+        digest.update(part)
+    return f"{WHOLE}{digest.hexdigest()}"
+
+
+def sampled_fingerprint(stack: Stack) -> str:
+    """Return sha256 over shape, dtype and up to 16 planes spread over a stack: it takes a moment, whatever its size."""
     dtype = stack.dtype.newbyteorder("<")
     digest = hashlib.sha256(f"mitonb 1 {stack.shape} {dtype.str}".encode())
     depth = stack.shape[0]
@@ -51,7 +89,9 @@ def fingerprint(stack: Stack) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def run_record(stack: Stack, recipe: Recipe, spec: Any = None, *, engine: str = "torch") -> dict[str, Any]:
+def run_record(
+    stack: Stack, recipe: Recipe, spec: Any = None, *, engine: str = "torch", image: str | None = None
+) -> dict[str, Any]:
     """Return the record of a run: enough to make the same labels again.
 
     Parameters
@@ -64,6 +104,8 @@ def run_record(stack: Stack, recipe: Recipe, spec: Any = None, *, engine: str = 
         Card of the model (its `name` and `sha256` are kept).
     engine : str
         What ran the net.
+    image : str, optional
+        Fingerprint of all voxels, where the run has seen them all.
 
     Returns
     -------
@@ -81,7 +123,7 @@ def run_record(stack: Stack, recipe: Recipe, spec: Any = None, *, engine: str = 
             "shape": list(stack.shape),
             "dtype": stack.dtype.name,
             "voxel_size_nm": None if stack.voxel_size is None else list(stack.voxel_size),
-            "fingerprint": fingerprint(stack),
+            "fingerprint": image or fingerprint(stack),
         },
         "recipe": json.loads(recipe.to_json()),
         "model": {

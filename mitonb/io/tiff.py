@@ -21,6 +21,7 @@ from mitonb.io.bounds import check_chunk, check_declared, check_stored, guarded
 from mitonb.io.lazy import Array, Paged, native
 from mitonb.io.pictures import jpeg_header
 from mitonb.io.units import nanometres
+from mitonb.io.watched import Raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,7 +120,7 @@ def _source(file: tifffile.TiffFile, image: Any, path: Path) -> Source:
     data: Any
     if image.dataoffset is not None:
         check_declared(image.dataoffset + declared, stored, what=what, compressed=False)
-        data = np.memmap(path, image.dtype.newbyteorder(file.byteorder), "r", int(image.dataoffset), shape)
+        data = Raw(path, image.dtype.newbyteorder(file.byteorder), shape, int(image.dataoffset))
     else:
         data = _paged(file, image, what, stored)
     if page.photometric == 0:

@@ -13,7 +13,7 @@ import numpy as np
 
 from mitonb.edit.blocks import digest
 from mitonb.edit.project import Project
-from mitonb.errors import AxesError, InputError, MitonbError, TooLargeError
+from mitonb.errors import AxesError, ChangedFileError, InputError, MitonbError, TooLargeError
 from mitonb.memory import memory_budget
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mitonb.labels import Labels
     from mitonb.stack import Stack
 
-__all__ = ["check_shape", "create", "describe", "find_stack", "place_of", "reopen"]
+__all__ = ["check_shape", "create", "describe", "find_stack", "image_notes", "place_of", "reopen"]
 
 
 def place_of(path: str | os.PathLike[str]) -> Path:
@@ -107,11 +107,20 @@ def reopen(
     return Project.open(place, accept, take_over=take_over, read_only=read_only, memory=_memory())
 
 
-def describe(stack: Stack | None, place: Path) -> dict[str, Any] | None:
-    """Return what a project at a place remembers of its stack."""
+def describe(stack: Stack | None, place: Path, before: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+    """Return what a project at a place remembers of its stack; `before` is what it remembered until now."""
     if stack is None:
         return None
-    facts = {"name": stack.name, "source": stack.source, "shape": list(stack.shape), "fingerprint": _fingerprint(stack)}
+    from mitonb.io.record import fingerprint
+
+    try:
+        known = fingerprint(stack)
+    except ChangedFileError:  # corrections are saved whatever became of the image
+        known = before["fingerprint"] if before else ""
+    facts = {"name": stack.name, "source": stack.source, "shape": list(stack.shape), "fingerprint": known}
+    written = _written(stack)
+    if written:
+        facts["written"] = written
     if stack.source is not None and "://" not in stack.source:
         # A folder that is moved or mailed as a whole still finds its stack.
         facts["beside"] = os.path.relpath(Path(stack.source).absolute(), place.absolute().parent)
@@ -128,6 +137,8 @@ def find_stack(facts: Mapping[str, Any] | None, place: Path) -> tuple[Stack | No
     if "://" in source:
         # A project that came by mail must not make this machine talk to an address of its choice.
         return None, [f"The stack is at {source}, and remote addresses are not opened by themselves. {advice}"]
+    if not facts["fingerprint"]:
+        return None, [f"The stack {source} had changed when the project was saved. {advice}"]
     beside = facts.get("beside") or source
     for candidate in (Path(source), place.absolute().parent / beside):
         if candidate.is_file() or candidate.is_dir():
@@ -138,6 +149,30 @@ def find_stack(facts: Mapping[str, Any] | None, place: Path) -> tuple[Stack | No
                 return None, [f"The stack {candidate} cannot be used: {error} {advice}"]
             return stack, []
     return None, [f"The stack {source} no longer exists. {advice}"]
+
+
+def image_notes(stack: Stack | None, facts: Mapping[str, Any] | None) -> list[str]:
+    """Say where an image may be another one than a project was made with, and too large to compare all of it."""
+    written = facts and facts.get("written")
+    if stack is None or not facts or not written or written == _written(stack):
+        return []
+    from mitonb.io.record import WHOLE
+
+    if facts["fingerprint"].startswith(WHOLE):
+        return []
+    return [
+        f"The file of {stack.name} was written after this project was made. It is too large to compare all of it: 16 "
+        "planes spread over it are the same."
+    ]
+
+
+def _written(stack: Stack) -> list[int] | None:
+    """Return size and time of the last change of the file of a stack, where it is one file."""
+    path = Path(stack.source) if stack.source and "://" not in stack.source else None
+    if path is None or not path.is_file():
+        return None
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns]
 
 
 def check_shape(shape: tuple[int, ...], other: tuple[int, ...]) -> None:
@@ -155,11 +190,20 @@ def check_shape(shape: tuple[int, ...], other: tuple[int, ...]) -> None:
 
 
 def _check_image(stack: Stack, facts: Mapping[str, Any] | None, place: Path) -> None:
-    if facts and facts["fingerprint"] != _fingerprint(stack):
-        raise InputError(
-            f"{place} was made with another image ({facts['name']!r}) than {stack.name!r}. Open that one, or choose "
-            "another path for the labels of this one."
-        )
+    from mitonb.io.record import same_image  # not at the top: looking at an array needs no readers
+
+    if not facts or (same_image(stack, facts["fingerprint"]) if facts["fingerprint"] else _same_shape(stack, facts)):
+        return
+    raise InputError(
+        f"{place} was made with another image ({facts['name']!r}) than {stack.name!r}, or with this one before it was "
+        "changed. Open that one, or choose another path for the labels of this one; to take those of the project "
+        f"along: Session(stack, Session.open({str(place)!r}).labels, 'other.mitonb')."
+    )
+
+
+def _same_shape(stack: Stack, facts: Mapping[str, Any]) -> bool:
+    """Return whether a stack has the shape that a project remembers; of an image that changed it knows no more."""
+    return list(stack.shape) == facts.get("shape")
 
 
 def _empty(shape: tuple[int, int, int]) -> Volume:
@@ -170,12 +214,6 @@ def _empty(shape: tuple[int, int, int]) -> Volume:
         raise TooLargeError(
             f"Labels for {shape} voxels need {gib:.0f} GiB of memory, more than there is. Open a part of the stack."
         ) from error
-
-
-def _fingerprint(stack: Stack) -> str:
-    from mitonb.io.record import fingerprint
-
-    return fingerprint(stack)
 
 
 def _read(path: Path) -> Stack:

@@ -139,7 +139,9 @@ class Session:
         self._focus = Focus(project, self._lock, moved=self.moved, selected=self.selected)
         # The highest id is looked for only where one of that kind may be.
         highest = int(project.labels.max(initial=0)) if ignore_note(project.next_id - 1) else 0
-        self.notes: tuple[str, ...] = tuple(filter(None, [*notes, ignore_note(highest)]))
+        self.notes: tuple[str, ...] = tuple(
+            filter(None, [*notes, *opening.image_notes(stack, project.stack_facts), ignore_note(highest)])
+        )
         size = stack.voxel_size if stack is not None else None
         if size and not reason and size not in (project.voxel_size, project.first_voxel_size):
             # The stack was opened with another size than when the project began: the newest word counts, visibly.
@@ -539,7 +541,7 @@ class Session:
         with self._lock:
             self._writer.still_open()
             place = opening.place_of(path)
-            self._project.copy_to(place, opening.describe(self.stack, place))
+            self._project.copy_to(place, opening.describe(self.stack, place, self._project.stack_facts))
             return place
 
     def save_as(self, path: str | Path) -> Path:
@@ -547,7 +549,7 @@ class Session:
         with self._lock:
             self._writer.still_open()
             place = opening.place_of(path)
-            self._project.move_to(place, opening.describe(self.stack, place))
+            self._project.move_to(place, opening.describe(self.stack, place, self._project.stack_facts))
             self._writer.begin_anew()
             return place
 

@@ -272,8 +272,14 @@ class Conversation:
         if step not in bind.STEPS:
             raise InputError(f"step is one of {bind.STEPS}, got {step}.")
         # One question for all parts of a plane: each message costs JupyterLab more than its pixels.
+        failed = None
         for part in dict.fromkeys(parts):
-            self.send_part(part, axis, index, {"client": client, "req": request}, step=step)  # type: ignore[arg-type]
+            try:
+                self.send_part(part, axis, index, {"client": client, "req": request}, step=step)  # type: ignore[arg-type]
+            except MitonbError as error:  # an image that cannot be read any more hides no labels
+                failed = error
+        if failed:
+            raise failed
 
     def _edit(self, message: bind.Message, buffers: bind.Buffers) -> None:
         edit = bind.read_edit(message, buffers, self.session.shape)

@@ -377,7 +377,8 @@ def test_two_arrays_with_the_same_grey_are_two_images() -> None:
     ids = volume((17, 64, 80))
     segment(ids, GENTLE, model=model, kept=kept, show=False)
     turned = segment(ids[::-1], GENTLE, model=model, kept=kept, show=False)
-    assert len(model.net.calls) == 34
+    others = sum(not np.array_equal(plane, before) for plane, before in zip(ids[::-1], ids, strict=True))
+    assert len(model.net.calls) == 17 + others
     assert np.array_equal(turned.data, segment(ids[::-1], GENTLE, model=Oracle(), show=False).data)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import mitonb as mn
 from mitonb.errors import TooLargeError
-from mitonb.io import tiff
+from mitonb.io import tiff, watched
 from mitonb.io.lazy import Arranged, PageCache, Paged
 from mitonb.io.probing import probe
 from mitonb.io.reading import open_labels
@@ -74,15 +74,20 @@ def test_probing_shows_axes_that_only_the_user_can_name(tmp_path):
     assert any("Name them" in note for note in info.notes)
 
 
-def test_uncompressed_files_are_mapped_not_read(tmp_path):
-    tifffile.imwrite(tmp_path / "cell.tif", np.zeros((4, 5, 6), np.uint16), photometric="minisblack")
-    np.save(tmp_path / "cell.npy", np.zeros((4, 5, 6), np.uint16))
-    for name in ("cell.tif", "cell.npy"):
-        data = mn.open(tmp_path / name).data
-        while data.base is not None and not isinstance(data, np.memmap):
-            data = data.base
-        assert isinstance(data, np.memmap)
-        assert not data.flags.writeable
+@pytest.mark.parametrize("name", ["cell.tif", "cell.npy"])
+def test_of_an_uncompressed_file_only_the_rows_that_are_asked_for_are_read(name, tmp_path, monkeypatch):
+    data = np.zeros((12, 40, 50), np.uint16)
+    np.save(tmp_path / name, data) if name == "cell.npy" else tifffile.imwrite(tmp_path / name, data)
+    lazy, read, real = mn.open(tmp_path / name).data, [], watched.filled
+
+    def counting(file, part, what):
+        read.append(part.size)
+        real(file, part, what)
+
+    monkeypatch.setattr(watched, "filled", counting)
+    lazy[:, 5]
+    lazy[4]
+    assert sum(read) == 12 * 50 + 40 * 50
 
 
 @pytest.mark.parametrize("tile", [None, (64, 128)])

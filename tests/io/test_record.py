@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import mitonb as mn
-from mitonb.io.record import fingerprint, run_record
+from mitonb.io.record import fingerprint, run_record, same_image
 from mitonb.models.spec import ModelSpec
 
 
@@ -37,7 +37,29 @@ def test_shape_and_dtype_count():
     assert len(prints) == 4
 
 
-def test_a_tall_stack_is_sampled():
+@pytest.mark.parametrize("depth", [17, 40, 200])
+def test_one_voxel_anywhere_changes_the_fingerprint(depth):
+    data = np.zeros((depth, 6, 7), np.uint16)
+    before = fingerprint(mn.Stack(data))
+    for z in range(depth):
+        data[z, 3, 3] = 1
+        assert fingerprint(mn.Stack(data)) != before
+        assert not same_image(mn.Stack(data), before)
+        data[z, 3, 3] = 0
+    assert same_image(mn.Stack(data), before)
+
+
+def test_a_fingerprint_of_an_earlier_version_is_still_that_of_its_image():
+    data = np.random.default_rng(0).integers(0, 255, (40, 6, 7)).astype(np.uint8)
+    old = "sha256:902b336632ac9943935a9ada920662d2f42658d109dff03e19775bb3c6f8bad2"  # as version 0.1 wrote it
+    assert same_image(mn.Stack(data), old)
+    data[0] += 1
+    assert not same_image(mn.Stack(data), old)
+
+
+def test_of_a_large_stack_some_planes_are_read(monkeypatch):
+    monkeypatch.setattr("mitonb.io.record.READ_ALL", 15_000)
+
     class Counting:
         shape, dtype = (1000, 4, 4), np.dtype(np.uint8)
         read = 0

@@ -130,6 +130,50 @@ def test_without_its_stack_a_project_opens_and_says_so(path, stack_file, prepare
         assert session.ids() == [2]
 
 
+@pytest.mark.parametrize("depth", [18, 40])
+def test_one_changed_voxel_makes_another_image(depth, path, tmp_path):
+    data = np.random.default_rng(1).integers(0, 255, (depth, 8, 9)).astype(np.uint8)
+    np.save(tmp_path / "image.npy", data)
+    Session(mn.open(tmp_path / "image.npy"), path=path).close()
+    for z in (1, 3, depth - 2):
+        other = data.copy()
+        other[z, 2, 2] ^= 1
+        with pytest.raises(
+            InputError, match=r"another image .* before it was changed.*take those of the project along"
+        ):
+            Session(mn.Stack(other), path=path)
+    np.save(tmp_path / "image.npy", other)
+    with Session.open(path) as session:
+        assert session.stack is None
+    with Session.open(path, stack=mn.Stack(data)) as session:
+        assert session.stack is not None
+
+
+def test_a_project_of_an_earlier_version_opens_with_its_image(path, monkeypatch):
+    stack = mn.Stack(np.random.default_rng(1).integers(0, 255, (40, 8, 9)).astype(np.uint8))
+    with monkeypatch.context() as before:
+        before.setattr("mitonb.io.record.READ_ALL", 0)  # 16 planes stood for an image of any size
+        Session(stack, path=path).close()
+    with Session.open(path, stack=stack) as session:
+        assert session.notes == ()
+    with pytest.raises(InputError, match="another image"):
+        Session(mn.Stack(255 - stack.read()), path=path)
+
+
+def test_a_large_image_that_was_written_again_is_told(path, tmp_path, monkeypatch):
+    monkeypatch.setattr("mitonb.io.record.READ_ALL", 0)
+    data = np.zeros((40, 8, 9), np.uint8)
+    np.save(tmp_path / "image.npy", data)
+    Session(mn.open(tmp_path / "image.npy"), path=path).close()
+    with Session.open(path) as session:
+        assert session.notes == ()
+    data[1] = 9  # none of the 16
+    np.save(tmp_path / "image.npy", data)
+    with Session.open(path) as session:
+        assert session.stack is not None
+        assert "was written after this project was made" in " ".join(session.notes)
+
+
 def test_remote_addresses_and_arrays_are_not_opened_by_themselves(path):
     Session(image(source="https://example.org/image.zarr"), path=path).close()
     with Session.open(path) as session:

@@ -10,6 +10,7 @@ import ipywidgets.widgets.widget as ipw
 import numpy as np
 import pytest
 
+import mitonb as mn
 from mitonb.errors import InputError
 from mitonb.labels import Labels
 from mitonb.maps import Maps
@@ -103,6 +104,18 @@ def test_an_image_plane_comes_in_grey_through_the_intensity_window(viewer: Viewe
     stack = viewer.session.stack
     assert np.array_equal(pixels, bind.gray(stack.plane(3).image, *stack.intensity))
     assert pixels[-1, -1] == 255
+
+
+def test_an_image_that_changed_while_it_is_open_is_a_sentence_beside_the_labels(tmp_path: Path) -> None:
+    np.save(tmp_path / "cell.npy", np.zeros(SHAPE, np.uint8))
+    viewer = Viewer(Session(mn.open(tmp_path / "cell.npy"), np.ones(SHAPE, np.uint32)))
+    np.save(tmp_path / "cell.npy", np.zeros((1, 20, 30), np.uint8))
+    want = {"kind": "want", "client": "me", "req": 1, "parts": ["image", "labels"], "axis": "xy", "index": 3}
+    labels, nack = viewer.comm.hear(want)
+    assert (labels["kind"], labels["part"]) == ("part", "labels")
+    assert (nack["kind"], nack["req"]) == ("nack", 1)
+    assert "cell.npy has changed since it was opened" in nack["reason"]
+    assert "ack" in kinds(viewer.comm.hear(*paint(1, (0, 0))))
 
 
 def test_an_image_can_be_asked_for_at_half_size(viewer: Viewer, wire: Wire) -> None:
