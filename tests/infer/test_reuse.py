@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +118,8 @@ def test_the_record_of_a_run_identifies_every_voxel(planes: tuple[Axis, ...]) ->
 
 @pytest.fixture
 def small_files() -> Iterator[Any]:
-    """Set how large a file may become; it stands for a disk that gets full."""
+    """Set how large a file may become, -1 without limit; it stands for a disk that gets full."""
+    resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -131,7 +131,7 @@ def test_a_disk_that_gets_full_is_a_sentence_and_whole_planes_stay(tmp_path: Pat
         small_files(size)
         with pytest.raises(InputError, match=r"Maps cannot be kept in .*maps: the disk .*go on from them"):
             ran(ids, maps)
-        small_files(resource.RLIM_INFINITY)
+        small_files(-1)
         kept = KeptMaps(folder=maps)
         there = kept.count("xy") if (maps / "maps.json").exists() else 0
         for index in range(20):
