@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import AxesError, InputError
-from mitonb.stack import voxel_size_of
+from mitonb.stack import in_order, voxel_size_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +42,7 @@ class Labels:
     record: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        data = np.asarray(self.data)
+        data = np.asarray(in_order(self.data))
         if data.dtype.kind in "USO" and data.ndim == 0:
             raise InputError(f"Labels are voxels, got {str(self.data)[:80]!r}. Open a file with mn.open_labels.")
         if data.ndim != 3:

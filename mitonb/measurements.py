@@ -14,7 +14,7 @@ import pandas as pd
 from mitonb.errors import AxesError, InputError
 from mitonb.labels import Labels, scale_note
 from mitonb.overlaps import AnyLabels, dense, integers
-from mitonb.stack import LazyArray, Stack, voxel_size_of
+from mitonb.stack import LazyArray, Stack, in_order, voxel_size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,7 +133,7 @@ class _Sums:
 
 
 def _pixels(stack: Stack | npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    return stack.data if isinstance(stack, Stack) else np.asarray(stack)  # type: ignore[return-value]
+    return stack.data if isinstance(stack, Stack) else np.asarray(in_order(stack))  # type: ignore[return-value]
 
 
 def _whole_numbers(data: LazyArray) -> LazyArray:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mitonb.errors import InputError
 from mitonb.labels import Labels, settled
-from mitonb.stack import Stack
+from mitonb.stack import Stack, in_order
 
 __all__ = ["AnyLabels", "Counts", "Pairs", "dense", "integers", "pairs", "profiles"]
 
@@ -57,7 +57,7 @@ def integers(labels: AnyLabels, name: str) -> npt.NDArray[Any]:
     """
     if isinstance(labels, str | bytes | Stack) or hasattr(labels, "__fspath__"):
         raise InputError(f"{name.capitalize()} are voxels, got {str(labels)[:80]!r}. Open a file with mn.open_labels.")
-    array = settled(labels.data if isinstance(labels, Labels) else np.asarray(labels))
+    array = settled(labels.data if isinstance(labels, Labels) else np.asarray(in_order(labels)))
     if array.dtype.kind == "b":
         return array.astype(np.uint8)
     if array.dtype.kind not in "ui":

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from mitonb.errors import AxesError, InputError
 
 __all__ = [
-    "AXES", "Axis", "LazyArray", "Plane", "Stack", "VoxelSize", "checked_axis", "checked_plane", "intensity_range",
-    "voxel_size_of", "whole_number",
+    "AXES", "Axis", "LazyArray", "Plane", "Stack", "VoxelSize", "checked_axis", "checked_plane", "in_order",
+    "intensity_range", "voxel_size_of", "whole_number",
 ]  # fmt: skip
 
 Axis = Literal["xy", "xz", "yz"]
@@ -102,6 +102,8 @@ class Stack:
     def __post_init__(self) -> None:
         if isinstance(self.data, str | os.PathLike):
             raise InputError(f"A stack is made of voxels, got the path {str(self.data)!r}. Open it with mn.open(path).")
+        if in_order(self.data) is not self.data:
+            object.__setattr__(self, "data", in_order(self.data))
         if not (hasattr(self.data, "shape") and hasattr(self.data, "dtype")):
             object.__setattr__(self, "data", np.asarray(self.data))
         shape = tuple(self.data.shape)
@@ -199,6 +201,28 @@ def checked_plane(index: Any, count: int, axis: Axis, *, lowest: int = 0) -> int
     if k is None or not lowest <= k < count:
         raise InputError(f"This stack has {count} {axis} planes (0 to {count - 1}), got plane {index!r}.")
     return k
+
+
+def in_order(array: Any) -> Any:
+    """Return an array with its axes in the order z, y, x where they are named (xarray); others as they are.
+
+    Raises
+    ------
+    AxesError
+        If there are named axes that something has to be chosen on, which `mn.open` does.
+    """
+    names = getattr(array, "dims", None)
+    if not isinstance(names, tuple) or not hasattr(array, "transpose"):
+        return array
+    letters = "".join(str(name).lower() if len(str(name)) == 1 else "?" for name in names)
+    if "".join(sorted(letters)) == "xyz":
+        return array if letters == "zyx" else array.transpose(*(names[letters.index(axis)] for axis in "zyx"))
+    if {"y", "x"} <= set(letters) and letters != "yx":
+        raise AxesError(
+            f"The axes of this array are called {', '.join(map(str, names))}. Open it with mn.open(array, channel=...) "
+            "or mn.open_labels(array), which choose z, y and x by name."
+        )
+    return array
 
 
 def voxel_size_of(given: Any) -> VoxelSize:

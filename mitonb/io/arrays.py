@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import zipfile
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from mitonb.errors import CorruptFileError, InputError, UnsafeFileError
 from mitonb.io.axes import Source, name_axes
 from mitonb.io.bounds import check_chunk, check_declared, guarded
-from mitonb.io.conventions import spacing_of, step_of
+from mitonb.io.conventions import axes_of, spacing_along, spacing_of
 from mitonb.io.watched import Raw
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ __all__ = ["read_array", "read_npy", "read_npz"]
 
 def read_array(source: Any) -> Source:
     """Wrap an array: numpy, masked, dask, or anything with a shape, a dtype and slicing."""
+    if hasattr(source, "data_vars"):
+        raise InputError(
+            f"This xarray.Dataset holds {', '.join(map(str, source.data_vars))[:80] or 'nothing'}. Pass one of them, "
+            "dataset['name']."
+        )
     shape, dtype = getattr(source, "shape", None), getattr(source, "dtype", None)
     if isinstance(source, np.ndarray):
         return Source(source)
@@ -31,32 +37,32 @@ def read_array(source: Any) -> Source:
     except TypeError:  # a dtype of another library, such as torch.uint8
         lazy = False
     if lazy:
-        return _named(source)
+        return _named(source, source)
     if shape is None and not isinstance(source, list | tuple) and not hasattr(source, "__array__"):
         raise InputError(f"open() takes a path or an array, got {type(source).__name__}.")
     with guarded("This array"):
         array = np.asarray(source)
     if array.dtype.kind not in "buifc":
         raise InputError(f"open() takes a path or an array of numbers, got {type(source).__name__} of {array.dtype}.")
-    return Source(array)
+    return _named(source, array)
 
 
-def _named(source: Any) -> Source:
-    """Wrap a lazy array; of xarray the names of its axes and its coordinates count."""
-    names = getattr(source, "dims", None)
-    if not isinstance(names, tuple) or len(names) != len(source.shape):
-        return Source(source)
-    letters, notes = name_axes(names)
-    stated = getattr(source, "attrs", None)
-    spacing, more = spacing_of(stated if isinstance(stated, dict) else {}, letters or "zyx"[-len(names) :])
+def _named(source: Any, data: Any) -> Source:
+    """Wrap an array; of xarray, h5py, zarr and tensorstore the names of axes and the attributes count."""
+    rank = len(data.shape)
+    attributes = getattr(source, "attrs", None)
+    attributes = dict(attributes) if isinstance(attributes, Mapping) else {}
+    domain, metadata = getattr(source, "domain", None), getattr(source, "metadata", None)
+    named = (getattr(source, "dims", None), getattr(metadata, "dimension_names", None), getattr(domain, "labels", None))
+    names = next((n for n in named if isinstance(n, tuple) and len(n) == rank and any(n)), None)
+    letters, notes = name_axes(names) if names else axes_of(attributes, rank)
+    spacing, more = spacing_of(attributes, letters or "zyx"[-rank:])
     found = getattr(source, "coords", {})
-    for name, letter in zip(names, letters or (), strict=False):
-        point = found[name] if letter in "zyx" and name in found else None
-        units = {} if point is None else {"unit": None, **point.attrs}
-        step = None if point is None else step_of(point, units.get("units") or units["unit"])
-        if step is not None:
-            spacing = {**spacing, letter: step}
-    return Source(source, letters, spacing, (*notes, *more))
+    points = {letter: found[name] for name, letter in zip(names or (), letters or (), strict=False) if name in found}
+    along, loose = spacing_along(
+        {letter: (point, point.attrs.get("units", point.attrs.get("unit"))) for letter, point in points.items()}
+    )
+    return Source(data, letters, {**spacing, **along}, (*notes, *more, *loose))
 
 
 def read_npy(path: Path) -> Source:

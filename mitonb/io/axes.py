@@ -81,7 +81,7 @@ def name_axes(names: Sequence[Any]) -> tuple[str | None, tuple[str, ...]]:
     >>> name_axes(["row", "col", "ch"])
     ('yxc', ())
     """
-    words = [str(name).strip().lower() for name in names]
+    words = [str(name).strip().rstrip("^").lower() for name in names]  # funlib writes c^ for what is no length
     letters = "".join(LETTERS.get(word, "?") for word in words)
     known = letters.replace("?", "")
     if len(set(known)) != len(known):
@@ -236,7 +236,7 @@ def _question(i: int, letter: str, letters: str, shape: tuple[int, ...], what: s
     """Say which axes there are and what to call."""
     n = shape[i]
     text = f"{what} has axes {_described(letters, shape)}. "
-    as_z = "".join("z" if k == i else c for k, c in enumerate(letters))
+    as_z = "".join(("c" if "z" in letters else "z") if k == i else c for k, c in enumerate(letters))
     if letter == "s":
         return text + f"It is in colour: choose one channel with channel=0 to {n - 1}, or channel='mean' for grey."
     if letter in "ct":

@@ -13,9 +13,9 @@ from mitonb.io.units import nanometres
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["axes_of", "spacing_of", "step_of"]
+__all__ = ["SIZED", "axes_of", "plain", "spacing_along", "spacing_of"]
 
-NAMED = ("_ARRAY_DIMENSIONS", "axis_names", "dimension_names", "axistags", "axes", "dims")
+NAMED = ("_ARRAY_DIMENSIONS", "DIMENSION_LABELS", "axis_names", "dimension_names", "axistags", "axes", "dims")
 SIZED = (
     "resolution", "voxel_size", "element_size_um", "element_size_nm", "voxelsize", "voxelSize", "voxel_spacing",
     "pixel_size", "pixelSize", "pixelsize", "spacing", "pixelResolution",
@@ -155,13 +155,27 @@ def _offset(attributes: Mapping[str, Any], letters: str, *, x_first: bool) -> tu
     )
 
 
-def step_of(values: Any, unit: Any) -> float | None:
-    """Return the distance in nm of evenly spaced coordinates with a unit, or None."""
-    points = np.asarray(values)
-    if points.ndim != 1 or len(points) < 2 or points.dtype.kind not in "iuf":
-        return None
-    steps = np.diff(points.astype(np.float64))
-    step = abs(float(np.mean(steps)))
-    if not np.allclose(np.abs(steps), step, rtol=1e-3):
-        return None
-    return nanometres(step, plain(unit) if isinstance(plain(unit), str) else None)
+def spacing_along(coordinates: Mapping[str, tuple[Any, Any]]) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Return the size in nm of evenly spaced coordinates with a unit, by axis letter, and what is to be said.
+
+    Parameters
+    ----------
+    coordinates : mapping
+        Positions and their unit by axis letter; a step of 1 without a unit only counts voxels.
+    """
+    spacing: dict[str, float] = {}
+    loose: list[str] = []
+    for letter, (values, unit) in coordinates.items():
+        points = np.asarray(values)
+        if letter not in "zyx" or points.ndim != 1 or len(points) < 2 or points.dtype.kind not in "iuf":
+            continue
+        steps = np.diff(points.astype(np.float64))
+        step = abs(float(np.mean(steps)))
+        size = nanometres(step, plain(unit)) if np.allclose(np.abs(steps), step, rtol=1e-3, atol=0) else None
+        if size is not None:
+            spacing[letter] = size
+        elif step != 1:
+            loose.append(letter)
+    if not loose:
+        return spacing, ()
+    return spacing, (f"The coordinates along {', '.join(loose)} are uneven or have no unit that is known: not used.",)

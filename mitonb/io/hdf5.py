@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import math
+import re
+import struct
 import threading
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -13,7 +16,7 @@ import numpy as np
 from mitonb.errors import InputError, UnsafeFileError, UnsupportedFormatError
 from mitonb.io.axes import Source, name_axes
 from mitonb.io.bounds import check_chunk, check_declared, check_stored, guarded, size_text
-from mitonb.io.conventions import axes_of, spacing_of, step_of
+from mitonb.io.conventions import axes_of, plain, spacing_along, spacing_of
 from mitonb.io.lazy import Array, blocks_of, native
 from mitonb.memory import memory_budget
 
@@ -23,7 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["read_hdf5"]
 
 MOST_DATASETS = 10_000
+MOST_COORDINATES = 2**22
 LARGEST_DEFLATED = 1032  # bytes that one byte of gzip can become
+NEAR_ENDS = 2**24
+DAMAGED = "The texts in its attributes are damaged: axes and voxel size are not read from them."
 BUILT_IN_FILTERS = {1, 2, 3, 4, 5, 6, 32000}
 
 
@@ -47,9 +53,10 @@ def read_hdf5(path: Path, series: str | None = None) -> Source:
         _check(dataset, path, what)
         chunk = math.prod(dataset.chunks or (1,)) * dataset.dtype.itemsize
         data = _Dataset(dataset, path, h5py)
-        attributes, damaged = _attributes(dataset)
-        letters, notes = _axes(dataset, attributes)
-        spacing, more = _spacing(dataset, attributes, letters or "zyx"[-len(data.shape) :])
+        attributes, damaged = _attributes(dataset) if _whole_texts(path) else ({}, (DAMAGED,))
+        names, scales = _dimensions(dataset, attributes)
+        letters, notes = _axes(names, attributes)
+        spacing, more = _spacing(scales, attributes, letters or "zyx"[-len(data.shape) :])
     return Source(data, letters, spacing, (*damaged, *notes, *more), "HDF5", chunk)
 
 
@@ -166,6 +173,27 @@ def _attributes(dataset: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
     return found, notes
 
 
+def _whole_texts(path: Path) -> bool:
+    """Return whether the heaps that texts of attributes lie in can be walked: HDF5 never ends on one that cannot.
+
+    They are written with the first attributes or the last, near the start or the end of a file.
+    """
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        start = file.read(NEAR_ENDS)
+        file.seek(max(len(start), size - NEAR_ENDS))
+        data = start + file.read(NEAR_ENDS)
+    for heap in re.finditer(rb"GCOL\x01\0\0\0(.{8})", data, re.DOTALL):
+        at, end = heap.end(), heap.start() + int.from_bytes(heap[1], "little")
+        while at + 16 <= min(end, len(data)):
+            index, length = struct.unpack_from("<H6xQ", data, at)
+            taken = 16 + (length + 7) // 8 * 8 if index else length
+            if not 0 < taken <= end - at:
+                return False
+            at += taken
+    return True
+
+
 def _groups(dataset: Any) -> list[Any]:
     """Return the groups that a dataset lies in, the nearest first."""
     groups = [dataset.parent]
@@ -174,21 +202,40 @@ def _groups(dataset: Any) -> list[Any]:
     return groups
 
 
-def _axes(dataset: Any, attributes: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:
-    """Return the axis letters that labels of dimensions, their scales or attributes state."""
-    labels = [dimension.label or next(iter(dimension.keys()), "") for dimension in dataset.dims]
-    letters, notes = name_axes(labels)
-    return (letters, notes) if letters else axes_of(attributes, len(labels))
+def _dimensions(dataset: Any, attributes: dict[str, Any]) -> tuple[list[str], list[Any]]:
+    """Return the name of each axis and the dataset of its coordinates, where there are some.
+
+    Both are read out of the attributes: the library's own functions for them crash on damaged ones.
+    """
+    names = plain(attributes.get("DIMENSION_LABELS"))
+    names = [str(name) for name in names] if isinstance(names, list) else []
+    names += [""] * (dataset.ndim - len(names))
+    scales: list[Any] = [None] * dataset.ndim
+    for axis, references in enumerate(np.atleast_1d(attributes.get("DIMENSION_LIST", ()))[: dataset.ndim]):
+        with contextlib.suppress(Exception):  # a reference to nowhere names nothing
+            scale = dataset.file[references[0]]
+            called = str(plain(scale.attrs.get("NAME", b"")))
+            # netCDF writes a sentence there.
+            names[axis] = names[axis] or (called if 0 < len(called) < 32 else scale.name.rpartition("/")[2])
+            scales[axis] = scale if scale.shape == dataset.shape[axis : axis + 1] else None
+    return names, scales
 
 
-def _spacing(dataset: Any, attributes: dict[str, Any], letters: str) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Return the voxel size that attributes or scales of dimensions state."""
+def _axes(names: list[str], attributes: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:
+    """Return the axis letters that names of dimensions or attributes state."""
+    letters, notes = name_axes(names)
+    return (letters, notes) if letters else axes_of(attributes, len(names))
+
+
+def _spacing(scales: list[Any], attributes: dict[str, Any], letters: str) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Return the voxel size that attributes or coordinates of dimensions state."""
     # Files of the N5 programs count x first, also in HDF5.
     x_first = any(name in attributes for name in ("painteraData", "downsamplingFactors", "n5"))
     spacing, notes = spacing_of(attributes, letters, x_first=x_first)
-    for letter, dimension in zip(letters, dataset.dims, strict=False):
-        scale = next(iter(dimension.values()), None)
-        if letter in "zyx" and letter not in spacing and scale is not None and len(scale.shape) == 1:
-            step = step_of(scale[:], scale.attrs.get("units", scale.attrs.get("unit")))
-            spacing = spacing if step is None else {**spacing, letter: step}
-    return spacing, notes
+    found = {
+        letter: (scale[:], scale.attrs.get("units", scale.attrs.get("unit")))
+        for letter, scale in zip(letters, scales, strict=False)
+        if letter not in spacing and scale is not None and scale.size < MOST_COORDINATES
+    }
+    along, more = spacing_along(found)
+    return {**along, **spacing}, (*notes, *more)

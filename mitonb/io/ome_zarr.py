@@ -17,7 +17,7 @@ import tensorstore
 from mitonb.errors import CorruptFileError, InputError, UnsafeFileError, UnsupportedFormatError
 from mitonb.io.axes import Source, name_axes
 from mitonb.io.bounds import check_chunk, check_stored, guarded, inside, is_zarr, read_json
-from mitonb.io.conventions import axes_of, spacing_of
+from mitonb.io.conventions import SIZED, axes_of, spacing_of
 from mitonb.io.lazy import CACHE_BYTES, Array, blocks_of, native
 from mitonb.io.units import nanometres
 from mitonb.io.watched import Stamp, changed, stamp_of
@@ -54,7 +54,7 @@ def read_zarr(
     attributes, version = _attributes(path, root, what)
     if version is None:  # an array
         return _array(path, root, {}, strict=strict)
-    image = _multiscale(attributes, what, path)
+    image = _multiscale(attributes, path, root)
     level = _level(image, series, what)
     own = attributes.get("mitonb")
     record = own.get("record") if isinstance(own, Mapping) else None
@@ -145,8 +145,9 @@ def _attributes(path: Folder, root: Folder, what: str) -> tuple[dict[str, Any], 
     return attributes, None if inside(path / ".zarray", root, what) else "0.4"
 
 
-def _multiscale(attributes: Mapping[str, Any], what: str, path: Folder) -> Mapping[str, Any]:
+def _multiscale(attributes: Mapping[str, Any], path: Folder, root: Folder) -> Mapping[str, Any]:
     """Return the first multiscale image of a group."""
+    what = root.name
     images = attributes.get("multiscales")
     if (
         isinstance(images, list)
@@ -160,8 +161,14 @@ def _multiscale(attributes: Mapping[str, Any], what: str, path: Folder) -> Mappi
     within = [e.name for e in path.iterdir() if e.is_dir() and is_zarr(e)]
     if "plate" in attributes:
         raise UnsupportedFormatError(f"{what} is a plate of wells. Open one image of it, such as series='A/1/0'.")
-    listed = ", ".join(f"series={name!r}" for name in sorted(within)[:8])
-    raise InputError(f"{what} is a zarr group without an image." + (f" Inside are: {listed}." if listed else ""))
+    raise InputError(f"{what} is a zarr group without an image.{_choices(sorted(within), path, root)}")
+
+
+def _choices(names: list[str], path: Folder, root: Folder) -> str:
+    """Return a sentence about what series= can be, as seen from the folder that the user named."""
+    start = str(path)[len(str(root)) :].replace("\\", "/").strip("/")
+    listed = ", ".join(f"series={f'{start}/{name}'.lstrip('/')!r}" for name in names[:8])
+    return f" Inside are: {listed}." if listed else ""
 
 
 def _level(image: Mapping[str, Any], series: int | None, what: str) -> Mapping[str, Any]:
@@ -221,12 +228,9 @@ def _read_n5(path: Folder, level: int | None, root: Folder) -> Source:
     own = _metadata(path, "attributes.json", root, what)
     if "dimensions" not in own:
         levels = sorted((e for e in path.iterdir() if e.name[:1] == "s" and e.name[1:].isdecimal()), key=_number)
-        within = sorted(e.name for e in path.iterdir() if e.is_dir())
         if not levels:
-            listed = ", ".join(f"series={name!r}" for name in within[:8])
-            raise InputError(
-                f"{what} is a group of N5 without an image." + (f" Inside are: {listed}." if listed else "")
-            )
+            within = sorted(e.name for e in path.iterdir() if e.is_dir())
+            raise InputError(f"{what} is a group of N5 without an image.{_choices(within, path, root)}")
         if not 0 <= (level or 0) < len(levels):
             raise InputError(f"{what} has resolution levels 0 (finest) to {len(levels) - 1}, got series={level!r}.")
         return _read_n5(_inner(path, levels[level or 0].name, what), None, root)
@@ -238,12 +242,35 @@ def _read_n5(path: Folder, level: int | None, root: Folder) -> Source:
     store = _opened("n5", path, strict=False)
     blocks = _Blocks(store, path, root, _Stored.of(own, "n5"))
     attributes = _inherited(path, root, lambda folder: _metadata(folder, "attributes.json", root, what))
+    attributes, told = _of_level(attributes, own, path.name)
     letters, notes = axes_of(attributes, store.rank)
     if letters and letters[-1] == "x":
         letters = letters[::-1]  # written as numpy counts
     letters = letters or ("xyz?" if store.rank > 3 else "xyz"[: store.rank]).ljust(store.rank, "?")
     spacing, more = spacing_of(attributes, letters[::-1], x_first=True)
-    return Source(blocks, letters, spacing, (*notes, *more), "N5", blocks.chunk_bytes)
+    return Source(blocks, letters, spacing, (*told, *notes, *more), "N5", blocks.chunk_bytes)
+
+
+def _of_level(attributes: dict[str, Any], own: Mapping[str, Any], name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return attributes with what the group lists for this level (s0, s1, ...), and what is to be said."""
+    if any(key in own for key in (*SIZED, "transform")):
+        return attributes, ()
+    images = attributes.get("multiscales")
+    image = images[0] if isinstance(images, list) and images else None
+    levels = image.get("datasets") if isinstance(image, dict) else None
+    for level in levels if isinstance(levels, list) else ():  # CellMap
+        if isinstance(level, dict) and level.get("path") == name and "transform" in level:
+            return attributes | {"transform": level["transform"]}, ()
+    number = int(name[1:]) if name[:1] == "s" and name[1:].isdecimal() else 0
+    if number == 0 or "downsamplingFactors" in own:
+        return attributes, ()
+    for key in ("downsamplingFactors", "scales"):
+        factors = attributes.get(key)
+        if isinstance(factors, list) and number < len(factors) and isinstance(factors[number], list):
+            return attributes | {"downsamplingFactors": factors[number]}, ()
+    kept = {key: value for key, value in attributes.items() if key not in (*SIZED, "transform")}
+    note = "The file does not say by how much this level is smaller than the finest: the voxel size stays unknown."
+    return kept, (note,) if len(kept) < len(attributes) else ()
 
 
 def _number(level: Folder) -> int:

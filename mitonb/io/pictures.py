@@ -77,6 +77,8 @@ def decode(path: Path, head: Header, *, ids: bool = False) -> Array:
             png = file.read(1) == b"\x89"
             file.seek(0)
             data = _pixels(file, total, path.name, ids=ids) if png else file.read(2 * total + LARGEST_METADATA)
+        if not png and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):  # its decoder paints the rest grey
+            raise CorruptFileError(f"{path.name} is truncated: its pixels do not end. Copy it again.")
         try:
             image = imagecodecs.png_decode(data) if data[:4] == b"\x89PNG" else imagecodecs.jpeg_decode(data)
         except (imagecodecs.PngError, imagecodecs.JpegError) as error:

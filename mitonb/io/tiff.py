@@ -125,6 +125,8 @@ def _source(file: tifffile.TiffFile, image: Any, path: Path) -> Source:
         data = _paged(file, image, what, stored)
     if page.photometric == 0:
         notes.append("The file says that 0 is white; values are kept as they are.")
+    if page.photometric == 3:
+        notes.append("The values are places in a colour table, as labels have them, and no greys.")
     if file.is_ome and image.kind != "ome":
         notes.append("This OME-TIFF is one of several files; only the planes in this file are shown.")
     spacing, kind = _spacing(file, image, page, notes)
@@ -261,7 +263,7 @@ def _spacing(file: tifffile.TiffFile, image: Any, page: Any, notes: list[str]) -
 
 
 def _microscope_spacing(file: tifffile.TiffFile, page: Any) -> dict[str, float]:
-    """Return the pixel size in the tags of a microscope: FEI (Thermo Fisher), Zeiss, Olympus, TVIPS, TESCAN."""
+    """Return the voxel size in the tags of a microscope: FEI (Thermo Fisher), Zeiss, Olympus, TVIPS, TESCAN, Gatan."""
     found: list[tuple[Any, Any, str]] = []
     fei = file.fei_metadata or {}
     for part in ("Scan", "EScan", "IScan"):
@@ -272,6 +274,9 @@ def _microscope_spacing(file: tifffile.TiffFile, page: Any) -> dict[str, float]:
         value = (file.sem_metadata or {}).get(key)
         if isinstance(value, tuple) and len(value) == 3:
             found.append((value[1], value[1], str(value[2])))
+    raw = (file.sem_metadata or {}).get("", ())
+    if len(raw) > 3 and isinstance(raw[3], float):  # of a screen of 1024 pixels
+        found.append((raw[3] * 1024 / page.imagewidth,) * 2 + ("m",))
     olympus, tvips = file.sis_metadata or {}, file.tvips_metadata or {}
     found.append((olympus.get("pixelsizey"), olympus.get("pixelsizex"), "m"))
     found.append((tvips.get("PixelSizeY"), tvips.get("PixelSizeX"), "nm"))
@@ -283,7 +288,16 @@ def _microscope_spacing(file: tifffile.TiffFile, page: Any) -> dict[str, float]:
         y, x = nanometres(height, unit), nanometres(width, unit)
         if y is not None and x is not None:
             return {"y": y, "x": x}
-    return {}
+    # Digital Micrograph: 3View, and cameras of transmission microscopes.
+    gatan = {c: _gatan(page, 65009 + k, 65003 + k) for k, c in enumerate("xyz")}
+    return {c: size for c, size in gatan.items() if size is not None}
+
+
+def _gatan(page: Any, size: int, unit: int) -> float | None:
+    """Return a size in nm from one tag and its unit from another."""
+    word = page.tags.valueof(unit, default="")
+    word = word.decode("latin-1") if isinstance(word, bytes) else word
+    return nanometres(page.tags.valueof(size, default=None), word.strip("\0") if isinstance(word, str) else None)
 
 
 def _per_pixel(page: Any, code: int) -> float:

@@ -13,7 +13,7 @@ from mitonb.io.lazy import Array, native
 from mitonb.io.place import put, target_path
 from mitonb.io.record import VOXEL_SIZE, record_path
 from mitonb.labels import Labels, settled
-from mitonb.stack import LazyArray, Stack
+from mitonb.stack import LazyArray, Stack, in_order
 
 if TYPE_CHECKING:
     import os
@@ -120,6 +120,7 @@ def _saving(what: Any) -> Saving:
         return Saving(_original(what), what.voxel_size, what.name, True, _own(what.record))
     if isinstance(what, Stack):
         return Saving(what.data, what.voxel_size, what.name, False)
+    what = in_order(what)
     array = what if hasattr(what, "shape") and hasattr(what, "dtype") else np.asarray(what)
     if isinstance(array, np.ndarray):
         array = settled(array)

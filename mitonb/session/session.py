@@ -81,7 +81,7 @@ class Session:
         path: str | Path | None = None,
     ) -> None:
         image = stack if isinstance(stack, Stack) or stack is None else Stack(stack)
-        given = labels if isinstance(labels, Labels) or labels is None else Labels(np.asarray(labels))
+        given = labels if isinstance(labels, Labels) or labels is None else Labels(labels)
         place = None if path is None else opening.place_of(path)
         if place is not None and place.exists():
             project, reason = opening.reopen(place, image, given)
@@ -372,7 +372,7 @@ class Session:
             `kept` and `erased` say how many corrected objects were kept, and how many of the run were left out
             because the user had erased or deleted them.
         """
-        new = labels if isinstance(labels, Labels) else Labels(np.asarray(labels))
+        new = labels if isinstance(labels, Labels) else Labels(labels)
 
         opening.check_shape(self.shape, new.shape)
         if disagree := scale_note(self.voxel_size, new.voxel_size, what="session"):

@@ -157,7 +157,7 @@ class ObjectsTable(Saved, ipw.VBox):
     picked = Signal(int)
 
     def __init__(self, source: Any, *, lazy: bool = False, height: int = 220, **options: Any) -> None:
-        self.source = source if isinstance(source, Session | Labels) else Labels(np.asarray(source))
+        self.source = source if isinstance(source, Session | Labels) else Labels(source)
         self.table: Any = None
         self.grid = Grid(layout={"height": f"{height}px", "width": "100%"}, empty="")
         self.grid.deletes = isinstance(self.source, Session)

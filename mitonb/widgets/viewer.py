@@ -20,7 +20,7 @@ from psygnal import Signal
 from mitonb.errors import InputError
 from mitonb.labels import Labels
 from mitonb.session import Session
-from mitonb.stack import AXES, Axis, Stack
+from mitonb.stack import AXES, Axis, Stack, in_order
 from mitonb.widgets.conversation import Conversation
 from mitonb.widgets.planes import MAP_PARTS, Planes
 from mitonb.widgets.saved import Saved, as_png, plane_picture
@@ -265,7 +265,7 @@ def session_of(source: Any, labels: Any = None, path: str | os.PathLike[str] | N
             raise InputError("Labels were given twice: the first argument is the image, labels= are the labels on it.")
         source, labels = None, source
     if source is not None and not isinstance(source, Stack):
-        source = Stack(np.asarray(source))
+        source = Stack(np.asarray(in_order(source)))
     if source is not None and labels is not None and not isinstance(labels, Labels):
-        labels = Labels(np.asarray(labels), source.voxel_size)
+        labels = Labels(labels, source.voxel_size)
     return Session(source, labels, None if path is None else Path(path).expanduser())

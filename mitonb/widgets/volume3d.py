@@ -78,7 +78,7 @@ class View3D(Saved, ipw.VBox):
     def __init__(
         self, source: Any, ids: Sequence[int] | None = None, *, lazy: bool = False, height: int = 420, **options: Any
     ) -> None:
-        self.source = source if isinstance(source, Session | Labels) else Labels(np.asarray(source))
+        self.source = source if isinstance(source, Session | Labels) else Labels(source)
         self.ids = None if ids is None else [int(i) for i in ids]
         self.meshes: dict[int, Any] = {}
         self._coloring = Coloring()

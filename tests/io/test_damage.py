@@ -74,3 +74,14 @@ def test_only_our_own_errors_come_out_of_damaged_files(tmp_path, kind):
             refused.append(str(error))
     assert len(refused) > 5
     assert all(refused)
+
+
+@pytest.mark.parametrize("part", [0.3, 0.9, 0.999])
+def test_a_jpeg_that_was_cut_off_is_not_filled_with_grey(tmp_path, part):
+    Image.fromarray(DATA[0].astype(np.uint8)).save(tmp_path / "plane.jpg")
+    data = (tmp_path / "plane.jpg").read_bytes()
+    (tmp_path / "plane.jpg").write_bytes(data[: int(len(data) * part)])
+    with pytest.raises(MitonbError):
+        mn.open(tmp_path / "plane.jpg").read()
+    (tmp_path / "plane.jpg").write_bytes(data + b"\0" * 5000)  # a copy in whole sectors
+    assert mn.open(tmp_path / "plane.jpg").read().shape == (1, 24, 20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import struct
@@ -174,6 +175,37 @@ def test_a_damaged_or_endless_attribute_is_told_and_the_voxels_are_read(tmp_path
         np.testing.assert_array_equal(mn.open(hdf5(tmp_path / "cell.h5", axistags=value)).read(), DATA)
 
 
+def test_texts_of_attributes_that_never_end_are_told(tmp_path):
+    path = hdf5(tmp_path / "cell.h5", units="nm", resolution=[40.0, 4.0, 4.0])
+    data = bytearray(path.read_bytes())
+    at = data.index(b"GCOL") + 16
+    data[at : at + 16] = bytes(16)  # an entry of no size: HDF5 would look at it for ever
+    path.write_bytes(data)
+    stack = mn.open(path)
+    np.testing.assert_array_equal(stack.read(), DATA)
+    assert "texts in its attributes are damaged" in stack.notes[0]
+
+
+@pytest.mark.parametrize("hurt", [bytes(8), b"\x01" * 8])
+def test_names_of_dimensions_that_lead_nowhere_end_no_process(tmp_path, hurt):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "cell.h5", "w") as file:
+        raw = file.create_dataset("raw", data=DATA)
+        raw.dims[0].label = "depth-of-sections"
+        scale = file.create_dataset("y", data=np.arange(6))
+        scale.make_scale("y-of-rows")
+        raw.dims[1].attach_scale(scale)
+    whole = (tmp_path / "cell.h5").read_bytes()
+    for name in (b"depth-of-sections", b"GCOL", b"DIMENSION_LABELS", b"DIMENSION_LIST"):
+        at = whole.index(name)
+        for shift in range(0, 96, 8):
+            data = bytearray(whole)
+            data[at + shift : at + shift + 8] = hurt
+            (tmp_path / "cell.h5").write_bytes(data)
+            with contextlib.suppress(InputError):
+                np.testing.assert_array_equal(mn.open(tmp_path / "cell.h5", series="raw").read(), DATA)
+
+
 # --- TIFF of microscopes
 
 
@@ -205,6 +237,26 @@ def test_the_pixel_size_of_a_microscope_counts(tmp_path, code, text, size):
     stack = mn.open(tmp_path / "cell")
     assert stack.voxel_size is None
     assert any(f"({size[0]:g} x {size[1]:g} nm)" in note for note in stack.notes)
+
+
+@pytest.mark.parametrize("unit", ["nm", "\xb5m"])
+def test_digital_micrograph_says_the_size_of_its_voxels(tmp_path, unit):
+    factor = 1 if unit == "nm" else 1000
+    units = [(code, 7, len(unit), unit.encode("latin-1"), True) for code in (65003, 65004, 65005)]
+    sizes = [(code, 12, 1, size / factor, True) for code, size in ((65009, 5.0), (65010, 6.0), (65011, 40.0))]
+    tifffile.imwrite(tmp_path / "gatan.tif", DATA, extratags=units + sizes, photometric="minisblack", metadata=None)
+    assert mn.open(tmp_path / "gatan.tif").voxel_size == pytest.approx((40, 6, 5))
+    tifffile.imwrite(tmp_path / "plane.tif", DATA[0], extratags=units + sizes, photometric="minisblack", metadata=None)
+    (tmp_path / "cell").mkdir()
+    for k in range(2):
+        (tmp_path / "cell" / f"{k}.tif").write_bytes((tmp_path / "plane.tif").read_bytes())
+    assert mn.open(tmp_path / "cell").voxel_size == pytest.approx((40, 6, 5))
+
+
+def test_places_in_a_colour_table_that_are_opened_as_an_image_are_told(tmp_path):
+    colours = np.zeros((3, 256), np.uint16)
+    tifffile.imwrite(tmp_path / "cell.tif", DATA, photometric="palette", colormap=colours)
+    assert any("places in a colour table" in note for note in mn.open(tmp_path / "cell.tif").notes)
 
 
 @pytest.mark.parametrize(
@@ -265,6 +317,9 @@ def test_n5_opens_with_x_first_and_its_size(tmp_path, attributes, size):
         assert stack.voxel_size == (None if size is None else pytest.approx(size))
     with pytest.raises(InputError, match=r"group of N5 without an image. Inside are: series='raw'"):
         mn.open(tmp_path / "cell.n5")
+    (tmp_path / "cell.n5" / "em" / "data").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"Inside are: series='em/data'"):
+        mn.open(tmp_path / "cell.n5", series="em")
 
 
 def test_levels_of_n5_take_the_size_of_their_group(tmp_path):
@@ -277,6 +332,37 @@ def test_levels_of_n5_take_the_size_of_their_group(tmp_path):
     assert half.voxel_size == pytest.approx((40, 8, 10))
     with pytest.raises(InputError, match=r"resolution levels 0 \(finest\) to 1, got series=2"):
         mn.open(tmp_path / "cell.n5", series=2)
+
+
+@pytest.mark.parametrize("name", ["scales", "downsamplingFactors"])
+def test_levels_of_n5_take_their_factor_from_the_list_of_their_group(tmp_path, name):
+    pixel = {"unit": "nm", "dimensions": [5, 4, 40]}
+    say(tmp_path / "cell.n5" / "attributes.json", pixelResolution=pixel, **{name: [[1, 1, 1], [2, 2, 1]]})
+    n5(tmp_path / "cell.n5" / "s0")
+    n5(tmp_path / "cell.n5" / "s1", DATA[:, ::2, ::2])
+    n5(tmp_path / "cell.n5" / "s2", DATA[:, ::4, ::4])
+    assert mn.open(tmp_path / "cell.n5").voxel_size == pytest.approx((40, 4, 5))
+    for half in (mn.open(tmp_path / "cell.n5", series=1), mn.open(tmp_path / "cell.n5", series="s1")):
+        assert half.voxel_size == pytest.approx((40, 8, 10))
+    quarter = mn.open(tmp_path / "cell.n5", series=2)  # about which the list says nothing
+    assert quarter.voxel_size is None
+    assert any("by how much this level is smaller" in note for note in quarter.notes)
+
+
+def test_levels_of_n5_take_their_size_from_the_multiscales_of_their_group(tmp_path):
+    levels = [
+        {
+            "path": f"s{k}",
+            "transform": {"axes": ["z", "y", "x"], "scale": [40, 4 * 2**k, 5 * 2**k], "units": ["nm"] * 3},
+        }
+        for k in range(2)
+    ]
+    say(tmp_path / "cell.n5" / "attributes.json", n5="2.0.0")
+    say(tmp_path / "cell.n5" / "em" / "attributes.json", multiscales=[{"datasets": levels}])
+    n5(tmp_path / "cell.n5" / "em" / "s0")
+    n5(tmp_path / "cell.n5" / "em" / "s1", DATA[:, ::2, ::2])
+    assert mn.open(tmp_path / "cell.n5", series="em").voxel_size == pytest.approx((40, 4, 5))
+    assert mn.open(tmp_path / "cell.n5", series="em/s1").voxel_size == pytest.approx((40, 8, 10))
 
 
 def test_labels_of_n5_open_and_label_multisets_are_named(tmp_path):
@@ -459,3 +545,65 @@ def test_coordinates_and_attributes_of_an_xarray_are_its_voxel_size():
     )
     assert mn.open(said).voxel_size == pytest.approx((40, 4, 5))
     assert mn.open(xarray.DataArray(DATA, dims=("z", "y", "x"), coords={"z": np.arange(4)})).voxel_size is None
+
+
+def named(turned, dims):
+    """Return an array with named axes that can be turned, as xarray can."""
+
+    class Turning(Named):
+        def transpose(self, *order):
+            return named(self.data.transpose([self.dims.index(c) for c in order]), order)
+
+        def __array__(self, dtype=None, copy=None):
+            return np.asarray(self.data, dtype)
+
+        def __getitem__(self, key):
+            return self.data[key]
+
+    return Turning(turned, dims)
+
+
+def test_named_axes_are_followed_by_all_that_takes_arrays(tmp_path):
+    ids = DATA // 100
+    turned = named(ids.transpose(2, 0, 1), ("X", "Z", "Y"))
+    np.testing.assert_array_equal(mn.Labels(turned).data, ids)
+    assert mn.Stack(turned).shape == ids.shape
+    assert mn.Session(turned, turned).labels.shape == ids.shape
+    assert mn.score(turned, ids).dice == 1
+    assert mn.measure(turned, stack=turned).equals(mn.measure(ids, stack=ids))
+    np.testing.assert_array_equal(np.load(mn.save(turned, tmp_path / "ids.npy")), ids)
+    for take in (mn.Labels, mn.Stack, mn.measure, lambda array: mn.score(array, ids)):
+        with pytest.raises(AxesError, match=r"called y, x, c. Open it with mn.open"):
+            take(named(ids, ("y", "x", "c")))
+
+
+def test_arrays_of_h5py_zarr_and_tensorstore_follow_the_names_of_their_axes(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "cell.h5", "w") as file:
+        raw = file.create_dataset("raw", data=DATA.transpose())
+        for dimension, name in zip(raw.dims, "xyz", strict=True):
+            dimension.label = name
+        raw.attrs.update(resolution=[5, 4, 40], units="nm")
+        stack = mn.open(raw)
+        np.testing.assert_array_equal(stack.read(), DATA)
+        assert stack.voxel_size == (40, 4, 5)
+    path = stored(tmp_path / "cell.zarr", DATA.transpose(), "zarr3", dimension_names=["x", "y", "z"])
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/"}}
+    np.testing.assert_array_equal(mn.open(tensorstore.open(spec).result()).read(), DATA)
+
+
+def test_coordinates_without_a_unit_are_told():
+    class Point(np.ndarray):
+        attrs = {"long_name": "stage"}  # noqa: RUF012
+
+    coords = {"x": (np.arange(10) * 4.0).view(Point), "y": np.arange(6).view(Point), "z": np.arange(4).view(Point)}
+    stack = mn.open(Named(DATA, ("z", "y", "x"), coords))
+    assert stack.voxel_size is None
+    assert "coordinates along x are uneven or have no unit" in stack.notes[0]
+    assert mn.open(Named(np.stack([DATA, DATA]), ("c^", "z", "y", "x")), channel=1).shape == DATA.shape
+
+
+def test_several_images_of_an_xarray_are_named():
+    both = type("Dataset", (), {"data_vars": {"raw": 0, "labels": 0}, "dims": {"z": 4}})()
+    with pytest.raises(InputError, match=r"holds raw, labels. Pass one of them, dataset\['name'\]"):
+        mn.open(both)
