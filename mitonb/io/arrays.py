@@ -113,7 +113,11 @@ def _member(names: list[str], series: object, what: str) -> str:
             raise InputError(f"{what} has no array {series!r}; it holds {', '.join(sorted(names)[:10])}.")
         return str(series)
     if len(names) != 1:
-        held = f"{len(names)} arrays ({', '.join(sorted(names)[:10])})" if names else "no array"
+        if not names:
+            raise InputError(
+                f"{what} is a zip file without a NumPy array, zarr or N5. Unpack it, and open what is inside."
+            )
+        held = f"{len(names)} arrays ({', '.join(sorted(names)[:10])})"
         raise InputError(f"{what} holds {held}. Choose one with series='name'.")
     return names[0]
 

@@ -13,14 +13,15 @@ from mitonb.io.units import nanometres
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["SIZED", "axes_of", "plain", "spacing_along", "spacing_of"]
+__all__ = ["axes_of", "is_size", "plain", "spacing_along", "spacing_of"]
 
 NAMED = ("_ARRAY_DIMENSIONS", "DIMENSION_LABELS", "axis_names", "dimension_names", "axistags", "axes", "dims")
 SIZED = (
-    "resolution", "voxel_size", "element_size_um", "element_size_nm", "voxelsize", "voxelSize", "voxel_spacing",
-    "pixel_size", "pixelSize", "pixelsize", "spacing", "pixelResolution",
+    "resolution", "voxelsize", "elementsize", "voxelspacing", "pixelsize", "spacing", "pixelspacing", "sampling",
+    "scale", "pixelresolution",
 )  # fmt: skip
-NANOMETRES_BY_HABIT = ("resolution", "voxel_size")
+"""Written with capitals, underscores, or _nm and _um at the end, too."""
+NANOMETRES_BY_HABIT = ("resolution", "voxelsize")
 """CREMI, gunpowder, funlib and Paintera write nm and no unit."""
 
 
@@ -74,15 +75,16 @@ def spacing_of(
         if names and len(sizes) == len(names) == len(units):
             found = {c: nanometres(v, u) for c, v, u in zip(names, sizes, units, strict=True) if c in "zyx"}
             return {c: v for c, v in found.items() if v is not None}, tuple(notes)
-    for key in SIZED:
+    for key in sorted(filter(_sized, attributes), key=lambda key: SIZED.index(_sized(key)[0])):
         value: Any = plain(attributes.get(key))
         stated: Any = None
         if isinstance(value, dict):  # N5 viewer: {"dimensions": [x, y, z], "unit": "um"}
             value, stated = value.get("dimensions"), value.get("unit")
         sizes = _numbers(value)
         if not sizes:
+            notes.append(f"The attribute {key!r} is no list of sizes and was not used.")
             continue
-        turned = x_first or key == "pixelResolution"
+        turned = x_first or _sized(key)[0] == "pixelresolution"
         sizes = _by_levels(sizes, attributes, turned=turned)
         spatial = [c for c in (reversed(letters) if turned else letters) if c in "zyx"]
         named = spatial if len(sizes) == len(spatial) else list(reversed(letters) if turned else letters)
@@ -96,17 +98,31 @@ def spacing_of(
     return {}, tuple(notes)
 
 
+def is_size(key: str) -> bool:
+    """Return whether an attribute is called as sizes of voxels are."""
+    return key == "transform" or bool(_sized(key))
+
+
+def _sized(key: str) -> tuple[str, ...]:
+    """Return the name out of SIZED that an attribute has, and the unit in its name; () for others."""
+    word = str(key).lower().replace("_", "")
+    unit = word[-2:] if word[-2:] in ("nm", "um") else ""
+    word = word.removesuffix(unit)
+    return (word, unit) if word in SIZED else ()
+
+
 def _in_nanometres(
     key: str, sizes: list[float], named: Sequence[str], stated: Any, attributes: Mapping[str, Any]
 ) -> tuple[dict[str, float], tuple[str, ...]]:
     """Apply the unit of an attribute, or the habit of those who leave it out."""
     units_of = (stated, *(plain(attributes.get(k)) for k in (f"{key}_unit", f"{key}_units", "units", "unit")))
     stated = next((unit for unit in units_of if unit), None)
-    stated = {"element_size_um": "um", "element_size_nm": "nm"}.get(key, stated)
+    word, unit = _sized(key)
+    stated = unit or stated
     written = f"{key!r} = {', '.join(f'{v:g}' for v in sizes)} ({', '.join(named)})"
     units, note = _units(stated, len(sizes)), ""
     if stated is None:
-        if key not in NANOMETRES_BY_HABIT or min(sizes) < 0.5 or set(sizes) == {1.0}:
+        if word not in NANOMETRES_BY_HABIT or min(sizes) < 0.5 or set(sizes) == {1.0}:
             return {}, (
                 f"The attribute {written} has no unit: the voxel size stays unknown. Say voxel_size=(z, y, x).",
             )

@@ -109,13 +109,19 @@ def read_planes(paths: Sequence[Path], what: str) -> Source:
     files = [(plane.path, plane.stamp) for plane in planes]
     data = watched(Paged((len(planes),), first.shape, first.dtype, read=lambda k: planes[k].read()), files)
     notes = _jumps([p.name for p in paths])
+    spacing = first.spacing
+    other = next((plane for plane in planes if plane.spacing and plane.spacing != spacing), None)
+    if spacing and other is not None:
+        sizes = (f"{p.path.name} of {p.spacing.get('y', 0):g} x {p.spacing.get('x', 0):g} nm" for p in (first, other))
+        notes += (f"The planes have pixels of different sizes, {' and '.join(sizes)}: the voxel size stays unknown.",)
+        spacing = {}
     size = math.prod(first.shape) * np.dtype(first.dtype).itemsize
     ids = None
     if any(plane.indexed for plane in planes):
         ids = watched(
             Paged((len(planes),), first.shape[:2], first.dtype, read=lambda k: planes[k].read(ids=True)), files
         )
-    return Source(data, "z" + "yxs"[: len(first.shape)], first.spacing, notes, "folder", size, ids=ids)
+    return Source(data, "z" + "yxs"[: len(first.shape)], spacing, notes, "folder", size, ids=ids)
 
 
 def _size(plane: _Plane) -> str:

@@ -17,7 +17,7 @@ import tensorstore
 from mitonb.errors import CorruptFileError, InputError, UnsafeFileError, UnsupportedFormatError
 from mitonb.io.axes import Source, name_axes
 from mitonb.io.bounds import check_chunk, check_stored, guarded, inside, is_zarr, read_json
-from mitonb.io.conventions import SIZED, axes_of, spacing_of
+from mitonb.io.conventions import axes_of, is_size, spacing_of
 from mitonb.io.lazy import CACHE_BYTES, Array, blocks_of, native
 from mitonb.io.units import nanometres
 from mitonb.io.watched import Stamp, changed, stamp_of
@@ -73,7 +73,7 @@ def is_n5(folder: Folder) -> bool:
 
 
 def store_in_zip(path: Path) -> zipfile.Path | None:
-    """Return the zarr or N5 in a zip file, at its root or in its only folder; None where there is none.
+    """Return the zarr or N5 in a zip file, at its root or in its only folder (and so on); None where there is none.
 
     Raises
     ------
@@ -98,10 +98,15 @@ def store_in_zip(path: Path) -> zipfile.Path | None:
             raise UnsafeFileError(f"{path.name} has a link inside: {member.filename[:80]!r}. Zip the files themselves.")
         if member.flag_bits & 1:
             raise UnsupportedFormatError(f"{path.name} is encrypted. Unpack it first.")
+        if member.compress_type == zipfile.ZIP_LZMA:
+            raise UnsupportedFormatError(f"{path.name} is packed with LZMA. Unpack it first.")
     root = zipfile.Path(archive)
-    folders = [e for e in root.iterdir() if e.is_dir() and e.name != "__MACOSX"]
-    alone = not any((root / name).is_file() for name in METADATA) and len(folders) == 1
-    return folders[0] if alone else root
+    for _ in range(8):
+        folders = [e for e in root.iterdir() if e.is_dir() and e.name != "__MACOSX"]
+        if len(folders) != 1 or any((root / name).is_file() for name in METADATA):
+            break
+        root = folders[0]
+    return root
 
 
 def labels_inside(path: Folder) -> list[str]:
@@ -253,7 +258,7 @@ def _read_n5(path: Folder, level: int | None, root: Folder) -> Source:
 
 def _of_level(attributes: dict[str, Any], own: Mapping[str, Any], name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return attributes with what the group lists for this level (s0, s1, ...), and what is to be said."""
-    if any(key in own for key in (*SIZED, "transform")):
+    if any(is_size(key) for key in own):
         return attributes, ()
     images = attributes.get("multiscales")
     image = images[0] if isinstance(images, list) and images else None
@@ -268,7 +273,7 @@ def _of_level(attributes: dict[str, Any], own: Mapping[str, Any], name: str) -> 
         factors = attributes.get(key)
         if isinstance(factors, list) and number < len(factors) and isinstance(factors[number], list):
             return attributes | {"downsamplingFactors": factors[number]}, ()
-    kept = {key: value for key, value in attributes.items() if key not in (*SIZED, "transform")}
+    kept = {key: value for key, value in attributes.items() if not is_size(key)}
     note = "The file does not say by how much this level is smaller than the finest: the voxel size stays unknown."
     return kept, (note,) if len(kept) < len(attributes) else ()
 

@@ -37,7 +37,11 @@ def target_path(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
     target = Path(text).expanduser()
     if len(os.fsencode(target.name)) > 255:
         raise InputError(f"The name {target.name[:40]}... is too long: a name has at most 255 bytes.")
-    if not target.parent.is_dir():
+    try:
+        there = target.parent.is_dir()
+    except OSError as error:
+        raise InputError(f"{str(target)[:80]}... cannot be saved to: {error.strerror}.") from error
+    if not there:
         raise InputError(f"The folder {target.parent} does not exist. Create it first, or save elsewhere.")
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise InputError(f"The folder {target.parent} is read-only. Save elsewhere.")

@@ -253,7 +253,7 @@ def _spacing(file: tifffile.TiffFile, image: Any, page: Any, notes: list[str]) -
     if "spacing" in described and isinstance(described.get("unit"), str):
         size = nanometres(described["spacing"], described["unit"])
         spacing |= {} if size is None else {"z": size}
-    unit = {2: "inch", 3: "cm"}.get(int(page.tags.valueof(296, default=2)))
+    unit = {2: "inch", 3: "cm", 4: "mm", 5: "um"}.get(int(page.tags.valueof(296, default=2)))
     for axis, code in (("y", 283), ("x", 282)):
         size = nanometres(_per_pixel(page, code), unit)
         # Camera and paint programs write 72 or 300 dpi into everything: a pixel of an EM image is below 2 um.

@@ -108,13 +108,16 @@ def hdf5(path, data=DATA, *, group=(), **attributes):
         ({"pixelResolution": [5.0, 4.0, 40.0], "unit": "nm"}, (40, 4, 5)),
         ({"resolution": [5.0, 4.0, 40.0], "downsamplingFactors": [2, 2, 1]}, (40, 8, 10)),
         ({"resolution": [8.0], "unit": "nm"}, (8, 8, 8)),
+        ({"VoxelSize_nm": [40, 4, 5]}, (40, 4, 5)),
+        ({"voxel_size_um": [0.04, 0.004, 0.005], "scale": 3}, (40, 4, 5)),
+        ({"pixelSpacing": [40, 4, 5], "unit": "nm"}, (40, 4, 5)),
     ],
 )
 @pytest.mark.parametrize("on_group", [False, True])
 def test_hdf5_says_its_voxel_size_in_many_ways(tmp_path, attributes, size, on_group):
     stack = mn.open(hdf5(tmp_path / "cell.h5", group=attributes if on_group else (), **attributes))
     assert stack.voxel_size == pytest.approx(size)
-    units = {"units", "unit", "element_size_um"} & set(attributes)
+    units = {"units", "unit", "element_size_um", "VoxelSize_nm", "voxel_size_um"} & set(attributes)
     assert any("has no unit: taken as nm" in note for note in stack.notes) == (not units)
 
 
@@ -126,6 +129,9 @@ def test_hdf5_says_its_voxel_size_in_many_ways(tmp_path, attributes, size, on_gr
         ({"resolution": [40, 4]}, "has 2 numbers for 3 axes"),
         ({"resolution": [40, 4, 4], "offset": [0, 120, 400]}, r"offset of 0, 120, 400 \(z, y, x\)"),
         ({"spacing": [40, 4, 4]}, "has no unit"),
+        ({"Scale": [40, 4, 4]}, "has no unit"),
+        ({"resolution": "40,4,4"}, "'resolution' is no list of sizes"),
+        ({"resolution": [40, -4, 4]}, "'resolution' is no list of sizes"),
     ],
 )
 def test_what_hdf5_says_halfway_is_told(tmp_path, attributes, said):
@@ -237,6 +243,14 @@ def test_the_pixel_size_of_a_microscope_counts(tmp_path, code, text, size):
     stack = mn.open(tmp_path / "cell")
     assert stack.voxel_size is None
     assert any(f"({size[0]:g} x {size[1]:g} nm)" in note for note in stack.notes)
+
+
+def test_planes_whose_pixels_have_different_sizes_are_told(tmp_path):
+    for k, size in enumerate((5, 5, 7)):
+        tiff(tmp_path / f"{k}.tif", 34682, f"[Scan]\r\nPixelWidth={size}e-009\r\nPixelHeight={size}e-009\r\n")
+    stack = mn.open(tmp_path)
+    assert stack.voxel_size is None
+    assert "0.tif of 5 x 5 nm and 2.tif of 7 x 7 nm" in stack.notes[0]
 
 
 @pytest.mark.parametrize("unit", ["nm", "\xb5m"])
@@ -396,6 +410,20 @@ def test_a_zipped_ome_zarr_opens_without_being_unpacked(tmp_path, version, inner
     np.testing.assert_array_equal(mn.open(path, series="0").read(), DATA)
     labels = mn.save(mn.Labels(DATA, (40, 4, 5)), tmp_path / "labels.ome.zarr", version=version)
     np.testing.assert_array_equal(mn.open_labels(zipped(labels, tmp_path / "l.zip", inner=inner)).data, DATA)
+
+
+def test_zip_files_with_folders_in_folders_or_other_things_are_opened_or_named(tmp_path):
+    folder = mn.save(mn.Stack(DATA, (40, 4, 5)), tmp_path / "cell.ome.zarr")
+    path = zipped(folder, tmp_path / "cell.zip", inner="export/today/cell.ome.zarr/")
+    np.testing.assert_array_equal(mn.open(path).read(), DATA)
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("cell.tif", b"II*")
+    with pytest.raises(InputError, match=r"without a NumPy array, zarr or N5. Unpack it"):
+        mn.open(tmp_path / "other.zip")
+    with zipfile.ZipFile(tmp_path / "lzma.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr(".zgroup", b"{}")
+    with pytest.raises(UnsupportedFormatError, match="packed with LZMA"):
+        mn.open(tmp_path / "lzma.zip")
 
 
 def test_a_zipped_n5_opens(tmp_path):
