@@ -14,7 +14,7 @@ import pandas as pd
 from mitonb.errors import AxesError, InputError
 from mitonb.labels import Labels, scale_note
 from mitonb.overlaps import AnyLabels, dense, integers
-from mitonb.stack import LazyArray, Stack, in_order, voxel_size_of
+from mitonb.stack import LazyArray, Stack, in_order, read_part, voxel_size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,8 +170,12 @@ def _parts(data: LazyArray) -> Iterator[tuple[int, npt.NDArray[np.generic]]]:
     """Yield some planes at a time: the first of them, and their ids as one block of memory."""
     planes = max(1, _CHUNK // max(1, data.shape[1] * data.shape[2]))
     for z in range(0, data.shape[0], planes):
-        part = np.ascontiguousarray(data[z : z + planes])
+        part = np.ascontiguousarray(_read(data, z, z + planes))
         yield z, part.view(np.uint8) if part.dtype.kind == "b" else part
+
+
+def _read(data: LazyArray, start: int, stop: int) -> npt.NDArray[np.generic]:
+    return read_part(data, (slice(start, stop), slice(None), slice(None)))
 
 
 def _slabs(
@@ -212,7 +216,7 @@ def _sums(data: LazyArray, ids: npt.NDArray[np.uint64], image: npt.NDArray[np.ge
         for j, (a, b) in enumerate(_PAIRS):
             out.second[:, j] += np.bincount(index, away[a] * away[b], minlength=n)
         if image is not None:
-            values = np.asarray(image[planes]).ravel()[place].astype(np.float64)
+            values = _read(image, planes.start, planes.stop).ravel()[place].astype(np.float64)
             good = np.isfinite(values)
             out.light += np.bincount(index[good], values[good], minlength=n)
             out.lit += np.bincount(index[good], minlength=n)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from mitonb.errors import TooLargeError
 
-__all__ = ["Budget", "memory_budget", "require"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Budget", "memory_budget", "require", "require_room"]
 
 _NO_LIMIT = 1 << 60
+_SMALL = 64 << 20
+"""Bytes that are not worth asking for."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,29 @@ def require(needed: int, what: str, advice: str) -> None:
             f"{what} needs about {_size(needed)} of memory; {_size(budget.bytes)} are free for it "
             f"(half of {_size(budget.limit)}, the limit of {budget.source}, less what is in use). {advice}"
         )
+
+
+def require_room(shape: Sequence[int], dtype: Any) -> None:
+    """Refuse to read voxels that would not fit; every reader of what is not in memory yet asks this first.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Lengths of what will be in memory at once: a plane, a slab, the whole.
+    dtype : dtype
+        Of its voxels.
+
+    Raises
+    ------
+    TooLargeError
+        With the numbers and the advice.
+    """
+    needed = math.prod(int(n) for n in shape) * np.dtype(dtype).itemsize
+    if needed > _SMALL:
+        require(
+            needed, f"Reading {' x '.join(map(str, shape))} voxels",
+            "Cut out a smaller part of it, open a lower resolution (series=), or use a machine with more memory.",
+        )  # fmt: skip
 
 
 def _size(n: float) -> str:

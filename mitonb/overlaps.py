@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mitonb.errors import InputError
 from mitonb.labels import Labels, settled
+from mitonb.memory import require_room
 from mitonb.stack import Stack, in_order
 
 __all__ = ["AnyLabels", "Counts", "Pairs", "dense", "integers", "pairs", "profiles"]
@@ -57,6 +58,8 @@ def integers(labels: AnyLabels, name: str) -> npt.NDArray[Any]:
     """
     if isinstance(labels, str | bytes | Stack) or hasattr(labels, "__fspath__"):
         raise InputError(f"{name.capitalize()} are voxels, got {str(labels)[:80]!r}. Open a file with mn.open_labels.")
+    if not isinstance(labels, Labels | np.ndarray) and hasattr(labels, "shape") and hasattr(labels, "dtype"):
+        require_room(labels.shape, labels.dtype)  # such as an array of a store
     array = settled(labels.data if isinstance(labels, Labels) else np.asarray(in_order(labels)))
     if array.dtype.kind == "b":
         return array.astype(np.uint8)

@@ -66,6 +66,10 @@ class Recipe:
         1, label="Downsampling", help="Shrink planes by this power of two before the network sees them.", rerun="net",
         low=1, high=64, step=1, unit="x", basic=True,
     )  # fmt: skip
+    invert: bool = _field(
+        False, label="Invert", rerun="net",
+        help="Turn grey values round before the network sees them: it knows dark mitochondria, not bright ones.",
+    )  # fmt: skip
     rules: Literal["mitonb", "published"] = _field(
         "mitonb", label="Rules", rerun="decode",
         help="How maps become objects: mitonb's own way, or as the published MitoNet software does it, for comparison.",

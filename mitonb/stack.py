@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import AxesError, InputError
+from mitonb.memory import require_room
 
 __all__ = [
-    "AXES", "Axis", "LazyArray", "Plane", "Stack", "VoxelSize", "checked_axis", "checked_plane", "in_order",
-    "intensity_range", "voxel_size_of", "whole_number",
+    "AXES", "Axis", "Inverted", "LazyArray", "Plane", "Stack", "VoxelSize", "checked_axis", "checked_plane", "in_order",
+    "intensity_range", "read_part", "voxel_size_of", "whole_number",
 ]  # fmt: skip
 
 Axis = Literal["xy", "xz", "yz"]
@@ -67,6 +68,13 @@ class Plane:
         """(h, w) in pixels."""
         h, w = self.image.shape
         return h, w
+
+    def inverted(self) -> Plane:
+        """Return the plane with its grey values turned round: what is dark becomes bright."""
+        dtype = self.image.dtype
+        contrast = None if self.contrast is None else _turned(self.contrast, dtype)
+        image = Inverted(self.image)[:, :]
+        return replace(self, image=image, intensity=_turned(self.intensity, dtype), contrast=contrast)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.asarray(self.image, dtype=dtype)
@@ -149,12 +157,14 @@ class Stack:
         ------
         InputError
             If there is no such plane or axis.
+        TooLargeError
+            If the plane would not fit into memory.
         """
         n = self.count(axis)
         k = checked_plane(index, n, axis, lowest=-n) % n
         key: list[Any] = [slice(None)] * 3
         key[AXES[axis]] = k
-        image = np.asarray(self.data[tuple(key)])
+        image = read_part(self.data, tuple(key))
         pixel = None
         if self.voxel_size is not None:
             row, column = (v for i, v in enumerate(self.voxel_size) if i != AXES[axis])
@@ -162,8 +172,26 @@ class Stack:
         return Plane(image, axis, k, self.intensity, self.contrast, pixel)
 
     def read(self) -> npt.NDArray[Any]:
-        """Read the whole volume into memory."""
-        return np.asarray(self.data[:, :, :])
+        """Read the whole volume into memory.
+
+        Raises
+        ------
+        TooLargeError
+            If it would not fit.
+        """
+        return read_part(self.data, (slice(None),) * 3)
+
+    def inverted(self, top: float | None = None) -> Stack:
+        """Return the same stack with its grey values turned round: what is dark becomes bright.
+
+        Parameters
+        ----------
+        top : float, optional
+            The value v that 0 becomes, as all others become v minus their own. By default what keeps the dtype: its
+            largest number for bool and unsigned integers, -1 for signed ones, 0 for floats.
+        """
+        intensity = (0.0, 0.0) if top is not None else _turned(self.intensity, self.dtype)
+        return replace(self, data=Inverted(self.data, top), intensity=intensity)
 
     def with_voxel_size(self, *nm: float) -> Stack:
         """Return the same stack with a voxel size: one number, or (z, y, x), in nm."""
@@ -175,6 +203,62 @@ class Stack:
     def __repr__(self) -> str:
         size = "voxel size unknown" if self.voxel_size is None else "{:g} x {:g} x {:g} nm".format(*self.voxel_size)
         return f"Stack({self.name!r}, {' x '.join(map(str, self.shape))}, {self.dtype}, {size})"
+
+
+class Inverted:
+    """A lazy array with its grey values turned round, in the same dtype; see `Stack.inverted`."""
+
+    def __init__(self, source: LazyArray, top: float | None = None) -> None:
+        self.source, self.top = source, top
+        self.dtype = np.dtype(source.dtype)
+        self.shape = tuple(int(n) for n in source.shape)
+
+    @property
+    def blocks(self) -> tuple[int, ...] | None:
+        """Sides of the blocks that the file is read by, where it has blocks."""
+        return getattr(self.source, "blocks", None)
+
+    def __getitem__(self, key: Any, /) -> npt.NDArray[Any]:
+        values = np.asarray(self.source[key])
+        if self.dtype.kind == "b":
+            return ~values
+        end = _end(self.dtype) if self.top is None else self.top
+        return np.asarray(self.dtype.type(end) - values, self.dtype)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.asarray(read_part(self, (slice(None),) * len(self.shape)), dtype=dtype)
+
+
+def _end(dtype: np.dtype[Any]) -> int:
+    """Return what 0 becomes when values of a dtype are turned round."""
+    return int(np.iinfo(dtype).max) if dtype.kind == "u" else {"b": 1, "i": -1, "f": 0}[dtype.kind]
+
+
+def _turned(ends: tuple[float, float], dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Return the black and white point of what is turned round."""
+    end = _end(dtype)
+    return end - ends[1], end - ends[0]
+
+
+def read_part(data: LazyArray, key: tuple[Any, ...]) -> npt.NDArray[Any]:
+    """Read a part of a volume, after asking whether there is room for it.
+
+    Parameters
+    ----------
+    data : LazyArray
+        What is read.
+    key : tuple of int and slice
+        One for each axis.
+
+    Raises
+    ------
+    TooLargeError
+        If the part would not fit into memory.
+    """
+    if not isinstance(data, np.ndarray):
+        sides = [len(range(*k.indices(n))) for k, n in zip(key, data.shape, strict=True) if isinstance(k, slice)]
+        require_room(sides, data.dtype)
+    return np.asarray(data[key])
 
 
 def checked_axis(axis: Axis) -> Axis:
@@ -269,7 +353,9 @@ def _percentiles(data: LazyArray, low: float, high: float) -> tuple[float, float
     """Return two percentiles of the finite values in up to nine thinned planes, always apart."""
     planes = np.unique(np.linspace(0, data.shape[0] - 1, 9).astype(int))
     steps = [max(1, n // 512) for n in data.shape[1:]]
-    sample = np.concatenate([np.asarray(data[int(z)])[:: steps[0], :: steps[1]].ravel() for z in planes])
+    sample = np.concatenate(
+        [read_part(data, (int(z), slice(None), slice(None)))[:: steps[0], :: steps[1]].ravel() for z in planes]
+    )
     sample = sample.astype(np.float64)
     sample = sample[np.isfinite(sample)]
     if sample.size == 0:

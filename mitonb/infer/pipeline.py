@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import InputError, wanting_torch
+from mitonb.infer.doubts import pixel_notes
 from mitonb.infer.finishing import finished, stuff_notes, stuff_of
 from mitonb.infer.needs import estimate, require_for_segmenting
 from mitonb.infer.reading import near
@@ -218,7 +219,9 @@ def _segmenting(
             yield run.progress("compare with the kept maps")
         yield from run.planes(source.kept, source.fill, rolling=kept is None)
         source.require_some()
-        notes = (*shape_notes(stack, recipe), *stuff_notes(predictor.model.spec), *source.notes)
+        spec = predictor.model.spec
+        pixels = pixel_notes(stack.voxel_size, recipe, spec, recipe.planes)
+        notes = (*shape_notes(stack, recipe), *pixels, *stuff_notes(spec), *source.notes)
         record = _record(stack, recipe, predictor, notes, source.fingerprint)
         if region is not None:
             ends = {"start": list(region.box.start), "stop": list(region.box.stop)}

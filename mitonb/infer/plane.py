@@ -225,8 +225,19 @@ class Predictor:
         halves = in_halves(field)
         return Maps(in_bytes(semantic), halves[0], halves[1:], g * s, self.lead, self.beyond(shape))
 
+    def maps(self, plane: Plane) -> Maps:
+        """Run the net on one plane, all in one go."""
+        steps = self.steps(plane)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+
     def _normalised(self, plane: Plane) -> Picture:
         """Return the image in the net's units; what is not a number becomes mean grey."""
+        if self.recipe.invert:
+            plane = plane.inverted()
         image = plane.image
         if image.dtype.kind == "f":
             finite = np.isfinite(image)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import InputError
+from mitonb.infer.doubts import INVERTED, inverted_note
 from mitonb.infer.kept import KeptMaps, plane_shape
 from mitonb.infer.reading import Planes
 from mitonb.io.record import plane_digest, sampled_fingerprint, whole_fingerprint
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NET_FIELDS", "Source", "shape_notes"]
 
-NET_FIELDS = ("downsampling", "tile", "halo", "flips", "device", "engine", "precision")
+NET_FIELDS = ("downsampling", "invert", "tile", "halo", "flips", "device", "engine", "precision")
 """Fields of a recipe that change what the net says."""
 
 
@@ -45,6 +46,9 @@ class Source:
         self._seen = 0
         self._again: list[str] = []
         self._sections: dict[int, bytes] = {}
+        said = (self.kept.about.get("record") or {}).get("notes", ())
+        self._doubt = next((text for text in said if text.startswith(INVERTED)), "")
+        self._looked_at = _middle(stack, predictor.recipe.planes[0], region)
 
     def compare(self) -> Generator[None, None, None]:
         """Forget the kept maps of planes whose pixels are others now, or not known.
@@ -125,9 +129,12 @@ class Source:
             try:
                 next(steps)
             except StopIteration as end:
-                self.kept.put(axis, index, end.value, digest)
-                return
+                maps = end.value
+                break
             yield
+        self.kept.put(axis, index, maps, digest)
+        if (axis, index) == self._looked_at[:2]:
+            self._doubt = inverted_note(plane, maps, self.predictor.recipe, self.predictor.maps, self._looked_at[2])
 
     def require_some(self) -> None:
         """Refuse a stack in which no plane holds a number."""
@@ -140,13 +147,24 @@ class Source:
 
     @property
     def notes(self) -> tuple[str, ...]:
+        """What the run has to tell about its planes."""
+        return (*self._again, *self._emptiness(), *filter(None, [self._doubt]))
+
+    def _emptiness(self) -> tuple[str, ...]:
         if not self._empty:
-            return tuple(self._again)
+            return ()
         some = ", ".join(self._empty[:5]) + (" and others" if len(self._empty) > 5 else "")
         one = len(self._empty) == 1
         what = "1 plane holds" if one else f"{len(self._empty)} planes hold"
-        empty = f"{what} no number at all (NaN) and {'was' if one else 'were'} left empty: {some}."
-        return (*self._again, empty)
+        return (f"{what} no number at all (NaN) and {'was' if one else 'were'} left empty: {some}.",)
+
+
+def _middle(stack: Stack, axis: Axis, region: Region | None) -> tuple[Axis, int, tuple[int, int]]:
+    """Return the middle plane of what a run looks at along an axis, and the middle (y, x) of it there."""
+    ends = zip(region.box.start, region.box.stop, strict=True) if region is not None else ((0, n) for n in stack.shape)
+    places = [(start + stop) // 2 for start, stop in ends]
+    index = places.pop(AXES[axis])
+    return axis, index, (places[0], places[1])
 
 
 def _empty_maps(shape: tuple[int, int], predictor: Predictor) -> Maps:
@@ -160,8 +178,10 @@ def _key(stack: Stack, predictor: Predictor, known: Any) -> dict[str, Any]:
     """Return what maps depend on besides the pixels of their planes."""
     spec, recipe, padding = predictor.model.spec, predictor.recipe, predictor.padding(stack.shape)
     return {
-        "model": spec.name, "sha256": spec.sha256, **{f: getattr(recipe, f) for f in NET_FIELDS},
-        "intensity": stack.intensity, "contrast": stack.contrast, **({"padding": padding} if padding else {}),
+        "model": spec.name, "sha256": spec.sha256, **{f: getattr(recipe, f) for f in NET_FIELDS if f != "invert"},
+        "intensity": stack.intensity, "contrast": stack.contrast,
+        # What is not so by default is named only then, so that maps of before stay of use.
+        **({"padding": padding} if padding else {}), **({"invert": True} if recipe.invert else {}),
         # Earlier versions remembered 16 planes; those must be the same for maps to be replaced.
         **({"image": sampled_fingerprint(stack)} if isinstance(known, dict) and "image" in known else {}),
     }  # fmt: skip

@@ -51,6 +51,8 @@ class Source:
         Run record, where labels carry one.
     ids : array-like or None
         The same pixels as labels mean them, where that differs: places in a colour table, greys of 1, 2 or 4 bits.
+    black : float or None
+        The value of black in a file that says 0 is white; None in all others.
     """
 
     data: Indexable
@@ -61,6 +63,7 @@ class Source:
     chunk_bytes: int = 0
     record: Mapping[str, Any] | None = None
     ids: Indexable | None = None
+    black: float | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -106,6 +106,12 @@ def read_planes(paths: Sequence[Path], what: str) -> Source:
             + (f", and {len(odd) - 1} others differ too. " if len(odd) > 1 else ". ")
             + "Remove what does not belong, or bring all to one size."
         )
+    turned = [p.path.name for p in planes if p.black is not None]
+    if turned and len(turned) < len(planes):
+        raise InputError(
+            f"The planes of {what} differ: {len(turned)} of {len(planes)}, such as {turned[0]}, say that 0 is white, "
+            "the others do not. Save all of them in one way."
+        )
     files = [(plane.path, plane.stamp) for plane in planes]
     data = watched(Paged((len(planes),), first.shape, first.dtype, read=lambda k: planes[k].read()), files)
     notes = _jumps([p.name for p in paths])
@@ -121,7 +127,7 @@ def read_planes(paths: Sequence[Path], what: str) -> Source:
         ids = watched(
             Paged((len(planes),), first.shape[:2], first.dtype, read=lambda k: planes[k].read(ids=True)), files
         )
-    return Source(data, "z" + "yxs"[: len(first.shape)], spacing, notes, "folder", size, ids=ids)
+    return Source(data, "z" + "yxs"[: len(first.shape)], spacing, notes, "folder", size, ids=ids, black=first.black)
 
 
 def _size(plane: _Plane) -> str:
@@ -143,6 +149,7 @@ class _Plane:
             raise InputError(f"{path.name} cannot be read: {error.strerror}.") from error
         self._tiff = magic[:2] in (b"II", b"MM")
         self.indexed = False
+        self.black: float | None = None
         if self._tiff:
             self.shape, self.dtype, self.spacing = self._open_tiff()
         elif magic[:4] == b"\x89PNG" or magic[:2] == b"\xff\xd8":
@@ -157,6 +164,7 @@ class _Plane:
     def _open_tiff(self) -> tuple[tuple[int, ...], str, dict[str, float]]:
         """Read the header of a TIFF of one plane, and close it again: folders may hold thousands."""
         source = read_tiff(self.path)
+        self.black = source.black
         axes = source.axes or ""
         pages = [n for n, c in zip(source.shape, axes, strict=True) if c not in "yxs"]
         if any(n > 1 for n in pages):

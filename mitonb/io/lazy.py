@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import TooLargeError
-from mitonb.memory import require
+from mitonb.memory import require_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -197,7 +197,7 @@ class Paged:
             rows, columns = (p if isinstance(p, range) else range(p, p + 1) for p in inner[:2])
             if len(rows) * len(columns) * 4 < self._page[0] * self._page[1] and rows and columns:
                 return self._cut_large(k, inner, rows, columns)
-        _check_room(self._page, self.dtype)
+        require_room(self._page, self.dtype)
         page = self._cache.get(k, self._read)
         return page[tuple(p if isinstance(p, int) else as_slice(p) for p in inner)]
 
@@ -210,13 +210,6 @@ class Paged:
         for p, span in zip(inner[:2], spans, strict=True):
             key.append(0 if isinstance(p, int) else as_slice(range(p.start - span.start, p.stop - span.start, p.step)))
         return page[(*key, *(p if isinstance(p, int) else as_slice(p) for p in inner[2:]))]
-
-
-def _check_room(shape: Sequence[int], dtype: np.dtype[Any]) -> None:
-    """Refuse to read what does not fit; small parts are not worth asking."""
-    needed = math.prod(shape) * dtype.itemsize
-    if needed > CACHE_BYTES // 4:
-        require(needed, f"Reading {' x '.join(map(str, shape))} voxels", "Read a smaller part, or save it in tiles.")
 
 
 def as_slice(indices: range) -> slice:
@@ -264,7 +257,7 @@ class Arranged:
 
     def __getitem__(self, key: Any, /) -> Array:
         box = box_of(key, self.shape)
-        _check_room([len(part) for part in box if isinstance(part, range)], self.dtype)
+        require_room([len(part) for part in box if isinstance(part, range)], self.dtype)
         restore: list[int | slice] = []
         asked: dict[int, slice] = {}
         for part, axis in zip(box, self._where, strict=True):

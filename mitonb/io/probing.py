@@ -84,7 +84,7 @@ def probe(path: str | os.PathLike[str], *, series: int | str | None = None) -> V
     """
     where = checked_path(path)
     found = read_path(where, series)
-    notes = found.notes
+    notes = found.notes if found.black is None else (*found.notes, "The file says that 0 is white.")
     try:
         axes = stated_axes(found, where.name)
     except AxesError as error:

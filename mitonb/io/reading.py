@@ -21,7 +21,7 @@ from mitonb.io.probing import VolumeInfo, probe
 from mitonb.io.record import read_record
 from mitonb.labels import Labels, renumbered, with_original_ids
 from mitonb.memory import require
-from mitonb.stack import Stack, voxel_size_of
+from mitonb.stack import Inverted, Stack, voxel_size_of
 
 __all__ = ["VolumeInfo", "open", "open_ids", "open_labels", "probe"]
 
@@ -38,6 +38,7 @@ def open(
     axes: str | None = None,
     series: int | str | None = None,
     name: str | None = None,
+    invert: bool | None = None,
 ) -> Stack:
     """Open an image volume as a lazy Stack; planes are read when they are asked for.
 
@@ -59,6 +60,9 @@ def open(
         Which image of a file with several: number (TIFF), resolution level or path (OME-Zarr), name (npz, HDF5).
     name : str, optional
         Shown to the user; the file name by default.
+    invert : bool, optional
+        Whether grey values are turned round, so that what is dark becomes bright. By default they are where the file
+        says that 0 is white, so that the image looks as in other viewers; False keeps them as they are stored.
 
     Returns
     -------
@@ -81,8 +85,27 @@ def open(
         size, remark = stated_voxel_size(found, letters, data.shape[0], where)
         if size is None and remark is None and where is not None:
             remark = "The voxel size is unknown: the file does not say. Give it with voxel_size=(z, y, x) in nm."
-    notes = (*found.notes, *notes, *([remark] if remark else []))
+    notes = (*found.notes, *notes, *_turning(found.black, invert), *([remark] if remark else []))
+    if invert or (invert is None and found.black is not None):
+        # Of what is turned round the black and white point is taken once.
+        return Stack(Inverted(data, found.black), size, name=name or title, source=where, notes=notes)
     return Stack(data, size, name=name or title, source=where, notes=notes)
+
+
+def _turning(black: float | None, invert: bool | None) -> tuple[str, ...]:
+    """Say whether grey values are turned round, and why."""
+    if invert is not None and not isinstance(invert, bool):
+        raise InputError(f"invert is True, False or None, got {invert!r}.")
+    if black is None:
+        return (
+            ("Grey values are turned round (invert=True): what is dark in the file is bright here.",) if invert else ()
+        )
+    if invert is False:
+        return ("The file says that 0 is white, and values are kept as they are stored (invert=False).",)
+    return (
+        "The file says that 0 is white: grey values are turned round, so that the image looks as it does in other "
+        "viewers. mn.open(..., invert=False) keeps them as they are stored.",
+    )
 
 
 @door

@@ -9,6 +9,7 @@ import math
 import re
 import threading
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -81,7 +82,7 @@ def read_tiff(path: Path, series: int | None = None) -> Source:
         file.close()
         raise CorruptFileError(f"{what} is damaged or truncated: {_said(broken[0])}. Copy or export it again.")
     notes = tuple(dict.fromkeys(f"The reader says: {_said(r)}." for r in heard.records))
-    return Source(source.data, source.axes, source.spacing, source.notes + notes[:5], source.kind, source.chunk_bytes)
+    return replace(source, notes=source.notes + notes[:5])
 
 
 def _said(record: logging.LogRecord) -> str:
@@ -123,8 +124,6 @@ def _source(file: tifffile.TiffFile, image: Any, path: Path) -> Source:
         data = Raw(path, image.dtype.newbyteorder(file.byteorder), shape, int(image.dataoffset))
     else:
         data = _paged(file, image, what, stored)
-    if page.photometric == 0:
-        notes.append("The file says that 0 is white; values are kept as they are.")
     if page.photometric == 3:
         notes.append("The values are places in a colour table, as labels have them, and no greys.")
     if file.is_ome and image.kind != "ome":
@@ -133,7 +132,14 @@ def _source(file: tifffile.TiffFile, image: Any, path: Path) -> Source:
     if image.dataoffset is not None:
         file.close()
     axes = "".join("i" if c in "QI" else c.lower() for c in image.axes)
-    return Source(data, axes, spacing, tuple(notes), kind, _chunk_bytes(page))
+    black = _black(page) if page.photometric == 0 else None
+    return Source(data, axes, spacing, tuple(notes), kind, _chunk_bytes(page), black=black)
+
+
+def _black(page: Any) -> float:
+    """Return the value of black where 0 is white: for whole numbers from 0 on the largest that the bits can hold."""
+    kind = page.dtype.kind
+    return 2 ** int(page.bitspersample) - 1 if kind in "ub" else -1 if kind == "i" else 0
 
 
 def _chunk_bytes(page: Any) -> int:

@@ -13,6 +13,7 @@ from mitonb.io.lazy import Array, native
 from mitonb.io.place import put, target_path
 from mitonb.io.record import VOXEL_SIZE, record_path
 from mitonb.labels import Labels, settled
+from mitonb.memory import require, require_room
 from mitonb.stack import LazyArray, Stack, in_order
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ def save(
         If the folder is missing or read-only, the disk is full, or something is there and `overwrite` is not set.
     UnsupportedFormatError
         If the ending is unknown, or cannot hold what is to be saved.
+    TooLargeError
+        If what is written at once of a volume on disk would not fit into memory.
 
     Notes
     -----
@@ -106,6 +109,7 @@ def save(
     if ending == ".csv":
         raise UnsupportedFormatError(".csv holds tables; save mn.measure(labels), or choose .tif, .npy or .ome.zarr.")
     saving = _saving(what)
+    _require_room(saving, ending)
     _json(saving.record or {})  # what cannot be written should fail before anything is
     write, check = _format(ending, saving, version)
     put(target, write, check)
@@ -146,6 +150,20 @@ def _original(labels: Labels) -> LazyArray:
     """Return what is written of labels: their voxels, with the ids of their file where they were renumbered."""
     data, table = settled(labels.data), labels.original_ids
     return data if table is None else _Original(data, table)
+
+
+def _require_room(saving: Saving, ending: str) -> None:
+    """Refuse what would not fit while it is written, of what is not in memory yet."""
+    if isinstance(saving.data, np.ndarray):
+        return
+    z, y, x = saving.shape
+    if ending == ".npz":
+        require(
+            z * y * x * np.dtype(saving.data.dtype).itemsize, f"Saving {z} x {y} x {x} voxels in one piece",
+            "Save as .ome.zarr, .npy or .tif, which are written plane by plane.",
+        )  # fmt: skip
+    planes = min(z, 32) if ending.endswith("zarr") else 1  # two rows of blocks become one of the next level
+    require_room((planes, y, x), saving.data.dtype)
 
 
 def _own(record: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -50,6 +50,8 @@ class ModelSpec:
         Which black and white point the model was trained with: `Plane.contrast` or `Plane.intensity`.
     mean, std : float
         Normalisation of grey values after black is 0 and white is 1.
+    pixels : tuple of float, optional
+        Finest and coarsest pixel, in nm, that it was trained on; None is unknown.
     licence : str
         Licence of the weights.
     papers : tuple of str
@@ -79,6 +81,7 @@ class ModelSpec:
     intensity: Literal["contrast", "range"] = "contrast"
     mean: float = 0.5
     std: float = 0.25
+    pixels: tuple[float, float] | None = None
     licence: str = "not stated"
     papers: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
@@ -96,8 +99,9 @@ class ModelSpec:
                     f"The model card of {printable(str(self.name), 80)}: {name} is {wanted}, got "
                     f"{printable(repr(value), 120)}. Correct it, or fetch or train the model again."
                 )
-        for name in ("classes", "papers", "data", *(() if self.things is None else ("things",))):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ("classes", "papers", "data", "things", "pixels"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         unknown = sorted(set(self.things or ()) - set(self.classes))
         if unknown:
             raise ModelError(f"{self.name}: things are some of its classes {self.classes}, got {unknown[0]!r}.")
@@ -152,6 +156,11 @@ def _is_number(value: Any, low: float) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and low <= value < 1e9
 
 
+def _is_range(value: Any) -> bool:
+    fits = isinstance(value, list | tuple) and len(value) == 2 and all(_is_number(v, 1e-3) for v in value)
+    return fits and value[0] <= value[1]
+
+
 def _is_modest(config: Any) -> bool:
     """Whether these are arguments of a net that somebody could have trained."""
     if isinstance(config, Mapping):
@@ -178,6 +187,7 @@ _FIELDS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("intensity", lambda v: v in ("contrast", "range"), "'contrast' or 'range'"),
     ("mean", lambda v: _is_number(v, -1e9), "a number"),
     ("std", lambda v: _is_number(v, 1e-9), "a number above 0"),
+    ("pixels", lambda v: v is None or _is_range(v), "the finest and the coarsest pixel in nm, or nothing"),
     ("papers", _are_texts, "a list of texts"),
     ("data", _are_texts, "a list of texts"),
     ("training", lambda v: isinstance(v, Mapping), "names with values"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 import uuid
@@ -13,13 +14,12 @@ import numpy as np
 
 from mitonb.edit.blocks import digest
 from mitonb.edit.project import Project
-from mitonb.errors import AxesError, ChangedFileError, InputError, MitonbError, TooLargeError
-from mitonb.memory import memory_budget
+from mitonb.errors import AxesError, ChangedFileError, InputError, MitonbError
+from mitonb.memory import memory_budget, require
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mitonb.edit.effects import Volume
     from mitonb.labels import Labels
     from mitonb.stack import Stack
 
@@ -53,16 +53,18 @@ def create(place: Path | None, stack: Stack | None, labels: Labels | None) -> Pr
     Raises
     ------
     InputError
-        If neither is given, or they do not fit each other.
+        If neither is given, or they do not fit each other. TooLargeError, if the labels would not fit into memory.
     StoreError
         If nothing can be written at `place`.
     """
     if labels is not None:
         if stack is not None:
             check_shape(stack.shape, labels.shape)
+        _require_room(labels.shape)
         data = np.array(labels.data, order="C")
     elif stack is not None:
-        data = _empty(stack.shape)
+        _require_room(stack.shape)
+        data = np.zeros(stack.shape, np.uint32)
     else:
         raise InputError("A session needs a stack, labels, or both.")
     size = (stack and stack.voxel_size) or (labels and labels.voxel_size) or None
@@ -143,8 +145,7 @@ def find_stack(facts: Mapping[str, Any] | None, place: Path) -> tuple[Stack | No
     for candidate in (Path(source), place.absolute().parent / beside):
         if candidate.is_file() or candidate.is_dir():
             try:
-                stack = _read(candidate)
-                _check_image(stack, facts, place)
+                stack = _as_it_was(_read(candidate), facts, place)
             except MitonbError as error:
                 return None, [f"The stack {candidate} cannot be used: {error} {advice}"]
             return stack, []
@@ -201,19 +202,32 @@ def _check_image(stack: Stack, facts: Mapping[str, Any] | None, place: Path) -> 
     )
 
 
+def _as_it_was(stack: Stack, facts: Mapping[str, Any], place: Path) -> Stack:
+    """Return the stack of a project with its grey values as they were: they may have been turned round when it was made.
+
+    So they were with `invert=`, and were not in earlier versions where a file says that 0 is white.
+    """
+    try:
+        _check_image(stack, facts, place)
+    except InputError:
+        turned = stack.inverted()
+        with contextlib.suppress(InputError):
+            _check_image(turned, facts, place)
+            return turned
+        raise
+    return stack
+
+
 def _same_shape(stack: Stack, facts: Mapping[str, Any]) -> bool:
     """Return whether a stack has the shape that a project remembers; of an image that changed it knows no more."""
     return list(stack.shape) == facts.get("shape")
 
 
-def _empty(shape: tuple[int, int, int]) -> Volume:
-    try:
-        return np.zeros(shape, np.uint32)
-    except MemoryError as error:
-        gib = 4 * shape[0] * shape[1] * shape[2] / 2**30
-        raise TooLargeError(
-            f"Labels for {shape} voxels need {gib:.0f} GiB of memory, more than there is. Open a part of the stack."
-        ) from error
+def _require_room(shape: tuple[int, int, int]) -> None:
+    """Refuse labels that would not fit, before the image is looked at."""
+    needed = 4 * math.prod(shape)
+    if needed > _memory():
+        require(needed, f"Holding labels of {' x '.join(map(str, shape))} voxels", "Open a part of the stack.")
 
 
 def _read(path: Path) -> Stack:

@@ -171,7 +171,7 @@ class App(Saved, ipw.VBox):
         steps = self.runs.plane(axis, index, recipe, replace_corrected=self.run_bar.replaces)
         job = Job(steps, name=f"Segment {axis} plane {index}")
         return self.run_bar.watch(
-            job, then=lambda change: self._after(recipe, f"{axis} plane {index} segmented.", change)
+            job, then=lambda change: self._after(recipe, self._told(f"{axis} plane {index} segmented."), change)
         )
 
     def look_at_maps(self) -> Job[Any]:
@@ -283,7 +283,11 @@ class App(Saved, ipw.VBox):
     def _show_maps(self, axis: str, index: int) -> str:
         self.viewer.set_layer("semantic", visible=True)
         self._live.ask()
-        return f"The maps of {axis} plane {index} are shown; the labels are as they were."
+        return self._told(f"The maps of {axis} plane {index} are shown; the labels are as they were.")
+
+    def _told(self, said: str) -> str:
+        """Return what was done, with what the run of a plane has to tell about the image."""
+        return " ".join([said, *self.runs.notes])
 
     def _on_recipe(self, recipe: Recipe, rerun: str) -> None:
         self._describe()

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from mitonb.errors import InputError, wanting_torch
 from mitonb.infer.again import redecoding
+from mitonb.infer.doubts import inverted_note, pixel_notes
 from mitonb.infer.kept import KeptMaps
-from mitonb.infer.pipeline import predicting, segmenting
+from mitonb.infer.pipeline import predict, predicting, segmenting
 from mitonb.job import Progress, Steps
 from mitonb.post.decoding import centers, decode
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from mitonb.maps import Maps, Points
     from mitonb.recipe import Recipe
     from mitonb.session import Change, Session
-    from mitonb.stack import Axis, Stack
+    from mitonb.stack import Axis, Plane, Stack
 
 __all__ = ["Runs"]
 
@@ -43,6 +44,8 @@ class Runs:
         What the net said in the runs of the volume; a cancelled run leaves what it has, and the next one goes on there.
     net_runs : int
         How often the net was asked for a plane or a volume.
+    notes : tuple of str
+        What the last run of a plane has to tell about the image.
     change : Change or None
         What the last run of the volume did to the labels.
     """
@@ -54,6 +57,8 @@ class Runs:
         self.change: Change | None = None
         self._planes: OrderedDict[tuple[Axis, int], Maps] = OrderedDict()
         self._models: dict[str, Any] = {}
+        self.notes: tuple[str, ...] = ()
+        self._inverted: dict[tuple[str, bool, int], str] = {}
         self._lock = threading.Lock()
 
     @property
@@ -86,7 +91,21 @@ class Runs:
             self._planes.move_to_end((axis, index))
             while len(self._planes) > _MOST_PLANES:
                 self._planes.popitem(last=False)
+        self._doubt(axis, index, maps, recipe, model)
         return maps
+
+    def _doubt(self, axis: Axis, index: int, maps: Maps, recipe: Recipe, model: Any) -> None:
+        """Note what the run of a plane has to tell; whether the image is inverted is asked once."""
+        size = self.stack.voxel_size
+        notes = pixel_notes(size, recipe, model.spec, [axis])
+        key = (recipe.model, recipe.invert, recipe.downsampling)
+        if key not in self._inverted:
+
+            def say(plane: Plane) -> Maps:
+                return predict(plane, model=model, recipe=recipe)
+
+            self._inverted[key] = inverted_note(self.stack.plane(index, axis), maps, recipe, say)
+        self.notes = (*notes, *filter(None, [self._inverted[key]]))
 
     def plane(self, axis: Axis, index: int, recipe: Recipe, *, replace_corrected: bool = False) -> Steps[Change]:
         """Run the net on one plane and put its objects there; see `put`."""
