@@ -66,7 +66,7 @@ def test_maps_of_an_image_turned_around_are_other_maps(stack: mn.Stack, model: M
         mn.segment(stack, SETTINGS.replace(invert=True), model=model, kept=kept, show=False)
 
 
-@pytest.mark.parametrize("seed", [1, 3, 5])
+@pytest.mark.parametrize("seed", [0, 1, 6])
 def test_an_image_that_looks_inverted_is_told_once_and_only_then(model: Model, seed: int) -> None:
     image = mn.phantom((3, 256, 256), seed)[0]
     assert notes(image, model) == []
