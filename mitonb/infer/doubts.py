@@ -107,17 +107,19 @@ def inverted_note(
     ]
     square = tuple(slice(start, start + side) for start in starts)
     before, flooded = _found(maps.semantic[(slice(None), *square)])
-    if before * _GAIN > 1:
-        return ""  # nothing could be clearly surer
-    after, filled = _found(say(replace(plane, image=plane.image[square]).inverted()).semantic)
+    image = plane.image[square]
+    if before * _GAIN > 1 or image.min() == image.max():
+        return ""  # nothing could be clearly surer, or there is no picture
+    after, filled = _found(say(replace(plane, image=image).inverted()).semantic)
     surer = after >= max(_SURE_SHARE, before * _GAIN) and _FILLED[0] <= filled <= _FILLED[1]
     if not surer and not (flooded >= _FLOODED and filled <= _FILLED[1]):
         return ""
     option = "--no-invert" if recipe.invert else "--invert"
     return (
         f"{INVERTED}: on {plane.axis} plane {plane.index} it takes {flooded:.0%} of the pixels for mitochondria and is "
-        f"sure of {before:.0%} of these; with grey values turned round {filled:.0%}, and {after:.0%}. It knows dark ones "
-        f"on a brighter ground: if they are bright here, set invert={not recipe.invert} in the recipe ({option})."
+        f"sure of {before:.0%} of these; with grey values turned round {filled:.0%}, and {after:.0%}. It knows dark "
+        f"mitochondria on a brighter ground: if yours are bright, set invert={not recipe.invert} in the recipe "
+        f"({option})."
     )
 
 

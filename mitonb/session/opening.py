@@ -203,9 +203,9 @@ def _check_image(stack: Stack, facts: Mapping[str, Any] | None, place: Path) -> 
 
 
 def _as_it_was(stack: Stack, facts: Mapping[str, Any], place: Path) -> Stack:
-    """Return the stack of a project with its grey values as they were: they may have been turned round when it was made.
+    """Return the stack of a project with its grey values as they were when it was made.
 
-    So they were with `invert=`, and were not in earlier versions where a file says that 0 is white.
+    They may have been turned round with `invert=`, or, by an earlier version, not where the file says that 0 is white.
     """
     try:
         _check_image(stack, facts, place)
