@@ -29,6 +29,7 @@ MOST_DATASETS = 10_000
 MOST_COORDINATES = 2**22
 LARGEST_DEFLATED = 1032  # bytes that one byte of gzip can become
 NEAR_ENDS = 2**24
+LONGEST_TEXT = 2**24
 DAMAGED = "The texts in its attributes are damaged: axes and voxel size are not read from them."
 BUILT_IN_FILTERS = {1, 2, 3, 4, 5, 6, 32000}
 
@@ -182,6 +183,7 @@ def _whole_texts(path: Path) -> bool:
     with open(path, "rb") as file:
         start = file.read(NEAR_ENDS)
         file.seek(max(len(start), size - NEAR_ENDS))
+        skipped = file.tell() - len(start)
         data = start + file.read(NEAR_ENDS)
     for heap in re.finditer(rb"GCOL\x01\0\0\0(.{8})", data, re.DOTALL):
         at, end = heap.end(), heap.start() + int.from_bytes(heap[1], "little")
@@ -191,6 +193,11 @@ def _whole_texts(path: Path) -> bool:
             if not 0 < taken <= end - at:
                 return False
             at += taken
+        place = heap.start() + (skipped if heap.start() >= len(start) else 0)
+        for text in re.finditer(re.escape(struct.pack("<Q", place)), data):
+            # The library makes room for as many letters as are declared before it looks for them.
+            if int.from_bytes(data[max(0, text.start() - 4) : text.start()], "little") > LONGEST_TEXT:
+                return False
     return True
 
 

@@ -192,6 +192,18 @@ def test_texts_of_attributes_that_never_end_are_told(tmp_path):
     assert "texts in its attributes are damaged" in stack.notes[0]
 
 
+def test_a_text_of_an_attribute_that_declares_gigabytes_takes_no_memory(tmp_path, most_memory):
+    path = hdf5(tmp_path / "cell.h5", units="a text of its own", resolution=[40.0, 4.0, 4.0])
+    data = bytearray(path.read_bytes())
+    at = data.index(struct.pack("<IQ", len("a text of its own"), data.index(b"GCOL")))
+    data[at : at + 4] = b"\xff" * 4
+    path.write_bytes(data)
+    with most_memory(2**28):
+        stack = mn.open(path)
+    np.testing.assert_array_equal(stack.read(), DATA)
+    assert "texts in its attributes are damaged" in stack.notes[0]
+
+
 @pytest.mark.parametrize("hurt", [bytes(8), b"\x01" * 8])
 def test_names_of_dimensions_that_lead_nowhere_end_no_process(tmp_path, hurt):
     h5py = pytest.importorskip("h5py")
