@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import fastremap
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
 from mitonb.box import Box
@@ -20,8 +21,7 @@ __all__ = ["ObjectTable"]
 class ObjectTable:
     """Voxel counts and boxes of all objects.
 
-    Counts are exact. A box always holds its object and is exact right after the table was built; erasing does
-    not shrink it.
+    Counts are exact. A box always holds its object; erasing does not shrink it.
 
     Parameters
     ----------
@@ -41,10 +41,17 @@ class ObjectTable:
         old, new = (3, 2) if backwards else (2, 3)
         for part in parts:
             lengths = part.runs[:, 1].astype(np.int64)
+            starts, stops = _bounds(part)
             for column, sign in ((new, 1), (old, -1)):
                 ids, where = np.unique(part.runs[:, column], return_inverse=True)
-                for i, n in zip(ids.tolist(), np.bincount(where.ravel(), lengths).tolist(), strict=True):
-                    self._change(i, sign * int(n), part.box)
+                order = np.argsort(where.ravel(), kind="stable")
+                first = np.searchsorted(where.ravel()[order], np.arange(len(ids)))
+                counts, low, high = (
+                    reduce.reduceat(values[order], first)
+                    for reduce, values in ((np.add, lengths), (np.minimum, starts), (np.maximum, stops))
+                )
+                for i, n, start, stop in zip(*(a.tolist() for a in (ids, counts, low, high)), strict=True):
+                    self._change(i, sign * n, Box(tuple(start), tuple(stop)))
 
     def _change(self, id: int, voxels: int, box: Box) -> None:
         if id == 0:
@@ -72,3 +79,16 @@ class ObjectTable:
                 start, stop = (tuple(o + getattr(s, e) for o, s in zip(place.start, slices, strict=True))
                                for e in ("start", "stop"))  # fmt: skip
                 self._change(int(name), int(counts[int(number)]), Box(start, stop))
+
+
+def _bounds(part: Part) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return first voxel and end (exclusive) of the box around each run of a part, both (n, 3), in the volume."""
+    runs = part.runs[:, :2].astype(np.int64)
+    first = np.stack(np.unravel_index(runs[:, 0], part.box.shape), 1)
+    last = np.stack(np.unravel_index(runs.sum(1) - 1, part.box.shape), 1)
+    # A run that goes on in the next row, or in the next plane, may fill rows or planes from end to end.
+    for axis in (0, 1):
+        goes_on = first[:, axis] != last[:, axis]
+        first[goes_on, axis + 1 :] = 0
+        last[goes_on, axis + 1 :] = np.array(part.box.shape[axis + 1 :]) - 1
+    return first + part.box.start, last + 1 + np.array(part.box.start)

@@ -231,6 +231,20 @@ def test_the_object_table_counts_and_follows_edits():
     assert set(table.boxes) == {2}
 
 
+def test_each_object_of_adopted_labels_has_a_box_of_its_own():
+    labels = empty((5, 8, 9))
+    labels[1:3, 2:4, 3:5] = 1
+    labels[2:4, 5:7, :] = 2  # its runs go over the ends of rows
+    labels[4] = 3
+    labels[0, 0, 0] = labels[3, 7, 8] = 4
+    table = ObjectTable(empty((5, 8, 9)))
+    edit = ops.adopt(empty((5, 8, 9)), labels)
+    table.update(edit.parts)
+    assert table.boxes == ObjectTable(labels).boxes
+    table.update(edit.parts, backwards=True)
+    assert table.boxes == {}
+
+
 def test_numbers_of_numpy_are_ids_radii_and_planes():
     labels = np.zeros((3, 8, 8), np.uint32)
     want = ops.paint(labels, [(1, 4, 4)], id=5, radius=2)
