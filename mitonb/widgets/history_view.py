@@ -72,7 +72,9 @@ class HistoryView(ipw.VBox):
         self.code = ipw.Textarea(layout={"height": f"{height}px", "width": "100%", "display": "none"},
                                  tooltip="The edits as lines of Python")  # fmt: skip
         self._worker = Latest(self._draw, failed=self._fail, delay=0.1)
-        super().__init__([sheet(), row(self.as_code, self.status), self.lines, self.code], **options)
+        super().__init__(
+            [sheet(), row(self.as_code, self.status).add_class("mnb-spaced"), self.lines, self.code], **options
+        )
         self.add_class("mnb")
         self.as_code.observe(lambda change: self._swap(change["new"]), "value")
         self.lines.asked.connect(self.go_to)
@@ -111,7 +113,7 @@ class HistoryView(ipw.VBox):
             }
             for entry in shown
         ]  # fmt: skip
-        self.code.value = "\n".join(["session = app.session", *(entry.code for entry in history if not entry.undone)])
+        self.code.value = "\n".join(["session = app.session", *(entry.code for entry in history if entry.stands)])
 
     def _count(self, count: int) -> None:
         edits = "1 edit" if count == 1 else f"{count:,} edits"

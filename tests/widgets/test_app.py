@@ -15,6 +15,7 @@ from mitonb.coloring import neighbors
 from mitonb.colors import slots
 from mitonb.errors import InputError
 from mitonb.recipe import Recipe
+from mitonb.session import Session
 from mitonb.stack import Stack
 from mitonb.widgets.app import App, explore
 from mitonb.widgets.viewer import Viewer
@@ -283,6 +284,21 @@ def test_history_shows_every_edit_as_a_line_of_python(app: App) -> None:
     assert "session.paint(" in app.history.code.value
     app.history.as_code.value = True
     assert app.history.lines.layout.display == "none"
+
+
+def test_the_history_copied_as_code_makes_the_same_labels_again_also_after_undo_and_redo(app: App) -> None:
+    session = app.session
+    start = session.labels.data.copy()
+    session.paint([(8, 20, 18)], id=7, radius=3)
+    session.paint([(8, 40, 18)], id=9, radius=3)
+    session.delete(9)
+    session.undo()
+    session.redo()
+    session.undo()
+    settled(app)
+    again = Session(Stack(volume()), start)
+    exec(app.history.code.value.replace("app.session", "again"), {"again": again})
+    assert (again.labels.data == session.labels.data).all()
 
 
 def test_saving_by_the_form_is_saving_by_the_session(app: App, tmp_path: Path) -> None:
