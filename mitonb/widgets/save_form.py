@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as ipw
 
-from mitonb.errors import MitonbError
+from mitonb.errors import InputError, MitonbError
 from mitonb.widgets.style import error_html, note, row, sheet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 __all__ = ["FORMATS", "SaveForm"]
 
@@ -62,6 +63,9 @@ class SaveForm(ipw.VBox):
         self.button.disabled = True
         self.message.value = note("saving …")
         try:
+            path = Path(self.path.value).expanduser()
+            if not self.overwrite.value and self.path.value.strip() and os.path.lexists(path):
+                raise InputError(f"{path.name} already exists. Tick replace, or choose another name.")
             done = self._write(self.path.value, overwrite=self.overwrite.value)
         except (MitonbError, OSError) as error:
             self.message.value = error_html(error)

@@ -189,6 +189,7 @@ def test_what_cannot_be_saved_says_why_and_the_button_comes_back(tmp_path: Path)
     assert form.save(tmp_path / "a.tif") == tmp_path / "a.tif"
     assert "Saved" in form.message.value
     assert form.save() is None, "it is there already, and replace is off"
+    assert "a.tif already exists. Tick replace, or choose another name." in form.message.value
     form.overwrite.value = True
     assert form.save() == tmp_path / "a.tif"
     assert not form.button.disabled
