@@ -29,8 +29,9 @@ _ARROWS = 20
 _OPACITY = 0.75
 
 _CSS = """
-<style>.mnb-maps { display: flex; flex-wrap: wrap; gap: 10px; margin: 4px 0; }
-.mnb-maps figure { margin: 0; flex: 1 1 220px; max-width: 420px; min-width: 200px; }
+<style>.mnb-maps { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(240px, 100%), 1fr)); gap: 10px;
+  margin: 4px 0; }
+.mnb-maps figure { margin: 0; max-width: 420px; }
 .mnb-maps svg { display: block; width: 100%; height: auto; background: #000; border-radius: 3px; }
 .mnb-maps figcaption { font-size: 12px; line-height: 1.4; color: var(--jp-ui-font-color2, #666); padding: 3px 1px; }
 .mnb-maps b { color: var(--jp-ui-font-color1, #222); }</style>

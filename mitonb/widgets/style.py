@@ -70,7 +70,7 @@ body[data-jp-theme-light="false"] .mnb .mnb-warn { color: var(--md-orange-300, #
   background: var(--jp-layout-color1, #fff); }
 .mnb .widget-hprogress .progress { background: var(--jp-layout-color3, #ddd); border-radius: 2px; overflow: hidden; }
 .mnb .widget-hprogress { height: 8px; padding: 0; } .mnb .widget-hprogress > .progress { margin: 0; height: 8px; }
-.mnb .mnb-run > .widget-hbox { gap: 0 8px; } .mnb .mnb-run .jupyter-button { padding: 0 10px; }
+.mnb .mnb-run > .widget-hbox, .mnb .mnb-spaced { gap: 0 8px; } .mnb .mnb-run .jupyter-button { padding: 0 10px; }
 .mnb .mnb-run .mnb-stop { padding: 0; flex: none; } .mnb .mnb-run .widget-checkbox label { line-height: 26px; }
 .mnb .mnb-run .widget-checkbox input { margin: 0 6px 0 2px; vertical-align: middle; }
 .mnb .mnb-news { flex: 1 1 300px; min-width: 0; min-height: 30px; justify-content: center; overflow: visible; }

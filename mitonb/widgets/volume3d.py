@@ -97,7 +97,10 @@ class View3D(Saved, ipw.VBox):
         self.status = ipw.HTML()
         self.stage = ipw.Box(layout={"height": f"{height}px", "overflow": "hidden", "justify_content": "center"})
         self.stage.add_class("mnb-stage")
-        super().__init__([sheet(), self.probe, row(self.only, self.again, self.status), self.stage], **options)
+        super().__init__(
+            [sheet(), self.probe, row(self.only, self.again, self.status).add_class("mnb-spaced"), self.stage],
+            **options,
+        )
         self.add_class("mnb")
         self._connect()
         if lazy:

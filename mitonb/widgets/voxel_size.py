@@ -35,7 +35,7 @@ class VoxelSizeField(ipw.HBox):
         self.message = ipw.HTML()
         self.hint = ipw.HTML(note("" if value else f"voxel size unknown: set z {TIMES} y {TIMES} x", "warn"))
         parts = [self.hint, *self.fields, ipw.HTML("nm"), self.button, self.message]
-        super().__init__([sheet(), row(*parts, flex_flow="row wrap")], **options)
+        super().__init__([sheet(), row(*parts, flex_flow="row wrap").add_class("mnb-spaced")], **options)
         self.add_class("mnb")
         self.button.on_click(lambda _: self.choose())
 

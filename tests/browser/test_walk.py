@@ -460,7 +460,9 @@ from mitonb.widgets.voxel_size import VoxelSizeField
             keyboard.press("Escape")
             keyboard.type("myrabxddvzii00")
             user.unharmed(cells, name)
-        for number, control in enumerate(user.controls(part)):
+        controls = user.controls(part)
+        assert not [control for control in controls if control.endswith(" value")], name
+        for number, control in enumerate(controls):
             book.js("i => document.querySelectorAll(`[data-walk='${i}']`).forEach(n => n.focus())", number)
             keyboard.type("mydd")
             user.unharmed(cells, f"{name}: {control}")

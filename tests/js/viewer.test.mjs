@@ -210,6 +210,7 @@ test("the pill is never greener than the truth", () => {
   assert.equal(pillOf(saved, 0, false, false).kind, "saved");
   assert.equal(pillOf(saved, 2, false, false).text, "saving 2");
   assert.equal(pillOf(saved, 2, true, false).kind, "unsaved");
+  assert.equal(pillOf(saved, 1, true, false, true).text, "run the cell again (1 waiting)");
   assert.equal(pillOf({ kind: "unsaved", text: "not saved: the disk is full" }, 0, false, false).text, "not saved: the disk is full");
 });
 

@@ -93,8 +93,10 @@ function nameControls(part) {
     const widget = /** @type {HTMLElement | null} */ (node.closest(".jupyter-widgets"));
     const own = node instanceof HTMLInputElement || node instanceof HTMLSelectElement || node instanceof HTMLTextAreaElement;
     if (!widget || node.hasAttribute("aria-label") || (own && [...(node.labels ?? [])].some((label) => label.textContent))) continue;
-    const beside = own ? "" : widget.querySelector(".widget-label")?.textContent;
-    node.setAttribute("aria-label", beside || (own && node.title) || widget.title || "value");
+    const label = /** @type {HTMLElement | null} */ (widget.querySelector(".widget-label"));
+    const beside = own ? "" : label?.textContent;
+    // A number field leaves its tooltip with its label, also where that is hidden.
+    node.setAttribute("aria-label", beside || (own && node.title) || widget.title || label?.title || "value");
     if (node.matches(".widget-readout")) node.setAttribute("role", "textbox");
   }
 }

@@ -13,7 +13,7 @@ const LATE_IN_MEMORY = "The kernel does not answer. Edits are kept here and sent
 export function pillOf(save, pending, late, readOnly, cut = false) {
   const memory = save.kind === "memory";
   if (cut && memory) return { kind: "unsaved", text: "lost with the kernel", title: LOST };
-  if (cut) return { kind: "unsaved", text: `run the cell again${pending ? ` (${pending} wait)` : ""}`, title: GONE };
+  if (cut) return { kind: "unsaved", text: `run the cell again${pending ? ` (${pending} waiting)` : ""}`, title: GONE };
   if (late) {
     const title = memory ? LATE_IN_MEMORY : LATE;
     return { kind: "unsaved", text: `not saved: no answer (${pending})`, title };
