@@ -32,16 +32,15 @@ _BY_HAND = ("paint", "erase", "fill", "merge", "delete", "put_plane")
 
 
 def corrected(project: Project, box: Box) -> tuple[set[int], Mask]:
-    """Return the corrected objects of the whole volume, and the voxels of a box that a run leaves as they are."""
+    """Return the ids of all corrected objects, gone ones too, and the voxels of a box that a run leaves as they are."""
     parts, table = _by_hand(project), project.table
-    touched = {id for part in parts for id in np.unique(part.runs[:, 2:]).tolist()}
-    ids = touched & table.counts.keys()
+    ids = {id for part in parts for id in np.unique(part.runs[:, 2:]).tolist()} - {0}
     keep = np.zeros(box.shape, bool)
     for part in parts:
         here, there = _shared(box, part.box)
         keep[here] |= changed(part)[there]
     keep &= project.labels[box.slices] == 0
-    for id in ids:
+    for id in ids & table.counts.keys():
         here, there = _shared(box, table.boxes[id])
         keep[here] |= project.labels[table.boxes[id].slices][there] == id
     return ids, keep
@@ -54,7 +53,8 @@ def adopt(project: Project, new: Volume, *, replace_corrected: bool = False) -> 
     found, sizes = fastremap.unique(new, return_counts=True)
     size = dict(zip(found.tolist(), sizes.tolist(), strict=True))
     out, erased = _left_out(new, old, keep, size) if keep is not None and keep.any() else ([], 0)
-    # An id that somebody has in hand must not become that of another object: he would paint into it.
+    # An id that somebody has in hand must not become that of another object: he would paint into it. Nor must that of
+    # an object that was merged or deleted by hand: the other would count as corrected from then on.
     clash = [
         id
         for id in sorted((ids | project.in_hands()) & size.keys() - set(out))
@@ -66,7 +66,8 @@ def adopt(project: Project, new: Volume, *, replace_corrected: bool = False) -> 
     if keep is not None and keep.any():
         new = np.where(keep, old, new)
     edit = ops.adopt(old, new)
-    return edit if keep is None else replace(edit, intent={**edit.intent, "kept": len(ids), "erased": erased})
+    kept = len(ids & project.table.counts.keys())
+    return edit if keep is None else replace(edit, intent={**edit.intent, "kept": kept, "erased": erased})
 
 
 def adopt_plane(
@@ -76,7 +77,7 @@ def adopt_plane(
     new, kept, erased = plane_with(project, ids, axis, index, iou=iou, replace_corrected=replace_corrected)
     edit = ops.put_plane(project.labels, new, axis, index)
     said = {} if replace_corrected else {"kept": kept, "erased": erased}
-    return replace(edit, kind="adopt_plane", intent={**edit.intent, **said})
+    return replace(edit, kind="adopt_plane", intent={**edit.intent, "iou": float(iou), **said})
 
 
 def plane_with(

@@ -177,7 +177,7 @@ def adopt(labels: Volume, new: Volume) -> Edit:
     for piece in pieces(Box((0, 0, 0), _shape(labels))):
         fresh = new[piece.slices]
         parts.append(part_of(labels, piece, np.flatnonzero(labels[piece.slices] != fresh), fresh))
-    return Edit.of("adopt", parts, {"objects": int(new.max(initial=0))})
+    return Edit.of("adopt", parts, {})
 
 
 def packed_line(line: npt.NDArray[np.int64], axis: Axis) -> dict[str, Any]:

@@ -7,10 +7,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from mitonb.errors import InputError
 from mitonb.session import Session
 
 SHAPE = (3, 9, 10)
@@ -145,7 +147,7 @@ class Correcting(RuleBasedStateMachine):
     @rule(seed=st.integers(0, 3), corrected=st.booleans())
     def adopt(self, seed, corrected):
         new = np.random.default_rng(seed).integers(0, 3, SHAPE).astype(np.uint32)
-        keep = np.zeros(SHAPE, bool) if corrected else self.kept()
+        keep, touched = (np.zeros(SHAPE, bool), set()) if corrected else self.kept()
         change = self.session.adopt(new, replace_corrected=corrected)
         after = self.session.labels.data.copy()
         assert np.array_equal(after[keep], self.now[keep])
@@ -155,13 +157,13 @@ class Correcting(RuleBasedStateMachine):
             put = np.unique(after[here & ~keep])
             assert len(put) <= 1, "an object of a run is one object"
             if len(put) and not out:
-                assert put[0] not in np.unique(self.now[keep]), "what was found is no part of what was corrected"
+                assert put[0] not in touched, "what was found is no part of what was corrected, and never was"
             assert not (out and put.any())
         assert not after[(new == 0) & ~keep].any()
         self.expect(after, change, "a run" if not corrected else "a run that replaces")
 
     def kept(self):
-        """Return the voxels that a run leaves alone, from the copies alone."""
+        """Return the voxels that a run leaves alone and the ids touched by hand, from the copies alone."""
         steps = zip(self.past, [*(p for p, _ in self.past), self.now][1:], strict=True)
         touched, ids = np.zeros(SHAPE, bool), set()
         for (before, kind), after in steps:
@@ -171,7 +173,30 @@ class Correcting(RuleBasedStateMachine):
                 where = before != after
                 touched |= where
                 ids |= {*before[where].tolist(), *after[where].tolist()}
-        return (touched & (self.now == 0)) | np.isin(self.now, list(ids - {0}))
+        return (touched & (self.now == 0)) | np.isin(self.now, list(ids - {0})), ids - {0}
+
+    @rule(data=st.data(), axis=axes, seed=st.integers(0, 3))
+    def adopt_plane(self, data, axis, seed):
+        index = data.draw(st.integers(0, SHAPE[AXES[axis]] - 1))
+        shape = [n for i, n in enumerate(SHAPE) if i != AXES[axis]]
+        ids = np.random.default_rng(seed).integers(0, 3, shape).astype(np.uint32)
+        keep, touched = self.kept()
+        keep, before = (np.moveaxis(volume, AXES[axis], 0)[index] for volume in (keep, self.now))
+        given = self.ever()
+        told = self.session.plane_with(ids, axis, index)
+        change = self.session.adopt_plane(ids, axis, index)
+        after = self.now.copy()
+        np.moveaxis(after, AXES[axis], 0)[index] = told
+        assert np.array_equal(told[keep], before[keep])
+        assert not told[(ids == 0) & ~keep].any()
+        names = [set(told[(ids == id) & ~keep].tolist()) - {0} for id in (1, 2)]
+        assert all(len(name) <= 1 for name in names), "a profile of a run is one object"
+        assert not names[0] & names[1]
+        for id, name in zip((1, 2), names, strict=True):
+            assert not name & touched & set(before[keep].tolist()), "a profile is no part of what was corrected here"
+            assert name <= set(np.unique(self.now).tolist()) or not name & given
+            assert not name or 2 * (keep & (ids == id)).sum() < (ids == id).sum()
+        self.expect(after, change, "a run")
 
     def ever(self):
         """Return all ids that there were or that were promised."""
@@ -203,6 +228,21 @@ class Correcting(RuleBasedStateMachine):
             before, kind = self.past.pop()
             self.future.append((self.now, kind))
             self.now = before
+
+    @precondition(lambda self: self.past)
+    @rule(back=st.integers(0, 3))
+    def undo_one(self, back):
+        """Undo an edit that is named: only the last one that stands can be."""
+        standing = self.session._project.undoable
+        of = standing[max(0, len(standing) - 1 - back)]
+        if of == standing[-1]:
+            self.session.undo(of=of)
+            before, kind = self.past.pop()
+            self.future.append((self.now, kind))
+            self.now = before
+        else:
+            with pytest.raises(InputError):
+                self.session.undo(of=of)
 
     @precondition(lambda self: self.future)
     @rule(times=st.integers(1, 4))

@@ -114,7 +114,7 @@ def test_what_lies_less_than_half_in_a_correction_is_put_around_it(session):
     session.delete(2)
     # Six columns of which two, then four of which two were deleted: 1/3 and 1/2.
     change = session.adopt(found((1, 1, 4), (2, 9, 14)))
-    assert row(session) == ".1111......2222....."
+    assert row(session) == ".1111......4444....."
     assert change.erased == 0
     session.undo()
     assert session.adopt(found((1, 1, 4), (2, 9, 12))).erased == 1
@@ -143,6 +143,17 @@ def test_a_run_never_grows_a_corrected_object_nor_takes_its_id_elsewhere(session
     assert row(session) == ".44443.1111..3333..."
     assert session.voxels(3) == 48 + 1
     assert change.kept == 1
+
+
+def test_what_a_run_finds_later_is_not_corrected_because_its_number_was_that_of_a_deleted_or_merged_object(session):
+    session.delete(3)
+    session.merge(1, 2)
+    # Elsewhere, but with the numbers of objects that are gone.
+    session.adopt(found((2, 12, 12), (3, 18, 19)))
+    assert row(session) == ".1111..1111.4.....55"
+    change = session.adopt(np.zeros(SHAPE, np.uint32))
+    assert change.kept == 1
+    assert row(session) == ".1111..1111........."
 
 
 def test_corrections_made_during_a_run_are_kept_too(session):
