@@ -218,8 +218,12 @@ export class Store extends EventTarget {
         continue;
       }
       this.emit("notice", { text: `${edits(store.waiting)} made while the kernel was gone ${store.waiting > 1 ? "are" : "is"} sent now.` });
-      for (const box of store.outboxes.splice(0)) {
-        if (!box.size) continue;
+      const waiting = store.outboxes.filter((box) => box.size);
+      // What is drawn there later waits in its own outbox.
+      store.outboxes = store.outboxes.filter((box) => !box.size);
+      for (const box of waiting) {
+        // Changes are counted anew by each kernel, and of this one's it had seen none.
+        for (const entry of box.entries) if ("seen" in entry.message) entry.message.seen = 0;
         box.transmit = (m, b) => this.send(m, b);
         this.outboxes.push(box);
         this.send({ kind: "hello", client: box.client, protocol: PROTOCOL, first: box.entries[0].cseq });
