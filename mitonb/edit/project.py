@@ -275,8 +275,10 @@ class Project:
         return [int(id) for id in free[:count]]
 
     def is_free(self, id: int) -> bool:
-        """Return whether `free_ids` might give an id."""
-        return self.next_id <= id < MAX_ID or (self.next_id >= MAX_ID and id not in self._ever_used())
+        """Return whether no voxel ever had an id, and nobody was promised it."""
+        # The whole journal is looked through for the rare ids that lie below and are not there.
+        new = id >= self.next_id or (id not in self.table.counts and id not in self._ever_used())
+        return 0 < id < MAX_ID and new
 
     def offer(self) -> int:
         """Return an id that nothing ever had, and see to it that nothing else ever gets it.

@@ -169,15 +169,16 @@ class Session:
         """The colours of the objects, the same in every view; two neighbours never have the same."""
         # With a lock of its own: looking must not wait for a long edit.
         with self._coloring_lock:
+            # Taken first: what is edited meanwhile is looked at next time.
+            box, self._uncolored = self._uncolored, None
             if self._coloring is None:
                 self._coloring = Coloring.of(self._view)
-            box, self._uncolored = self._uncolored, None
-            if box is not None:
+            elif box is not None:
                 self._coloring.follow(self._view, box)
             return self._coloring
 
     def _to_color(self, change: Change) -> None:
-        if self._coloring is not None and change.box.size:
+        if change.box.size:
             self._uncolored = change.box if self._uncolored is None else self._uncolored.union(change.box)
 
     @property

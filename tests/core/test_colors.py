@@ -10,7 +10,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from mitonb.box import Box
-from mitonb.coloring import Coloring
+from mitonb.coloring import Coloring, neighbors
 from mitonb.colors import MAPS, PALETTE, center_colors, hexes, hues, offset_colors, semantic_colors, slots
 from mitonb.labels import Labels
 from mitonb.plot import overlay
@@ -159,6 +159,21 @@ def test_what_is_only_shown_takes_colours_and_gives_none_away() -> None:
     ids[20, 40:60, 40:60] = 77
     coloring.follow(ids, Box((20, 40, 40), (21, 60, 60)))
     assert nearest(ids, coloring) >= 10
+
+
+def test_an_edit_that_comes_while_colours_are_chosen_gets_one_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(labels=np.zeros((1, 40, 40), np.uint32))
+    session.paint([[0, 10, 10]], id=1, radius=3)
+
+    def edited_meanwhile(ids: np.ndarray) -> np.ndarray:
+        found = neighbors(ids)
+        if session.voxels(22) == 0:
+            session.paint([[0, 10, 18]], id=22, radius=3)  # of the same slot as 1
+        return found
+
+    monkeypatch.setattr("mitonb.coloring.neighbors", edited_meanwhile)
+    assert session.colors.slot(1) == session.colors.slot(1)
+    assert session.colors.slot(1) != session.colors.slot(22)
 
 
 def test_real_neurites_side_by_side_differ() -> None:

@@ -326,3 +326,14 @@ def test_what_minus_one_becomes_is_said_to_be_an_ignore_mark_most_likely(path, d
     assert not Session(labels=labels()).notes
     with pytest.raises(InputError, match="what -1 becomes in 64 bits"):
         Labels(np.array([[[-1]]]).view(np.uint64))
+
+
+@pytest.mark.parametrize("highest", [9, 2**32 - 4, 2**32 - 2, 2**32 - 1])
+def test_ids_that_would_be_given_are_free_and_others_are_as_they_were_used(highest):
+    session = Session(labels=np.array([[[1, highest]]], np.int64))
+    session.delete(1)
+    promised = session.new_id()
+    for count in (1, 2, 3):
+        assert all(session.is_free(id) for id in session.free_ids(count))
+    assert not any(map(session.is_free, (0, 1, highest, promised, 2**32 - 1)))
+    assert session.is_free(5)
