@@ -29,7 +29,7 @@ class Entry:
     text : str
         What happened, for people.
     code : str
-        Python that does the same; `session`, and for bulk edits `ids` or `labels`, stand for what was there.
+        Python that does the same; `session`, and for bulk edits `ids` or `labels`, stand for what was given.
     undone : bool
         True when the edit is taken back.
     stands : bool
@@ -92,9 +92,9 @@ _CODES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "merge": lambda say: f"session.merge({', '.join(f'{i:d}' for i in (say['keep'], *say['gone']))})",
     "delete": lambda say: f"session.delete({', '.join(f'{i:d}' for i in say['ids'])})",
     "put_plane": lambda say: f"session.put_plane(ids, {_axis(say)!r}, {say['index']:d})",
-    "adopt_plane": lambda say: f"session.put_plane(ids, {_axis(say)!r}, {say['index']:d})",
-    "adopt": lambda say: "session.adopt(labels)" if "kept" in say else "session.adopt(labels, replace_corrected=True)",
-    "set_voxel_size": lambda say: "session.set_voxel_size({:g}, {:g}, {:g})".format(*say["after"]),
+    "adopt_plane": lambda say: f"session.adopt_plane(ids, {_axis(say)!r}, {say['index']:d}{_least(say)})",
+    "adopt": lambda say: f"session.adopt(labels{_replacing(say)})",
+    "set_voxel_size": lambda say: f"session.set_voxel_size({', '.join(_number(v) for v in say['after'])})",
     "undo": lambda say: "session.undo()",
     "redo": lambda say: "session.redo()",
 }
@@ -105,12 +105,27 @@ def _line(say: Mapping[str, Any]) -> str:
 
 
 def _brush(say: Mapping[str, Any]) -> str:
-    rest = f"radius={say['radius']:g}"
+    rest = f"radius={_number(say['radius'])}"
     if say["axis"] != "xy":
         rest += f", axis={_axis(say)!r}"
     if say.get("preserve"):
         rest += ", preserve=True"
     return rest + (f", only={say['only']:d}" if "only" in say else "")
+
+
+def _number(value: float) -> str:
+    """Return a number as short as it can be without becoming another one."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(float(value))
+
+
+def _least(say: Mapping[str, Any]) -> str:
+    iou = say.get("iou", 0.25)
+    return (f", iou={_number(iou)}" if iou != 0.25 else "") + _replacing(say)
+
+
+def _replacing(say: Mapping[str, Any]) -> str:
+    return "" if "kept" in say else ", replace_corrected=True"
 
 
 def _only(say: Mapping[str, Any]) -> str:

@@ -55,6 +55,29 @@ def test_history_is_readable_and_its_code_does_the_same():
     assert not {"undo", "redo"} & {row.kind for row in short._project.rows}
 
 
+def test_the_code_of_runs_does_the_same_as_they_did():
+    plane = np.zeros((3, 8), np.uint32)
+    plane[:, 1:4] = 5
+    found = np.zeros((2, 3, 8), np.uint32)
+    found[:, :, 5:7] = 1
+    first, again = (Session(labels=np.zeros(found.shape, np.uint32)) for _ in range(2))
+    first.set_voxel_size(4.0533333, 8, 8)
+    first.adopt_plane(plane, "xy", 0)
+    first.adopt(found)
+    first.paint([[0, 1, 5]], id=2, radius=1.23456789)
+    first.adopt_plane(plane, "xy", 0, iou=0.5)
+    first.adopt_plane(plane, "xy", 1, replace_corrected=True)
+    assert [e.code for e in first.history()][-2:] == [
+        "session.adopt_plane(ids, 'xy', 0, iou=0.5)",
+        "session.adopt_plane(ids, 'xy', 1, replace_corrected=True)",
+    ]
+    for entry in first.history():
+        exec(entry.code, {"session": again, "ids": plane, "labels": found})
+    assert np.array_equal(again.labels.data, first.labels.data)
+    assert again.voxel_size == first.voxel_size
+    assert [e.code for e in again.history()] == [e.code for e in first.history()]
+
+
 def test_nothing_in_a_project_from_elsewhere_becomes_code(path):
     session = Session(labels=labels(), path=path)
     evil = "__import__('os').system('true')"
