@@ -283,9 +283,13 @@ def make_env(env: Path, python: Path, log: Path) -> None:
 def install_torch(python: Path, log: Path, options: argparse.Namespace) -> str:
     """Install PyTorch; return "cpu", "cuda" or "none". CUDA comes only where it is of use, or asked for."""
     installed = capture([str(python), "-m", "pip", "list"])
-    if re.search(r"^torch ", installed, re.MULTILINE) and not options.cuda:
-        print("      is there already.")
-        return "cuda" if "nvidia-" in installed else "cpu"
+    if re.search(r"^torch ", installed, re.MULTILINE):
+        build = "cuda" if "nvidia-" in installed else "cpu"
+        if build == "cuda" or not options.cuda:
+            print("      is there already.")
+            return build
+        # To pip, the CPU build that is there is what is asked for.
+        pip(python, log, "uninstall", "--yes", "torch")
     if options.cuda or (has_nvidia() and not options.cpu):
         why = "asked for" if options.cuda else "an NVIDIA GPU is here; --cpu takes the small one"
         print(f"      CUDA build ({why}): about 3 GB to download, 6 GB on disk.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import io
+import os
 import re
 import subprocess
 import sys
@@ -149,6 +150,31 @@ def test_pins_that_cannot_be_had_do_not_stop_the_set_up(
         start.install(Path(sys.executable), log, [], pinned=True)
     assert "taking the newest that should work" in capsys.readouterr().out
     assert "--editable" in log.read_text()
+
+
+def test_cuda_takes_the_place_of_a_cpu_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wheel(name: str, version: str, needs: str = "") -> None:
+        stem = f"{name.replace('-', '_')}-{version}"
+        with zipfile.ZipFile(tmp_path / f"{stem}-py3-none-any.whl", "w") as file:
+            where = f"{stem}.dist-info"
+            file.writestr(f"{where}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}")
+            file.writestr(f"{where}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            file.writestr(f"{where}/RECORD", "")
+
+    for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "PIP_CONFIG_FILE": os.devnull}.items():
+        monkeypatch.setenv(name, value)
+    log, env = tmp_path / "log", tmp_path / "env"
+    python = env / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    start.make_env(env, python, log)
+    wheel("torch", "2.10+cpu")
+    start.pip(python, log, "install", "torch")
+    (tmp_path / "torch-2.10+cpu-py3-none-any.whl").unlink()
+    wheel("torch", "2.10", "Requires-Dist: nvidia-tiny\n")
+    wheel("nvidia-tiny", "1")
+    assert start.install_torch(python, log, start.parse([])) == "cpu"
+    assert start.install_torch(python, log, start.parse(["--cuda"])) == "cuda"
+    assert "nvidia-tiny" in start.capture([str(python), "-m", "pip", "list"])
+    assert start.install_torch(python, log, start.parse(["--cuda"])) == "cuda"
 
 
 def test_sudo_is_never_used_where_nobody_can_be_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
