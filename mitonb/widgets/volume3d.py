@@ -330,7 +330,7 @@ class _Look:
     """
 
     def __init__(self) -> None:
-        import pythreejs  # comes with ipyvolume, and late as that
+        import pythreejs  # late, as ipyvolume
 
         self.material = pythreejs.MeshLambertMaterial(side="DoubleSide")
         # From bright in front above to dim behind below: no side is black, however the objects are turned.
