@@ -265,7 +265,7 @@ def test_rows_are_chosen_found_filtered_and_deleted(book: Notebook) -> None:
     shows(4, 5)
     table.get_by_label("Find ids").fill("8")
     shows()
-    assert "No object is like that." in table.inner_text()
+    assert "No object matches." in table.inner_text()
     table.get_by_label("Find ids").fill("3")
     keyboard.press("Enter")
     chosen(3)

@@ -91,7 +91,7 @@ export class Commands {
   pick(id) {
     const { view } = this;
     if (!id) {
-      view.ui.say({ text: "There is background; click on an object to pick its label." });
+      view.ui.say({ text: "That is background: click on an object to pick its label." });
       return;
     }
     view.set("active_id", id);

@@ -174,7 +174,7 @@ function render({ model, el }) {
     rows.forEach((r, i) => place.set(data.values[0][r], i));
     known = new Set(data.values[0]);
     space.style.height = `${rows.length * ROW}px`;
-    empty.textContent = rows.length ? "" : known.size ? "No object is like that." : model.get("empty");
+    empty.textContent = rows.length ? "" : known.size ? "No object matches." : model.get("empty");
     drawHead();
     draw();
   }
