@@ -27,7 +27,7 @@ CSS = """
 .mnb .widget-html, .mnb .widget-html-content, .mnb .widget-label { color: inherit; font-size: 12px; }
 .mnb .widget-html { height: auto; } .mnb .widget-html-content { white-space: normal; overflow-wrap: anywhere; }
 .mnb-sheet { display: none; }
-.mnb .jupyter-widgets-disconnected::before { content: none; }
+.mnb.jupyter-widgets-disconnected::before, .mnb .jupyter-widgets-disconnected::before { content: none; }
 .mnb .mnb-title { font-weight: 600; letter-spacing: .04em; font-size: 11px; text-transform: uppercase;
   color: var(--jp-ui-font-color2, #666); }
 .mnb .mnb-dim, .mnb .mnb-dim .widget-html-content { color: var(--jp-ui-font-color2, #666); }
