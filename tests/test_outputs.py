@@ -27,7 +27,7 @@ OUTPUTS = [
     (["segment", "{cell}", "{tmp}/out.csv"], "must end in"),
     (["segment", "{cell}", "{tmp}/nowhere/out.tif"], "does not exist"),
     (["segment", "{cell}", "/proc/out.tif"], ""),
-    (["segment", "{cell}", "{tmp}/" + "x" * 300 + ".tif"], "name is too long"),
+    (["segment", "{cell}", "{tmp}/" + "x" * 300 + ".tif"], "is too long"),
     (["segment", "{cell}", "{tmp}/full", "--overwrite"], "other things in it"),
     (["segment", "{cell}", "{tmp}/there.tif"], "--overwrite"),
     (["segment", "{cell}", "{tmp}/folder.tif", "--overwrite"], "other things in it"),

@@ -45,8 +45,13 @@ def target_path(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
         raise InputError(f"The folder {target.parent} does not exist. Create it first, or save elsewhere.")
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise InputError(f"The folder {target.parent} is read-only. Save elsewhere.")
+    if not target.name:
+        raise InputError(f"{text!r} is a folder. Name the file in it that is to be saved.")
     if target.is_symlink():
-        target = target.resolve()
+        with contextlib.suppress(RuntimeError):  # what Python before 3.13 makes of links that lead to each other
+            target = target.resolve()
+        if target.is_symlink():
+            raise InputError(f"{target} is a link that leads to itself. Take it away, or choose another name.")
     if target.exists() and not overwrite:
         raise InputError(f"{target.name} already exists. Pass overwrite=True to replace it, or choose another name.")
     if target.is_dir() and not is_zarr(target) and any(target.iterdir()):

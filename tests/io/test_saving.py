@@ -108,6 +108,19 @@ def test_a_link_stays_a_link_and_its_target_is_replaced(tmp_path, volume):
     np.testing.assert_array_equal(mn.open(real).read(), volume + 1)
 
 
+@pytest.mark.parametrize("name", [".", "/"])
+def test_a_folder_alone_is_no_name_to_save_to(volume, name):
+    with pytest.raises(InputError, match=r"Name the file"):
+        mn.save(volume, name, overwrite=True)
+
+
+def test_links_that_lead_to_each_other_are_told(tmp_path, volume):
+    (tmp_path / "a.tif").symlink_to(tmp_path / "b.tif")
+    (tmp_path / "b.tif").symlink_to(tmp_path / "a.tif")
+    with pytest.raises(InputError, match=r"leads to itself"):
+        mn.save(volume, tmp_path / "a.tif")
+
+
 def test_arrays_and_planes_can_be_saved(tmp_path, volume):
     np.testing.assert_array_equal(mn.open(mn.save(volume, tmp_path / "a.tif")).read(), volume)
     np.testing.assert_array_equal(mn.open(mn.save(volume[0], tmp_path / "b.tif")).read(), volume[:1])
