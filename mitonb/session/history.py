@@ -81,8 +81,8 @@ _TEXTS: dict[str, Callable[[Row, Sequence[Row]], str]] = {
     "adopt_plane": lambda row, _: f"segmented {_axis(row.intent)} plane {row.intent['index']:d}{_kept(row.intent)}",
     "adopt": lambda row, _: f"replaced all labels by {row.intent['name']!r}{_kept(row.intent)}",
     "set_voxel_size": lambda row, _: "set the voxel size to {:g} x {:g} x {:g} nm".format(*row.intent["after"]),
-    "undo": lambda row, rows: f"undid {row.undo_of}: {_of(row, rows)}",
-    "redo": lambda row, rows: f"did {row.undo_of} again: {_of(row, rows)}",
+    "undo": lambda row, rows: f"undid: {_of(row, rows)}",
+    "redo": lambda row, rows: f"did again: {_of(row, rows)}",
 }
 
 _CODES: dict[str, Callable[[Mapping[str, Any]], str]] = {

@@ -154,6 +154,7 @@ class App(Saved, ipw.VBox):
         self.voxel_size.chosen.connect(lambda nm: self._try(session.set_voxel_size, *nm))
         self.to_save.on_click(lambda _: setattr(self.tabs, "selected_index", 3))
         self.form.changed.connect(self._on_recipe)
+        self.run_bar.worked.connect(lambda busy: setattr(self.viewer, "running", busy))
         self.run_bar.replace.observe(lambda _: self._live.ask(), "value")
         self.run_bar.asked.connect(lambda what: self.viewer.when_told(lambda: self._on_asked(what)))
         self.viewer.asked.connect(self._on_asked)

@@ -23,6 +23,9 @@ __all__ = ["RunBar"]
 _EVERY = 0.1
 """Least seconds between two updates of the screen: more would only fill the socket."""
 
+_READ = 5.0
+"""Seconds that a sentence stands in the line of a running job."""
+
 _BUTTONS = {
     "plane": ("Segment this plane", "play", "Run the model on the plane on screen (Enter)"),
     "volume": ("Segment the volume", "cubes", "Run the model on every plane, and join the planes to objects"),
@@ -46,17 +49,21 @@ class RunBar(ipw.VBox):
         "plane", "volume", "maps", "apply-plane" or "apply-volume".
     undone : Signal(int)
         The user wants the edit of that number back that the sentence is about.
+    worked : Signal(bool)
+        Whether a job is running.
     job : Job or None
         The job that is shown.
     """
 
     asked = Signal(str)
     undone = Signal(int)
+    worked = Signal(bool)
 
     def __init__(self, **options: Any) -> None:
         self.job: Job[Any] | None = None
         self._lock = threading.RLock()
         self._drawn = 0.0
+        self._read = 0.0
         self._stages: set[str] = set()
         self._stopping = False
         self._allowed = dict.fromkeys(_BUTTONS, False) | {"plane": True, "volume": True, "maps": True}
@@ -117,7 +124,7 @@ class RunBar(ipw.VBox):
         with self._lock:
             if self.job is not None and self.busy:
                 raise JobError(f"{self.job.name} is still running: wait for its end or cancel it.")
-            self.job, self._stopping, self._stages = job, False, set()
+            self.job, self._stopping, self._stages, self._read = job, False, set(), 0.0
             job.progressed.connect(self._on_progress)
             job.finished.connect(lambda result: self._on_finish(result, then))
             job.failed.connect(self._on_failure)
@@ -146,8 +153,7 @@ class RunBar(ipw.VBox):
     def say(self, said: str | Said, kind: str = "dim") -> None:
         """Show one sentence under the bar, with Undo where it is about an edit."""
         text, edit = said if isinstance(said, tuple) else (said, 0)
-        self.message.value = note(text, kind)
-        self.offer_undo(edit)
+        self._show(note(text, kind), edit)
 
     def offer_undo(self, edit: int) -> None:
         """Show *Undo* for the edit of that number; 0 takes it away, as is due when another edit came."""
@@ -156,8 +162,18 @@ class RunBar(ipw.VBox):
 
     def fail(self, error: BaseException) -> None:
         """Show an error under the bar."""
-        self.message.value = error_html(error)
-        self.offer_undo(0)
+        self._show(error_html(error), 0)
+
+    def _show(self, text: str, edit: int) -> None:
+        """Show a text under the bar; while a job runs in its line, for a while, so that the picture stays in place."""
+        with self._lock:
+            # A traceback stays: whoever reports it needs more than a while.
+            if self.busy and "<details>" not in text:
+                self.status.value = text
+                self._read = time.monotonic() + _READ
+            else:
+                self.message.value = text
+            self.offer_undo(edit)
 
     def state(self) -> str:
         """Return what the bar shows, in one short text."""
@@ -175,7 +191,7 @@ class RunBar(ipw.VBox):
         rest = "" if left is None else f" · {clock(left)} left"
         stage = progress.stage or (self.job.name if self.job else "")
         self.progress.value = progress.fraction
-        if not self._stopping:
+        if not self._stopping and self._drawn > self._read:
             self.status.value = note(f"{stage} · {progress.fraction:.0%}{rest}", "plain")
 
     def _on_finish(self, result: Any, then: Callable[[Any], str | Said | None] | None) -> None:
@@ -208,3 +224,4 @@ class RunBar(ipw.VBox):
             button.layout.display = None if self._allowed[name] or not name.startswith("apply") else "none"
         self.stop.disabled = not busy
         self.running.layout.display = None if busy else "none"
+        self.worked.emit(busy)

@@ -51,7 +51,7 @@ class SaveForm(ipw.VBox):
         super().__init__(
             [sheet(), top, self.message], layout={"max_width": "860px"} | options.pop("layout", {}), **options
         )
-        self.add_class("mnb")
+        self.add_class("mnb").add_class("mnb-save")
         self.format.observe(lambda _: self._on_format(), "value")
         # Writing a large volume takes a while, and the handlers of all widgets share one thread.
         self.button.on_click(lambda _: threading.Thread(target=self.save, name="mitonb save", daemon=True).start())

@@ -75,6 +75,12 @@ body[data-jp-theme-light="false"] .mnb .mnb-warn { color: var(--md-orange-300, #
 .mnb .mnb-run .widget-checkbox input { margin: 0 6px 0 2px; vertical-align: middle; }
 .mnb .mnb-news { flex: 1 1 300px; min-width: 0; min-height: 30px; justify-content: center; overflow: visible; }
 .mnb .mnb-news > .widget-hbox { gap: 8px; }
+.mnb [inert], .mnb-save[inert] { opacity: .45; }
+.mnb-run.jupyter-widgets-disconnected .mnb-news > * { display: none; }
+.mnb-run.jupyter-widgets-disconnected .mnb-news::after { content: "The kernel was restarted: run this cell again.";
+  color: var(--jp-error-color0, #b71c1c); }
+body[data-jp-theme-light="false"] .mnb-run.jupyter-widgets-disconnected .mnb-news::after {
+  color: var(--md-red-300, #e57373); }
 .mnb-stage .ipyvolume-toolicon { color: var(--jp-ui-font-color1, #222); }
 .mnb-stage .ipyvolume-toolicon:has(> .fa-pencil-square-o, > .fa-search-plus, > .fa-cut, > .fa-cog) { display: none; }
 .mnb .mnb-ellipsis .widget-html-content { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
@@ -111,14 +117,12 @@ def error_html(error: BaseException, before: str = "") -> str:
 
     said = str(error).strip() or type(error).__name__
     if isinstance(error, MitonbError):
-        sentence = said
-    elif isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError):
-        sentence = f"{error.strerror or said}: {error.filename}" if error.filename else said
-    else:
-        sentence = f"Something went wrong ({type(error).__name__}): {said}"
-    lines = traceback.format_exception(error)
-    trace = html.escape("".join(lines)[-6000:])
-    return f"{note(before + sentence, 'error')}<details><summary>details</summary><pre>{trace}</pre></details>"
+        return note(before + said, "error")
+    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError):
+        return note(before + (f"{error.strerror or said}: {error.filename}" if error.filename else said), "error")
+    sentence = note(f"{before}Something went wrong ({type(error).__name__}): {said}", "error")
+    trace = html.escape("".join(traceback.format_exception(error))[-6000:])
+    return f"{sentence}<details><summary>details</summary><pre>{trace}</pre></details>"
 
 
 def size_text(shape: Sequence[int], voxel_size: Sequence[float] | None) -> str:

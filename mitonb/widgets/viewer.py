@@ -65,6 +65,8 @@ class Viewer(Saved, anywidget.AnyWidget):
     ----------
     axis, index, tool, brush, active_id, selected, preserve, layers : traits
         What is shown and what the next stroke does; set them from Python as you like.
+    running : bool
+        Whether a run is under way, whose result will be shown here.
     asked : Signal(str)
         A command that the viewer leaves to others, such as "segment-plane" (Enter).
     moved : Signal(tuple)
@@ -83,6 +85,7 @@ class Viewer(Saved, anywidget.AnyWidget):
     preserve = t.Bool(False).tag(sync=True)
     layers = t.Dict().tag(sync=True)
     height = t.Int(None, allow_none=True, min=240, max=4000).tag(sync=True)
+    running = t.Bool(False).tag(sync=True)
 
     asked = Signal(str)
     moved = Signal(tuple)

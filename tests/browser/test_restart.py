@@ -61,14 +61,14 @@ def test_edits_made_while_the_kernel_is_gone_arrive_exactly_once_when_the_cell_i
     book.js(f"{VIEW}.store.edit({{op: 'undo'}})")
     dot(book, 7)
     dot(book, 8)
-    assert book.js(PILL) == "run the cell again (4 wait)"
+    assert book.js(PILL) == "run the cell again (4 waiting)"
     book.run(0, timeout=180)
     book.wait(f"document.querySelectorAll('.mitonb-viewer').length === 1 && {READY} && {PILL} === 'saved'", 60)
     assert book.ask("session.labels.data[1, 10, 4:10].tolist()") == "[0, 1, 0, 1, 1, 0]"
     assert book.ask("session.version") == "5"
     assert (
         book.ask("[e.text.split()[0] for e in session.history()]")
-        == "['painted', 'painted', 'undid', 'painted', 'painted']"
+        == "['painted', 'painted', 'undid:', 'painted', 'painted']"
     )
     book.wait(f"{VIEW}.entry('labels').data[10 * 80 + 8] === 1")
     # Nothing is sent a second time, also not after another restart.
@@ -91,4 +91,38 @@ def test_labels_in_memory_are_said_to_be_lost_and_take_no_more_edits(lab: Lab) -
     book.run(0, timeout=180)
     book.wait(f"{READY} && {PILL} === 'in memory only'", 60)
     assert book.ask("session.version") == "0"
+    book.close()
+
+
+def test_a_workbench_whose_kernel_is_gone_says_so_and_takes_no_press(lab: Lab) -> None:
+    app = (
+        "import numpy as np, mitonb as mn\napp = mn.explore(np.zeros((3, 90, 90), np.uint8), path='bench.mitonb')\napp"
+    )
+    book = lab.notebook([app], name="bench.ipynb", timeout=180)
+    book.run(timeout=180)
+    book.wait(READY, 120)
+    said = "getComputedStyle(document.querySelector('.mnb-news'), '::after').content"
+    off = """[...document.querySelectorAll('.mnb-run button, .mnb-side input, .mnb-side button, .mnb-save button')]
+        .filter(b => !b.closest('.mnb-news')).map(b => Boolean(b.closest('[inert]')))"""
+    top = f"{ROOT}.getBoundingClientRect().top - document.querySelector('.mnb-app').getBoundingClientRect().top"
+    assert not any(book.js(off))
+    before = book.js(top)
+    book.restart_kernel()
+    book.wait(f"{PILL} === 'run the cell again' && {said}.includes('run this cell again')")
+    assert len(book.js(off)) > 9
+    assert all(book.js(off))
+    assert book.js(top) == before
+    # Keys ask the kernel, too.
+    for command in ("enter", "object:next"):
+        book.js(f"{ROOT}.querySelector('.mitonb-notice').hidden = true, {VIEW}.run('{command}')")
+        assert "run this cell again" in book.js(f"{ROOT}.querySelector('.mitonb-notice:not([hidden])').textContent")
+    book.shot("artifacts/layout/kernel-gone.png")
+    book.run(0, timeout=180)
+    book.wait(f"document.querySelectorAll('.mitonb-viewer').length === 1 && {READY} && {PILL} === 'saved'", 60)
+    assert not any(book.js(off))
+    # While a run is under way, nothing asks for one.
+    hint = f"!{ROOT}.querySelector('.mitonb-empty').hidden"
+    book.wait(hint)
+    book.ask("setattr(app.viewer, 'running', True)")
+    book.wait(f"!({hint})")
     book.close()

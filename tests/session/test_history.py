@@ -32,14 +32,14 @@ def test_history_is_readable_and_its_code_does_the_same():
         "erased object 2 on xy plane 1",
         "filled a patch with object 5 on xz plane 0",
         "merged objects 2, 3 into 1",
-        "undid 5: merged objects 2, 3 into 1",
+        "undid: merged objects 2, 3 into 1",
         "deleted object 3",
         "replaced xz plane 7",
         "set the voxel size to 8 x 4 x 4 nm",
         "replaced all labels by 'a <b>'",
-        "undid 10: replaced all labels by 'a <b>'",
-        "did 10 again: replaced all labels by 'a <b>'",
-        "undid 10: replaced all labels by 'a <b>'",
+        "undid: replaced all labels by 'a <b>'",
+        "did again: replaced all labels by 'a <b>'",
+        "undid: replaced all labels by 'a <b>'",
     ]
     assert [e.seq for e in history if e.undone] == [5, 10]
     again = Session(labels=labels())
@@ -95,7 +95,7 @@ def test_the_history_after_an_edit_is_what_came_since():
     session.paint([[0, 6, 2]], id=3, radius=1)
     session.undo()
     assert [e.seq for e in session.history(after=1)] == [2, 3]
-    assert session.history(after=2)[0].text == "undid 2: painted object 3 on xy plane 0"
+    assert session.history(after=2)[0].text == "undid: painted object 3 on xy plane 0"
 
 
 def test_an_undo_of_one_edit_never_takes_another():

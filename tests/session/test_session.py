@@ -290,7 +290,7 @@ def test_a_session_that_lost_its_file_to_a_newer_one_saves_what_it_shows(path):
         shown = old.labels.data.copy()
         old.close()
     with Session.open(path.parent / "mine.mitonb") as mine:
-        assert [e.text for e in mine.history()][1:] == ["deleted object 1", "undid 2: deleted object 1"]
+        assert [e.text for e in mine.history()][1:] == ["deleted object 1", "undid: deleted object 1"]
         np.testing.assert_array_equal(mine.labels.data, shown)
 
 

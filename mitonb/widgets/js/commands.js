@@ -33,7 +33,7 @@ export class Commands {
       delete: () => this.#delete(),
       merge: () => this.#merge(),
       enter: () => this.#ask(view.has("preview") ? "apply-preview" : "segment-plane"),
-      object: (to) => view.store.send({ kind: "step", client: view.store.client, to }),
+      object: (to) => view.tell({ kind: "step", to }),
       help: () => this.#help(view.ui.help.hidden),
       panel: (name) => view.frame.toggle(/** @type {import("./frame.js").Panel} */ (name)),
       full: () => view.frame.toggleFull(),
@@ -63,7 +63,7 @@ export class Commands {
     const tool = view.get("tool");
     if (tool === "look") {
       view.set("selected", nextSelection(view.get("selected"), id, more));
-      view.store.send({ kind: "move", client: view.store.client, point });
+      if (!view.store.outbox.cut) view.tell({ kind: "move", point });
     } else if (tool === "pick") this.pick(id);
     else if (tool === "fill") this.#fill(point, id);
     else if (tool === "merge") this.#mergeClick(id);
@@ -138,7 +138,7 @@ export class Commands {
     this.view.set("active_id", fresh);
     // Another one is reserved for the next time, so that nobody has to wait for it.
     store.state = { ...store.state, fresh: 0 };
-    store.send({ kind: "take", client: store.client, id: fresh });
+    if (!store.outbox.cut) this.view.tell({ kind: "take", id: fresh });
   }
 
   /** @param {Record<string, any>} fields */
@@ -188,7 +188,7 @@ export class Commands {
   /** @param {string} command */
   #ask(command) {
     const { store, ui } = this.view;
-    if (store.state.listens) store.send({ kind: "ask", client: store.client, command });
+    if (store.state.listens) this.view.tell({ kind: "ask", command });
     else ui.say({ text: "That key works in the workbench: open the stack with mn.explore(stack)." });
   }
 }

@@ -8,9 +8,12 @@
  * @typedef {{owner: HTMLElement | null, tabbed: boolean, dragged: boolean}} Page
  */
 
+export const GONE = "The kernel was restarted: run this cell again.";
+
 const PART = ".mnb, .mitonb-viewer";
 const PRESSED = "button, summary, a[href], select, [role=tab], [role=button], input:not([type=range])";
 const MOVED = "input[type=range], input[type=radio], select, [role=slider], [role=tab], [role=listbox], [role=grid]";
+const NEEDY = ".mnb-head, .mnb-side, .mnb-run > .widget-hbox > :not(.mnb-news), .mnb-save";
 const UNTYPED = ["range", "checkbox", "radio", "button", "submit", "reset", "file", "color", "image"];
 
 /**
@@ -101,6 +104,16 @@ function nameControls(part) {
   }
 }
 
+/**
+ * What needs the kernel is switched off while there is none, and the line of the run bar says why (style.py); the viewer
+ * keeps what is drawn.
+ * @param {HTMLElement} part
+ */
+function follow(part) {
+  const gone = part.classList.contains("jupyter-widgets-disconnected");
+  for (const node of part.querySelectorAll(NEEDY)) /** @type {HTMLElement} */ (node).inert = gone;
+}
+
 /** Guard an element, for as long as it lives. @param {HTMLElement} part */
 export function guard(part) {
   page();
@@ -117,6 +130,9 @@ export function guard(part) {
   });
   new MutationObserver(() => nameControls(part)).observe(part, { childList: true, subtree: true });
   nameControls(part);
+  // Jupyter marks its widgets when the kernel is restarted.
+  new MutationObserver(() => follow(part)).observe(part, { attributeFilter: ["class"] });
+  follow(part);
 }
 
 /** What is known of the page, for all guarded elements in it. @returns {Page} */

@@ -1,7 +1,7 @@
 // One view of the widget: puts store, picture, bars and tools together. Several views may share a store.
 
 import { clamp, fitBox, pan, pixelOf, sheetOf, toScreen, voxelOf, zoomAt } from "./geometry.js";
-import { guard } from "./guard.js";
+import { GONE, guard } from "./guard.js";
 import { describe, idAt } from "./hover.js";
 import { Commands } from "./commands.js";
 import { Frame } from "./frame.js";
@@ -22,7 +22,7 @@ import { stepFor } from "./wants.js";
  * @typedef {import("./gl.js").Layers} Layers
  */
 
-const TRAITS = ["axis", "index", "tool", "brush", "active_id", "selected", "preserve", "layers", "height"];
+const TRAITS = ["axis", "index", "tool", "brush", "active_id", "selected", "preserve", "layers", "height", "running"];
 const MAPS = ["semantic", "center", "offsets"];
 /** After so many ms without scrolling the finest image is asked for too. */
 const RESTED = 250;
@@ -109,6 +109,13 @@ export class View {
     return info ? sheetOf(info.shape, info.voxel_size, this.get("axis")) : { w: 1, h: 1, aspect: 1, count: 1 };
   }
 
+  /** Send what is of no use later; without a kernel, say so. @param {Record<string, any>} message */
+  tell(message) {
+    const { store, ui } = this;
+    if (store.outbox.cut) ui.say({ text: GONE, error: true });
+    else store.send({ ...message, client: store.client });
+  }
+
   /** A part of the plane that is looked at, or of another one, if it is here. @param {string} part @param {number} [index] */
   entry(part, index = this.get("index")) {
     return this.store.get(part, this.get("axis"), index) ?? null;
@@ -143,7 +150,7 @@ export class View {
     on("save", () => this.showState());
     on("colors", () => { this.picture.redraw(); this.showState(); });
     on("notice", ({ text, error, undo }) => this.ui.say({
-      text, error, actions: undo ? [{ label: "Undo", run: () => store.send({ kind: "take-back", client: store.client, edit: undo }) }] : [],
+      text, error, actions: undo ? [{ label: "Undo", run: () => this.tell({ kind: "take-back", edit: undo }) }] : [],
     }));
     on("center", (m) => this.center(m.point, m.box));
     /** @type {[string, () => void][]} */
@@ -248,7 +255,7 @@ export class View {
     ui.top.save(pill.kind, pill.text, pill.title);
     Object.assign(ui.root.dataset, { pending: `${waiting}`, save: pill.kind, tool });
     ui.stage.dataset.tool = this.space ? "look" : tool;
-    ui.empty.hidden = !info?.empty || this.has("preview") || Boolean(this.store.open);
+    ui.empty.hidden = !info?.empty || this.has("preview") || Boolean(this.store.open) || this.get("running") || outbox.cut;
     ui.empty.textContent = state.listens ? "No labels yet: segment this plane (Enter) or paint (P)." : "No labels yet: paint (P).";
     this.#moveCursor();
   }
