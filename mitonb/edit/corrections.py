@@ -19,6 +19,7 @@ import numpy.typing as npt
 from mitonb.box import Box
 from mitonb.edit import ops
 from mitonb.edit.effects import Edit, Part, Volume, changed
+from mitonb.overlaps import pairs
 from mitonb.stack import AXES, Axis
 
 if TYPE_CHECKING:
@@ -53,15 +54,15 @@ def adopt(project: Project, new: Volume, *, replace_corrected: bool = False) -> 
     found, sizes = fastremap.unique(new, return_counts=True)
     size = dict(zip(found.tolist(), sizes.tolist(), strict=True))
     out, erased = _left_out(new, old, keep, size) if keep is not None and keep.any() else ([], 0)
-    # An id that somebody has in hand must not become that of another object: he would paint into it. Nor must that of
-    # an object that was merged or deleted by hand: the other would count as corrected from then on.
-    clash = [
-        id
-        for id in sorted((ids | project.in_hands()) & size.keys() - set(out))
-        if id in ids or not _same(project, new, id)
-    ]
-    names = dict.fromkeys(out, 0) | dict(zip(clash, project.free_ids(len(clash), among=size), strict=True))
-    if names:
+    names = _known_as(project, new, ids) if project.table.counts else {}
+    names |= dict.fromkeys(out, 0)
+    # An id that is or was in use must not become that of another object. Somebody has it in hand and would paint into
+    # that, or takes the other for the one that he knows; and what has the id of an object that was merged or deleted
+    # by hand would count as corrected from then on.
+    used = ids | project.in_hands() | project.table.counts.keys()
+    clash = sorted(used & size.keys() - names.keys() - {0})
+    names |= dict(zip(clash, project.free_ids(len(clash), among=size), strict=True))
+    if any(id != name for id, name in names.items()):
         new = fastremap.remap(new, names, preserve_missing_labels=True)
     if keep is not None and keep.any():
         new = np.where(keep, old, new)
@@ -127,13 +128,21 @@ def _left_out(new: Volume, old: Volume, keep: Mask, size: dict[int, int]) -> tup
     return list(hits), sum(2 * n > hits.get(id, 2 * n) for id, n in zip(ids.tolist(), empty.tolist(), strict=True))
 
 
-def _same(project: Project, new: Volume, id: int) -> bool:
-    """Return whether an id means the same object before and after: it covers at least half of where it was."""
-    box = project.table.boxes.get(id)
-    if box is None:
-        return False
-    shared = (new[box.slices] == id) & (project.labels[box.slices] == id)
-    return 2 * int(shared.sum()) >= project.table.counts[id]
+def _known_as(project: Project, new: Volume, taken: set[int]) -> dict[int, int]:
+    """Return which objects of a run have which ids: those of the objects of which they cover one half or more.
+
+    The greatest overlaps come first, each id once; those of corrected objects are taken.
+    """
+    found: dict[int, int] = {}
+    named = set(taken)
+    first, second, counts = pairs(new, project.labels)
+    inside = (first > 0) & (second > 0)
+    shared = zip(*(values[inside].tolist() for values in (counts, first, second)), strict=True)
+    for n, a, b in sorted(shared, key=lambda pair: (-pair[0], pair[1] != pair[2])):
+        if 2 * n >= project.table.counts[b] and a not in found and b not in named:
+            found[a] = b
+            named.add(b)
+    return found
 
 
 def _names(ids: Volume, planes: Volume, index: int, least: float, taken: set[int]) -> dict[int, int]:

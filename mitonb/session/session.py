@@ -355,8 +355,12 @@ class Session:
         What the user has corrected is kept: every object of which an edit by hand that still stands (paint, erase,
         fill, merge, delete, put_plane) has changed a voxel stays as it is, and what was erased or deleted stays
         background. An object of the run that lies at least half in such voxels is left out, of every other the voxels
-        that are free are put. Ids that somebody has in hand, from `new_id` or painted with, are not given to other
-        objects: those get ids that were never used.
+        that are free are put.
+
+        An object of the run that covers at least half of an object that is there takes its id, the greatest overlaps
+        first: an object keeps its name and its colour. The others keep the ids in `labels`, so that into empty labels
+        all are put as they are, but where an id is or was that of another object, or is in somebody's hand, from
+        `new_id` or painted with: those get ids that were never used.
 
         Parameters
         ----------
@@ -387,7 +391,7 @@ class Session:
         said = new.record is not None and new.record != self._project.record
         change = self._writer.write(edit, client, record=new.record, bare=said or replace_corrected)
         if change.what == "adopt":
-            self.select()  # the ids may be those of other objects now
+            self.select()  # what was selected may be gone
         return change
 
     def set_voxel_size(self, *nm: float, client: Client | None = None) -> Change:

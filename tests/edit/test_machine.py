@@ -151,6 +151,8 @@ class Correcting(RuleBasedStateMachine):
         change = self.session.adopt(new, replace_corrected=corrected)
         after = self.session.labels.data.copy()
         assert np.array_equal(after[keep], self.now[keep])
+        names = self.names(new, after, keep, touched)
+        assert len(set(names.values())) == len(names), "two objects of a run are two objects"
         for id in (1, 2):
             here = new == id
             out = 2 * (here & keep).sum() >= here.sum()
@@ -161,6 +163,25 @@ class Correcting(RuleBasedStateMachine):
             assert not (out and put.any())
         assert not after[(new == 0) & ~keep].any()
         self.expect(after, change, "a run" if not corrected else "a run that replaces")
+
+    def names(self, new, after, keep, touched):
+        """Return the ids that the objects of a run were given: those of the objects that they are, or free ones."""
+        found, given = {}, self.ever()
+        old = {int(b): self.now == b for b in np.unique(self.now[self.now > 0])}
+        for id in (1, 2):
+            here = new == id
+            put = after[here & ~keep]
+            if put.any():
+                name = found[id] = int(put[0])
+                shared = {b: int((here & there).sum()) for b, there in old.items()}
+                if name in old:
+                    assert 2 * shared[name] >= old[name].sum(), "it has the id of another object"
+                else:
+                    assert name == id or name not in given
+                for b, there in old.items():
+                    if b not in touched and 2 * shared[b] > there.sum():
+                        assert shared.get(name, 0) >= shared[b], "an object has lost its id"
+        return found
 
     def kept(self):
         """Return the voxels that a run leaves alone and the ids touched by hand, from the copies alone."""

@@ -36,6 +36,25 @@ def test_without_corrections_a_run_replaces_everything(session):
     assert (change.kept, change.erased, change.about_corrections()) == (0, 0, "")
 
 
+def test_objects_keep_their_ids_however_a_run_numbers_them(session):
+    # The second is found first now, the third has become two, of which the larger is it, and the first is gone.
+    session.adopt(found((1, 7, 11), (2, 13, 13), (3, 15, 17), (7, 19, 19)))
+    assert row(session) == ".......22222.8.333.7"
+    session.undo()
+    assert np.array_equal(session.labels.data, FIRST)
+    # Two that are found as one are the larger of them.
+    session.adopt(found((9, 8, 17)))
+    assert row(session) == "........3333333333.."
+
+
+def test_into_empty_labels_a_run_is_put_as_it_is():
+    session = Session(labels=np.zeros(SHAPE, np.uint32))
+    session.adopt(found((5, 1, 4), (2, 7, 10)))
+    assert row(session) == ".5555..2222........."
+    session.adopt(found((1, 1, 4), (5, 13, 16), (2, 18, 18)))
+    assert row(session) == ".5555........7777.6."
+
+
 def test_a_painted_object_is_kept_whole_and_the_others_are_replaced(session):
     session.paint([[1, 2, 5]], id=1, radius=0)
     change = session.adopt(SECOND)
@@ -112,9 +131,9 @@ def test_corrections_are_known_after_reopening(tmp_path):
 
 def test_what_lies_less_than_half_in_a_correction_is_put_around_it(session):
     session.delete(2)
-    # Six columns of which two, then four of which two were deleted: 1/3 and 1/2.
+    # Six columns of which two, then four of which two were deleted: 1/3 and 1/2. It covers one half of object 3.
     change = session.adopt(found((1, 1, 4), (2, 9, 14)))
-    assert row(session) == ".1111......4444....."
+    assert row(session) == ".1111......3333....."
     assert change.erased == 0
     session.undo()
     assert session.adopt(found((1, 1, 4), (2, 9, 12))).erased == 1
@@ -140,7 +159,7 @@ def test_a_run_never_grows_a_corrected_object_nor_takes_its_id_elsewhere(session
     session.paint([[1, 2, 5]], id=3, radius=0)
     change = session.adopt(found((3, 1, 4), (1, 7, 10), (2, 12, 18)))
     # Columns 12, 17 and 18 would surround object 3, and what the run calls 3 is another object.
-    assert row(session) == ".44443.1111..3333..."
+    assert row(session) == ".11113.2222..3333..."
     assert session.voxels(3) == 48 + 1
     assert change.kept == 1
 

@@ -162,7 +162,7 @@ def test_adopt_is_one_edit_and_brings_its_run_record():
     session = Session(labels=Labels(labels(), record={"run": 1}))
     assert session.labels.record == {"run": 1}
     session.adopt(Labels(labels()[:, ::-1], name="second run", record={"run": 2}))
-    assert np.array_equal(session.labels.data, labels()[:, ::-1])
+    assert np.array_equal(session.labels.data > 0, labels()[:, ::-1] > 0)
     assert session.labels.record == {"run": 2}
     session.undo()
     assert np.array_equal(session.labels.data, labels())

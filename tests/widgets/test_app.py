@@ -136,7 +136,8 @@ def test_what_is_new_in_a_preview_has_a_free_name_and_another_colour_than_its_ne
     plain = np.zeros(session.shape, np.uint32)
     plain[8][first == stays] = hashed
     plain[0, 0, 0] = free - 1
-    session.adopt(plain)
+    session.delete(*session.ids())
+    session.adopt(plain, replace_corrected=True)
     slot = session.colors.slot(hashed)
     assert session.free_ids(1) == [free]
     app.form.controls["min_area"].value = 5

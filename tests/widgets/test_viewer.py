@@ -507,7 +507,8 @@ def test_after_a_run_no_label_of_an_object_from_before_is_painted_with(viewer: V
     viewer.active_id = 2
     viewer.session.select(2)
     viewer.session.adopt(viewer.session.labels.data[:, ::-1].copy())
-    assert viewer.active_id == 3
+    assert viewer.session.ids() == [3, 4]
+    assert viewer.active_id == 5
     assert viewer.session.selection == ()
 
 
