@@ -34,6 +34,8 @@ _MOST_PICKABLE = 150
 """Each pickable object is several browser-side models; the smaller objects share one mesh."""
 _EYE = (0.8, 0.7, 1.7)
 """Where the camera stands at first, in the figure's own units: from a corner, so that depth can be seen."""
+_MOST_OF_THE_VOLUME = 0.7
+"""Objects that reach over so much of each side of the volume are shown with all of its edges."""
 _FOV = 45.0
 """Degrees that the camera sees from bottom to top."""
 _FILLED = 0.92
@@ -204,6 +206,9 @@ class View3D(Saved, ipw.VBox):
             f"{axis} {'nm' if labels.voxel_size else 'vx'}" for axis in "xyz"
         )
         self._points = np.concatenate([m.vertices[:, ::-1] for m in found]) * (1, -1, 1)
+        box = np.stack([edges.x, edges.y, edges.z], axis=1)
+        if (np.ptp(self._points, axis=0) >= _MOST_OF_THE_VOLUME * np.ptp(box, axis=0)).all():
+            self._points = box
         _frame(figure, self._points)
         return figure
 

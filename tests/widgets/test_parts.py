@@ -229,8 +229,25 @@ def test_the_camera_sees_all_vertices_and_little_beside(place: tuple[int, ...], 
     ids[tuple(slice(a, a + n) for a, n in zip(place, size, strict=True))] = 5
     view = show3d(Labels(ids, (20.0, 10.0, 10.0)))
     assert view.wait(120)
+    part = _seen(view.stage.children[0], view.meshes[5])
+    assert part.max() < 1
+    assert part.max(axis=0).max() > 0.85
+
+
+def test_the_edges_of_the_volume_are_seen_where_objects_reach_over_most_of_it() -> None:
+    ids = np.zeros((80, 180, 180), np.uint32)
+    ids[:8, :8, :8] = 5
+    ids[66:, 150:, 150:] = 6
+    view = show3d(Labels(ids, (20.0, 10.0, 10.0)))
+    assert view.wait(120)
     figure = view.stage.children[0]
-    mesh = view.meshes[5]
+    part = _seen(figure, figure.meshes[-1])
+    assert part.max() < 1
+    assert part.max(axis=0).max() > 0.85
+
+
+def _seen(figure: ipw.Widget, mesh: ipw.Widget) -> np.ndarray:
+    """Return how far vertices are from the middle of the picture, (n, 2), where 1 is its edge."""
     at = np.stack([np.asarray(getattr(mesh, a)) for a in "xyz"], axis=1)
     low, high = np.array([figure.xlim, figure.ylim, figure.zlim]).T
     # What three.js does: ipyvolume's box is one unit wide, the camera looks at its middle, its up is y.
@@ -241,9 +258,7 @@ def test_the_camera_sees_all_vertices_and_little_beside(place: tuple[int, ...], 
     seen = (at - low) / (high - low) - 0.5 - eye
     across = np.stack([seen @ right, seen @ np.cross(back, right)], axis=1) / -(seen @ back)[:, None]
     tall = np.tan(np.radians(figure.camera_fov / 2))
-    part = np.abs(across) / (tall * figure.width / figure.height, tall)
-    assert part.max() < 1
-    assert part.max(axis=0).max() > 0.85
+    return np.abs(across) / (tall * figure.width / figure.height, tall)
 
 
 def test_only_the_selected_objects_are_shown_when_asked(seen: Session) -> None:
