@@ -46,10 +46,10 @@ def connect(path: Path | None, read_only: bool) -> sqlite3.Connection:
         if path is None:
             return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         db = _opened(path, "ro" if read_only else "rw")
-        if read_only and _is_hot(db, path):
-            db.close()
-            db = _copied(path)
         try:
+            if read_only and _is_hot(db, path):
+                db.close()
+                db = _copied(path)
             # EXTRA also syncs the folder, so that a power cut cannot bring the rollback journal back to life.
             db.execute("PRAGMA synchronous=EXTRA")
             # A project may come by mail: its schema may not call functions with side effects.

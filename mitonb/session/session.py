@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import replace
 from numbers import Real
@@ -25,7 +26,7 @@ from mitonb.session.writer import Writer
 from mitonb.stack import Axis, Stack, VoxelSize, voxel_size_of, whole_number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from mitonb.box import Box
@@ -87,8 +88,9 @@ class Session:
             project, reason = opening.reopen(place, image, given)
         else:
             project, reason = opening.create(place, image, given), ""
-        disagree = scale_note(image.voxel_size, given.voxel_size) if image is not None and given is not None else ""
-        self._start(project, image, reason, [disagree])
+        with _let_go_if_failed(project):
+            disagree = scale_note(image.voxel_size, given.voxel_size) if image is not None and given is not None else ""
+            self._start(project, image, reason, [disagree])
 
     @classmethod
     def open(
@@ -119,10 +121,11 @@ class Session:
         place = opening.place_of(path)
         project, reason = opening.reopen(place, stack, None, take_over=take_over, read_only=read_only)
         notes: list[str] = []
-        if stack is None:
-            stack, notes = opening.find_stack(project.stack_facts, place)
-            stack = stack and replace(stack, voxel_size=project.voxel_size)
-        self._start(project, stack, reason, notes)
+        with _let_go_if_failed(project):
+            if stack is None:
+                stack, notes = opening.find_stack(project.stack_facts, place)
+                stack = stack and replace(stack, voxel_size=project.voxel_size)
+            self._start(project, stack, reason, notes)
         return self
 
     def _start(self, project: Project, stack: Stack | None, reason: str, notes: Sequence[str] = ()) -> None:
@@ -578,6 +581,16 @@ class Session:
         where = self.path or "in memory"
         what = f"Session({' x '.join(map(str, self.shape))}, version {self.version}, {where}, {self.save_state})"
         return "\n".join([what, *(f"  note: {text}" for text in self.notes)])
+
+
+@contextlib.contextmanager
+def _let_go_if_failed(project: Project) -> Iterator[None]:
+    """Close a project whose session could not be made."""
+    try:
+        yield
+    except BaseException:
+        project.close()
+        raise
 
 
 def _or_free(project: Project, id: int | None) -> int:
