@@ -12,10 +12,13 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from mitonb.errors import InputError
 from mitonb.stack import AXES, Axis
 
-__all__ = ["PRESETS", "Recipe", "Rerun"]
+__all__ = ["FORMER_NAMES", "PRESETS", "Recipe", "Rerun"]
 
 Rerun = Literal["decode", "track", "net"]
 """What a changed field makes necessary: decoding kept maps, tracking kept ids, or running the net."""
+
+FORMER_NAMES = {"merge_iou": "track_iou", "merge_ioa": "track_ioa", "cluster_iou": "consensus_iou"}
+"""Fields of version 0.1 and what they are called now: those in old records, projects and scripts bear the old ones."""
 
 
 def _field(
@@ -102,11 +105,11 @@ class Recipe:
         1, label="Median", help="Planes (odd) in the median of the semantic map along the stack; 1 is off.",
         rerun="decode", low=1, high=15, step=2, unit="planes",
     )  # fmt: skip
-    merge_iou: float = _field(
+    track_iou: float = _field(
         0.25, label="Track IoU", help="Profiles of neighbouring planes with this IoU are one object.", rerun="track",
         low=0.0, high=1.0, step=0.01,
     )  # fmt: skip
-    merge_ioa: float = _field(
+    track_ioa: float = _field(
         1.0, label="Track IoA",
         help="Unmatched profiles covered to this part join the object that covers them; 1 keeps touching ones apart.",
         rerun="track", low=0.0, high=1.0, step=0.01,
@@ -123,7 +126,7 @@ class Recipe:
     votes: int = _field(
         2, label="Votes", help="Directions that must agree on a voxel.", rerun="track", low=1, high=3, step=1,
     )  # fmt: skip
-    cluster_iou: float = _field(
+    consensus_iou: float = _field(
         0.75, label="Consensus IoU", help="Objects of two directions with this IoU are surely one.", rerun="track",
         low=0.0, high=1.0, step=0.01,
     )  # fmt: skip
@@ -198,8 +201,7 @@ class Recipe:
         InputError
             If a name is unknown or a value is outside its range.
         """
-        _known(changes)
-        return dataclasses.replace(self, **changes)
+        return dataclasses.replace(self, **_known(changes))
 
     @classmethod
     def of(cls, value: Recipe | str | Mapping[str, Any] | None) -> Recipe:
@@ -253,17 +255,18 @@ class Recipe:
             raise InputError(f"A recipe is a JSON object, but this text is not JSON: {error}.") from error
         if not isinstance(values, dict):
             raise InputError(f"A recipe is a JSON object, got {type(values).__name__}.")
-        _known(values)
-        return cls(**values)
+        return cls(**_known(values))
 
 
-def _known(values: Mapping[str, Any]) -> None:
-    """Refuse unknown field names, with the nearest known ones."""
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values by today's field names; refuse unknown names, with the nearest known ones."""
+    values = {FORMER_NAMES.get(name, name): value for name, value in values.items()}
     names = [f.name for f in dataclasses.fields(Recipe)]
     for name in values:
         if name not in names:
             near = difflib.get_close_matches(name, names, 3) or sorted(names)
             raise InputError(f"A recipe has no field {name!r}. Did you mean {', '.join(near)}?")
+    return values
 
 
 def _checked(field: dataclasses.Field[Any], hint: Any, value: Any) -> Any:
@@ -300,7 +303,7 @@ def _checked(field: dataclasses.Field[Any], hint: Any, value: Any) -> Any:
 _ALL_PLANES: tuple[Axis, ...] = ("xy", "xz", "yz")
 _EMPANADA = Recipe(
     rules="published", semantic_threshold=0.5, center_threshold=0.1, center_distance=8, center_window=3, min_area=0,
-    median=3, merge_iou=0.25, merge_ioa=0.25, lookahead=0, votes=2, cluster_iou=0.75, min_size=500, min_span=5,
+    median=3, track_iou=0.25, track_ioa=0.25, lookahead=0, votes=2, consensus_iou=0.75, min_size=500, min_span=5,
     fill_holes=False, tile=0,
 )  # fmt: skip
 _PAPER = _EMPANADA.replace(

@@ -60,6 +60,7 @@ def test_every_field_of_the_recipe_is_an_option() -> None:
     options = build_parser().parse_args(words)
     assert all(hasattr(options, name) for name in Recipe.__dataclass_fields__)
     assert (options.planes, options.fill_holes, options.center_threshold) == (["xz", "yz"], False, 0.3)
+    assert build_parser().parse_args(["segment", "in.tif", "out.tif", "--merge-iou", "0.4"]).track_iou == 0.4
 
 
 @needs_torch

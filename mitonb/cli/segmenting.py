@@ -21,7 +21,7 @@ from mitonb.cli.shared import (
 )
 from mitonb.io.outputs import rescued
 from mitonb.io.writing import VOLUMES
-from mitonb.recipe import PRESETS, Recipe
+from mitonb.recipe import FORMER_NAMES, PRESETS, Recipe
 
 __all__ = ["add_segment"]
 
@@ -120,16 +120,17 @@ def _add_fields(group: Any) -> None:
     hints = get_type_hints(Recipe)
     for field in dataclasses.fields(Recipe):
         facts, hint = field.metadata, hints[field.name]
-        flag = "--" + field.name.replace("_", "-")
+        names = [field.name, *(old for old, name in FORMER_NAMES.items() if name == field.name)]
+        flags = ["--" + name.replace("_", "-") for name in names]
         default = " ".join(field.default) if isinstance(field.default, tuple) else field.default
         unit = f" {facts['unit']}" if facts["unit"] else ""
         limits = f"{facts['low']:g} to {facts['high']:g}{unit}; " if facts["low"] is not None else ""
         text = f"{facts['help']} ({limits}default: {default})".replace("%", "%%")
         if hint is bool:
-            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
+            group.add_argument(*flags, action=argparse.BooleanOptionalAction, default=None, help=text)
         elif get_origin(hint) is Literal:
-            group.add_argument(flag, choices=get_args(hint), help=text)
+            group.add_argument(*flags, choices=get_args(hint), help=text)
         elif get_origin(hint) is tuple:
-            group.add_argument(flag, nargs="+", choices=("xy", "xz", "yz"), metavar="AXIS", help=text)
+            group.add_argument(*flags, nargs="+", choices=("xy", "xz", "yz"), metavar="AXIS", help=text)
         else:
-            group.add_argument(flag, type=hint, metavar=hint.__name__.upper(), help=text)
+            group.add_argument(*flags, type=hint, metavar=hint.__name__.upper(), help=text)

@@ -33,7 +33,7 @@ def agree(atoms: npt.NDArray[np.uint32], sizes: npt.NDArray[np.int64], recipe: R
     sizes : (n,) int64 array
         Voxels of each atom.
     recipe : Recipe
-        `votes`, `cluster_iou` and `lone_objects` are read.
+        `votes`, `consensus_iou` and `lone_objects` are read.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def agree(atoms: npt.NDArray[np.uint32], sizes: npt.NDArray[np.int64], recipe: R
     found = np.count_nonzero(atoms, axis=1)
     accepted = found >= min(recipe.votes, directions)
     accepted[0] = False
-    surely = _surely_one(atoms, sizes, accepted, recipe.cluster_iou)
+    surely = _surely_one(atoms, sizes, accepted, recipe.consensus_iou)
     owner, known = elect(atoms, sizes, surely, _couples(atoms, sizes, accepted))
     owner[~accepted] = 0
     if not recipe.lone_objects:

@@ -45,7 +45,7 @@ def chain(
     tables : for each plane, sequence of (m, 3) int64 arrays
         `tables[t][d]` has (profile of plane t - d - 1, profile of plane t, pixels).
     recipe : Recipe
-        `merge_iou`, `merge_ioa` and `gap` are read.
+        `track_iou`, `track_ioa` and `gap` are read.
     backward : bool
         Go back after the forward pass.
 
@@ -124,7 +124,7 @@ def match(targets: Side, units: Side, table: Table, recipe: Recipe) -> npt.NDArr
     table : (m, 3) int64 array
         Each row: a profile of the first side, one of the second, and the pixels that they share.
     recipe : Recipe
-        `merge_iou` and `merge_ioa` are read.
+        `track_iou` and `track_ioa` are read.
 
     Returns
     -------
@@ -137,7 +137,7 @@ def match(targets: Side, units: Side, table: Table, recipe: Recipe) -> npt.NDArr
     for number in range(1, highest + 1):
         inside = np.flatnonzero(blocks == number)
         taken[inside] = _best(*(part[inside] for part in pairs[:3]))
-    given: npt.NDArray[np.int64] = _given(pairs, taken, float(recipe.merge_iou), float(recipe.merge_ioa))
+    given: npt.NDArray[np.int64] = _given(pairs, taken, float(recipe.track_iou), float(recipe.track_ioa))
     return given
 
 
@@ -243,19 +243,19 @@ def _assigned(target: Any, unit: Any, weight: Any, targets: Any, units: Any) -> 
 
 
 @jit
-def _given(pairs: Any, taken: Any, merge_iou: Any, merge_ioa: Any) -> Any:
+def _given(pairs: Any, taken: Any, track_iou: Any, track_ioa: Any) -> Any:
     """Return the label for each profile: that of its unit's pair, or else of the object that covers the unit most."""
     target, unit, iou, overlap, part, objects, at_unit = pairs
     n = at_unit.max() + 1
     given = np.zeros(n, np.int64)
     best = np.zeros(n, np.int64)
     for k in range(len(target)):
-        if taken[k] and iou[k] >= merge_iou:
+        if taken[k] and iou[k] >= track_iou:
             given[unit[k]] = objects[target[k]]
     matched = given > 0
     for k in range(len(target)):
         # Pairs are sorted by object: of equals the first.
-        if part[k] >= merge_ioa and not matched[unit[k]] and overlap[k] > best[unit[k]]:
+        if part[k] >= track_ioa and not matched[unit[k]] and overlap[k] > best[unit[k]]:
             best[unit[k]], given[unit[k]] = overlap[k], objects[target[k]]
     return given[at_unit]
 

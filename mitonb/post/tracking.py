@@ -27,7 +27,7 @@ def track(planes: Ids, recipe: Recipe | None = None) -> npt.NDArray[np.uint32]:
     """Give the same id to the same object on successive planes.
 
     A forward pass matches the profiles of each plane with the objects of the plane before: pairs of the best total IoU,
-    where that reaches `recipe.merge_iou`; what is left over but covered by `recipe.merge_ioa` joins the object that
+    where that reaches `recipe.track_iou`; what is left over but covered by `recipe.track_ioa` joins the object that
     covers it most. A backward pass does the same against the planes behind, so that parts that met late are one from
     their beginnings. The result does not depend on what the profiles are called.
 
@@ -36,7 +36,7 @@ def track(planes: Ids, recipe: Recipe | None = None) -> npt.NDArray[np.uint32]:
     planes : (n, h, w) array of unsigned int
         Ids of each plane; the same id in two planes means nothing.
     recipe : Recipe, optional
-        `merge_iou`, `merge_ioa` and `gap` (planes that an object may miss) are read.
+        `track_iou`, `track_ioa` and `gap` (planes that an object may miss) are read.
 
     Returns
     -------
@@ -72,7 +72,7 @@ class Tracker:
     Parameters
     ----------
     recipe : Recipe
-        `merge_iou`, `merge_ioa` and `gap` are read.
+        `track_iou`, `track_ioa` and `gap` are read.
     """
 
     def __init__(self, recipe: Recipe) -> None:

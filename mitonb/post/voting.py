@@ -38,7 +38,7 @@ def consensus(
     volumes : mapping of axis to (z, y, x) uint32 array
         Tracked objects of each direction, all in (z, y, x) order.
     recipe : Recipe, optional
-        `votes`, `cluster_iou` and `lone_objects` are read. With fewer directions than votes, all must agree.
+        `votes`, `consensus_iou` and `lone_objects` are read. With fewer directions than votes, all must agree.
     in_place : bool
         Write the result into the first volume instead of a new array.
 

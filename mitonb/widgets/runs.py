@@ -116,7 +116,7 @@ class Runs:
         self, ids: npt.NDArray[np.uint32], axis: Axis, index: int, recipe: Recipe, *, replace_corrected: bool = False
     ) -> Change:
         """Put the profiles of a plane into the labels; see `mitonb.session.Session.adopt_plane`."""
-        return self.session.adopt_plane(ids, axis, index, iou=recipe.merge_iou, replace_corrected=replace_corrected)
+        return self.session.adopt_plane(ids, axis, index, iou=recipe.track_iou, replace_corrected=replace_corrected)
 
     def volume(self, recipe: Recipe, *, replace_corrected: bool = False) -> Steps[Labels]:
         """Run the net on the whole stack and adopt the result as one edit; see `mitonb.session.Session.adopt`."""
@@ -163,7 +163,7 @@ class Runs:
         self, ids: npt.NDArray[np.uint32], axis: Axis, index: int, recipe: Recipe, *, replace_corrected: bool = False
     ) -> npt.NDArray[np.uint32]:
         """Return a plane as `put` would leave it: what is there already has its own id."""
-        return self.session.plane_with(ids, axis, index, iou=recipe.merge_iou, replace_corrected=replace_corrected)
+        return self.session.plane_with(ids, axis, index, iou=recipe.track_iou, replace_corrected=replace_corrected)
 
     def peaks(self, maps: Maps, recipe: Recipe) -> Points:
         """Return the peaks of a center map that a recipe takes, (n, 2) (y, x) in pixels of the plane."""

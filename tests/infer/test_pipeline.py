@@ -85,7 +85,7 @@ def test_decoding_kept_maps_gives_the_labels_of_the_run_and_runs_no_net(planes: 
     assert np.array_equal(again.data, labels.data)
     assert again.record == labels.record
     other = recipe.replace(
-        semantic_threshold=0.7, center_threshold=0.3, center_distance=20, min_size=900, merge_iou=0.6
+        semantic_threshold=0.7, center_threshold=0.3, center_distance=20, min_size=900, track_iou=0.6
     )
     moved = drain(redecoding(kept, other), show=False)
     assert len(model.net.calls) == calls

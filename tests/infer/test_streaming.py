@@ -217,8 +217,8 @@ def test_kept_maps_in_a_folder_give_the_labels_of_a_fresh_run_in_another_process
     calls = len(model.net.calls)
     for changes in (
         {}, {"semantic_threshold": 0.7}, {"center_threshold": 0.6, "center_distance": 30}, {"min_area": 40},
-        {"median": 5}, {"merge_iou": 0.9}, {"merge_ioa": 0.4}, {"lookahead": 0}, {"gap": 2}, {"votes": 3},
-        {"cluster_iou": 0.3}, {"lone_objects": True}, {"min_size": 2000}, {"min_span": 11}, {"fill_holes": False},
+        {"median": 5}, {"track_iou": 0.9}, {"track_ioa": 0.4}, {"lookahead": 0}, {"gap": 2}, {"votes": 3},
+        {"consensus_iou": 0.3}, {"lone_objects": True}, {"min_size": 2000}, {"min_span": 11}, {"fill_holes": False},
         {"drop_border": True}, {"instances": "pieces"}, {"instances": "none"},
     ):  # fmt: skip
         other = recipe.replace(**changes)

@@ -1,6 +1,7 @@
 """Recipes are validated, round-trip through JSON, and describe their own form."""
 
 import dataclasses
+import json
 
 import pytest
 from hypothesis import given
@@ -71,3 +72,10 @@ def test_what_a_user_gives_for_a_recipe_becomes_one_or_a_clear_error() -> None:
         Recipe.of({"min_sise": 500})
     with pytest.raises(InputError, match="got int"):
         Recipe.of(3)  # type: ignore[arg-type]
+
+
+def test_recipes_of_version_0_1_are_read_by_their_old_names() -> None:
+    today = Recipe(track_iou=0.4, track_ioa=0.5, consensus_iou=0.6)
+    old = {"merge_iou": 0.4, "merge_ioa": 0.5, "cluster_iou": 0.6}
+    assert Recipe.of(old) == Recipe.from_json(json.dumps(old)) == Recipe().replace(**old) == today
+    assert json.loads(today.to_json()).keys().isdisjoint(old)

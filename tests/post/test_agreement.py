@@ -94,7 +94,7 @@ def plainly(atoms: Atoms, sizes: Sizes, votes: int) -> npt.NDArray[np.uint32]:
 def test_the_ballot_joins_the_clearest_groups_first(seed: int, directions: int, votes: int) -> None:
     atoms, sizes = drawn(np.random.default_rng(seed), directions)
     # No two objects have an IoU above 1, so that all is put to the vote.
-    assert agree(atoms, sizes, Recipe(votes=votes, cluster_iou=1.0)).tolist() == plainly(atoms, sizes, votes).tolist()
+    assert agree(atoms, sizes, Recipe(votes=votes, consensus_iou=1.0)).tolist() == plainly(atoms, sizes, votes).tolist()
 
 
 def renumbered(ids: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.uint32], int]:
@@ -122,7 +122,7 @@ def test_matched_profiles_have_the_best_total_overlap(seed: int) -> None:
     for a, b, pixels in table.tolist():
         iou[a - 1, b - 1] = pixels / (areas[0][a - 1] + areas[1][b - 1] - pixels)
     sides = [Side(np.arange(1, len(n) + 1), n, 1) for n in areas]
-    found = match(sides[0], sides[1], table, Recipe(merge_iou=0.0, merge_ioa=1.0))
+    found = match(sides[0], sides[1], table, Recipe(track_iou=0.0, track_ioa=1.0))
     pairs = np.flatnonzero(found)
     assert len(np.unique(found[pairs])) == len(pairs)
     assert np.isclose(iou[found[pairs] - 1, pairs].sum(), iou[linear_sum_assignment(iou, maximize=True)].sum())

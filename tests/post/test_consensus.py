@@ -83,7 +83,7 @@ def test_two_directions_join_where_their_objects_are_surely_one() -> None:
     whole, torn = bar((1, 0, 50)), bar((1, 0, 40), (2, 40, 50))
     volumes: dict[Axis, Volume] = {"xy": whole, "yz": torn}
     assert consensus(volumes).max() == 2  # one says one, the other says two: nothing is joined without a majority
-    surely = consensus(volumes, Recipe(cluster_iou=0.1))
+    surely = consensus(volumes, Recipe(consensus_iou=0.1))
     assert same_partition(surely, whole)
 
 
@@ -120,7 +120,7 @@ def test_consensus_does_not_depend_on_the_names_of_objects(seed: int, votes: int
     rng = np.random.default_rng(seed)
     volumes = [blocks(rng) for _ in range(3)]
     renamed = [(rng.permutation(30).astype(np.uint32) + 1)[v] * (v > 0) for v in volumes]
-    recipe = Recipe(votes=votes, lone_objects=lone, cluster_iou=0.4)
+    recipe = Recipe(votes=votes, lone_objects=lone, consensus_iou=0.4)
     ids = consensus(three(*volumes), recipe)
     assert np.array_equal(consensus(three(*renamed), recipe), ids)
     backwards = dict(reversed(three(*volumes).items()))

@@ -64,7 +64,7 @@ def test_grouping_whatever_the_order_of_centers_even_at_equal_distance(step: int
 def test_tracking() -> None:
     rng = np.random.default_rng(3)
     planes = np.stack([crowd(rng, (48, 48), 25) for _ in range(3)]).repeat(3, axis=0)
-    for recipe in (PRESETS["default"], PRESETS["default"].replace(merge_ioa=0.25, gap=1)):
+    for recipe in (PRESETS["default"], PRESETS["default"].replace(track_ioa=0.25, gap=1)):
         want = track(planes, recipe)
         for _ in ORDERS:
             assert np.array_equal(track(np.stack([renamed(plane, rng) for plane in planes]), recipe), want)

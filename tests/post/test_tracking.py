@@ -85,15 +85,15 @@ def test_gaps_are_bridged_forward_and_backward(upside_down: bool) -> None:
     planes[3:, 5:15, 2:18] = 1
     planes = planes[::-1].copy() if upside_down else planes
     there = planes > 0
-    assert len(np.unique(track(planes, Recipe(gap=0, merge_ioa=0.9))[there])) > 1
-    assert np.unique(track(planes, Recipe(gap=1, merge_ioa=0.9))[there]).tolist() == [1]
+    assert len(np.unique(track(planes, Recipe(gap=0, track_ioa=0.9))[there])) > 1
+    assert np.unique(track(planes, Recipe(gap=1, track_ioa=0.9))[there]).tolist() == [1]
 
 
 def test_profiles_below_both_overlaps_are_new_objects() -> None:
     before, after = square((1, 0, 20, 0, 20), side=60), square((1, 0, 20, 18, 38), side=60)
     objects = track(stack(before, after))  # IoU 40 / 760, IoA 40 / 400
     assert (objects[0, 5, 5], objects[1, 5, 30]) == (1, 2)
-    assert track(stack(before, after), Recipe(merge_ioa=0.1))[1, 5, 30] == 1
+    assert track(stack(before, after), Recipe(track_ioa=0.1))[1, 5, 30] == 1
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2))

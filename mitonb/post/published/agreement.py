@@ -33,7 +33,7 @@ _LEAST_VOXELS = 100
 def agree(atoms: npt.NDArray[np.uint32], sizes: npt.NDArray[np.int64], recipe: Recipe) -> npt.NDArray[np.uint32]:
     """Say which object each atom belongs to, by the published rules.
 
-    Objects of different directions that overlap are linked; those with an IoU above `recipe.cluster_iou` are clustered;
+    Objects of different directions that overlap are linked; above an IoU of `recipe.consensus_iou` they are clustered;
     clusters that overlap are merged, the one with the most neighbours first; a voxel stays where `recipe.votes` members
     of its cluster hold it; voted objects that still overlap are joined.
 
@@ -44,7 +44,7 @@ def agree(atoms: npt.NDArray[np.uint32], sizes: npt.NDArray[np.int64], recipe: R
     sizes : (n,) int64 array
         Voxels of each atom.
     recipe : Recipe
-        `votes`, `cluster_iou` and `lone_objects` are read.
+        `votes`, `consensus_iou` and `lone_objects` are read.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def agree(atoms: npt.NDArray[np.uint32], sizes: npt.NDArray[np.int64], recipe: R
     """
     least = 1 if recipe.lone_objects else atoms.shape[1] // 2 + 1
     # Fewer votes than members: the published software then merges whatever overlaps at all.
-    surely = 0.0 if recipe.votes < least else recipe.cluster_iou
+    surely = 0.0 if recipe.votes < least else recipe.consensus_iou
     held = _held(atoms)
     pairs = _pairs(atoms, sizes)
     objects = np.zeros(len(atoms), np.uint32)

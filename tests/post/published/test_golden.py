@@ -95,7 +95,7 @@ def test_objects_of_a_stack_after_the_forward_pass_alone() -> None:
 def test_objects_of_three_directions(key: str) -> None:
     want = golden("consensus")
     votes, iou, lone = key.removeprefix("vote").replace("cl", "").replace("bypass", "").split("_")
-    recipe = EMPANADA.replace(votes=int(votes), cluster_iou=float(iou), lone_objects=lone == "1")
+    recipe = EMPANADA.replace(votes=int(votes), consensus_iou=float(iou), lone_objects=lone == "1")
     a, b, c = (collected(want[name]) for name in "abc")
     assert same_partition(consensus({"xy": a, "xz": b, "yz": c}, recipe), partition(want[key]))
 

@@ -245,8 +245,8 @@ def test_objects_of_the_published_consensus_example() -> None:
     assert ids.max() == 2
     assert np.array_equal(ids == ids[40, 34, 34], cut)
     assert np.array_equal(ids == ids[5, 20, 20], first & ~cut)
-    assert np.array_equal(voted(cluster_iou=0.5) > 0, first | cut)
-    assert voted(cluster_iou=0.5).max() == 1
+    assert np.array_equal(voted(consensus_iou=0.5) > 0, first | cut)
+    assert voted(consensus_iou=0.5).max() == 1
     assert voted(votes=1).max() == 1
     assert np.array_equal(voted(votes=1) > 0, first | second)
     assert len(np.unique(voted(votes=1, lone_objects=True))) - 1 == 2
