@@ -23,7 +23,7 @@ PACKAGE = ROOT / "mitonb"
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if "node_modules" not in p.parts)
 
 NOUNS = {"errors", "box", "stack", "maps", "labels", "recipe", "job", "memory", "phantoms", "colors",
-         "replacing"}  # fmt: skip
+         "files"}  # fmt: skip
 CORE = NOUNS | {"models", "post", "overlaps"}
 MIDDLE = {"io", "infer", "train", "edit", "measurements", "accuracy", "mesh", "citing", "coloring"}
 OWNERS = {"session", "plot"}

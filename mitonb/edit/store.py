@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from mitonb.edit import database
 from mitonb.edit.database import FORMAT, translated
-from mitonb.edit.owner import Owner
 from mitonb.edit.tables import Head, Row, Tables
 from mitonb.errors import ReadOnlyStoreError, StaleWriterError, StoreError
+from mitonb.files import LockHolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -210,8 +210,8 @@ class Store(Tables):
 
     def _become_writer(self, take_over: bool) -> str:
         """Raise the epoch, or return why not."""
-        me, text = Owner.me(), self.meta("owner")
-        other = Owner.from_json(text) if text else None
+        me, text = LockHolder.me(), self.meta("owner")
+        other = LockHolder.from_json(text) if text else None
         if other and not other.is_me and other.may_live and not take_over:
             return f"{other} is writing into it. Close it there, or open with take_over=True if it is gone"
         # The epoch is raised before anything is read: an edit of the old writer is either seen or refused.
@@ -236,8 +236,9 @@ class Store(Tables):
                 self._db.execute("BEGIN IMMEDIATE")
                 if self.path is not None and self.meta("epoch") != self.epoch:
                     text = self.meta("owner")
+                    by = LockHolder.from_json(text) if text else "closed"
                     raise StaleWriterError(
-                        f"Another session has taken over {self.path} ({Owner.from_json(text) if text else 'closed'}). "
+                        f"Another session has taken over {self.path} ({by}). "
                         "Nothing was changed; open the project again to go on."
                     )
                 yield

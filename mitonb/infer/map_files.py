@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import CorruptFileError, InputError
+from mitonb.files import atomic_write
 from mitonb.maps import Maps
-from mitonb.replacing import replacing
 from mitonb.stack import AXES, Axis
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def read_header(folder: Path) -> dict[str, Any] | None:
 
 def write_header(folder: Path, values: Mapping[str, Any]) -> None:
     """Write the header at once or not at all."""
-    with replacing(folder / HEADER) as temporary:
+    with atomic_write(folder / HEADER) as temporary:
         temporary.write_text(json.dumps({"format": FORMAT, "version": 1, **values}, indent=1), "utf-8")
 
 

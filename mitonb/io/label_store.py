@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import CorruptFileError, InputError
+from mitonb.files import atomic_write, explain_write
 from mitonb.io import ome_zarr_writing
 from mitonb.io.formats import read_back
 from mitonb.io.outputs import check_output
-from mitonb.io.place import placing, saying
 from mitonb.io.writing import Saving
 
 if TYPE_CHECKING:
@@ -88,21 +88,21 @@ class LabelStore:
     ) -> Iterator[LabelStore]:
         """Open a store that becomes `target` at the end of the block, after it was read back."""
         made: list[LabelStore] = []
-        with placing(target, lambda path: _check(path, made[0].sums)) as folder:
-            with saying(target):
+        with atomic_write(target, lambda path: _check(path, made[0].sums)) as folder:
+            with explain_write(target):
                 made.append(cls(folder, target, shape, voxel_size, name))
             yield made[0]
 
     def write(self, top: int, slab: npt.NDArray[np.uint32]) -> None:
         """Write the planes from `top` on."""
         where = slice(top, top + len(slab))
-        with saying(self.target):
+        with explain_write(self.target):
             self._store[where].write(np.ascontiguousarray(slab)).result()
         self.sums.append((where, zlib.crc32(np.ascontiguousarray(slab).data)))
 
     def finish(self, record: Mapping[str, Any] | None) -> Iterator[int]:
         """Write the lower resolutions and the metadata; yield after each part."""
-        with saying(self.target):
+        with explain_write(self.target):
             yield from ome_zarr_writing.finishing(self.folder, self._store, self._saving, record)
 
 

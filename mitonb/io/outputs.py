@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mitonb.errors import InputError, MitonbError, UnsupportedFormatError
-from mitonb.io.place import saying, target_path
+from mitonb.files import explain_write
+from mitonb.io.bounds import is_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
     from mitonb.job import Progress
 
-__all__ = ["check_output", "require_apart", "rescued", "rescuing"]
+__all__ = ["check_output", "require_apart", "rescued", "rescuing", "target_path"]
 
 T = TypeVar("T")
 
@@ -50,13 +51,13 @@ def check_output(
     InputError
         If its folder is missing or cannot be written to, something is there, or it would replace an input.
     """
-    with saying(Path(str(path))):
+    with explain_write(Path(str(path))):
         target = target_path(path, overwrite=overwrite)
     if endings and not target.name.lower().endswith(tuple(endings)):
         raise UnsupportedFormatError(f"{target.name!r} must end in {', '.join(endings)}. Choose another name.")
     for other in apart_from:
         require_apart(target, other)
-    with saying(target):
+    with explain_write(target):
         if not target.exists():
             with contextlib.suppress(FileNotFoundError):
                 os.lstat(target)  # says if the name is too long
@@ -66,6 +67,49 @@ def check_output(
         finally:
             with contextlib.suppress(OSError):
                 trial.unlink()
+    return target
+
+
+def target_path(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
+    """Return the path to save to, after the checks that need no writing.
+
+    Raises
+    ------
+    InputError
+        If its folder is missing or read-only, or if something is there and `overwrite` is not set, or if it is a
+        folder of anything else than one zarr.
+    """
+    try:
+        text = os.fsdecode(path)
+    except TypeError:
+        raise InputError(f"A path names a file, got {path!r}.") from None
+    if not text.strip() or "\0" in text:
+        raise InputError(f"A path names a file, got {text!r}.")
+    target = Path(text).expanduser()
+    if len(os.fsencode(target.name)) > 255:
+        raise InputError(f"The name {target.name[:40]}... is too long: a name has at most 255 bytes.")
+    try:
+        there = target.parent.is_dir()
+    except OSError as error:
+        raise InputError(f"{str(target)[:80]}... cannot be saved to: {error.strerror}.") from error
+    if not there:
+        raise InputError(f"The folder {target.parent} does not exist. Create it first, or save elsewhere.")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise InputError(f"The folder {target.parent} is read-only. Save elsewhere.")
+    if not target.name:
+        raise InputError(f"{text!r} is a folder. Name the file in it that is to be saved.")
+    if target.is_symlink():
+        with contextlib.suppress(RuntimeError):  # what Python before 3.13 makes of links that lead to each other
+            target = target.resolve()
+        if target.is_symlink():
+            raise InputError(f"{target} is a link that leads to itself. Take it away, or choose another name.")
+    if target.exists() and not overwrite:
+        raise InputError(f"{target.name} already exists. Pass overwrite=True to replace it, or choose another name.")
+    if target.is_dir() and not is_zarr(target) and any(target.iterdir()):
+        raise InputError(
+            f"{target.name} is a folder with other things in it, which would be lost. Choose another name, or take the "
+            "folder away yourself."
+        )
     return target
 
 
@@ -102,7 +146,7 @@ def rescuing(write: Callable[[Path], Generator[Progress, None, T]], target: Path
         If it had to be kept elsewhere.
     """
     try:
-        with saying(target):
+        with explain_write(target):
             return (yield from write(target))
     except MitonbError as error:
         first = error

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mitonb.errors import CorruptFileError, InputError, UnsupportedFormatError
+from mitonb.files import atomic_write, explain_write
 from mitonb.io.lazy import Array, native
-from mitonb.io.place import put, target_path
+from mitonb.io.outputs import target_path
 from mitonb.io.record import VOXEL_SIZE, record_path
 from mitonb.labels import Labels, settled
 from mitonb.memory import require, require_room
@@ -112,7 +113,7 @@ def save(
     _require_room(saving, ending)
     _json(saving.record or {})  # what cannot be written should fail before anything is
     write, check = _format(ending, saving, version)
-    put(target, write, check)
+    _put(target, write, check)
     if ending in (".tif", ".tiff", ".ome.tif", ".ome.tiff", ".npy"):
         _save_record(saving, target)
     return target
@@ -244,7 +245,13 @@ def _save_record(saving: Saving, target: Path) -> None:
         beside.unlink(missing_ok=True)
         return
     text = _json(sidecar)
-    put(beside, lambda path: _write_text(path, text), lambda path: None)
+    _put(beside, lambda path: _write_text(path, text))
+
+
+def _put(target: Path, write: Callable[[Path], None], check: Callable[[Path], object] | None = None) -> None:
+    """Write under a temporary name, sync, read back, and rename."""
+    with explain_write(target), atomic_write(target, check) as temporary:
+        write(temporary)
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -266,7 +273,8 @@ def _save_table(table: Any, target: Path, ending: str) -> Path:
         if path.read_text("utf-8") != text:
             raise CorruptFileError("Saving failed: the table was read back changed. Check the disk.")
 
-    return put(target, lambda path: _write_text(path, text), check)
+    _put(target, lambda path: _write_text(path, text), check)
+    return target
 
 
 def _inert(cell: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mitonb.errors import ChecksumError, DownloadError, InputError, ModelError
+from mitonb.files import atomic_write
 from mitonb.models.archive import read_tensors
 from mitonb.models.descriptions import read_description, unpacked, written
 from mitonb.models.download import fetching, sha256_of
@@ -21,7 +22,6 @@ from mitonb.models.published import PUBLISHED, published
 from mitonb.models.spec import ModelSpec, specs
 from mitonb.models.weights import write_weights
 from mitonb.models.zoo import read_net
-from mitonb.replacing import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -123,7 +123,7 @@ def import_model(path: str | Path, name: str | None = None, *, trust_code: str |
     file = f"{name}{suffix}"
     folder = _writable()
     try:
-        with replacing(folder / file) as temporary:
+        with atomic_write(folder / file) as temporary:
             temporary.write_bytes(data)
             if sha256_of(temporary) != card.sha256:
                 raise ModelError(f"{path} changed while it was read. Import it again.")
@@ -165,7 +165,7 @@ def export(name: str, out: str | Path) -> Path:
         buffer = io.BytesIO()
         torch.save(net.state_dict(), buffer)
         data = written(name, buffer.getvalue(), dataclasses.asdict(spec), spec.padding or spec.multiple)
-        with replacing(out) as temporary:
+        with atomic_write(out) as temporary:
             temporary.write_bytes(data)
     return out
 

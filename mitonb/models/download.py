@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mitonb.errors import ChecksumError, DownloadError, MitonbError, TooLargeError
+from mitonb.files import wait_in_line
 from mitonb.job import Progress
-from mitonb.models.locks import turn
 from mitonb.models.members import printable
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def fetching(
     """
     _allowed(address)
     limits = _Limits(patience, tries, most)
-    with _explained(address, target), turn(target) as mine:
+    with _explained(address, target), wait_in_line(target) as mine:
         while not mine():
             yield Progress("waiting for another download of this file", 0, 0)
             time.sleep(0.2)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mitonb.errors import CorruptFileError, ModelError
+from mitonb.files import atomic_write
 from mitonb.models.members import printable
 from mitonb.models.spec import WEIGHTS, ModelSpec, specs
-from mitonb.replacing import replacing
 
 __all__ = ["Installed", "add_installed", "installed", "installed_as", "model_folder", "model_names", "plain_name"]
 
@@ -120,7 +120,7 @@ def add_installed(spec: ModelSpec, file: str, source: str) -> Installed:
     """
     note = _note(plain_name(spec.name))
     text = json.dumps({"card": dataclasses.asdict(spec), "file": plain_name(file), "source": source}, indent=1)
-    with replacing(note) as temporary:
+    with atomic_write(note) as temporary:
         temporary.write_text(text, "utf-8")
     return Installed(spec, note.with_name(file), source)
 

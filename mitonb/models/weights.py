@@ -14,8 +14,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from mitonb.errors import CorruptFileError, ModelError
+from mitonb.files import atomic_write
 from mitonb.models.spec import ModelSpec, card_in, has_card
-from mitonb.replacing import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +55,7 @@ def write_weights(net: nn.Module, spec: ModelSpec, path: str | Path, *, half: bo
     if wild:
         raise ModelError(f"{wild[0]} holds numbers that are not finite. The training has diverged; lower its rate.")
     data = save_tensors(tensors, {"card": dataclasses.replace(spec, sha256="").to_json()})
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(data)
     return dataclasses.replace(spec, sha256=hashlib.sha256(data).hexdigest())
 

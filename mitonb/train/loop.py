@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mitonb.errors import CorruptFileError, InputError, JobError, ModelError, UntrustedModelError
+from mitonb.files import atomic_write
 from mitonb.io.outputs import check_output, rescued
 from mitonb.job import Progress
 from mitonb.models.intensity import normalised
@@ -23,7 +24,6 @@ from mitonb.models.spec import ModelSpec
 from mitonb.models.weights import write_weights
 from mitonb.models.zoo import build, read_net
 from mitonb.post.target_maps import targets
-from mitonb.replacing import replacing
 from mitonb.train.augment import disturb
 from mitonb.train.losses import panoptic_loss
 from mitonb.train.patches import Source, draw_batch
@@ -286,7 +286,7 @@ class _Run:
             "mean": self.mean.state_dict(), "optimizer": self.optimizer.state_dict(),
             "step": self.step, "seconds": self.seconds, "log": self.log,
         }  # fmt: skip
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             torch.save(state, temporary)
 
     def resume(self, path: Path) -> None:

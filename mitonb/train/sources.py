@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mitonb.errors import InputError
+from mitonb.files import atomic_write
 from mitonb.io.reading import open as open_stack
 from mitonb.io.reading import open_labels
 from mitonb.job import Progress
 from mitonb.phantoms import phantom
-from mitonb.replacing import replacing
 from mitonb.stack import AXES, Axis, Stack
 from mitonb.train.patches import Source
 
@@ -128,7 +128,7 @@ def _phantom(seed: int, cache: Path | None) -> Source:
         image, ids = stack.read(), labels.data.astype(np.uint16)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as temporary, temporary.open("wb") as file:
+            with atomic_write(path) as temporary, temporary.open("wb") as file:
                 np.savez(file, image=image, labels=ids)
     return Source(f"phantom {seed}", image, ids, Stack(image).contrast, ("xy", "xz", "yz"))
 

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 import mitonb as mn
+from mitonb import files
 from mitonb.errors import CorruptFileError, InputError, UnsupportedFormatError
-from mitonb.io import place, writing
+from mitonb.io import outputs, writing
 from mitonb.io.reading import open_labels
 
 ENDINGS = [".tif", ".ome.tif", ".ome.zarr", ".npy", ".npz"]
@@ -46,7 +47,7 @@ def test_a_failed_save_leaves_what_was_there_and_nothing_else(tmp_path, volume, 
     def refuse(*args):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(place, stage, refuse)
+    monkeypatch.setattr(files, stage, refuse)
     said = {errno.ENOSPC: "the disk is full", errno.EIO: "the disk refused"}.get(code, "the folder is read-only")
     with pytest.raises(InputError, match=rf"was not saved: {said}.*unchanged"):
         mn.save(what, path, overwrite=True)
@@ -95,7 +96,7 @@ def test_a_read_only_folder_is_said(tmp_path, volume):
 
 
 def test_a_read_only_folder_is_said_to_the_administrator_too(tmp_path, volume, monkeypatch):
-    monkeypatch.setattr(place.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(outputs.os, "access", lambda path, mode: False)
     with pytest.raises(InputError, match=r"is read-only\. Save elsewhere"):
         mn.save(mn.Stack(volume), tmp_path / "cell.tif")
 

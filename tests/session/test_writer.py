@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from mitonb.edit.owner import Owner
 from mitonb.edit.store import Store
 from mitonb.errors import ReadOnlyStoreError, StaleWriterError, StoreError
+from mitonb.files import LockHolder
 from mitonb.session import Session
 from tests.edit.drawing import painted
 
@@ -83,7 +83,7 @@ def test_a_dead_owner_is_taken_over_without_asking(path, holder):
 
 def test_an_owner_on_another_machine_may_live(path):
     painted(path).close()
-    other = Owner("elsewhere", 1, "", "2026-01-01 00:00")
+    other = LockHolder("elsewhere", 1, "", "2026-01-01 00:00")
     store = Store.open(path)[0]
     store._put("owner", other.to_json())
     store.confirm()
@@ -96,11 +96,11 @@ def test_an_owner_on_another_machine_may_live(path):
 
 
 def test_a_number_that_was_given_to_a_new_process_is_no_owner():
-    me = Owner.me()
+    me = LockHolder.me()
     assert me.is_me
     assert me.may_live
     if me.born:
-        assert not Owner(me.host, me.pid, "an older boot 1", me.since).may_live
+        assert not LockHolder(me.host, me.pid, "an older boot 1", me.since).may_live
 
 
 def test_the_older_session_of_this_process_can_only_look(path):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mitonb.replacing import replacing
+from mitonb.files import atomic_write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def test_a_file_has_the_new_content_after_the_block_and_the_old_one_within_it(tmp_path: Path) -> None:
     path = tmp_path / "card.json"
     path.write_text("old")
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
@@ -32,7 +32,7 @@ def test_a_block_that_fails_leaves_everything_as_it_was(tmp_path: Path) -> None:
         temporary.write_text("half")
         raise OSError("the disk is full")
 
-    with pytest.raises(OSError, match="full"), replacing(path) as temporary:
+    with pytest.raises(OSError, match="full"), atomic_write(path) as temporary:
         fail(temporary)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
@@ -40,7 +40,7 @@ def test_a_block_that_fails_leaves_everything_as_it_was(tmp_path: Path) -> None:
 
 def test_two_that_write_one_file_do_not_meet(tmp_path: Path) -> None:
     path = tmp_path / "card.json"
-    with replacing(path) as first, replacing(path) as second:
+    with atomic_write(path) as first, atomic_write(path) as second:
         first.write_text("first")
         second.write_text("second")
     assert path.read_text() == "first", "the one that ends last wins"
@@ -51,11 +51,10 @@ def test_two_that_write_one_file_do_not_meet(tmp_path: Path) -> None:
 WRITER = """
 import sys, time
 from pathlib import Path
-from mitonb.io.place import placing
-from mitonb.replacing import replacing
+from mitonb.files import atomic_write
 
 target = Path(sys.argv[1])
-with (replacing(target) if sys.argv[2] == "file" else placing(target, lambda path: None)) as temporary:
+with atomic_write(target) as temporary:
     if sys.argv[2] == "store":
         temporary.mkdir()
         (temporary / "0").write_bytes(bytes(1000))
@@ -77,7 +76,7 @@ def test_what_a_killed_process_left_goes_with_the_next_that_writes_the_same_name
         return child
 
     def save() -> None:
-        with replacing(target) as temporary:
+        with atomic_write(target) as temporary:
             temporary.write_text("whole")
 
     with start(target) as killed, start(other) as elsewhere, start(target) as living:
@@ -94,7 +93,7 @@ def test_what_a_killed_process_left_goes_with_the_next_that_writes_the_same_name
     save()
     left = {path for path in tmp_path.iterdir() if path != target}
     assert len(left) == 2, "those of the other name are for the next that writes there"
-    with replacing(other) as temporary:
+    with atomic_write(other) as temporary:
         temporary.write_text("whole")
     assert set(tmp_path.iterdir()) == {target, other}
     assert target.read_text() == "whole"

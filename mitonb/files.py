@@ -1,0 +1,255 @@
+"""Files and folders that are replaced whole or not at all, and who holds one: locks that go with their process."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import platform
+import shutil
+import time
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from mitonb.errors import InputError, MitonbError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["LockHolder", "atomic_write", "disk_reason", "explain_write", "remove", "wait_in_line"]
+
+HELD = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK)
+
+
+@contextlib.contextmanager
+def atomic_write(target: Path, check: Callable[[Path], object] | None = None) -> Iterator[Path]:
+    """Give a hidden path beside a file or folder to write it to; at the end sync it, check it, and rename it.
+
+    A block that fails, or a process that ends in it, leaves the target as it was. What killed processes left on
+    their way to the same target goes with the next that writes it. The block may take hours, and stand in a
+    generator that is closed in between.
+
+    Parameters
+    ----------
+    target : path
+        A file or a folder; its parent exists.
+    check : callable, optional
+        Reads the temporary path back, and raises if it is not what it should be.
+
+    Raises
+    ------
+    OSError
+        If the disk refuses; `explain_write` says it in words, and is there already at the end of what is checked.
+
+    Examples
+    --------
+    >>> with atomic_write(Path("note.txt")) as temporary:
+    ...     _ = temporary.write_text("whole")
+    >>> Path("note.txt").read_text()
+    'whole'
+    """
+    # A name of its own: two processes may write the same target, and the last one wins.
+    key = hashlib.sha256(target.name.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    stem = f".mitonb-{key}-"
+    _clear(target, stem)
+    own = f"{stem}{uuid.uuid4().hex[:12]}"
+    temporary, lock = target.with_name(f"{own}.tmp"), target.with_name(f"{own}.lock")
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):  # who cannot write here is told so where the target is written
+            held.callback(remove, lock)
+            _lock(held.enter_context(lock.open("w+b")))
+        held.callback(remove, temporary)
+        yield temporary
+        with explain_write(target) if check else contextlib.nullcontext():
+            _sync(temporary)
+            if check:
+                check(temporary)
+            _rename(temporary, target)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, and never fail because of it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def explain_write(target: Path) -> Iterator[None]:
+    """Turn what a disk says about a file that is written into one clear error.
+
+    Raises
+    ------
+    InputError
+        If the disk is full or refuses.
+    """
+    try:
+        yield
+    except MitonbError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = disk_reason(error, target.parent)
+        raise InputError(f"{target.name} was not saved: {reason}. What was there before is unchanged.") from error
+
+
+def disk_reason(error: Exception, folder: Path) -> str:
+    """Say why nothing could be written to a folder, and what to do."""
+    code, text, free = getattr(error, "errno", None), str(error), ""
+    with contextlib.suppress(OSError):
+        free = f" ({shutil.disk_usage(folder).free / 2**20:.0f} MB free)"
+    if code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in text or "RESOURCE_EXHAUSTED" in text:
+        return f"the disk is full{free}. Free some space"
+    if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "the folder is read-only. Save elsewhere"
+    if code == errno.ENAMETOOLONG:
+        return "the name is too long. Choose a shorter one"
+    return f"the disk refused ({' '.join(text.split())[:160]}). Save elsewhere"
+
+
+@contextlib.contextmanager
+def wait_in_line(target: Path) -> Iterator[Callable[[], bool]]:
+    """Give a question: is it our turn to write this file? Once it is, it stays so until the end of the block."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_name(f"{target.name}.lock").open("a+b") as file:
+        # Some network disks know no locks: go on without, the file is checked and renamed in one step anyway.
+        yield lambda: _lock(file) is not False
+
+
+@dataclass(frozen=True)
+class LockHolder:
+    """The process that writes into a project: enough to tell a live writer from one that died.
+
+    Attributes
+    ----------
+    host : str
+        Name of the machine.
+    pid : int
+        Number of the process there.
+    born : str
+        When that process began, as its system counts; empty where the system does not say.
+    since : str
+        When it opened the project, local time, for people.
+    """
+
+    host: str
+    pid: int
+    born: str
+    since: str
+
+    @classmethod
+    def me(cls) -> LockHolder:
+        """Return this process."""
+        return cls(platform.node(), os.getpid(), _born(os.getpid()), time.strftime("%Y-%m-%d %H:%M"))
+
+    @classmethod
+    def from_json(cls, text: str) -> LockHolder:
+        """Read what `to_json` wrote."""
+        return cls(**json.loads(text))
+
+    def to_json(self) -> str:
+        """Return the holder as JSON text."""
+        return json.dumps(asdict(self))
+
+    @property
+    def is_me(self) -> bool:
+        """True in the process that this holder names."""
+        return (self.host, self.pid, self.born) == (platform.node(), os.getpid(), _born(os.getpid()))
+
+    @property
+    def may_live(self) -> bool:
+        """False when the process is surely gone; on another machine nobody can tell."""
+        import psutil
+
+        if self.host != platform.node():
+            return True
+        if not psutil.pid_exists(self.pid):
+            return False
+        # The system gives numbers of dead processes to new ones.
+        return not self.born or _born(self.pid) == self.born
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} since {self.since}"
+
+
+def _born(pid: int) -> str:
+    """Return the start of a process; from /proc where there is one, because psutil's moves with the clock there."""
+    import psutil
+
+    try:
+        ticks = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rsplit(")", 1)[1].split()[19]
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        return f"{boot} {ticks}"
+    except (OSError, IndexError):
+        pass
+    try:
+        return "" if Path("/proc/self").exists() else f"{psutil.Process(pid).create_time():.2f}"
+    except psutil.Error:
+        return ""
+
+
+def _lock(file: IO[bytes]) -> bool | None:
+    """Take a lock; False where another process has it, None where the disk knows no locks."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return False if error.errno in HELD else None
+    return True
+
+
+def _clear(target: Path, stem: str) -> None:
+    """Remove what killed processes left on their way to a target; names of it begin with a stem."""
+    with contextlib.suppress(OSError):
+        names = [e.name for e in os.scandir(target.parent) if e.name.startswith(stem)]
+        for lock in (target.with_name(name) for name in names if name.endswith(".lock")):
+            with lock.open("r+b") as file:
+                gone = _lock(file)
+            left = [target.with_name(name) for name in names if name.startswith(lock.stem)]
+            # Killed between two renames: what was there before has only this hidden name.
+            only_copy = not target.exists() and any(path.suffix == ".old" for path in left)
+            if gone and not only_copy:
+                for path in left:
+                    remove(path)
+
+
+def _sync(path: Path) -> None:
+    """Put a file, or every file of a folder, on the disk: else a power cut after the rename leaves a name alone."""
+    for file in [path, *(path.rglob("*") if path.is_dir() else ())]:
+        if file.is_file():
+            with open(file, "rb+") as handle:
+                os.fsync(handle.fileno())
+
+
+def _rename(temporary: Path, target: Path) -> None:
+    """Replace the target; a folder is moved aside first, because no system replaces a full folder at once."""
+    # Beside the temporary name, whose lock tells the next that writes here that both may go.
+    aside = temporary.with_name(f"{temporary.name}.old")
+    if target.is_dir() and not target.is_symlink():
+        os.replace(target, aside)
+    elif temporary.is_dir() and target.exists():
+        target.unlink()
+    try:
+        os.replace(temporary, target)
+    except OSError:
+        if aside.exists():
+            os.replace(aside, target)
+        raise
+    remove(aside)
+    with contextlib.suppress(OSError, AttributeError):  # the rename itself, where folders can be synced
+        handle = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
