@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what editors and type checkers read; nothing of it runs
-    from mitonb.accuracy.comparing import score as score
+    from mitonb.accuracy import score as score
     from mitonb.box import Box as Box
     from mitonb.checkup import doctor as doctor
     from mitonb.citing import cite as cite
@@ -69,7 +69,7 @@ _HOMES: dict[str, str] = {
     "redecode": "infer.again", "redecoding": "infer.again", "KeptMaps": "infer.kept",
     "decode": "post.decoding", "targets": "post.target_maps",
     "decode_contours": "post.watershed", "contour_targets": "post.contour_targets",
-    "measure": "measurements", "score": "accuracy.comparing",
+    "measure": "measurements", "score": "accuracy",
     "load_model": "models.zoo", "cite": "citing",
     "training": "train.loop",
     "Session": "session.session", "check": "lessons", "doctor": "checkup",

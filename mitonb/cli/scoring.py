@@ -40,8 +40,7 @@ def add_score(commands: Any) -> None:
 
 
 def _score(options: argparse.Namespace) -> None:
-    from mitonb.accuracy import score_planes
-    from mitonb.accuracy.comparing import size_notes
+    from mitonb.accuracy import score_planes, size_notes
     from mitonb.io.reading import open_ids, probe
 
     labels, truth = open_ids(options.labels), open_ids(options.truth)
