@@ -67,7 +67,7 @@ def drawn_maps(size: int, count: int, step: int, seed: int = 0) -> Maps:
     # Two equal pixels are two centers by the published rules and one by mitonb's: no such ties here.
     top = peaks(center, 0.5, 24 // step)
     center[top[:, 0], top[:, 1]] = 1.25
-    return Maps(maps.semantic, center, maps.offsets + noise, step).kept()
+    return Maps({"semantic": maps.semantic, "center": center, "offsets": maps.offsets + noise}, step).kept()
 
 
 def same(a: np.ndarray, b: np.ndarray) -> bool:

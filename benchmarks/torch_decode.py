@@ -23,9 +23,9 @@ def torch_decode(maps: Maps, recipe: Recipe) -> np.ndarray:
     points = _centers(center, recipe.center_threshold, recipe.center_window)
     if len(points) == 0:
         return np.zeros(maps.shape, np.int64)
-    ids = _nearest(points, offsets, maps.step)
-    if maps.step > 1:
-        ids = ids.repeat_interleave(maps.step, 0).repeat_interleave(maps.step, 1)
+    ids = _nearest(points, offsets, maps.output_stride)
+    if maps.output_stride > 1:
+        ids = ids.repeat_interleave(maps.output_stride, 0).repeat_interleave(maps.output_stride, 1)
     return _merged(inside.long(), ids[: maps.shape[0], : maps.shape[1]]).numpy()
 
 

@@ -166,7 +166,7 @@ def show_maps(
     h, w = maps.shape
     semantic = maps.semantic[klass].astype(np.float32)
     semantic /= 255 if maps.semantic.dtype == np.uint8 else 1
-    inside = semantic[:: maps.step, :: maps.step] >= 0.5
+    inside = semantic[:: maps.output_stride, :: maps.output_stride] >= 0.5
     panels: list[tuple[str, npt.NDArray[Any]]] = [
         ("semantic: is it mitochondrion?", _on_black(palette.semantic_colors(semantic))),
         ("center: where is a middle?", _on_black(palette.center_colors(maps.center))),
@@ -181,7 +181,7 @@ def show_maps(
     for axes, (title, panel) in zip(np.ravel(picture.subplots(1, len(panels))), panels, strict=True):
         # Pixel (i, j) of a coarser map stands at pixel (i * step, j * step) of the plane.
         rows, columns = panel.shape[:2]
-        step = 1 if rows == h else maps.step
+        step = 1 if rows == h else maps.output_stride
         _panel(axes, panel, title, extent=(-0.5 * step, (columns - 0.5) * step, (rows - 0.5) * step, -0.5 * step))
         axes.set(xlim=(-0.5, w - 0.5), ylim=(h - 0.5, -0.5))
         if peaks is not None and title.startswith("center"):

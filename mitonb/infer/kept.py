@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import shutil
 import tempfile
@@ -243,7 +242,7 @@ class KeptMaps:
         window = [maps.semantic if i == index else self._semantic(axis, i, median) for i in there]
         if len(window) < 2:
             return maps
-        return dataclasses.replace(maps, semantic=median_planes(window))
+        return maps.replace(semantic=median_planes(window))
 
     def drop(self, axis: Axis, index: int) -> None:
         """Forget the maps of one plane."""

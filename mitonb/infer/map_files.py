@@ -106,8 +106,8 @@ class AxisFile:
     def form_of(maps: Maps) -> dict[str, Any]:
         """Return the form of maps in their kept form."""
         return {
-            "step": maps.step,
-            "lead": maps.lead,
+            "step": maps.output_stride,
+            "lead": maps.pixel_offset,
             "semantic": list(maps.semantic.shape),
             "center": list(maps.center.shape),
         }
@@ -150,7 +150,12 @@ class AxisFile:
             raise self._damaged(index)
         step = int(self.form["step"])
         rows, columns = (n - -(-m // step) for n, m in zip(center.shape, semantic.shape[1:], strict=True))
-        return Maps(semantic, center, offsets, step, float(self.form.get("lead", 0.0)), (rows, columns))
+        return Maps(
+            {"semantic": semantic, "center": center, "offsets": offsets},
+            step,
+            float(self.form.get("lead", 0.0)),
+            (rows, columns),
+        )
 
     def sync(self) -> None:
         """Make sure that all is on the disk."""

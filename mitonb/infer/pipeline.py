@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
@@ -94,7 +93,7 @@ def predicting(
             done = next(steps)
         except StopIteration as end:
             maps: Maps = end.value
-            return maps if where is None else replace(maps, semantic=maps.semantic * where)
+            return maps if where is None else maps.replace(semantic=maps.semantic * where)
         yield Progress("predict", done, total)
 
 

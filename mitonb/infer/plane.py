@@ -223,7 +223,12 @@ class Predictor:
         if s > 1:
             field = np.concatenate([field[:1], field[1:] * np.float32(s)])
         halves = in_halves(field)
-        return Maps(in_bytes(semantic), halves[0], halves[1:], g * s, self.lead, self.beyond(shape))
+        return Maps(
+            {"semantic": in_bytes(semantic), "center": halves[0], "offsets": halves[1:]},
+            g * s,
+            self.lead,
+            self.beyond(shape),
+        )
 
     def maps(self, plane: Plane) -> Maps:
         """Run the net on one plane, all in one go."""
@@ -286,7 +291,14 @@ class Predictor:
         for answer in (said, other):
             semantic, field = probability(answer.semantic[:1])[0], answer.field[0]
             step, lead = self.model.spec.step * s, self.model.spec.lead * s
-            ids.append(decode(Maps(semantic, field[0], field[1:] * np.float32(s), step, lead).kept(), self.recipe))
+            ids.append(
+                decode(
+                    Maps(
+                        {"semantic": semantic, "center": field[0], "offsets": field[1:] * np.float32(s)}, step, lead
+                    ).kept(),
+                    self.recipe,
+                )
+            )
         return label_iou(*ids), bool(ids[1].any())
 
     def _samples(self) -> list[Picture]:

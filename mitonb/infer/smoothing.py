@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -47,6 +46,6 @@ def smoothed_planes(kept: KeptMaps, axis: Axis, recipe: Recipe) -> Iterator[Maps
         maps = kept.get(axis, index)
         if reach and reach <= index < count - reach:
             after = [kept.get(axis, i).semantic for i in range(index, index + reach + 1)]
-            maps = dataclasses.replace(maps, semantic=median_planes([*before, *after]))
+            maps = maps.replace(semantic=median_planes([*before, *after]))
         before.append(maps.semantic)
         yield maps

@@ -171,7 +171,12 @@ def _empty_maps(shape: tuple[int, int], predictor: Predictor) -> Maps:
     step, beyond = predictor.step, predictor.beyond(shape)
     h, w = (-(-n // step) + m for n, m in zip(shape, beyond, strict=True))
     semantic = np.zeros((len(predictor.model.spec.classes), *shape), np.uint8)
-    return Maps(semantic, np.zeros((h, w), np.float16), np.zeros((2, h, w), np.float16), step, predictor.lead, beyond)
+    return Maps(
+        {"semantic": semantic, "center": np.zeros((h, w), np.float16), "offsets": np.zeros((2, h, w), np.float16)},
+        step,
+        predictor.lead,
+        beyond,
+    )
 
 
 def _key(stack: Stack, predictor: Predictor, known: Any) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def decode_runs(maps: Maps, recipe: Recipe | None = None, *, kind: int = 0, stuf
         inside = np.zeros_like(inside)
     if recipe.instances == "centers":
         maps = maps.cropped().cornered()
-        groups = group_runs(inside, maps.offsets, _peaks(maps, recipe), step=maps.step)
+        groups = group_runs(inside, maps.offsets, _peaks(maps, recipe), step=maps.output_stride)
         return profile_runs(groups, recipe.min_area)[0]
     pieces, count = profile_runs(runs_of(inside.view(np.uint8)), recipe.min_area)
     if recipe.instances == "pieces":
@@ -117,12 +117,12 @@ def centers(maps: Maps, recipe: Recipe) -> Points:
     """
     if recipe.rules == "published":
         return published.centers(maps, recipe)
-    return _peaks(maps.cropped().cornered(), recipe) * maps.step
+    return _peaks(maps.cropped().cornered(), recipe) * maps.output_stride
 
 
 def _peaks(maps: Maps, recipe: Recipe) -> Points:
     """Return centers in pixels of the center map."""
-    radius = -(-recipe.center_distance // maps.step) - 1
+    radius = -(-recipe.center_distance // maps.output_stride) - 1
     return peaks(maps.center, recipe.center_threshold, radius)
 
 

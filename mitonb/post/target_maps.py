@@ -55,7 +55,7 @@ def targets(labels: npt.NDArray[np.integer[Any]], *, step: int = 1, sigma: float
         return published_targets(plane, step=step, sigma=sigma)
     pieces, count = profiles(plane)
     center, offsets = _draw(pieces, count, step, np.float32(sigma))
-    return Maps((pieces > 0).astype(np.float32)[None], center, offsets, step)
+    return Maps({"semantic": (pieces > 0).astype(np.float32)[None], "center": center, "offsets": offsets}, step)
 
 
 @jit

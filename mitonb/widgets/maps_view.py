@@ -145,7 +145,7 @@ def _semantic(maps: Maps, picture: Rgb, recipe: Recipe) -> tuple[Rgb, str]:
 
 
 def _centers(maps: Maps, picture: Rgb, points: Points) -> tuple[Rgb, str]:
-    heat = _grown(np.asarray(maps.center, np.float32), maps.step, maps.shape)
+    heat = _grown(np.asarray(maps.center, np.float32), maps.output_stride, maps.shape)
     r = max(3.0, max(maps.shape) / 80)
     rings = "".join(f'<circle cx="{x + 0.5}" cy="{y + 0.5}" r="{r:.1f}"/>' for y, x in points.tolist())
     marks = f'<g fill="none" stroke="#000" stroke-width="{r:.1f}" opacity=".5">{rings}</g>'
@@ -156,8 +156,8 @@ def _centers(maps: Maps, picture: Rgb, points: Points) -> tuple[Rgb, str]:
 def _offsets(maps: Maps, picture: Rgb, recipe: Recipe) -> tuple[Rgb, str]:
     offsets = np.nan_to_num(np.asarray(maps.offsets, np.float32))
     inside = foreground(maps, recipe)
-    rgba = offset_colors(_grown(offsets, maps.step, maps.shape)) * inside[..., None]
-    return _blend(picture, rgba, _OPACITY), _arrows(offsets, inside, maps.step)
+    rgba = offset_colors(_grown(offsets, maps.output_stride, maps.shape)) * inside[..., None]
+    return _blend(picture, rgba, _OPACITY), _arrows(offsets, inside, maps.output_stride)
 
 
 def _arrows(offsets: Image, inside: npt.NDArray[np.bool_], step: int) -> str:

@@ -123,8 +123,11 @@ class Planes:
         if part == "semantic":
             return maps.semantic.max(axis=0), {}
         if part == "offsets":
-            return maps.offsets, {"step": maps.step}
-        return maps.center, {"step": maps.step, "peaks": None if peaks is None else peaks[:_MOST_PEAKS].tolist()}
+            return maps.offsets, {"step": maps.output_stride}
+        return maps.center, {
+            "step": maps.output_stride,
+            "peaks": None if peaks is None else peaks[:_MOST_PEAKS].tolist(),
+        }
 
     def _shape(self, axis: Axis) -> tuple[int, int]:
         h, w = (n for i, n in enumerate(self.session.shape) if i != AXES[axis])

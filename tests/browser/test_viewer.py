@@ -232,7 +232,7 @@ def test_a_map_has_one_colour_in_the_picture_in_its_legend_and_in_python(book: N
     )
     for layer, full in (("semantic", "ramp"), ("center", "ramp * 0 + 1"), ("offsets", "ramp * 0 + 1")):
         book.add(
-            f"viewer.set_maps('xy', 6, Maps(({full})[None], ramp, away))\n"
+            f"viewer.set_maps('xy', 6, Maps({{'semantic': ({full})[None], 'center': ramp, 'offsets': away}}))\n"
             f"viewer.set_layer({layer!r}, visible=True, opacity=0.5)"
         )
         book.wait(f"{VIEW}.entry('{layer}')?.h === 200 && {VIEW}.get('layers').{layer}.opacity === 0.5")
@@ -254,7 +254,8 @@ def test_a_map_has_one_colour_in_the_picture_in_its_legend_and_in_python(book: N
 def test_maps_and_previews_lie_over_the_picture(book: Notebook) -> None:
     before = color(book, 60, 120)
     book.add(
-        "maps = Maps((labels[6] > 0)[None].astype(float), np.ones((50, 75)), np.ones((2, 50, 75)) * 9, 4)\n"
+        "heads = {'semantic': (labels[6] > 0)[None].astype(float), 'center': np.ones((50, 75))}\n"
+        "maps = Maps({**heads, 'offsets': np.ones((2, 50, 75)) * 9}, 4)\n"
         "viewer.set_maps('xy', 6, maps, peaks=[[60, 70]])\nviewer.set_layer('semantic', visible=True)\n"
         "viewer.set_preview('xy', 6, labels[6] + 1)"
     )

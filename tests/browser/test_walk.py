@@ -441,7 +441,7 @@ PARTS = {
     "viewer": "mn.view(app.session.stack, app.session.labels, height=300)",
     "table": "mn.show_table(app.session)",
     "objects in 3D": "mn.show3d(app.session.labels, height=240)",
-    "maps": "mn.show_maps(Maps(np.eye(24)[None], np.eye(6), np.ones((2, 6, 6)), 4))",
+    "maps": "mn.show_maps(Maps({'semantic': np.eye(24)[None], 'center': np.eye(6), 'offsets': np.ones((2, 6, 6))}, 4))",
     "form to open": "mn.open_form()",
     "recipe": "RecipeForm()",
     "run bar": "RunBar()",

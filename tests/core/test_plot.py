@@ -65,7 +65,14 @@ def test_a_plane_shows_itself_as_png_and_leaves_no_figure_behind() -> None:
 @pytest.mark.parametrize("step", [1, 4])
 def test_maps_are_drawn_side_by_side_at_the_size_of_the_plane(step: int) -> None:
     small = (-(-16 // step), -(-20 // step))
-    maps = Maps(np.ones((1, 16, 20), np.float32), np.ones(small, np.float32), np.ones((2, *small), np.float32), step)
+    maps = Maps(
+        {
+            "semantic": np.ones((1, 16, 20), np.float32),
+            "center": np.ones(small, np.float32),
+            "offsets": np.ones((2, *small), np.float32),
+        },
+        step,
+    )
     picture = show_maps(maps.kept(), np.zeros((16, 20)), peaks=np.array([[4, 5]]), labels=np.ones((16, 20), int))
     titles = [a.get_title().split(":")[0] for a in picture.axes]
     assert titles == ["image", "semantic", "center", "offsets", "objects"]
@@ -83,7 +90,7 @@ def test_the_objects_beside_maps_have_the_colours_of_their_volume() -> None:
     ids[:, :, :10], ids[:, :, 10:] = 1, other
     session = Session(labels=ids)
     session.colors.moved[1] = 3
-    maps = Maps(np.ones((1, 16, 20)), np.ones((16, 20)), np.ones((2, 16, 20)))
+    maps = Maps({"semantic": np.ones((1, 16, 20)), "center": np.ones((16, 20)), "offsets": np.ones((2, 16, 20))})
     drawn = show_maps(maps, labels=ids[1], colors=session).axes[-1].images[0].get_array()
     assert np.allclose(drawn[:, :10], 0.45 * session.colors.rgb(1), atol=0.01)
     assert np.allclose(drawn[:, 10:], 0.45 * session.colors.rgb(other), atol=0.01)
@@ -92,7 +99,7 @@ def test_the_objects_beside_maps_have_the_colours_of_their_volume() -> None:
 def test_maps_have_the_colours_of_every_view() -> None:
     semantic = np.linspace(0, 1, 20, dtype=np.float32)[None].repeat(16, 0)
     offsets = np.stack([semantic * 9 - 4, 3 - semantic * 5])
-    picture = show_maps(Maps(semantic[None], semantic, offsets))
+    picture = show_maps(Maps({"semantic": semantic[None], "center": semantic, "offsets": offsets}))
     drawn = [axes.images[0].get_array() for axes in picture.axes]
     inside = (semantic >= 0.5)[..., None]
     for seen, rgba in zip(

@@ -36,7 +36,7 @@ def test_the_kept_form_is_that_of_the_maps() -> None:
     semantic = rng.random((1, 64, 64)).astype(np.float32)
     semantic.flat[:5] = np.nan, 2, -1, 0.5 / 255, 1.5 / 255  # halves are rounded to even
     field = np.clip(values(3, 3, 64, 64), -6e4, 6e4)
-    want = Maps(semantic, field[0], field[1:]).kept()
+    want = Maps({"semantic": semantic, "center": field[0], "offsets": field[1:]}).kept()
     halves = in_halves(field)
     assert np.array_equal(in_bytes(semantic), want.semantic)
     assert np.array_equal(halves[0], want.center, equal_nan=True)

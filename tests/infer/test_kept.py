@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 
 def maps(h: int, w: int, value: int, step: int = 4) -> Maps:
     size = -(-h // step), -(-w // step)
-    return Maps(
-        np.full((1, h, w), value, np.uint8), np.full(size, value / 7, np.float32),
-        np.full((2, *size), value, np.float32), step,
-    )  # fmt: skip
+    center, offsets = np.full(size, value / 7, np.float32), np.full((2, *size), value, np.float32)
+    return Maps({"semantic": np.full((1, h, w), value, np.uint8), "center": center, "offsets": offsets}, step)
 
 
 @given(st.integers(1, 15), st.integers(0, 2**32 - 1))
@@ -63,10 +61,14 @@ def test_planes_that_are_not_kept_do_not_enter_the_median() -> None:
 def test_what_is_put_comes_back_in_kept_form(folder: str, tmp_path: Path) -> None:
     kept = KeptMaps((6, 9, 10), tmp_path if folder == "disk" else "memory")
     rng = np.random.default_rng(0)
-    whole = Maps(rng.random((2, 6, 9)), rng.random((2, 3)), rng.normal(0, 9, (2, 2, 3)), 4, 1.5)
+    whole = Maps(
+        {"semantic": rng.random((2, 6, 9)), "center": rng.random((2, 3)), "offsets": rng.normal(0, 9, (2, 2, 3))},
+        4,
+        1.5,
+    )
     kept.put("yz", 9, whole)
     back, want = kept.get("yz", 9), whole.kept()
-    assert (back.step, back.lead, kept.plane("yz", 9, 3).lead) == (4, 1.5, 1.5)
+    assert (back.output_stride, back.pixel_offset, kept.plane("yz", 9, 3).pixel_offset) == (4, 1.5, 1.5)
     for name in ("semantic", "center", "offsets"):
         assert np.array_equal(getattr(back, name), getattr(want, name))
         assert getattr(back, name).dtype == getattr(want, name).dtype

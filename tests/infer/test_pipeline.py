@@ -177,7 +177,7 @@ def test_maps_come_in_kept_form_at_the_size_of_the_plane(random_model: Model) ->
     assert maps.semantic.shape == (1, 50, 70)
     assert maps.center.dtype == maps.offsets.dtype == np.float16
     assert maps.center.shape == (13, 18)
-    assert maps.step == 4
+    assert maps.output_stride == 4
 
 
 def test_downsampled_planes_come_back_at_full_size_with_offsets_in_their_pixels() -> None:
@@ -187,7 +187,7 @@ def test_downsampled_planes_come_back_at_full_size_with_offsets_in_their_pixels(
     recipe = Recipe(downsampling=2, tile=0)
     maps = predict(ids, model=Oracle(), recipe=recipe)
     assert maps.semantic.shape == (1, 128, 128)
-    assert maps.step == 8
+    assert maps.output_stride == 8
     (center,) = centers(maps, recipe)
     assert np.abs(center - (60, 70)).max() <= 4
     assert maps.offsets[:, 4, 9].tolist() == pytest.approx([60 - 32, 70 - 72], abs=1)

@@ -66,7 +66,14 @@ def published(plane: np.ndarray, model: Model, multiple: int, recipe: Recipe) ->
     x = np.pad(prepared(plane), ((0, -h % multiple), (0, -w % multiple)))
     with torch.inference_mode():
         heads = model.net(torch.from_numpy(x)[None, None])
-    maps = Maps(torch.sigmoid(heads.semantic)[0].numpy(), heads.center[0, 0].numpy(), heads.offsets[0].numpy(), 4)
+    maps = Maps(
+        {
+            "semantic": torch.sigmoid(heads.semantic)[0].numpy(),
+            "center": heads.center[0, 0].numpy(),
+            "offsets": heads.offsets[0].numpy(),
+        },
+        4,
+    )
     maps = maps.kept()
     center, offsets = maps.center.astype(np.float32), maps.offsets.astype(np.float32)
     highest = ndimage.maximum_filter(center, recipe.center_window, mode="constant", cval=-np.inf)
@@ -121,7 +128,7 @@ def test_what_lies_in_the_padding_ends_there_and_nowhere_else() -> None:
     center, offsets = np.zeros((3, 2), np.float16), np.zeros((2, 3, 2), np.float16)
     center[0, 0], center[2, 1] = 1, 1
     offsets[:, :, 1] = [[6.0] * 3, [0.0] * 3]
-    maps = Maps(semantic, center, offsets, 4, beyond=(1, 0))
+    maps = Maps({"semantic": semantic, "center": center, "offsets": offsets}, 4, beyond=(1, 0))
     recipe = Recipe(rules="published", center_threshold=0.5, min_area=0)
     assert np.unique(decode(maps, recipe)).tolist() == [1, 2]
     assert np.unique(decode(maps.cropped(), recipe)).tolist() == [1]

@@ -42,7 +42,7 @@ def image() -> npt.NDArray[np.uint8]:
 def test_a_downsampled_plane_comes_back_by_more_render_steps(name: str, factor: int, image: npt.NDArray[Any]) -> None:
     model = model_of(name)
     maps = predict(image, model=model, recipe=Recipe(downsampling=factor, tile=0))
-    assert (maps.shape, maps.step, maps.lead) == ((150, 170), 4 * factor, 1.5 * factor)
+    assert (maps.shape, maps.output_stride, maps.pixel_offset) == ((150, 170), 4 * factor, 1.5 * factor)
 
     small = padded(shrunk(model.normalise(image, 0, 255), factor), model.spec.multiple)
     with torch.inference_mode():

@@ -68,7 +68,9 @@ def medians(values: list[int], rules: str, window: int) -> list[int]:
     kept = KeptMaps((len(values), 1, 1), "memory")
     nothing = np.zeros((2, 1, 1), np.float16)
     for z, value in enumerate(values):
-        kept.put("xy", z, Maps(np.full((1, 1, 1), value, np.uint8), nothing[0], nothing))
+        kept.put(
+            "xy", z, Maps({"semantic": np.full((1, 1, 1), value, np.uint8), "center": nothing[0], "offsets": nothing})
+        )
     recipe = Recipe(rules=rules, median=window)
     return [int(maps.semantic[0, 0, 0]) for maps in smoothed_planes(kept, "xy", recipe)]
 
@@ -76,7 +78,13 @@ def medians(values: list[int], rules: str, window: int) -> list[int]:
 def test_the_kept_planes_are_not_changed_by_the_median() -> None:
     kept = KeptMaps((4, 2, 2), "memory")
     for z in range(4):
-        maps = Maps(np.full((1, 2, 2), 50 * z, np.uint8), np.zeros((2, 2), np.float16), np.zeros((2, 2, 2), np.float16))
+        maps = Maps(
+            {
+                "semantic": np.full((1, 2, 2), 50 * z, np.uint8),
+                "center": np.zeros((2, 2), np.float16),
+                "offsets": np.zeros((2, 2, 2), np.float16),
+            }
+        )
         kept.put("xy", z, maps)
     list(smoothed_planes(kept, "xy", EMPANADA))
     assert [int(kept.get("xy", z).semantic.max()) for z in range(4)] == [0, 50, 100, 150]

@@ -58,7 +58,7 @@ def drawn(shape: tuple[int, int, int], seed: int, classes: int = 1) -> KeptMaps:
             planes[rng.random(planes.shape) < 0.02] = 0
             maps = targets(planes.max(axis=0), step=2)
             semantic = np.stack([(p > 0) * np.uint8(200 - 9 * c) for c, p in enumerate(planes)])
-            kept.put(axis, index, Maps(semantic, maps.center, maps.offsets, 2))
+            kept.put(axis, index, Maps({"semantic": semantic, "center": maps.center, "offsets": maps.offsets}, 2))
     return kept
 
 

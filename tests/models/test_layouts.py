@@ -186,7 +186,7 @@ def test_they_predict_a_plane(architecture, config, recipe):
     maps = predict(np.random.default_rng(0).integers(0, 256, (150, 170)).astype(np.uint8), model=model, recipe=recipe)
     assert maps.semantic.shape == (1, 150, 170)
     assert maps.offsets.shape == (2, 38, 43)
-    assert maps.lead == 1.5
+    assert maps.pixel_offset == 1.5
     assert len(np.unique(maps.center)) > 100
 
 

@@ -39,12 +39,18 @@ def test_arrays_that_are_no_labels_are_refused(data, error, words):
 
 
 def test_maps_refuse_shapes_that_do_not_belong_together():
-    with pytest.raises(InputError, match=r"needs a center map \(3, 4\)"):
-        Maps(np.zeros((1, 9, 16)), np.zeros((9, 16)), np.zeros((2, 9, 16)), step=4)
+    with pytest.raises(InputError, match=r"need center of shape \(3, 4\)"):
+        Maps(
+            {"semantic": np.zeros((1, 9, 16)), "center": np.zeros((9, 16)), "offsets": np.zeros((2, 9, 16))},
+            output_stride=4,
+        )
 
 
 def test_the_kept_form_is_small_and_keeping_it_again_changes_nothing():
-    maps = Maps(np.full((1, 8, 8), 0.5), np.ones((2, 2)), np.full((2, 2, 2), -3.25), step=4)
+    maps = Maps(
+        {"semantic": np.full((1, 8, 8), 0.5), "center": np.ones((2, 2)), "offsets": np.full((2, 2, 2), -3.25)},
+        output_stride=4,
+    )
     kept = maps.kept()
     assert (kept.semantic.dtype, kept.center.dtype, kept.offsets.dtype) == (np.uint8, np.float16, np.float16)
     assert kept.nbytes == 64 + 8 + 16
@@ -68,16 +74,31 @@ def test_labels_check_their_voxel_size_and_hold_a_plain_array():
     assert type(Labels(masked).data) is np.ndarray
 
 
-def test_a_step_below_one_is_refused():
+def test_an_output_stride_below_one_is_refused():
     with pytest.raises(InputError, match="at least 1, got 0"):
-        Maps(np.zeros((1, 4, 4)), np.zeros((4, 4)), np.zeros((2, 4, 4)), 0)
+        Maps({"semantic": np.zeros((1, 4, 4)), "center": np.zeros((4, 4)), "offsets": np.zeros((2, 4, 4))}, 0)
 
 
-def test_a_lead_is_taken_out_linearly_and_must_be_inside_the_step():
-    ramp = np.array([[1, 5], [5, 9]], np.float32)  # y + x + 1 at the places 0 and 4 beyond the lead
-    maps = Maps(np.zeros((1, 8, 8)), ramp, np.zeros((2, 2, 2)), 4, lead=1.0)
+def test_a_pixel_offset_is_taken_out_linearly_and_must_be_inside_the_stride():
+    ramp = np.array([[1, 5], [5, 9]], np.float32)  # y + x + 1 at the places 0 and 4 beyond the offset
+    maps = Maps({"semantic": np.zeros((1, 8, 8)), "center": ramp, "offsets": np.zeros((2, 2, 2))}, 4, pixel_offset=1.0)
     assert maps.cornered().center.tolist() == [[1, 4], [4, 7]]  # beyond the first place: its value
-    assert maps.cornered().lead == 0
-    assert maps.kept().lead == 1.0
-    with pytest.raises(InputError, match="below the step of 4 pixels, got 4"):
-        Maps(np.zeros((1, 8, 8)), ramp, np.zeros((2, 2, 2)), 4, lead=4.0)
+    assert maps.cornered().pixel_offset == 0
+    assert maps.kept().pixel_offset == 1.0
+    with pytest.raises(InputError, match="below the output stride of 4 pixels, got 4"):
+        Maps({"semantic": np.zeros((1, 8, 8)), "center": ramp, "offsets": np.zeros((2, 2, 2))}, 4, pixel_offset=4.0)
+
+
+def test_maps_hold_any_heads_of_a_plane_or_of_a_block_by_name():
+    block = Maps(
+        {"semantic": np.ones((1, 4, 8, 8)), "contour": np.zeros((1, 4, 8, 8)), "distance": np.ones((1, 4, 8, 8))}
+    )
+    assert block.shape == (4, 8, 8)
+    assert "contour" in block
+    assert "center" not in block
+    kept = block.kept()
+    assert (kept["contour"].dtype, kept["distance"].dtype) == (np.uint8, np.float16)
+    with pytest.raises(InputError, match="no center head, but semantic, contour, distance"):
+        _ = block.center
+    with pytest.raises(InputError, match=r"as large as the others \(4, 8, 8\)"):
+        block.replace(contour=np.zeros((1, 8, 8)))

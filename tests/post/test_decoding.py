@@ -63,7 +63,7 @@ def test_every_type_of_semantic_map_decodes_alike(semantic: str) -> None:
     drawn = disk(disk(blank(), 1, 20, 20, 12), 2, 40, 44, 14)
     maps = targets(drawn)
     scale = 255 if semantic == "uint8" else 1
-    cast = Maps((maps.semantic * scale).astype(semantic), maps.center, maps.offsets)
+    cast = Maps({"semantic": (maps.semantic * scale).astype(semantic), "center": maps.center, "offsets": maps.offsets})
     assert np.array_equal(decode(cast), decode(maps))
 
 
@@ -77,8 +77,8 @@ def test_the_kept_form_decodes_like_the_maps_it_came_from() -> None:
 def test_a_probability_equal_to_the_threshold_is_foreground() -> None:
     maps = targets(np.ones((8, 8), np.uint32))
     for threshold, reached, below in [(0.2, 51, 50), (0.5, 128, 127)]:
-        at = Maps(np.full((1, 8, 8), reached, np.uint8), maps.center, maps.offsets)
-        under = Maps(np.full((1, 8, 8), below, np.uint8), maps.center, maps.offsets)
+        at = Maps({"semantic": np.full((1, 8, 8), reached, np.uint8), "center": maps.center, "offsets": maps.offsets})
+        under = Maps({"semantic": np.full((1, 8, 8), below, np.uint8), "center": maps.center, "offsets": maps.offsets})
         recipe = EVERYTHING.replace(semantic_threshold=threshold)
         assert decode(at, recipe).all()
         assert not decode(under, recipe).any()
@@ -87,10 +87,16 @@ def test_a_probability_equal_to_the_threshold_is_foreground() -> None:
 def test_foreground_without_a_center_becomes_its_own_component() -> None:
     drawn = disk(disk(blank(), 1, 20, 20, 12), 2, 46, 46, 12)
     maps = targets(drawn)
-    silent = Maps(maps.semantic, np.where(drawn == 2, 0, maps.center * (drawn == 1)), maps.offsets)
+    silent = Maps(
+        {
+            "semantic": maps.semantic,
+            "center": np.where(drawn == 2, 0, maps.center * (drawn == 1)),
+            "offsets": maps.offsets,
+        }
+    )
     assert len(centers(silent, Recipe())) == 1
     assert same_partition(decode(silent), drawn)
-    mute = Maps(maps.semantic, np.zeros_like(maps.center), maps.offsets)
+    mute = Maps({"semantic": maps.semantic, "center": np.zeros_like(maps.center), "offsets": maps.offsets})
     assert same_partition(decode(mute), drawn)
 
 
@@ -113,10 +119,15 @@ def test_ids_are_numbered_in_reading_order() -> None:
 def test_centers_closer_than_the_center_distance_are_one() -> None:
     heat = np.zeros((32, 32), np.float32)
     heat[10, 10], heat[10, 16] = 1.0, 0.8
-    maps = Maps(np.ones((1, 32, 32), np.float32), heat, np.zeros((2, 32, 32), np.float32))
+    maps = Maps(
+        {"semantic": np.ones((1, 32, 32), np.float32), "center": heat, "offsets": np.zeros((2, 32, 32), np.float32)}
+    )
     assert centers(maps, Recipe(center_distance=7)).tolist() == [[10, 10]]
     assert centers(maps, Recipe(center_distance=6)).tolist() == [[10, 10], [10, 16]]
-    coarse = Maps(np.ones((1, 128, 128), np.float32), heat, np.zeros((2, 32, 32), np.float32), 4)
+    coarse = Maps(
+        {"semantic": np.ones((1, 128, 128), np.float32), "center": heat, "offsets": np.zeros((2, 32, 32), np.float32)},
+        4,
+    )
     assert len(centers(coarse, Recipe(center_distance=24))) == 2
     assert len(centers(coarse, Recipe(center_distance=25))) == 1
 
@@ -308,7 +319,7 @@ def test_borders_stay_where_they_are_wherever_map_pixels_stand(lead: int) -> Non
         drawn[8:40, 8:border], drawn[8:40, border:60] = 1, 2
         fine = targets(drawn)
         center, offsets = fine.center[lead::4, lead::4], fine.offsets[:, lead::4, lead::4]
-        wrong = decode(Maps(fine.semantic, center, offsets, 4, lead)) != drawn
+        wrong = decode(Maps({"semantic": fine.semantic, "center": center, "offsets": offsets}, 4, lead)) != drawn
         assert not wrong[:, np.abs(np.arange(wrong.shape[1]) - border + 0.5) > 3].any()
 
 
@@ -321,7 +332,9 @@ def test_of_several_classes_a_pixel_belongs_to_the_most_probable() -> None:
     semantic = np.zeros((2, 16, 16), np.float32)
     semantic[0, :, :] = 0.6
     semantic[1, :, 8:] = 0.8
-    maps = Maps(semantic, np.zeros((16, 16), np.float32), np.zeros((2, 16, 16), np.float32))
+    maps = Maps(
+        {"semantic": semantic, "center": np.zeros((16, 16), np.float32), "offsets": np.zeros((2, 16, 16), np.float32)}
+    )
     assert decode(maps, EVERYTHING, kind=0)[:, :8].all()
     assert not decode(maps, EVERYTHING, kind=0)[:, 8:].any()
     assert decode(maps, EVERYTHING, kind=1)[:, 8:].all()

@@ -334,7 +334,9 @@ def test_maps_are_drawn_with_their_peaks_and_work_without_an_image() -> None:
 def test_maps_have_the_colours_of_every_view_over_the_image() -> None:
     ramp = np.linspace(0, 1, 60, dtype=np.float32)[None].repeat(40, 0)
     offsets = np.stack([20 * ramp - 10, 5 - 20 * ramp])
-    view = show_maps(Maps(ramp[None], ramp, offsets), recipe=Recipe(semantic_threshold=0.3))
+    view = show_maps(
+        Maps({"semantic": ramp[None], "center": ramp, "offsets": offsets}), recipe=Recipe(semantic_threshold=0.3)
+    )
     for drawn, rgba in zip(
         view._pictures, (semantic_colors(ramp), center_colors(ramp), offset_colors(offsets)), strict=True
     ):
@@ -344,7 +346,7 @@ def test_maps_have_the_colours_of_every_view_over_the_image() -> None:
 
 
 def test_the_recipe_decides_what_is_foreground_and_a_peak() -> None:
-    flat = Maps(np.full((1, 8, 8), 0.6), np.zeros((8, 8)), np.zeros((2, 8, 8)))
+    flat = Maps({"semantic": np.full((1, 8, 8), 0.6), "center": np.zeros((8, 8)), "offsets": np.zeros((2, 8, 8))})
     assert show_maps(flat).state() == "8 x 8, 64 px foreground, 0 peaks"
     assert show_maps(flat, recipe=Recipe(semantic_threshold=0.7)).state() == "8 x 8, 0 px foreground, 0 peaks"
 

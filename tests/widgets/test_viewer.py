@@ -252,7 +252,14 @@ def test_a_stroke_without_its_points_is_refused(viewer: Viewer, wire: Wire) -> N
 
 
 def test_maps_of_a_plane_can_be_asked_for_until_they_are_taken_away(viewer: Viewer, wire: Wire) -> None:
-    maps = Maps(np.full((1, 20, 30), 0.5), np.ones((5, 8)), np.stack([np.zeros((5, 8)), np.full((5, 8), 3.0)]), step=4)
+    maps = Maps(
+        {
+            "semantic": np.full((1, 20, 30), 0.5),
+            "center": np.ones((5, 8)),
+            "offsets": np.stack([np.zeros((5, 8)), np.full((5, 8), 3.0)]),
+        },
+        output_stride=4,
+    )
     viewer.set_maps("xy", 2, maps, peaks=[[3, 4]])
     want = {"kind": "want", "client": "me", "req": 1, "axis": "xy", "index": 2}
     wire.hear({**want, "parts": ["semantic"]})

@@ -128,9 +128,9 @@ def _read(
     maps: Maps, recipe: Recipe, *, offsets: bool = True
 ) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.floating[Any]], int]:
     """Return center and offset maps as decoding reads them, and their step."""
-    s = recipe.downsampling if maps.step % recipe.downsampling == 0 else 1
-    factor = maps.step // s
+    s = recipe.downsampling if maps.output_stride % recipe.downsampling == 0 else 1
+    factor = maps.output_stride // s
     if not recipe.fine_boundaries or factor == 1:
-        return maps.center, maps.offsets, maps.step
+        return maps.center, maps.offsets, maps.output_stride
     h, w = (n * factor for n in maps.center.shape) if any(maps.beyond) else (-(-n // s) for n in maps.shape)
     return enlarged(maps.center, factor, (h, w)), enlarged(maps.offsets, factor, (h, w)) if offsets else maps.offsets, s

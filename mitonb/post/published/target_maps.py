@@ -53,4 +53,11 @@ def published_targets(labels: npt.NDArray[np.integer[Any]], *, step: int = 1, si
         heat = ndimage.correlate1d(heat, kernel / kernel.sum(), axis, mode="constant")
     if len(there):
         heat /= heat.max()
-    return Maps(inside.astype(np.float32)[None], heat[::step, ::step], offsets[:, ::step, ::step], step)
+    return Maps(
+        {
+            "semantic": inside.astype(np.float32)[None],
+            "center": heat[::step, ::step],
+            "offsets": offsets[:, ::step, ::step],
+        },
+        step,
+    )

@@ -52,7 +52,13 @@ def test_targets_with_crowded_centers_dimmed() -> None:
 def test_centers_and_ids_of_a_noisy_plane(window: int) -> None:
     want = golden("postprocess")
     recipe = EMPANADA.replace(center_window=window)
-    maps = Maps((want["sem"] > 0).astype(np.uint8)[None] * 255, want["ctr_hmp"][0], want["offsets"])
+    maps = Maps(
+        {
+            "semantic": (want["sem"] > 0).astype(np.uint8)[None] * 255,
+            "center": want["ctr_hmp"][0],
+            "offsets": want["offsets"],
+        }
+    )
     points = centers(maps, recipe)
     assert set(map(tuple, points.tolist())) == set(map(tuple, want[f"centers_k{window}"].tolist()))
     ids = decode(maps, want["sem"] > 0, recipe, connected=False)

@@ -76,7 +76,7 @@ def test_every_pixel_goes_to_the_first_of_the_nearest_centers(seed: int, step: i
 
 def test_foreground_without_any_center_vanishes() -> None:
     maps = targets(disk(np.zeros((40, 40), np.uint32), 1, 20, 20, 12))
-    silent = Maps(maps.semantic, maps.center * 0, maps.offsets)
+    silent = Maps({"semantic": maps.semantic, "center": maps.center * 0, "offsets": maps.offsets})
     assert decode(silent).max() == 1
     assert decode(silent, EMPANADA).max() == 0
 
@@ -121,7 +121,9 @@ def test_of_several_classes_each_object_is_decoded_once() -> None:
     maps = targets(drawn)
     first = np.where((drawn == 1) & (np.indices(drawn.shape)[1] > 12), 0.9, 0.05)
     second = np.where(drawn == 2, 0.9, np.where((drawn == 1) & (first < 0.5), 0.8, 0.02))
-    both = Maps(np.stack([first, second]).astype(np.float32), maps.center, maps.offsets)
+    both = Maps(
+        {"semantic": np.stack([first, second]).astype(np.float32), "center": maps.center, "offsets": maps.offsets}
+    )
     assert same_partition(decode(both, FINE, kind=0), np.where(drawn == 1, drawn, 0))
     assert same_partition(decode(both, FINE, kind=1), np.where(drawn == 2, drawn, 0))
 
@@ -266,7 +268,13 @@ def test_a_cluster_with_a_larger_neighbour_is_dealt_out() -> None:
 def test_of_several_classes_the_most_probable_one_counts_even_below_the_threshold() -> None:
     probability = np.zeros((2, 16, 16), np.float32)
     probability[0, :, :10], probability[1, :, :10] = 0.45, 0.35  # the background has 0.2 there, and the rest elsewhere
-    maps = Maps(probability, np.zeros((16, 16), np.float32), np.zeros((2, 16, 16), np.float32))
+    maps = Maps(
+        {
+            "semantic": probability,
+            "center": np.zeros((16, 16), np.float32),
+            "offsets": np.zeros((2, 16, 16), np.float32),
+        }
+    )
     mask = EMPANADA.replace(instances="none")
     assert (decode(maps, mask) > 0).sum() == 160
     assert not decode(maps, mask, kind=1).any()
@@ -277,7 +285,13 @@ def test_of_several_classes_the_most_probable_one_counts_even_below_the_threshol
 def test_a_class_without_objects_is_left_out_of_planes_where_it_is_small(pixels: int, there: bool) -> None:
     probability = np.zeros((1, 32, 32), np.float32)
     probability[0].flat[:pixels] = 0.9
-    maps = Maps(probability, np.zeros((32, 32), np.float32), np.zeros((2, 32, 32), np.float32))
+    maps = Maps(
+        {
+            "semantic": probability,
+            "center": np.zeros((32, 32), np.float32),
+            "offsets": np.zeros((2, 32, 32), np.float32),
+        }
+    )
     assert decode(maps, EMPANADA.replace(instances="none")).any() == there
 
 
@@ -286,6 +300,6 @@ def test_no_object_takes_pixels_of_a_class_that_has_no_objects() -> None:
     left = np.indices(drawn.shape)[1] < 24
     probability = np.stack([(drawn > 0) & ~left, (drawn > 0) & left]).astype(np.float32)
     maps = targets(drawn)
-    two = Maps(probability, maps.center, maps.offsets)
+    two = Maps({"semantic": probability, "center": maps.center, "offsets": maps.offsets})
     assert same_partition(decode(two, EMPANADA), drawn)
     assert same_partition(paint(decode_runs(two, EMPANADA, stuff=(1,)))[0], np.where(left, 0, drawn))
