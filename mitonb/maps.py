@@ -148,8 +148,8 @@ def _kept(name: str, head: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _moved(field: npt.NDArray[Any], part: np.float32, axes: int) -> npt.NDArray[np.float32]:
     """Return values at places that lie a part of a pixel before the pixels, on the last axes; the edge is repeated."""
-    field = field.astype(np.float32)
+    moved: npt.NDArray[np.float32] = field.astype(np.float32)
     for axis in range(-axes, 0):
-        place = np.arange(field.shape[axis])
-        field = field * (1 - part) + field.take(np.maximum(place - 1, 0), axis) * part
-    return field
+        place = np.arange(moved.shape[axis])
+        moved = moved * (1 - part) + moved.take(np.maximum(place - 1, 0), axis) * part
+    return moved

@@ -125,7 +125,7 @@ def _probability(maps: Maps) -> npt.NDArray[np.float32]:
     return semantic.astype(np.float32) / (255 if semantic.dtype == np.uint8 else 1)
 
 
-def _grown(values: Image, step: int, shape: tuple[int, int]) -> Image:
+def _grown(values: Image, step: int, shape: tuple[int, ...]) -> Image:
     """Return a map at head resolution as one of the plane's size."""
     return values.repeat(step, -2).repeat(step, -1)[..., : shape[0], : shape[1]]
 
