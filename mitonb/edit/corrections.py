@@ -10,7 +10,7 @@ back, and so does a run that was told to replace corrections, where it ran.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import fastremap
 import numpy as np
@@ -18,12 +18,14 @@ import numpy.typing as npt
 
 from mitonb.box import Box
 from mitonb.edit import ops
+from mitonb.edit.blocks import digest
 from mitonb.edit.effects import Edit, Part, Volume, changed
 from mitonb.overlaps import pairs
 from mitonb.stack import AXES, Axis
 
 if TYPE_CHECKING:
     from mitonb.edit.project import Project
+    from mitonb.labels import Labels
 
 __all__ = ["adopt", "adopt_plane", "corrected", "plane_with"]
 
@@ -47,9 +49,10 @@ def corrected(project: Project, box: Box) -> tuple[set[int], Mask]:
     return ids, keep
 
 
-def adopt(project: Project, new: Volume, *, replace_corrected: bool = False) -> Edit:
+def adopt(project: Project, labels: Labels, *, replace_corrected: bool = False) -> Edit:
     """Replace all labels but what is corrected by the result of a run; see `mitonb.session.Session.adopt`."""
-    old = project.labels
+    old, new = project.labels, labels.data
+    said: dict[str, Any] = {"name": labels.name, "digest": digest(new)}
     ids, keep = (set(), None) if replace_corrected else corrected(project, Box((0, 0, 0), _shape(old)))
     found, sizes = fastremap.unique(new, return_counts=True)
     size = dict(zip(found.tolist(), sizes.tolist(), strict=True))
@@ -66,9 +69,9 @@ def adopt(project: Project, new: Volume, *, replace_corrected: bool = False) -> 
         new = fastremap.remap(new, names, preserve_missing_labels=True)
     if keep is not None and keep.any():
         new = np.where(keep, old, new)
-    edit = ops.adopt(old, new)
-    kept = len(ids & project.table.counts.keys())
-    return edit if keep is None else replace(edit, intent={**edit.intent, "kept": kept, "erased": erased})
+    if keep is not None:
+        said |= {"kept": len(ids & project.table.counts.keys()), "erased": erased}
+    return replace(ops.adopt(old, new), intent=said)
 
 
 def adopt_plane(

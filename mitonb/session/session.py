@@ -14,13 +14,11 @@ from psygnal import Signal
 
 from mitonb.coloring import Coloring
 from mitonb.edit import corrections, ops
-from mitonb.edit.blocks import digest
-from mitonb.edit.effects import NOWHERE, Edit
+from mitonb.edit.verbs import VERBS, Entry, entries
 from mitonb.errors import InputError
 from mitonb.labels import Labels, ignore_note, scale_note
 from mitonb.session import opening
 from mitonb.session.focus import Focus
-from mitonb.session.history import Entry, entries
 from mitonb.session.news import Change, SaveState
 from mitonb.session.writer import Writer
 from mitonb.stack import Axis, Stack, VoxelSize, voxel_size_of, whole_number
@@ -253,32 +251,28 @@ class Session:
         Every verb takes `client`, a name and a request number: a request that comes again changes nothing and gets
         the same answer.
         """
-
-        def edit(p: Project) -> Edit:
-            return ops.paint(p.labels, points, id=_or_free(p, id), radius=radius, axis=axis, preserve=preserve)
-
-        return self._writer.write(edit, client)
+        return self._do("paint", client, points, id=id, radius=radius, axis=axis, preserve=preserve)
 
     def erase(
         self, points: npt.ArrayLike, *, radius: float, axis: Axis = "xy", only: int | None = None,
         client: Client | None = None,
     ) -> Change:  # fmt: skip
         """Set to background along a polyline; see `mitonb.edit.ops.erase`."""
-        return self._writer.write(lambda p: ops.erase(p.labels, points, radius=radius, axis=axis, only=only), client)
+        return self._do("erase", client, points, radius=radius, axis=axis, only=only)
 
     def fill(
         self, point: Sequence[float], id: int | None, axis: Axis = "xy", *, client: Client | None = None
     ) -> Change:
         """Give an id (None: a new one, see `paint`) to the patch of equal ids around (z, y, x) in its plane."""
-        return self._writer.write(lambda p: ops.fill(p.labels, point, _or_free(p, id), axis), client)
+        return self._do("fill", client, point, id, axis)
 
     def merge(self, keep: int, *gone: int, client: Client | None = None) -> Change:
         """Give the voxels of other objects to `keep`."""
-        return self._writer.write(lambda p: ops.merge(p.labels, keep, gone, p.table.boxes), client)
+        return self._do("merge", client, keep, *gone)
 
     def delete(self, *ids: int, client: Client | None = None) -> Change:
         """Set whole objects to background."""
-        return self._writer.write(lambda p: ops.delete(p.labels, ids, p.table.boxes), client)
+        return self._do("delete", client, *ids)
 
     def put_plane(
         self, ids: npt.NDArray[Any], axis: Axis, index: int, *, fresh: bool = False, client: Client | None = None
@@ -300,11 +294,7 @@ class Session:
         """
         plane = Labels(np.asarray(ids)[None]).data[0]
         ops.checked_index(self._view, axis, index)
-
-        def edit(p: Project) -> Edit:
-            return ops.put_plane(p.labels, p.renamed(plane) if fresh else plane, axis, index)
-
-        return self._writer.write(edit, client)
+        return self._do("put_plane", client, plane, axis, index, fresh)
 
     def adopt_plane(
         self, ids: npt.NDArray[Any], axis: Axis, index: int, *, iou: float = 0.25, replace_corrected: bool = False,
@@ -334,11 +324,9 @@ class Session:
         index = ops.checked_index(self._view, axis, index)
         if isinstance(iou, bool) or not isinstance(iou, Real) or not 0 <= iou <= 1:
             raise InputError(f"The least overlap is an IoU from 0 to 1, got {iou!r}.")
-        return self._writer.write(
-            lambda p: corrections.adopt_plane(p, plane, axis, index, iou=iou, replace_corrected=replace_corrected),
-            client,
-            bare=replace_corrected,  # it ends the corrections, also where it gives the same labels
-        )
+        # Told to replace corrections, it ends them, also where it gives the same labels.
+        return self._do("adopt_plane", client, plane, axis, index, iou=iou, replace_corrected=replace_corrected,
+                        bare=replace_corrected)  # fmt: skip
 
     def plane_with(
         self, ids: npt.NDArray[Any], axis: Axis, index: int, *, iou: float = 0.25, replace_corrected: bool = False
@@ -386,26 +374,18 @@ class Session:
         if disagree := scale_note(self.voxel_size, new.voxel_size, what="session"):
             self.notes = tuple(dict.fromkeys([*self.notes, disagree]))
 
-        def edit(p: Project) -> Edit:
-            made = corrections.adopt(p, new.data, replace_corrected=replace_corrected)
-            return replace(made, intent={**made.intent, "name": new.name, "digest": digest(new.data)})
-
         # Where a run gives the labels that are there already, the project should still know of it.
         said = new.record is not None and new.record != self._project.record
-        change = self._writer.write(edit, client, record=new.record, bare=said or replace_corrected)
+        change = self._do("adopt", client, new, replace_corrected=replace_corrected, record=new.record,
+                          bare=said or replace_corrected)  # fmt: skip
         if change.what == "adopt":
             self.select()  # what was selected may be gone
         return change
 
     def set_voxel_size(self, *nm: float, client: Client | None = None) -> Change:
         """Set the voxel size: one number, or (z, y, x), in nm."""
-        size = list(voxel_size_of(nm[0] if len(nm) == 1 else nm))
-        same = self.voxel_size == tuple(size)
-        return self._writer.write(
-            lambda p: Edit("set_voxel_size", NOWHERE, (), {"before": p.voxel_size, "after": size}),
-            client,
-            bare=not same,
-        )
+        size = voxel_size_of(nm[0] if len(nm) == 1 else nm)
+        return self._do("set_voxel_size", client, *size, bare=self.voxel_size != size)
 
     def undo(self, *, of: int | None = None, client: Client | None = None) -> Change:
         """Take the last edit back.
@@ -461,6 +441,28 @@ class Session:
         """Return whether an id was given by `new_id` or painted with, so that no run gives it to another object."""
         with self._lock:
             return ops.checked_id(id) in self._project.in_hands()
+
+    def do(self, verb: str, *, client: Client | None = None, **given: Any) -> Change:
+        """Do a verb by its name, with its arguments by theirs; see `mitonb.edit.verbs`.
+
+        Raises
+        ------
+        InputError
+            If there is no such verb.
+        """
+        if verb not in VERBS:
+            raise InputError(f"A verb is one of {', '.join(VERBS)}, got {verb!r:.60}.")
+        listed, named = VERBS[verb].split(given)
+        change: Change = getattr(self, verb)(*listed, **named, client=client)
+        return change
+
+    def _do(
+        self, verb: str, client: Client | None, *listed: Any, record: Any = None, bare: bool = False, **named: Any
+    ) -> Change:
+        """Write the edit of a verb of the table."""
+        op = VERBS[verb].op
+        assert op is not None
+        return self._writer.write(lambda p: op(p, *listed, **named), client, record=record, bare=bare)
 
     # --- objects, and where the user looks --------------------------------------------------------------------------
 
@@ -591,8 +593,3 @@ def _let_go_if_failed(project: Project) -> Iterator[None]:
     except BaseException:
         project.close()
         raise
-
-
-def _or_free(project: Project, id: int | None) -> int:
-    """Return an id, or for None one that is free; the edit that writes it takes it."""
-    return project.free_ids(1)[0] if id is None else id

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mitonb.edit.verbs import VERBS
 from mitonb.errors import InputError
 from mitonb.stack import AXES
 
@@ -106,71 +107,49 @@ def read_edit(message: Message, buffers: Buffers, shape: tuple[int, int, int]) -
         If a field is missing, of another type, or out of range.
     """
     client, cseq = text(message, "client"), whole(message, "cseq", 1, 2**53)
-    verb = choice(message, "op", sorted(_READERS))
-    return Edit(client, cseq, verb, _READERS[verb](message, buffers, shape))
+    verb = choice(message, "op", sorted(name for name, row in VERBS.items() if row.gesture))
+    names = [parameter.name for parameter in VERBS[verb].parameters]
+    return Edit(client, cseq, verb, {name: _READERS[name](message, buffers, shape) for name in names})
 
 
-def _read_stroke(message: Message, buffers: Buffers, shape: tuple[int, int, int]) -> dict[str, Any]:
+def _read_points(message: Message, buffers: Buffers, shape: tuple[int, int, int]) -> npt.NDArray[np.int64]:
     axis = choice(message, "axis", list(AXES))
     index = whole(message, "index", 0, shape[AXES[axis]] - 1)  # type: ignore[index]
-    radius = whole(message, "radius", 0, _MAX_RADIUS)
     count = whole(message, "points", 1, _MAX_POINTS)
     if len(buffers) != 1 or memoryview(buffers[0]).nbytes != 8 * count:
         raise InputError(f"A stroke of {count} points comes with one buffer of {8 * count} bytes.")
     line = np.frombuffer(buffers[0], dtype="<i4").reshape(count, 2).astype(np.int64)
     if np.abs(line).max() > 1_000_000:
         raise InputError("A stroke has points far outside the plane.")
-    return {"points": np.insert(line, AXES[axis], index, axis=1), "radius": radius, "axis": axis}  # type: ignore[index]
+    return np.insert(line, AXES[axis], index, axis=1)  # type: ignore[index]
 
 
-def _read_paint(message: Message, buffers: Buffers, shape: tuple[int, int, int]) -> dict[str, Any]:
-    stroke = _read_stroke(message, buffers, shape)
-    return {**stroke, "id": whole(message, "id", 1, _MAX_ID), "preserve": flag(message, "preserve")}
-
-
-def _read_erase(message: Message, buffers: Buffers, shape: tuple[int, int, int]) -> dict[str, Any]:
-    stroke = _read_stroke(message, buffers, shape)
-    only = message.get("only")
-    return {**stroke, "only": None if only is None else whole(message, "only", 1, _MAX_ID)}
-
-
-def _read_fill(message: Message, _: Buffers, shape: tuple[int, int, int]) -> dict[str, Any]:
-    axis = choice(message, "axis", list(AXES))
-    return {"point": point_of(message, shape), "id": whole(message, "id", 0, _MAX_ID), "axis": axis}
-
-
-def _read_merge(message: Message, _: Buffers, __: tuple[int, int, int]) -> dict[str, Any]:
-    keep, gone = whole(message, "keep", 1, _MAX_ID), ids_of(message, "gone")
-    if not gone:
-        raise InputError("A merge needs at least two objects.")
-    return {"keep": keep, "gone": gone}
-
-
-def _read_delete(message: Message, _: Buffers, __: tuple[int, int, int]) -> dict[str, Any]:
-    ids = ids_of(message, "ids")
+def _read_ids(message: Message, name: str) -> list[int]:
+    ids = ids_of(message, name)
     if not ids:
-        raise InputError("Name at least one object to delete.")
-    return {"ids": ids}
+        raise InputError(f"{name} names at least one object.")
+    return ids
 
 
-def _read_nothing(_: Message, __: Buffers, ___: tuple[int, int, int]) -> dict[str, Any]:
-    return {}
-
-
-_READERS: dict[str, Callable[[Message, Buffers, tuple[int, int, int]], dict[str, Any]]] = {
-    "paint": _read_paint, "erase": _read_erase, "fill": _read_fill, "merge": _read_merge, "delete": _read_delete,
-    "undo": _read_nothing, "redo": _read_nothing,
-}  # fmt: skip
+# argument of a verb (`mitonb.edit.verbs`) -> how a message says it
+_READERS: dict[str, Callable[[Message, Buffers, tuple[int, int, int]], Any]] = {
+    "points": _read_points,
+    "radius": lambda message, *_: whole(message, "radius", 0, _MAX_RADIUS),
+    "axis": lambda message, *_: choice(message, "axis", list(AXES)),
+    "point": lambda message, _, shape: point_of(message, shape),
+    "id": lambda message, *_: whole(message, "id", 1, _MAX_ID),
+    "only": lambda message, *_: None if message.get("only") is None else whole(message, "only", 1, _MAX_ID),
+    "preserve": lambda message, *_: flag(message, "preserve"),
+    "keep": lambda message, *_: whole(message, "keep", 1, _MAX_ID),
+    "gone": lambda message, *_: _read_ids(message, "gone"),
+    "ids": lambda message, *_: _read_ids(message, "ids"),
+}
 
 
 def apply(session: Any, edit: Edit) -> Any:
     """Do an edit through the session's verb of the same name, and return the `Change`."""
-    a = dict(edit.arguments)
-    first = {"paint": ("points",), "erase": ("points",), "fill": ("point", "id"), "merge": ("keep",)}.get(edit.verb, ())
-    rest = {"merge": "gone", "delete": "ids"}.get(edit.verb)
-    positional = [*(a.pop(name) for name in first), *(a.pop(rest) if rest else ())]
     # The session knows the page and its number too, so that not even a restart of the kernel repeats an edit.
-    return getattr(session, edit.verb)(*positional, **a, client=(edit.client, edit.cseq))
+    return session.do(edit.verb, client=(edit.client, edit.cseq), **edit.arguments)
 
 
 # --- acknowledgements --------------------------------------------------------------------------------------------
