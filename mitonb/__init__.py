@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # what editors and type checkers read; nothing of it runs
     from mitonb.maps import Maps as Maps
     from mitonb.measurements import measure as measure
     from mitonb.models.zoo import load_model as load_model
-    from mitonb.phantoms.drawing import phantom as phantom
+    from mitonb.phantoms import phantom as phantom
     from mitonb.post.contour_targets import contour_targets as contour_targets
     from mitonb.post.decoding import decode as decode
     from mitonb.post.target_maps import targets as targets
@@ -63,7 +63,7 @@ _HOMES: dict[str, str] = {
     "Stack": "stack", "Plane": "stack", "Maps": "maps", "Labels": "labels", "Recipe": "recipe", "PRESETS": "recipe",
     "Job": "job", "Progress": "job", "Box": "box", "MitonbError": "errors",
     # verbs
-    "open": "io.reading", "open_labels": "io.reading", "save": "io.writing", "phantom": "phantoms.drawing",
+    "open": "io.reading", "open_labels": "io.reading", "save": "io.writing", "phantom": "phantoms",
     "predict": "infer.pipeline", "predicting": "infer.pipeline",
     "segment": "infer.pipeline", "segmenting": "infer.pipeline", "estimate": "infer.needs",
     "redecode": "infer.again", "redecoding": "infer.again", "KeptMaps": "infer.kept",

@@ -8,8 +8,7 @@ import pytest
 from scipy import ndimage as ndi
 
 from mitonb.errors import InputError, TooLargeError
-from mitonb.phantoms import Phantom, phantom
-from mitonb.phantoms.shapes import Grid
+from mitonb.phantoms import Grid, Phantom, phantom
 
 SMALL = (12, 96, 96)
 

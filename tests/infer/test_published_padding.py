@@ -19,7 +19,7 @@ from mitonb.maps import Maps  # noqa: E402
 from mitonb.models.layouts import NETS  # noqa: E402
 from mitonb.models.spec import ModelSpec  # noqa: E402
 from mitonb.models.zoo import Model  # noqa: E402
-from mitonb.phantoms.drawing import phantom  # noqa: E402
+from mitonb.phantoms import phantom  # noqa: E402
 from mitonb.post.decoding import centers, decode  # noqa: E402
 from mitonb.recipe import PRESETS, Recipe  # noqa: E402
 from tests.models.published import drawn_net  # noqa: E402
