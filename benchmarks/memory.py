@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from benchmarks.watching import Watch
-from mitonb.quickstart import quickstart_path
+from mitonb.cli import quickstart_path
 
 
 def headless(limit: float) -> bool:

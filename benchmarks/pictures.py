@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 import mitonb as mn
-from mitonb.quickstart import write_quickstart
+from mitonb.cli import write_quickstart
 from tests.browser.lab import Lab, poll
 from tests.browser.steps import Quickstart, colourful
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import mitonb as mn
 from benchmarks.watching import Watch
+from mitonb.cli import pointed_at
 from mitonb.io.reading import open_labels
-from mitonb.quickstart import pointed_at
 from tests.browser.lab import Lab, Theme, poll
 from tests.browser.steps import Quickstart, colourful
 

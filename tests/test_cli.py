@@ -83,7 +83,7 @@ def test_segment_streams_into_a_store_what_does_not_fit(
 ) -> None:
     small, streamed = tmp_path / "small.ome.zarr", tmp_path / "streamed.ome.zarr"
     assert main(["segment", str(cell), str(small), "--maps", str(tmp_path / "maps"), "--quiet"]) == 0
-    monkeypatch.setattr("mitonb.infer.needs.estimate", lambda *_, stored=False, **__: 0 if stored else 1 << 60)
+    monkeypatch.setattr("mitonb.estimate", lambda *_, stored=False, **__: 0 if stored else 1 << 60)
     assert main(["segment", str(cell), str(streamed), "--maps", str(tmp_path / "maps")]) == 0
     assert "slab by slab" in capsys.readouterr().err
     np.testing.assert_array_equal(open_labels(streamed).data, open_labels(small).data)
@@ -108,7 +108,7 @@ def test_segment_reads_a_recipe_and_the_record_of_a_run(cell: Path, tmp_path: Pa
     plain, record = tmp_path / "recipe.json", tmp_path / "record.json"
     plain.write_text(recipe.to_json())
     record.write_text(json.dumps({"recipe": json.loads(recipe.to_json()), "mitonb": "0"}))
-    from mitonb.cli.segmenting import _recipe
+    from mitonb.cli import _recipe
 
     for path in (plain, record):
         options = build_parser().parse_args(["segment", "a", "b", "--recipe", str(path), "--min-size", "20"])

@@ -37,12 +37,11 @@ MAY_IMPORT = {
     "infer": CORE | {"io"},
     "train": CORE | {"io", "infer"},
     **dict.fromkeys(OWNERS, CORE | MIDDLE),
-    "quickstart": NOUNS,
     "lessons": CORE | MIDDLE | OWNERS,
     "checkup": CORE | MIDDLE | OWNERS,
     "widgets": CORE | MIDDLE | OWNERS,
     # "" is the front door itself: only the command line stands outside of the house.
-    "cli": {""} | CORE | MIDDLE | OWNERS | {"widgets", "lessons", "checkup", "quickstart"},
+    "cli": {""} | CORE | MIDDLE | OWNERS | {"widgets", "lessons", "checkup"},
     "__main__": {"cli"},
 }
 JUPYTER = {

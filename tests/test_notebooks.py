@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from mitonb.quickstart import OPEN_LINE, pointed_at, quickstart_path, write_quickstart
+from mitonb.cli import OPEN_LINE, pointed_at, quickstart_path, write_quickstart
 
 ROOT = Path(__file__).parents[1]
 BOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mitonb.quickstart import quickstart_path
+from mitonb.cli import quickstart_path
 from tests.browser.lab import Lab, poll, why_not
 from tests.browser.steps import Quickstart
 
