@@ -7,6 +7,7 @@ import difflib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from mitonb.errors import InputError
@@ -22,25 +23,18 @@ FORMER_NAMES = {"merge_iou": "track_iou", "merge_ioa": "track_ioa", "cluster_iou
 
 
 def _field(
-    default: Any,
-    *,
-    label: str,
-    help: str,
-    rerun: Rerun,
-    low: float | None = None,
-    high: float | None = None,
-    step: float | None = None,
-    unit: str = "",
-    basic: bool = False,
-) -> Any:
-    """Declare a recipe field with all that a form, a command line and validation need."""
-    return dataclasses.field(
-        default=default,
-        metadata={
-            "label": label, "help": help, "rerun": rerun, "low": low, "high": high,
-            "step": step, "unit": unit, "basic": basic,
-        },
-    )  # fmt: skip
+    rerun: Rerun, default: Any, label: str, limits: tuple[float, float, float] | None = None, unit: str = "",
+    *, help: str, basic: bool = False,
+) -> Any:  # fmt: skip
+    """Declare a field with all that a form, a command line and validation need; limits are (low, high, step)."""
+    low, high, step = limits or (None, None, None)
+    facts = {"label": label, "help": help, "rerun": rerun, "unit": unit, "basic": basic}
+    return dataclasses.field(default=default, metadata={**facts, "low": low, "high": high, "step": step})
+
+
+_net = partial(_field, "net")
+_decode = partial(_field, "decode")
+_track = partial(_field, "track")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,129 +52,62 @@ class Recipe:
     True
     """
 
-    model: str = _field(
-        "mito-mini", label="Model", help="Name of a model, or a path to its weights.", rerun="net", basic=True,
-    )  # fmt: skip
-    planes: tuple[Axis, ...] = _field(
-        ("xy",), label="Planes", help="Directions to cut the stack along; two or three are joined by consensus.",
-        rerun="net", basic=True,
-    )  # fmt: skip
-    downsampling: int = _field(
-        1, label="Downsampling", help="Shrink planes by this power of two before the network sees them.", rerun="net",
-        low=1, high=64, step=1, unit="x", basic=True,
-    )  # fmt: skip
-    invert: bool = _field(
-        False, label="Invert", rerun="net",
-        help="Turn grey values round before the network sees them: it knows dark mitochondria, not bright ones.",
-    )  # fmt: skip
-    rules: Literal["mitonb", "published"] = _field(
-        "mitonb", label="Rules", rerun="decode",
-        help="How maps become objects: mitonb's own way, or as the published MitoNet software does it, for comparison.",
-    )  # fmt: skip
-    semantic_threshold: float = _field(
-        0.55, label="Semantic threshold", help="Pixels at least this probable belong to a mitochondrion.",
-        rerun="decode", low=0.05, high=0.95, step=0.01, basic=True,
-    )  # fmt: skip
-    center_threshold: float = _field(
-        0.25, label="Center threshold", help="A peak of the center map above this starts an object.", rerun="decode",
-        low=0.02, high=0.95, step=0.01, basic=True,
-    )  # fmt: skip
-    center_distance: int = _field(
-        12, label="Center distance", help="Centers closer than this (Chebyshev) are one.", rerun="decode",
-        low=1, high=200, step=1, unit="px", basic=True,
-    )  # fmt: skip
-    center_window: int = _field(
-        3, label="Center window", rerun="decode", low=1, high=35, step=1, unit="px",
-        help="Published rules: a center is the highest pixel of a square of this side, in pixels of the center map.",
-    )  # fmt: skip
-    fine_boundaries: bool = _field(
-        False, label="Fine boundaries", rerun="decode",
-        help="Published rules: enlarge center and offset maps before they are read, not the objects after.",
-    )  # fmt: skip
-    min_area: int = _field(
-        100, label="Smallest profile", help="Profiles of one plane with fewer pixels are dropped.", rerun="decode",
-        low=0, high=100_000, step=1, unit="px", basic=True,
-    )  # fmt: skip
-    median: int = _field(
-        1, label="Median", help="Planes (odd) in the median of the semantic map along the stack; 1 is off.",
-        rerun="decode", low=1, high=15, step=2, unit="planes",
-    )  # fmt: skip
-    track_iou: float = _field(
-        0.25, label="Track IoU", help="Profiles of neighbouring planes with this IoU are one object.", rerun="track",
-        low=0.0, high=1.0, step=0.01,
-    )  # fmt: skip
-    track_ioa: float = _field(
-        1.0, label="Track IoA",
-        help="Unmatched profiles covered to this part join the object that covers them; 1 keeps touching ones apart.",
-        rerun="track", low=0.0, high=1.0, step=0.01,
-    )  # fmt: skip
-    lookahead: int = _field(
-        16, label="Look ahead",
-        help="A profile that joins two objects for up to this many planes is split; 0 is off.",
-        rerun="track", low=0, high=64, step=1, unit="planes",
-    )  # fmt: skip
-    gap: int = _field(
-        0, label="Gap", help="Planes in which an object may be missing and still go on.", rerun="track", low=0, high=5,
-        step=1, unit="planes",
-    )  # fmt: skip
-    votes: int = _field(
-        2, label="Votes", help="Directions that must agree on a voxel.", rerun="track", low=1, high=3, step=1,
-    )  # fmt: skip
-    consensus_iou: float = _field(
-        0.75, label="Consensus IoU", help="Objects of two directions with this IoU are surely one.", rerun="track",
-        low=0.0, high=1.0, step=0.01,
-    )  # fmt: skip
-    lone_objects: bool = _field(
-        False, label="Keep lone objects", help="Keep objects that only one direction found.", rerun="track",
-    )  # fmt: skip
-    min_size: int = _field(
-        1500, label="Smallest object", help="Objects of a volume with fewer voxels are dropped.", rerun="track",
-        low=0, high=1_000_000, step=10, unit="vx", basic=True,
-    )  # fmt: skip
-    min_span: int = _field(
-        2, label="Smallest side", help="Objects whose box has a shorter side are dropped.", rerun="track",
-        low=1, high=100, step=1, unit="vx",
-    )  # fmt: skip
-    fill_holes: bool = _field(
-        True, label="Fill holes", help="Fill holes of an object in each plane.", rerun="track",
-    )  # fmt: skip
-    drop_border: bool = _field(
-        False, label="Drop cut-off objects", help="Drop objects that touch the border of the volume.", rerun="track",
-    )  # fmt: skip
-    instances: Literal["centers", "pieces", "none"] = _field(
-        "centers", label="Instances",
-        help="centers: one object for each center; pieces: connected pixels are one object; none: one id per class.",
-        rerun="decode",
-    )  # fmt: skip
-    tile: int = _field(
-        512, label="Tile", help="Side of the square that the network sees at once; 0 takes whole planes.", rerun="net",
-        low=0, high=8192, step=32, unit="px",
-    )  # fmt: skip
-    halo: int = _field(
-        64, label="Halo", help="Margin that tiles share, so that their borders do not show.", rerun="net",
-        low=0, high=512, step=16, unit="px",
-    )  # fmt: skip
-    batch: int = _field(
-        1, label="Batch", help="Tiles that the network takes at once.", rerun="net", low=1, high=64, step=1,
-    )  # fmt: skip
-    flips: bool = _field(
-        False, label="Test-time flips", help="Average the maps of four mirrored views: better, four times slower.",
-        rerun="net",
-    )  # fmt: skip
-    device: Literal["auto", "cpu", "cuda", "mps"] = _field(
-        "auto", label="Device", help="Where the network runs.", rerun="net",
-    )  # fmt: skip
-    engine: Literal["exact", "fast"] = _field(
-        "exact", label="Engine",
-        help="Exact is fp32. Fast takes what two timed tiles show to be faster here, if its labels stay the same.",
-        rerun="net",
-    )  # fmt: skip
-    precision: Literal["fp32", "bf16", "fp16"] = _field(
-        "fp32", label="Precision", help="fp32 is exact; the others are faster on some machines.", rerun="net",
-    )  # fmt: skip
-    keep_maps: bool = _field(
-        True, label="Keep maps", help="Keep the network's maps, so that thresholds can be moved later.", rerun="net",
-    )  # fmt: skip
+    # fmt: off
+    model: str = _net("mito-mini", "Model", basic=True, help="Name of a model, or a path to its weights.")
+    planes: tuple[Axis, ...] = _net(("xy",), "Planes", basic=True,
+        help="Directions to cut the stack along; two or three are joined by consensus.")
+    downsampling: int = _net(1, "Downsampling", (1, 64, 1), "x", basic=True,
+        help="Shrink planes by this power of two before the network sees them.")
+    invert: bool = _net(False, "Invert",
+        help="Turn grey values round before the network sees them: it knows dark mitochondria, not bright ones.")
+    rules: Literal["mitonb", "published"] = _decode("mitonb", "Rules",
+        help="How maps become objects: mitonb's own way, or as the published MitoNet software does it, for comparison.")
+    semantic_threshold: float = _decode(0.55, "Semantic threshold", (0.05, 0.95, 0.01), basic=True,
+        help="Pixels at least this probable belong to a mitochondrion.")
+    center_threshold: float = _decode(0.25, "Center threshold", (0.02, 0.95, 0.01), basic=True,
+        help="A peak of the center map above this starts an object.")
+    center_distance: int = _decode(12, "Center distance", (1, 200, 1), "px", basic=True,
+        help="Centers closer than this (Chebyshev) are one.")
+    center_window: int = _decode(3, "Center window", (1, 35, 1), "px",
+        help="Published rules: a center is the highest pixel of a square of this side, in pixels of the center map.")
+    fine_boundaries: bool = _decode(False, "Fine boundaries",
+        help="Published rules: enlarge center and offset maps before they are read, not the objects after.")
+    min_area: int = _decode(100, "Smallest profile", (0, 100_000, 1), "px", basic=True,
+        help="Profiles of one plane with fewer pixels are dropped.")
+    median: int = _decode(1, "Median", (1, 15, 2), "planes",
+        help="Planes (odd) in the median of the semantic map along the stack; 1 is off.")
+    track_iou: float = _track(0.25, "Track IoU", (0.0, 1.0, 0.01),
+        help="Profiles of neighbouring planes with this IoU are one object.")
+    track_ioa: float = _track(1.0, "Track IoA", (0.0, 1.0, 0.01),
+        help="Unmatched profiles covered to this part join the object that covers them; 1 keeps touching ones apart.")
+    lookahead: int = _track(16, "Look ahead", (0, 64, 1), "planes",
+        help="A profile that joins two objects for up to this many planes is split; 0 is off.")
+    gap: int = _track(0, "Gap", (0, 5, 1), "planes", help="Planes in which an object may be missing and still go on.")
+    votes: int = _track(2, "Votes", (1, 3, 1), help="Directions that must agree on a voxel.")
+    consensus_iou: float = _track(0.75, "Consensus IoU", (0.0, 1.0, 0.01),
+        help="Objects of two directions with this IoU are surely one.")
+    lone_objects: bool = _track(False, "Keep lone objects", help="Keep objects that only one direction found.")
+    min_size: int = _track(1500, "Smallest object", (0, 1_000_000, 10), "vx", basic=True,
+        help="Objects of a volume with fewer voxels are dropped.")
+    min_span: int = _track(2, "Smallest side", (1, 100, 1), "vx",
+        help="Objects whose box has a shorter side are dropped.")
+    fill_holes: bool = _track(True, "Fill holes", help="Fill holes of an object in each plane.")
+    drop_border: bool = _track(False, "Drop cut-off objects", help="Drop objects that touch the border of the volume.")
+    instances: Literal["centers", "pieces", "none"] = _decode("centers", "Instances",
+        help="centers: one object for each center; pieces: connected pixels are one object; none: one id per class.")
+    tile: int = _net(512, "Tile", (0, 8192, 32), "px",
+        help="Side of the square that the network sees at once; 0 takes whole planes.")
+    halo: int = _net(64, "Halo", (0, 512, 16), "px", help="Margin that tiles share, so that their borders do not show.")
+    batch: int = _net(1, "Batch", (1, 64, 1), help="Tiles that the network takes at once.")
+    flips: bool = _net(False, "Test-time flips",
+        help="Average the maps of four mirrored views: better, four times slower.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = _net("auto", "Device", help="Where the network runs.")
+    engine: Literal["exact", "fast"] = _net("exact", "Engine",
+        help="Exact is fp32. Fast takes what two timed tiles show to be faster here, if its labels stay the same.")
+    precision: Literal["fp32", "bf16", "fp16"] = _net("fp32", "Precision",
+        help="fp32 is exact; the others are faster on some machines.")
+    keep_maps: bool = _net(True, "Keep maps", help="Keep the network's maps, so that thresholds can be moved later.")
+    # fmt: on
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
@@ -281,13 +208,9 @@ def _checked(field: dataclasses.Field[Any], hint: Any, value: Any) -> Any:
         if value not in get_args(hint):
             raise InputError(f"{field.name} is one of {', '.join(map(str, get_args(hint)))}, got {value!r}.")
         return value
-    if hint is str:
-        if not isinstance(value, str) or not value:
-            raise InputError(f"{field.name} is a text, got {value!r}.")
-        return value
-    if hint is bool:
-        if not isinstance(value, bool):
-            raise InputError(f"{field.name} is True or False, got {value!r}.")
+    if hint in (str, bool):
+        if not isinstance(value, hint) or value == "":
+            raise InputError(f"{field.name} is {'a text' if hint is str else 'True or False'}, got {value!r}.")
         return value
     try:
         number = hint(value)
