@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from skimage.segmentation import find_boundaries
 
-from mitonb import colors as palette
-from mitonb.coloring import coloring_of
+from mitonb.colors import coloring_of, map_colors
 from mitonb.errors import AxesError
+from mitonb.maps import COARSE
 from mitonb.stack import Plane
 
 if TYPE_CHECKING:
@@ -24,6 +25,12 @@ __all__ = ["Picture", "overlay", "show_maps", "show_plane", "wheel"]
 
 Rgb = npt.NDArray[np.float32]
 AnyImage = Plane | npt.NDArray[Any]
+
+_QUESTIONS = {
+    "semantic": "is it mitochondrion?", "center": "where is a middle?", "offsets": "which way to the middle?",
+    "contour": "is it an edge?", "distance": "how deep inside?",
+}  # fmt: skip
+"""What each head of a network answers."""
 
 
 class Picture(Figure):
@@ -91,7 +98,7 @@ def overlay(
         raise AxesError(f"Labels need the shape of the image, {pixels.shape}, got {ids.shape}.")
     where = ids > 0
     if outline:
-        where &= _rims(ids)
+        where &= find_boundaries(ids, connectivity=1)
     if opacity is None:
         opacity = 0.9 if outline else 0.45
     rgb[where] += opacity * (coloring_of(ids if colors is None else colors).rgb(ids[where]) - rgb[where])
@@ -140,11 +147,12 @@ def show_maps(
     klass: int = 0,
     width: float = 12.0,
 ) -> Picture:
-    """Draw what a network says about a plane: image, semantic, center and offset map side by side.
+    """Draw what a network says about a plane, one panel for each of its heads, side by side.
 
     Parameters
     ----------
     maps : Maps
+        Of a plane, with any heads.
     image : Plane or (h, w) array, optional
         Left out of the row when not given.
     peaks : (n, 2) array, optional
@@ -161,17 +169,17 @@ def show_maps(
     Returns
     -------
     Picture
+
+    Raises
+    ------
+    AxesError
+        If the maps are those of a block.
     """
     maps = maps.cropped()
+    if len(maps.shape) != 2:
+        raise AxesError(f"Maps of a plane are shown, these are of a block, {maps.shape}. Predict one plane of it.")
     h, w = maps.shape
-    semantic = maps.semantic[klass].astype(np.float32)
-    semantic /= 255 if maps.semantic.dtype == np.uint8 else 1
-    inside = semantic[:: maps.output_stride, :: maps.output_stride] >= 0.5
-    panels: list[tuple[str, npt.NDArray[Any]]] = [
-        ("semantic: is it mitochondrion?", _on_black(palette.semantic_colors(semantic))),
-        ("center: where is a middle?", _on_black(palette.center_colors(maps.center))),
-        ("offsets: which way to the middle?", _on_black(palette.offset_colors(maps.offsets) * inside[..., None])),
-    ]
+    panels = [(f"{name}: {_QUESTIONS.get(name, '')}".strip(": "), _head(maps, name, klass)) for name in maps.heads]
     if image is not None:
         panels.insert(0, ("image", overlay(image)))
     if labels is not None:
@@ -179,10 +187,11 @@ def show_maps(
         panels.append(("objects", overlay(grey, labels, colors=colors)))
     picture = Picture(figsize=(width, width / len(panels) * h / w + 0.3))
     for axes, (title, panel) in zip(np.ravel(picture.subplots(1, len(panels))), panels, strict=True):
-        # Pixel (i, j) of a coarser map stands at pixel (i * step, j * step) of the plane.
+        # Where the first pixel of a coarser map stands, and how large its pixels are.
         rows, columns = panel.shape[:2]
-        step = 1 if rows == h else maps.output_stride
-        _panel(axes, panel, title, extent=(-0.5 * step, (columns - 0.5) * step, (rows - 0.5) * step, -0.5 * step))
+        step, first = (1, 0.0) if rows == h else (maps.output_stride, maps.pixel_offset)
+        left = first - 0.5 * step
+        _panel(axes, panel, title, extent=(left, left + columns * step, left + rows * step, left))
         axes.set(xlim=(-0.5, w - 0.5), ylim=(h - 0.5, -0.5))
         if peaks is not None and title.startswith("center"):
             axes.plot(peaks[:, 1], peaks[:, 0], "+", color="#e69f00", markersize=9)
@@ -193,15 +202,24 @@ def show_maps(
 
 
 def wheel(size: int = 64) -> npt.NDArray[np.float32]:
-    """Return the legend of offsets, `mitonb.colors.offset_colors`: a disc as (size, size, 4) RGBA 0..1."""
+    """Return the legend of offsets, `mitonb.colors.map_colors`: a disc as (size, size, 4) RGBA 0..1."""
     side = np.linspace(-1, 1, size, dtype=np.float32)
     dy, dx = np.meshgrid(side, side, indexing="ij")
     disc = (np.hypot(dy, dx) <= 1).astype(np.float32)
-    return np.concatenate([palette.offset_colors(np.stack([dy, dx]))[..., :3], disc[..., None]], axis=2)
+    return np.concatenate([map_colors("offsets", np.stack([dy, dx]))[..., :3], disc[..., None]], axis=2)
 
 
-def _on_black(rgba: npt.NDArray[np.float32]) -> Rgb:
-    """Return colours that fade to black: on white, the palest are those of which the network is surest."""
+def _head(maps: Maps, name: str, klass: int) -> Rgb:
+    """Return the colours of one head, which fade to black: on white, the palest, where it is surest, would vanish."""
+    values = maps[name].astype(np.float32) / (255 if maps[name].dtype == np.uint8 else 1)
+    if name == "semantic":
+        values = values[klass]
+    elif name not in COARSE:
+        values = values.mean(axis=0)
+    rgba = map_colors(name, values / max(float(values.max()), 1.0) if name == "distance" else values)
+    if name == "offsets" and "semantic" in maps:
+        scale = 255 if maps.semantic.dtype == np.uint8 else 1
+        rgba = rgba * (maps.semantic[klass, :: maps.output_stride, :: maps.output_stride, None] >= 0.5 * scale)
     return np.asarray(rgba[..., :3] * rgba[..., 3:])
 
 
@@ -214,14 +232,6 @@ def _contrast(image: AnyImage, pixels: npt.NDArray[Any]) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = (float(v) for v in np.percentile(finite.astype(np.float64), (1, 99)))
     return low, high
-
-
-def _rims(ids: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Pixels with another id above, below, left or right of them."""
-    padded = np.pad(ids, 1, mode="edge")
-    centre = padded[1:-1, 1:-1]
-    around = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
-    return np.asarray(np.logical_or.reduce([centre != other for other in around]))
 
 
 def _panel(axes: Axes, pixels: npt.NDArray[Any], title: str, **options: Any) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
-from mitonb.coloring import Coloring
+from mitonb.colors import Coloring
 from mitonb.edit import corrections, ops
 from mitonb.edit.verbs import VERBS, Entry, entries
 from mitonb.errors import InputError

@@ -9,7 +9,7 @@ import ipywidgets as ipw
 import numpy as np
 import numpy.typing as npt
 
-from mitonb.colors import center_colors, offset_colors, semantic_colors
+from mitonb.colors import map_colors
 from mitonb.errors import InputError
 from mitonb.maps import Image, Maps, Points
 from mitonb.plot import wheel
@@ -139,7 +139,7 @@ def _semantic(maps: Maps, picture: Rgb, recipe: Recipe) -> tuple[Rgb, str]:
     p = _probability(maps)
     inside = foreground(maps, recipe)
     edge = inside & ~(np.roll(inside, 1, 0) & np.roll(inside, -1, 0) & np.roll(inside, 1, 1) & np.roll(inside, -1, 1))
-    drawn = _blend(picture, semantic_colors(p), _OPACITY)
+    drawn = _blend(picture, map_colors("semantic", p), _OPACITY)
     drawn[edge] = (255, 255, 255)
     return drawn, ""
 
@@ -150,13 +150,13 @@ def _centers(maps: Maps, picture: Rgb, points: Points) -> tuple[Rgb, str]:
     rings = "".join(f'<circle cx="{x + 0.5}" cy="{y + 0.5}" r="{r:.1f}"/>' for y, x in points.tolist())
     marks = f'<g fill="none" stroke="#000" stroke-width="{r:.1f}" opacity=".5">{rings}</g>'
     marks += f'<g fill="none" stroke="#ffe14d" stroke-width="{r * 0.5:.1f}">{rings}</g>'
-    return _blend(picture, center_colors(heat), _OPACITY), marks
+    return _blend(picture, map_colors("center", heat), _OPACITY), marks
 
 
 def _offsets(maps: Maps, picture: Rgb, recipe: Recipe) -> tuple[Rgb, str]:
     offsets = np.nan_to_num(np.asarray(maps.offsets, np.float32))
     inside = foreground(maps, recipe)
-    rgba = offset_colors(_grown(offsets, maps.output_stride, maps.shape)) * inside[..., None]
+    rgba = map_colors("offsets", _grown(offsets, maps.output_stride, maps.shape)) * inside[..., None]
     return _blend(picture, rgba, _OPACITY), _arrows(offsets, inside, maps.output_stride)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import traitlets
 from psygnal import Signal
 
-from mitonb.coloring import coloring_of
+from mitonb.colors import coloring_of
 from mitonb.errors import InputError
 from mitonb.labels import Labels
 from mitonb.measurements import measure

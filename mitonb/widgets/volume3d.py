@@ -13,7 +13,7 @@ import numpy.typing as npt
 import traitlets
 from psygnal import Signal
 
-from mitonb.coloring import Coloring, coloring_of
+from mitonb.colors import Coloring, coloring_of
 from mitonb.errors import InputError
 from mitonb.labels import Labels
 from mitonb.mesh import Mesh, surfaces

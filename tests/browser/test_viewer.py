@@ -224,11 +224,11 @@ def test_erase_fill_pick_merge_and_delete(book: Notebook) -> None:
 
 def test_a_map_has_one_colour_in_the_picture_in_its_legend_and_in_python(book: Notebook) -> None:
     book.add(
-        "from mitonb.colors import center_colors, offset_colors, semantic_colors\n"
+        "from mitonb.colors import map_colors\n"
         "ramp = np.linspace(0, 1, 300, dtype=np.float32)[None].repeat(200, 0)\n"
         "away = np.stack([20 * ramp - 10, 4 - 20 * ramp])\n"
         "viewer.set_layer('em', visible=False); viewer.set_layer('labels', visible=False)\n"
-        "drawn = {'semantic': semantic_colors(ramp), 'center': center_colors(ramp), 'offsets': offset_colors(away)}"
+        "drawn = {n: map_colors(n, away if n == 'offsets' else ramp) for n in ('semantic', 'center', 'offsets')}"
     )
     for layer, full in (("semantic", "ramp"), ("center", "ramp * 0 + 1"), ("offsets", "ramp * 0 + 1")):
         book.add(

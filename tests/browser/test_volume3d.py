@@ -24,11 +24,11 @@ SHOTS = Path(os.environ.get("MITONB_SHOTS", "artifacts/volume3d"))
 # Ids whose colours are far from each other; `hue_of` in the notebook gives them.
 SET_UP = """
 import colorsys, numpy as np, mitonb as mn
-from mitonb.colors import hues
+from mitonb.colors import Coloring
 from mitonb.labels import Labels
 from mitonb.session import Session
 def hue_of(key):
-    return colorsys.rgb_to_hsv(*map(float, hues([key])[0]))[0]
+    return colorsys.rgb_to_hsv(*map(float, Coloring().rgb(key)))[0]
 far = sorted(range(1, 60), key=hue_of)
 ids = [far[0], far[len(far) // 3], far[2 * len(far) // 3]]
 data = np.zeros((24, 60, 60), np.uint32)

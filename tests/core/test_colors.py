@@ -10,8 +10,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from mitonb.box import Box
-from mitonb.coloring import Coloring, neighbors
-from mitonb.colors import MAPS, PALETTE, center_colors, hexes, hues, offset_colors, semantic_colors, slots
+from mitonb.colors import MAPS, PALETTE, Coloring, map_colors, neighbors, slots
 from mitonb.labels import Labels
 from mitonb.plot import overlay
 from mitonb.session import Session
@@ -24,12 +23,12 @@ def test_the_hash_is_what_its_docstring_says() -> None:
 
 
 def test_any_21_successive_ids_have_colours_of_their_own() -> None:
-    colours = hexes(np.arange(1, 3000))
+    colours = Coloring().hexes(np.arange(1, 3000))
     assert all(len(set(colours[i : i + 21])) == 21 for i in range(len(colours) - 21))
 
 
 def test_background_is_black_and_shape_is_kept() -> None:
-    rgb = hues(np.array([[0, 5], [9, 0]], np.uint32))
+    rgb = Coloring().rgb(np.array([[0, 5], [9, 0]], np.uint32))
     assert rgb.shape == (2, 2, 3)
     assert rgb.dtype == np.float32
     assert (rgb[[0, 1], [0, 1]] == 0).all()
@@ -48,7 +47,7 @@ def test_all_colours_occur_about_equally_often() -> None:
 
 
 def test_no_object_has_the_grey_of_the_image_nor_is_too_dark_to_see() -> None:
-    rgb = hues(np.arange(1, 200))
+    rgb = Coloring().rgb(np.arange(1, 200))
     assert (rgb.max(axis=-1) - rgb.min(axis=-1)).min() > 0.2
     assert rgb.max(axis=-1).min() > 0.4
 
@@ -171,7 +170,7 @@ def test_an_edit_that_comes_while_colours_are_chosen_gets_one_of_its_own(monkeyp
             session.paint([[0, 10, 18]], id=22, radius=3)  # of the same slot as 1
         return found
 
-    monkeypatch.setattr("mitonb.coloring.neighbors", edited_meanwhile)
+    monkeypatch.setattr("mitonb.colors.neighbors", edited_meanwhile)
     assert session.colors.slot(1) == session.colors.slot(1)
     assert session.colors.slot(1) != session.colors.slot(22)
 
@@ -192,17 +191,17 @@ def test_real_neurites_side_by_side_differ() -> None:
 
 def test_maps_are_mixed_between_the_stops_of_their_ramp_and_fade() -> None:
     violet, red, yellow = np.array(MAPS["semantic"].stops) / 255
-    seen = semantic_colors([0, 0.25, 0.5, 1, np.nan])
+    seen = map_colors("semantic", [0, 0.25, 0.5, 1, np.nan])
     assert seen.shape == (5, 4)
     assert np.allclose(seen[:4, :3], [violet, (violet + red) / 2, red, yellow], atol=1e-6)
     assert seen[[0, 2, 3, 4], 3].tolist() == [0, 1, 1, 0]
     assert 0 < seen[1, 3] < 1
-    assert np.allclose(center_colors([[0.0, 1.0]])[0, :, :3] * 255, MAPS["center"].stops, atol=1e-3)
+    assert np.allclose(map_colors("center", [[0.0, 1.0]])[0, :, :3] * 255, MAPS["center"].stops, atol=1e-3)
 
 
 def test_offsets_to_the_right_are_red_the_hues_go_clockwise_and_none_is_not_seen() -> None:
     offsets = np.array([[[0, 4, 0, -4, 0, 0]], [[4, 0, -4, 0, 0, 1.5]]], np.float32)
-    seen = offset_colors(offsets)[0]
+    seen = map_colors("offsets", offsets)[0]
     assert np.allclose(seen[0], [1, 64 / 255, 64 / 255, 1], atol=1e-6)
     assert np.allclose(seen[[1, 2, 3], :3] * 255, [MAPS["offsets"].stops[k] for k in (3, 6, 9)], atol=1e-3)
     assert seen[:, 3].tolist() == [1, 1, 1, 1, 0, 0.5]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mitonb.colors import center_colors, hues, offset_colors, semantic_colors, slots
+from mitonb.colors import Coloring, map_colors, slots
 from mitonb.errors import AxesError
 from mitonb.maps import Maps
 from mitonb.plot import overlay, show_maps, show_plane, wheel
@@ -24,7 +24,7 @@ def test_grey_goes_from_black_to_white_between_the_contrast_points() -> None:
 def test_objects_have_the_colour_of_their_id_and_background_stays_grey() -> None:
     ids = np.array([[0, 7], [0, 7]])
     rgb = overlay(np.ones((2, 2)), ids, opacity=1.0)
-    np.testing.assert_allclose(rgb[0, 1], hues(7), atol=1e-6)
+    np.testing.assert_allclose(rgb[0, 1], Coloring().rgb(7), atol=1e-6)
     assert rgb[0, 0, 0] == rgb[0, 0, 1] == rgb[0, 0, 2]
 
 
@@ -103,9 +103,26 @@ def test_maps_have_the_colours_of_every_view() -> None:
     drawn = [axes.images[0].get_array() for axes in picture.axes]
     inside = (semantic >= 0.5)[..., None]
     for seen, rgba in zip(
-        drawn, (semantic_colors(semantic), center_colors(semantic), offset_colors(offsets) * inside), strict=True
+        drawn,
+        (map_colors("semantic", semantic), map_colors("center", semantic), map_colors("offsets", offsets) * inside),
+        strict=True,
     ):
         assert np.allclose(seen, rgba[..., :3] * rgba[..., 3:], atol=1e-6), "each over black"
+
+
+def test_every_head_that_a_network_has_gets_a_panel() -> None:
+    disc = np.hypot(*np.mgrid[-8:8, -10:10]) < 5
+    heads = {"semantic": disc[None] * 1.0, "contour": disc[None] * 0.5, "distance": disc[None] * 4.0,
+             "affinities": np.stack([disc, ~disc]) * 1.0}  # fmt: skip
+    picture = show_maps(Maps(heads).kept())
+    assert [a.get_title() for a in picture.axes] == [
+        "semantic: is it mitochondrion?", "contour: is it an edge?", "distance: how deep inside?", "affinities",
+    ]  # fmt: skip
+    contour, distance = (picture.axes[k].images[0].get_array() for k in (1, 2))
+    assert contour[8, 10].sum() > 0.5
+    assert contour[0, 0].sum() == distance[0, 0].sum() == 0
+    with pytest.raises(AxesError, match="of a block"):
+        show_maps(Maps({"contour": np.zeros((1, 4, 16, 20))}))
 
 
 def test_what_is_no_plane_is_refused() -> None:

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 import mitonb as mn
-from mitonb.coloring import neighbors
-from mitonb.colors import slots
+from mitonb.colors import neighbors, slots
 from mitonb.errors import InputError
 from mitonb.recipe import Recipe
 from mitonb.session import Session

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import mitonb.widgets
-from mitonb.colors import center_colors, offset_colors, semantic_colors
+from mitonb.colors import map_colors
 from mitonb.errors import InputError
 from mitonb.labels import Labels
 from mitonb.maps import Maps
@@ -338,7 +338,9 @@ def test_maps_have_the_colours_of_every_view_over_the_image() -> None:
         Maps({"semantic": ramp[None], "center": ramp, "offsets": offsets}), recipe=Recipe(semantic_threshold=0.3)
     )
     for drawn, rgba in zip(
-        view._pictures, (semantic_colors(ramp), center_colors(ramp), offset_colors(offsets)), strict=True
+        view._pictures,
+        (map_colors("semantic", ramp), map_colors("center", ramp), map_colors("offsets", offsets)),
+        strict=True,
     ):
         free = (ramp > 0.32) & (ramp < 0.95)  # beside the line of the threshold
         free[[0, -1]] = False
