@@ -98,7 +98,7 @@ def overlay(
         raise AxesError(f"Labels need the shape of the image, {pixels.shape}, got {ids.shape}.")
     where = ids > 0
     if outline:
-        where &= find_boundaries(ids, connectivity=1)
+        where &= find_boundaries(ids, connectivity=1)  # type: ignore[no-untyped-call]
     if opacity is None:
         opacity = 0.9 if outline else 0.45
     rgb[where] += opacity * (coloring_of(ids if colors is None else colors).rgb(ids[where]) - rgb[where])
