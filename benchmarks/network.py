@@ -42,8 +42,10 @@ from mitonb.recipe import Recipe
 from mitonb.stack import Stack
 
 CARDS = {
-    "mitonet": ModelSpec(name="mitonet", architecture="panoptic_deeplab", lead=1.5, multiple=16, sha256="random"),
-    "mini": ModelSpec(name="mini", architecture="panoptic_bifpn", lead=1.5, multiple=128, sha256="random-mini"),
+    "mitonet": ModelSpec(
+        name="mitonet", architecture="panoptic_deeplab", pixel_offset=1.5, multiple=16, sha256="random"
+    ),
+    "mini": ModelSpec(name="mini", architecture="panoptic_bifpn", pixel_offset=1.5, multiple=128, sha256="random-mini"),
 }
 
 

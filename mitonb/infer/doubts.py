@@ -43,11 +43,11 @@ def pixel_notes(voxel_size: VoxelSize | None, recipe: Recipe, spec: Any, axes: S
     recipe : Recipe
         Its downsampling is read.
     spec : ModelSpec
-        Its `pixels` say what is near.
+        Its `pixel_sizes` say what is near.
     axes : sequence of str
         Directions that planes are cut along.
     """
-    trained = getattr(spec, "pixels", None)
+    trained = getattr(spec, "pixel_sizes", None)
     if voxel_size is None or trained is None:
         return ()
     notes: dict[str, str] = {}  # by the advice, which several directions may share

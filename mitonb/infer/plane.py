@@ -117,12 +117,12 @@ class Predictor:
     @property
     def step(self) -> int:
         """Plane pixels per pixel of the center and offset maps that come out."""
-        return int(self.model.spec.step) * self.recipe.downsampling
+        return int(self.model.spec.output_stride) * self.recipe.downsampling
 
     @property
     def lead(self) -> float:
         """Plane pixels from the first one to where the first pixel of those maps stands."""
-        return float(self.model.spec.lead) * self.recipe.downsampling
+        return float(self.model.spec.pixel_offset) * self.recipe.downsampling
 
     def padding(self, sides: Sequence[int]) -> int:
         """Return the multiple that planes with some of these sides are padded to for the published rules, 0 for none.
@@ -136,7 +136,7 @@ class Predictor:
         """Return how many rows and columns of the center map of a plane of (h, w) pixels lie in its padding."""
         multiple = self._multiple if self._published else 1
         h, w = (math.ceil(math.ceil(n / self.recipe.downsampling) / multiple) * multiple for n in shape)
-        rows, columns = (math.ceil(n / self.model.spec.step) for n in (h, w))
+        rows, columns = (math.ceil(n / self.model.spec.output_stride) for n in (h, w))
         return rows - math.ceil(shape[0] / self.step), columns - math.ceil(shape[1] / self.step)
 
     @property
@@ -200,7 +200,7 @@ class Predictor:
                 if k not in pictures:
                     pictures[k] = padded(shrunk(self._normalised(planes[k]), s), self._multiple, grey=self._published)
                     h, w = pictures[k].shape
-                    canvases[k] = Canvas((h, w), self.model.spec.step)
+                    canvases[k] = Canvas((h, w), self.model.spec.output_stride)
             cut = [pictures[k][r.start : r.stop, c.start : c.stop] for k, (r, c) in batch]
             semantic, field = self._run(np.stack(cut) if len(cut) > 1 else cut[0][None])
             for i, (k, tile) in enumerate(batch):
@@ -211,7 +211,7 @@ class Predictor:
 
     def _maps(self, canvas: Canvas, shape: tuple[int, int]) -> Maps:
         """Return the maps of a plane at its own size, in kept form."""
-        s, g = self.recipe.downsampling, self.model.spec.step
+        s, g = self.recipe.downsampling, self.model.spec.output_stride
         semantic, field = canvas.maps()
         h, w = (-(-n // s) for n in shape)
         if not self._published:
@@ -271,7 +271,7 @@ class Predictor:
 
     def _once(self, pictures: Picture, mirror: tuple[int, ...]) -> tuple[Picture, Picture]:
         # Map pixel i stands at i * step + lead. A mirrored picture is moved so far that places fall on places.
-        by = round(self.model.spec.step - 1 - 2 * self.model.spec.lead)
+        by = round(self.model.spec.output_stride - 1 - 2 * self.model.spec.pixel_offset)
         for axis in mirror:
             pictures = _shifted(np.flip(pictures, axis + 1), by, axis + 1)
         said = self._runner.run(np.ascontiguousarray(pictures))
@@ -290,15 +290,9 @@ class Predictor:
         s, ids = self._super, []
         for answer in (said, other):
             semantic, field = probability(answer.semantic[:1])[0], answer.field[0]
-            step, lead = self.model.spec.step * s, self.model.spec.lead * s
-            ids.append(
-                decode(
-                    Maps(
-                        {"semantic": semantic, "center": field[0], "offsets": field[1:] * np.float32(s)}, step, lead
-                    ).kept(),
-                    self.recipe,
-                )
-            )
+            step, lead = self.model.spec.output_stride * s, self.model.spec.pixel_offset * s
+            heads = {"semantic": semantic, "center": field[0], "offsets": field[1:] * np.float32(s)}
+            ids.append(decode(Maps(heads, step, lead).kept(), self.recipe))
         return label_iou(*ids), bool(ids[1].any())
 
     def _samples(self) -> list[Picture]:

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from mitonb.errors import CorruptFileError, ModelError, TooLargeError, UnsafeFileError
-from mitonb.models.members import Members, printable
+from mitonb.models.members import Members
 from mitonb.models.records import Record, StorageRecord, TensorRecord, Value
+from mitonb.models.spec import printable
 from mitonb.models.unpickling import unpickled
 
 if TYPE_CHECKING:

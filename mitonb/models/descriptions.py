@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from mitonb.errors import CorruptFileError, ModelError, UnsafeFileError
-from mitonb.models.members import Members, printable
-from mitonb.models.spec import MOST_CLASSES
+from mitonb.models.members import Members
+from mitonb.models.spec import MOST_CLASSES, printable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from mitonb.errors import ChecksumError, DownloadError, MitonbError, TooLargeError
 from mitonb.files import wait_in_line
 from mitonb.job import Progress
-from mitonb.models.members import printable
+from mitonb.models.spec import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator

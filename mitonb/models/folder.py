@@ -12,8 +12,7 @@ from pathlib import Path
 
 from mitonb.errors import CorruptFileError, ModelError
 from mitonb.files import atomic_write
-from mitonb.models.members import printable
-from mitonb.models.spec import WEIGHTS, ModelSpec, specs
+from mitonb.models.spec import WEIGHTS, ModelSpec, printable, specs
 
 __all__ = ["Installed", "add_installed", "installed", "installed_as", "model_folder", "model_names", "plain_name"]
 

@@ -19,11 +19,10 @@ from mitonb.errors import CorruptFileError, ModelError, UntrustedModelError
 from mitonb.models.archive import read_archive
 from mitonb.models.descriptions import Description, read_description, unpacked
 from mitonb.models.download import sha256_of
-from mitonb.models.heads import Heads
 from mitonb.models.layouts import card_for, net_from
-from mitonb.models.members import Members, printable
-from mitonb.models.spec import HEADER_LIMIT, ModelSpec, has_card
-from mitonb.models.weights import read_plain
+from mitonb.models.members import Members
+from mitonb.models.spec import ModelSpec, printable
+from mitonb.models.weights import HEADER_LIMIT, has_card, read_plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -172,7 +171,10 @@ def _beside(description: Path, weights: str) -> Path:
 class Trusted(nn.Module):
     """An exported network that runs by the code of its file. Takes and gives what our nets do."""
 
-    step = 4
+    heads = ("semantic", "center", "offsets")
+    dimension = 2
+    output_stride = 4
+    pixel_offset = 1.5
     full_steps = 2
 
     def __init__(self, scripted: nn.Module) -> None:
@@ -180,7 +182,7 @@ class Trusted(nn.Module):
         self.scripted = scripted
         self.multiple = self._smallest_multiple()
 
-    def forward(self, x: Tensor, render_steps: int = full_steps, interpolate: bool = False) -> Heads:
+    def forward(self, x: Tensor, render_steps: int = full_steps, interpolate: bool = False) -> dict[str, Tensor]:
         """Map normalised planes to the heads, as `mitonb.models.rendered.Rendered` does."""
         try:
             y = self.scripted(x, render_steps, interpolate)
@@ -193,14 +195,14 @@ class Trusted(nn.Module):
         semantic, center, offsets = (y[name].float() for name in names)
         (n, _, h, w), many = x.shape, semantic.shape[1] if semantic.ndim == 4 else 1
         fine = 2.0 ** (render_steps - self.full_steps)
-        step = 1 if interpolate else self.step
+        step = 1 if interpolate else self.output_stride
         wanted = (
             (n, many, int(h * fine), int(w * fine)), (n, 1, h // step, w // step), (n, 2, h // step, w // step),
         )  # fmt: skip
         got = tuple(tuple(head.shape) for head in (semantic, center, offsets))
         if got != wanted:
             raise ModelError(f"Of a picture of {h} x {w} the code of this model gives {got}, but {wanted} is needed.")
-        return Heads(semantic, center, offsets)
+        return {"semantic": semantic, "center": center, "offsets": offsets}
 
     @torch.inference_mode()
     def _smallest_multiple(self) -> int:
@@ -240,7 +242,18 @@ def _by_its_code(
         net = Trusted(scripted_net).eval()
     except (RuntimeError, ValueError) as error:
         raise ModelError(f"{name} could not be loaded by its own code: {printable(str(error), 300)}") from error
-    told: dict[str, Any] = {"intensity": "range", "mean": 0.57571, "std": 0.12765, "lead": 1.5, **fields}
+    told: dict[str, Any] = {
+        "intensity": "range",
+        "mean": 0.57571,
+        "std": 0.12765,
+        "pixel_offset": net.pixel_offset,
+        **fields,
+    }
     return net, ModelSpec(
-        name=name, architecture="torchscript", step=net.step, multiple=net.multiple, sha256=digest, **told
+        name=name,
+        architecture="torchscript",
+        output_stride=net.output_stride,
+        multiple=net.multiple,
+        sha256=digest,
+        **told,
     )

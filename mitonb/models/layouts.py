@@ -191,7 +191,8 @@ def card_for(net: Rendered, found: Recognised, name: str, **card: Any) -> ModelS
         )
     classes = ("mitochondrion",) if count == 1 else tuple(f"class {k + 1}" for k in range(count))
     fields: dict[str, Any] = {
-        "classes": classes, "step": net.step, "lead": net.lead, "multiple": net.multiple,
+        "classes": classes, "heads": net.heads, "output_stride": net.output_stride,
+        "pixel_offset": net.pixel_offset, "multiple": net.multiple,
         "intensity": "range", "mean": 0.57571, "std": 0.12765, **card,
     }  # fmt: skip
     return ModelSpec(name=name, architecture=found.architecture, config=found.config, **fields)

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from mitonb.errors import CorruptFileError, ModelError, TooLargeError, UnsafeFileError
+from mitonb.models.spec import printable
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["Members", "printable"]
+__all__ = ["Members"]
 
 MOST_MEMBERS = 10_000
 MOST_DIRECTORY = 4 << 20  # bytes
@@ -265,9 +266,3 @@ class Members:
         except zlib.error as error:
             raise CorruptFileError(f"{self._what}: {printable(member.name)} is damaged: {error}.") from error
         return data
-
-
-def printable(text: str, most: int = 120) -> str:
-    """Return a text from a file for a message: one line, no control characters, not endless."""
-    clean = "".join(c if c.isprintable() else "?" for c in text[: most + 1])
-    return clean if len(text) <= most else f"{clean[:most]}..."

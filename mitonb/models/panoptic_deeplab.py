@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mitonb.errors import ModelError
-from mitonb.models.heads import ContourHeads, Head
+from mitonb.models.heads import Head
 from mitonb.models.layers import Separable, conv_norm_relu, resized
 from mitonb.models.point_rend import PointRend
 from mitonb.models.rendered import Rendered, enlarged_logits
@@ -133,7 +133,7 @@ class PanopticDeepLab(Rendered):
     --------
     >>> import torch
     >>> net = PanopticDeepLab("resnet18", stride=32, decoder_channels=16, low_level_channels=[4]).eval()
-    >>> [tuple(head.shape) for head in net(torch.zeros(1, 1, 64, 64))[:3]]
+    >>> [tuple(head.shape) for head in net(torch.zeros(1, 1, 64, 64)).values()]
     [(1, 1, 64, 64), (1, 1, 16, 16), (1, 2, 16, 16)]
     """
 
@@ -187,6 +187,8 @@ class PanopticDeepLab(Rendered):
 class ContourDeepLab(PanopticDeepLab):
     """The variant whose second decoder draws the contours of objects; parameters as for `PanopticDeepLab`."""
 
+    heads = ("semantic", "contour")
+
     def add_heads(self, width: int, channels: int) -> None:
         """Add a semantic and a contour head, each with its PointRend."""
         self.semantic_head = Head(width, channels)
@@ -196,16 +198,15 @@ class ContourDeepLab(PanopticDeepLab):
 
     def forward(  # type: ignore[override]
         self, x: Tensor, render_steps: int = PanopticDeepLab.full_steps
-    ) -> ContourHeads:
+    ) -> dict[str, Tensor]:
         """Map (n, 1, h, w) normalised planes to semantic and contour logits."""
         semantic, instance = self.features(x)
         coarse, contour = self.semantic_head(semantic), self.boundary_head(instance)
         if self.training:
-            return ContourHeads(
-                enlarged_logits(coarse),
-                enlarged_logits(contour),
-                self.semantic_pr.points(semantic, coarse),
-                self.boundary_pr.points(instance, contour),
-            )
+            heads = {"semantic": enlarged_logits(coarse), "contour": enlarged_logits(contour)}
+            points = self.semantic_pr.points(semantic, coarse), self.boundary_pr.points(instance, contour)
+            for name, (logits, places) in zip(self.heads, points, strict=True):
+                heads |= {f"{name}_points": logits, f"{name}_places": places}
+            return heads
         fine = self.semantic_pr(semantic, coarse, render_steps)
-        return ContourHeads(fine, self.boundary_pr(instance, contour, render_steps))
+        return {"semantic": fine, "contour": self.boundary_pr(instance, contour, render_steps)}

@@ -12,8 +12,6 @@ import itertools
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mitonb.models.heads import Heads
-
 __all__ = ["PanopticUNet"]
 
 OFFSET_SCALE = 16.0
@@ -72,7 +70,10 @@ class PanopticUNet(nn.Module):
         Semantic classes.
     """
 
-    step = 4
+    heads = ("semantic", "center", "offsets")
+    dimension = 2
+    output_stride = 4
+    pixel_offset = 0.0
     multiple = 16
 
     def __init__(
@@ -97,7 +98,7 @@ class PanopticUNet(nn.Module):
         self.semantic_head = nn.Conv2d(widths[0], 4 * classes, 3, padding=1)
         nn.init.constant_(self.semantic_head.bias, -2.0)  # type: ignore[arg-type]  # most pixels are background
 
-    def forward(self, x: Tensor) -> Heads:
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Map (n, 1, h, w) normalised planes, h and w multiples of 16, to the three heads."""
         y = functional.relu(self.stem(functional.pixel_unshuffle(x, 2)), inplace=True)
         levels = [self.encoder[0](y)]
@@ -108,4 +109,4 @@ class PanopticUNet(nn.Module):
             quarter, y = y, block(join(y, fine))  # in the end: what was there before the step to half resolution
         center, offsets = self.instance_head(self.instance(quarter)).split((1, 2), dim=1)
         semantic = functional.pixel_shuffle(self.semantic_head(y), 2)
-        return Heads(semantic, center, offsets * OFFSET_SCALE)
+        return {"semantic": semantic, "center": center, "offsets": offsets * OFFSET_SCALE}

@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mitonb.models.heads import Points
-
 __all__ = ["PointRend"]
 
 SUBDIVISION_POINTS = 8192
@@ -93,8 +91,11 @@ class PointRend(nn.Module):
             logits = flat.scatter(2, index[:, None].expand_as(better), better).view(*flat.shape[:2], h, w)
         return logits
 
-    def points(self, features: Tensor, coarse: Tensor) -> Points:
-        """Predict at random places, three of four where the coarse logits are uncertain: what a training step needs."""
+    def points(self, features: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict at random places, three of four where the coarse logits are uncertain: what a training step needs.
+
+        Returns logits (n, channels, p), and places (n, p, 2): (y, x) from 0 to 1 across the picture.
+        """
         coarse = coarse.float()
         fine, rough = _Field(features), _Field(coarse)
         n, keep = len(coarse), round((1 - CERTAIN_SHARE) * TRAIN_POINTS)
@@ -103,7 +104,7 @@ class PointRend(nn.Module):
             index = uncertainty(rough.at(drawn).mT).topk(keep).indices  # (n, keep)
             places = drawn.gather(1, index[..., None].expand(-1, -1, 2))
             places = torch.cat([places, torch.rand(n, TRAIN_POINTS - keep, 2, device=coarse.device)], 1)
-        return Points(self._ask(fine, rough, places), places)
+        return self._ask(fine, rough, places), places
 
     def _ask(self, fine: _Field, rough: _Field, places: Tensor) -> Tensor:
         """Return float32 logits (n, channels, p) at places (n, p, 2)."""

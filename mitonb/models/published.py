@@ -53,7 +53,8 @@ def _card(
     data: tuple[str, ...], notes: str,
 ) -> ModelSpec:  # fmt: skip
     return ModelSpec(
-        name=name, title=title, architecture=architecture, classes=(structure,), step=4, multiple=multiple,
+        name=name, title=title, architecture=architecture, classes=(structure,), multiple=multiple,
+        heads=() if architecture == "encoder" else ("semantic", "center", "offsets"),
         intensity="range", mean=MEAN, std=STD, licence=f"as stated at https://zenodo.org/records/{record}",
         papers=papers, data=data, notes=notes,
     )  # fmt: skip

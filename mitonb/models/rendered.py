@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mitonb.models.heads import Head, Heads
+from mitonb.models.heads import Head
 from mitonb.models.point_rend import PointRend
 
 __all__ = ["Rendered", "enlarged_logits"]
@@ -18,9 +18,9 @@ class Rendered(nn.Module):
 
     Attributes
     ----------
-    step : int
+    output_stride : int
         Input pixels per pixel of center and offsets.
-    lead : float
+    pixel_offset : float
         Input pixels from the first one to where the first pixel of center and offsets stands. They were trained by
         interpolation that ties corners to corners, which puts them in the middle of their blocks in the mean.
     full_steps : int
@@ -30,8 +30,10 @@ class Rendered(nn.Module):
         Both sides of the input are multiples of it.
     """
 
-    step: ClassVar[int] = 4
-    lead: ClassVar[float] = 1.5
+    heads: ClassVar[tuple[str, ...]] = ("semantic", "center", "offsets")
+    dimension: ClassVar[int] = 2
+    output_stride: ClassVar[int] = 4
+    pixel_offset: ClassVar[float] = 1.5
     full_steps: ClassVar[int] = 2
     multiple: int
 
@@ -56,7 +58,7 @@ class Rendered(nn.Module):
         fine : (n, width, h / 4, w / 4) tensor
             Semantic features.
         center, offsets : (n, 1 or 2, h / 4, w / 4) tensors
-            As in `Heads`.
+            As in `mitonb.models.spec.HEADS`.
         """
         fine, instance = self.features(x)
         return self.semantic_head(fine), fine, self.ins_center(instance), self.ins_xy(instance)
@@ -66,7 +68,7 @@ class Rendered(nn.Module):
         y: Tensor = self.semantic_pr(fine, coarse, steps)
         return y
 
-    def forward(self, x: Tensor, render_steps: int = full_steps, interpolate: bool = False) -> Heads:
+    def forward(self, x: Tensor, render_steps: int = full_steps, interpolate: bool = False) -> dict[str, Tensor]:
         """Map normalised planes to the heads.
 
         Parameters
@@ -80,9 +82,9 @@ class Rendered(nn.Module):
 
         Returns
         -------
-        Heads
-            The semantic logits are float32. In training they are enlarged by interpolation alone, and `points` are
-            there.
+        dict of str to tensor
+            Logits by the names of heads; the semantic ones are float32. In training they are enlarged by interpolation
+            alone, and "semantic_points" (n, channels, p) with their "semantic_places" (n, p, 2) are there, too.
         """
         coarse, fine, center, offsets = self.body(x)
         if interpolate:
@@ -91,8 +93,10 @@ class Rendered(nn.Module):
                 for y in (center, offsets)
             )
         if self.training:
-            return Heads(enlarged_logits(coarse), center, offsets, self.semantic_pr.points(fine, coarse))
-        return Heads(self.rendered(coarse, fine, render_steps), center, offsets)
+            points, places = self.semantic_pr.points(fine, coarse)
+            asked = {"semantic_points": points, "semantic_places": places}
+            return {"semantic": enlarged_logits(coarse), "center": center, "offsets": offsets, **asked}
+        return {"semantic": self.rendered(coarse, fine, render_steps), "center": center, "offsets": offsets}
 
 
 def enlarged_logits(coarse: Tensor) -> Tensor:

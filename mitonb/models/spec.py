@@ -1,4 +1,4 @@
-"""Model cards: what a model expects, where it comes from, how good it is. No torch is needed to read them."""
+"""Model cards: what a model expects, what it draws, where it comes from, how good it is. No torch is needed here."""
 
 from __future__ import annotations
 
@@ -9,17 +9,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from mitonb.errors import CorruptFileError, ModelError
-from mitonb.models.members import printable
+import numpy as np
+import numpy.typing as npt
 
-__all__ = ["MOST_CLASSES", "WEIGHTS", "ModelSpec", "card_in", "has_card", "specs"]
+from mitonb.errors import InputError, ModelError
+
+__all__ = ["HEADS", "MOST_CLASSES", "WEIGHTS", "ModelSpec", "in_todays_words", "printable", "specs"]
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 """Folder of the bundled models."""
 
-HEADER_LIMIT = 1 << 20  # bytes; a header of ours has about ten thousand
 MOST_CLASSES = 254
 """A pixel tells its class, or that it has none, in one byte."""
+
+HEADS: dict[str, str] = {
+    "semantic": "logits of the classes: one channel, or the background and one channel for each class",
+    "center": "heatmap, 1 at the center of an object",
+    "offsets": "from each pixel to the center of its object, one channel for each axis, in pixels of the input",
+    "contour": "logits of the contours of objects",
+    "distance": "signed distance to the border of the object, positive inside, before tanh brings it to -1..1",
+    "affinities": "for each axis, logits that a pixel and the one before it belong to one object",
+}
+"""What a net may draw, by name. Center and offsets stand at the output stride, all others at full resolution."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,23 +45,27 @@ class ModelSpec:
         Key of `mitonb.models.zoo.ARCHITECTURES`.
     config : mapping
         Arguments of the architecture.
+    heads : tuple of str
+        What the net draws: keys of `HEADS`. They decide how objects are told apart. () is an encoder.
+    dimension : {2, 3}
+        Whether the net looks at planes or at blocks.
     classes : tuple of str
         What the semantic channels mean; the background, which nets of several classes have as channel 0, is no class.
     things : tuple of str, optional
         Classes whose objects are told apart; by default all. () is a net for semantic maps alone.
-    step : int
-        Plane pixels per pixel of the center and offset heads.
-    lead : float
-        Where the first pixel of those heads stands, in plane pixels: 0, or 1.5 for the middle of a block of 4.
+    output_stride : int
+        Pixels of the input per pixel of the center and offset heads.
+    pixel_offset : float
+        Where the first pixel of those heads stands, in pixels of the input: 0, or 1.5 for the middle of a block of 4.
     multiple : int
-        Planes must be padded to multiples of this many pixels.
+        Inputs must be padded to multiples of this many pixels.
     padding : int
         Multiple of pixels to which its makers pad planes, for the published rules; 0 if it is `multiple`.
     intensity : {"contrast", "range"}
         Which black and white point the model was trained with: `Plane.contrast` or `Plane.intensity`.
     mean, std : float
         Normalisation of grey values after black is 0 and white is 1.
-    pixels : tuple of float, optional
+    pixel_sizes : tuple of float, optional
         Finest and coarsest pixel, in nm, that it was trained on; None is unknown.
     licence : str
         Licence of the weights.
@@ -72,16 +87,18 @@ class ModelSpec:
     title: str = ""
     architecture: str = "panoptic_unet"
     config: Mapping[str, Any] = field(default_factory=dict)
+    heads: tuple[str, ...] = ("semantic", "center", "offsets")
+    dimension: Literal[2, 3] = 2
     classes: tuple[str, ...] = ("mitochondrion",)
     things: tuple[str, ...] | None = None
-    step: int = 4
-    lead: float = 0.0
+    output_stride: int = 4
+    pixel_offset: float = 0.0
     multiple: int = 16
     padding: int = 0
     intensity: Literal["contrast", "range"] = "contrast"
     mean: float = 0.5
     std: float = 0.25
-    pixels: tuple[float, float] | None = None
+    pixel_sizes: tuple[float, float] | None = None
     licence: str = "not stated"
     papers: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
@@ -99,22 +116,55 @@ class ModelSpec:
                     f"The model card of {printable(str(self.name), 80)}: {name} is {wanted}, got "
                     f"{printable(repr(value), 120)}. Correct it, or fetch or train the model again."
                 )
-        for name in ("classes", "papers", "data", "things", "pixels"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, tuple(getattr(self, name)))
+            if isinstance(value, list):
+                object.__setattr__(self, name, tuple(value))
         unknown = sorted(set(self.things or ()) - set(self.classes))
         if unknown:
             raise ModelError(f"{self.name}: things are some of its classes {self.classes}, got {unknown[0]!r}.")
-        if self.multiple % self.step or not self.lead < self.step:
+        if ("center" in self.heads) != ("offsets" in self.heads):
+            raise ModelError(f"{self.name}: its heads have one of center and offsets without the other: {self.heads}.")
+        if self.multiple % self.output_stride or not self.pixel_offset < self.output_stride:
             raise ModelError(
-                f"{self.name}: a card needs a multiple that step divides and a lead below step, got {self.multiple}, "
-                f"{self.step} and {self.lead}."
+                f"{self.name}: a card needs a multiple that output_stride divides and a pixel_offset below it, got "
+                f"{self.multiple}, {self.output_stride} and {self.pixel_offset}."
             )
 
     @property
     def makers_multiple(self) -> int:
         """Multiple of pixels to which the makers of the model pad planes, if its net can take such planes."""
         return self.padding if self.padding and self.padding % self.multiple == 0 else self.multiple
+
+    def normalise(self, image: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.float32]:
+        """Bring black to 0 and white to 1, cut off half as much again on both sides, subtract mean, divide by std.
+
+        Parameters
+        ----------
+        image : array
+            Grey values of any real dtype; what is no number becomes 0 at the end.
+        low, high : float
+            Black and white, in grey values: `plane.contrast` or `plane.intensity`, as `intensity` says.
+
+        Returns
+        -------
+        float32 array
+
+        Raises
+        ------
+        InputError
+            If white is not above black.
+        """
+        if not (np.isfinite(low) and np.isfinite(high) and high > low):
+            raise InputError(f"White must be above black, got black {low} and white {high}. Set the stack's intensity.")
+        if image.dtype.itemsize == 1:  # 256 values are quicker looked up than computed
+            table = self._normalised(np.arange(256, dtype=np.uint8).view(image.dtype), low, high)
+            return table[image.view(np.uint8)]
+        return self._normalised(image, low, high)
+
+    def _normalised(self, image: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.float32]:
+        # float64 first: (v - low) of a 16-bit or large integer plane must not lose the digits that matter
+        wide: npt.NDArray[np.floating[Any]] = image.astype(np.float32 if image.dtype.itemsize <= 2 else np.float64)
+        y = (np.clip((wide - low) / (high - low), -0.5, 1.5) - self.mean) / self.std
+        return np.asarray(np.nan_to_num(y, nan=0.0) if image.dtype.kind == "f" else y, np.float32)
 
     def to_json(self) -> str:
         """Return the card as JSON text."""
@@ -130,7 +180,7 @@ class ModelSpec:
             If the text is no card.
         """
         try:
-            values = json.loads(text)
+            values = in_todays_words(json.loads(text))
             known = {f.name for f in dataclasses.fields(cls)}
             return cls(**{k: v for k, v in values.items() if k in known})
         except ModelError as error:
@@ -139,12 +189,40 @@ class ModelSpec:
             raise ModelError(f"{where} is not a model card: {error}. Fetch or train the model again.") from error
 
 
+def in_todays_words(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a card under the names of today; cards of version 0.1 named no heads."""
+    old = {"step": "output_stride", "lead": "pixel_offset", "pixels": "pixel_sizes"}
+    values = {old.get(name, name): value for name, value in values.items()}
+    if values.get("architecture") in ("contour_deeplab", "encoder"):
+        values.setdefault("heads", ["semantic", "contour"] if values["architecture"] == "contour_deeplab" else [])
+    return values
+
+
+def specs() -> dict[str, ModelSpec]:
+    """Return the cards of the bundled models by name."""
+    cards = [ModelSpec.from_json(path.read_text("utf-8"), where=str(path)) for path in sorted(WEIGHTS.glob("*.json"))]
+    return {card.name: card for card in cards}
+
+
+def printable(text: str, most: int = 120) -> str:
+    """Return a text from a file for a message: one line, no control characters, not endless."""
+    clean = "".join(c if c.isprintable() else "?" for c in text[: most + 1])
+    return clean if len(text) <= most else f"{clean[:most]}..."
+
+
+# ------------------------------------------------------------------------------------------- what each field must be
+
+
 def _is_text(value: Any, most: int = 100_000) -> bool:
     return isinstance(value, str) and len(value) <= most
 
 
 def _are_texts(value: Any, most: int = 1000) -> bool:
     return isinstance(value, list | tuple) and len(value) <= most and all(map(_is_text, value))
+
+
+def _are_different(value: Any, most: int) -> bool:
+    return _are_texts(value, most) and len(set(value)) == len(value)
 
 
 def _is_whole(value: Any, low: int, high: int) -> bool:
@@ -174,83 +252,18 @@ _FIELDS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("name", lambda v: _is_text(v, 200) and bool(v.strip()), "a short text"),
     *((name, _is_text, "a text") for name in ("title", "architecture", "licence", "sha256", "notes")),
     ("config", lambda v: isinstance(v, Mapping) and _is_modest(v), "the arguments of a net, none above 4096"),
-    (
-        "classes",
-        lambda v: _are_texts(v, MOST_CLASSES) and len(set(v)) == len(v) > 0,
-        f"1 to {MOST_CLASSES} different names",
-    ),
+    ("heads", lambda v: _are_different(v, 16) and set(v) <= set(HEADS), f"some of {', '.join(HEADS)}"),
+    ("dimension", lambda v: _is_whole(v, 2, 3), "2 for planes or 3 for blocks"),
+    ("classes", lambda v: _are_different(v, MOST_CLASSES) and bool(v), f"1 to {MOST_CLASSES} different names"),
     ("things", lambda v: v is None or _are_texts(v), "a list of classes, or nothing"),
-    ("step", lambda v: _is_whole(v, 1, 64), "a whole number from 1 to 64"),
-    ("lead", lambda v: _is_number(v, 0), "a number from 0 on"),
+    ("output_stride", lambda v: _is_whole(v, 1, 64), "a whole number from 1 to 64"),
+    ("pixel_offset", lambda v: _is_number(v, 0), "a number from 0 on"),
     ("multiple", lambda v: _is_whole(v, 1, 4096), "a whole number from 1 to 4096"),
     ("padding", lambda v: _is_whole(v, 0, 4096), "a whole number from 0 to 4096"),
     ("intensity", lambda v: v in ("contrast", "range"), "'contrast' or 'range'"),
     ("mean", lambda v: _is_number(v, -1e9), "a number"),
     ("std", lambda v: _is_number(v, 1e-9), "a number above 0"),
-    ("pixels", lambda v: v is None or _is_range(v), "the finest and the coarsest pixel in nm, or nothing"),
-    ("papers", _are_texts, "a list of texts"),
-    ("data", _are_texts, "a list of texts"),
-    ("training", lambda v: isinstance(v, Mapping), "names with values"),
-    ("scores", lambda v: isinstance(v, Mapping), "names with values"),
+    ("pixel_sizes", lambda v: v is None or _is_range(v), "the finest and the coarsest pixel in nm, or nothing"),
+    *((name, _are_texts, "a list of texts") for name in ("papers", "data")),
+    *((name, lambda v: isinstance(v, Mapping), "names with values") for name in ("training", "scores")),
 )
-"""What each field of a card must be."""
-
-
-def specs() -> dict[str, ModelSpec]:
-    """Return the cards of the bundled models by name."""
-    found = {}
-    for path in sorted(WEIGHTS.glob("*.json")):
-        card = ModelSpec.from_json(path.read_text("utf-8"), where=str(path))
-        found[card.name] = card
-    return found
-
-
-def card_in(data: bytes, *, where: str) -> ModelSpec:
-    """Return the card inside a safetensors file.
-
-    Parameters
-    ----------
-    data : bytes
-        The file, or at least its header.
-    where : str
-        Path for messages.
-
-    Raises
-    ------
-    CorruptFileError
-        If this is not a safetensors file.
-    ModelError
-        If it holds no card of mitonb.
-    """
-    metadata = _metadata(data, where)
-    if "card" not in metadata:
-        raise ModelError(
-            f"{where} holds tensors but no card of mitonb. Files that `mitonb train` and `mitonb models export` write "
-            "have one."
-        )
-    return ModelSpec.from_json(metadata["card"], where=where)
-
-
-def has_card(data: bytes, *, where: str) -> bool:
-    """Return whether a safetensors file, or at least its header, holds a card; raises as `card_in` if it is none."""
-    return "card" in _metadata(data, where)
-
-
-def _metadata(data: bytes, where: str) -> dict[str, Any]:
-    """Return what the header of a safetensors file says beside its tensors."""
-    length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or not 2 <= length <= min(HEADER_LIMIT, len(data) - 8):
-        raise CorruptFileError(f"{where} is not a safetensors file, or is truncated. Fetch or train the model again.")
-    try:
-        metadata = json.loads(data[8 : 8 + length], object_pairs_hook=_each_once).get("__metadata__", {})
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise CorruptFileError(f"{where} has a damaged header: {error}. Fetch or train the model again.") from error
-    return metadata if isinstance(metadata, dict) else {}
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of JSON; of a name that stands there twice, readers would take different values."""
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise ValueError("a name stands there twice")
-    return values

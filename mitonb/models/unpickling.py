@@ -14,7 +14,6 @@ import struct
 from typing import TYPE_CHECKING, NoReturn
 
 from mitonb.errors import CorruptFileError, TooLargeError, UnsafeFileError, UntrustedModelError
-from mitonb.models.members import printable
 from mitonb.models.records import (
     MARK,
     NAMES,
@@ -28,6 +27,7 @@ from mitonb.models.records import (
     Value,
     need,
 )
+from mitonb.models.spec import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

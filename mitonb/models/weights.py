@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -15,14 +16,15 @@ from torch import Tensor, nn
 
 from mitonb.errors import CorruptFileError, ModelError
 from mitonb.files import atomic_write
-from mitonb.models.spec import ModelSpec, card_in, has_card
+from mitonb.models.spec import ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["fill", "read_plain", "read_weights", "write_weights"]
+__all__ = ["HEADER_LIMIT", "card_in", "fill", "has_card", "read_plain", "read_weights", "write_weights"]
 
 SIZE_LIMIT = 4 << 30  # bytes
+HEADER_LIMIT = 1 << 20  # bytes; a header of ours has about ten thousand
 
 
 def write_weights(net: nn.Module, spec: ModelSpec, path: str | Path, *, half: bool = True) -> ModelSpec:
@@ -122,3 +124,54 @@ def fill(net: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:
     if any(t.is_meta for t in own.values()):
         net.to_empty(device="cpu")
     net.load_state_dict({name: tensors[name].to(want.dtype) for name, want in own.items()})
+
+
+def card_in(data: bytes, *, where: str) -> ModelSpec:
+    """Return the card inside a safetensors file.
+
+    Parameters
+    ----------
+    data : bytes
+        The file, or at least its header.
+    where : str
+        Path for messages.
+
+    Raises
+    ------
+    CorruptFileError
+        If this is not a safetensors file.
+    ModelError
+        If it holds no card of mitonb.
+    """
+    metadata = _metadata(data, where)
+    if "card" not in metadata:
+        raise ModelError(
+            f"{where} holds tensors but no card of mitonb. Files that `mitonb train` and `mitonb models export` write "
+            "have one."
+        )
+    return ModelSpec.from_json(metadata["card"], where=where)
+
+
+def has_card(data: bytes, *, where: str) -> bool:
+    """Return whether a safetensors file, or at least its header, holds a card; raises as `card_in` if it is none."""
+    return "card" in _metadata(data, where)
+
+
+def _metadata(data: bytes, where: str) -> dict[str, Any]:
+    """Return what the header of a safetensors file says beside its tensors."""
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or not 2 <= length <= min(HEADER_LIMIT, len(data) - 8):
+        raise CorruptFileError(f"{where} is not a safetensors file, or is truncated. Fetch or train the model again.")
+    try:
+        metadata = json.loads(data[8 : 8 + length], object_pairs_hook=_each_once).get("__metadata__", {})
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise CorruptFileError(f"{where} has a damaged header: {error}. Fetch or train the model again.") from error
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON; of a name that stands there twice, readers would take different values."""
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a name stands there twice")
+    return values

@@ -13,12 +13,11 @@ from torch import nn
 from mitonb.errors import CorruptFileError, InputError, ModelError
 from mitonb.models.folder import installed_as, model_names
 from mitonb.models.foreign import Trusted, is_foreign, read_foreign
-from mitonb.models.intensity import normalised
 from mitonb.models.layers import channels_last, fused
 from mitonb.models.layouts import NETS
-from mitonb.models.members import printable
 from mitonb.models.panoptic_unet import PanopticUNet
 from mitonb.models.published import PUBLISHED
+from mitonb.models.spec import printable
 from mitonb.models.weights import fill, read_weights
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ class Model:
         The card.
     net : nn.Module
         In evaluation mode on its device. Takes (n, 1, h, w) float32 normalised planes, h and w multiples of
-        `spec.multiple`; returns `mitonb.models.heads.Heads`.
+        `spec.multiple`; returns logits by head name (`mitonb.models.spec.HEADS`).
     device : str
         Where it runs.
     """
@@ -68,7 +67,7 @@ class Model:
         -------
         (h, w) float32 array
         """
-        return normalised(image, low, high, mean=self.spec.mean, std=self.spec.std)
+        return self.spec.normalise(image, low, high)
 
     def __repr__(self) -> str:
         return f"Model({self.spec.name!r}, {self.spec.architecture}, {self.device}, sha256 {self.spec.sha256[:8]})"
@@ -161,11 +160,16 @@ def build(spec: ModelSpec) -> nn.Module:
     except (TypeError, ValueError, IndexError, KeyError, RuntimeError, ArithmeticError) as error:
         raise ModelError(f"{spec.name}: its card describes no {spec.architecture}: {error}.") from error
     classes = spec.config.get("classes", 1) if "channels" not in spec.config else max(1, spec.config["channels"] - 1)
-    wrong = classes != len(spec.classes) or net.step != spec.step or spec.multiple % net.multiple
+    wrong = (
+        classes != len(spec.classes)
+        or spec.multiple % net.multiple
+        or any(getattr(net, name) != getattr(spec, name) for name in ("heads", "dimension", "output_stride"))
+    )
     if wrong:
         raise ModelError(
-            f"{spec.name}: its card tells of {len(spec.classes)} classes, step {spec.step} and multiples of "
-            f"{spec.multiple} pixels, but its net has {classes}, {net.step} and {net.multiple}. Fetch it again."
+            f"{spec.name}: its card tells of {len(spec.classes)} classes, heads {spec.heads}, stride "
+            f"{spec.output_stride} and multiples of {spec.multiple} pixels, but its net has {classes}, {net.heads}, "
+            f"{net.output_stride} and {net.multiple}. Fetch it again."
         )
     return net  # type: ignore[no-any-return]
 

@@ -18,9 +18,8 @@ from mitonb.errors import CorruptFileError, InputError, JobError, ModelError, Un
 from mitonb.files import atomic_write
 from mitonb.io.outputs import check_output, rescued
 from mitonb.job import Progress
-from mitonb.models.intensity import normalised
 from mitonb.models.layers import channels_last
-from mitonb.models.spec import ModelSpec
+from mitonb.models.spec import ModelSpec, in_todays_words
 from mitonb.models.weights import write_weights
 from mitonb.models.zoo import build, read_net
 from mitonb.post.target_maps import targets
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
-    from mitonb.models.heads import Heads
 
 __all__ = ["Settings", "card_fields", "startable", "training"]
 
@@ -203,7 +201,7 @@ def card_fields(card: Mapping[str, Any] | None) -> dict[str, Any]:
     known = {field.name for field in dataclasses.fields(ModelSpec)}
     if card is not None and not isinstance(card, Mapping):
         raise InputError(f"A model card has names with values, got {type(card).__name__}.")
-    fields = dict(card or {})
+    fields = in_todays_words(card or {})
     unknown = sorted(set(map(str, fields)) - known)
     if unknown:
         raise InputError(f"A model card has no field {unknown[0]!r}. It has {', '.join(sorted(known))}.")
@@ -231,10 +229,12 @@ class _Run:
                 "mean",
                 "std",
                 "intensity",
-                "step",
+                "heads",
+                "dimension",
+                "output_stride",
                 "multiple",
                 "padding",
-                "lead",
+                "pixel_offset",
             )
             same = {k: getattr(old, k) for k in kept}
             before = {"start": old.sha256, "before": old.training}
@@ -262,7 +262,7 @@ class _Run:
             group["lr"] = self.settings.rate * _rate(self.fraction)
         x, mask, center, offsets = self._batch(sources)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            heads: Heads = self.net(x.contiguous(memory_format=torch.channels_last))
+            heads: dict[str, Tensor] = self.net(x.contiguous(memory_format=torch.channels_last))
         loss, parts = panoptic_loss(heads, mask, center, offsets)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -314,9 +314,8 @@ class _Run:
         """Return images, masks, centers and offsets of one step."""
         rng = np.random.default_rng([self.settings.seed, self.step])
         images, ids = draw_batch(sources, rng, self.settings.patch, self.settings.batch)
-        mean, std = self.spec.mean, self.spec.std
-        x = [normalised(disturb(image, rng), 0.0, 1.0, mean=mean, std=std)[None] for image in images]
-        truth = [targets(one, step=self.spec.step) for one in ids]
+        x = [self.spec.normalise(disturb(image, rng), 0.0, 1.0)[None] for image in images]
+        truth = [targets(one, step=self.spec.output_stride) for one in ids]
         stacks = (x, [t.semantic for t in truth], [t.center[None] for t in truth], [t.offsets for t in truth])
         a, b, c, d = (torch.from_numpy(np.stack(arrays).astype(np.float32, copy=False)) for arrays in stacks)
         return a, b, c, d

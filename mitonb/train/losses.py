@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-if TYPE_CHECKING:
-    from mitonb.models.heads import Heads
-
 __all__ = ["panoptic_loss"]
 
 
-def panoptic_loss(heads: Heads, mask: Tensor, center: Tensor, offsets: Tensor) -> tuple[Tensor, dict[str, float]]:
+def panoptic_loss(
+    heads: dict[str, Tensor], mask: Tensor, center: Tensor, offsets: Tensor
+) -> tuple[Tensor, dict[str, float]]:
     """Return the weighted sum of the losses and each of them.
 
     Parameters
     ----------
-    heads : Heads
-        What the net says.
+    heads : dict of str to tensor
+        What the net says: "semantic", "center" and "offsets".
     mask : (n, 1, h, w) float tensor
         1 on objects.
     center, offsets : (n, 1, h', w') and (n, 2, h', w') float tensors
         Targets at head resolution.
     """
-    semantic, heat, arrows = (t.float() for t in (heads.semantic, heads.center, heads.offsets))
+    semantic, heat, arrows = (heads[name].float() for name in ("semantic", "center", "offsets"))
     each = functional.binary_cross_entropy_with_logits(semantic, mask, reduction="none")
     # Half of the weight goes to the hardest eighth: myelin and long dark profiles are few pixels among many easy ones.
     hard = each.flatten().topk(max(1, each.numel() // 8)).values.mean()

@@ -8,8 +8,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from mitonb.models.intensity import normalised
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -27,11 +25,11 @@ def watch(net: nn.Module, spec: ModelSpec, sources: Sequence[Source], *, thresho
     for source in sources:
         both = either = 0
         for z in source.held:
-            x = normalised(source.image[z], *source.contrast, mean=spec.mean, std=spec.std)
+            x = spec.normalise(source.image[z], *source.contrast)
             h, w = x.shape
             x = np.pad(x, [(0, -n % spec.multiple) for n in (h, w)], mode="symmetric")
             batch = torch.from_numpy(x)[None, None].contiguous(memory_format=torch.channels_last)
-            found = net(batch).semantic[0, 0, :h, :w].numpy() >= logit
+            found = net(batch)["semantic"][0, 0, :h, :w].numpy() >= logit
             truth = source.labels[z] > 0
             both, either = both + int((found & truth).sum()), either + int((found | truth).sum())
         if source.held:

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mitonb.models.heads import Heads
 from mitonb.models.spec import ModelSpec
 from mitonb.post.target_maps import targets
 
@@ -22,20 +21,21 @@ class OracleNet(torch.nn.Module):
         super().__init__()
         self.calls: list[tuple[int, ...]] = []
 
-    def forward(self, x: torch.Tensor) -> Heads:
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the maps of (n, 1, h, w) pictures of ids."""
         self.calls.append(tuple(x.shape))
         maps = [targets(np.rint(picture[0].numpy()).astype(np.int64), step=STEP) for picture in x.float()]
         semantic = torch.from_numpy(np.stack([m.semantic for m in maps])) * 20 - 10
         center = torch.from_numpy(np.stack([m.center[None] for m in maps]))
-        return Heads(semantic, center, torch.from_numpy(np.stack([m.offsets for m in maps])))
+        offsets = torch.from_numpy(np.stack([m.offsets for m in maps]))
+        return {"semantic": semantic, "center": center, "offsets": offsets}
 
 
 class Oracle:
     """Has what inference needs of a model."""
 
     def __init__(self) -> None:
-        self.spec = ModelSpec(name="oracle", step=STEP, multiple=16, sha256="0" * 64)
+        self.spec = ModelSpec(name="oracle", output_stride=STEP, multiple=16, sha256="0" * 64)
         self.net = OracleNet()
 
     def normalise(self, image: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.float32]:

@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 from mitonb.infer.probability import in_bytes, in_halves, probability
 from mitonb.infer.reading import Planes
 from mitonb.maps import Maps
-from mitonb.models.intensity import normalised
+from mitonb.models.spec import ModelSpec
 from mitonb.stack import Stack
 
 Picture = npt.NDArray[np.float32]
@@ -47,11 +47,12 @@ def test_the_kept_form_is_that_of_the_maps() -> None:
 @pytest.mark.parametrize("kind", ["uint8", "int8", "bool"])
 def test_grey_values_that_are_looked_up_are_those_that_are_computed(kind: str) -> None:
     image = np.random.default_rng(4).integers(0, 256, (30, 40)).astype(np.uint8).astype(kind)
+    card = ModelSpec(name="any", mean=0.57, std=0.13)
     for given in (image, image.T, image[::2, 1::3]):
         wide = given.astype(np.int16)
         for low, high in ((0.0, 1.0), (-3.5, 200.25), (np.float64(7), np.float64(99))):
-            want = normalised(wide, low, high, mean=0.57, std=0.13)
-            assert np.array_equal(normalised(given, low, high, mean=0.57, std=0.13), want)
+            want = card.normalise(wide, low, high)
+            assert np.array_equal(card.normalise(given, low, high), want)
 
 
 @pytest.mark.parametrize("kind", ["uint8", "float32", "float64"])

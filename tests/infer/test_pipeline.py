@@ -16,7 +16,6 @@ from mitonb.infer.again import redecoding
 from mitonb.infer.kept import KeptMaps
 from mitonb.infer.pipeline import PlaneIds, estimate, predict, predicting, segment, segmenting
 from mitonb.job import Job, Progress, drain
-from mitonb.models.heads import Heads
 from mitonb.models.layers import fused
 from mitonb.models.spec import ModelSpec
 from mitonb.models.weights import write_weights
@@ -311,10 +310,10 @@ class Noisy(Oracle):
         plain, random = self.net, torch.Generator().manual_seed(0)
 
         class Net(torch.nn.Module):
-            def forward(self, x: torch.Tensor) -> Heads:
+            def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
                 heads = plain(x)
-                noise = torch.randn(heads.center.shape, generator=random) * 0.1
-                return Heads(heads.semantic, heads.center + noise, heads.offsets)
+                noise = torch.randn(heads["center"].shape, generator=random) * 0.1
+                return {**heads, "center": heads["center"] + noise}
 
         self.net = Net()  # type: ignore[assignment]
 

@@ -47,7 +47,7 @@ def model_of(architecture: str, **card: object) -> Model:
         net.semantic_pr.point_head.predictor.bias.zero_()
         net.semantic_pr.point_head.predictor.weight[:, -1] = 1  # points say what the coarse map says there
     spec = ModelSpec(
-        name="drawn", architecture=architecture, step=4, lead=1.5, multiple=int(net.multiple), intensity="range",
+        name="drawn", architecture=architecture, pixel_offset=1.5, multiple=int(net.multiple), intensity="range",
         mean=0.57571, std=0.12765, sha256="0" * 64, **card,
     )  # fmt: skip
     return Model(spec, net)
@@ -68,9 +68,9 @@ def published(plane: np.ndarray, model: Model, multiple: int, recipe: Recipe) ->
         heads = model.net(torch.from_numpy(x)[None, None])
     maps = Maps(
         {
-            "semantic": torch.sigmoid(heads.semantic)[0].numpy(),
-            "center": heads.center[0, 0].numpy(),
-            "offsets": heads.offsets[0].numpy(),
+            "semantic": torch.sigmoid(heads["semantic"])[0].numpy(),
+            "center": heads["center"][0, 0].numpy(),
+            "offsets": heads["offsets"][0].numpy(),
         },
         4,
     )

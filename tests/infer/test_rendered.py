@@ -47,7 +47,7 @@ def test_a_downsampled_plane_comes_back_by_more_render_steps(name: str, factor: 
     small = padded(shrunk(model.normalise(image, 0, 255), factor), model.spec.multiple)
     with torch.inference_mode():
         heads = model.net(torch.from_numpy(small)[None, None], render_steps=2 + {1: 0, 2: 1, 4: 2}[factor])
-    want = heads.semantic.sigmoid()[0, 0].numpy()
+    want = heads["semantic"].sigmoid()[0, 0].numpy()
     if factor > 1:  # between two pixels of the rendered map: see `mitonb.infer.tiling.settled`
         for axis in (0, 1):
             place = np.arange(want.shape[axis])

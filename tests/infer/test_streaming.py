@@ -24,7 +24,6 @@ from mitonb.io.reading import open_labels
 from mitonb.job import drain
 from mitonb.labels import Labels, StoredLabels
 from mitonb.maps import Maps
-from mitonb.models.panoptic_unet import Heads
 from mitonb.post.cleaning import clean
 from mitonb.post.decoding import decode
 from mitonb.post.runs import joined, paint, runs_of
@@ -298,11 +297,11 @@ class TwoClasses(Oracle):
         plain = self.net
 
         class Net(torch.nn.Module):
-            def forward(self, x: torch.Tensor) -> Heads:
+            def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
                 heads = plain(x)
                 odd = x.round() % 2 == 1
                 logits = [torch.where(there, 20.0, -20.0) for there in (x <= 0, (x > 0) & odd, (x > 0) & ~odd)]
-                return Heads(torch.cat(logits, 1), heads.center, heads.offsets)
+                return {**heads, "semantic": torch.cat(logits, 1)}
 
         self.net = Net()  # type: ignore[assignment]
 

@@ -39,7 +39,7 @@ def root(net):
 def same(a, b):
     x = torch.linspace(-2, 2, 128 * 128).reshape(1, 1, 128, 128)
     with torch.inference_mode():
-        pairs = zip(a(x)[:3], b(x)[:3], strict=True)
+        pairs = zip(a(x).values(), b(x).values(), strict=True)
         return all(torch.allclose(one, two, rtol=1e-3, atol=1e-4) for one, two in pairs)
 
 

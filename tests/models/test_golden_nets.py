@@ -46,7 +46,7 @@ def deviations(net, arrays):
     for steps, interpolate in calls:
         with torch.inference_mode():
             heads = net(x, int(steps), interpolate == "1")
-        for head, name in zip(heads[:3], ("sem_logits", "ctr_hmp", "offsets"), strict=True):
+        for head, name in zip(heads.values(), ("sem_logits", "ctr_hmp", "offsets"), strict=True):
             name = f"{name}_steps{steps}_interp{interpolate}"
             if name in arrays:
                 yield name, np.abs(head.numpy() - arrays[name]) / arrays[name].std()

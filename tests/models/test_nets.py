@@ -7,7 +7,6 @@ import torch
 from torch.nn import functional
 
 from mitonb.errors import ModelError
-from mitonb.models.heads import Heads
 from mitonb.models.layers import fused
 from mitonb.models.panoptic_bifpn import PanopticBiFPN
 from mitonb.models.panoptic_deeplab import ContourDeepLab, PanopticDeepLab
@@ -104,9 +103,9 @@ def test_render_steps_double_the_semantic_map_and_nothing_else(net, picture, ste
     with torch.inference_mode():
         heads = net(picture, steps, interpolate)
     h, w = picture.shape[2:]
-    assert heads.semantic.shape == (1, 1, h / semantic, w / semantic)
-    assert heads.center.shape == (1, 1, h / field, w / field)
-    assert heads.offsets.shape == (1, 2, h / field, w / field)
+    assert heads["semantic"].shape == (1, 1, h / semantic, w / semantic)
+    assert heads["center"].shape == (1, 1, h / field, w / field)
+    assert heads["offsets"].shape == (1, 2, h / field, w / field)
 
 
 def test_the_semantic_head_runs_once(deeplab, picture):
@@ -122,9 +121,9 @@ def test_the_parts_that_engines_take_make_the_whole(net, picture):
     with torch.inference_mode():
         coarse, fine, center, offsets = net.body(picture)
         whole = net(picture)
-        assert torch.equal(net.rendered(coarse, fine), whole.semantic)
-    assert torch.equal(center, whole.center)
-    assert torch.equal(offsets, whole.offsets)
+        assert torch.equal(net.rendered(coarse, fine), whole["semantic"])
+    assert torch.equal(center, whole["center"])
+    assert torch.equal(offsets, whole["offsets"])
 
 
 def test_pictures_of_a_batch_do_not_see_each_other(net, picture):
@@ -133,7 +132,7 @@ def test_pictures_of_a_batch_do_not_see_each_other(net, picture):
         both = net(torch.cat([picture, other]))
         alone = net(picture), net(other)
     for k in range(2):
-        for a, b in zip(both[:3], alone[k][:3], strict=True):
+        for a, b in zip(both.values(), alone[k].values(), strict=True):
             torch.testing.assert_close(a[k], b[0], rtol=1e-3, atol=1e-3 * float(b.std()))
 
 
@@ -145,8 +144,8 @@ def test_pictures_of_a_batch_do_not_see_each_other(net, picture):
 def test_options_of_deeplab(options, picture):
     net = PanopticDeepLab("resnet18", **{**SMALL, **options}).eval()
     heads = net(picture)
-    assert heads.semantic.shape == (1, options.get("channels", 1), 128, 256)
-    assert heads.offsets.shape == (1, 2, 32, 64)
+    assert heads["semantic"].shape == (1, options.get("channels", 1), 128, 256)
+    assert heads["offsets"].shape == (1, 2, 32, 64)
 
 
 @pytest.mark.parametrize("options", [
@@ -154,7 +153,7 @@ def test_options_of_deeplab(options, picture):
 ])  # fmt: skip
 def test_options_of_bifpn(options, picture):
     net = PanopticBiFPN("resnet18", **{"fpn_dim": 8, "fpn_layers": 2, **options}).eval()
-    assert net(picture).semantic.shape == (1, options.get("channels", 1), 128, 256)
+    assert net(picture)["semantic"].shape == (1, options.get("channels", 1), 128, 256)
 
 
 def test_without_an_instance_decoder_the_heads_share_one():
@@ -170,25 +169,24 @@ def test_a_decoder_must_end_at_a_quarter_of_the_resolution():
 def test_the_contour_variant_draws_contours(picture):
     net = drawn_net(ContourDeepLab, "resnet18", **SMALL)
     with torch.inference_mode():
-        semantic, contour, points, _ = net(picture)
-    assert semantic.shape == contour.shape == (1, 1, 128, 256)
-    assert points is None
+        heads = net(picture)
+    assert heads["semantic"].shape == heads["contour"].shape == (1, 1, 128, 256)
+    assert list(heads) == ["semantic", "contour"]
     trained = net.train()(picture.expand(2, -1, -1, -1))
-    assert trained.points.logits.shape == trained.contour_points.logits.shape == (2, 1, 1024)
+    assert trained["semantic_points"].shape == trained["contour_points"].shape == (2, 1, 1024)
     assert not any("ins_" in name for name in net.state_dict())
 
 
 def test_training_gives_points_beside_the_heads(picture):
     net = PanopticDeepLab("resnet18", 3, **SMALL).train()
     heads = net(picture.expand(2, -1, -1, -1))
-    assert isinstance(heads, Heads)
-    assert heads.center.shape == (2, 1, 32, 64)
-    assert heads.semantic.shape == (2, 3, 128, 256)
-    assert net(picture.expand(2, -1, -1, -1), interpolate=True).offsets.shape == (2, 2, 128, 256)
-    assert heads.points.logits.shape == (2, 3, 1024)
-    assert heads.points.places.shape == (2, 1024, 2)
-    assert 0 <= heads.points.places.min() <= heads.points.places.max() <= 1
-    sum(y.mean() for y in (*heads[:3], heads.points.logits)).backward()
+    assert heads["center"].shape == (2, 1, 32, 64)
+    assert heads["semantic"].shape == (2, 3, 128, 256)
+    assert net(picture.expand(2, -1, -1, -1), interpolate=True)["offsets"].shape == (2, 2, 128, 256)
+    assert heads["semantic_points"].shape == (2, 3, 1024)
+    assert heads["semantic_places"].shape == (2, 1024, 2)
+    assert 0 <= heads["semantic_places"].min() <= heads["semantic_places"].max() <= 1
+    sum(y.mean() for name, y in heads.items() if "places" not in name).backward()
     assert all(p.grad is not None for p in net.parameters())
 
 
@@ -196,8 +194,8 @@ def test_training_points_gather_where_the_map_is_uncertain():
     coarse = torch.full((1, 1, 32, 32), 9.0)
     coarse[..., 16:] = -9.0  # certain everywhere but at the border between columns 15 and 16
     torch.manual_seed(0)
-    points = PointRend(4).points(torch.zeros(1, 4, 32, 32), coarse)
-    near = ((points.places[0, :, 1] - 0.5).abs() < 1 / 64).sum()
+    _, places = PointRend(4).points(torch.zeros(1, 4, 32, 32), coarse)
+    near = ((places[0, :, 1] - 0.5).abs() < 1 / 64).sum()
     assert near > 75  # evenly drawn ones would be 1024 / 32; kept are those of 3072 that were drawn
 
 
@@ -250,8 +248,8 @@ def test_half_precision_by_autocast_works_through_point_rend(net, picture, kind)
         want = net(picture)
         with torch.autocast("cpu", dtype=kind):
             got = net(picture)
-    assert got.semantic.dtype == torch.float32
-    for a, b in zip(got[:3], want[:3], strict=True):
+    assert got["semantic"].dtype == torch.float32
+    for a, b in zip(got.values(), want.values(), strict=True):
         assert torch.isfinite(a).all()
         assert (a.float() - b).abs().mean() < 0.2 * b.std()
 
@@ -261,7 +259,7 @@ def test_nets_in_half_precision_work_through_point_rend(net, picture, kind):
     small, picture = fused(net).to(kind), picture[..., :128]
     with torch.inference_mode():
         want, got = net(picture), small(picture.to(kind))
-    assert got.semantic.dtype == torch.float32
-    assert got.center.dtype == kind
-    for a, b in zip(got[:3], want[:3], strict=True):
+    assert got["semantic"].dtype == torch.float32
+    assert got["center"].dtype == kind
+    for a, b in zip(got.values(), want.values(), strict=True):
         assert (a.float() - b).abs().mean() < 0.2 * b.std()

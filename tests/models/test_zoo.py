@@ -12,11 +12,10 @@ from safetensors.torch import save
 
 from mitonb.errors import CorruptFileError, InputError, ModelError
 from mitonb.infer.pipeline import segment
-from mitonb.models.intensity import normalised
 from mitonb.models.layers import fused
 from mitonb.models.panoptic_unet import PanopticUNet
-from mitonb.models.spec import WEIGHTS, ModelSpec, card_in, specs
-from mitonb.models.weights import fill, read_weights, write_weights
+from mitonb.models.spec import WEIGHTS, ModelSpec, specs
+from mitonb.models.weights import card_in, fill, read_weights, write_weights
 from mitonb.models.zoo import build, load_model, read_net
 
 TINY = ModelSpec(name="tiny", config={"widths": [4, 8, 8, 8], "depths": [0, 1, 1, 1], "classes": 1})
@@ -33,9 +32,9 @@ def tiny(tmp_path):
 def test_heads_have_the_promised_shapes():
     three = dataclasses.replace(TINY, classes=("a", "b", "c"), config={**TINY.config, "classes": 3})
     heads = build(three)(torch.zeros(2, 1, 32, 48))
-    assert heads.semantic.shape == (2, 3, 32, 48)
-    assert heads.center.shape == (2, 1, 8, 12)
-    assert heads.offsets.shape == (2, 2, 8, 12)
+    assert heads["semantic"].shape == (2, 3, 32, 48)
+    assert heads["center"].shape == (2, 1, 8, 12)
+    assert heads["offsets"].shape == (2, 2, 8, 12)
 
 
 def test_folding_batch_norm_changes_no_answer():
@@ -46,7 +45,7 @@ def test_folding_batch_norm_changes_no_answer():
             net.train()(torch.randn(2, 1, 32, 32))  # gives the norms statistics of their own
     x = torch.randn(1, 1, 64, 64)
     with torch.inference_mode():
-        for a, b in zip(net.eval()(x), fused(net)(x), strict=True):
+        for a, b in zip(net.eval()(x).values(), fused(net)(x).values(), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
@@ -57,7 +56,7 @@ def test_a_pixel_depends_on_its_surroundings_not_on_the_tile():
     x = torch.randn(1, 1, 256, 256)
     with torch.inference_mode():
         whole, cut = net(x), net(x[..., 64:192, 64:192])
-    torch.testing.assert_close(whole.semantic[..., 112:144, 112:144], cut.semantic[..., 48:80, 48:80])
+    torch.testing.assert_close(whole["semantic"][..., 112:144, 112:144], cut["semantic"][..., 48:80, 48:80])
 
 
 def test_a_weight_file_gives_back_net_and_card(tiny):
@@ -136,8 +135,18 @@ def test_a_card_of_a_later_version_is_read_as_far_as_it_is_known():
     assert ModelSpec.from_json('{"name": "new", "colour": "blue"}').name == "new"
 
 
+def test_a_card_of_version_0_1_is_read_under_the_names_of_today():
+    old = {"name": "old", "step": 2, "lead": 0.5, "pixels": [4, 16], "multiple": 16}
+    card = ModelSpec.from_json(json.dumps(old))
+    assert (card.output_stride, card.pixel_offset, card.pixel_sizes) == (2, 0.5, (4, 16))
+    assert (card.heads, card.dimension) == (("semantic", "center", "offsets"), 2)
+    contours = ModelSpec.from_json(json.dumps({**old, "architecture": "contour_deeplab"}))
+    assert contours.heads == ("semantic", "contour")
+
+
 @pytest.mark.parametrize(
-    "text", ["", "[1]", "{}", '"x"', "[" * 100_000, '{"name": "x", "step": 3}', '{"name": "x", "intensity": "log"}']
+    "text",
+    ["", "[1]", "{}", '"x"', "[" * 100_000, '{"name": "x", "output_stride": 3}', '{"name": "x", "intensity": "log"}'],
 )
 def test_what_is_no_card_is_an_error(text):
     with pytest.raises(ModelError):
@@ -147,8 +156,9 @@ def test_what_is_no_card_is_an_error(text):
 WRONG = {
     "name": ["", 5, None, "x" * 300], "architecture": [5, None], "title": [["a"]], "sha256": [7], "licence": [None],
     "classes": [[], "mito", [5], ["a", "a"], [f"c{k}" for k in range(500)], None, 3], "things": ["mitochondrion", [1]],
-    "multiple": [0, -16, 2**30, 16.0, True, "16", None], "step": [0, 3.0, True, 2**40, None],
-    "lead": [-1, "0", 4, 1e400], "mean": ["nan", float("nan"), float("inf"), True, None, 10**400],
+    "multiple": [0, -16, 2**30, 16.0, True, "16", None], "output_stride": [0, 3.0, True, 2**40, None],
+    "pixel_offset": [-1, "0", 4, 1e400], "heads": [["semantics"], "semantic", [5], ["center"], ["semantic"] * 2, None],
+    "dimension": [1, 4, "2", None, 2.5], "mean": ["nan", float("nan"), float("inf"), True, None, 10**400],
     "std": [0, -1, float("nan"), "0.1", None],
     "config": [[], {"widths": [2**30]}, {"depths": list(range(99))}, {"a": {"b": [[1]]}}, {"channels": -5}],
     "papers": ["conrad2023", [None]], "data": [5], "training": [[]], "scores": [5], "padding": [-1, 2**30, 1.5],
@@ -168,7 +178,7 @@ def test_a_card_that_nothing_could_run_by_is_refused_at_the_door(field, value, t
     ("changes", "said"),
     [
         ({"classes": ("a", "b")}, "2 classes"),
-        ({"step": 8}, "step 8"),
+        ({"output_stride": 8}, "stride 8"),
         ({"multiple": 8}, "multiples of 8"),
         ({"config": {"widths": [4096] * 4, "depths": [1] * 4}}, "promises"),
         ({"config": {"widths": [4, 4], "depths": [4096, 4096]}}, "up to 64 blocks"),
@@ -210,23 +220,23 @@ def test_a_device_that_is_not_there_is_said(device):
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int16, np.uint16, np.int32, np.float32, ">u2", np.float64])
 def test_black_and_white_become_the_same_numbers_in_every_dtype(dtype):
     image = np.array([[0, 1]], dtype)
-    np.testing.assert_allclose(normalised(image, 0, 1, mean=0.5, std=0.25), [[-2, 2]])
+    np.testing.assert_allclose(TINY.normalise(image, 0, 1), [[-2, 2]])
 
 
 def test_bad_pixels_become_middle_grey_and_hot_ones_are_cut_off():
     image = np.array([[np.nan, np.inf, -np.inf, 1e9]], np.float32)
-    np.testing.assert_allclose(normalised(image, 0, 100, mean=0.5, std=0.25), [[0, 4, -4, 4]])
+    np.testing.assert_allclose(TINY.normalise(image, 0, 100), [[0, 4, -4, 4]])
 
 
 def test_large_integers_keep_their_digits():
     image = np.array([[2**30, 2**30 + 1]], np.int32)
-    np.testing.assert_allclose(normalised(image, 2.0**30, 2.0**30 + 1, mean=0.5, std=0.25), [[-2, 2]])
+    np.testing.assert_allclose(TINY.normalise(image, 2.0**30, 2.0**30 + 1), [[-2, 2]])
 
 
 @pytest.mark.parametrize("levels", [(1.0, 1.0), (2.0, 1.0), (0.0, float("nan"))])
 def test_white_must_be_above_black(levels):
     with pytest.raises(InputError, match="White"):
-        normalised(np.zeros((2, 2)), *levels, mean=0.5, std=0.25)
+        TINY.normalise(np.zeros((2, 2)), *levels)
 
 
 def test_the_bundled_model_is_small_whole_and_says_where_it_comes_from():
@@ -243,4 +253,4 @@ def test_the_bundled_net_can_be_trained_on():
     net, spec = read_net(WEIGHTS / "mito-mini.safetensors")
     assert isinstance(net, PanopticUNet)
     assert any(isinstance(m, torch.nn.BatchNorm2d) for m in net.modules())
-    assert spec.step == PanopticUNet.step
+    assert spec.output_stride == PanopticUNet.output_stride

@@ -10,7 +10,6 @@ import torch
 
 from mitonb.errors import CorruptFileError, InputError, JobError, ModelError
 from mitonb.job import drain
-from mitonb.models.heads import Heads
 from mitonb.models.zoo import load_model
 from mitonb.post.target_maps import targets
 from mitonb.train.augment import disturb
@@ -64,19 +63,23 @@ def test_disturbing_keeps_shape_and_repeats_with_the_seed():
         np.testing.assert_array_equal(a, b)
 
 
+def said(semantic, center, offsets):
+    return {"semantic": semantic, "center": center, "offsets": offsets}
+
+
 def test_the_loss_of_perfect_heads_is_nearly_zero():
     ids = disks().labels[0][:64, :64].astype(np.uint32)
     truth = targets(ids, step=4)
     mask, center, offsets = (torch.from_numpy(a)[None] for a in (truth.semantic, truth.center[None], truth.offsets))
-    perfect, _ = panoptic_loss(Heads((mask - 0.5) * 40, center, offsets), mask, center, offsets)
-    blank, _ = panoptic_loss(Heads(mask * 0, center * 0, offsets * 0), mask, center, offsets)
+    perfect, _ = panoptic_loss(said((mask - 0.5) * 40, center, offsets), mask, center, offsets)
+    blank, _ = panoptic_loss(said(mask * 0, center * 0, offsets * 0), mask, center, offsets)
     assert perfect < 0.01 < blank
 
 
 def test_the_same_settings_give_the_same_weights(tmp_path):
     a, b = (drain(training([disks()], out=tmp_path / n, settings=tiny()), show=False) for n in ("a", "b"))
     x = torch.randn(1, 1, 32, 32)
-    for one, two in zip(load_model(a).net(x), load_model(b).net(x), strict=True):
+    for one, two in zip(load_model(a).net(x).values(), load_model(b).net(x).values(), strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=0)
 
 
@@ -92,7 +95,7 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path):
     assert [p.preview["step"] for p in rest] == [3, 4]
     assert not (tmp_path / "b.part").exists()
     x = torch.randn(1, 1, 32, 32)
-    for one, two in zip(load_model(straight).net(x), load_model(tmp_path / "b").net(x), strict=True):
+    for one, two in zip(load_model(straight).net(x).values(), load_model(tmp_path / "b").net(x).values(), strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=0)
 
 

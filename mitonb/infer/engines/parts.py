@@ -75,7 +75,7 @@ class Convolutions(nn.Module):
         if self.renders:
             return cast("tuple[Tensor, ...]", tuple(self.net.body(x)))  # type: ignore[operator]
         heads = self.net(x)
-        return heads.semantic, heads.center, heads.offsets
+        return heads["semantic"], heads["center"], heads["offsets"]
 
 
 def finished(net: nn.Module, outputs: tuple[Tensor, ...], doublings: int) -> Said:
