@@ -45,7 +45,7 @@ if TYPE_CHECKING:  # what editors and type checkers read; nothing of it runs
     from mitonb.stack import Stack as Stack
     from mitonb.train.loop import training as training
     from mitonb.widgets.app import explore as explore
-    from mitonb.widgets.loader import open_form as open_form
+    from mitonb.widgets.forms import open_form as open_form
     from mitonb.widgets.maps_view import show_maps as show_maps
     from mitonb.widgets.objects_table import show_table as show_table
     from mitonb.widgets.viewer import view as view
@@ -75,7 +75,7 @@ _HOMES: dict[str, str] = {
     "Session": "session.session", "check": "lessons", "doctor": "checkup",
     # widgets
     "explore": "widgets.app", "view": "widgets.viewer", "show_maps": "widgets.maps_view", "show3d": "widgets.volume3d",
-    "show_table": "widgets.objects_table", "open_form": "widgets.loader",
+    "show_table": "widgets.objects_table", "open_form": "widgets.forms",
 }  # fmt: skip
 
 __all__ = sorted(_HOMES)

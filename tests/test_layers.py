@@ -55,6 +55,7 @@ ONLY_IN = {
     "openvino": {"infer"},
     **{name: {"widgets"} for name in JUPYTER},
     **{name: {"io"} for name in FORMATS},
+    "imagecodecs": {"io", "widgets"},  # a page is shown PNG
     "IPython": {"widgets", "job"},  # in a notebook, progress is a line of text in the output
     "matplotlib": {"plot"},
     "safetensors": {"models"},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget
@@ -12,8 +11,7 @@ import traitlets
 from psygnal import Signal
 
 from mitonb.errors import MitonbError
-from mitonb.widgets.latest import Latest
-from mitonb.widgets.style import error_html, note, row, sheet
+from mitonb.widgets.style import JS, Latest, button, count_text, error_html, note, row, sheet
 
 if TYPE_CHECKING:
     from mitonb.session import Session
@@ -22,34 +20,17 @@ __all__ = ["HistoryView"]
 
 _MOST = 200
 
-_CSS = """
-.mnb-history { height: 100%; overflow: hidden auto; }
-.mnb .mnb-entry { display: grid; grid-template-columns: 60px minmax(160px, 2fr) minmax(160px, 3fr); gap: 6px;
-  width: 100%; padding: 1px 4px; border: 0; background: none; color: inherit; font: inherit; line-height: 18px;
-  text-align: left; cursor: pointer; }
-.mnb .mnb-entry:hover { background: var(--jp-layout-color2, #eee); }
-.mnb .mnb-entry > * { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-.mnb .mnb-entry > :first-child, .mnb .mnb-entry code { color: var(--jp-ui-font-color2, #666); }
-.mnb .mnb-entry.undone { opacity: .55; text-decoration: line-through; }
-.mnb .mnb-entry:focus-visible { outline-offset: -2px; }
-"""
-
 
 class Lines(anywidget.AnyWidget):
     """The browser's half of the history: a button for each edit, that asks for its place."""
 
-    _esm = Path(__file__).parent / "js" / "history.js"
-    _css = _CSS
+    _esm = JS / "history.js"
     rows = traitlets.List(traitlets.Dict()).tag(sync=True)
     asked = Signal(object)
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.on_msg(self._on_message)
-
-    def _on_message(self, _widget: Any, message: dict[str, Any], _buffers: Any) -> None:
-        if message.get("kind") == "go":
-            self.asked.emit(message.get("seq"))
+        self.on_msg(lambda _, message, __: self.asked.emit(message.get("seq")))
 
 
 class HistoryView(ipw.VBox):
@@ -65,20 +46,19 @@ class HistoryView(ipw.VBox):
 
     def __init__(self, session: Session, *, height: int = 220, **options: Any) -> None:
         self.session = session
-        self.as_code = ipw.ToggleButton(description="copy as code", icon="code", layout={"width": "auto"},
-                                        tooltip="The same edits as lines of Python")  # fmt: skip
+        self.as_code = button("copy as code", "code", "The same edits as lines of Python", kind=ipw.ToggleButton)
         self.status = ipw.HTML()
         self.lines = Lines(layout={"height": f"{height}px"})
-        self.code = ipw.Textarea(layout={"height": f"{height}px", "width": "100%", "display": "none"},
-                                 tooltip="The edits as lines of Python")  # fmt: skip
+        self.code = ipw.Textarea(layout={"height": f"{height}px", "width": "100%"})
+        self.code.tooltip = "The edits as lines of Python"
         self._worker = Latest(self._draw, failed=self._fail, delay=0.1)
-        super().__init__(
-            [sheet(), row(self.as_code, self.status).add_class("mnb-spaced"), self.lines, self.code], **options
-        )
+        head = row(self.as_code, self.status).add_class("mnb-spaced")
+        super().__init__([sheet(), head, self.lines, self.code], **options)
         self.add_class("mnb")
         self.as_code.observe(lambda change: self._swap(change["new"]), "value")
         self.lines.asked.connect(self.go_to)
-        session.edited.connect(self._on_edited)
+        session.edited.connect(lambda _: self._worker.ask())
+        self._swap(False)
         self._draw()
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -99,30 +79,24 @@ class HistoryView(ipw.VBox):
         """Return the sentences, newest first."""
         return "\n".join(entry.text for entry in reversed(self.session.history()))
 
-    def _on_edited(self, _change: Any) -> None:
-        self._worker.ask()
-
     def _draw(self) -> None:
         history = self.session.history()
-        shown = history[::-1][:_MOST]
         self._count(len(history))
         self.lines.rows = [
             {
                 "seq": entry.seq, "clock": time.strftime("%H:%M:%S", time.localtime(entry.time)),
                 "text": entry.text, "code": entry.code, "undone": entry.undone,
             }
-            for entry in shown
+            for entry in history[::-1][:_MOST]
         ]  # fmt: skip
         self.code.value = "\n".join(["session = app.session", *(entry.code for entry in history if entry.stands)])
 
     def _count(self, count: int) -> None:
-        edits = "1 edit" if count == 1 else f"{count:,} edits"
-        last = f", the last {_MOST} are shown" if count > _MOST else ""
-        self.status.value = note(
-            f"{edits}{last}; click one to go to its place"
-            if count
-            else "Nothing yet. Each run and each stroke will be a line here, and can be undone."
-        )
+        said = "Nothing yet. Each run and each stroke will be a line here, and can be undone."
+        if count:
+            last = f", the last {_MOST} are shown" if count > _MOST else ""
+            said = f"{count_text(count, 'edit')}{last}; click one to go to its place"
+        self.status.value = note(said)
 
     def _swap(self, code: bool) -> None:
         self.lines.layout.display = "none" if code else ""

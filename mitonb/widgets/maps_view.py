@@ -16,9 +16,7 @@ from mitonb.plot import wheel
 from mitonb.post.decoding import centers, foreground
 from mitonb.recipe import Recipe
 from mitonb.stack import Plane
-from mitonb.widgets.png import as_url, gray
-from mitonb.widgets.saved import Saved, as_png, thinned
-from mitonb.widgets.style import sheet
+from mitonb.widgets.style import Saved, as_png, gray, sheet, thinned
 
 __all__ = ["MapsView", "show_maps"]
 
@@ -27,15 +25,6 @@ _MOST_PIXELS = 640
 _MOST_SAVED = 260
 _ARROWS = 20
 _OPACITY = 0.75
-
-_CSS = """
-<style>.mnb-maps { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(240px, 100%), 1fr)); gap: 10px;
-  margin: 4px 0; }
-.mnb-maps figure { margin: 0; max-width: 420px; }
-.mnb-maps svg { display: block; width: 100%; height: auto; background: #000; border-radius: 3px; }
-.mnb-maps figcaption { font-size: 12px; line-height: 1.4; color: var(--jp-ui-font-color2, #666); padding: 3px 1px; }
-.mnb-maps b { color: var(--jp-ui-font-color1, #222); }</style>
-"""
 
 
 class MapsView(Saved, ipw.VBox):
@@ -62,7 +51,7 @@ class MapsView(Saved, ipw.VBox):
             _figure(*heat, "Centers", _center_words(len(self.points), recipe)),
             _figure(*offsets, "Offsets", _WHEEL_WORDS, key=True),
         ]
-        self.html = ipw.HTML(f'{_CSS}<div class="mnb-maps">{"".join(figures)}</div>')
+        self.html = ipw.HTML(f'<div class="mnb-maps">{"".join(figures)}</div>')
         super().__init__([sheet(), self.html], **options)
         self.add_class("mnb")
 
@@ -116,7 +105,7 @@ def _picture(maps: Maps, image: Any) -> Rgb:
     given = image.contrast or image.intensity if isinstance(image, Plane) else None
     finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
     low, high = given or (np.percentile(finite, (1, 99)) if finite.size else (0.0, 1.0))
-    return gray(pixels, float(low), max(float(high), float(low) + 1e-6))
+    return np.repeat(gray(pixels, float(low), max(float(high), float(low) + 1e-6))[..., None], 3, axis=2)
 
 
 def _probability(maps: Maps) -> npt.NDArray[np.float32]:
@@ -182,7 +171,7 @@ def _arrows(offsets: Image, inside: npt.NDArray[np.bool_], step: int) -> str:
 def _figure(picture: Rgb, marks: str, title: str, words: str, *, key: bool = False) -> str:
     h, w = picture.shape[:2]
     thin = max(1, -(-max(h, w) // _MOST_PIXELS))
-    address = as_url(np.ascontiguousarray(picture[::thin, ::thin]))
+    address = _url(picture[::thin, ::thin])
     corner = _wheel(h, w) if key else ""
     return (
         f'<figure><svg viewBox="0 0 {w} {h}" role="img" aria-label="{html.escape(title)}: {html.escape(words)}">'
@@ -197,7 +186,11 @@ def _wheel(h: int, w: int) -> str:
     r = min(h, w) * 0.07
     disk = (wheel(64) * 255).astype(np.uint8)
     place = f'x="{w - 2.3 * r:.1f}" y="{0.3 * r:.1f}" width="{2 * r:.1f}" height="{2 * r:.1f}"'
-    return f'<image href="{as_url(disk)}" {place}/>'
+    return f'<image href="{_url(disk)}" {place}/>'
+
+
+def _url(rgb: Rgb) -> str:
+    return f"data:image/png;base64,{as_png(rgb)['image/png']}"
 
 
 def _semantic_words(recipe: Recipe) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from pathlib import Path
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 import ipywidgets as ipw
@@ -17,18 +16,17 @@ from mitonb.errors import InputError
 from mitonb.labels import Labels
 from mitonb.measurements import measure
 from mitonb.session import Session
-from mitonb.widgets.latest import Latest
-from mitonb.widgets.saved import Saved
-from mitonb.widgets.style import error_html, sheet
+from mitonb.widgets.style import JS, Latest, Saved, error_html, sheet
 
-__all__ = ["ObjectsTable", "show_table"]
+if TYPE_CHECKING:
+    from mitonb.colors import Coloring
+
+__all__ = ["LookedAt", "ObjectsTable", "show_table"]
 
 _PIECE = 8000
 """Rows in one message; at most 12 columns of 8 bytes make 0.8 MB."""
-
 _KEPT, _PATIENCE = 20, 2
 """Rows that a saved notebook keeps, and seconds that it waits for them."""
-
 _COLUMNS = (
     ("id", 1, "object", "id", 0, 90, "Id of the object"),
     ("volume_um3", 1, "volume µm³", "number", 4, 100, "Volume in cubic micrometres"),
@@ -38,62 +36,46 @@ _COLUMNS = (
     ("z", 1, "z", "number", 0, 60, "Middle: plane"),
     ("y", 1, "y", "number", 0, 60, "Middle: row"),
     ("x", 1, "x", "number", 0, 60, "Middle: column"),
-    (
-        "truncated",
-        1,
-        "at border",
-        "flag",
-        0,
-        76,
-        "Whether it touches the border of the volume, so that only a part was seen",
-    ),
+    ("truncated", 1, "at border", "flag", 0, 76, "Whether it touches the border of the volume: only a part was seen"),
 )
 """What is shown of `measure`: column, factor, title, kind, digits, least width in pixels, tooltip."""
 
-_CSS = """
-.mnb-table { box-sizing: border-box; position: relative;
-  display: flex; flex-direction: column; height: 100%; min-height: 60px; font-size: 12px;
-  color: var(--jp-ui-font-color1, #222); border: 1px solid var(--jp-border-color2, #ccc); border-radius: 3px;
-  background: var(--jp-layout-color1, #fff); overflow: auto hidden; }
-.mnb-table [hidden] { display: none !important; }
-.mnb-table .bar { position: sticky; left: 0; flex: none; display: flex; align-items: center; gap: 4px; height: 26px;
-  padding: 0 8px 0 4px; overflow: hidden; border-bottom: 1px solid var(--jp-border-color2, #ccc); }
-.mnb-table .bar > * { flex: none; box-sizing: border-box; height: 20px; margin: 0; padding: 0 4px; font: inherit; }
-.mnb-table .bar input, .mnb-table .bar select { border: 1px solid var(--jp-border-color2, #ccc); border-radius: 3px;
-  color: inherit; background: var(--jp-layout-color1, #fff); }
-.mnb-table .bar .find { width: 84px; }
-.mnb-table .bar .bound { width: 64px; }
-.mnb-table .bar button { border: 0; background: none; color: var(--jp-content-link-color, #1976d2); cursor: pointer; }
-.mnb-table .bar .said { flex: 0 1 auto; min-width: 0; line-height: 20px; overflow: hidden; text-overflow: ellipsis;
-  white-space: nowrap; color: var(--jp-ui-font-color2, #666); }
-.mnb-table .head { display: grid; border-bottom: 1px solid var(--jp-border-color2, #ccc); flex: none;
-  box-sizing: border-box; padding-right: 12px; background: var(--jp-layout-color2, #eee); }
-.mnb-table .head button { border: 0; background: none; color: var(--jp-ui-font-color2, #666); font: inherit;
-  text-align: right; padding: 3px 8px; cursor: pointer; white-space: nowrap; }
-.mnb-table .head button:first-child, .mnb-table .row span:first-child { text-align: left; }
-.mnb-table .head button.on { color: var(--jp-ui-font-color0, #000); font-weight: 600; }
-.mnb-table .body { position: relative; overflow-y: scroll; overflow-x: hidden; flex: 1 1 auto; outline: none; }
-.mnb-table .body:focus-visible { box-shadow: inset 0 0 0 2px var(--jp-brand-color1, #1976d2); }
-.mnb-table .space { position: relative; }
-.mnb-table .row { position: absolute; left: 0; right: 0; height: 22px; line-height: 22px; display: grid;
-  cursor: pointer; }
-.mnb-table .row span { text-align: right; padding: 0 8px; overflow: hidden; text-overflow: ellipsis;
-  font-variant-numeric: tabular-nums; white-space: nowrap; }
-.mnb-table .row i { display: inline-block; width: 11px; height: 11px; margin-right: 7px; border-radius: 2px;
-  vertical-align: -1px; }
-.mnb-table .row:hover { background: var(--jp-layout-color2, #eee); }
-.mnb-table .row.on { background: var(--jp-brand-color1, #1976d2); color: #fff; }
-.mnb-table .empty:empty { display: none; }
-.mnb-table .empty { position: absolute; inset: 60px 12px auto; text-align: center;
-  color: var(--jp-ui-font-color2, #666); }
-"""
+
+class LookedAt:
+    """Labels that belong to no session, under the names that table and 3-D view use of one."""
+
+    edited = Signal(object)
+    selected = Signal(tuple)
+
+    def __init__(self, labels: Any) -> None:
+        self.labels = labels if isinstance(labels, Labels) else Labels(labels)
+        self.selection: tuple[int, ...] = ()
+
+    @cached_property
+    def colors(self) -> Coloring:
+        """The colours of the objects."""
+        return coloring_of(self.labels)
+
+    def select(self, *ids: int) -> None:
+        """Select objects."""
+        self.selection = ids
+        self.selected.emit(ids)
+
+    go_to = select
+
+    def voxels(self, id: int) -> int:
+        """Return 1: no object goes."""
+        return 1
+
+    def delete(self, *ids: int) -> Any:
+        """Refuse it."""
+        raise InputError("These labels belong to no session, and are only looked at. Delete in mn.explore(labels).")
 
 
 class Grid(anywidget.AnyWidget):
     """The browser's half of the table: draws the rows in sight, sorts, filters, and tells what the user wants."""
 
-    _esm = Path(__file__).parent / "js" / "table.js"
-    _css = _CSS
+    _esm = JS / "table.js"
     selected = traitlets.List(traitlets.Int()).tag(sync=True)
     empty = traitlets.Unicode().tag(sync=True)
     deletes = traitlets.Bool(False).tag(sync=True)
@@ -109,28 +91,21 @@ class Grid(anywidget.AnyWidget):
     def fill(self, columns: list[dict[str, Any]], values: list[np.ndarray], colors: np.ndarray) -> None:
         """Take new rows: one float array per column, and a colour per row."""
         self._columns, self._values, self._colors = columns, values, colors
-        self._post()
+        total = len(colors)
+        for start in range(0, max(1, total), _PIECE):
+            parts = [np.ascontiguousarray(part[start : start + _PIECE]) for part in (*values, colors)]
+            head = {"kind": "rows", "columns": columns, "total": total, "offset": start, "count": len(parts[-1])}
+            self.send(head, [part.tobytes() for part in parts])
 
     def tell(self, text: str = "", edit: int = 0) -> None:
         """Show what was done beside the search, with Undo where it is an edit."""
         self.send({"kind": "said", "text": text, "edit": edit})
 
-    def _post(self) -> None:
-        total = len(self._colors)
-        for start in range(0, max(1, total), _PIECE):
-            part = slice(start, start + _PIECE)
-            buffers = [np.ascontiguousarray(v[part], np.float64).tobytes() for v in self._values]
-            count = len(self._colors[part])
-            message = {"kind": "rows", "columns": self._columns, "total": total, "offset": start, "count": count}
-            self.send(message, [*buffers, np.ascontiguousarray(self._colors[part]).tobytes()])
-
     def _on_message(self, _widget: Any, message: dict[str, Any], _buffers: Any) -> None:
-        kind = message.get("kind")
-        if kind == "ready":
-            if self._columns:
-                self._post()
-        else:
-            self.asked.emit(str(kind), message)
+        if message.get("kind") != "ready":
+            self.asked.emit(str(message.get("kind")), message)
+        elif self._columns:
+            self.fill(self._columns, self._values, self._colors)
 
 
 class ObjectsTable(Saved, ipw.VBox):
@@ -141,8 +116,6 @@ class ObjectsTable(Saved, ipw.VBox):
     source : Session, Labels or (z, y, x) integer array
         With a session, a click selects the object and moves there, Ctrl and Shift select several, Delete deletes
         what is selected, and the table follows every edit.
-    lazy : bool
-        Measure nothing before `refresh` is called.
     height : int
         Pixels.
 
@@ -156,27 +129,17 @@ class ObjectsTable(Saved, ipw.VBox):
 
     picked = Signal(int)
 
-    def __init__(self, source: Any, *, lazy: bool = False, height: int = 220, **options: Any) -> None:
-        self.source = source if isinstance(source, Session | Labels) else Labels(source)
+    def __init__(self, source: Any, *, height: int = 220, **options: Any) -> None:
+        self.source: Any = source if isinstance(source, Session | LookedAt) else LookedAt(source)
         self.table: Any = None
-        self.grid = Grid(layout={"height": f"{height}px", "width": "100%"}, empty="")
-        self.grid.deletes = isinstance(self.source, Session)
+        self.grid = Grid(layout={"height": f"{height}px", "width": "100%"}, deletes=isinstance(source, Session))
         self.status = ipw.HTML(layout={"display": "none"})
-        self._lock = threading.Lock()
-        self._wanted = False
         self._worker = Latest(self._measure, failed=self._fail, delay=0.3)
         super().__init__([sheet(), self.status, self.grid], **options)
         self.add_class("mnb")
         self.grid.asked.connect(self._on_asked)
-        if isinstance(self.source, Session):
-            self.source.edited.connect(self._on_edited)
-            self.source.selected.connect(self._on_selected)
-        if not lazy:
-            self.refresh()
-
-    def refresh(self) -> None:
-        """Measure again, in a thread."""
-        self._wanted = True
+        self.source.edited.connect(self._on_edited)
+        self.source.selected.connect(self._on_selected)
         self._worker.ask()
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -185,19 +148,9 @@ class ObjectsTable(Saved, ipw.VBox):
 
     def go_to(self, key: int) -> None:
         """Select an object, and with a session look at its middle."""
-        if isinstance(self.source, Session):
-            if self.source.voxels(key):  # else the row is of an object that has just gone
-                self.source.go_to(key)
-        else:
-            self._on_selected((key,))
+        if self.source.voxels(key):  # else the row is of an object that has just gone
+            self.source.go_to(key)
         self.picked.emit(key)
-
-    def select(self, *ids: int) -> None:
-        """Select objects, and stay where one looks."""
-        if isinstance(self.source, Session):
-            self.source.select(*ids)
-        else:
-            self._on_selected(ids)
 
     def delete(self, *ids: int) -> None:
         """Delete objects: one edit of the session, said with Undo.
@@ -207,8 +160,6 @@ class ObjectsTable(Saved, ipw.VBox):
         InputError
             If one of them is not there, or the labels belong to no session.
         """
-        if not isinstance(self.source, Session):
-            raise InputError("These labels belong to no session, and are only looked at. Delete in mn.explore(labels).")
         change = self.source.delete(*ids)
         self.source.select(*(i for i in self.source.selection if i not in set(ids)))
         self.grid.tell(self.source.history(after=change.seq - 1)[0].sentence, change.seq)
@@ -218,12 +169,10 @@ class ObjectsTable(Saved, ipw.VBox):
         try:
             if kind == "pick":
                 self.go_to(int(message["id"]))
-            elif kind == "select":
-                self.select(*map(int, message["ids"]))
-            elif kind == "delete":
-                self.delete(*map(int, message["ids"]))
-            elif kind == "undo" and isinstance(self.source, Session):
+            elif kind == "undo":
                 self.source.undo(of=int(message["edit"]))
+            elif kind in ("select", "delete"):
+                (self.delete if kind == "delete" else self.source.select)(*map(int, message["ids"]))
             self._say("")
         except Exception as error:  # a click has no caller
             self.grid.send_state("selected")
@@ -242,24 +191,19 @@ class ObjectsTable(Saved, ipw.VBox):
     def state(self) -> str:
         """Return the table as text: the columns, then one object a line."""
         columns, values = _columns(self.table) if self.table is not None else ([], [])
-        lines = [" ".join(f"{v[i]:g}" for v in values) for i in range(len(values[0]) if values else 0)]
+        lines = [" ".join(f"{v:g}" for v in numbers) for numbers in zip(*values, strict=True)]
         return "\n".join([" | ".join(c["label"] for c in columns), *lines])
 
     def _measure(self) -> None:
-        labels = self.source.labels if isinstance(self.source, Session) else self.source
-        table = measure(labels)
-        columns, values = _columns(table)
-        colors = np.rint(coloring_of(self.source).rgb(table["id"].to_numpy(np.uint32)) * 255).astype(np.uint8)
-        with self._lock:
-            self.table = table
+        self.table = table = measure(self.source.labels)
+        colors = np.rint(self.source.colors.rgb(table["id"].to_numpy(np.uint32)) * 255).astype(np.uint8)
         self.grid.empty = "No objects yet: segment a plane (Enter) or the volume, or paint one (P)."
-        self.grid.fill(columns, values, colors)
+        self.grid.fill(*_columns(table), colors)
 
     def _on_edited(self, _change: Any) -> None:
         self.grid.tell()
         # Also while the first measurement runs: it may have seen labels from the middle of this edit.
-        if self._wanted:
-            self._worker.ask()
+        self._worker.ask()
 
     def _on_selected(self, ids: tuple[int, ...]) -> None:
         self.grid.selected = list(ids)

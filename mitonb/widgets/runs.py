@@ -1,33 +1,52 @@
-"""What the buttons of the workbench do: run planes and volumes of a session, and keep what the net said."""
+"""Runs of the workbench: what its buttons do, what the net said in them, and the bar that starts and shows them."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from mitonb.errors import InputError, wanting_torch
+import ipywidgets as ipw
+from psygnal import Signal
+
+from mitonb.errors import InputError, JobError, wanting_torch
 from mitonb.infer.again import redecoding
 from mitonb.infer.doubts import inverted_note, pixel_notes
 from mitonb.infer.kept import KeptMaps
 from mitonb.infer.pipeline import predict, predicting, segmenting
-from mitonb.job import Progress, Steps
-from mitonb.post.decoding import centers, decode
+from mitonb.job import Progress, Steps, clock
+from mitonb.post.decoding import decode
+from mitonb.widgets.style import button, error_html, note, row, sheet
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from collections.abc import Callable
 
+    from mitonb.job import Job
     from mitonb.labels import Labels
-    from mitonb.maps import Maps, Points
+    from mitonb.maps import Ids, Maps
     from mitonb.recipe import Recipe
     from mitonb.session import Change, Session
-    from mitonb.stack import Axis, Plane, Stack
+    from mitonb.stack import Axis, Stack
 
-__all__ = ["Runs"]
+__all__ = ["RunBar", "Runs", "Sentence"]
 
 _MOST_PLANES = 48
 """Planes whose maps are remembered one by one: about 100 MB at 1024 x 1024 pixels."""
+_EVERY = 0.1
+"""Least seconds between two updates of the screen: more would only fill the socket."""
+_READ = 5.0
+"""Seconds that a sentence stands in the line of a running job."""
+_BUTTONS = {
+    "plane": ("Segment this plane", "play", "Run the model on the plane on screen (Enter)"),
+    "volume": ("Segment the volume", "cubes", "Run the model on every plane, and join the planes to objects"),
+    "maps": ("Look at maps", "eye", "Run the model on the plane on screen for its maps alone; its labels stay"),
+    "apply-plane": ("Apply to this plane", "check", "Make the preview an edit, which can be undone (Enter)"),
+    "apply-volume": ("Apply to the volume", "check", "Decode and track the kept maps; the network is not run"),
+}
+
+Sentence = tuple[str, int]
+"""What is said, and the number of the edit that it is about; 0 for none."""
 
 
 class Runs:
@@ -54,10 +73,10 @@ class Runs:
         self.session = session
         self.kept: KeptMaps | None = None
         self.net_runs = 0
+        self.notes: tuple[str, ...] = ()
         self.change: Change | None = None
         self._planes: OrderedDict[tuple[Axis, int], Maps] = OrderedDict()
         self._models: dict[str, Any] = {}
-        self.notes: tuple[str, ...] = ()
         self._inverted: dict[tuple[str, bool, int], str] = {}
         self._lock = threading.Lock()
 
@@ -87,35 +106,23 @@ class Runs:
         self.net_runs += 1
         maps: Maps = yield from predicting(plane, model=model, recipe=recipe)
         with self._lock:
+            self._planes.pop((axis, index), None)
             self._planes[axis, index] = maps
-            self._planes.move_to_end((axis, index))
             while len(self._planes) > _MOST_PLANES:
                 self._planes.popitem(last=False)
-        self._doubt(axis, index, maps, recipe, model)
+        key = (recipe.model, recipe.invert, recipe.downsampling)
+        if key not in self._inverted:  # asked once: it runs the net
+            self._inverted[key] = inverted_note(
+                plane, maps, recipe, lambda part: predict(part, model=model, recipe=recipe)
+            )
+        notes = [*pixel_notes(self.stack.voxel_size, recipe, model.spec, [axis]), self._inverted[key]]
+        self.notes = tuple(filter(None, notes))
         return maps
 
-    def _doubt(self, axis: Axis, index: int, maps: Maps, recipe: Recipe, model: Any) -> None:
-        """Note what the run of a plane has to tell; whether the image is inverted is asked once."""
-        size = self.stack.voxel_size
-        notes = pixel_notes(size, recipe, model.spec, [axis])
-        key = (recipe.model, recipe.invert, recipe.downsampling)
-        if key not in self._inverted:
-
-            def say(plane: Plane) -> Maps:
-                return predict(plane, model=model, recipe=recipe)
-
-            self._inverted[key] = inverted_note(self.stack.plane(index, axis), maps, recipe, say)
-        self.notes = (*notes, *filter(None, [self._inverted[key]]))
-
     def plane(self, axis: Axis, index: int, recipe: Recipe, *, replace_corrected: bool = False) -> Steps[Change]:
-        """Run the net on one plane and put its objects there; see `put`."""
+        """Run the net on one plane and put its objects there; see `mitonb.session.Session.adopt_plane`."""
         maps: Maps = yield from self.look(axis, index, recipe)
-        return self.put(decode(maps, recipe), axis, index, recipe, replace_corrected=replace_corrected)
-
-    def put(
-        self, ids: npt.NDArray[np.uint32], axis: Axis, index: int, recipe: Recipe, *, replace_corrected: bool = False
-    ) -> Change:
-        """Put the profiles of a plane into the labels; see `mitonb.session.Session.adopt_plane`."""
+        ids = decode(maps, recipe)
         return self.session.adopt_plane(ids, axis, index, iou=recipe.track_iou, replace_corrected=replace_corrected)
 
     def volume(self, recipe: Recipe, *, replace_corrected: bool = False) -> Steps[Labels]:
@@ -123,10 +130,7 @@ class Runs:
         stack = self.stack
         yield Progress("loading the model", 0, 100)
         model = self.model(recipe.model)
-        if not recipe.keep_maps:
-            self.kept = None
-        elif self.kept is None:
-            self.kept = KeptMaps(stack.shape)
+        self.kept = (self.kept or KeptMaps(stack.shape)) if recipe.keep_maps else None
         self.net_runs += 1
         labels: Labels = yield from segmenting(stack, recipe, model=model, kept=self.kept)
         with self._lock:
@@ -134,17 +138,17 @@ class Runs:
         self.change = self.session.adopt(labels, replace_corrected=replace_corrected)
         return labels
 
-    def complete(self, recipe: Recipe) -> bool:
-        """Return whether the maps of every plane that a recipe needs are kept."""
-        return self.kept is not None and all(self.kept.count(a) == self.stack.count(a) for a in recipe.planes)
-
-    def again(self, recipe: Recipe, *, replace_corrected: bool = False) -> Steps[Labels]:
+    def redecode(self, recipe: Recipe, *, replace_corrected: bool = False) -> Steps[Labels]:
         """Decode and track the kept maps of the last volume run with another recipe; the net is not run."""
         if self.kept is None:
             raise InputError("No maps of the whole volume are kept: run Segment the volume with Keep maps first.")
         labels: Labels = yield from redecoding(self.kept, recipe)
         self.change = self.session.adopt(labels, replace_corrected=replace_corrected)
         return labels
+
+    def complete(self, recipe: Recipe) -> bool:
+        """Return whether the maps of every plane that a recipe needs are kept."""
+        return self.kept is not None and all(self.kept.count(a) == self.stack.count(a) for a in recipe.planes)
 
     def maps(self, axis: Axis, index: int, median: int = 1) -> Maps | None:
         """Return what the net said about a plane, newest first, or None when it was not asked."""
@@ -154,17 +158,180 @@ class Runs:
             return own
         return kept.plane(axis, index, median)
 
-    def preview(self, axis: Axis, index: int, recipe: Recipe) -> npt.NDArray[np.uint32] | None:
-        """Decode what is kept of a plane with a recipe, for `put`; None when nothing is kept."""
+    def preview(self, axis: Axis, index: int, recipe: Recipe) -> Ids | None:
+        """Decode what is kept of a plane with a recipe; None when nothing is kept."""
         maps = self.maps(axis, index, recipe.median)
         return None if maps is None else decode(maps, recipe)
 
-    def plane_with(
-        self, ids: npt.NDArray[np.uint32], axis: Axis, index: int, recipe: Recipe, *, replace_corrected: bool = False
-    ) -> npt.NDArray[np.uint32]:
-        """Return a plane as `put` would leave it: what is there already has its own id."""
-        return self.session.plane_with(ids, axis, index, iou=recipe.track_iou, replace_corrected=replace_corrected)
 
-    def peaks(self, maps: Maps, recipe: Recipe) -> Points:
-        """Return the peaks of a center map that a recipe takes, (n, 2) (y, x) in pixels of the plane."""
-        return centers(maps, recipe)
+class RunBar(ipw.VBox):
+    """Buttons that ask for runs, and a progress bar with stage, percent, time left and cancel.
+
+    The bar runs nothing by itself: it emits `asked` and shows the job that it is given.
+
+    Attributes
+    ----------
+    asked : Signal(str)
+        "plane", "volume", "maps", "apply-plane" or "apply-volume".
+    undone : Signal(int)
+        The user wants the edit of that number back that the sentence is about.
+    worked : Signal(bool)
+        Whether a job is running.
+    job : Job or None
+        The job that is shown.
+    """
+
+    asked = Signal(str)
+    undone = Signal(int)
+    worked = Signal(bool)
+
+    def __init__(self, **options: Any) -> None:
+        self.job: Job[Any] | None = None
+        self._lock = threading.RLock()
+        self._drawn = self._read = 0.0
+        self._stages: set[str] = set()
+        self._stopping = False
+        self._edit = 0
+        self._allowed = {name: not name.startswith("apply") for name in _BUTTONS}
+        self.buttons = {name: button(*look) for name, look in _BUTTONS.items()}
+        place = {"flex": "1 1 60px", "max_width": "220px", "width": "auto", "height": "8px"}
+        self.progress = ipw.FloatProgress(min=0, max=1, value=0, layout=place)
+        self.stop = button(icon="times", tip="Cancel the running job; nothing is changed", css="mnb-stop")
+        self.stop.layout.width = "28px"
+        self.status = ipw.HTML().add_class("mnb-ellipsis")
+        self.message = ipw.HTML(layout={"flex": "0 1 auto"})
+        self.undo = button("Undo", tip="Take this edit back (Ctrl-Z)", css="mnb-link")
+        self.replace = ipw.Checkbox(
+            description="replace corrected, too", indent=False, layout={"width": "auto", "flex": "0 0 auto"},
+            tooltip="Off: objects that you have painted, erased, merged ... stay as they are, and what you deleted "
+            "stays away. Either way the run is one edit that can be undone.",
+        )  # fmt: skip
+        self.running = row(self.progress, self.stop, self.status, flex_flow="row nowrap")
+        # Both take the same place, which is kept free: nothing jumps when a job starts or something is said.
+        said = row(self.message, self.undo, flex_flow="row nowrap")
+        news = ipw.VBox([self.running, said]).add_class("mnb-news")
+        super().__init__([sheet(), row(*self.buttons.values()), row(self.replace, news)], **options)
+        self.add_class("mnb").add_class("mnb-run")
+        for name, pressed in self.buttons.items():
+            pressed.on_click(lambda _, name=name: self.asked.emit(name))
+        self.stop.on_click(lambda _: self.cancel())
+        self.undo.on_click(lambda _: self.undone.emit(self._edit))
+        self.offer_undo(0)
+        self._enable()
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a run shall replace what the user has corrected, too."""
+        return bool(self.replace.value)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is running."""
+        return self.job is not None and self.job.state == "running"
+
+    def watch(self, job: Job[Any], *, then: Callable[[Any], str | Sentence | None] | None = None) -> Job[Any]:
+        """Start a job and show it; `then` gets its result and may return a sentence for the user.
+
+        Raises
+        ------
+        JobError
+            If another job is still running.
+        """
+        with self._lock:
+            if self.job is not None and self.busy:
+                raise JobError(f"{self.job.name} is still running: wait for its end or cancel it.")
+            self.job, self._stopping, self._stages, self._read = job, False, set(), 0.0
+            job.progressed.connect(self._on_progress)
+            job.finished.connect(lambda result: self._on_finish(result, then))
+            job.failed.connect(lambda error: self._end("danger", error))
+            stopped = f"{job.name} cancelled; nothing was changed. You can run it again at any time."
+            job.cancelled.connect(lambda: self._end("", stopped))
+            self.say("")
+            self.progress.bar_style = "info"
+            self._draw(job.progress)
+            job.start()
+            self._enable()
+        return job
+
+    def cancel(self) -> None:
+        """Ask the running job to stop."""
+        if self.job is not None and self.busy:
+            self._stopping = self.stop.disabled = True
+            self.status.value = note("stopping after this step …")
+            self.job.cancel()
+
+    def allow(self, **allowed: bool) -> None:
+        """Switch buttons on or off, by the name that they ask for ("_" for "-"); *Apply* shows only while it is on."""
+        self._allowed |= {name.replace("_", "-"): on for name, on in allowed.items()}
+        self._enable()
+
+    def say(self, said: str | Sentence, kind: str = "dim") -> None:
+        """Show one sentence under the bar, with Undo where it is about an edit."""
+        text, edit = said if isinstance(said, tuple) else (said, 0)
+        self._show(note(text, kind), edit)
+
+    def offer_undo(self, edit: int) -> None:
+        """Show *Undo* for the edit of that number; 0 takes it away, as is due when another edit came."""
+        self._edit = edit
+        self.undo.layout.display = None if edit else "none"
+
+    def fail(self, error: BaseException) -> None:
+        """Show an error under the bar."""
+        self._show(error_html(error), 0)
+
+    def _show(self, text: str, edit: int) -> None:
+        """Show a text under the bar; while a job runs in its line, for a while, so that the picture stays in place."""
+        with self._lock:
+            # A traceback stays: whoever reports it needs more than a while.
+            if self.busy and "<details>" not in text:
+                self.status.value = text
+                self._read = time.monotonic() + _READ
+            else:
+                self.message.value = text
+            self.offer_undo(edit)
+
+    def state(self) -> str:
+        """Return what the bar shows, in one short text."""
+        on = [b.description for b in self.buttons.values() if not b.disabled]
+        return f"{self.status.value}|{self.progress.value:.0%}|{self.message.value}|{', '.join(on)}"
+
+    def _on_progress(self, progress: Progress) -> None:
+        if time.monotonic() - self._drawn >= _EVERY or progress.stage not in self._stages:
+            self._draw(progress)
+
+    def _draw(self, progress: Progress) -> None:
+        self._drawn = time.monotonic()
+        self._stages.add(progress.stage)
+        self.progress.value = progress.fraction
+        if self.job is not None and not self._stopping and self._drawn > self._read:
+            left = self.job.seconds_left
+            rest = "" if left is None else f" · {clock(left)} left"
+            self.status.value = note(f"{progress.stage or self.job.name} · {progress.fraction:.0%}{rest}", "plain")
+
+    def _on_finish(self, result: Any, then: Callable[[Any], str | Sentence | None] | None) -> None:
+        try:
+            self._end("success", (then and then(result)) or "", "good")
+        except Exception as error:  # what happens after a job must reach the screen as well
+            self._end("danger", error)
+
+    def _end(self, style: str, said: str | Sentence | BaseException, kind: str = "dim") -> None:
+        self.progress.bar_style = style
+        self.progress.value = 0.0
+        self.status.value = ""
+        if isinstance(said, BaseException):
+            self.fail(said)
+        else:
+            self.say(said, kind)
+        self._enable()
+
+    def _enable(self) -> None:
+        busy = self.busy
+        # The one that Enter stands for.
+        first = "apply-plane" if self._allowed["apply-plane"] else "plane"
+        for name, pressed in self.buttons.items():
+            pressed.disabled = busy or not self._allowed[name]
+            pressed.button_style = "primary" if name == first else ""
+            pressed.layout.display = None if self._allowed[name] or not name.startswith("apply") else "none"
+        self.stop.disabled = not busy
+        self.running.layout.display = None if busy else "none"
+        self.worked.emit(busy)

@@ -1,97 +1,50 @@
-"""The look that all plain widgets share: one style sheet in JupyterLab's own variables, and safe little texts."""
+"""What all parts share: the look, small texts and buttons, pictures for saved notebooks, and a worker: newest wins."""
 
 from __future__ import annotations
 
+import base64
 import html
+import logging
+import threading
+import time
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anywidget
+import imagecodecs
 import ipywidgets as ipw
+import numpy as np
+import numpy.typing as npt
+
+from mitonb.errors import MitonbError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-__all__ = ["TIMES", "error_html", "note", "row", "sheet", "size_text"]
+__all__ = [
+    "JS", "TIMES", "Latest", "Saved", "as_png", "button", "count_text", "error_html", "gray", "note", "png", "row",
+    "sheet", "size_text", "thinned",
+]  # fmt: skip
 
+JS = Path(__file__).parent / "js"
+"""Where the browser's halves of the widgets are."""
 TIMES = "×"  # noqa: RUF001  what people write between sizes
+_MOST = 420
+"""Pixels of the longer side of a saved picture: a notebook must stay small enough to be mailed and shown on the web."""
+_TRACE = 6000
+"""Characters of a traceback that are shown."""
 
-# Every rule lives under .mnb, and every colour is a JupyterLab variable with a fallback for hosts that have none.
-CSS = """
-.mnb { --jp-widgets-inline-height: 26px; --jp-widgets-margin: 1px; --jp-widgets-font-size: 12px;
-  --jp-widgets-inline-label-width: 122px; --jp-widgets-inline-margin: 4px;
-  color: var(--jp-ui-font-color1, #222); font-family: var(--jp-ui-font-family, sans-serif); font-size: 12px;
-  line-height: 1.35; box-sizing: border-box; overflow: visible; }
-.mnb .widget-html, .mnb .widget-html-content { line-height: 1.35; }
-.mnb .widget-html, .mnb .widget-html-content, .mnb .widget-label { color: inherit; font-size: 12px; }
-.mnb .widget-html { height: auto; } .mnb .widget-html-content { white-space: normal; overflow-wrap: anywhere; }
-.mnb-sheet { display: none; }
-.mnb.jupyter-widgets-disconnected::before, .mnb .jupyter-widgets-disconnected::before { content: none; }
-.mnb .mnb-title { font-weight: 600; letter-spacing: .04em; font-size: 11px; text-transform: uppercase;
-  color: var(--jp-ui-font-color2, #666); }
-.mnb .mnb-dim, .mnb .mnb-dim .widget-html-content { color: var(--jp-ui-font-color2, #666); }
-.mnb .mnb-error { color: var(--jp-error-color0, #b71c1c); }
-body[data-jp-theme-light="false"] .mnb .mnb-error { color: var(--md-red-300, #e57373); }
-.mnb .mnb-good { color: var(--jp-success-color0, #1b5e20); }
-body[data-jp-theme-light="false"] .mnb .mnb-good { color: var(--md-green-300, #81c784); }
-.mnb .mnb-warn { color: var(--jp-warn-color0, #b26a00); }
-body[data-jp-theme-light="false"] .mnb .mnb-warn { color: var(--md-orange-300, #ffb74d); }
-.mnb details summary { cursor: pointer; color: var(--jp-ui-font-color2, #666); }
-.mnb details pre { max-height: 140px; overflow: auto; margin: 2px 0; padding: 4px; font-size: 11px;
-  white-space: pre-wrap; color: var(--jp-ui-font-color1, #222); background: var(--jp-layout-color2, #eee);
-  border-radius: 3px; }
-.mnb code { font-family: var(--jp-code-font-family, monospace); font-size: 11.5px; background: none;
-  color: var(--jp-ui-font-color1, #222); padding: 0; }
-.mnb .jupyter-button { border-radius: 3px; font-size: 12px; padding: 0 5px; box-shadow: none; overflow: hidden;
-  text-overflow: ellipsis; line-height: 26px; }
-.mnb .jupyter-button:not(.mod-primary) { background: var(--jp-layout-color2, #eee);
-  color: var(--jp-ui-font-color1, #222); }
-.mnb .jupyter-button:not(.mod-primary):hover:enabled { background: var(--jp-layout-color3, #ddd); }
-.mnb .jupyter-button.mod-primary { background: var(--jp-brand-color1, #1976d2); color: #fff; }
-.mnb .jupyter-button.mod-active { background: var(--jp-brand-color2, #64b5f6); color: #fff; }
-.mnb .jupyter-button:disabled { opacity: .45; }
-.mnb :focus-visible:not(.mitonb-viewer) { outline: 2px solid var(--jp-brand-color1, #1976d2) !important;
-  outline-offset: 1px; }
-.mnb:focus-visible { outline: none; }
-.mnb .mnb-link { background: none !important; color: var(--jp-content-link-color, #1976d2) !important; padding: 0 4px; }
-.mnb .mnb-link:disabled { color: var(--jp-ui-font-color2, #666) !important; opacity: 1; }
-.mnb input, .mnb select, .mnb textarea { font-size: 12px !important; }
-.mnb .widget-readout { font-size: 12px; min-width: 34px; max-width: 44px; text-align: right; }
-.mnb .jupyter-widgets.widget-inline-hbox, .mnb .mnb-field { align-items: center; }
-.mnb .mnb-field > .widget-label { color: var(--jp-ui-font-color2, #666); font-size: 11px; }
-.mnb .mnb-changed .widget-label, .mnb .mnb-changed .widget-label-basic > span {
-  color: var(--jp-brand-color1, #1976d2); }
-.mnb .mnb-field { border-left: 2px solid transparent; }
-.mnb .mnb-changed { border-left-color: var(--jp-brand-color1, #1976d2); }
-.mnb .mnb-pill { display: inline-block; padding: 0 8px; border-radius: 9px; border: 1px solid currentColor;
-  line-height: 17px; white-space: nowrap; }
-.mnb .mnb-panel { border: 1px solid var(--jp-border-color2, #ccc); border-radius: 3px; padding: 6px 8px;
-  background: var(--jp-layout-color1, #fff); }
-.mnb .widget-hprogress .progress { background: var(--jp-layout-color3, #ddd); border-radius: 2px; overflow: hidden; }
-.mnb .widget-hprogress { height: 8px; padding: 0; } .mnb .widget-hprogress > .progress { margin: 0; height: 8px; }
-.mnb .mnb-run > .widget-hbox, .mnb .mnb-spaced { gap: 0 8px; } .mnb .mnb-run .jupyter-button { padding: 0 10px; }
-.mnb .mnb-run .mnb-stop { padding: 0; flex: none; } .mnb .mnb-run .widget-checkbox label { line-height: 26px; }
-.mnb .mnb-run .widget-checkbox input { margin: 0 6px 0 2px; vertical-align: middle; }
-.mnb .mnb-news { flex: 1 1 300px; min-width: 0; min-height: 30px; justify-content: center; overflow: visible; }
-.mnb .mnb-news > .widget-hbox { gap: 8px; }
-.mnb [inert], .mnb-save[inert] { opacity: .45; }
-.mnb-run.jupyter-widgets-disconnected .mnb-news > * { display: none; }
-.mnb-run.jupyter-widgets-disconnected .mnb-news::after { content: "The kernel was restarted: run this cell again.";
-  color: var(--jp-error-color0, #b71c1c); }
-body[data-jp-theme-light="false"] .mnb-run.jupyter-widgets-disconnected .mnb-news::after {
-  color: var(--md-red-300, #e57373); }
-.mnb-stage .ipyvolume-toolicon { color: var(--jp-ui-font-color1, #222); }
-.mnb-stage .ipyvolume-toolicon:has(> .fa-pencil-square-o, > .fa-search-plus, > .fa-cut, > .fa-cog) { display: none; }
-.mnb .mnb-ellipsis .widget-html-content { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
-"""
+_log = logging.getLogger(__name__)
+
+# --- look ------------------------------------------------------------------------------------------------------------
 
 
 class Sheet(anywidget.AnyWidget):
     """The style sheet, and what keeps the keys and the mouse from the notebook around the part that holds it."""
 
-    _esm = Path(__file__).parent / "js" / "guard.js"
-    _css = CSS
+    _esm = JS / "guard.js"
+    _css = JS / "look.css"
 
 
 _sheet: Sheet | None = None
@@ -106,6 +59,21 @@ def sheet() -> Sheet:
     return _sheet
 
 
+def row(*children: ipw.Widget, **layout: str) -> ipw.HBox:
+    """Return children side by side that wrap when there is no room."""
+    settings = {"flex_flow": "row wrap", "align_items": "center", "overflow": "visible"} | layout
+    return ipw.HBox(list(children), layout=ipw.Layout(**settings))
+
+
+def button(text: str = "", icon: str = "", tip: str = "", *, kind: Any = ipw.Button, css: str = "", **more: Any) -> Any:
+    """Return a button, or a toggle (`kind`), as wide as its text; `css` is a class of the style sheet."""
+    made = kind(description=text, icon=icon, tooltip=tip, layout={"width": "auto"}, **more)
+    return made.add_class(css) if css else made
+
+
+# --- texts -----------------------------------------------------------------------------------------------------------
+
+
 def note(text: str = "", kind: str = "dim") -> str:
     """Return one escaped sentence as HTML; `kind` is dim, good, warn or error."""
     return f'<span class="mnb-{kind}">{html.escape(text)}</span>' if text else ""
@@ -113,16 +81,14 @@ def note(text: str = "", kind: str = "dim") -> str:
 
 def error_html(error: BaseException, before: str = "") -> str:
     """Return an error as a sentence, with its traceback behind "details" when it was not raised on purpose."""
-    from mitonb.errors import MitonbError
-
     said = str(error).strip() or type(error).__name__
-    if isinstance(error, MitonbError):
-        return note(before + said, "error")
     if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError):
-        return note(before + (f"{error.strerror or said}: {error.filename}" if error.filename else said), "error")
-    sentence = note(f"{before}Something went wrong ({type(error).__name__}): {said}", "error")
-    trace = html.escape("".join(traceback.format_exception(error))[-6000:])
-    return f"{sentence}<details><summary>details</summary><pre>{trace}</pre></details>"
+        said = f"{error.strerror or said}: {error.filename}" if error.filename else said
+    elif not isinstance(error, MitonbError):
+        sentence = note(f"{before}Something went wrong ({type(error).__name__}): {said}", "error")
+        trace = html.escape("".join(traceback.format_exception(error))[-_TRACE:])
+        return f"{sentence}<details><summary>details</summary><pre>{trace}</pre></details>"
+    return note(before + said, "error")
 
 
 def size_text(shape: Sequence[int], voxel_size: Sequence[float] | None) -> str:
@@ -131,7 +97,117 @@ def size_text(shape: Sequence[int], voxel_size: Sequence[float] | None) -> str:
     return f"{size} vx" if voxel_size is None else f"{size} vx · {f' {TIMES} '.join(f'{v:g}' for v in voxel_size)} nm"
 
 
-def row(*children: ipw.Widget, **layout: str) -> ipw.HBox:
-    """Return children side by side that wrap when there is no room."""
-    settings = {"flex_flow": "row wrap", "align_items": "center", "overflow": "visible"} | layout
-    return ipw.HBox(list(children), layout=ipw.Layout(**settings))
+def count_text(count: int, what: str = "object") -> str:
+    """Return a number with its noun: "1 object", "311 objects"."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+# --- pictures --------------------------------------------------------------------------------------------------------
+
+
+def png(rgb: npt.NDArray[np.uint8]) -> bytes:
+    """Return an (h, w, 3) or (h, w, 4) uint8 picture as PNG bytes."""
+    return bytes(imagecodecs.png_encode(np.ascontiguousarray(rgb)))
+
+
+def as_png(rgb: npt.NDArray[np.uint8]) -> dict[str, str]:
+    """Return a picture as what an output of a notebook holds."""
+    return {"image/png": base64.b64encode(png(rgb)).decode()}
+
+
+def gray(image: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.uint8]:
+    """Map intensities of any shape to 0..255: `low` becomes 0, `high` becomes 255, NaN becomes 0."""
+    if image.dtype == np.bool_:
+        return image.astype(np.uint8) * np.uint8(255)
+    # Black is taken away before large integers lose their last digits to float32.
+    wide: npt.NDArray[np.floating[Any]] = image.astype(np.float32 if image.dtype.itemsize <= 2 else np.float64)
+    values = np.nan_to_num((wide - low) * (255 / (high - low)), copy=False, nan=0.0, posinf=255.0, neginf=0.0)
+    return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
+
+
+def thinned(picture: npt.NDArray[Any], most: int = _MOST) -> npt.NDArray[np.uint8]:
+    """Return a picture, floats 0..1 or bytes, at most `most` pixels wide and high, with 32 levels of each colour."""
+    step = max(1, -(-max(picture.shape[:2]) // most))
+    h, w = (n // step * step for n in picture.shape[:2])
+    blocks = picture[:h, :w].reshape(h // step, step, w // step, step, picture.shape[2])
+    mean = blocks.mean((1, 3), dtype=np.float32) * (1 if picture.dtype == np.uint8 else 255)
+    # Noise makes most of the bytes, and the eye does not see the lowest three bits of it.
+    return np.asarray(np.clip(mean, 0, 255).astype(np.uint8) & 0xF8)
+
+
+class Saved:
+    """Put this before a widget's class: its output then also holds `saved()`, as it is when the cell runs.
+
+    JupyterLab shows the widget; what shows notebooks without a kernel (GitHub, nbviewer, a printed hand-in) shows the
+    picture or the table, and what knows only text shows the sentence.
+    """
+
+    def saved(self) -> tuple[str, dict[str, str]]:
+        """Return a sentence that says what is shown, and MIME types with their contents."""
+        raise NotImplementedError
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        made = super()._repr_mimebundle_(**options)  # type: ignore[misc]
+        data, facts = made if isinstance(made, tuple) else (made, {})
+        if data is None:
+            return made
+        try:
+            sentence, contents = self.saved()
+        except Exception:  # a picture for later must not keep anybody from working now
+            _log.exception("There is no picture of this widget for the saved notebook.")
+            sentence, contents = "a mitonb widget", {}
+        return {**data, **contents, "text/plain": f"{sentence}. Run this cell to see it live."}, facts
+
+
+# --- work ------------------------------------------------------------------------------------------------------------
+
+
+class Latest:
+    """Run a function in a thread, and of all the calls that came meanwhile only the last one.
+
+    A slider sends twenty values while one is worked on; nineteen of them are nobody's wish any more.
+
+    Parameters
+    ----------
+    work : callable
+        Called in a thread, one call at a time.
+    failed : callable
+        Gets the exception of a call that failed.
+    delay : float
+        Seconds to wait for a newer call before starting.
+    """
+
+    def __init__(
+        self, work: Callable[..., None], *, failed: Callable[[BaseException], None], delay: float = 0.0
+    ) -> None:
+        self._work, self._failed, self._delay = work, failed, delay
+        self._asked: tuple[Any, ...] | None = None
+        self._idle = threading.Condition()
+        self._running = False
+
+    def ask(self, *arguments: Any) -> None:
+        """Ask for a call; it replaces one that has not begun."""
+        with self._idle:
+            self._asked = arguments
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._run, name=f"mitonb {self._work.__name__}", daemon=True).start()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until nothing is asked or running; return whether that came."""
+        with self._idle:
+            return self._idle.wait_for(lambda: not self._running, timeout)
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(self._delay)
+            with self._idle:
+                arguments, self._asked = self._asked, None
+                if arguments is None:
+                    self._running = False
+                    self._idle.notify_all()
+                    return
+            try:
+                self._work(*arguments)
+            except Exception as error:  # the thread has no caller; whoever owns it tells the user
+                self._failed(error)

@@ -14,19 +14,10 @@ import traitlets
 from psygnal import Signal
 
 from mitonb.errors import InputError
+from mitonb.widgets.style import JS
 
 __all__ = ["Upload"]
 
-_CSS = """
-.mnb-drop { position: relative; display: block; padding: 4px 10px; border: 1px dashed var(--jp-border-color1, #999);
-  border-radius: 3px; color: var(--jp-ui-font-color2, #666); font-size: 12px; line-height: 18px; cursor: pointer;
-  overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-.mnb-drop input { position: absolute; opacity: 0; width: 1px; height: 1px; }
-.mnb-drop:hover, .mnb-drop.over, .mnb-drop:focus-within { border-color: var(--jp-brand-color1, #1976d2);
-  color: var(--jp-ui-font-color1, #222); }
-.mnb-drop.over { background: var(--jp-layout-color2, #eee); }
-.mnb-drop i { position: absolute; left: 0; bottom: 0; height: 3px; background: var(--jp-brand-color1, #1976d2); }
-"""
 _RESERVE = 200_000_000
 """Bytes of disk that stay free: a full disk loses notebooks."""
 
@@ -49,8 +40,7 @@ class Upload(anywidget.AnyWidget):
         A file was not taken.
     """
 
-    _esm = Path(__file__).parent / "js" / "upload.js"
-    _css = _CSS
+    _esm = JS / "upload.js"
     label = traitlets.Unicode("drop a file here, or click to choose").tag(sync=True)
 
     received = Signal(Path)
@@ -58,13 +48,10 @@ class Upload(anywidget.AnyWidget):
 
     def __init__(self, folder: str | Path = "mitonb-uploads", *, limit: int = 1_000_000_000, **options: Any) -> None:
         super().__init__(**options)
-        self.folder = Path(folder)
-        self.limit = limit
+        self.folder, self.limit = Path(folder), limit
         self._lock = threading.Lock()
-        self._id = ""
+        self._id, self._size, self._target = "", 0, Path()
         self._file: BinaryIO | None = None
-        self._target = Path()
-        self._size = 0
         self.on_msg(self._on_message)
 
     def _on_message(self, _widget: Any, message: dict[str, Any], buffers: list[memoryview]) -> None:
@@ -81,23 +68,27 @@ class Upload(anywidget.AnyWidget):
             self.received.emit(arrived)
 
     def _take(self, message: dict[str, Any], buffers: list[memoryview]) -> Path | None:
+        """Take one message; return the file when it is whole."""
         kind, key = message.get("kind"), str(message.get("id"))
         if kind == "begin":
             self._begin(key, str(message["name"]), int(message["size"]))
-        elif key != self._id or self._file is None:
+        file = self._file
+        if key != self._id or file is None:
             raise InputError("This upload was cancelled; choose the file again.")
-        elif kind == "broken":
-            raise InputError(
-                f"The browser could not read the file: {message.get('text')}. Is it a folder? Give its path."
-            )
-        elif int(message["offset"]) == self._file.tell():
-            # A piece that comes twice (the socket was reconnected) is answered again, but not written again.
-            self._file.write(buffers[0])
-        done = self._file.tell() if self._file else 0
-        if done < self._size:
-            self.send({"kind": "next", "id": key, "offset": done})
+        if kind == "broken":
+            said = message.get("text")
+            raise InputError(f"The browser could not read the file: {said}. Is it a folder? Give its path.")
+        # A piece that comes twice (the socket was reconnected) is answered again, but not written again.
+        if kind == "piece" and int(message["offset"]) == file.tell():
+            file.write(buffers[0])
+        if file.tell() < self._size:
+            self.send({"kind": "next", "id": key, "offset": file.tell()})
             return None
-        return self._finish(key)
+        file.close()
+        self._file = None
+        Path(file.name).rename(self._target)
+        self.send({"kind": "done", "id": key})
+        return self._target
 
     def _begin(self, key: str, name: str, size: int) -> None:
         self._drop()
@@ -106,35 +97,23 @@ class Upload(anywidget.AnyWidget):
                 f"{name} is empty, or a folder. An OME-Zarr folder cannot be dropped: give its path instead."
             )
         folder = self._writable()
-        room = shutil.disk_usage(folder).free - _RESERVE
-        if size > min(self.limit, room):
-            most = f"{max(0, min(self.limit, room)) / 1e6:.0f} MB"
+        most = max(0, min(self.limit, shutil.disk_usage(folder).free - _RESERVE))
+        if size > most:
             raise InputError(
-                f"{name} has {size / 1e6:.0f} MB; through the browser at most {most} can come. Copy it to this "
-                "computer with JupyterLab's file browser or scp, and give its path."
+                f"{name} has {size / 1e6:.0f} MB; through the browser at most {most / 1e6:.0f} MB can come. Copy it "
+                "to this computer with JupyterLab's file browser or scp, and give its path."
             )
-        self._target = _free_name(folder, name)
-        self._id, self._size = key, size
+        self._id, self._size, self._target = key, size, _free_name(folder, name)
         self._file = self._target.with_name(self._target.name + ".part").open("wb")
 
     def _writable(self) -> Path:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.folder):
-                return self.folder
+                pass
         except OSError:
             self.folder = Path(tempfile.mkdtemp(prefix="mitonb-uploads-"))
-            return self.folder
-
-    def _finish(self, key: str) -> Path:
-        if self._file is None:
-            raise InputError("This upload was cancelled; choose the file again.")
-        part = Path(self._file.name)
-        self._file.close()
-        self._file = None
-        part.rename(self._target)
-        self.send({"kind": "done", "id": key})
-        return self._target
+        return self.folder
 
     def _drop(self) -> None:
         """Forget an upload that did not come to its end."""

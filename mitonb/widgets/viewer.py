@@ -1,13 +1,14 @@
 """The plane viewer: one anywidget that shows a session's stack, labels and maps, and corrects the labels.
 
 The kernel owns everything; the browser keeps a cache of planes and an outbox of edits. Small view facts are traits,
-pixels travel as binary messages (see `bind`), texts never as traits, so that a saved notebook holds none of them.
+pixels travel as binary messages (see `protocol`), texts never as traits, so that a saved notebook holds none of them.
 """
 
 from __future__ import annotations
 
-import logging
 import os
+import threading
+from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,25 +18,28 @@ import numpy.typing as npt
 import traitlets as t
 from psygnal import Signal
 
+from mitonb.edit.verbs import VERBS
 from mitonb.errors import InputError
 from mitonb.labels import Labels
 from mitonb.session import Session
 from mitonb.stack import AXES, Axis, Stack, in_order
-from mitonb.widgets.conversation import Conversation
-from mitonb.widgets.planes import MAP_PARTS, Planes
-from mitonb.widgets.saved import Saved, as_png, plane_picture
+from mitonb.widgets.protocol import Conversation, cut, place
+from mitonb.widgets.style import Saved, as_png, count_text, gray, thinned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mitonb.maps import Ids, Maps
 
-__all__ = ["LAYERS", "TOOLS", "Viewer", "session_of", "view"]
+__all__ = ["LAYERS", "MAP_PARTS", "TOOLS", "Planes", "Viewer", "session_of", "shrink", "view"]
 
-_log = logging.getLogger(__name__)
 _STATIC = Path(__file__).parent / "static"
+_KEPT_MAPS = 256 * 2**20
+_MOST_PEAKS = 5000
 
-TOOLS = ("look", "pick", "paint", "erase", "fill", "merge")
+TOOLS = ("look", "pick", *(name for name, verb in VERBS.items() if verb.gesture in ("stroke", "click", "pair")))
+"""What a press on the picture does: looks, takes a label, or corrects."""
+MAP_PARTS = ("semantic", "center", "offsets")
 LAYERS: dict[str, dict[str, Any]] = {
     "em": {"visible": True, "low": 0, "high": 255},
     "labels": {"visible": True, "style": "fill", "opacity": 0.45},
@@ -45,6 +49,91 @@ LAYERS: dict[str, dict[str, Any]] = {
     "preview": {"visible": True, "opacity": 0.6},
 }
 """The layers and their first settings; `Viewer.layers` has the same form."""
+
+
+class Planes:
+    """What there is to show of each plane: image and labels of a session, maps, previews; safe to use from threads."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._maps: OrderedDict[tuple[str, int], tuple[Maps, npt.NDArray[np.int32] | None]] = OrderedDict()
+        self._previews: dict[tuple[str, int], npt.NDArray[np.uint32]] = {}
+        self._lock = threading.Lock()
+        self._reading = threading.Lock()
+
+    def set_maps(self, axis: Axis, index: int, maps: Maps | None, peaks: npt.ArrayLike | None) -> None:
+        """Keep the maps of a plane; the oldest of other planes go when they are too much."""
+        self._check(axis, index, maps)
+        points = None if peaks is None else np.asarray(peaks, dtype=np.int32).reshape(-1, 2)
+        with self._lock:
+            self._maps.pop((axis, index), None)
+            if maps is not None:
+                self._maps[axis, index] = (maps.kept(), points)
+            while len(self._maps) > 1 and sum(m.nbytes for m, _ in self._maps.values()) > _KEPT_MAPS:
+                self._maps.popitem(last=False)
+
+    def set_preview(self, axis: Axis, index: int, ids: Ids | None) -> None:
+        """Keep the preview of a plane."""
+        self._check(axis, index, ids)
+        with self._lock:
+            self._previews.pop((axis, index), None)
+            if ids is not None:
+                self._previews[axis, index] = np.ascontiguousarray(ids, dtype=np.uint32)
+
+    def clear_previews(self) -> None:
+        """Drop all previews."""
+        with self._lock:
+            self._previews.clear()
+
+    def preview(self, axis: Axis, index: int) -> npt.NDArray[np.uint32] | None:
+        """Return the preview of a plane."""
+        return self._previews.get((axis, index))
+
+    def extras(self) -> list[str]:
+        """Return which planes have more than image and labels, such as "maps/xy/17"."""
+        with self._lock:
+            return [*(f"maps/{a}/{i}" for a, i in self._maps), *(f"preview/{a}/{i}" for a, i in self._previews)]
+
+    def pixels(
+        self, part: str, axis: Axis, index: int, step: int = 1
+    ) -> tuple[npt.NDArray[Any], dict[str, Any]] | None:
+        """Return one part of a plane and what a browser must know of it besides; None where there is none.
+
+        Of images, `step` pixels on a side become one.
+        """
+        if part == "image":
+            stack = self.session.stack
+            if stack is None:
+                return None
+            # Readers of files need not be thread-safe.
+            with self._reading:
+                image = stack.plane(index, axis).image
+            ready = image.dtype == np.uint8 and stack.intensity == (0.0, 255.0)
+            return shrink(image if ready else gray(image, *stack.intensity), step), {"step": step}
+        if part == "labels":
+            return cut(self.session.labels.data, axis, index), {}
+        if part == "preview":
+            ids = self.preview(axis, index)
+            return None if ids is None else (ids, {})
+        maps, peaks = self._maps.get((axis, index), (None, None))
+        if maps is None:
+            return None
+        maps = maps.cropped()
+        if part == "semantic":
+            return maps.semantic.max(axis=0), {}
+        if part == "offsets":
+            return maps.offsets, {"step": maps.output_stride}
+        return maps.center, {
+            "step": maps.output_stride,
+            "peaks": None if peaks is None else peaks[:_MOST_PEAKS].tolist(),
+        }
+
+    def _check(self, axis: Axis, index: int, given: Any) -> None:
+        """Refuse what is of no plane, or of one of another shape."""
+        place({"axis": axis, "index": int(index)}, self.session.shape)
+        want = tuple(n for i, n in enumerate(self.session.shape) if i != AXES[axis])
+        if given is not None and given.shape != want:
+            raise InputError(f"A {axis} plane of this stack is {want}, got {type(given).__name__} of {given.shape}.")
 
 
 class Viewer(Saved, anywidget.AnyWidget):
@@ -94,16 +183,13 @@ class Viewer(Saved, anywidget.AnyWidget):
         self, session: Session, *, axis: Axis = "xy", index: int | None = None, height: int | None = None, **traits: Any
     ) -> None:
         self.session = session
-        count = session.shape[AXES[axis]]
-        layers = {"em": {**LAYERS["em"], **_first_contrast(session.stack)}, **traits.pop("layers", {})}
-        super().__init__(
-            axis=axis, index=count // 2 if index is None else index, height=height,
-            layers=_with_defaults(layers), active_id=session.free_ids(1)[0], **traits,
-        )  # fmt: skip
+        traits["layers"] = {"em": {**LAYERS["em"], **_first_contrast(session.stack)}, **traits.get("layers", {})}
+        index = session.shape[AXES[axis]] // 2 if index is None else index
+        super().__init__(axis=axis, index=index, height=height, active_id=session.free_ids(1)[0], **traits)
         self._planes = Planes(session)
         self._conversation = Conversation(self, self._planes)
         self.on_msg(self._conversation.receive)
-        self.observe(self._on_selected, "selected")
+        self.observe(lambda change: session.select(*change["new"]), "selected")
         self._slots = [
             (session.edited, self._conversation.on_edited), (session.selected, self._on_session_selected),
             (session.moved, self._conversation.on_moved), (session.state_changed, self._conversation.on_state),
@@ -138,7 +224,7 @@ class Viewer(Saved, anywidget.AnyWidget):
             self._conversation.color(ids)
         if ids is not None and (axis, index) == (self.axis, self.index):
             # Sent unasked: a slider that decodes live should not wait for a question.
-            self._conversation.send_part("preview", axis, index, {"client": "", "req": 0})
+            self._conversation.send_part("preview", axis, index)
         else:
             self._conversation.stale(("preview",), axis, index, present=ids is not None)
 
@@ -169,7 +255,7 @@ class Viewer(Saved, anywidget.AnyWidget):
 
     def say(self, sentence: str, kind: Literal["info", "error"] = "info") -> None:
         """Show a sentence over the picture."""
-        self._conversation.post({"kind": "notice", "text": str(sentence)[:1000], "error": kind == "error"})
+        self._conversation.say(str(sentence), error=kind == "error")
 
     def set_layer(self, name: str, **settings: Any) -> None:
         """Change settings of one layer, such as `set_layer("labels", style="outline")`."""
@@ -179,9 +265,9 @@ class Viewer(Saved, anywidget.AnyWidget):
 
     def saved(self) -> tuple[str, dict[str, str]]:
         """Return the plane on screen with its objects, for readers without a kernel."""
-        count = len(self.session.ids())
-        sentence = f"mitonb viewer: {self.axis} plane {self.index}, {count} object{'' if count == 1 else 's'}"
-        return sentence, as_png(plane_picture(self.session, self.axis, self.index))
+        found = count_text(len(self.session.ids()))
+        picture = as_png(_picture(self.session, self.axis, self.index))
+        return f"mitonb viewer: {self.axis} plane {self.index}, {found}", picture
 
     def close(self) -> None:
         """Leave the session and close the widget."""
@@ -204,9 +290,6 @@ class Viewer(Saved, anywidget.AnyWidget):
     def _checked_layers(self, proposal: Any) -> dict[str, dict[str, Any]]:
         return _with_defaults(proposal["value"])
 
-    def _on_selected(self, change: Any) -> None:
-        self.session.select(*change["new"])
-
     def _on_session_selected(self, ids: Any) -> None:
         if list(ids) != self.selected:
             self.selected = [int(i) for i in ids]
@@ -227,6 +310,30 @@ def _with_defaults(layers: dict[str, Any]) -> dict[str, dict[str, Any]]:
         name: {key: layers.get(name, {}).get(key, value) for key, value in settings.items()}
         for name, settings in LAYERS.items()
     }
+
+
+def shrink(image: npt.NDArray[np.uint8], step: int) -> npt.NDArray[np.uint8]:
+    """Return the means of blocks of step x step pixels; (h, w) becomes (ceil(h / step), ceil(w / step))."""
+    if step == 1:
+        return image
+    # Rows and columns are repeated at the far edges, so that a last, thinner block is not darkened.
+    image = np.pad(image, [(0, -n % step) for n in image.shape], mode="edge")
+    h, w = image.shape
+    total = image.reshape(h // step, step, w).sum(1, dtype=np.uint32).reshape(h // step, w // step, step).sum(2)
+    return ((total + step * step // 2) // (step * step)).astype(np.uint8)
+
+
+def _picture(session: Session, axis: Axis, index: int) -> npt.NDArray[np.uint8]:
+    """Return a plane of a session with its objects in colour, as small as a notebook should keep it."""
+    ids = cut(session.labels.data, axis, index)
+    picture = np.zeros((*ids.shape, 3), np.uint8)
+    if session.stack is not None:
+        plane = session.stack.plane(index, axis)
+        low, high = plane.contrast or plane.intensity
+        picture += gray(np.asarray(plane), low, max(high, low + 1e-6))[..., None]
+    inside = ids > 0
+    picture[inside] = (0.55 * picture[inside] + 0.45 * 255 * session.colors.rgb(ids[inside])).astype(np.uint8)
+    return thinned(picture)
 
 
 def view(source: Any, labels: Labels | npt.ArrayLike | None = None, **options: Any) -> Viewer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget
@@ -13,18 +12,30 @@ import numpy.typing as npt
 import traitlets
 from psygnal import Signal
 
-from mitonb.colors import Coloring, coloring_of
+from mitonb.colors import coloring_of
 from mitonb.errors import InputError
-from mitonb.labels import Labels
 from mitonb.mesh import Mesh, surfaces
 from mitonb.session import Session
-from mitonb.widgets.latest import Latest
-from mitonb.widgets.png import png
-from mitonb.widgets.saved import Saved, as_png, thinned
-from mitonb.widgets.style import error_html, note, row, sheet
+from mitonb.widgets.objects_table import LookedAt
+from mitonb.widgets.style import (
+    JS,
+    Latest,
+    Saved,
+    as_png,
+    button,
+    count_text,
+    error_html,
+    note,
+    png,
+    row,
+    sheet,
+    thinned,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from mitonb.labels import Labels
 
 __all__ = ["View3D", "show3d", "still"]
 
@@ -47,7 +58,7 @@ _TOOLBAR = 34
 class Probe(anywidget.AnyWidget):
     """Asks the browser: `webgl` is "unknown", "yes", or a sentence that says why not."""
 
-    _esm = Path(__file__).parent / "js" / "probe.js"
+    _esm = JS / "probe.js"
     webgl = traitlets.Unicode("unknown").tag(sync=True)
     width = traitlets.Int(630).tag(sync=True)
     background = traitlets.Unicode("#ffffff").tag(sync=True)
@@ -80,54 +91,40 @@ class View3D(Saved, ipw.VBox):
     def __init__(
         self, source: Any, ids: Sequence[int] | None = None, *, lazy: bool = False, height: int = 420, **options: Any
     ) -> None:
-        self.source = source if isinstance(source, Session | Labels) else Labels(source)
+        self.source = source if isinstance(source, Session | LookedAt) else LookedAt(source)
         self.ids = None if ids is None else [int(i) for i in ids]
         self.meshes: dict[int, Any] = {}
-        self._coloring = Coloring()
         self.built = False
         self._edits = 0
         self._height = height
-        self._shown: tuple[int, ...] = ()
         self._points: npt.NDArray[Any] = np.zeros((0, 3))
         self._voxel_size: tuple[float, float, float] | None = None
         self._worker = Latest(self._build, failed=self._fail)
         self.probe = Probe()
-        self.only = ipw.ToggleButton(description="selected only", icon="filter", layout={"width": "auto"},
-                                     tooltip="Show the selected objects alone")  # fmt: skip
-        self.again = ipw.Button(description="refresh", icon="refresh", layout={"width": "auto"},
-                                tooltip="Build the surfaces again from the labels as they are now")  # fmt: skip
-        self.status = ipw.HTML()
+        self.only = button("selected only", "filter", "Show the selected objects alone", kind=ipw.ToggleButton)
+        self.again = button("refresh", "refresh", "Build the surfaces again from the labels as they are now")
+        self.status = ipw.HTML(note("press refresh to build the surfaces"))
         self.stage = ipw.Box(layout={"height": f"{height}px", "overflow": "hidden", "justify_content": "center"})
         self.stage.add_class("mnb-stage")
-        super().__init__(
-            [sheet(), self.probe, row(self.only, self.again, self.status).add_class("mnb-spaced"), self.stage],
-            **options,
-        )
+        head = row(self.only, self.again, self.status).add_class("mnb-spaced")
+        super().__init__([sheet(), self.probe, head, self.stage], **options)
         self.add_class("mnb")
         self._connect()
-        if lazy:
-            self.status.value = note("press refresh to build the surfaces")
-        else:
+        if not lazy:
             self.refresh()
 
     def _connect(self) -> None:
         self.again.on_click(lambda _: self.refresh())
-        self.only.observe(lambda _: self._on_selected(self.selection), "value")
+        self.only.observe(lambda _: self._on_selected(self.source.selection), "value")
         self.probe.observe(lambda _: self._on_probe(), "webgl")
         self.probe.observe(lambda _: self._on_page(), ["width", "background"])
-        if isinstance(self.source, Session):
-            self.source.edited.connect(self._on_edited)
-            self.source.selected.connect(self._on_selected)
-
-    @property
-    def selection(self) -> tuple[int, ...]:
-        """The selected ids; with a session, the session's."""
-        return self.source.selection if isinstance(self.source, Session) else self._shown
+        self.source.edited.connect(self._on_edited)
+        self.source.selected.connect(self._on_selected)
 
     @property
     def labels(self) -> Labels:
         """What is shown, as it is now."""
-        return self.source.labels if isinstance(self.source, Session) else self.source
+        return self.source.labels
 
     def refresh(self) -> None:
         """Build the surfaces in a thread."""
@@ -140,7 +137,7 @@ class View3D(Saved, ipw.VBox):
 
     def saved(self) -> tuple[str, dict[str, str]]:
         """Return a still picture, seen along z, for readers without a kernel."""
-        rgba = still(self.labels, self.ids)
+        rgba = still(self.labels, self.ids, colors=self.source)
         white = np.where(rgba[..., 3:] > 0, rgba[..., :3], np.uint8(255))
         return "mitonb objects in 3D, seen along z", as_png(thinned(white))
 
@@ -150,105 +147,88 @@ class View3D(Saved, ipw.VBox):
         return f"{type(self.stage.children[0]).__name__ if self.stage.children else 'nothing'}: {visible}"
 
     def _build(self) -> None:
-        edits = self._edits
-        self._build_now()
+        edits, labels = self._edits, self.labels
+        self._voxel_size = labels.voxel_size
+        ids = self.ids if self.ids is not None else [int(i) for i in labels.ids()]
+        self.meshes = {}
+        self.built = bool(ids)
+        ipv, reason = self._means()
+        shown: Any
+        if not ids:
+            shown = ipw.HTML(note("No objects yet: segment a plane or the volume, or paint, then refresh."))
+            self.status.value = ""
+        elif reason:
+            picture = still(labels, self.ids, colors=self.source)
+            shown = ipw.Image(value=png(picture), layout={"max_height": "100%", "object_fit": "contain"})
+            self.status.value = note(f"{reason} This is a still picture, seen along z.", "warn")
+        else:
+            shown = self._figure(ipv, labels, ids)
+        self.stage.children = (shown,)
+        self._on_selected(self.source.selection)
         if self._edits != edits:  # while the surfaces were built
             self._tell_changed()
 
-    def _build_now(self) -> None:
-        labels = self.labels
-        self._voxel_size = labels.voxel_size
-        ids = self.ids if self.ids is not None else [int(i) for i in labels.ids()]
-        if not ids:
-            self._show(ipw.HTML(note("No objects yet: segment a plane or the volume, or paint, then refresh.")))
-            self.status.value = ""
-            self.meshes = {}
-            return
-        reason = self.probe.webgl if self.probe.webgl not in ("unknown", "yes") else ""
-        found = [] if reason else surfaces(labels, ids, budget=_MOST_TRIANGLES)
+    def _means(self) -> tuple[Any, str]:
+        """Return ipyvolume, or why it cannot draw here."""
+        if self.probe.webgl not in ("unknown", "yes"):
+            return None, self.probe.webgl
         try:
-            figure = None if reason else self._figure(labels, found)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # its imports use names that numpy and traitlets are about to drop
+                import ipyvolume  # late: it costs seconds
         except ImportError as error:
-            figure, reason = None, f"ipyvolume cannot be used here ({error}). Install it with: pip install mitonb"
-        self.built = True
-        if figure is None:
-            self._show_still(labels, ids, reason)
-            return
-        self._show(figure)
-        self._on_selected(self.selection)
-        count = sum(len(mesh.triangles) for mesh in found)
-        self.status.value = note(
-            f"{_objects(len(ids))}, {count:,} triangles; drag turns, the wheel zooms, a click selects"
-        )
+            return None, f"ipyvolume cannot be used here ({error}). Install it with: pip install mitonb"
+        return ipyvolume, ""
 
-    def _figure(self, labels: Labels, found: list[Mesh]) -> Any:
-        ipv = _ipyvolume()
+    def _figure(self, ipv: Any, labels: Labels, ids: list[int]) -> Any:
+        """Return the surfaces as a figure of ipyvolume."""
+        found = surfaces(labels, ids, budget=_MOST_TRIANGLES)
         found = sorted((m for m in found if len(m.triangles)), key=lambda m: -len(m.triangles))
-        self._coloring = coloring_of(self.source)
-        colors = self._coloring.rgb([m.id for m in found])
-        single = found[:_MOST_PICKABLE]
-        look = _Look()
-        self.meshes = {
-            m.id: _surface(ipv, m.vertices, m.triangles, _css(c), look) for m, c in zip(single, colors, strict=False)
-        }
-        for key, mesh in self.meshes.items():
-            mesh.observe(lambda change, key=key: self._on_click(key, change), "clicked")
+        colors = self.source.colors.rgb([m.id for m in found])
+        draw = _Drawing(ipv)
+        for m, color in zip(found[:_MOST_PICKABLE], colors, strict=False):
+            self.meshes[m.id] = mesh = draw.surface(m.vertices, m.triangles, _css(color))
+            mesh.observe(lambda change, key=m.id: self._on_click(key, change["new"]), "clicked")
         rest = found[_MOST_PICKABLE:]
-        crowd = [_crowd(ipv, rest, colors[_MOST_PICKABLE:], look)] if rest else []
-        nm = np.asarray(labels.voxel_size or (1.0, 1.0, 1.0))
-        edges = _edges(ipv, (np.asarray(labels.shape) - 1) * nm)
+        crowd = [draw.crowd(rest, colors[_MOST_PICKABLE:])] if rest else []
+        edges = draw.edges((np.asarray(labels.shape) - 1) * np.asarray(labels.voxel_size or (1.0, 1.0, 1.0)))
         figure = ipv.Figure(
             width=self.probe.width - 10, height=self._height - _TOOLBAR, meshes=[*self.meshes.values(), *crowd, edges],
-            style=_style(self.probe.background), camera_control="trackball", camera_fov=_FOV, lights=look.lights,
+            style=_style(self.probe.background), camera_control="trackball", camera_fov=_FOV, lights=draw.lights,
         )  # fmt: skip
         figure.camera.position = _EYE
-        figure.xlabel, figure.ylabel, figure.zlabel = (
-            f"{axis} {'nm' if labels.voxel_size else 'vx'}" for axis in "xyz"
-        )
+        unit = "nm" if labels.voxel_size else "vx"
+        figure.xlabel, figure.ylabel, figure.zlabel = (f"{axis} {unit}" for axis in "xyz")
         self._points = np.concatenate([m.vertices[:, ::-1] for m in found]) * (1, -1, 1)
         box = np.stack([edges.x, edges.y, edges.z], axis=1)
         if (np.ptp(self._points, axis=0) >= _MOST_OF_THE_VOLUME * np.ptp(box, axis=0)).all():
             self._points = box
         _frame(figure, self._points)
+        count = count_text(sum(len(mesh.triangles) for mesh in found), "triangle")
+        self.status.value = note(f"{count_text(len(ids))}, {count}; drag turns, the wheel zooms, a click selects")
         return figure
 
-    def _show(self, what: ipw.Widget) -> None:
-        self.stage.children = (what,)
-
-    def _show_still(self, labels: Labels, ids: list[int], reason: str) -> None:
-        self.meshes = {}
-        chosen = None if self.ids is None else ids
-        picture = ipw.Image(
-            value=png(still(labels, chosen, colors=self.source)), layout={"max_height": "100%", "object_fit": "contain"}
-        )
-        self._show(picture)
-        self.status.value = note(f"{reason} This is a still picture, seen along z.", "warn")
-
-    def _on_click(self, key: int, change: Any) -> None:
-        if not change["new"]:
+    def _on_click(self, key: int, clicked: bool) -> None:
+        if not clicked:
             return
         # ipyvolume sets True on every click, and an unchanged trait tells nobody: only the first would count.
         self.meshes[key].clicked = False
-        if isinstance(self.source, Session):
-            if self.source.voxels(key):  # else the mesh is of an object that has just gone
-                self.source.go_to(key)
-        else:
-            self._on_selected((key,))
+        if self.source.voxels(key):  # else the mesh is of an object that has just gone
+            self.source.go_to(key)
         self.picked.emit(key)
 
     def _on_selected(self, ids: tuple[int, ...]) -> None:
         """Brighten what is selected; when asked, hide the rest instead."""
-        self._shown = ids
         for key, mesh in self.meshes.items():
             on = key in ids
-            color = self._coloring.rgb([key])[0]
+            color = self.source.colors.rgb([key])[0]
             mesh.color = _css(0.4 * color + 0.6 if on and not self.only.value else color)
             mesh.visible = on or not (self.only.value and ids)
 
     def _on_edited(self, _change: Any) -> None:
         self._edits += 1
         if self.built:
-            self._on_selected(self.selection)  # a neighbour may have got another colour
+            self._on_selected(self.source.selection)  # a neighbour may have got another colour
             self._tell_changed()
             if self.labels.voxel_size != self._voxel_size:  # everything here has another form
                 self.refresh()
@@ -293,7 +273,7 @@ def show3d(source: Any, ids: Sequence[int] | None = None, *, height: int = 420) 
         known = set(view.labels.ids().tolist())
         missing = [i for i in ids if int(i) not in known]
         if missing:
-            raise InputError(f"There is no object {missing[0]} in these labels; they have {_objects(len(known))}.")
+            raise InputError(f"There is no object {missing[0]} in these labels; they have {count_text(len(known))}.")
         view.ids = [int(i) for i in ids]
     view.refresh()
     return view
@@ -320,56 +300,47 @@ def still(
     return np.dstack([rgb.astype(np.uint8), np.where(seen, 255, 0).astype(np.uint8)])
 
 
-def _ipyvolume() -> Any:
-    """Import ipyvolume late (it costs seconds) and quietly."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its own imports use names that numpy and traitlets are about to drop
-        import ipyvolume
-    return ipyvolume
-
-
-class _Look:
-    """What all surfaces share: a material that takes the normals of the vertices, and light for it.
+class _Drawing:
+    """Makes the meshes of a figure, which share a material that takes the normals of vertices, and light for it.
 
     ipyvolume's own shader takes the normal of each triangle, so that every facet is seen.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ipv: Any) -> None:
         import pythreejs  # late, as ipyvolume
 
-        self.material = pythreejs.MeshLambertMaterial(side="DoubleSide")
+        self._ipv = ipv
+        self._material = pythreejs.MeshLambertMaterial(side="DoubleSide")
         # From bright in front above to dim behind below: no side is black, however the objects are turned.
         self.lights = [
             pythreejs.HemisphereLight(color="#ffffff", groundColor="#404040", intensity=1, position=(-0.5, 1, 1.2))
         ]
 
+    def surface(self, vertices: Any, triangles: Any, color: Any) -> Any:
+        """Return one surface; in the image y runs down, in the figure up."""
+        z, y, x = np.asarray(vertices, np.float32).T
+        triangles = np.asarray(triangles, np.uint32)
+        return self._ipv.Mesh(x=x, y=-y, z=z, triangles=triangles, color=color, material=self._material)
 
-def _surface(ipv: Any, vertices: Any, triangles: Any, color: Any, look: _Look) -> Any:
-    z, y, x = np.asarray(vertices, np.float32).T
-    # In the image y runs down; the figure's y runs up.
-    return ipv.Mesh(x=x, y=-y, z=z, triangles=np.asarray(triangles, np.uint32), color=color, material=look.material)
+    def crowd(self, rest: list[Mesh], colors: npt.NDArray[Any]) -> Any:
+        """Return many small objects as one mesh with a colour per vertex."""
+        sizes = [len(m.vertices) for m in rest]
+        starts = np.cumsum([0, *sizes])
+        triangles = np.concatenate([m.triangles + start for m, start in zip(rest, starts, strict=False)])
+        return self.surface(np.concatenate([m.vertices for m in rest]), triangles, np.repeat(colors, sizes, axis=0))
+
+    def edges(self, size: npt.NDArray[Any]) -> Any:
+        """Return the edges of the volume as thin lines: without them nobody knows where up is."""
+        corners = np.array([(a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1)], np.float32)
+        lines = [(i, j) for i in range(8) for j in range(i + 1, 8) if (corners[i] != corners[j]).sum() == 1]
+        z, y, x = (corners * size).astype(np.float32).T
+        return self._ipv.Mesh(x=x, y=-y, z=z, lines=np.asarray(lines, np.uint32), color="#808080")
 
 
 def _css(rgb: npt.NDArray[np.float32]) -> str:
     """Return a colour as CSS text: three bare numbers would be drawn as white by ipyvolume."""
     red, green, blue = np.rint(np.asarray(rgb) * 255).astype(int)
     return f"#{red:02x}{green:02x}{blue:02x}"
-
-
-def _crowd(ipv: Any, rest: list[Mesh], colors: npt.NDArray[Any], look: _Look) -> Any:
-    """Return many small objects as one mesh with a colour per vertex."""
-    starts = np.cumsum([0, *(len(m.vertices) for m in rest)])
-    triangles = np.concatenate([m.triangles + start for m, start in zip(rest, starts, strict=False)])
-    color = np.concatenate([np.repeat(c[None], len(m.vertices), 0) for m, c in zip(rest, colors, strict=True)])
-    return _surface(ipv, np.concatenate([m.vertices for m in rest]), triangles, color, look)
-
-
-def _edges(ipv: Any, size: npt.NDArray[Any]) -> Any:
-    """Return the edges of the volume as thin lines: without them nobody knows where up is."""
-    corners = np.array([(a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1)], np.float32)
-    lines = [(i, j) for i in range(8) for j in range(i + 1, 8) if (corners[i] != corners[j]).sum() == 1]
-    z, y, x = (corners * size).astype(np.float32).T
-    return ipv.Mesh(x=x, y=-y, z=z, lines=np.asarray(lines, np.uint32), color="#808080")
 
 
 def _frame(figure: Any, points: npt.NDArray[Any]) -> None:
@@ -399,7 +370,3 @@ def _style(background: str) -> dict[str, Any]:
     ink = {"color": "#808080"}
     axes = {"visible": False, **ink, "label": ink, "ticklabel": ink}
     return {"background-color": background, "axes": axes, "box": {"visible": False}}
-
-
-def _objects(count: int) -> str:
-    return "1 object" if count == 1 else f"{count} objects"

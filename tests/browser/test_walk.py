@@ -458,11 +458,10 @@ def test_every_part_keeps_its_keys_and_its_clicks_also_when_it_stands_alone(user
 import ipywidgets as widgets
 from mitonb.maps import Maps
 from mitonb.widgets.history_view import HistoryView
-from mitonb.widgets.inference import RecipeForm, RunBar
+from mitonb.widgets.forms import RecipeForm, SaveForm, VoxelSizeField
 from mitonb.widgets.objects_table import ObjectsTable
-from mitonb.widgets.save_form import SaveForm
+from mitonb.widgets.runs import RunBar
 from mitonb.widgets.viewer import Viewer
-from mitonb.widgets.voxel_size import VoxelSizeField
 """
     index = book.add(imports)
     for name, source in PARTS.items():

@@ -5,7 +5,7 @@ import { Cache } from "../../mitonb/widgets/js/cache.js";
 import { idTable, slotOf } from "../../mitonb/widgets/js/colors.js";
 import { nextSelection } from "../../mitonb/widgets/js/commands.js";
 import { fit, lengthText, pan, pixelOf, roundLength, sheetOf, toPlane, toScreen, voxelOf, zoomAt } from "../../mitonb/widgets/js/geometry.js";
-import { commandOf, nextBrush } from "../../mitonb/widgets/js/keys.js";
+import { Verbs, nextBrush } from "../../mitonb/widgets/js/keys.js";
 import { Outbox } from "../../mitonb/widgets/js/outbox.js";
 import { histogramOf, percentiles } from "../../mitonb/widgets/js/panel.js";
 import { pillOf } from "../../mitonb/widgets/js/pill.js";
@@ -180,18 +180,36 @@ test("every selected id is found in the shader's table", () => {
   assert.equal(table.filter(Boolean).length, 300);
 });
 
+/** Rows as the kernel sends them (mitonb/edit/verbs.py); the last is of no verb that there is. */
+const VERBS = [
+  { name: "paint", gesture: "stroke", keys: "P", codes: ["p"], does: "paint", title: "Paint", icon: "M0 0", cursor: "crosshair" },
+  { name: "undo", gesture: "now", keys: "Ctrl-Z", codes: ["ctrl+z"], does: "undo", title: "Undo", icon: "M0 0", cursor: "" },
+  { name: "redo", gesture: "now", keys: "Shift-Ctrl-Z", codes: ["ctrl+shift+z"], does: "redo", title: "Redo", icon: "M0 0", cursor: "" },
+  { name: "smooth", gesture: "selected", keys: "Q", codes: ["q"], does: "smooth the selected", title: "Smooth", icon: "M0 0", cursor: "" },
+];
+
 test("keys are napari's where they exist, and only ours", () => {
-  const key = (k, more = {}) => commandOf({ key: k, ctrlKey: false, metaKey: false, shiftKey: false, altKey: false, ...more });
-  assert.equal(key("p"), "tool:paint");
-  assert.equal(key("Escape"), "tool:look");
-  assert.equal(key("z"), "tool:look");
-  assert.equal(key("z", { ctrlKey: true }), "undo");
-  assert.equal(key("Z", { ctrlKey: true, shiftKey: true }), "redo");
+  const verbs = new Verbs(VERBS);
+  const key = (k, more = {}) => verbs.commandOf({ key: k, ctrlKey: false, metaKey: false, shiftKey: false, altKey: false, ...more });
+  assert.equal(key("p"), "do:paint");
+  assert.equal(key("Escape"), "do:look");
+  assert.equal(key("z"), "do:look");
+  assert.equal(key("z", { ctrlKey: true }), "do:undo");
+  assert.equal(key("Z", { ctrlKey: true, shiftKey: true }), "do:redo");
   assert.equal(key("N", { shiftKey: true }), "object:previous");
   assert.equal(key("C", { shiftKey: true }), "");
   assert.equal(key("c", { ctrlKey: true }), "");
   assert.equal(key("?", { shiftKey: true }), "help");
   assert.equal(key("p", { altKey: true }), "");
+});
+
+test("a verb of the kernel has its button, its key and its line in the help", () => {
+  const verbs = new Verbs(VERBS);
+  assert.deepEqual(verbs.tools.map((t) => t.name), ["look", "pick", "paint"]);
+  assert.deepEqual(verbs.actions.map((t) => t.name), ["undo", "redo", "smooth"]);
+  assert.equal(verbs.commandOf({ key: "q", ctrlKey: false, metaKey: false, shiftKey: false, altKey: false }), "do:smooth");
+  const { keys } = verbs.help.find((group) => group.title === "Correct");
+  assert.deepEqual(keys.map((k) => k.keys), ["L", "P", "Ctrl-Z", "Shift-Ctrl-Z", "Q"]);
 });
 
 test("the brush grows by single pixels when small and by a tenth when large", () => {

@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 
 import mitonb as mn
-from mitonb.widgets.loader import open_form
-from mitonb.widgets.save_form import SaveForm
+from mitonb.widgets.forms import SaveForm, VoxelSizeField, open_form
 from mitonb.widgets.upload import Upload
-from mitonb.widgets.voxel_size import VoxelSizeField
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import ipywidgets as ipw
 
 from mitonb.recipe import PRESETS, Recipe
-from mitonb.widgets.inference import RecipeForm, rerun_of
+from mitonb.widgets.forms import RecipeForm, rerun_of
 
 
 def told(form: RecipeForm) -> list[tuple[dict[str, Any], str]]:

@@ -9,8 +9,8 @@ import pytest
 
 from mitonb.errors import InputError, JobError
 from mitonb.job import Job, Progress, announce, clock
-from mitonb.widgets.latest import Latest
-from mitonb.widgets.run_bar import RunBar
+from mitonb.widgets.runs import RunBar
+from mitonb.widgets.style import Latest
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import mitonb as mn
-from mitonb.widgets.saved import thinned
+from mitonb.widgets.style import thinned
 
 ROOT = Path(__file__).parents[2]
 CELLS = (

@@ -16,8 +16,9 @@ from mitonb.labels import Labels
 from mitonb.maps import Maps
 from mitonb.session import Session
 from mitonb.stack import Stack
-from mitonb.widgets import bind
 from mitonb.widgets.app import explore
+from mitonb.widgets.protocol import cut
+from mitonb.widgets.style import gray
 from mitonb.widgets.viewer import LAYERS, Viewer, view
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def test_an_image_plane_comes_in_grey_through_the_intensity_window(viewer: Viewe
     pixels = np.frombuffer(wire.sent[-1][1][0], np.uint8).reshape(message["h"], message["w"])
     assert pixels.shape == (20, 30)
     stack = viewer.session.stack
-    assert np.array_equal(pixels, bind.gray(stack.plane(3).image, *stack.intensity))
+    assert np.array_equal(pixels, gray(stack.plane(3).image, *stack.intensity))
     assert pixels[-1, -1] == 255
 
 
@@ -135,7 +136,7 @@ def test_labels_come_packed_on_every_axis(viewer: Viewer, wire: Wire, axis: str,
     (message,) = wire.hear({"kind": "want", "client": "me", "req": 1, "parts": ["labels"], "axis": axis, "index": 3})
     ids = np.frombuffer(zlib.decompress(wire.sent[-1][1][0]), "<u4").reshape(message["h"], message["w"])
     assert ids.shape == shape
-    assert np.array_equal(ids, bind.cut(viewer.session.labels.data, axis, 3))
+    assert np.array_equal(ids, cut(viewer.session.labels.data, axis, 3))
 
 
 def test_a_stroke_is_one_edit_with_one_answer_and_the_changed_box(viewer: Viewer, wire: Wire) -> None:
@@ -357,7 +358,7 @@ def test_a_button_elsewhere_waits_for_the_plane_on_screen(viewer: Viewer, wire: 
 def test_a_page_that_is_gone_keeps_no_button_waiting(
     viewer: Viewer, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mitonb.widgets.conversation.PATIENCE", 0.01)
+    monkeypatch.setattr("mitonb.widgets.protocol.PATIENCE", 0.01)
     wire.hear({"kind": "hello", "client": "me", "protocol": 1})
     done = threading.Event()
     viewer.when_told(done.set)

@@ -4,50 +4,40 @@ import { cssOf } from "./colors.js";
 import { checkbox, element, iconButton, slider } from "./dom.js";
 import { AXES } from "./geometry.js";
 import { ICONS } from "./icons.js";
-import { KEYS } from "./keys.js";
 
 /** @typedef {import("./colors.js").Colors} Colors */
 
-export const TOOLS = [
-  { name: "look", title: "Look: a click selects an object and makes it the label to paint with; a drag pans (Z, Esc)" },
-  { name: "pick", title: "Pick the label under the pointer to paint with (L)" },
-  { name: "paint", title: "Paint with the active label: the object selected last (P)" },
-  { name: "erase", title: "Erase (E)" },
-  { name: "fill", title: "Fill a patch with the active label, on this plane (F)" },
-  { name: "merge", title: "Merge: click one object, then another (J)" },
-];
-const ACTIONS = [
-  { name: "delete", title: "Delete the selected objects (Delete)" },
-  { name: "undo", title: "Undo (Ctrl-Z)" },
-  { name: "redo", title: "Redo (Shift-Ctrl-Z)" },
-];
-
 /** @param {(command: string) => void} run */
 export function toolRail(run) {
-  const tools = TOOLS.map(({ name, title }) => iconButton(ICONS[/** @type {"look"} */ (name)], title, () => run(`tool:${name}`)));
-  const actions = ACTIONS.map(({ name, title }) => iconButton(ICONS[/** @type {"look"} */ (name)], title, () => run(name)));
-  const node = element("div", { class: "mitonb-rail", attributes: { role: "toolbar", "aria-orientation": "vertical" } }, [
-    ...tools, element("hr"), ...actions,
-  ]);
+  const node = element("div", { class: "mitonb-rail", attributes: { role: "toolbar", "aria-orientation": "vertical" } });
+  /** @type {Map<string, HTMLButtonElement>} */
+  let buttons = new Map();
+  /** @type {string[]} */
+  let lasting = [];
   return {
     node,
-    /** @param {string} tool @param {{undo: boolean, redo: boolean, delete: boolean}} can @param {boolean} readOnly */
-    show(tool, can, readOnly) {
-      tools.forEach((button, i) => {
-        button.setAttribute("aria-pressed", `${TOOLS[i].name === tool}`);
-        button.disabled = readOnly && !["look", "pick"].includes(TOOLS[i].name);
-      });
-      actions.forEach((button, i) => {
-        button.disabled = readOnly || !can[/** @type {"undo"} */ (ACTIONS[i].name)];
-      });
+    /** @param {import("./keys.js").Verbs} verbs */
+    fill({ tools, actions, named }) {
+      lasting = tools.map(({ name }) => name);
+      buttons = new Map([...named].map(([name, { icon, title, keys }]) => [name, iconButton(icon, `${title} (${keys})`, () => run(`do:${name}`))]));
+      const of = (/** @type {{name: string}[]} */ list) => list.map(({ name }) => /** @type {Node} */ (buttons.get(name)));
+      node.replaceChildren(...of(tools), element("hr"), ...of(actions));
+    },
+    /** @param {string} tool @param {(name: string) => boolean} can */
+    show(tool, can) {
+      for (const [name, button] of buttons) {
+        if (lasting.includes(name)) button.setAttribute("aria-pressed", `${name === tool}`);
+        button.disabled = !can(name);
+      }
     },
   };
 }
 
+/** What a click does, by tool or by its gesture. */
 const HINTS = /** @type {Record<string, string>} */ ({
   look: "Click an object to select it and paint with it",
   pick: "Click an object to paint with its label",
-  merge: "Click the object to keep",
+  pair: "Click the object to keep",
 });
 
 /**
@@ -99,20 +89,21 @@ export function topBar({ run, set }) {
       facts.textContent = `${info.shape.join(" × ")} · ${size}`;
       facts.title = "z × y × x";
     },
-    /** @param {{tool: string, brush: number, id: number, preserve: boolean, selected: number[], colors: Colors | null}} s */
-    show({ tool, brush: radius, id: active, preserve: kept, selected, colors }) {
-      const painting = tool === "paint" || tool === "erase";
+    /** @param {{tool: string, gesture: string, brush: number, id: number, preserve: boolean, selected: number[], colors: Colors | null}} s */
+    show({ tool, gesture, brush: radius, id: active, preserve: kept, selected, colors }) {
+      const painting = gesture === "stroke";
       brushGroup.hidden = !painting;
-      idGroup.hidden = !(painting || tool === "fill");
+      idGroup.hidden = !(painting || gesture === "click");
       preserve.label.hidden = !painting;
-      hint.hidden = !(tool in HINTS);
+      const asked = gesture || tool;
+      hint.hidden = !(asked in HINTS);
       brush.max = `${Math.max(64, radius)}`;
       brush.show(radius);
       brushText.textContent = `${radius} px`;
       if (document.activeElement !== id) id.value = `${active}`;
       if (colors) swatch.style.background = cssOf(active, colors);
       preserve.input.checked = kept;
-      if (!hint.hidden) hint.replaceChildren(...hintNodes(tool, selected, colors));
+      if (!hint.hidden) hint.replaceChildren(...hintNodes(asked, selected, colors));
     },
     /** Which panels are unfolded; null where there is no such panel. @param {boolean} l @param {boolean | null} r @param {boolean} whole */
     showPanels(l, r, whole) {
@@ -135,7 +126,7 @@ export function topBar({ run, set }) {
 /** @param {string} tool @param {number[]} selected @param {Colors | null} colors @returns {Node[]} */
 function hintNodes(tool, selected, colors) {
   if (!selected.length || !colors || tool === "pick") return [document.createTextNode(HINTS[tool])];
-  const lead = tool === "merge" && selected.length === 1 ? "Click what joins" : selected.length === 1 ? "Selected" : `Selected ${selected.length}:`;
+  const lead = tool === "pair" && selected.length === 1 ? "Click what joins" : selected.length === 1 ? "Selected" : `Selected ${selected.length}:`;
   const chips = selected.slice(0, 4).map((id) => {
     const swatch = element("span", { class: "mitonb-swatch" });
     swatch.style.background = cssOf(id, colors);
@@ -199,15 +190,18 @@ export function statusBar({ set, run }) {
 
 /** The overlay with all keys. @param {() => void} close */
 export function helpSheet(close) {
-  const groups = KEYS.map(({ title, keys }) => element("section", {}, [
-    element("h4", { text: title }),
-    ...keys.map(({ keys: names, does }) => element("div", { class: "mitonb-key" }, [
-      element("span", {}, names.split(/ {2}/).map((n) => element("kbd", { text: n }))), element("span", { text: does }),
-    ])),
-  ]));
-  const node = element("div", { class: "mitonb-help", attributes: { role: "dialog", "aria-label": "Keys", tabindex: "0" } }, [
-    element("header", {}, [element("h4", { text: "Keys" }), iconButton(ICONS.close, "Close (Esc)", close)]), ...groups,
-  ]);
+  const head = element("header", {}, [element("h4", { text: "Keys" }), iconButton(ICONS.close, "Close (Esc)", close)]);
+  const node = element("div", { class: "mitonb-help", attributes: { role: "dialog", "aria-label": "Keys", tabindex: "0" } });
   node.hidden = true;
-  return node;
+  return Object.assign(node, {
+    /** @param {import("./keys.js").Verbs} verbs */
+    fill({ help }) {
+      node.replaceChildren(head, ...help.map(({ title, keys }) => element("section", {}, [
+        element("h4", { text: title }),
+        ...keys.map(({ keys: names, does }) => element("div", { class: "mitonb-key" }, [
+          element("span", {}, names.split(/ {2}/).map((n) => element("kbd", { text: n }))), element("span", { text: does }),
+        ])),
+      ])));
+    },
+  });
 }

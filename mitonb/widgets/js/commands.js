@@ -18,7 +18,7 @@ export class Commands {
     this.before = "paint";
     /** @type {Record<string, (what: string) => void>} */
     this.table = {
-      tool: (name) => this.#tool(name),
+      do: (name) => this.#do(name),
       plane: (what) => view.go(what === "first" ? 0 : what === "last" ? view.sheet.count - 1 : view.get("index") + +what),
       pan: (what) => this.#pan(.../** @type {[number, number]} */ (what.split(",").map(Number))),
       fit: () => view.picture.fit(),
@@ -28,10 +28,6 @@ export class Commands {
       swap: () => this.#tool(view.get("tool") === "erase" ? "paint" : "erase"),
       preserve: () => view.set("preserve", !view.get("preserve")),
       labels: () => view.setLayer("labels", { visible: !view.get("layers").labels.visible }),
-      undo: () => this.#step("undo"),
-      redo: () => this.#step("redo"),
-      delete: () => this.#delete(),
-      merge: () => this.#merge(),
       enter: () => this.#ask(view.has("preview") ? "apply-preview" : "segment-plane"),
       object: (to) => view.tell({ kind: "step", to }),
       help: () => this.#help(view.ui.help.hidden),
@@ -65,16 +61,42 @@ export class Commands {
       view.set("selected", nextSelection(view.get("selected"), id, more));
       if (!view.store.outbox.cut) view.tell({ kind: "move", point });
     } else if (tool === "pick") this.pick(id);
-    else if (tool === "fill") this.#fill(point, id);
-    else if (tool === "merge") this.#mergeClick(id);
+    else if (view.verbs.gesture(tool) === "click") this.#fill(tool, point, id);
+    else if (view.verbs.gesture(tool) === "pair") this.#pair(tool, id);
   }
 
-  /** Fill a patch; a huge one, such as the background around everything, is asked about first. @param {number[]} point @param {number} old */
-  #fill(point, old) {
+  /** Whether a tool or verb can be used now. @param {string} name */
+  can(name) {
+    const { view } = this;
+    const gesture = view.verbs.gesture(name);
+    const ready = gesture === "selected" ? view.get("selected").length > 0 : gesture !== "now" || this.#possible(name);
+    return !gesture || (ready && !view.store.state.read_only);
+  }
+
+  /** Whether there is something to undo or redo; other verbs need nothing. @param {string} name */
+  #possible(name) {
+    return /** @type {Record<string, any>} */ (this.view.store.state)[`can_${name}`] ?? true;
+  }
+
+  /** Do a verb, or take its tool. @param {string} name */
+  #do(name) {
+    const { view } = this;
+    const gesture = view.verbs.gesture(name);
+    const selected = /** @type {number[]} */ (view.get("selected"));
+    if (gesture === "now") this.#now(name);
+    else if (gesture === "selected") this.#selected(name, selected);
+    else if (gesture === "pair" && selected.length > 1) {
+      this.#edit({ op: name, keep: selected[0], gone: selected.slice(1) });
+      view.set("selected", selected.slice(0, 1));
+    } else this.#tool(name);
+  }
+
+  /** Fill a patch; a huge one, such as the background around everything, is asked about first. @param {string} op @param {number[]} point @param {number} old */
+  #fill(op, point, old) {
     const { view } = this;
     const [axis, id, entry] = [view.get("axis"), view.get("active_id"), view.entry("labels")];
     if (!entry || !this.writable()) return;
-    const fill = () => this.#edit({ op: "fill", point, id, axis });
+    const fill = () => this.#edit({ op, point, id, axis });
     const { row, column } = pixelOf(axis, point);
     const plane = entry.empty ? { data: new Uint32Array(view.sheet.w * view.sheet.h), w: view.sheet.w, h: view.sheet.h } : entry;
     const size = patchSize(/** @type {any} */ (plane), row, column);
@@ -112,7 +134,7 @@ export class Commands {
     if (tool === "look" && !view.ui.help.hidden) this.#help(false);
     else if (tool === "look" && old === "look") this.#letGo();
     else {
-      if (["paint", "erase", "fill"].includes(old)) this.before = old;
+      if (["stroke", "click"].includes(view.verbs.gesture(old))) this.before = old;
       view.ui.notice.hidden = true;
       view.set("tool", tool);
     }
@@ -146,43 +168,31 @@ export class Commands {
     if (this.writable()) this.view.store.edit(fields);
   }
 
-  /** @param {"undo" | "redo"} verb */
-  #step(verb) {
-    const { state, outbox } = this.view.store;
+  /** @param {string} op */
+  #now(op) {
     this.view.pen.end();
-    if (verb === "undo" ? state.can_undo || outbox.size : state.can_redo) this.#edit({ op: verb });
-    else this.view.ui.say({ text: `There is nothing to ${verb}.` });
+    // What waits in the outbox can be taken back, too.
+    if (this.#possible(op) || (op === "undo" && this.view.store.outbox.size)) this.#edit({ op });
+    else this.view.ui.say({ text: `There is nothing to ${op}.` });
   }
 
-  #delete() {
+  /** @param {string} op @param {number[]} ids */
+  #selected(op, ids) {
     const { view } = this;
-    const ids = /** @type {number[]} */ (view.get("selected"));
-    if (!ids.length) {
-      view.ui.say({ text: "Select the objects to delete first: click on them with the look tool (Z)." });
-      return;
+    if (!ids.length) view.ui.say({ text: `Select the objects to ${op} first: click on them with the look tool (Z).` });
+    else if (this.writable()) {
+      view.store.edit({ op, ids });
+      view.set("selected", []);
     }
-    if (!this.writable()) return;
-    view.store.edit({ op: "delete", ids });
-    view.set("selected", []);
   }
 
-  #merge() {
-    const [keep, ...gone] = /** @type {number[]} */ (this.view.get("selected"));
-    if (!gone.length) {
-      this.#tool("merge");
-      return;
-    }
-    this.#edit({ op: "merge", keep, gone });
-    this.view.set("selected", [keep]);
-  }
-
-  /** @param {number} id */
-  #mergeClick(id) {
+  /** A click with a tool that takes two objects. @param {string} op @param {number} id */
+  #pair(op, id) {
     const { view } = this;
     const selected = /** @type {number[]} */ (view.get("selected"));
     if (!id) return;
     if (selected.length !== 1) view.set("selected", [id]);
-    else if (selected[0] !== id) this.#edit({ op: "merge", keep: selected[0], gone: [id] });
+    else if (selected[0] !== id) this.#edit({ op, keep: selected[0], gone: [id] });
   }
 
   /** @param {string} command */

@@ -1,33 +1,43 @@
-// Keys: napari's where they exist; see SCREEN in the project's docs. One table serves the handler and the help.
+// Verbs, tools and keys. The kernel says what corrects labels (mitonb/edit/verbs.py), the rest is here; toolbar, help and
+// key handler are all drawn from it. Keys are napari's where they exist.
 
-/** @typedef {{keys: string, does: string, command: string, codes: string[]}} Key */
+/**
+ * @typedef {{
+ *   name: string, gesture: "stroke" | "click" | "pair" | "selected" | "now" | "", keys: string, codes: string[], does: string,
+ *   title: string, icon: string, cursor: string,
+ * }} Verb
+ * @typedef {{keys: string, does: string, command?: string, codes?: string[]}} Key
+ */
+
+/** Tools that correct nothing. @type {Verb[]} */
+const TOOLS = [
+  {
+    name: "look", gesture: "", keys: "Z, Esc", codes: ["z", "escape"], does: "", cursor: "",
+    title: "Look: a click selects an object and makes it the label to paint with; a drag pans", icon: "M4 3l4.5 13 2-5.5L16 8.5zM11 11l5 5",
+  },
+  {
+    name: "pick", gesture: "", keys: "L", codes: ["l"], does: "pick a label from the picture", cursor: "crosshair",
+    title: "Pick the label under the pointer to paint with", icon: "M12.5 3.5l4 4M11 5l4 4M13 7L6 14l-3 1 1-3 7-7M3 17h5",
+  },
+];
 
 /** @type {{title: string, keys: Key[]}[]} */
-export const KEYS = [
+const KEYS = [
   { title: "Look", keys: [
-    { keys: "Z  Esc", does: "look: a click selects (and paints with it next), a drag pans", command: "tool:look", codes: ["z", "escape"] },
-    { keys: ",  .", does: "plane down, up", command: "", codes: [] },
-    { keys: "Wheel", does: "planes; with Ctrl: zoom", command: "", codes: [] },
-    { keys: "Space-drag  Right-drag", does: "pan with any tool", command: "", codes: [] },
+    { keys: "Z  Esc", does: "look: a click selects (and paints with it next), a drag pans" },
+    { keys: ",  .", does: "plane down, up" },
+    { keys: "Wheel", does: "planes; with Ctrl: zoom" },
+    { keys: "Space-drag  Right-drag", does: "pan with any tool" },
     { keys: "Double-click  0", does: "fit the plane into the view", command: "fit", codes: ["0"] },
-    { keys: "Arrows", does: "move the picture", command: "", codes: [] },
+    { keys: "Arrows", does: "move the picture" },
     { keys: "N  Shift-N", does: "go and zoom to the next, previous object", command: "object:next", codes: ["n"] },
   ] },
-  { title: "Correct", keys: [
-    { keys: "P", does: "paint", command: "tool:paint", codes: ["p"] },
-    { keys: "E", does: "erase", command: "tool:erase", codes: ["e"] },
-    { keys: "F", does: "fill a patch with the label", command: "tool:fill", codes: ["f"] },
-    { keys: "L", does: "pick a label from the picture", command: "tool:pick", codes: ["l"] },
-    { keys: "J", does: "merge the selected, or click two", command: "merge", codes: ["j"] },
-    { keys: "Delete", does: "delete the selected", command: "delete", codes: ["delete", "backspace"] },
-    { keys: "Ctrl-Z", does: "undo", command: "undo", codes: ["ctrl+z"] },
-    { keys: "Shift-Ctrl-Z", does: "redo", command: "redo", codes: ["ctrl+shift+z", "ctrl+y"] },
-  ] },
+  { title: "Correct", keys: [] },
   { title: "Label and brush", keys: [
     { keys: "M", does: "new label", command: "new", codes: ["m"] },
-    { keys: "-  =", does: "label id down, up", command: "", codes: [] },
+    { keys: "-  =", does: "label id down, up" },
     { keys: "X", does: "swap label and background", command: "swap", codes: ["x"] },
-    { keys: "[  ]", does: "brush smaller, larger", command: "", codes: [] },
+    { keys: "[  ]", does: "brush smaller, larger" },
     { keys: "B", does: "preserve other labels", command: "preserve", codes: ["b"] },
   ] },
   { title: "Decide", keys: [
@@ -46,18 +56,36 @@ const MORE = {
   "home": "plane:first", "end": "plane:last",
 };
 
-const TABLE = new Map(Object.entries(MORE));
-for (const group of KEYS) for (const key of group.keys) for (const code of key.codes) TABLE.set(code, key.command);
+/** What the user can do: the tools of the rail, its buttons, the keys of the help, and the command of each key. */
+export class Verbs {
+  /** @param {Verb[]} verbs of the kernel */
+  constructor(verbs) {
+    this.tools = [...TOOLS, ...verbs.filter((verb) => ["stroke", "click", "pair"].includes(verb.gesture))];
+    this.actions = verbs.filter((verb) => !this.tools.includes(verb));
+    const all = [...this.tools, ...this.actions];
+    this.named = new Map(all.map((verb) => [verb.name, verb]));
+    const correct = all.filter((verb) => verb.does);
+    this.help = KEYS.map(({ title, keys }) => ({ title, keys: keys.length ? keys : correct }));
+    const pairs = [...KEYS.flatMap((group) => group.keys), ...all.map((verb) => ({ ...verb, command: `do:${verb.name}` }))]
+      .flatMap(({ codes, command }) => (codes ?? []).map((code) => /** @type {[string, string]} */ ([code, command ?? ""])));
+    this.commands = new Map([...Object.entries(MORE), ...pairs]);
+  }
 
-/**
- * The command of a key event, or "" when the key is none of ours.
- * @param {{key: string, ctrlKey: boolean, metaKey: boolean, shiftKey: boolean, altKey: boolean}} event
- */
-export function commandOf({ key, ctrlKey, metaKey, shiftKey, altKey }) {
-  if (altKey) return "";
-  const name = key.toLowerCase();
-  const shifted = shiftKey && (/^[a-z]$/.test(name) || name === "enter") ? "shift+" : "";
-  return TABLE.get(`${ctrlKey || metaKey ? "ctrl+" : ""}${shifted}${name}`) ?? "";
+  /** How a tool or verb is asked for. @param {string} name */
+  gesture(name) {
+    return this.named.get(name)?.gesture ?? "";
+  }
+
+  /**
+   * The command of a key event, or "" when the key is none of ours.
+   * @param {{key: string, ctrlKey: boolean, metaKey: boolean, shiftKey: boolean, altKey: boolean}} event
+   */
+  commandOf({ key, ctrlKey, metaKey, shiftKey, altKey }) {
+    if (altKey) return "";
+    const name = key.toLowerCase();
+    const shifted = shiftKey && (/^[a-z]$/.test(name) || name === "enter") ? "shift+" : "";
+    return this.commands.get(`${ctrlKey || metaKey ? "ctrl+" : ""}${shifted}${name}`) ?? "";
+  }
 }
 
 /** Next brush radius: single pixels when small, a tenth when large. @param {number} radius @param {number} step 1 or -1 */

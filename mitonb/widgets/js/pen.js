@@ -7,7 +7,7 @@ export class Pen {
   constructor(store, picture) {
     this.store = store;
     this.picture = picture;
-    /** @type {{op: string, id: number, only: number | null} | null} */
+    /** What goes with the stroke into its message. @type {Record<string, any> | null} */
     this.drawing = null;
   }
 
@@ -17,7 +17,7 @@ export class Pen {
   begin({ axis, index, tool, id, radius, preserve }) {
     const erasing = tool === "erase";
     const only = preserve ? (erasing ? id : 0) : null;
-    this.drawing = { op: tool, id, only };
+    this.drawing = { op: tool, id, preserve, only: erasing ? only : null };
     this.store.open = { axis, index, points: [], radius, rule: { after: erasing ? 0 : id, only } };
   }
 
@@ -44,7 +44,6 @@ export class Pen {
     this.store.open = null;
     this.drawing = null;
     if (!stroke?.points.length) return;
-    const { op, id, only } = drawing;
-    this.store.commit(stroke, op === "paint" ? { op, id, preserve: only === 0 } : { op, only });
+    this.store.commit(stroke, drawing);
   }
 }

@@ -5,7 +5,7 @@ import { LONGEST } from "./store.js";
 /**
  * @typedef {{column: number, row: number, inside: boolean}} Spot  whole plane pixel
  * @typedef {{
- *   tool: () => string, panning: () => boolean,
+ *   tool: () => string, draws: () => boolean, panning: () => boolean,
  *   spot: (x: number, y: number) => Spot,
  *   pan: (dx: number, dy: number) => void, zoom: (x: number, y: number, factor: number) => void,
  *   planes: (steps: number) => void, hover: (x: number, y: number) => void, leave: () => void,
@@ -42,10 +42,9 @@ export function listen(stage, does) {
     stage.setPointerCapture(event.pointerId);
     event.preventDefault();
     drag = { mode: "press", id: event.pointerId, x, y, moved: false, spot };
-    const tool = does.tool();
     if (event.button !== 0 || does.panning()) drag.mode = "pan";
     else if (event.altKey) does.pick(spot);
-    else if ((tool === "paint" || tool === "erase") && does.begin(spot)) {
+    else if (does.draws() && does.begin(spot)) {
       drag.mode = "stroke";
       count = 1;
       does.draw([spot.row, spot.column]);
@@ -77,7 +76,7 @@ export function listen(stage, does) {
       }
     } else if (drag) {
       drag.moved ||= Math.hypot(x - drag.x, y - drag.y) > CLICK;
-      const pans = drag.mode === "pan" || (drag.moved && ["look", "pick", "merge", "fill"].includes(does.tool()));
+      const pans = drag.mode === "pan" || (drag.moved && !does.draws());
       if (pans && drag.moved) {
         drag.mode = "pan";
         does.pan(x - drag.x, y - drag.y);

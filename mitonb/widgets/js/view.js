@@ -5,7 +5,7 @@ import { GONE, guard } from "./guard.js";
 import { describe, idAt } from "./hover.js";
 import { Commands } from "./commands.js";
 import { Frame } from "./frame.js";
-import { commandOf } from "./keys.js";
+import { Verbs } from "./keys.js";
 import { layout } from "./layout.js";
 import { histogramOf } from "./panel.js";
 import { Pen } from "./pen.js";
@@ -44,6 +44,7 @@ export class View {
     this.rest = undefined;
     /** The image whose histogram is shown, and since when. @type {{image: Entry | null, at: number}} */
     this.binned = { image: null, at: 0 };
+    this.verbs = new Verbs([]);
     this.commands = new Commands(this);
     this.run = (/** @type {string} */ command) => this.commands.run(command);
     this.ui = layout({
@@ -65,7 +66,7 @@ export class View {
     this.pen = new Pen(store, this.picture);
     /** @type {any} */ (this.ui.root).mitonb = this;
     this.#connect();
-    this.#refresh();
+    this.#learn();
   }
 
   dispose() {
@@ -133,7 +134,7 @@ export class View {
     const { store, ui: { root, stage } } = this;
     const on = (/** @type {string} */ name, /** @type {(detail: any) => void} */ act) =>
       store.addEventListener(name, (event) => act(/** @type {CustomEvent} */ (event).detail), { signal });
-    on("info", () => this.#refresh());
+    on("info", () => this.#learn());
     on("resized", () => {
       this.#refresh();
       this.picture.resize();
@@ -196,6 +197,14 @@ export class View {
     if (name === "layers" || name === "selected") this.picture.redraw();
   }
 
+  /** What the kernel told first: which volume, and what can be done with it. */
+  #learn() {
+    this.verbs = new Verbs(this.store.info?.verbs ?? []);
+    this.ui.rail.fill(this.verbs);
+    this.ui.help.fill(this.verbs);
+    this.#refresh();
+  }
+
   /** Everything that depends on the plane. */
   #refresh() {
     const info = this.store.info;
@@ -239,9 +248,9 @@ export class View {
     const tool = this.get("tool");
     const selected = /** @type {number[]} */ (this.get("selected"));
     ui.top.show({
-      tool, brush: this.get("brush"), id: this.get("active_id"), preserve: this.get("preserve"), selected, colors: info,
+      tool, gesture: this.verbs.gesture(tool), brush: this.get("brush"), id: this.get("active_id"), preserve: this.get("preserve"), selected, colors: info,
     });
-    ui.rail.show(tool, { undo: state.can_undo, redo: state.can_redo, delete: selected.length > 0 }, state.read_only);
+    ui.rail.show(tool, (name) => this.commands.can(name));
     ui.panel.show(this.get("layers"));
     const layers = /** @type {Layers} */ (this.get("layers"));
     const maps = this.has("maps");
@@ -254,7 +263,6 @@ export class View {
     const pill = pillOf(state.save, waiting, late, state.read_only, outbox.cut);
     ui.top.save(pill.kind, pill.text, pill.title);
     Object.assign(ui.root.dataset, { pending: `${waiting}`, save: pill.kind, tool });
-    ui.stage.dataset.tool = this.space ? "look" : tool;
     ui.empty.hidden = !info?.empty || this.has("preview") || Boolean(this.store.open) || this.get("running") || outbox.cut;
     ui.empty.textContent = state.listens ? "No labels yet: segment this plane (Enter) or paint (P)." : "No labels yet: paint (P).";
     this.#moveCursor();
@@ -282,7 +290,7 @@ export class View {
       this.#hover();
     };
     return {
-      tool: () => this.get("tool"), panning: () => this.space, spot: (x, y) => picture.spot(x, y),
+      tool: () => this.get("tool"), draws: () => this.verbs.gesture(this.get("tool")) === "stroke", panning: () => this.space, spot: (x, y) => picture.spot(x, y),
       focus: () => this.ui.root.focus({ preventScroll: true }),
       pan: (dx, dy) => picture.look(pan(picture.camera, this.sheet, dx, dy)),
       zoom: (x, y, factor) => {
@@ -325,10 +333,12 @@ export class View {
     }) : null);
   }
 
-  /** The ring of the brush. */
+  /** The pointer of the tool, and the ring of the brush. */
   #moveCursor() {
-    const { cursor } = this.ui;
-    const painting = ["paint", "erase"].includes(this.get("tool")) && !this.space;
+    const { cursor, stage } = this.ui;
+    const tool = this.space ? "look" : this.get("tool");
+    stage.style.cursor = this.verbs.named.get(tool)?.cursor ?? "";
+    const painting = this.verbs.gesture(tool) === "stroke";
     cursor.hidden = !painting || !this.pointer;
     if (cursor.hidden || !this.pointer) return;
     const { column, row } = this.picture.spot(...this.pointer);
@@ -350,7 +360,7 @@ export class View {
   /** Do what a key says, if it says anything here; wherever in the workbench it was pressed. @param {KeyboardEvent} event */
   key(event) {
     // A browser that leaves full screen by itself keeps this key.
-    const command = event.key === "Escape" && this.frame.full && this.ui.help.hidden ? "full" : commandOf(event);
+    const command = event.key === "Escape" && this.frame.full && this.ui.help.hidden ? "full" : this.verbs.commandOf(event);
     if (event.key === " ") {
       // Here its release is heard, too.
       this.ui.root.focus({ preventScroll: true });
@@ -364,7 +374,6 @@ export class View {
   holdSpace(on) {
     if (this.space === on) return;
     this.space = on;
-    this.ui.stage.dataset.tool = on ? "look" : this.get("tool");
     this.#moveCursor();
   }
 

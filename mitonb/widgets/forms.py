@@ -1,0 +1,464 @@
+"""Forms: the recipe, drawn from the fields of `Recipe`; opening a stack, saving results, and the voxel size."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+from pathlib import Path
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+
+import ipywidgets as ipw
+import traitlets
+from psygnal import Signal
+
+from mitonb.errors import InputError, MitonbError
+from mitonb.recipe import PRESETS, Recipe, Rerun
+from mitonb.stack import AXES, Stack
+from mitonb.widgets.style import TIMES, button, error_html, note, row, sheet, size_text
+from mitonb.widgets.upload import Upload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = [
+    "FORMATS", "OpenForm", "RecipeForm", "SaveForm", "VoxelSizeField", "open_form", "rerun_of",
+    "reruns_of",
+]  # fmt: skip
+
+FORMATS = {
+    "labels · OME-Zarr": ".ome.zarr",
+    "labels · TIFF": ".tif",
+    "labels · OME-TIFF": ".ome.tif",
+    "labels · NumPy": ".npz",
+    "table of objects · CSV": ".csv",
+}
+"""What can be saved, and the ending of each."""
+_FIELDS = dataclasses.fields(Recipe)
+_MOST_CHOICES = 64
+_MOST_STEPS = 1000
+
+
+# --- the recipe ------------------------------------------------------------------------------------------------------
+
+
+class RecipeForm(ipw.VBox):
+    """A form for a recipe.
+
+    Parameters
+    ----------
+    recipe : Recipe or None
+        What the form shows at first; None is the default recipe.
+    models : sequence of str
+        Names offered in the model field; any other name or a path to weights may be typed.
+
+    Attributes
+    ----------
+    recipe : Recipe
+        The value of the form; assign it to fill the form.
+    changed : Signal(Recipe, str)
+        The new recipe, and what has to run again for it: "decode", "track" or "net".
+
+    Examples
+    --------
+    >>> form = RecipeForm()
+    >>> form.controls["center_threshold"].value = 0.2
+    >>> form.recipe.changes()
+    {'center_threshold': 0.2}
+    """
+
+    recipe = traitlets.Instance(Recipe)
+    changed = Signal(Recipe, str)
+
+    def __init__(self, recipe: Recipe | None = None, *, models: tuple[str, ...] = (), **options: Any) -> None:
+        start, self._hints = Recipe.of(recipe), get_type_hints(Recipe)
+        self.controls = {f.name: _control(f, self._hints[f.name], getattr(start, f.name), models) for f in _FIELDS}
+        self._rows = {f.name: _line(self.controls[f.name], f.metadata["unit"]) for f in _FIELDS}
+        self._base = min(PRESETS, key=lambda name: len(start.changes(PRESETS[name])))
+        self.preset = ipw.Dropdown(
+            options=list(PRESETS), value=self._base, layout={"width": "134px"}, tooltip="Named recipes to start from"
+        )
+        self.reset = button(tip="Set every field back to the preset", css="mnb-link")
+        self.more = button("more settings", "caret-right", kind=ipw.ToggleButton, css="mnb-link")
+        self.message = ipw.HTML()
+        title = ipw.HTML('<span class="mnb-title">Recipe</span>')
+        head = row(title, self.preset, self.reset, justify_content="space-between")
+        basic = [self._rows[f.name] for f in _FIELDS if f.metadata["basic"]]
+        self._extra = ipw.VBox([self._rows[f.name] for f in _FIELDS if not f.metadata["basic"]])
+        super().__init__([sheet(), head, *basic, self.message, self.more, self._extra], recipe=start, **options)
+        self.add_class("mnb")
+        self._connect()
+        self._unfold(False)
+        self._show_changes()
+
+    def _connect(self) -> None:
+        for name, control in self.controls.items():
+            control.observe(lambda change, name=name: self._on_control(name, change["new"]), "value")
+        self.observe(lambda change: self._fill(change["old"], change["new"]), "recipe")
+        self.preset.observe(lambda change: self._on_preset(change["new"]), "value")
+        self.reset.on_click(lambda _: setattr(self, "recipe", PRESETS[self._base]))
+        self.more.observe(lambda change: self._unfold(change["new"]), "value")
+
+    def _on_control(self, name: str, value: Any) -> None:
+        """Take one value from the screen, or say why it cannot be and put the old one back."""
+        if isinstance(self._hints[name], UnionType):
+            value = _number_or_word(value)
+        if isinstance(value, float):
+            value = round(value, 6)  # a slider in the browser gives 0.49999999999999994 for 0.5
+        if value == getattr(self.recipe, name):
+            return
+        try:
+            self.recipe = self.recipe.replace(**{name: value})
+            self.message.value = ""
+        except InputError as error:
+            self.message.value = note(str(error), "error")
+            self._show(name)
+
+    def _on_preset(self, name: str) -> None:
+        self._base = name
+        self.recipe = PRESETS[name]
+        self._show_changes()
+
+    def _fill(self, old: Recipe, new: Recipe) -> None:
+        """Show a recipe in the controls, then tell who listens what must run again."""
+        for name in new.changes(old):
+            self._show(name)
+        self._show_changes()
+        self.changed.emit(new, rerun_of(old, new))
+
+    def _show(self, name: str) -> None:
+        value = getattr(self.recipe, name)
+        self.controls[name].value = str(value) if isinstance(self._hints[name], UnionType) else value
+
+    def _show_changes(self) -> None:
+        changes = self.recipe.changes(PRESETS[self._base])
+        self.reset.description = f"{len(changes)} changed: reset" if changes else "as in preset"
+        self.reset.disabled = not changes
+        for name, line in self._rows.items():
+            (line.add_class if name in changes else line.remove_class)("mnb-changed")
+
+    def _unfold(self, wide: bool) -> None:
+        self._extra.layout.display = "" if wide else "none"
+        self.more.icon = "caret-down" if wide else "caret-right"
+        self.more.description = "fewer settings" if wide else "more settings"
+
+    def state(self) -> str:
+        """Return what the form shows, one field a line; a star marks what differs from the preset."""
+        changes = self.recipe.changes(PRESETS[self._base])
+        lines = [f"preset {self._base}, {self.reset.description}"]
+        for f in _FIELDS:
+            if f.metadata["basic"] or self.more.value:
+                said = f"{f.metadata['label']}: {getattr(self.recipe, f.name)} {f.metadata['unit']}".rstrip()
+                lines.append(f"{'*' if f.name in changes else ' '} {said}")
+        return "\n".join(lines)
+
+
+class AxesChoice(ipw.HBox):
+    """Three toggles whose value is a tuple of plane directions."""
+
+    value = traitlets.Tuple()
+
+    def __init__(self, value: tuple[str, ...], *, description: str, tooltip: str) -> None:
+        place = {"width": "122px", "justify_content": "flex-end", "margin": "0 4px 0 0"}
+        self.toggles = {
+            axis: ipw.ToggleButton(value=axis in value, description=axis, tooltip=tooltip, layout={"width": "38px"})
+            for axis in AXES
+        }
+        super().__init__([ipw.Label(description, layout=place), *self.toggles.values()], value=tuple(value))
+        for toggle in self.toggles.values():
+            toggle.observe(self._collect, "value")
+        self.observe(self._show, "value")
+
+    def _collect(self, _change: Any) -> None:
+        self.value = tuple(axis for axis, toggle in self.toggles.items() if toggle.value)
+
+    def _show(self, change: Any) -> None:
+        # Held, for one toggle at a time would pass through values that nobody asked for.
+        with self.hold_trait_notifications():
+            for axis, toggle in self.toggles.items():
+                toggle.value = axis in change["new"]
+
+
+def rerun_of(old: Recipe, new: Recipe) -> Rerun:
+    """Return what has to run again between two recipes: the costliest class among the changed fields."""
+    return max(reruns_of(old, new) or {"decode"}, key=get_args(Rerun).index)
+
+
+def reruns_of(old: Recipe, new: Recipe) -> set[Rerun]:
+    """Return what has to run again between two recipes: the classes of the fields that differ."""
+    changed = new.changes(old)
+    return {f.metadata["rerun"] for f in _FIELDS if f.name in changed}
+
+
+def _number_or_word(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text.strip()
+
+
+def _line(control: Any, unit: str) -> ipw.HBox:
+    """Return a control with its unit at a fixed place, so that all rows line up."""
+    control.layout.flex = "1 1 auto"
+    control.layout.min_width = "0"
+    line = ipw.HBox([control, ipw.Label(unit, layout={"width": "41px"})], layout={"overflow": "visible"})
+    return line.add_class("mnb-field")
+
+
+def _control(field: dataclasses.Field[Any], hint: Any, value: Any, models: tuple[str, ...]) -> Any:
+    """Return the control for one field, chosen by its type and range."""
+    m = field.metadata
+    told = {"description": m["label"], "tooltip": m["help"], "value": value}
+    # Only what can be shown while the slider moves may follow it: the net is not run thirty times on the way.
+    span = {"min": m["low"], "max": m["high"], "step": m["step"], "continuous_update": m["rerun"] == "decode"}
+    control: Any
+    if field.name == "planes":
+        control = AxesChoice(value, description=m["label"], tooltip=m["help"])
+    elif get_origin(hint) is Literal:
+        control = ipw.Dropdown(options=list(get_args(hint)), **told)
+    elif hint is bool:
+        control = ipw.Checkbox(indent=True, **told)
+    elif hint is str:
+        control = ipw.Combobox(options=list(models), continuous_update=False, **told)
+    elif isinstance(hint, UnionType):  # one of some words, a number, or a length with its unit
+        words = [w for part in get_args(hint) if get_origin(part) is Literal for w in get_args(part)]
+        control = ipw.Combobox(options=words, continuous_update=False, **{**told, "value": str(value)})
+    elif hint is float:
+        control = ipw.FloatSlider(readout_format=".2f", **span, **told)
+    else:
+        control = _whole(field.name, span, told)
+    return control.add_class(f"mnb-field-{field.name}")
+
+
+def _whole(name: str, span: dict[str, Any], told: dict[str, Any]) -> Any:
+    """Return a list where only some numbers are allowed, a slider for a short range, else a number box."""
+    steps = range(span["min"], span["max"] + 1, span["step"])
+    if len(steps) <= _MOST_CHOICES:
+        allowed = [v for v in steps if _valid(name, v)]
+        if len(allowed) < len(steps):
+            return ipw.Dropdown(options=allowed, **told)
+    if len(steps) <= _MOST_STEPS:
+        return ipw.IntSlider(**span, **told)
+    # continuous_update of a number box means "at every key"; a half-typed number is nobody's wish.
+    return ipw.BoundedIntText(**{**span, "continuous_update": False}, **told)
+
+
+def _valid(name: str, value: Any) -> bool:
+    try:
+        return bool(Recipe().replace(**{name: value}))
+    except InputError:
+        return False
+
+
+# --- opening ---------------------------------------------------------------------------------------------------------
+
+
+class VoxelSizeField(ipw.HBox):
+    """Three numbers (z, y, x) in nm and a button, for stacks whose files do not tell them.
+
+    Attributes
+    ----------
+    chosen : Signal(tuple)
+        (z, y, x) in nm, when the user sets them.
+    """
+
+    chosen = Signal(tuple)
+
+    def __init__(self, value: Sequence[float] | None = None, **options: Any) -> None:
+        self.fields = [
+            ipw.FloatText(value=v, step=1, layout={"width": "62px"}, tooltip=f"{axis} in nm")
+            for axis, v in zip("zyx", value or (0, 0, 0), strict=True)
+        ]
+        self.button = button("set", tip="Use this voxel size")
+        self.message = ipw.HTML()
+        hint = ipw.HTML(note("" if value else f"voxel size unknown: set z {TIMES} y {TIMES} x", "warn"))
+        parts = row(hint, *self.fields, ipw.HTML("nm"), self.button, self.message).add_class("mnb-spaced")
+        super().__init__([sheet(), parts], **options)
+        self.add_class("mnb")
+        self.button.on_click(lambda _: self.choose())
+
+    def choose(self) -> None:
+        """Take the three numbers; one number alone counts for all three axes."""
+        nm = [field.value for field in self.fields]
+        if sum(v > 0 for v in nm) == 1:
+            nm = [max(nm)] * 3
+        if not all(v > 0 for v in nm):
+            self.message.value = note("Give three sizes above 0, in nm.", "error")
+            return
+        for field, v in zip(self.fields, nm, strict=True):
+            field.value = v
+        self.message.value = ""
+        self.chosen.emit(tuple(nm))
+
+
+class OpenForm(ipw.VBox):
+    """A form that opens a stack.
+
+    Attributes
+    ----------
+    stack : Stack or None
+        What is open; `form.observe(..., "stack")` tells of a new stack and of a voxel size that was set.
+    labels : Labels or None
+        The truth that comes with the bundled sample.
+    opened : Signal(Stack)
+        A new stack was opened.
+    """
+
+    stack = traitlets.Instance(Stack, allow_none=True)
+    opened = Signal(Stack)
+
+    def __init__(self, path: str | Path = "", **options: Any) -> None:
+        self.labels: Any = None
+        self._lock = threading.Lock()
+        self.path = _path_box(path, "A file or folder on the computer of the kernel")
+        self.path.placeholder = "path of a TIFF, OME-Zarr, folder of images, .npy …"
+        self.button = button("Open", "folder-open", button_style="primary")
+        self.sample = button("Bundled sample", "flask", "A drawn volume with its truth; nothing is downloaded")
+        self.upload = Upload(layout={"flex": "1 1 220px"})
+        self.message = ipw.HTML(layout={"min_height": "18px"})
+        self.about = ipw.HTML()
+        self.voxel_size = VoxelSizeField(layout={"display": "none"})
+        ways = row(ipw.HTML(note("or")), self.sample, ipw.HTML(note("or")), self.upload)
+        parts = [sheet(), row(self.path, self.button), ways, self.message, self.about, self.voxel_size]
+        super().__init__(parts, layout={"max_width": "760px"} | options.pop("layout", {}), **options)
+        self.add_class("mnb")
+        self._connect()
+
+    def _connect(self) -> None:
+        self.button.on_click(lambda _: _in_thread(self.open_path, self.path.value))
+        self.path.on_msg(lambda _, message, __: message.get("event") == "submit" and self.button.click())
+        self.sample.on_click(lambda _: _in_thread(self.open_sample))
+        self.upload.received.connect(lambda path: _in_thread(self.open_path, path))
+        self.upload.refused.connect(lambda error: setattr(self.message, "value", error_html(error)))
+        self.voxel_size.chosen.connect(self._on_voxel_size)
+        self.observe(lambda _: self._describe(), "stack")
+
+    def open_path(self, path: str | Path) -> Stack | None:
+        """Open a path as if it had been typed; return the stack, or None with a sentence on screen."""
+        self.path.value = str(path)
+        place = str(path).strip()
+        if not place:
+            self.message.value = note("Type a path first, drop a file, or take the bundled sample.", "error")
+            return None
+        from mitonb.io.reading import open as open_stack
+
+        return self._take(f"opening {Path(path).name} …", lambda: (open_stack(place), None))
+
+    def open_sample(self) -> Stack | None:
+        """Draw the bundled sample and open it, with its truth in `labels`."""
+        from mitonb.phantoms import phantom
+
+        return self._take("drawing the sample …", lambda: tuple(phantom()))
+
+    def _take(self, doing: str, read: Callable[[], Any]) -> Stack | None:
+        with self._lock:
+            self.message.value = note(doing)
+            try:
+                stack, self.labels = read()
+            except Exception as error:  # whatever a file does to its reader must become a sentence here
+                self.message.value = error_html(error)
+                return None
+            self.stack = stack
+            self.message.value = ""
+        self.opened.emit(stack)
+        return self.stack
+
+    def _on_voxel_size(self, nm: tuple[float, float, float]) -> None:
+        if self.stack is not None:
+            self.stack = self.stack.with_voxel_size(*nm)
+
+    def _describe(self) -> None:
+        stack = self.stack
+        lines = []
+        if stack is not None:
+            about = f"{stack.name}: {size_text(stack.shape, stack.voxel_size)}, {stack.dtype}"
+            lines = [note(about, "good"), *map(note, stack.notes)]
+        self.about.value = "<br>".join(lines)
+        self.voxel_size.layout.display = "" if stack is not None and stack.voxel_size is None else "none"
+
+    def state(self) -> str:
+        """Return what the form says, as text."""
+        asks = "" if self.voxel_size.layout.display == "none" else " | asks for the voxel size"
+        return f"{self.path.value or '(no path)'} | {self.stack!r}{asks}"
+
+
+def open_form(path: str | Path = "") -> OpenForm:
+    """Return a form that opens a stack: type a path, take the bundled sample, or drop a file.
+
+    The result is in `form.stack`.
+
+    Examples
+    --------
+    >>> form = open_form()
+    >>> form.stack is None
+    True
+    """
+    return OpenForm(path)
+
+
+# --- saving ----------------------------------------------------------------------------------------------------------
+
+
+class SaveForm(ipw.VBox):
+    """Choose a format and a path, and save.
+
+    Parameters
+    ----------
+    write : callable
+        Takes a path and `overwrite`, returns where the result is; its errors are shown as sentences.
+    stem : str
+        Name of the file at first, without ending.
+    """
+
+    def __init__(self, write: Callable[..., Path], stem: str = "labels", **options: Any) -> None:
+        self._write = write
+        self.format = ipw.Dropdown(options=list(FORMATS), layout={"width": "190px"}, tooltip="What to write")
+        self.path = _path_box(f"{stem}{FORMATS[self.format.value]}", "Where to; relative to the folder of the notebook")
+        self.overwrite = ipw.Checkbox(description="replace", indent=False, layout={"width": "76px"})
+        self.overwrite.tooltip = "Write over a file that is already there"
+        self.button = button("Save", "download")
+        self.message = ipw.HTML(layout={"min_height": "18px"})
+        parts = [sheet(), row(self.format, self.path, self.overwrite, self.button), self.message]
+        super().__init__(parts, layout={"max_width": "860px"} | options.pop("layout", {}), **options)
+        self.add_class("mnb").add_class("mnb-save")
+        self.format.observe(self._on_format, "value")
+        self.button.on_click(lambda _: _in_thread(self.save))
+
+    def save(self, path: str | Path | None = None) -> Path | None:
+        """Save as if the button had been pressed; return where, or None with a sentence on screen."""
+        if path is not None:
+            self.path.value = str(path)
+        self.button.disabled = True
+        self.message.value = note("saving …")
+        try:
+            path = Path(self.path.value).expanduser()
+            if not self.overwrite.value and self.path.value.strip() and os.path.lexists(path):
+                raise InputError(f"{path.name} already exists. Tick replace, or choose another name.")
+            done = self._write(self.path.value, overwrite=self.overwrite.value)
+        except Exception as error:  # a failed export must never look like a saved one
+            said = "" if isinstance(error, MitonbError | OSError) else "Not saved. "
+            self.message.value = error_html(error, said)
+            return None
+        finally:
+            self.button.disabled = False
+        checked = "" if done.suffix == ".csv" else " It was read back and is the same."
+        self.message.value = note(f"Saved {done}.{checked}", "good")
+        return done
+
+    def _on_format(self, change: Any) -> None:
+        # The longest first: .ome.tif ends like .tif.
+        for ending in sorted(FORMATS.values(), key=len, reverse=True):
+            if self.path.value.endswith(ending):
+                self.path.value = self.path.value.removesuffix(ending)
+                break
+        self.path.value += FORMATS[change["new"]]
+
+
+def _path_box(path: str | Path, tip: str) -> ipw.Text:
+    return ipw.Text(str(path), layout={"flex": "1 1 260px", "width": "auto"}, tooltip=tip)
+
+
+def _in_thread(do: Callable[..., Any], *arguments: Any) -> None:
+    # A slow disk must not keep other widgets waiting: all their messages share one thread.
+    threading.Thread(target=do, args=arguments, name=f"mitonb {do.__name__}", daemon=True).start()

@@ -1,0 +1,515 @@
+"""What a viewer and its pages say to each other: news and pixels out, questions and edits in; the other side is in js/.
+
+Each message is one of a few kinds. Nothing of one that comes in is trusted; none that goes out is above 1.5 MB.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import uuid
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mitonb import colors
+from mitonb.edit.verbs import VERBS, on_screen
+from mitonb.errors import InputError, MitonbError
+from mitonb.stack import AXES, Axis
+
+if TYPE_CHECKING:
+    from mitonb.widgets.viewer import Planes, Viewer
+
+__all__ = ["COMMANDS", "MAX_REPLY", "PARTS", "Conversation", "cut", "encode", "strips"]
+
+_log = logging.getLogger(__name__)
+
+COMMANDS = ("segment-plane", "apply-preview", "discard-preview")
+"""What a page may ask for that the viewer leaves to others."""
+PARTS = {
+    "image": "u1", "labels": "<u4", "preview": "<u4", "semantic": "u1", "center": "<f2", "offsets": "<f2",
+}  # fmt: skip
+"""What there may be of a plane, and the type that the browser's textures take."""
+MAX_REPLY = 1_400_000
+"""Bytes of pixels in one message to the browser; with its header it stays below 1.5 MB."""
+PATIENCE = 2.0
+"""Seconds after which a page is taken to be gone."""
+
+_PROTOCOL = 1
+_STEPS = (1, 2, 4, 8, 16)
+"""Pixels on a side that one pixel of a coarser image may stand for."""
+_MAX_POINTS = 40_000
+_MAX_IDS = 10_000
+_MAX_RADIUS = 1000
+_MAX_ID = 2**32 - 1
+_MAX_COUNT = 2**53
+_MOST_COLORS = 100_000
+"""Colours in one message: 0.8 MB."""
+_QUICK = 1 << 25
+"""Voxels whose colours are chosen within a second."""
+_KERNEL = uuid.uuid4().hex
+"""Tells the pages this kernel from one before it."""
+
+Message = Mapping[str, Any]
+Buffers = Sequence[bytes | memoryview]
+
+# --- reading what comes in -------------------------------------------------------------------------------------------
+
+
+def whole(message: Message, name: str, low: int, high: int) -> int:
+    """Return a whole number of a message, or refuse it."""
+    value = message.get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise InputError(f"{name} is a whole number from {low} to {high}, got {value!r:.60}.")
+    return value
+
+
+def word(message: Message, name: str, choices: Collection[str] = ()) -> str:
+    """Return one of some words, or without them a short text, or refuse it."""
+    value = message.get(name)
+    if not isinstance(value, str) or not (value in choices if choices else 0 < len(value) <= 64):
+        wanted = f"one of {', '.join(choices)}" if choices else "a text of at most 64 characters"
+        raise InputError(f"{name} is {wanted}, got {value!r:.60}.")
+    return value
+
+
+def place(message: Message, shape: Sequence[int]) -> tuple[Axis, int]:
+    """Return the axis and the index of a plane of a volume, or refuse it."""
+    axis: Any = word(message, "axis", AXES)
+    return axis, whole(message, "index", 0, shape[AXES[axis]] - 1)
+
+
+def point(message: Message, shape: Sequence[int]) -> tuple[int, ...]:
+    """Return a voxel (z, y, x) inside a volume, or refuse it."""
+    value = message.get("point")
+    if not isinstance(value, list) or len(value) != 3:
+        raise InputError(f"point is [z, y, x], got {value!r:.60}.")
+    return tuple(whole({"point": v}, "point", 0, n - 1) for v, n in zip(value, shape, strict=True))
+
+
+def _id(message: Message, name: str) -> int:
+    return whole(message, name, 1, _MAX_ID)
+
+
+def _ids(message: Message, name: str) -> list[int]:
+    value = message.get(name)
+    if not isinstance(value, list) or not 0 < len(value) <= _MAX_IDS:
+        raise InputError(f"{name} is a list of 1 to {_MAX_IDS} ids.")
+    return [_id({name: v}, name) for v in value]
+
+
+def _flag(message: Message, name: str) -> bool:
+    value = message.get(name, False)
+    if not isinstance(value, bool):
+        raise InputError(f"{name} is true or false, got {value!r:.60}.")
+    return value
+
+
+def _points(message: Message, buffers: Buffers, shape: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Return the points of a stroke, (n, 3) z, y, x; they may lie a little outside of the plane."""
+    axis, index = place(message, shape)
+    count = whole(message, "points", 1, _MAX_POINTS)
+    if len(buffers) != 1 or memoryview(buffers[0]).nbytes != 8 * count:
+        raise InputError(f"A stroke of {count} points comes with one buffer of {8 * count} bytes.")
+    line = np.frombuffer(buffers[0], dtype="<i4").reshape(count, 2).astype(np.int64)
+    if np.abs(line).max() > 1_000_000:
+        raise InputError("A stroke has points far outside the plane.")
+    return np.insert(line, AXES[axis], index, axis=1)
+
+
+def _plain(message: Message, name: str) -> Any:
+    """Return a value that only its verb knows; an operation checks what it is given."""
+    value = message.get(name)
+    if not isinstance(value, bool | int | float) and not (isinstance(value, str) and len(value) <= 64):
+        raise InputError(f"{name} is a number, true, false or a short text, got {value!r:.60}.")
+    return value
+
+
+_READERS: dict[str, Callable[[Message, Buffers, Sequence[int]], Any]] = {
+    "points": _points,
+    "point": lambda message, _, shape: point(message, shape),
+    "axis": lambda message, *_: word(message, "axis", AXES),
+    "radius": lambda message, *_: whole(message, "radius", 0, _MAX_RADIUS),
+    "id": lambda message, *_: _id(message, "id"),
+    "only": lambda message, *_: None if message.get("only") is None else _id(message, "only"),
+    "preserve": lambda message, *_: _flag(message, "preserve"),
+    "keep": lambda message, *_: _id(message, "keep"),
+    "gone": lambda message, *_: _ids(message, "gone"),
+    "ids": lambda message, *_: _ids(message, "ids"),
+}
+"""How an argument of a verb (`mitonb.edit.verbs`) is read; others are numbers, flags or short texts."""
+
+
+def edit_of(message: Message, buffers: Buffers, shape: Sequence[int]) -> tuple[str, dict[str, Any]]:
+    """Return the verb that a message asks for, and its arguments by name, or refuse it."""
+    verb = word(message, "op", [name for name, row in VERBS.items() if row.gesture])
+    arguments = {}
+    for parameter in VERBS[verb].parameters:
+        name = parameter.name
+        if name in message or parameter.default is parameter.empty:
+            read = _READERS.get(name, lambda message, *_, name=name: _plain(message, name))
+            arguments[name] = read(message, buffers, shape)
+    return verb, arguments
+
+
+# --- packing what goes out -------------------------------------------------------------------------------------------
+
+
+def cut(volume: Any, axis: str, index: int) -> npt.NDArray[Any]:
+    """Return one plane of a volume as (h, w)."""
+    key: list[Any] = [slice(None)] * 3
+    key[AXES[axis]] = index  # type: ignore[index]
+    return np.asarray(volume[tuple(key)])
+
+
+def encode(part: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a part's pixels in the type of its texture, contiguous; (channels, h, w) become (h, w, channels)."""
+    return np.ascontiguousarray(np.moveaxis(values, 0, -1) if values.ndim == 3 else values, dtype=PARTS[part])
+
+
+def strips(pixels: npt.NDArray[Any], *, raw: bool) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """Cut an array of rows into messages that stay below the limit; yield header and buffer of each.
+
+    Images travel raw (noise does not shrink), ids and maps through zlib level 1. A strip holds as many rows as fit
+    before packing, so that no content can make a message too big.
+    """
+    h = pixels.shape[0]
+    per_row = max(1, pixels.nbytes // max(1, h))
+    # Ids of real objects shrink about 50-fold; 4 strips' worth is tried as one and halved when it does not shrink.
+    rows = max(1, MAX_REPLY // per_row) * (1 if raw else 4)
+    y = 0
+    while y < h:
+        piece = pixels[y : y + rows]
+        data = piece.tobytes() if raw else zlib.compress(piece.data, 1)
+        if len(data) > MAX_REPLY and len(piece) > 1:
+            rows = max(1, len(piece) // 2)
+            continue
+        y += len(piece)
+        yield {"y0": y - len(piece), "rows": len(piece), "coding": "raw" if raw else "zlib", "last": y >= h}, data
+
+
+# --- both ways -------------------------------------------------------------------------------------------------------
+
+
+class Conversation:
+    """The kernel's side of what is said between a viewer and the pages that show it; safe to use from several threads.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        What carries the messages, and whose plane is shown.
+    planes : Planes
+        Where the pixels come from.
+    """
+
+    def __init__(self, viewer: Viewer, planes: Planes) -> None:
+        self.viewer, self.session, self._planes = viewer, viewer.session, planes
+        self._lock = threading.RLock()
+        self._order = threading.RLock()
+        # Of each page: the number of its last edit; and why edits were refused, should the answer have been lost.
+        self._last: dict[str, int] = {}
+        self._refused: dict[tuple[str, int], dict[str, Any]] = {}
+        self._has_page = False
+        self._questions = itertools.count(1)
+        self._waiting: dict[int, Callable[[], object]] = {}
+        self._own_point: tuple[int, ...] | None = None
+        self._seq = self._colored = 0
+        self._project = self.session.path, self.session.key
+        # The label for a new object: shown, and spent by its first stroke. Until then it gives way to whatever comes.
+        self._promise = int(viewer.active_id)
+        self._gave_way: dict[int, tuple[int, int]] = {}
+
+    def when_told(self, action: Callable[[], object]) -> None:
+        """Do something once a page has told which plane it shows; at once where there is no page.
+
+        JupyterLab has the messages of widgets handled by more than one thread. So the press of a button beside the
+        viewer may be heard of before the plane that was on screen then, although the page told of that first. Messages
+        of the viewer itself keep their order: its answer comes after whatever it said before.
+        """
+        if not self._has_page:
+            action()
+            return
+        question = next(self._questions)
+        self._waiting[question] = action
+        # A page that is gone answers nothing.
+        timer = threading.Timer(PATIENCE, self._go_on, (question,))
+        timer.daemon = True
+        timer.start()
+        self.post({"kind": "where", "question": question})
+
+    def _go_on(self, question: int) -> None:
+        self._waiting.pop(question, lambda: None)()
+
+    # --- session to browser -------------------------------------------------------------------------------------
+
+    def post(self, message: dict[str, Any], *buffers: bytes) -> None:
+        """Send a message to every page."""
+        # Signals may come from job threads while a comm handler answers; one message at a time.
+        with self._lock:
+            self.viewer.send(message, list(buffers))
+
+    def say(self, sentence: str, *, error: bool = False, **more: Any) -> None:
+        """Show a sentence over the picture of every page."""
+        self.post({"kind": "notice", "text": sentence[:1000], "error": error, **more})
+
+    def on_edited(self, change: Any) -> None:
+        """Tell every page where labels changed, and say what became of whole objects."""
+        with self._lock:
+            self._seq += 1
+            news = {"kind": "changed", "seq": self._seq, "what": str(change.what)}
+        self._keep_promise(change)
+        self._tell_colors()
+        box = change.box
+        patch, *data = self._patch(box)
+        self.post({**news, "start": list(box.start), "stop": list(box.stop), **patch, **self._state()}, *data)
+        if change.what in ("merge", "delete"):
+            # After the change: the next one takes the sentence away.
+            self.say(self.session.history(after=change.seq - 1)[0].sentence, undo=change.seq)
+
+    def _patch(self, box: Any) -> tuple[Any, ...]:
+        """Return the pixels of the shown plane in a box, as a field of a message and its buffer, where they are few."""
+        axis, index = self.viewer.axis, self.viewer.index
+        along = AXES[axis]
+        if not box.size or not box.start[along] <= index < box.stop[along]:
+            return ({},)
+        y, x = (slice(a, b) for i, (a, b) in enumerate(zip(box.start, box.stop, strict=True)) if i != along)
+        pixels = encode("labels", cut(self.session.labels.data, axis, index)[y, x])
+        header, data = next(strips(pixels, raw=False))
+        h, w = pixels.shape
+        patch = {"axis": axis, "index": index, "y0": y.start, "x0": x.start, "h": h, "w": w}
+        return ({"patch": patch}, data) if header["last"] else ({},)
+
+    def color(self, ids: Any) -> None:
+        """Choose colours for what is new in a plane of ids that is only shown, and tell them to every page."""
+        self.session.colors.add(ids[None])
+        self._tell_colors()
+
+    def _tell_colors(self, *, anew: bool = False) -> None:
+        """Tell every page which objects have another colour than their hash gives them, if that is news."""
+        coloring = self.session.colors
+        if coloring.version == self._colored and not (anew and coloring.moved):
+            return
+        self._colored = coloring.version
+        moved = np.array(sorted(coloring.moved.items()), "<u4").reshape(-1, 2)
+        for k in range(0, max(1, len(moved)), _MOST_COLORS):
+            self.post({"kind": "colors", "first": k == 0}, moved[k : k + _MOST_COLORS].tobytes())
+
+    def _keep_promise(self, change: Any) -> None:
+        """See that the label for a new object is one that nothing has, and that a run leaves no other in hand."""
+        active, promise = self.viewer.active_id, self._promise
+        lost = change.what == "adopt" and active != promise and not self.session.in_hand(active)
+        if promise and not self.session.is_free(promise):
+            self._promise = self.session.free_ids(1)[0]
+            self._gave_way[promise] = (self._seq, self._promise)
+        elif lost and not promise:
+            self._promise = self.session.free_ids(1)[0]
+        if lost or active == promise:
+            self.viewer.active_id = self._promise
+
+    def on_moved(self, point: tuple[int, int, int]) -> None:
+        """Show every page where the user looks now."""
+        # The picture must not jump under the pointer that clicked.
+        if tuple(point) != self._own_point:
+            self.viewer.show(*point)
+
+    def zoom_to(self, id: int) -> None:
+        """Let every page zoom to an object that the user was brought to."""
+        box = self.session.box(id)
+        if box is not None:
+            place = {"start": list(box.start), "stop": list(box.stop)}
+            self.post({"kind": "center", "point": list(self.session.position), "box": place})
+
+    def on_state(self, *_: Any) -> None:
+        """Tell every page whether the work is safe and what can be done."""
+        self.post({"kind": "state", **self._state()})
+
+    def stale(self, parts: Sequence[str], axis: Axis, index: int, *, present: bool) -> None:
+        """Tell every page that parts of a plane are new, or gone."""
+        self.post({"kind": "stale", "parts": list(parts), "axis": axis, "index": index, "present": present})
+
+    def send_part(self, part: str, axis: Axis, index: int, *, client: str = "", req: int = 0, step: int = 1) -> None:
+        """Send one part of a plane in strips, or say that there is none; `client` and `req` name the question."""
+        # The number is read before the pixels: an edit in between makes the browser ask again, never miss it.
+        head = {"kind": "part", "client": client, "req": req, "part": part, "axis": axis, "index": index}
+        head["seq"] = self._seq
+        found = self._planes.pixels(part, axis, index, step)
+        if found is None:
+            self.post({**head, "empty": True})
+            return
+        pixels = encode(part, found[0])
+        head |= {"h": pixels.shape[0], "w": pixels.shape[1], **found[1]}
+        for header, data in strips(pixels, raw=part == "image"):
+            self.post({**head, **header}, data)
+
+    def _state(self) -> dict[str, Any]:
+        session, save = self.session, self.session.save_state
+        if session.path != self._project[0]:
+            self._project = session.path, session.key
+        taken = (self._promise, self.viewer.active_id)
+        return {
+            "save": {"kind": str(getattr(save, "kind", save)), "text": str(save)},
+            "can_undo": bool(session.can_undo), "can_redo": bool(session.can_redo),
+            "project": self._project[1], "kernel": _KERNEL,
+            "read_only": bool(session.read_only), "listens": len(self.viewer.asked) > 0,
+            "fresh": next(id for id in session.free_ids(3) if id not in taken),
+            "voxel_size": session.voxel_size,
+        }  # fmt: skip
+
+    def _info(self) -> dict[str, Any]:
+        session, stack = self.session, self.session.stack
+        return {
+            "name": session.labels.name if stack is None else str(stack.name)[:300], "shape": list(session.shape),
+            "dtype": "" if stack is None else str(stack.dtype), "has_image": stack is not None,
+            "voxel_size": session.voxel_size, "intensity": [0.0, 255.0] if stack is None else stack.intensity,
+            "hash": colors.HASH, "palette": colors.PALETTE,
+            "ramps": {name: ramp._asdict() for name, ramp in colors.MAPS.items()}, "empty": not session.ids(),
+            "verbs": on_screen(),
+        }  # fmt: skip
+
+    # --- browser to session -------------------------------------------------------------------------------------
+
+    def receive(self, _: Any, message: Any, buffers: Any) -> None:
+        """Answer any message; never raise out of the handler, whatever came."""
+        try:
+            if not isinstance(message, dict):
+                raise InputError("A message is an object with a kind.")
+            self._HANDLERS[word(message, "kind", self._HANDLERS)](self, message, buffers or [])
+        except Exception as error:
+            head = {} if not isinstance(message, dict) else message
+            self.post(
+                _nack(error, **{k: head[k] for k in ("client", "cseq", "req") if isinstance(head.get(k), str | int)})
+            )
+
+    def _hello(self, message: Message, _: Buffers) -> None:
+        whole(message, "protocol", _PROTOCOL, _PROTOCOL)
+        client = word(message, "client")
+        self._has_page = True
+        if "first" in message:  # a page of a kernel that is gone: all its edits before that one were answered there
+            first = whole(message, "first", 1, _MAX_COUNT)
+            self._last[client] = max(self._last.get(client, 0), first - 1)
+        if self.session.labels.data.size > _QUICK:  # the first picture must not wait for the colours of a large volume
+            threading.Thread(target=self._tell_colors, kwargs={"anew": True}, daemon=True).start()
+        else:
+            self._tell_colors(anew=True)
+        last, extras = self._last.get(client, 0), self._planes.extras()
+        head = {"kind": "state", "seq": self._seq, "info": self._info(), "client": client, "last": last}
+        self.post({**head, "extras": extras, **self._state()})
+
+    def _want(self, message: Message, _: Buffers) -> None:
+        client, request = word(message, "client"), whole(message, "req", 1, _MAX_COUNT)
+        parts = message.get("parts")
+        if not isinstance(parts, list) or not 0 < len(parts) <= len(PARTS):
+            raise InputError(f"parts are some of {', '.join(PARTS)}, got {parts!r:.60}.")
+        for part in parts:
+            word({"part": part}, "part", PARTS)
+        axis, index = place(message, self.session.shape)
+        step = whole(message, "step", 1, max(_STEPS)) if "step" in message else 1
+        if step not in _STEPS:
+            raise InputError(f"step is one of {_STEPS}, got {step}.")
+        # One question for all parts of a plane: each message costs JupyterLab more than its pixels.
+        failed = None
+        for part in dict.fromkeys(parts):
+            try:
+                self.send_part(part, axis, index, client=client, req=request, step=step)
+            except MitonbError as error:  # an image that cannot be read any more hides no labels
+                failed = error
+        if failed:
+            raise failed
+
+    def _edit(self, message: Message, buffers: Buffers) -> None:
+        client, cseq = word(message, "client"), whole(message, "cseq", 1, _MAX_COUNT)
+        verb, arguments = edit_of(message, buffers, self.session.shape)
+        head = {"client": client, "cseq": cseq}
+        with self._order:
+            expected = self._last.get(client, 0) + 1
+            if cseq > expected:
+                # A message was lost on the way: the browser starts again from the first that is missing.
+                self.post({"kind": "gap", "client": client, "expected": expected})
+                return
+            if cseq == expected:
+                try:
+                    self._apply(verb, self._as_promised(arguments, message.get("seen")), (client, cseq))
+                except Exception as error:
+                    self._refused[client, cseq] = _nack(error, **head)
+                self._last[client] = cseq
+            answer = self._refused.get((client, cseq), {"kind": "ack", **head})
+        self.post({**answer, **self._state()})
+
+    def _as_promised(self, arguments: dict[str, Any], seen: Any) -> dict[str, Any]:
+        """Give a stroke with a new label the one that took its place, if it was drawn before the page heard of that."""
+        id = arguments.get("id")
+        while id in self._gave_way and isinstance(seen, int) and seen < self._gave_way[id][0]:
+            id = self._gave_way[id][1]
+        return arguments | ({} if id is None else {"id": id})
+
+    def _apply(self, verb: str, arguments: dict[str, Any], client: tuple[str, int]) -> None:
+        """Do an edit; the session knows the page and its number, too, so that not even a new kernel repeats it."""
+        new = self._promise if arguments.get("id") == self._promise else 0
+        if new:
+            self._promise = 0  # spent by its first stroke
+        self.session.do(verb, client=client, **arguments)
+        if new and not self._promise and self.session.is_free(new):
+            self._promise = new
+
+    def _take(self, message: Message, _: Buffers) -> None:
+        """Remember which label for a new object a page shows now."""
+        taken = _id(message, "id")
+        self._promise = taken
+        if not self.session.is_free(taken):
+            self._promise = self.viewer.active_id = self.session.free_ids(1)[0]
+            self._gave_way[taken] = (self._seq + 1, self._promise)
+        self.on_state()
+
+    def _take_back(self, message: Message, _: Buffers) -> None:
+        """Undo the edit that a sentence was about, unless others came since."""
+        try:
+            self.session.undo(of=whole(message, "edit", 1, _MAX_COUNT))
+        except MitonbError as error:
+            self.say(str(error), error=True)
+
+    def _move(self, message: Message, _: Buffers) -> None:
+        self._own_point = voxel = point(message, self.session.shape)
+        try:
+            self.session.move_to(*voxel)
+        finally:
+            # The session tells of no move to where it is already; what moves it there later must be shown.
+            self._own_point = None
+        self.viewer.moved.emit(voxel)
+
+    def _step(self, message: Message, _: Buffers) -> None:
+        found = self.session.step_object(1 if word(message, "to", ("next", "previous")) == "next" else -1)
+        if found:
+            self.zoom_to(found)
+        else:
+            self.say("No labels yet.")
+
+    def _at(self, message: Message, _: Buffers) -> None:
+        """Take the plane that a page is on, before the message that was sent from it."""
+        axis, index = place(message, self.session.shape)
+        # As if the traits themselves had come: other pages are told, and this one, which may be further, is not.
+        self.viewer.set_state({"axis": axis, "index": index})
+
+    def _here(self, message: Message, _: Buffers) -> None:
+        """Take the answer of a page to `when_told`; before it came what the page had to tell."""
+        self._go_on(whole(message, "question", 1, _MAX_COUNT))
+
+    def _ask(self, message: Message, _: Buffers) -> None:
+        self.viewer.asked.emit(word(message, "command", COMMANDS))
+
+    _HANDLERS = {  # noqa: RUF012
+        "hello": _hello, "want": _want, "edit": _edit, "take": _take, "move": _move, "step": _step, "at": _at,
+        "here": _here, "ask": _ask, "take-back": _take_back,
+    }  # fmt: skip
+
+
+def _nack(error: Exception, **head: Any) -> dict[str, Any]:
+    """Return the answer to a message that cannot be done; what was not refused on purpose is logged."""
+    said = str(error)
+    if not isinstance(error, MitonbError):
+        _log.error("The viewer could not handle a message.", exc_info=error)
+        said = f"{type(error).__name__}: {said}"
+    return {"kind": "nack", **head, "reason": said[:500]}
