@@ -1,10 +1,10 @@
-"""Measurements: one table with size, place, length and brightness of every object."""
+"""Measurements: one table with size, place, length and brightness of every object; a column is a row of COLUMNS."""
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import fastremap
 import numpy as np
@@ -13,17 +13,17 @@ import pandas as pd
 
 from mitonb.errors import AxesError, InputError
 from mitonb.labels import Labels, scale_note
-from mitonb.overlaps import AnyLabels, dense, integers
-from mitonb.stack import LazyArray, Stack, in_order, read_part, voxel_size_of
+from mitonb.overlaps import AnyLabels, integers
+from mitonb.stack import LazyArray, Stack, VoxelSize, in_order, read_part, voxel_size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-__all__ = ["measure"]
+__all__ = ["COLUMNS", "Column", "measure"]
 
 Vectors = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
 _CHUNK = 1 << 24  # voxels looked at in one go: bounds the memory beside the labels
-_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
 def measure(
@@ -50,21 +50,21 @@ def measure(
     Returns
     -------
     pandas.DataFrame
-        Columns:
+        Its columns, those of `COLUMNS` that apply:
 
         ``id``
             Id of the object.
-        ``voxels``
-            Number of voxels.
         ``volume_um3``
             Volume in cubic micrometres; only when the voxel size is known.
+        ``voxels``
+            Number of voxels.
+        ``length_nm`` (``length_voxels`` when the voxel size is unknown)
+            How far the object reaches from outer face to outer face: along its longest principal axis, or along z, y
+            or x where it reaches further. It is a straight line: a bent object is longer along its own line.
         ``z, y, x``
             Centroid in voxels (it may lie outside a bent object).
         ``z0, y0, x0, z1, y1, x1``
             Box: first voxel inside and first voxel beyond.
-        ``length_nm`` (``length_voxels`` when the voxel size is unknown)
-            How far the object reaches from outer face to outer face: along its longest principal axis, or along z, y
-            or x where it reaches further. It is a straight line: a bent object is longer along its own line.
         ``truncated``
             Whether the box touches the border of the volume on an axis of more than one voxel, so that size and
             length are those of a part.
@@ -86,61 +86,163 @@ def measure(
     >>> int(table.voxels[0]), float(table.length_nm[0]), float(table.volume_um3[0])
     (3, 30.0, 3e-06)
     """
-    data = _whole_numbers(labels.data) if isinstance(labels, Stack) else integers(labels, "labels")
-    if len(data.shape) != 3:
-        raise AxesError(f"Labels need 3 axes (z, y, x), got shape {data.shape}. For one plane pass ids[None].")
-    if stack is not None and tuple(_pixels(stack).shape) != data.shape:
-        raise AxesError(f"The image needs the shape of the labels, {data.shape}, got {tuple(_pixels(stack).shape)}.")
+    data = _labels(labels)
+    image = None if stack is None else stack.data if isinstance(stack, Stack) else np.asarray(in_order(stack))
+    if image is not None and tuple(image.shape) != data.shape:
+        raise AxesError(f"The image needs the shape of the labels, {data.shape}, got {tuple(image.shape)}.")
     size = _voxel_size(labels, stack, voxel_size)
-    unit = np.array(size if size is not None else (1.0, 1.0, 1.0))
-    ids = _ids(data)
-    sums = _sums(data, ids, None if stack is None else _pixels(stack))
-    axes = _principal(sums, unit)
-    low, high = _reach(data, ids, axes * unit)
-    truncated = (((sums.start == 0) | (sums.stop == data.shape)) & (np.array(data.shape) > 1)).any(axis=1)
-    table = pd.DataFrame({"id": ids if ids.max(initial=0) >= 2**63 else ids.astype(np.int64), "voxels": sums.count})
-    if size is not None:
-        table["volume_um3"] = sums.count * (unit.prod() / 1e9)
-    for k, name in enumerate("zyx"):
-        table[name] = sums.first[:, k] / np.maximum(sums.count, 1)
-    for name, corner in (("0", sums.start), ("1", sums.stop)):
-        for k, letter in enumerate("zyx"):
-            table[letter + name] = corner[:, k]
-    # Centres of voxels were projected; half a voxel more on both sides reaches the outer faces.
-    length = high - low + (np.abs(axes) * unit).sum(axis=1)
-    sides = (sums.stop - sums.start) * unit
-    table["length_nm" if size is not None else "length_voxels"] = np.maximum(length, sides.max(axis=1, initial=0))
-    table["truncated"] = truncated
-    if stack is not None:
-        with np.errstate(invalid="ignore"):
-            table["mean_intensity"] = sums.light / np.where(sums.lit > 0, sums.lit, np.nan)
+    objects = _Objects(data, size, image)
+    applies = {"voxel size": size is not None, "no voxel size": size is None, "image": image is not None, "": True}
+    table = pd.DataFrame({column.name: column.values(objects) for column in COLUMNS if applies[column.needs]})
     table.attrs["voxel_size"] = size
     return table
 
 
-@dataclass
-class _Sums:
-    """Sums over the voxels of each object; n objects."""
+class _Objects:
+    """Sums over the voxels of each of n objects.
 
-    count: npt.NDArray[np.int64]  # (n,)
-    first: Vectors  # (n, 3) of z, y, x
-    second: Vectors  # (n, 6) of products, in the order of _PAIRS, about `origin`
-    origin: Vectors  # (n, 3)
-    start: npt.NDArray[np.int64]  # (n, 3)
-    stop: npt.NDArray[np.int64]  # (n, 3)
-    light: Vectors  # (n,) of the image
-    lit: Vectors  # (n,) number of finite image values
+    Attributes
+    ----------
+    ids : (n,) uint64 array
+    unit : (3,) array
+        Size of a voxel in nm, or 1.
+    count : (n,) int64 array
+    first, second : (n, 3) and (n, 3, 3) arrays
+        Sums of z, y, x and of their products.
+    start, stop : (n, 3) int64 array
+        Box.
+    light, lit : (n,) arrays
+        Sum and number of the finite image values.
+    length : (n,) array
+        Reach along the longest principal axis, or an axis of the volume, in units.
+    """
+
+    def __init__(self, data: LazyArray, size: VoxelSize | None, image: Any) -> None:
+        self.shape, self.unit, self.ids = data.shape, np.array(size or (1.0, 1.0, 1.0)), _ids(data)
+        n = len(self.ids)
+        self.count, self.light, self.lit = np.zeros(n, np.int64), np.zeros(n), np.zeros(n)
+        self.first, self.second = np.zeros((n, 3)), np.zeros((n, 3, 3))
+        self.start, self.stop = np.full((n, 3), np.iinfo(np.int64).max), np.zeros((n, 3), np.int64)
+        for z, index, where in _slabs(data, self.ids):
+            self.count += np.bincount(index, minlength=n)
+            for a in range(3):
+                np.minimum.at(self.start[:, a], index, where[a])
+                np.maximum.at(self.stop[:, a], index, where[a] + 1)
+                self.first[:, a] += np.bincount(index, where[a], minlength=n)
+                for b in range(a + 1):
+                    self.second[:, a, b] += np.bincount(index, where[a] * where[b], minlength=n)
+            if image is not None:
+                values = _read(image, z)[where[0] - z.start, where[1], where[2]].astype(np.float64)
+                good = np.isfinite(values)
+                self.light += np.bincount(index[good], values[good], minlength=n)
+                self.lit += np.bincount(index[good], minlength=n)
+        axes = self._principal()
+        low, high = np.full(n, np.inf), np.full(n, -np.inf)
+        for _, index, where in _slabs(data, self.ids):
+            along = sum(w * axes[index, k] * self.unit[k] for k, w in enumerate(where))
+            np.minimum.at(low, index, along)
+            np.maximum.at(high, index, along)
+        # Centres of voxels were projected; half a voxel more on both sides reaches the outer faces.
+        length = high - low + (np.abs(axes) * self.unit).sum(axis=1)
+        self.length = np.maximum(length, ((self.stop - self.start) * self.unit).max(axis=1, initial=0))
+
+    def _principal(self) -> Vectors:
+        """Return the direction of largest spread of each object in physical space, (n, 3) of length 1."""
+        middle = self.first / self.count[:, None]
+        spread = self.second / self.count[:, None, None] - middle[:, :, None] * middle[:, None]
+        # Voxels are boxes, not points: an object of one section is as thick as the section. The lower half is read.
+        _, vectors = np.linalg.eigh((spread + np.eye(3) / 12) * self.unit[:, None] * self.unit)
+        return np.asarray(vectors[:, :, -1])
 
 
-def _pixels(stack: Stack | npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    return stack.data if isinstance(stack, Stack) else np.asarray(in_order(stack))  # type: ignore[return-value]
+class Column(NamedTuple):
+    """A column of the table, and how it is shown.
+
+    Attributes
+    ----------
+    name : str
+    values : callable
+        Gives the column, one value for each object.
+    needs : {"", "voxel size", "no voxel size", "image"}
+        The column is left out where this is not so.
+    title : str
+        Head of the column on the screen; "" is not shown there.
+    tip : str
+        What it means.
+    factor, digits : float and int
+        What is shown is the value times the factor, with so many digits behind the point.
+    kind : {"number", "id", "flag"}
+    width : int
+        At least so many pixels.
+    """
+
+    name: str
+    values: Callable[[_Objects], npt.NDArray[Any]]
+    needs: str = ""
+    title: str = ""
+    tip: str = ""
+    factor: float = 1
+    digits: int = 0
+    kind: str = "number"
+    width: int = 90
 
 
-def _whole_numbers(data: LazyArray) -> LazyArray:
-    """Return the pixels of a stack, still in their file, if they can be ids."""
+def _ids_shown(o: _Objects) -> npt.NDArray[Any]:
+    return o.ids if o.ids.max(initial=0) >= 2**63 else o.ids.astype(np.int64)
+
+
+def _truncated(o: _Objects) -> npt.NDArray[np.bool_]:
+    return np.asarray((((o.start == 0) | (o.stop == o.shape)) & (np.array(o.shape) > 1)).any(axis=1))
+
+
+def _mean_intensity(o: _Objects) -> Vectors:
+    return o.light / np.where(o.lit > 0, o.lit, np.nan)
+
+
+def _middle(axis: int, o: _Objects) -> Vectors:
+    return o.first[:, axis] / o.count
+
+
+def _corner(end: int, axis: int, o: _Objects) -> Counts:
+    return (o.start, o.stop)[end][:, axis]
+
+
+_REACH = "Reach along its longest axis, in "
+COLUMNS = (
+    Column("id", _ids_shown, title="object", tip="Id of the object", kind="id"),
+    Column("volume_um3", lambda o: o.count * (o.unit.prod() / 1e9), "voxel size", "volume µm³",
+           "Volume in cubic micrometres", digits=4, width=100),
+    Column("voxels", lambda o: o.count, title="voxels", tip="Number of voxels"),
+    Column("length_nm", lambda o: o.length, "voxel size", "length µm", _REACH + "micrometres", 1e-3, 2),
+    Column("length_voxels", lambda o: o.length, "no voxel size", "length vx", _REACH + "voxels", digits=1),
+    *(Column(axis, partial(_middle, k), title=axis, tip=f"Middle: {('plane', 'row', 'column')[k]}", width=60)
+      for k, axis in enumerate("zyx")),
+    *(Column(f"{axis}{end}", partial(_corner, end, k)) for end in (0, 1) for k, axis in enumerate("zyx")),
+    Column("truncated", _truncated, title="at border", kind="flag", width=76,
+           tip="Whether it touches the border of the volume, so that only a part was seen"),
+    Column("mean_intensity", _mean_intensity, "image"),
+)  # fmt: skip
+"""What is measured. A new measurement is one more row here; the table on the screen shows what has a title."""
+
+
+def _labels(labels: AnyLabels | Stack) -> LazyArray:
+    """Return the ids, still in their file if they are there."""
+    data: LazyArray = labels.data if isinstance(labels, Stack) else integers(labels, "labels")
     if data.dtype.kind not in "bui":
         raise InputError(f"Labels are whole numbers, got dtype {data.dtype}. Open the labels, not the image.")
+    if len(data.shape) != 3:
+        raise AxesError(f"Labels need 3 axes (z, y, x), got shape {data.shape}. For one plane pass ids[None].")
     return data
+
+
+def _voxel_size(labels: Any, stack: Any, given: float | tuple[float, float, float] | None) -> VoxelSize | None:
+    """Take the voxel size that was given, else that of the stack, else that of the labels."""
+    if given is not None:
+        return voxel_size_of(given)
+    own, image = (x.voxel_size if isinstance(x, Labels | Stack) else None for x in (labels, stack))
+    if said := scale_note(image, own):
+        warnings.warn(f"{said} Or give measure a voxel_size.", stacklevel=3)
+    return image or own
 
 
 def _ids(data: LazyArray) -> npt.NDArray[np.uint64]:
@@ -152,107 +254,24 @@ def _ids(data: LazyArray) -> npt.NDArray[np.uint64]:
     return ids[ids > 0].astype(np.uint64)
 
 
-def _voxel_size(
-    labels: AnyLabels | Stack,
-    stack: Stack | npt.NDArray[np.generic] | None,
-    given: float | tuple[float, float, float] | None,
-) -> tuple[float, float, float] | None:
-    """Take the voxel size that was given, else that of the stack, else that of the labels."""
-    if given is not None:
-        return voxel_size_of(given)
-    own, image = (x.voxel_size if isinstance(x, Labels | Stack) else None for x in (labels, stack))
-    if said := scale_note(image, own):
-        warnings.warn(f"{said} Or give measure a voxel_size.", stacklevel=3)
-    return image or own
-
-
-def _parts(data: LazyArray) -> Iterator[tuple[int, npt.NDArray[np.generic]]]:
-    """Yield some planes at a time: the first of them, and their ids as one block of memory."""
+def _parts(data: LazyArray) -> Iterator[tuple[slice, npt.NDArray[np.generic]]]:
+    """Yield some planes at a time: which, and their ids as one block of memory."""
     planes = max(1, _CHUNK // max(1, data.shape[1] * data.shape[2]))
     for z in range(0, data.shape[0], planes):
-        part = np.ascontiguousarray(_read(data, z, z + planes))
-        yield z, part.view(np.uint8) if part.dtype.kind == "b" else part
+        part = np.ascontiguousarray(_read(data, slice(z, z + planes)))
+        yield slice(z, z + len(part)), part.view(np.uint8) if part.dtype.kind == "b" else part
 
 
-def _read(data: LazyArray, start: int, stop: int) -> npt.NDArray[np.generic]:
-    return read_part(data, (slice(start, stop), slice(None), slice(None)))
+def _read(data: LazyArray, planes: slice) -> npt.NDArray[np.generic]:
+    return read_part(data, (planes, slice(None), slice(None)))
 
 
-def _slabs(
-    data: LazyArray, ids: npt.NDArray[np.uint64]
-) -> Iterator[tuple[slice, npt.NDArray[np.int64], list[npt.NDArray[np.int64]], npt.NDArray[np.int64]]]:
-    """Yield for some planes at a time: which, index into `ids`, [z, y, x] and flat place of each object voxel."""
-    for z, part in _parts(data):
+def _slabs(data: LazyArray, ids: npt.NDArray[np.uint64]) -> Iterator[tuple[slice, Counts, list[Counts]]]:
+    """Yield for some planes at a time: which, and the index into `ids` and (z, y, x) of each voxel of an object."""
+    for planes, part in _parts(data):
         place = np.flatnonzero(part)
         if len(place) == 0:
             continue
-        numbers, back = dense(part.ravel()[place])
-        index = np.searchsorted(ids, back)[numbers]
-        where = list(np.unravel_index(place, part.shape))
-        where[0] = where[0] + z
-        yield slice(z, z + len(part)), index, where, place
-
-
-def _sums(data: LazyArray, ids: npt.NDArray[np.uint64], image: npt.NDArray[np.generic] | None) -> _Sums:
-    """Add up positions, their products and intensities of every object."""
-    n = len(ids)
-    out = _Sums(
-        np.zeros(n, np.int64), np.zeros((n, 3)), np.zeros((n, 6)), np.zeros((n, 3)),
-        np.full((n, 3), np.iinfo(np.int64).max), np.zeros((n, 3), np.int64), np.zeros(n), np.zeros(n),
-    )  # fmt: skip
-    for planes, index, where, place in _slabs(data, ids):
-        new = out.count == 0
-        count = np.bincount(index, minlength=n)
-        out.count += count
-        order, cuts, present = _grouped(index)
-        for k in range(3):
-            sorted_k = where[k][order]
-            out.start[present, k] = np.minimum(out.start[present, k], np.minimum.reduceat(sorted_k, cuts))
-            out.stop[present, k] = np.maximum(out.stop[present, k], np.maximum.reduceat(sorted_k, cuts) + 1)
-            out.first[:, k] += np.bincount(index, where[k], minlength=n)
-        # Products about a voxel of the object itself: squares of far-off positions would eat the digits.
-        out.origin[new] = np.where(count[new, None] > 0, out.start[new], 0)
-        away = [w - out.origin[index, k] for k, w in enumerate(where)]
-        for j, (a, b) in enumerate(_PAIRS):
-            out.second[:, j] += np.bincount(index, away[a] * away[b], minlength=n)
-        if image is not None:
-            values = _read(image, planes.start, planes.stop).ravel()[place].astype(np.float64)
-            good = np.isfinite(values)
-            out.light += np.bincount(index[good], values[good], minlength=n)
-            out.lit += np.bincount(index[good], minlength=n)
-    return out
-
-
-def _grouped(
-    index: npt.NDArray[np.int64],
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return an order that puts equal numbers together, where each run starts, and which number it is."""
-    order = np.argsort(index, kind="stable")
-    ordered = index[order]
-    cuts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    return order, cuts, ordered[cuts]
-
-
-def _principal(sums: _Sums, unit: Vectors) -> Vectors:
-    """Return the direction of largest spread of each object in physical space, (n, 3) of length 1."""
-    n = np.maximum(sums.count, 1)[:, None]
-    middle = sums.first / n - sums.origin
-    spread = np.zeros((len(n), 3, 3))
-    for j, (a, b) in enumerate(_PAIRS):
-        value = (sums.second[:, j] / n[:, 0] - middle[:, a] * middle[:, b]) * unit[a] * unit[b]
-        # Voxels are boxes, not points: an object of one section is as thick as the section.
-        spread[:, a, b] = spread[:, b, a] = value + (unit[a] ** 2 / 12 if a == b else 0)
-    _, vectors = np.linalg.eigh(spread)
-    return np.asarray(vectors[:, :, -1])
-
-
-def _reach(data: LazyArray, ids: npt.NDArray[np.uint64], axes: Vectors) -> tuple[Vectors, Vectors]:
-    """Return the lowest and highest projection of the voxel centres of each object on its axis."""
-    low, high = np.full(len(ids), np.inf), np.full(len(ids), -np.inf)
-    for _, index, where, _place in _slabs(data, ids):
-        along = sum(w * axes[index, k] for k, w in enumerate(where))
-        order, cuts, present = _grouped(index)
-        ordered = np.asarray(along)[order]
-        low[present] = np.minimum(low[present], np.minimum.reduceat(ordered, cuts))
-        high[present] = np.maximum(high[present], np.maximum.reduceat(ordered, cuts))
-    return low, high
+        present, number = fastremap.unique(part.ravel()[place], return_inverse=True)
+        z, y, x = np.unravel_index(place, part.shape)
+        yield planes, np.searchsorted(ids, present.astype(np.uint64))[number], [z + planes.start, y, x]

@@ -14,7 +14,7 @@ from psygnal import Signal
 from mitonb.colors import coloring_of
 from mitonb.errors import InputError
 from mitonb.labels import Labels
-from mitonb.measurements import measure
+from mitonb.measurements import COLUMNS, measure
 from mitonb.session import Session
 from mitonb.widgets.style import JS, Latest, Saved, error_html, sheet
 
@@ -27,18 +27,6 @@ _PIECE = 8000
 """Rows in one message; at most 12 columns of 8 bytes make 0.8 MB."""
 _KEPT, _PATIENCE = 20, 2
 """Rows that a saved notebook keeps, and seconds that it waits for them."""
-_COLUMNS = (
-    ("id", 1, "object", "id", 0, 90, "Id of the object"),
-    ("volume_um3", 1, "volume µm³", "number", 4, 100, "Volume in cubic micrometres"),
-    ("voxels", 1, "voxels", "number", 0, 90, "Number of voxels"),
-    ("length_nm", 1e-3, "length µm", "number", 2, 90, "Reach along its longest axis, in micrometres"),
-    ("length_voxels", 1, "length vx", "number", 1, 90, "Reach along its longest axis, in voxels"),
-    ("z", 1, "z", "number", 0, 60, "Middle: plane"),
-    ("y", 1, "y", "number", 0, 60, "Middle: row"),
-    ("x", 1, "x", "number", 0, 60, "Middle: column"),
-    ("truncated", 1, "at border", "flag", 0, 76, "Whether it touches the border of the volume: only a part was seen"),
-)
-"""What is shown of `measure`: column, factor, title, kind, digits, least width in pixels, tooltip."""
 
 
 class LookedAt:
@@ -241,7 +229,9 @@ def show_table(source: Any, *, height: int = 220) -> ObjectsTable:
 
 def _columns(table: Any) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
     """Return what the grid shows of a table of objects: the columns, and a float array for each."""
-    shown = [entry for entry in _COLUMNS if entry[0] in table]
-    keys = ("name", "scale", "label", "kind", "digits", "width", "tip")
-    columns = [dict(zip(keys, entry, strict=True)) for entry in shown]
-    return columns, [table[entry[0]].to_numpy(np.float64) * entry[1] for entry in shown]
+    shown = [column for column in COLUMNS if column.title and column.name in table]
+    columns = [
+        {"name": c.name, "scale": c.factor, "label": c.title, "kind": c.kind, "digits": c.digits, "width": c.width,
+         "tip": c.tip} for c in shown
+    ]  # fmt: skip
+    return columns, [table[c.name].to_numpy(np.float64) * c.factor for c in shown]

@@ -46,9 +46,9 @@ def test_labels_in_a_file_are_measured_there(tmp_path: Path, monkeypatch: pytest
     kept = measurements._parts
 
     def parts(data: Any) -> Any:
-        for z, part in kept(data):
+        for planes, part in kept(data):
             asked.append(len(part))
-            yield z, part
+            yield planes, part
 
     monkeypatch.setattr(measurements, "_parts", parts)
     got, expected = measure(stack, stack=image), measure(Labels(drawn(), voxel_size=(40, 8, 10)), stack=image)
