@@ -25,7 +25,7 @@ import numpy as np
 
 import mitonb as mn
 from mitonb.accuracy import score_planes
-from mitonb.io.reading import open_labels
+from mitonb.io.opening import open_labels
 from mitonb.models.spec import WEIGHTS, specs
 
 if TYPE_CHECKING:

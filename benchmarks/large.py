@@ -24,7 +24,7 @@ import numpy.typing as npt
 from benchmarks.peaks import Peak
 from mitonb.infer.needs import estimate
 from mitonb.infer.pipeline import segmenting
-from mitonb.io.lazy import box_of
+from mitonb.io.arrays import box_of
 from mitonb.recipe import Recipe
 from mitonb.stack import Stack
 from tests.infer.oracle import Oracle

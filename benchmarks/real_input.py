@@ -20,7 +20,7 @@ from pathlib import Path
 import mitonb as mn
 from benchmarks.watching import Watch
 from mitonb.cli import pointed_at
-from mitonb.io.reading import open_labels
+from mitonb.io.opening import open_labels
 from tests.browser.lab import Lab, Theme, poll
 from tests.browser.steps import Quickstart, colourful
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:  # what editors and type checkers read; nothing of it runs
     from mitonb.infer.pipeline import predicting as predicting
     from mitonb.infer.pipeline import segment as segment
     from mitonb.infer.pipeline import segmenting as segmenting
-    from mitonb.io.reading import open as open
-    from mitonb.io.reading import open_labels as open_labels
-    from mitonb.io.writing import save as save
+    from mitonb.io.opening import open as open
+    from mitonb.io.opening import open_labels as open_labels
+    from mitonb.io.saving import save as save
     from mitonb.job import Job as Job
     from mitonb.job import Progress as Progress
     from mitonb.labels import Labels as Labels
@@ -63,7 +63,7 @@ _HOMES: dict[str, str] = {
     "Stack": "stack", "Plane": "stack", "Maps": "maps", "Labels": "labels", "Recipe": "recipe", "PRESETS": "recipe",
     "Job": "job", "Progress": "job", "Box": "box", "MitonbError": "errors",
     # verbs
-    "open": "io.reading", "open_labels": "io.reading", "save": "io.writing", "phantom": "phantoms",
+    "open": "io.opening", "open_labels": "io.opening", "save": "io.saving", "phantom": "phantoms",
     "predict": "infer.pipeline", "predicting": "infer.pipeline",
     "segment": "infer.pipeline", "segmenting": "infer.pipeline", "estimate": "infer.needs",
     "redecode": "infer.again", "redecoding": "infer.again", "KeptMaps": "infer.kept",

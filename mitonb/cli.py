@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin, 
 import mitonb as mn
 from mitonb.citing import REFERENCES
 from mitonb.errors import InputError, MitonbError, ModelError, wanting_torch
-from mitonb.io.outputs import check_output, require_apart, rescued
-from mitonb.io.writing import VOLUMES
+from mitonb.io.saving import VOLUMES, check_output, require_apart, rescued
 from mitonb.job import drain
 from mitonb.memory import memory_budget
 from mitonb.models.folder import installed, installed_as, model_folder, pinned
@@ -377,7 +376,7 @@ def _add_score(commands: Any) -> None:
 
 def _score(options: Options) -> None:
     from mitonb.accuracy import score_planes, size_notes
-    from mitonb.io.reading import open_ids, probe
+    from mitonb.io.opening import open_ids, probe
 
     labels, truth = open_ids(options.labels), open_ids(options.truth)
     settings: dict[str, Any] = {"ious": options.iou, "ignore": options.ignore, "smallest": options.smallest}

@@ -18,7 +18,7 @@ import pytest
 
 import mitonb as mn
 from mitonb.cli import build_parser, main
-from mitonb.io.reading import open_labels
+from mitonb.io.opening import open_labels
 from mitonb.recipe import Recipe
 
 if TYPE_CHECKING:

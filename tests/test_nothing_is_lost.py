@@ -15,7 +15,7 @@ import pytest
 import mitonb as mn
 from mitonb.errors import AxesError, CancelledError, InputError, MitonbError, ReadOnlyStoreError, StoreError
 from mitonb.io import writing
-from mitonb.io.reading import open_labels
+from mitonb.io.opening import open_labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

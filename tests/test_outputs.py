@@ -13,8 +13,8 @@ pytest.importorskip("torch")
 import mitonb as mn
 from mitonb.cli import main
 from mitonb.errors import InputError
-from mitonb.io.label_store import LabelStore
-from mitonb.io.reading import open_labels
+from mitonb.io.opening import open_labels
+from mitonb.io.zarr import LabelStore
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from mitonb.infer.finishing import finished
 from mitonb.infer.needs import require_for_decoding
 from mitonb.infer.run import Run
 from mitonb.infer.source import NET_FIELDS
-from mitonb.io.label_store import store_path
+from mitonb.io.saving import store_path
 from mitonb.job import Progress, drain
 from mitonb.recipe import Recipe
 from mitonb.stack import AXES, Axis

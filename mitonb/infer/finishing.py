@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mitonb.io.label_store import LabelStore
-from mitonb.io.outputs import rescuing
+from mitonb.io.saving import rescuing
+from mitonb.io.zarr import LabelStore
 from mitonb.labels import Labels, StoredLabels
 from mitonb.stack import voxel_size_of
 

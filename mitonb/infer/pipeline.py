@@ -17,7 +17,7 @@ from mitonb.infer.reading import near
 from mitonb.infer.region import Region, RegionLike, in_plane
 from mitonb.infer.run import PlaneIds, Run
 from mitonb.infer.source import Source, shape_notes
-from mitonb.io.label_store import store_path
+from mitonb.io.saving import store_path
 from mitonb.job import Progress, drain
 from mitonb.recipe import Recipe
 from mitonb.stack import Plane, Stack

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mitonb.io.lazy import CACHE_BYTES
+from mitonb.io.arrays import CACHE_BYTES
 from mitonb.stack import AXES, Axis, LazyArray, Plane, Stack
 
 if TYPE_CHECKING:

@@ -1,176 +1,543 @@
-"""Arrays of Python and NumPy files: .npy and .npz."""
+"""Arrays that stay in their files: cut lazily, within memory, watched; what files may ask for, and how errors read."""
 
 from __future__ import annotations
 
+import contextlib
+import difflib
+import functools
+import itertools
+import json
 import math
 import os
-import zipfile
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from mitonb.errors import CorruptFileError, InputError, UnsafeFileError
-from mitonb.io.axes import Source, name_axes
-from mitonb.io.bounds import check_chunk, check_declared, guarded
-from mitonb.io.conventions import axes_of, spacing_along, spacing_of
-from mitonb.io.watched import Raw
+from mitonb.errors import (
+    ChangedFileError,
+    CorruptFileError,
+    InputError,
+    MitonbError,
+    TooLargeError,
+    UnsafeFileError,
+)  # fmt: skip
+from mitonb.memory import memory_budget, require_room
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import zipfile
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["read_array", "read_npy", "read_npz"]
+    from mitonb.stack import LazyArray
+
+__all__ = [
+    "CACHE_BYTES", "Array", "Indexable", "Lazy", "Saving", "Source", "Stamp", "blocks_of", "box_of", "changed",
+    "check_block", "check_sizes", "checked_path", "door", "guarded", "inside", "native", "paged", "raw_voxels",
+    "read_json", "size_text", "stamp_of",
+]  # fmt: skip
+
+Array = npt.NDArray[Any]
+Slices = tuple[slice, ...]
+"""One slice for each axis, with start, stop and a step above 0, none of them empty."""
+Stamp = tuple[int, int, int]
+"""Size, time of the last change and number of a file on its disk."""
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CACHE_BYTES = 256 * 2**20
+"""Room for decoded pages of one open file: small enough for a 2 GB machine, large enough for a xz scroll."""
+MOST_BLOCKS = 2**20
+LARGEST_JSON = 2**24
+LARGEST_CHUNK = 256 * 2**20
+LARGEST_RATIO = 1000
 
 
-def read_array(source: Any) -> Source:
-    """Wrap an array: numpy, masked, dask, or anything with a shape, a dtype and slicing."""
-    if hasattr(source, "data_vars"):
-        raise InputError(
-            f"This xarray.Dataset holds {', '.join(map(str, source.data_vars))[:80] or 'nothing'}. Pass one of them, "
-            "dataset['name']."
-        )
-    shape, dtype = getattr(source, "shape", None), getattr(source, "dtype", None)
-    if isinstance(source, np.ndarray):
-        return Source(source)
+class Indexable(Protocol):
+    """An array of any number of axes that is cut by a tuple of integers and slices."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> Any: ...
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a format reader found in a file, before the axes are chosen.
+
+    Attributes
+    ----------
+    data : array-like
+        Lazy array of any number of axes.
+    axes : str or None
+        One letter per axis out of t, c, z, y, x, s (colour samples), i (pages in a row), or another letter for
+        something else; None when the file does not say.
+    spacing : mapping
+        Size in nm by axis letter, for those that the file states.
+    notes : tuple of str
+        Sentences for the user.
+    kind : str
+        Name of the format, for messages.
+    chunk_bytes : int
+        Bytes that are decoded at once to read one voxel.
+    record : mapping or None
+        Run record, where labels carry one.
+    ids : array-like or None
+        The same pixels as labels mean them, where that differs: places in a colour table, greys of 1, 2 or 4 bits.
+    black : float or None
+        The value of black in a file that says 0 is white; None in all others.
+    """
+
+    data: Indexable
+    axes: str | None = None
+    spacing: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    kind: str = "array"
+    chunk_bytes: int = 0
+    record: Mapping[str, Any] | None = None
+    ids: Indexable | None = None
+    black: float | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of every axis."""
+        return tuple(int(n) for n in self.data.shape)
+
+
+@dataclass(frozen=True)
+class Saving:
+    """A volume on its way to a file.
+
+    Attributes
+    ----------
+    data : LazyArray
+        (z, y, x), native byte order; read plane by plane.
+    voxel_size : tuple of float or None
+        (z, y, x) in nm.
+    name : str
+        Written where the format has room for it.
+    labels : bool
+        Whether the voxels are ids: never scaled, never averaged.
+    record : mapping or None
+        Run record.
+    """
+
+    data: LazyArray
+    voxel_size: tuple[float, float, float] | None
+    name: str
+    labels: bool
+    record: Mapping[str, Any] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(z, y, x) in voxels."""
+        z, y, x = (int(n) for n in self.data.shape)
+        return z, y, x
+
+    def plane(self, z: int) -> Array:
+        """Return plane z, contiguous."""
+        return np.ascontiguousarray(self.data[z])
+
+
+def native(dtype: Any) -> np.dtype[Any]:
+    """Return the dtype in the byte order of this machine; extended floats become float64."""
+    found: np.dtype[Any] = np.dtype(dtype)
+    return np.dtype(np.float64) if found.kind == "f" and found.itemsize > 8 else found.newbyteorder("=")
+
+
+class Lazy:
+    """An array that is read when it is cut, part by part.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Length of every axis.
+    dtype : dtype
+        Of what is read; it is handed out in native byte order.
+    read : callable
+        Takes one forward slice for each axis and returns that part.
+    what : str
+        Name of the file, for errors.
+    blocks : tuple of int or None
+        Sides of the blocks that the file is read by, where it has blocks.
+
+    Attributes
+    ----------
+    files : list of (Path, Stamp)
+        One file, or one for each index of the first axis, and how it was before its header was read: each read makes
+        sure that it still is.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], dtype: Any, read: Callable[[Slices], Any], what: str = "This array",
+        blocks: tuple[int, ...] | None = None,
+    ) -> None:  # fmt: skip
+        self.shape, self.dtype, self.blocks = tuple(int(n) for n in shape), native(dtype), blocks
+        self.files: Sequence[tuple[Path, Stamp | None]] = ()
+        self._read, self._what = read, what
+
+    def __getitem__(self, key: Any, /) -> Array:
+        box = box_of(key, self.shape)
+        lengths = [len(part) for part in box if isinstance(part, range)]
+        require_room(lengths, self.dtype)
+        if 0 in lengths:
+            return np.empty(lengths, self.dtype)
+        spans = [part if isinstance(part, range) else range(part, part + 1) for part in box]
+        forward = tuple(slice(min(r), max(r) + 1, abs(r.step)) for r in spans)
+        with guarded(self._what):
+            self._unchanged(spans)
+            try:
+                found = np.asarray(self._read(forward)).astype(self.dtype, copy=False)
+            finally:
+                # A change in the middle spoils what was read, and is the reason where the reader failed.
+                self._unchanged(spans)
+        back = (0 if isinstance(part, int) else slice(None, None, 1 if part.step > 0 else -1) for part in box)
+        return found[tuple(back)]
+
+    def _unchanged(self, spans: Sequence[range]) -> None:
+        for path, stamp in self.files if len(self.files) < 2 else map(self.files.__getitem__, spans[0]):
+            if stamp_of(path) != stamp:
+                raise changed(path.name)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.asarray(self[...], dtype=dtype)
+
+
+def box_of(key: Any, shape: Sequence[int]) -> list[range | int]:
+    """Return, for each axis, the index or the range of indices that an index expression asks for.
+
+    Raises
+    ------
+    IndexError
+        If there are too many indices, one is out of range, or one is neither integer, slice nor Ellipsis.
+    """
+    parts = list(key) if isinstance(key, tuple) else [key]
+    dots = [i for i, part in enumerate(parts) if part is Ellipsis]
+    missing = len(shape) - len(parts) + len(dots)
+    if len(dots) > 1 or missing < 0:
+        raise IndexError(f"This array has {len(shape)} axes, got {len(parts)} indices.")
+    at = dots[0] if dots else len(parts)
+    parts[at : at + len(dots)] = [slice(None)] * missing
+    return [_along(part, n) for part, n in zip(parts, shape, strict=True)]
+
+
+def _along(part: Any, n: int) -> range | int:
+    """Return what one part of an index expression asks for along an axis of length n."""
+    if isinstance(part, slice):
+        return range(n)[part]
     try:
-        lazy = isinstance(shape, tuple) and hasattr(source, "__getitem__") and np.dtype(dtype).kind in "buifc"
-    except TypeError:  # a dtype of another library, such as torch.uint8
-        lazy = False
-    if lazy:
-        return _named(source, source)
-    if shape is None and not isinstance(source, list | tuple) and not hasattr(source, "__array__"):
-        raise InputError(f"open() takes a path or an array, got {type(source).__name__}.")
-    with guarded("This array"):
-        array = np.asarray(source)
-    if array.dtype.kind not in "buifc":
-        raise InputError(f"open() takes a path or an array of numbers, got {type(source).__name__} of {array.dtype}.")
-    return _named(source, array)
+        return range(n)[part.__index__()]
+    except (AttributeError, TypeError):
+        kind = type(part).__name__
+        raise IndexError(
+            f"A lazy array is cut with integers and slices, got {kind}. Read it with stack.read()."
+        ) from None
 
 
-def _named(source: Any, data: Any) -> Source:
-    """Wrap an array; of xarray, h5py, zarr and tensorstore the names of axes and the attributes count."""
-    rank = len(data.shape)
-    attributes = getattr(source, "attrs", None)
-    attributes = dict(attributes) if isinstance(attributes, Mapping) else {}
-    domain, metadata = getattr(source, "domain", None), getattr(source, "metadata", None)
-    named = (getattr(source, "dims", None), getattr(metadata, "dimension_names", None), getattr(domain, "labels", None))
-    names = next((n for n in named if isinstance(n, tuple) and len(n) == rank and any(n)), None)
-    letters, notes = name_axes(names) if names else axes_of(attributes, rank)
-    spacing, more = spacing_of(attributes, letters or "zyx"[-rank:])
-    found = getattr(source, "coords", {})
-    points = {letter: found[name] for name, letter in zip(names or (), letters or (), strict=False) if name in found}
-    along, loose = spacing_along(
-        {letter: (point, point.attrs.get("units", point.attrs.get("unit"))) for letter, point in points.items()}
+def blocks_of(key: Slices, sides: Sequence[int], what: str) -> Iterator[tuple[int, ...]]:
+    """Return the places, counted in blocks, of the blocks that a part of an array lies in.
+
+    Raises
+    ------
+    TooLargeError
+        If there are so many that nobody would see the end of it.
+    """
+    spans = [range(part.start // side, (part.stop - 1) // side + 1) for part, side in zip(key, sides, strict=True)]
+    if math.prod(map(len, spans)) > MOST_BLOCKS:
+        raise TooLargeError(
+            f"{what} is cut into blocks of {' x '.join(map(str, sides))} voxels: this part of it lies in more than "
+            f"{MOST_BLOCKS} of them. Read a smaller part, or save it in larger blocks."
+        )
+    return itertools.product(*spans)
+
+
+def paged(
+    lead: tuple[int, ...], page: tuple[int, ...], dtype: Any, read: Callable[[int], Array], what: str,
+    part: Callable[[int, slice, slice], Array] | None = None,
+) -> Lazy:  # fmt: skip
+    """Return an array whose last axes are pages, which are decoded one by one and kept while there is room.
+
+    Parameters
+    ----------
+    lead, page : tuple of int
+        Lengths of the axes that count pages, slowest first, and the shape of a page.
+    dtype : dtype
+        Of a decoded page.
+    read : callable
+        `read(k)` returns page k, counted in C order over `lead`.
+    what : str
+        Name of the file, for errors.
+    part : callable, optional
+        `part(k, rows, columns)` decodes less than all of page k; used for pages above a quarter of the room.
+    """
+    size = math.prod(page) * np.dtype(dtype).itemsize
+    kept = functools.lru_cache(CACHE_BYTES // max(size, 1))(read)
+    large = part is not None and size > CACHE_BYTES // 4
+
+    def cut(key: Slices) -> Array:
+        outer, inner = key[: len(lead)], key[len(lead) :]
+        small = large and math.prod(s.stop - s.start for s in inner[:2]) * 4 < math.prod(page[:2])
+        out = np.empty(_lengths(key), native(dtype))
+        for place, k in _pages(outer, lead):
+            if small and part is not None:
+                rows, columns, *rest = inner
+                image = part(k, slice(rows.start, rows.stop), slice(columns.start, columns.stop))
+                out[place] = image[(slice(None, None, rows.step), slice(None, None, columns.step), *rest)]
+            else:
+                require_room(page, dtype)
+                out[place] = kept(k)[inner]
+        return out
+
+    return Lazy((*lead, *page), dtype, cut, what)
+
+
+def raw_voxels(path: Path, dtype: Any, shape: tuple[int, ...], offset: int = 0, *, fortran: bool = False) -> Lazy:
+    """Return an array over uncompressed voxels that lie in one piece from an offset on.
+
+    Whole rows are read, page by page. The file is not mapped into memory: where another program makes it shorter, a
+    mapped read ends the process.
+    """
+    sides = (1,) * (2 - len(shape)) + (shape[::-1] if fortran else shape)
+    width, dtype = sides[-1], np.dtype(dtype)
+
+    def cut(key: Slices) -> Array:
+        whole = (slice(0, 1, 1),) * (2 - len(key)) + (key[::-1] if fortran else key)
+        *outer, rows, columns = whole
+        out = np.empty(_lengths(whole), dtype)
+        with open(path, "rb", buffering=0) as file:
+            for place, page in _pages(outer, sides[:-2]):
+                file.seek(offset + (page * sides[-2] + rows.start) * width * dtype.itemsize)
+                part = read_items(file, (rows.stop - rows.start) * width, dtype, path.name)
+                out[place] = part.reshape(-1, width)[:: rows.step, columns]
+        return out.T if fortran else out.reshape(_lengths(key))
+
+    return Lazy(shape, dtype, cut, path.name)
+
+
+def read_items(file: Any, count: int, dtype: np.dtype[Any], what: str) -> Array:
+    """Return so many numbers that come next in a file."""
+    found: Array = np.fromfile(file, dtype, count)
+    if found.size < count:
+        raise CorruptFileError(f"{what} is truncated. Copy or export it again.")
+    return found
+
+
+def _lengths(key: Sequence[slice]) -> list[int]:
+    return [len(range(part.start, part.stop, part.step)) for part in key]
+
+
+def _pages(outer: Sequence[slice], lead: Sequence[int]) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Yield, for each page of a part, its place in the result and its number in the file."""
+    spans = [range(part.start, part.stop, part.step) for part in outer]
+    for place, index in zip(np.ndindex(*map(len, spans)), itertools.product(*spans), strict=True):
+        yield place, int(np.ravel_multi_index(index, tuple(lead))) if index else 0
+
+
+def stamp_of(path: Path | os.stat_result | None) -> Stamp | None:
+    """Return what tells a file from what another program makes of it; None where there is none."""
+    try:
+        found = os.stat(path) if isinstance(path, Path) else path
+    except OSError:
+        return None
+    return None if found is None else (found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+def changed(name: str) -> ChangedFileError:
+    """Return the error that says that a file is not what was opened."""
+    return ChangedFileError(
+        f"{name} has changed since it was opened: another program wrote, replaced or removed it, and its voxels may be "
+        "others now. Open it again when that program is done. Labels and corrections are kept; save them as usual."
     )
-    return Source(data, letters, {**spacing, **along}, (*notes, *more, *loose))
 
 
-def read_npy(path: Path) -> Source:
-    """Open a .npy file lazily.
+# --- One guard at each door
+
+
+@contextlib.contextmanager
+def guarded(what: str) -> Iterator[None]:
+    """Turn whatever damaged files make libraries and readers raise into one clear error.
+
+    What only a fault of ours raises, a name or a module that is not there, stays as it is.
+    """
+    try:
+        yield
+    except (MitonbError, NameError, ImportError):
+        raise
+    except MemoryError as error:
+        raise TooLargeError(f"{what} needs more memory than there is. Cut out a part of it first.") from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise CorruptFileError(f"{what} cannot be read: it is damaged, truncated or unusual ({reason}).") from error
+
+
+def door(read: Callable[P, T]) -> Callable[P, T]:
+    """Guard a function whose first argument is what the user wants to open."""
+
+    @functools.wraps(read)
+    def guard(*args: P.args, **named: P.kwargs) -> T:
+        source = args[0] if args else None
+        name = os.path.basename(os.fspath(source)) if isinstance(source, str | os.PathLike) else "This array"
+        with guarded(str(name)[:200] or "This file"):
+            return read(*args, **named)
+
+    return guard
+
+
+# --- What files may ask for
+
+
+def size_text(count: int) -> str:
+    """Return a number of bytes in words.
+
+    Examples
+    --------
+    >>> size_text(3 * 2**30)
+    '3.0 GiB'
+    """
+    step = min(5, int(math.log2(max(count, 1)) // 10))
+    return f"{count / 1024**step:.{min(step, 1)}f} {('B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB')[step]}"
+
+
+def check_sizes(what: str, voxels: int, stored: int, *, packed: bool = True, block: tuple[int, int] = (0, 0)) -> None:
+    """Refuse a file whose header declares more voxels than its bytes can hold, or a block that would not fit.
+
+    Parameters
+    ----------
+    what : str
+        Name of the file.
+    voxels, stored : int
+        Bytes of all voxels, and of the file.
+    packed : bool
+        Whether the voxels are compressed.
+    block : tuple of int
+        Bytes of a block that is decoded at once, and of what it is decoded from.
+
+    Raises
+    ------
+    CorruptFileError
+        If voxels that are not compressed take more than there is.
+    TooLargeError
+        If a block is larger than the memory that may be used.
+    UnsafeFileError
+        If all would unpack to more than 1000 times its size and 4 GiB, or a block to more than 200 times and 256 MiB.
+    """
+    if not packed and voxels > stored:
+        raise CorruptFileError(
+            f"{what} is truncated: it declares {size_text(voxels)} of voxels, but holds {size_text(stored)}. "
+            "Copy or export it again."
+        )
+    told, held = block
+    budget = memory_budget() if told else None
+    if budget and told > budget.bytes:
+        raise TooLargeError(
+            f"{what} must be decoded in blocks of {size_text(told)}, but {size_text(budget.bytes)} may be used "
+            f"(half of the limit of {budget.source}, less what is in use). Save it in tiles, or use a larger machine."
+        )
+    for declared, there, least, ratio in ((voxels, stored, 4 * 2**30, LARGEST_RATIO), (told, held, LARGEST_CHUNK, 200)):
+        if packed and declared > least and declared > ratio * max(there, 1):
+            raise UnsafeFileError(
+                f"{what} declares {size_text(declared)} of voxels, but holds {size_text(there)}: over {ratio} to 1. "
+                "It is damaged or made to exhaust the memory."
+            )
+
+
+def check_block(what: str, stored: int, decoded: int) -> None:
+    """Refuse a block that takes far more bytes in the file than its voxels: all of it would be read or unpacked.
 
     Raises
     ------
     UnsafeFileError
-        If it holds Python objects, which could run code.
+        If it is stored in more than twice the bytes of its voxels.
     """
-    with guarded(path.name), open(path, "rb") as file:
-        shape, fortran, dtype = _header(file)
-        start = file.tell()
-        _checked_dtype(dtype, path.name)
-        declared = math.prod(shape) * dtype.itemsize if shape else dtype.itemsize
-        check_declared(declared, os.path.getsize(path) - start, what=path.name, compressed=False)
-    if declared == 0:
-        raise InputError(f"{path.name} is empty: its shape is {shape}. It needs at least one voxel on each axis.")
-    fortran = fortran and len(shape) > 1
-    notes = ("Stored in Fortran order: planes along x are read fastest.",) if fortran else ()
-    return Source(Raw(path, dtype, shape, start, fortran=fortran), kind="npy", notes=notes)
+    if stored > 2 * decoded + 2**16:
+        raise UnsafeFileError(
+            f"{what}: a block of {size_text(decoded)} is stored in {size_text(stored)}. "
+            "It is damaged or made to exhaust the memory."
+        )
 
 
-def read_npz(path: Path, series: str | None = None) -> Source:
-    """Read one array of a .npz file into memory; a record and voxel size that mitonb saved are taken along.
+def checked_path(path: str | os.PathLike[str]) -> Path:
+    """Return an existing regular file or directory.
 
     Raises
     ------
     InputError
-        If it holds several arrays and `series` does not name one.
+        If there is nothing there; names that are near are listed.
+    UnsafeFileError
+        If it is a pipe, a device or a socket.
     """
-    with guarded(path.name), zipfile.ZipFile(path) as archive:
-        members = {m.filename.removesuffix(".npy"): m for m in archive.infolist() if m.filename.endswith(".npy")}
-        names = [n for n in members if n not in ("voxel_size", "record", "axes")]
-        name = _member(names, series, path.name)
-        spacing = _small(archive, members, "voxel_size")
-        record = _small(archive, members, "record")
-        data = _unpack(archive, members[name], path.name)
-    known = spacing is not None and spacing.shape == (3,) and spacing.dtype.kind in "uif"
-    sizes = dict(zip("zyx", map(float, spacing), strict=True)) if known and spacing is not None else {}
-    return Source(data, kind="npz", spacing=sizes, record=_record(record), chunk_bytes=data.nbytes)
+    text = os.fspath(path)
+    if not isinstance(text, str) or not text.strip() or "\0" in text:
+        raise InputError(f"A path names a file or a folder, got {text!r}.")
+    if "://" in text:
+        raise InputError(f"{text[:200]!r} is an address, and this version opens files on disk. Download it first.")
+    found = Path(text).expanduser()
+    short = "".join(c if c.isprintable() else "?" for c in str(found))
+    short = short if len(short) <= 200 else f"{short[:90]}...{short[-90:]}"
+    try:
+        mode = found.stat().st_mode
+    except FileNotFoundError:
+        raise InputError(f"There is no {short}{_what_is_near(found)}") from None
+    except OSError as error:
+        raise InputError(f"{short} cannot be looked at: {error.strerror}.") from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise UnsafeFileError(f"{short} is a pipe or a device, not a file. Give a file or a folder of images.")
+    return found
 
 
-def _member(names: list[str], series: object, what: str) -> str:
-    """Return the name of the array to read."""
-    if series is not None:
-        if series not in names:
-            raise InputError(f"{what} has no array {series!r}; it holds {', '.join(sorted(names)[:10])}.")
-        return str(series)
-    if len(names) != 1:
-        if not names:
-            raise InputError(
-                f"{what} is a zip file without a NumPy array, zarr or N5. Unpack it, and open what is inside."
-            )
-        held = f"{len(names)} arrays ({', '.join(sorted(names)[:10])})"
-        raise InputError(f"{what} holds {held}. Choose one with series='name'.")
-    return names[0]
+def _what_is_near(path: Path) -> str:
+    """Say where a path stops existing, and which names are near."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(path.parent))[:10_000]
+    except OSError:
+        return ": its folder does not exist or cannot be read."
+    near = difflib.get_close_matches(path.name, names, 3)
+    where = "" if path.is_absolute() else f" (looked in {Path.cwd()})"
+    return where + (f". Near it: {', '.join(near)}." if near else f". The folder has {len(names)} other names.")
 
 
-def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> Any:
-    """Read one member, never more than its header declares."""
-    with archive.open(member) as stream:
-        shape, fortran, dtype = _header(stream)
-        _checked_dtype(dtype, what)
-        declared = math.prod(shape) * dtype.itemsize
-        check_declared(declared, member.file_size, what=what, compressed=False)
-        check_declared(declared, member.compress_size, what=what, compressed=True)
-        check_chunk(declared, member.compress_size, what=what)
-        data = np.empty(declared, np.uint8)
-        filled = 0
-        while filled < declared:
-            part = stream.read(min(2**24, declared - filled))
-            if not part:
-                raise CorruptFileError(f"{what} is truncated: {member.filename} has {filled} of {declared} bytes.")
-            data[filled : filled + len(part)] = np.frombuffer(part, np.uint8)
-            filled += len(part)
-        stream.read(1)  # reaches the end, where zipfile checks the checksum
-    return data.view(dtype).reshape(shape, order="F" if fortran else "C")
+def inside(path: Path | zipfile.Path, root: Path | zipfile.Path, what: str) -> bool:
+    """Return whether there is a file, which must be a regular one below the folder that the user named.
+
+    Raises
+    ------
+    UnsafeFileError
+        If a link leads out of the folder, or if it is a pipe or a device.
+    """
+    if not isinstance(path, Path) or not isinstance(root, Path):  # a zip file, whose links were refused as a whole
+        return path.is_file()
+    if not os.path.lexists(path):
+        return False
+    real = path.resolve()
+    if not real.is_relative_to(root.resolve()):
+        raise UnsafeFileError(
+            f"{path.name} is a link to a file that lies outside of {what}. Copy it there, and open it again."
+        )
+    if not real.is_file():
+        raise UnsafeFileError(f"{path.name} in {what} is a pipe, a device or a folder, not a file. Take it out.")
+    return True
 
 
-def _small(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name: str) -> Any:
-    """Read a small side array, or None."""
-    if name not in members or members[name].file_size > 2**20:
-        return None
-    return _unpack(archive, members[name], name)
+def read_json(path: Path | zipfile.Path, what: str) -> dict[str, Any]:
+    """Read a JSON object.
 
-
-def _record(array: Any) -> dict[str, Any] | None:
-    """Return the run record kept as JSON bytes."""
-    import json
-
-    if array is None or array.dtype != np.uint8:
-        return None
-    found = json.loads(array.tobytes())
-    return found if isinstance(found, dict) else None
-
-
-def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Read the header of a .npy stream: shape, whether it is in Fortran order, dtype."""
-    version = np.lib.format.read_magic(stream)
-    if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(stream)
-    if version == (2, 0):
-        return np.lib.format.read_array_header_2_0(stream)
-    raise CorruptFileError(f"This .npy has version {version}, which is not known. Save it again with numpy.save.")
-
-
-def _checked_dtype(dtype: np.dtype[Any], what: str) -> None:
-    """Refuse Python objects before anything unpickles them."""
-    if dtype.hasobject:
-        raise UnsafeFileError(f"{what} holds Python objects, which could run code. Save plain numbers instead.")
+    Raises
+    ------
+    CorruptFileError, UnsafeFileError
+        If it is none, is damaged or nested without end, or larger than metadata ever is.
+    """
+    with guarded(f"{what}, {path.name}"):
+        with path.open("rb") as file:
+            text = file.read(LARGEST_JSON + 1)
+        if len(text) > LARGEST_JSON:
+            raise UnsafeFileError(f"{what}: {path.name} has more than {size_text(LARGEST_JSON)}; metadata never has.")
+        found = json.loads(text.decode("utf-8"))
+    if not isinstance(found, dict):
+        raise CorruptFileError(f"{what}: {path.name} is no JSON object.")
+    return found

@@ -1,24 +1,25 @@
-"""Run records: what made a result, saved beside it so that it can be made again."""
+"""Run records: what made a result, saved beside it so that it can be made again; fingerprints say of which image."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mitonb.errors import CorruptFileError, InputError
-from mitonb.io.bounds import read_json
+from mitonb.io.arrays import Array, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from mitonb.io.lazy import Array
     from mitonb.recipe import Recipe
     from mitonb.stack import Stack
 
@@ -71,8 +72,7 @@ def plane_digest(image: Array) -> bytes:
 
 def whole_fingerprint(stack: Stack, digests: Iterable[bytes]) -> str:
     """Return what identifies all voxels of a stack, from the digests of its xy planes in their order."""
-    dtype = stack.dtype.newbyteorder("<")
-    digest = hashlib.sha256(f"mitonb 2 {stack.shape} {dtype.str}".encode())
+    digest = hashlib.sha256(f"mitonb 2 {stack.shape} {stack.dtype.newbyteorder('<').str}".encode())
     for part in digests:
         digest.update(part)
     return f"{WHOLE}{digest.hexdigest()}"
@@ -80,12 +80,10 @@ def whole_fingerprint(stack: Stack, digests: Iterable[bytes]) -> str:
 
 def sampled_fingerprint(stack: Stack) -> str:
     """Return sha256 over shape, dtype and up to 16 planes spread over a stack: it takes a moment, whatever its size."""
-    dtype = stack.dtype.newbyteorder("<")
+    dtype, depth = stack.dtype.newbyteorder("<"), stack.shape[0]
     digest = hashlib.sha256(f"mitonb 1 {stack.shape} {dtype.str}".encode())
-    depth = stack.shape[0]
     for z in np.unique(np.linspace(0, depth - 1, min(depth, SAMPLED_PLANES)).astype(np.int64)):
-        plane: Array = np.asarray(stack.data[int(z)])
-        digest.update(np.ascontiguousarray(plane, dtype=dtype).tobytes())
+        digest.update(np.ascontiguousarray(stack.data[int(z)], dtype=dtype).tobytes())
     return f"sha256:{digest.hexdigest()}"
 
 
@@ -114,55 +112,39 @@ def run_record(
     """
     from mitonb import __version__
 
+    software = {"mitonb": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            software[package] = importlib.metadata.version(package)
     return {
         "format": FORMAT,
         "version": 1,
         "image": {
-            "name": stack.name,
-            "source": stack.source,
-            "shape": list(stack.shape),
-            "dtype": stack.dtype.name,
-            "voxel_size_nm": None if stack.voxel_size is None else list(stack.voxel_size),
+            "name": stack.name, "source": stack.source, "shape": list(stack.shape), "dtype": stack.dtype.name,
+            VOXEL_SIZE: None if stack.voxel_size is None else list(stack.voxel_size),
             "fingerprint": image or fingerprint(stack),
         },
         "recipe": json.loads(recipe.to_json()),
         "model": {
-            "name": getattr(spec, "name", recipe.model),
-            "sha256": getattr(spec, "sha256", None),
+            "name": getattr(spec, "name", recipe.model), "sha256": getattr(spec, "sha256", None),
             "licence": getattr(spec, "licence", None),
         },
         "engine": {
-            "name": engine,
-            "precision": recipe.precision,
-            "device": recipe.device,
-            "batch": recipe.batch,
+            "name": engine, "precision": recipe.precision, "device": recipe.device, "batch": recipe.batch,
             "threads": _threads(),
         },
-        "software": {"mitonb": __version__, "python": platform.python_version(), **_versions()},
+        "software": software,
         "machine": {"system": platform.system(), "processor": platform.machine()},
-    }
+    }  # fmt: skip
 
 
 def _threads() -> int:
     """Return the number of threads that torch uses, where it is loaded, else what the environment asks for."""
-    import sys
-
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "get_num_threads"):
         return int(torch.get_num_threads())
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return int(asked) if asked.isdigit() else os.cpu_count() or 1
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions of the installed packages that a result depends on, without importing them."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def record_path(path: Path) -> Path:
@@ -188,9 +170,7 @@ def read_record(path: Path) -> Mapping[str, Any] | None:
 
 def recorded_voxel_size(path: Path) -> tuple[float, float, float] | None:
     """Return the voxel size (z, y, x) in nm kept beside a file that has no room for it: .npy."""
-    if path.suffix.lower() != ".npy":
-        return None
-    value = _beside(path).get(VOXEL_SIZE)
+    value = _beside(path).get(VOXEL_SIZE) if path.suffix.lower() == ".npy" else None
     if isinstance(value, list) and len(value) == 3 and all(isinstance(v, int | float) and v > 0 for v in value):
         return float(value[0]), float(value[1]), float(value[2])
     return None
@@ -199,10 +179,8 @@ def recorded_voxel_size(path: Path) -> tuple[float, float, float] | None:
 def _beside(path: Path) -> dict[str, Any]:
     """Return what `<name>.record.json` holds, or nothing."""
     beside = record_path(path)
-    if not beside.is_file():
-        return {}
     try:
-        return read_json(beside, path.name)
+        return read_json(beside, path.name) if beside.is_file() else {}
     except InputError as error:
         raise CorruptFileError(
             f"The run record {beside.name} cannot be read ({error}). Move it away to go on."

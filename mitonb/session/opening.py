@@ -231,9 +231,9 @@ def _require_room(shape: tuple[int, int, int]) -> None:
 
 
 def _read(path: Path) -> Stack:
-    from mitonb.io import reading  # readers take time to import; looking at an array needs none
+    from mitonb.io import opening  # readers take time to import; looking at an array needs none
 
-    return reading.open(path)
+    return opening.open(path)
 
 
 def _memory() -> int:

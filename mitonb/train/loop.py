@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mitonb.errors import CorruptFileError, InputError, JobError, ModelError, UntrustedModelError
 from mitonb.files import atomic_write
-from mitonb.io.outputs import check_output, rescued
+from mitonb.io.saving import check_output, rescued
 from mitonb.job import Progress
 from mitonb.models.layers import channels_last
 from mitonb.models.spec import ModelSpec, in_todays_words

@@ -10,8 +10,8 @@ import numpy as np
 
 from mitonb.errors import InputError
 from mitonb.files import atomic_write
-from mitonb.io.reading import open as open_stack
-from mitonb.io.reading import open_labels
+from mitonb.io.opening import open as open_stack
+from mitonb.io.opening import open_labels
 from mitonb.job import Progress
 from mitonb.phantoms import phantom
 from mitonb.stack import AXES, Axis, Stack

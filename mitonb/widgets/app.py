@@ -181,7 +181,7 @@ class App(Saved, ipw.VBox):
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Save the labels, or with .csv the table of objects; raises what the form would show as a sentence."""
-        from mitonb.io.writing import save
+        from mitonb.io.saving import save
         from mitonb.measurements import measure
 
         if self.session is None:

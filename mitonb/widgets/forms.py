@@ -341,7 +341,7 @@ class OpenForm(ipw.VBox):
         if not place:
             self.message.value = note("Type a path first, drop a file, or take the bundled sample.", "error")
             return None
-        from mitonb.io.reading import open as open_stack
+        from mitonb.io.opening import open as open_stack
 
         return self._take(f"opening {Path(path).name} …", lambda: (open_stack(place), None))
 

@@ -363,7 +363,7 @@ def session_of(source: Any, labels: Any = None, path: str | os.PathLike[str] | N
         if Path(source).suffix.lower() == ".mitonb":
             source = Session.open(Path(source))
         else:
-            from mitonb.io.reading import open as open_stack
+            from mitonb.io.opening import open as open_stack
 
             source = open_stack(source)
     if isinstance(source, Session):

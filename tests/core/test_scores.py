@@ -14,7 +14,7 @@ from scipy import ndimage
 import mitonb as mn
 from mitonb.accuracy import score, score_planes
 from mitonb.errors import AxesError, InputError
-from mitonb.io.reading import open_labels
+from mitonb.io.opening import open_labels
 
 IOUS = (0.1, 0.3, 0.5, 0.6, 0.75, 0.9, 1.0)
 FOLDER = os.environ.get("MITONB_DATA_DIR", "")

@@ -14,7 +14,7 @@ from mitonb.infer.again import redecoding  # noqa: E402
 from mitonb.infer.kept import KeptMaps, median_planes  # noqa: E402
 from mitonb.infer.pipeline import segment  # noqa: E402
 from mitonb.infer.smoothing import smoothed_planes  # noqa: E402
-from mitonb.io.reading import open_labels  # noqa: E402
+from mitonb.io.opening import open_labels  # noqa: E402
 from mitonb.job import drain  # noqa: E402
 from mitonb.maps import Maps  # noqa: E402
 from mitonb.recipe import PRESETS, Recipe  # noqa: E402

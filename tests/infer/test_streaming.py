@@ -20,7 +20,7 @@ from mitonb.infer.kept import KeptMaps
 from mitonb.infer.pipeline import segment, segmenting
 from mitonb.infer.run import Run
 from mitonb.infer.scratch import Scratch
-from mitonb.io.reading import open_labels
+from mitonb.io.opening import open_labels
 from mitonb.job import drain
 from mitonb.labels import Labels, StoredLabels
 from mitonb.maps import Maps

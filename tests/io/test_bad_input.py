@@ -228,7 +228,7 @@ def test_formats_without_their_package_say_what_to_install(tmp_path, monkeypatch
 
 
 def test_negative_and_fractional_labels_are_refused(tmp_path):
-    from mitonb.io.reading import open_labels
+    from mitonb.io.opening import open_labels
 
     with pytest.raises(InputError, match="2 voxels with negative ids"):
         open_labels(np.array([[[-1, 0], [-1, 3]]]))

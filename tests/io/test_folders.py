@@ -9,7 +9,7 @@ from PIL import Image
 
 import mitonb as mn
 from mitonb.errors import AxesError, CorruptFileError, InputError, UnsafeFileError
-from mitonb.io.folders import natural
+from mitonb.io.images import natural
 
 
 def fill(folder, count=12, *, ending=".png", name="plane_{}", dtype=np.uint8):
@@ -106,7 +106,7 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path):
     folder = fill(tmp_path / "cell", 2)
     secret = fill(tmp_path / "other", 1) / "plane_1.png"
     (folder / "plane_3.png").symlink_to(secret)
-    with pytest.raises(UnsafeFileError, match="link to a file outside the folder"):
+    with pytest.raises(UnsafeFileError, match="link to a file that lies outside of the folder"):
         mn.open(folder)
 
 
@@ -114,7 +114,7 @@ def test_a_damaged_plane_is_named_when_it_is_read(tmp_path):
     folder = fill(tmp_path / "cell", 3, dtype=np.uint16)
     path = folder / "plane_2.png"
     path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(CorruptFileError, match=r"plane_2.png is damaged or truncated"):
+    with pytest.raises(CorruptFileError, match=r"plane_2.png cannot be read: it is damaged, truncated"):
         mn.open(folder).plane(1)
 
 

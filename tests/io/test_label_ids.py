@@ -11,7 +11,7 @@ from PIL import Image
 
 import mitonb as mn
 from mitonb.errors import AxesError, InputError
-from mitonb.io.reading import open_ids
+from mitonb.io.opening import open_ids
 
 IDS = np.array([[[0, 0, 1, 1], [3, 3, 0, 2], [2, 2, 0, 0]], [[0, 3, 3, 3], [1, 1, 0, 0], [0, 0, 2, 0]]], np.uint8)
 LARGE = np.array([0, 2**32 + 5, 2**40, 2**63 - 1], np.uint64)

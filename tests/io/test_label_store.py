@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mitonb.errors import CorruptFileError, InputError
-from mitonb.io.label_store import LabelStore
-from mitonb.io.reading import open_labels
+from mitonb.io.opening import open_labels
+from mitonb.io.zarr import LabelStore
 
 if TYPE_CHECKING:
     from pathlib import Path

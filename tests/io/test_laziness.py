@@ -12,23 +12,23 @@ from hypothesis import strategies as st
 
 import mitonb as mn
 from mitonb.errors import TooLargeError
-from mitonb.io import tiff, watched
-from mitonb.io.lazy import Arranged, PageCache, Paged
-from mitonb.io.probing import probe
-from mitonb.io.reading import open_labels
+from mitonb.io import arrays, tiff
+from mitonb.io.arrays import Source, paged
+from mitonb.io.axes import arrange
+from mitonb.io.opening import open_labels, probe
 
 
 @pytest.fixture
 def counted(monkeypatch):
     """The numbers of the pages that are decoded, in order."""
     pages: list[int] = []
-    real = tiff._PageReader.page
+    real = tiff._Pages.page
 
     def page(self, k):
         pages.append(k)
         return real(self, k)
 
-    monkeypatch.setattr(tiff._PageReader, "page", page)
+    monkeypatch.setattr(tiff._Pages, "page", page)
     return pages
 
 
@@ -78,13 +78,13 @@ def test_probing_shows_axes_that_only_the_user_can_name(tmp_path):
 def test_of_an_uncompressed_file_only_the_rows_that_are_asked_for_are_read(name, tmp_path, monkeypatch):
     data = np.zeros((12, 40, 50), np.uint16)
     np.save(tmp_path / name, data) if name == "cell.npy" else tifffile.imwrite(tmp_path / name, data)
-    lazy, read, real = mn.open(tmp_path / name).data, [], watched.filled
+    lazy, read, real = mn.open(tmp_path / name).data, [], arrays.read_items
 
-    def counting(file, part, what):
-        read.append(part.size)
-        real(file, part, what)
+    def counting(file, count, dtype, what):
+        read.append(count)
+        return real(file, count, dtype, what)
 
-    monkeypatch.setattr(watched, "filled", counting)
+    monkeypatch.setattr(arrays, "read_items", counting)
     lazy[:, 5]
     lazy[4]
     assert sum(read) == 12 * 50 + 40 * 50
@@ -93,7 +93,7 @@ def test_of_an_uncompressed_file_only_the_rows_that_are_asked_for_are_read(name,
 @pytest.mark.parametrize("tile", [None, (64, 128)])
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 def test_a_corner_of_a_huge_page_decodes_only_its_tiles(tmp_path, monkeypatch, counted, tile, byteorder):
-    monkeypatch.setattr("mitonb.io.lazy.CACHE_BYTES", 100_000)
+    monkeypatch.setattr("mitonb.io.arrays.CACHE_BYTES", 100_000)
     data = np.random.default_rng(0).integers(0, 60_000, (2, 300, 500)).astype(np.uint16)
     path = write(tmp_path / "cell.tif", data, tile=tile, rowsperstrip=None if tile else 16, byteorder=byteorder)
     lazy = mn.open(path).data
@@ -106,16 +106,17 @@ def test_a_corner_of_a_huge_page_decodes_only_its_tiles(tmp_path, monkeypatch, c
     assert counted == [0]
 
 
-def test_the_cache_keeps_the_newest_pages_within_its_bytes():
+def test_the_newest_pages_are_kept_within_their_bytes(monkeypatch):
+    monkeypatch.setattr("mitonb.io.arrays.CACHE_BYTES", 250)
     read: list[int] = []
 
     def page(k):
         read.append(k)
         return np.full((10, 10), k, np.uint8)
 
-    cache = PageCache(250)
+    lazy = paged((4,), (10, 10), np.uint8, page, "cell")
     for k in (1, 2, 1, 3, 1, 2):
-        assert cache.get(k, page)[0, 0] == k
+        assert lazy[k, 0, 0] == k
     assert read == [1, 2, 3, 2]
 
 
@@ -132,10 +133,12 @@ def test_what_is_handed_out_does_not_change_what_is_kept(tmp_path):
 def test_every_cut_of_every_arrangement_is_what_numpy_gives(data):
     shape = tuple(data.draw(st.lists(st.integers(1, 4), min_size=5, max_size=5)))
     array = np.arange(np.prod(shape), dtype=">i4").reshape(shape)
-    paged = Paged(shape[:2], shape[2:], array.dtype, read=lambda k: array.reshape(-1, *shape[2:])[k].astype("i4"))
+    pages = paged(shape[:2], shape[2:], array.dtype, lambda k: array.reshape(-1, *shape[2:])[k].astype("i4"), "cell")
     order = data.draw(st.permutations(range(5)))
-    fixed = {axis: data.draw(st.integers(0, shape[axis] - 1)) for axis in order[:2]}
-    lazy = Arranged(paged, tuple(order[2:]), fixed)
+    time, channel = (data.draw(st.integers(0, shape[axis] - 1)) for axis in order[:2])
+    fixed = dict(zip(order, (time, channel), strict=False))
+    letters = "".join(letter for _, letter in sorted(zip(order, "tczyx", strict=True)))
+    lazy, _, _ = arrange(Source(pages), axes=letters, time=time, channel=channel)
     rest = [axis for axis in range(5) if axis not in fixed]
     want = array[tuple(fixed.get(axis, slice(None)) for axis in range(5))].transpose([rest.index(a) for a in order[2:]])
     ends, steps = st.one_of(st.none(), st.integers(-5, 5)), st.sampled_from([None, 1, 2, -1, -2, 3])

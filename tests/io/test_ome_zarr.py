@@ -9,8 +9,8 @@ import pytest
 
 import mitonb as mn
 from mitonb.errors import AxesError, CorruptFileError, InputError, UnsafeFileError
-from mitonb.io.ome_zarr import read_zarr
-from mitonb.io.reading import open_labels, probe
+from mitonb.io.opening import open_labels, probe
+from mitonb.io.zarr import read_store
 
 VERSIONS = ["0.4", "0.5"]
 
@@ -176,4 +176,4 @@ def test_probing_shows_levels_blocks_and_size(tmp_path, blocks):
 def test_an_unknown_voxel_size_stays_unknown(tmp_path, volume):
     path = mn.save(mn.Stack(volume), tmp_path / "cell.ome.zarr")
     assert mn.open(path).voxel_size is None
-    assert read_zarr(path).spacing == {}
+    assert read_store(path).spacing == {}

@@ -7,7 +7,7 @@ import pytest
 
 import mitonb as mn
 from mitonb.errors import AxesError, CorruptFileError, InputError, UnsafeFileError
-from mitonb.io.reading import probe
+from mitonb.io.opening import probe
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import mitonb as mn
-from mitonb.io.reading import open_labels, probe
+from mitonb.io.opening import open_labels, probe
 
 FOLDER = os.environ.get("MITONB_DATA_DIR", "")
 pytestmark = pytest.mark.skipif(not FOLDER, reason="MITONB_DATA_DIR names no folder of real EM data")

@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 import mitonb as mn
-from mitonb.io.reading import open_labels
+from mitonb.io.opening import open_labels
 
 DTYPES = [
     "bool",

@@ -12,8 +12,8 @@ import pytest
 import mitonb as mn
 from mitonb import files
 from mitonb.errors import CorruptFileError, InputError, UnsupportedFormatError
-from mitonb.io import outputs, writing
-from mitonb.io.reading import open_labels
+from mitonb.io import saving
+from mitonb.io.opening import open_labels
 
 ENDINGS = [".tif", ".ome.tif", ".ome.zarr", ".npy", ".npz"]
 
@@ -56,8 +56,8 @@ def test_a_failed_save_leaves_what_was_there_and_nothing_else(tmp_path, volume, 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no full device")
 def test_a_write_that_the_disk_cuts_short_is_told(tmp_path, volume, monkeypatch):
-    real = writing._write_npy
-    monkeypatch.setattr(writing, "_write_npy", lambda path, saving: (path.symlink_to("/dev/full"), real(path, saving)))
+    real = saving._write_npy
+    monkeypatch.setattr(saving, "_write_npy", lambda path, what: (path.symlink_to("/dev/full"), real(path, what)))
     with pytest.raises(InputError, match="the disk is full"):
         mn.save(mn.Stack(volume), tmp_path / "cell.npy")
     assert list(tmp_path.iterdir()) == []
@@ -65,11 +65,11 @@ def test_a_write_that_the_disk_cuts_short_is_told(tmp_path, volume, monkeypatch)
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_file_that_reads_back_changed_is_never_put_in_place(tmp_path, volume, monkeypatch, ending):
-    real = writing.Saving.plane
+    real = saving.Saving.plane
     calls = iter(range(10_000))
-    monkeypatch.setattr(writing.Saving, "plane", lambda self, z: real(self, z) + (next(calls) >= 3))
+    monkeypatch.setattr(saving.Saving, "plane", lambda self, z: real(self, z) + (next(calls) >= 3))
     if ending in (".npz", ".ome.zarr"):  # these write from the data itself
-        monkeypatch.setattr(writing.Saving, "plane", lambda self, z: real(self, z) + 1)
+        monkeypatch.setattr(saving.Saving, "plane", lambda self, z: real(self, z) + 1)
     with pytest.raises(CorruptFileError, match="read back changed"):
         mn.save(mn.Stack(volume), tmp_path / f"cell{ending}")
     assert list(tmp_path.iterdir()) == []
@@ -96,7 +96,7 @@ def test_a_read_only_folder_is_said(tmp_path, volume):
 
 
 def test_a_read_only_folder_is_said_to_the_administrator_too(tmp_path, volume, monkeypatch):
-    monkeypatch.setattr(outputs.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(saving.os, "access", lambda path, mode: False)
     with pytest.raises(InputError, match=r"is read-only\. Save elsewhere"):
         mn.save(mn.Stack(volume), tmp_path / "cell.tif")
 

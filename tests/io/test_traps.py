@@ -20,7 +20,7 @@ from PIL import Image
 
 import mitonb as mn
 from mitonb.errors import CorruptFileError, InputError, MitonbError, TooLargeError, UnsafeFileError
-from mitonb.io.reading import open_ids, probe
+from mitonb.io.opening import open_ids, probe
 
 DATA = np.random.default_rng(0).integers(1, 255, (20, 300, 310)).astype(np.uint8)
 VERSIONS = ["0.4", "0.5"]
@@ -345,9 +345,9 @@ def test_names_that_are_too_long_are_named(tmp_path):
 
 
 def test_a_fault_of_ours_is_no_damaged_file(tmp_path, monkeypatch):
-    from mitonb.io import formats
+    from mitonb.io import opening
 
     np.save(tmp_path / "cell.npy", DATA)
-    monkeypatch.delattr(formats, "_reader")
+    monkeypatch.delattr(opening, "_read_file")
     with pytest.raises(NameError):
         mn.open(tmp_path / "cell.npy")

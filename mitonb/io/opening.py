@@ -1,0 +1,382 @@
+"""Open images and labels: a file is known by how it starts, read by the module that knows it, and becomes a Stack."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mitonb.errors import AxesError, CorruptFileError, InputError, UnsupportedFormatError
+from mitonb.io.arrays import Lazy, Source, checked_path, door, native, size_text, stamp_of
+from mitonb.io.axes import Channel, arrange, spacing_to_voxel_size, stated_axes
+from mitonb.io.images import read_folder, read_picture, read_planes
+from mitonb.io.others import read_array, read_hdf5, read_mrc, read_npy, read_npz
+from mitonb.io.record import read_record, recorded_voxel_size
+from mitonb.io.tiff import read_tiff
+from mitonb.io.zarr import is_store, read_store, store_in_zip
+from mitonb.labels import Labels, renumbered, with_original_ids
+from mitonb.memory import require
+from mitonb.stack import Inverted, Stack, VoxelSize, voxel_size_of
+
+if TYPE_CHECKING:
+    import zipfile
+    from collections.abc import Callable
+
+__all__ = ["VolumeInfo", "open", "open_ids", "open_labels", "probe", "read_back"]
+
+
+class Format(NamedTuple):
+    """How files of a kind start, from which byte on, how their names end, what reads them, and names their images."""
+
+    starts: tuple[bytes, ...]
+    endings: tuple[str, ...]
+    read: Callable[..., Source]
+    series: type | None = None
+    at: int = 0
+
+
+FORMATS = (
+    Format((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), (".tif", ".tiff"), read_tiff, int),
+    Format((b"\x93NUMPY",), (".npy",), read_npy),
+    Format((b"PK\3\4",), (".npz",), read_npz, str),
+    Format((b"\x89PNG", b"\xff\xd8\xff"), (".png", ".jpg", ".jpeg"), read_picture),
+    Format((b"\x89HDF\r\n\x1a\n",), (".h5", ".hdf5"), read_hdf5, str),
+    Format((b"MAP ",), (".mrc",), read_mrc, at=208),
+)
+KNOWN = "TIFF, PNG, JPEG, .npy, .npz, OME-Zarr, MRC or HDF5"
+
+
+@door
+def open(
+    source: Any, *, voxel_size: float | VoxelSize | None = None, channel: Channel | None = None,
+    time: int | None = None, axes: str | None = None, series: int | str | None = None, name: str | None = None,
+    invert: bool | None = None,
+) -> Stack:  # fmt: skip
+    """Open an image volume as a lazy Stack; planes are read when they are asked for.
+
+    Parameters
+    ----------
+    source : path, array or Stack
+        A TIFF (multi-page, tiled, ImageJ, OME), .npy, .npz, MRC or HDF5 file, an OME-Zarr or N5 (also zipped), one PNG
+        or JPG, a folder or list of PNG, TIFF or JPG planes in natural order, or any array with shape, dtype and
+        slicing; axes that are named by its `dims` (xarray) are followed.
+    voxel_size : float or (z, y, x), optional
+        Voxel size in nm; replaces what the file says.
+    channel : int or "mean", optional
+        Channel of a file with channels or colour; "mean" averages red, green and blue.
+    time : int, optional
+        Moment of a time series.
+    axes : str, optional
+        Names each axis of the source, such as "tczyx"; replaces what the file says.
+    series : int or str, optional
+        Which image of a file with several: number (TIFF), resolution level or path (OME-Zarr), name (npz, HDF5).
+    name : str, optional
+        Shown to the user; the file name by default.
+    invert : bool, optional
+        Whether grey values are turned round, so that what is dark becomes bright. By default they are where the file
+        says that 0 is white, so that the image looks as in other viewers; False keeps them as they are stored.
+
+    Returns
+    -------
+    Stack
+        (z, y, x); `voxel_size` is None where neither file nor caller says, and `notes` says what was decided.
+
+    Raises
+    ------
+    InputError
+        Or one of its kinds: AxesError, CorruptFileError, UnsupportedFormatError, UnsafeFileError, TooLargeError.
+    """
+    found, title, where = _find(source, series)
+    if isinstance(source, Stack) and voxel_size is None:
+        voxel_size = source.voxel_size
+    data, notes, letters = arrange(found, channel=channel, time=time, axes=axes, what=title)
+    size, remark = _voxel_size(voxel_size, found, letters, data.shape[0], where)
+    if size is None and remark is None and where is not None:
+        remark = "The voxel size is unknown: the file does not say. Give it with voxel_size=(z, y, x) in nm."
+    notes = (*found.notes, *notes, *_turning(found.black, invert), *([remark] if remark else []))
+    if invert or (invert is None and found.black is not None):
+        # Of what is turned round the black and white point is taken once.
+        data = Inverted(data, found.black)
+    return Stack(data, size, name=name or title, source=where, notes=notes)
+
+
+def _turning(black: float | None, invert: bool | None) -> tuple[str, ...]:
+    """Say whether grey values are turned round, and why."""
+    if invert is not None and not isinstance(invert, bool):
+        raise InputError(f"invert is True, False or None, got {invert!r}.")
+    if black is None:
+        note = "Grey values are turned round (invert=True): what is dark in the file is bright here."
+        return (note,) if invert else ()
+    if invert is False:
+        return ("The file says that 0 is white, and values are kept as they are stored (invert=False).",)
+    return (
+        "The file says that 0 is white: grey values are turned round, so that the image looks as it does in other "
+        "viewers. mn.open(..., invert=False) keeps them as they are stored.",
+    )
+
+
+@door
+def open_labels(
+    source: Any, *, voxel_size: float | VoxelSize | None = None, axes: str | None = None,
+    series: int | str | None = None, name: str | None = None, channel: Channel | None = None, time: int | None = None,
+    empty_blocks: bool = False, renumber: bool | None = None,
+) -> Labels:  # fmt: skip
+    """Open instance labels, with the voxel size and the run record that were saved with them.
+
+    Parameters
+    ----------
+    source : path or array
+        Anything that `open` takes; ids are whole numbers from 0 on. Of an OME-Zarr image with one label image inside,
+        that one is opened. Of pictures with a colour table the place in the table is the id.
+    voxel_size : float or (z, y, x), optional
+        Voxel size in nm; replaces what the file says. Beside an image that has another one, that of the image counts.
+    axes, series, name, channel, time
+        As for `open`.
+    empty_blocks : bool
+        Whether a missing block of an OME-Zarr is background, as for programs that leave empty blocks out;
+        otherwise it is an error, because a lost file would silently erase labels.
+    renumber : bool, optional
+        Whether the objects are numbered 1, 2, ... in the order of their ids. By default that is done only where an id
+        is above 2**32 - 1, as supervoxels have them. The ids of the file are kept (`Labels.original_ids`), also in
+        projects, and `mn.save` writes them back; False keeps ids as they are, or refuses.
+
+    Returns
+    -------
+    Labels
+        The ids, in memory.
+
+    Raises
+    ------
+    InputError
+        As `open`, and if the voxels are no ids. TooLargeError, if they would not fit into memory.
+    """
+    choice = {"axes": axes, "channel": channel, "time": time}
+    data, found, title, where, letters = _voxels(source, series, choice, empty_blocks=empty_blocks)
+    size, _ = _voxel_size(voxel_size, found, letters, data.shape[0], where)
+    record = found.record or (read_record(Path(where)) if where else None)
+    record = {k: v for k, v in record.items() if k != "original_ids"} if record and "recipe" in record else None
+    ids, originals = (data, None) if renumber is False else renumbered(data, always=bool(renumber))
+    return Labels(ids, size, name or title, with_original_ids(record, originals))
+
+
+@door
+def open_ids(
+    source: Any, *, axes: str | None = None, series: int | str | None = None, channel: Channel | None = None,
+    time: int | None = None, empty_blocks: bool = False,
+) -> npt.NDArray[Any]:  # fmt: skip
+    """Open ids as `mitonb.score` takes them: what `open_labels` opens, but also negative marks and ids above 32 bits.
+
+    Parameters
+    ----------
+    source, axes, series, channel, time, empty_blocks
+        As for `open_labels`.
+
+    Returns
+    -------
+    (z, y, x) array of int or uint
+        In the type of the file.
+
+    Raises
+    ------
+    InputError
+        As `open`, and if the voxels are no whole numbers. TooLargeError, if they would not fit into memory.
+    """
+    choice = {"axes": axes, "channel": channel, "time": time}
+    data = _voxels(source, series, choice, empty_blocks=empty_blocks)[0]
+    return data if data.dtype.kind in "iu" else Labels(data).data
+
+
+def _voxels(
+    source: Any, series: int | str | None, choice: dict[str, Any], *, empty_blocks: bool
+) -> tuple[npt.NDArray[Any], Source, str, str | None, str]:  # fmt: skip
+    """Return ids as they are in a file, what the file holds, its title and address, and the names of its axes."""
+    found, title, where = _find(source, series, strict=not empty_blocks)
+    found = found if found.ids is None else replace(found, data=found.ids, axes=(found.axes or "").rstrip("s"))
+    data, _, letters = arrange(found, what=title, ids=True, **choice)
+    # The ids as they are in the file and, where those are no uint32, once more as such.
+    bytes_of_one = data.dtype.itemsize + 4 * (data.dtype != np.uint32)
+    require(bytes_of_one * math.prod(data.shape), f"Opening the labels {title}", "Cut out a part of them first.")
+    return np.asarray(data[:, :, :]), found, title, where, letters
+
+
+@dataclass(frozen=True)
+class VolumeInfo:
+    """What the headers of an image say.
+
+    Attributes
+    ----------
+    name, kind : str
+        File name and format.
+    shape : tuple of int
+        Length of every axis in the file.
+    axes : str
+        One letter per axis (t, c, z, y, x, s for colour; "?" where only the user can say).
+    dtype : str
+        Kind of number.
+    voxel_size : tuple of float or None
+        (z, y, x) in nm; None is unknown.
+    bytes_total, chunk_bytes : int
+        Size of all voxels in memory, and of the block that is decoded to read one (0: any part alone).
+    notes : tuple of str
+        Sentences for the user.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    axes: str
+    dtype: str
+    voxel_size: VoxelSize | None
+    bytes_total: int
+    chunk_bytes: int
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lengths = ", ".join(f"{c} {n}" for c, n in zip(self.axes, self.shape, strict=True))
+        size = "unknown" if self.voxel_size is None else "{:g} x {:g} x {:g} nm (z, y, x)".format(*self.voxel_size)
+        block = "any part alone" if not self.chunk_bytes else f"blocks of {size_text(self.chunk_bytes)}"
+        lines = [
+            f"{self.name}: {self.kind}",
+            f"  shape       {lengths}",
+            f"  dtype       {self.dtype}",
+            f"  voxel size  {size}",
+            f"  memory      {size_text(self.bytes_total)}, read in {block}",
+        ]
+        return "\n".join([*lines, *(f"  note        {note}" for note in self.notes)])
+
+
+@door
+def probe(path: str | os.PathLike[str], *, series: int | str | None = None) -> VolumeInfo:
+    """Read the headers of a file or folder, without its voxels: what `mitonb info` prints.
+
+    Parameters
+    ----------
+    path : path
+        Anything on disk that `open` takes.
+    series : int or str, optional
+        As for `open`.
+
+    Raises
+    ------
+    InputError
+        If it is no image or damaged. Axes that only the user can name are no error here: they show as "?".
+    """
+    where = checked_path(path)
+    found = _read_path(where, series)
+    notes = found.notes if found.black is None else (*found.notes, "The file says that 0 is white.")
+    try:
+        axes = stated_axes(found, where.name)
+    except AxesError as error:
+        axes, notes = found.axes or "?" * len(found.shape), (*notes, str(error))
+    planes = found.shape[axes.index("z")] if "z" in axes else 1
+    size, remark = _voxel_size(None, found, axes, planes, str(where))
+    dtype = native(found.data.dtype)
+    total = math.prod(found.shape) * dtype.itemsize
+    notes = (*notes, remark) if remark else notes
+    return VolumeInfo(where.name, found.kind, found.shape, axes, dtype.name, size, total, found.chunk_bytes, notes)
+
+
+def read_back(path: Path) -> Any:
+    """Return the (z, y, x) data of a file that was just written."""
+    found = _read_path(path, None)
+    return arrange(found, axes=None if found.axes else "zyx", what=path.name)[0]
+
+
+def _find(source: Any, series: int | str | None, *, strict: bool = False) -> tuple[Source, str, str | None]:
+    """Return what the source holds, its title, and its address."""
+    if isinstance(source, Stack):
+        return replace(read_array(source.data), axes="zyx"), source.name, source.source
+    if isinstance(source, str | os.PathLike):
+        path = checked_path(source)
+        return _read_path(path, series, strict=strict), path.name or str(path.resolve()), str(path.resolve())
+    if isinstance(source, list | tuple) and all(isinstance(p, str | os.PathLike) for p in source):
+        if not source:
+            raise InputError("An empty list names no planes. Give one file for each, or a folder.")
+        paths = [checked_path(p) for p in source]
+        return read_planes(paths, "the list"), paths[0].name, None
+    return read_array(source), "array", None
+
+
+def _voxel_size(
+    given: Any, found: Source, letters: str, planes: int, where: str | None
+) -> tuple[VoxelSize | None, str | None]:  # fmt: skip
+    """Return the voxel size that caller or file gives, or that lies beside it, and what is to be said.
+
+    Spacing follows its axis through axes=: time that is really z keeps none.
+    """
+    if given is not None:
+        return voxel_size_of(given), None
+    stated = found.axes or letters
+    pairs = zip(stated, letters, strict=True)
+    moved = {new: found.spacing[old] for old, new in pairs if old in found.spacing and new in "zyx"}
+    spacing = {axis: size for axis, size in found.spacing.items() if axis not in stated} | moved
+    size, remark = spacing_to_voxel_size(spacing, planes)
+    beside = recorded_voxel_size(Path(where)) if size is None and where is not None else None
+    return (size, remark) if beside is None else (beside, None)
+
+
+def _read_path(path: Path, series: int | str | None, *, strict: bool = False) -> Source:
+    """Read a path by what is inside, not by its name."""
+    if path.is_dir() and is_store(path):
+        return read_store(path, series, strict=strict)
+    if path.is_dir():
+        if series is not None:
+            raise InputError(f"{path.name} is a folder of planes, which has no series; leave series= out.")
+        inside = read_folder(path)
+        return inside if isinstance(inside, Source) else _read_path(inside, None)
+    stamp = stamp_of(path)
+    found = _read_file(path, series, strict=strict)
+    for lazy in (found.data, found.ids):
+        if isinstance(lazy, Lazy):
+            lazy.files = [(path, stamp)]
+    return found
+
+
+def _read_file(path: Path, series: int | str | None, *, strict: bool) -> Source:
+    """Read a file with the reader that knows how it starts."""
+    try:
+        with path.open("rb") as file:
+            magic = file.read(512)
+    except OSError as error:
+        raise InputError(f"{path.name} cannot be read: {error.strerror}.") from error
+    store: zipfile.Path | None = store_in_zip(path) if magic[:4] == b"PK\3\4" else None
+    if store is not None:
+        return read_store(store, series, strict=strict)
+    known = next((row for row in FORMATS if magic[row.at :].startswith(row.starts)), None)
+    if known is None:
+        raise _unknown(path, magic)
+    if series is None:
+        found = known.read(path)
+    elif known.series is None:
+        raise InputError(f"{path.name} holds one image; leave series= out.")
+    elif not isinstance(series, known.series) or isinstance(series, bool):
+        named = "a number, such as series=0" if known.series is int else "a name, such as series='image'"
+        raise InputError(f"{path.name} names its images by {named}; got {series!r}.")
+    else:
+        found = known.read(path, series)
+    ending = path.suffix.lower()
+    if ending not in known.endings and any(ending in row.endings for row in FORMATS):
+        found = replace(found, notes=(*found.notes, f"The name ends in {path.suffix}, but the file is {found.kind}."))
+    return found
+
+
+def _unknown(path: Path, magic: bytes) -> InputError:
+    """Say what a file seems to be instead of an image."""
+    text = magic.lstrip().lower()
+    if not magic:
+        return CorruptFileError(f"{path.name} is an empty file. Copy or download it again.")
+    if text.startswith((b"<!doctype html", b"<html", b"<head")):
+        return CorruptFileError(
+            f"{path.name} is a web page, not an image: the download brought an error or log-in page. Download it again."
+        )
+    if not magic.strip(b"\0"):
+        return CorruptFileError(f"{path.name} starts with zeros only: the copy did not finish. Copy it again.")
+    kind = "text" if all(b in b"\t\n\r\f" or 32 <= b < 127 for b in magic) else "of a kind that is not known"
+    if any(path.suffix.lower() in row.endings for row in FORMATS):
+        return CorruptFileError(f"{path.name} is damaged, or {kind}: it does not start like {path.suffix}.")
+    return UnsupportedFormatError(f"{path.name} is {kind}. mitonb opens {KNOWN}; convert it, for example with Fiji.")

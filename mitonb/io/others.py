@@ -1,0 +1,410 @@
+"""Readers of arrays in memory and of npy, npz, HDF5 and MRC files: one function for each gives a Source."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import math
+import re
+import struct
+import threading
+import warnings
+import zipfile
+import zlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from mitonb.errors import CorruptFileError, InputError, UnsafeFileError, UnsupportedFormatError
+from mitonb.io.arrays import Array, Lazy, Source, blocks_of, check_block, check_sizes, raw_voxels
+from mitonb.io.axes import axes_of, name_axes, plain, spacing_along, spacing_of
+from mitonb.memory import memory_budget
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["read_array", "read_hdf5", "read_mrc", "read_npy", "read_npz"]
+
+IMOD_STAMP = 1146047817
+MOST_DATASETS = 10_000
+MOST_COORDINATES = 2**22
+LARGEST_DEFLATED = 1032  # bytes that one byte of gzip can become
+NEAR_ENDS = 2**24
+LONGEST_TEXT = 2**24
+BUILT_IN_FILTERS = {1, 2, 3, 4, 5, 6, 32000}
+
+
+def read_array(source: Any) -> Source:
+    """Wrap an array: numpy, masked, dask, or anything with a shape, a dtype and slicing.
+
+    Of xarray, h5py, zarr and tensorstore the names of axes, the coordinates and the attributes count.
+    """
+    if hasattr(source, "data_vars"):
+        held = ", ".join(map(str, source.data_vars))[:80] or "nothing"
+        raise InputError(f"This xarray.Dataset holds {held}. Pass one of them, dataset['name'].")
+    if isinstance(source, np.ndarray):
+        return Source(source)
+    shape, data = getattr(source, "shape", None), source
+    try:
+        lazy = isinstance(shape, tuple) and hasattr(source, "__getitem__") and np.dtype(source.dtype).kind in "buifc"
+    except (AttributeError, TypeError):  # a dtype of another library, such as torch.uint8
+        lazy = False
+    if not lazy:
+        known = shape is not None or isinstance(source, list | tuple) or hasattr(source, "__array__")
+        data = np.asarray(source) if known else np.array(["nothing"])
+    if np.dtype(data.dtype).kind not in "buifc":
+        raise InputError(f"open() takes a path or an array of numbers, got {type(source).__name__}.")
+    rank = len(data.shape)
+    attributes = getattr(source, "attrs", None)
+    attributes = dict(attributes) if isinstance(attributes, Mapping) else {}
+    domain, metadata = getattr(source, "domain", None), getattr(source, "metadata", None)
+    named = (getattr(source, "dims", None), getattr(metadata, "dimension_names", None), getattr(domain, "labels", None))
+    names = next((n for n in named if isinstance(n, tuple) and len(n) == rank and any(n)), None)
+    letters, notes = name_axes(names) if names else axes_of(attributes, rank)
+    spacing, more = spacing_of(attributes, letters or "zyx"[-rank:])
+    coords = getattr(source, "coords", {})
+    points = {letter: coords[n] for n, letter in zip(names or (), letters or (), strict=False) if n in coords}
+    along, loose = spacing_along(
+        {letter: (point, point.attrs.get("units", point.attrs.get("unit"))) for letter, point in points.items()}
+    )
+    return Source(data, letters, {**spacing, **along}, (*notes, *more, *loose))
+
+
+# --- NumPy's files
+
+
+def read_npy(path: Path) -> Source:
+    """Open a .npy file lazily.
+
+    Raises
+    ------
+    UnsafeFileError
+        If it holds Python objects, which could run code.
+    """
+    with open(path, "rb") as file:
+        shape, fortran, dtype = _npy_header(file, path.name)
+        start = file.tell()
+    fortran = fortran and len(shape) > 1
+    check_sizes(path.name, math.prod(shape) * dtype.itemsize, path.stat().st_size - start, packed=False)
+    notes = ("Stored in Fortran order: planes along x are read fastest.",) if fortran else ()
+    return Source(raw_voxels(path, dtype, shape, start, fortran=fortran), kind="npy", notes=notes)
+
+
+def read_npz(path: Path, series: str | None = None) -> Source:
+    """Read one array of a .npz file into memory; a record and voxel size that mitonb saved are taken along.
+
+    Raises
+    ------
+    InputError
+        If it holds several arrays and `series` does not name one.
+    """
+    what = path.name
+    with zipfile.ZipFile(path) as archive:
+        members = {m.filename.removesuffix(".npy"): m for m in archive.infolist() if m.filename.endswith(".npy")}
+        names = sorted(n for n in members if n not in ("voxel_size", "record", "axes"))
+        listed = ", ".join(names[:10])
+        if not names:
+            raise InputError(
+                f"{what} is a zip file without a NumPy array, zarr or N5. Unpack it, and open what is inside."
+            )
+        if series is None and len(names) > 1:
+            raise InputError(f"{what} holds {len(names)} arrays ({listed}). Choose one with series='name'.")
+        if series is not None and series not in names:
+            raise InputError(f"{what} has no array {series!r}; it holds {listed}.")
+        data = _unpacked(archive, members[series or names[0]], what)
+        beside = {name: members[name] for name in ("voxel_size", "record") if name in members}
+        small = {n: _unpacked(archive, m, n) for n, m in beside.items() if m.file_size <= 2**20}
+    spacing, record = small.get("voxel_size"), small.get("record")
+    sizes = {}
+    if spacing is not None and spacing.shape == (3,) and spacing.dtype.kind in "uif":
+        sizes = dict(zip("zyx", map(float, spacing), strict=True))
+    found = json.loads(record.tobytes()) if record is not None and record.dtype == np.uint8 else None
+    kept = found if isinstance(found, dict) else None
+    return Source(data, kind="npz", spacing=sizes, record=kept, chunk_bytes=data.nbytes)
+
+
+def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> Array:
+    """Read one member, never more than its header declares."""
+    with archive.open(member) as stream:
+        shape, fortran, dtype = _npy_header(stream, what)
+        declared = math.prod(shape) * dtype.itemsize
+        check_sizes(what, declared, member.file_size, packed=False)
+        check_sizes(what, declared, member.compress_size, block=(declared, member.compress_size))
+        data = np.empty(declared, np.uint8)
+        for at in range(0, declared, 2**24):
+            part = memoryview(data)[at : at + 2**24]
+            if stream.readinto(part) < len(part):
+                raise CorruptFileError(f"{what} is truncated: {member.filename} ends before byte {declared}.")
+        stream.read(1)  # reaches the end, where zipfile checks the checksum
+    return data.view(dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _npy_header(stream: Any, what: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read the header of a .npy stream: shape, whether it is in Fortran order, dtype; nothing is unpickled."""
+    version = np.lib.format.read_magic(stream)
+    if version not in ((1, 0), (2, 0)):
+        raise CorruptFileError(f"{what} has version {version} of .npy, which is not known. Save it with numpy.save.")
+    known = np.lib.format
+    read = known.read_array_header_1_0 if version == (1, 0) else known.read_array_header_2_0
+    shape, fortran, dtype = read(stream)
+    if dtype.hasobject:
+        raise UnsafeFileError(f"{what} holds Python objects, which could run code. Save plain numbers instead.")
+    return shape, fortran, dtype
+
+
+# --- MRC
+
+
+def read_mrc(path: Path) -> Source:
+    """Open an MRC file lazily; voxel size from Angstrom.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        If mrcfile is not installed.
+    """
+    mrcfile, utils = _extra("mrcfile", path), _extra("mrcfile.utils", path)
+    what, stored = path.name, path.stat().st_size
+    with open(path, "rb") as file:
+        head = file.read(1024)
+    order: Literal["little", "big"] = "big" if head[212:213] == b"\x11" else "little"
+    # mrcfile makes room for all of an extended header, whatever the file holds.
+    check_sizes(what, int.from_bytes(head[92:96], order, signed=True), stored - 1024, packed=False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with mrcfile.open(path, mode="r", header_only=True) as volume:
+            size, header = volume.voxel_size, volume.header
+        dtype, shape = utils.data_dtype_from_header(header), utils.data_shape_from_header(header)
+        spacing = {axis: float(size[axis]) / 10 for axis in "zyx" if np.isfinite(size[axis]) and size[axis] > 0}
+    if 0 in shape:
+        raise CorruptFileError(f"{what} holds no voxels.")
+    start = 1024 + int(header.nsymbt)
+    check_sizes(what, math.prod(shape) * dtype.itemsize, stored - start, packed=False)
+    axes, notes = _mrc_axes(header, len(shape))
+    if dtype == np.int8 and _is_unsigned(header, order):
+        dtype = np.dtype(np.uint8)
+        notes += ("Bytes are unsigned, as the header says in IMOD's way.",)
+    starts = [int(header[name]) for name in ("nxstart", "nystart", "nzstart")]
+    if any(starts):
+        notes += (f"The header starts at column, row, section {starts}: positions here count from the first voxel.",)
+    notes += tuple(dict.fromkeys(f"The reader says: {' '.join(str(w.message).split())[:200]}." for w in caught))
+    # Tools that do not know the pixel size write 1 Angstrom, which no EM volume of a cell has.
+    if spacing and all(abs(v - 0.1) < 1e-9 for v in spacing.values()):
+        spacing, notes = {}, (*notes, "The header gives 1 Angstrom, the default: taken as unknown.")
+    return Source(raw_voxels(path, dtype, shape, start), axes, spacing, notes[:5], "MRC")
+
+
+def _mrc_axes(header: Any, rank: int) -> tuple[str | None, tuple[str, ...]]:
+    """Return the axis letters: the header says which of x, y and z columns, rows and sections run along."""
+    order = [int(header[name]) for name in ("maps", "mapr", "mapc")]
+    usual = {2: "yx", 3: "zyx", 4: "?zyx"}.get(rank)
+    if sorted(order) != [1, 2, 3]:
+        note = f"The order of axes in the header ({order}) is none: columns are taken as x, rows as y."
+        return usual, (note,) if any(order) else ()
+    if order[-rank:] == [3, 2, 1][-rank:]:
+        return usual, ()
+    letters = "".join(" xyz"[k] for k in order)
+    if rank == 2:  # one section: its rows and columns have names of their own
+        flat = letters[1:]
+        return (flat, ()) if set(flat) == {"x", "y"} else ("yx", (f"The plane is cut along {flat}.",))
+    return "?" * (rank - 3) + letters, (f"Sections, rows and columns are {', '.join(letters)}, as the header says.",)
+
+
+def _is_unsigned(header: Any, order: Literal["little", "big"]) -> bool:
+    """Return whether bytes are unsigned: by IMOD's flag, else where the greatest value says so."""
+    extra = header["extra2"].tobytes()  # bytes 112 to 195
+    if int.from_bytes(extra[40:44], order) == IMOD_STAMP:
+        return not int.from_bytes(extra[44:48], order) & 1
+    return float(header["dmin"]) >= 0 and 127 < float(header["dmax"]) < 256
+
+
+def _extra(package: str, path: Path) -> Any:
+    """Return a package that not everybody has installed."""
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        raise UnsupportedFormatError(f"{path.name} needs {package} to be read: pip install {package}.") from None
+
+
+# --- HDF5: one dataset of one file, never anything outside of it
+
+
+def read_hdf5(path: Path, series: str | None = None) -> Source:
+    """Open one dataset of an HDF5 file lazily.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        If h5py is not installed, or the dataset needs a plug-in.
+    UnsafeFileError
+        If its voxels lie in other files.
+    """
+    h5py = _extra("h5py", path)
+    with h5py.File(path, "r") as file:
+        dataset = file[_chosen(file, series, path.name, h5py)]
+        _check_hdf5(dataset, path)
+        notes: tuple[str, ...] = ()
+        attributes: dict[str, Any] = {}
+        if _has_whole_texts(path):
+            attributes, notes = _attributes(dataset)
+        else:
+            notes = ("The texts in its attributes are damaged: axes and voxel size are not read from them.",)
+        names, scales = _dimensions(dataset, attributes)
+        letters, said = name_axes(names)
+        if not letters:
+            letters, said = axes_of(attributes, dataset.ndim)
+        # Files of the N5 programs count x first, also in HDF5.
+        x_first = any(name in attributes for name in ("painteraData", "downsamplingFactors", "n5"))
+        spacing, more = spacing_of(attributes, letters or "zyx"[-dataset.ndim :], x_first=x_first)
+        along, loose = spacing_along(
+            {
+                letter: (scale[:], scale.attrs.get("units", scale.attrs.get("unit")))
+                for letter, scale in zip(letters or "zyx"[-dataset.ndim :], scales, strict=False)
+                if letter not in spacing and scale is not None and scale.size < MOST_COORDINATES
+            }
+        )
+        chunk = math.prod(dataset.chunks or (1,)) * dataset.dtype.itemsize
+        data = _hdf5_voxels(dataset, path, h5py)
+    return Source(data, letters, {**along, **spacing}, (*notes, *said, *more, *loose), "HDF5", chunk)
+
+
+def _chosen(file: Any, series: str | None, what: str, h5py: Any) -> str:
+    """Return the dataset to read: the one that is named, or the only one with two or more axes; by no link."""
+    names: list[str] = []
+
+    def visit(name: str, node: Any) -> bool | None:  # links are not followed
+        if isinstance(node, h5py.Dataset) and len(node.shape or ()) >= 2 and node.dtype.kind in "buifc":
+            names.append(name)
+        return True if len(names) >= MOST_DATASETS else None
+
+    file.visititems(visit)
+    listed = ", ".join(sorted(names)[:8])
+    if series is None:
+        if len(names) != 1:
+            held = f"{len(names)} images ({listed})" if names else "no image"
+            raise InputError(f"{what} holds {held}. Choose one with series='name'.")
+        return names[0]
+    group: Any = file
+    for part in series.strip("/").split("/"):
+        if not isinstance(group, h5py.Group) or not isinstance(group.get(part, getlink=True), h5py.HardLink):
+            raise InputError(f"{what} has no dataset {series!r} of its own; it holds {listed}.")
+        group = group[part]
+    if not isinstance(group, h5py.Dataset):
+        raise InputError(f"{what} has no dataset {series!r} of its own; it holds {listed}.")
+    return series
+
+
+def _check_hdf5(dataset: Any, path: Path) -> None:
+    """Refuse voxels in other files, unknown filters, and sizes that the file cannot hold."""
+    what = path.name
+    if dataset.external or dataset.is_virtual:
+        raise UnsafeFileError(f"{what} keeps its voxels in other files. Export the volume into one file.")
+    plist = dataset.id.get_create_plist()
+    filters = [plist.get_filter(k)[0] for k in range(plist.get_nfilters())]
+    packed = [number for number in filters if number not in (2, 3)]
+    if len(packed) > 1:
+        raise UnsafeFileError(f"{what} is compressed {len(packed)} times over. Save it with gzip once.")
+    if set(filters) - BUILT_IN_FILTERS:
+        raise UnsupportedFormatError(f"{what} is compressed by a plug-in (filter {max(filters)}). Save it with gzip.")
+    held, stored, one = dataset.id.get_storage_size(), path.stat().st_size, dataset.dtype.itemsize
+    check_sizes(what, held, stored, packed=False)
+    check_sizes(what, dataset.size * one if held else 0, held)
+    check_sizes(what, 0, stored, block=(math.prod(dataset.chunks or (0,)) * one, stored))
+
+
+def _hdf5_voxels(dataset: Any, path: Path, h5py: Any) -> Lazy:
+    """Return the voxels of a dataset.
+
+    The file is open during a read only: HDF5 locks it, and would give what it remembers of an open one to whoever opens
+    it again after another program has written it.
+    """
+    name, lock = dataset.name, threading.RLock()
+
+    def cut(key: tuple[slice, ...]) -> Array:
+        with lock, h5py.File(path, "r") as file:
+            _check_blocks(file[name], key, path.name)
+            return np.asarray(file[name][key])
+
+    return Lazy(dataset.shape, dataset.dtype, cut, path.name)
+
+
+def _check_blocks(dataset: Any, key: tuple[slice, ...], what: str) -> None:
+    """Refuse blocks that would unpack to more than their voxels: HDF5 makes room for whatever comes out."""
+    sides = dataset.chunks
+    if not sides:
+        return
+    decoded, room = math.prod(sides) * dataset.dtype.itemsize, memory_budget().bytes
+    for index in blocks_of(key, sides, what):
+        corner = tuple(i * n for i, n in zip(index, sides, strict=True))
+        stored = dataset.id.get_chunk_info_by_coord(corner).size
+        check_block(what, stored, decoded)
+        if dataset.compression == "gzip" and stored * LARGEST_DEFLATED > room:
+            unpacked = zlib.decompressobj()
+            unpacked.decompress(dataset.id.read_direct_chunk(corner)[1], decoded)
+            check_block(what, len(unpacked.unconsumed_tail) * LARGEST_DEFLATED, 2**16)
+
+
+def _attributes(dataset: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the attributes of a dataset, and of the groups that it lies in those that it has not itself."""
+    found: dict[str, Any] = {}
+    damaged: list[str] = []
+    nodes = [dataset, dataset.parent]
+    while nodes[-1].name != "/" and len(nodes) < 16:
+        nodes.append(nodes[-1].parent)
+    for node in nodes:
+        for name in list(node.attrs)[:1000]:
+            if name in found or (node is not dataset and name in ("offset", "axes")):
+                continue
+            try:
+                found[name] = node.attrs[name] if node.attrs.get_id(name).get_storage_size() < 2**20 else None
+            except Exception:  # whatever a damaged attribute raises: its voxels may be whole
+                damaged.append(name)
+    return found, (f"Attributes that cannot be read: {', '.join(damaged)[:80]}.",) if damaged else ()
+
+
+def _has_whole_texts(path: Path) -> bool:
+    """Return whether the heaps that texts of attributes lie in can be walked: HDF5 never ends on one that cannot.
+
+    They are written with the first attributes or the last, near the start or the end of a file.
+    """
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        start = file.read(NEAR_ENDS)
+        file.seek(max(len(start), size - NEAR_ENDS))
+        skipped = file.tell() - len(start)
+        data = start + file.read(NEAR_ENDS)
+    for heap in re.finditer(rb"GCOL\x01\0\0\0(.{8})", data, re.DOTALL):
+        at, end = heap.end(), heap.start() + int.from_bytes(heap[1], "little")
+        while at + 16 <= min(end, len(data)):
+            index, length = struct.unpack_from("<H6xQ", data, at)
+            taken = 16 + (length + 7) // 8 * 8 if index else length
+            if not 0 < taken <= end - at:
+                return False
+            at += taken
+        place = heap.start() + (skipped if heap.start() >= len(start) else 0)
+        for text in re.finditer(re.escape(struct.pack("<Q", place)), data):
+            # The library makes room for as many letters as are declared before it looks for them.
+            if int.from_bytes(data[max(0, text.start() - 4) : text.start()], "little") > LONGEST_TEXT:
+                return False
+    return True
+
+
+def _dimensions(dataset: Any, attributes: dict[str, Any]) -> tuple[list[str], list[Any]]:
+    """Return the name of each axis and the dataset of its coordinates, where there are some.
+
+    Both are read out of the attributes: the library's own functions for them crash on damaged ones.
+    """
+    labels = plain(attributes.get("DIMENSION_LABELS"))
+    names = [str(name) for name in labels] if isinstance(labels, list) else []
+    names += [""] * (dataset.ndim - len(names))
+    scales: list[Any] = [None] * dataset.ndim
+    for axis, references in enumerate(np.atleast_1d(attributes.get("DIMENSION_LIST", ()))[: dataset.ndim]):
+        with contextlib.suppress(Exception):  # a reference to nowhere names nothing
+            scale = dataset.file[references[0]]
+            called = str(plain(scale.attrs.get("NAME", b"")))
+            # netCDF writes a sentence there.
+            names[axis] = names[axis] or (called if 0 < len(called) < 32 else scale.name.rpartition("/")[2])
+            scales[axis] = scale if scale.shape == dataset.shape[axis : axis + 1] else None
+    return names, scales

@@ -1,0 +1,369 @@
+"""Save labels, images and tables: written beside the target, read back, renamed; outputs are checked before work."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
+
+from mitonb.errors import CorruptFileError, InputError, MitonbError, UnsupportedFormatError
+from mitonb.files import atomic_write, explain_write
+from mitonb.io.arrays import Array, Lazy, Saving, native
+from mitonb.io.opening import read_back
+from mitonb.io.record import VOXEL_SIZE, record_path
+from mitonb.io.tiff import write_tiff
+from mitonb.io.zarr import is_zarr, write_zarr
+from mitonb.job import Progress, drain
+from mitonb.labels import Labels, settled
+from mitonb.memory import require, require_room
+from mitonb.stack import Stack, in_order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+
+__all__ = ["VOLUMES", "check_output", "require_apart", "rescued", "rescuing", "save", "store_path"]
+
+T = TypeVar("T")
+VOLUMES = (".ome.tif", ".ome.tiff", ".ome.zarr", ".tif", ".tiff", ".zarr", ".npy", ".npz")
+ENDINGS = (*VOLUMES, ".csv")
+
+
+def save(
+    what: Any, path: str | os.PathLike[str], *, overwrite: bool = False, version: Literal["0.4", "0.5"] = "0.4"
+) -> Path:
+    """Save labels, an image or a table; the ending of the path chooses the format.
+
+    Parameters
+    ----------
+    what : Labels, Stack, array or DataFrame
+        Arrays are (z, y, x) or (y, x); a DataFrame goes to .csv.
+    path : path
+        Ends in .tif, .ome.tif, .ome.zarr, .npy, .npz or .csv.
+    overwrite : bool
+        Replace what is there.
+    version : {"0.4", "0.5"}
+        Version of OME-Zarr: 0.4 (zarr 2) is read by nearly everything, 0.5 (zarr 3) by newer programs.
+
+    Returns
+    -------
+    Path
+        Where it was saved.
+
+    Raises
+    ------
+    InputError
+        If the folder is missing or read-only, the disk is full, or something is there and `overwrite` is not set.
+    UnsupportedFormatError
+        If the ending is unknown, or cannot hold what is to be saved.
+    TooLargeError
+        If what is written at once of a volume on disk would not fit into memory.
+
+    Notes
+    -----
+    Labels in .tif are uint16 where all ids fit, else uint32. Fiji opens the first as they are; it shows 32-bit
+    files as floats, in which ids are exact up to 2**24, so uint32 files are plain TIFF without ImageJ's header.
+    The run record of labels goes into the OME-Zarr attributes or the .npz, else to `<name>.record.json`.
+    """
+    target = _target_path(path, overwrite=overwrite)
+    ending = next((e for e in ENDINGS if target.name.lower().endswith(e)), None)
+    if ending is None:
+        known = ", ".join(ENDINGS)
+        raise UnsupportedFormatError(f"{target.name!r} has an ending that mitonb does not know. Use {known}.")
+    if hasattr(what, "to_csv"):
+        return _save_table(what, target, ending)
+    if ending == ".csv":
+        raise UnsupportedFormatError(".csv holds tables; save mn.measure(labels), or choose .tif, .npy or .ome.zarr.")
+    saving = _volume(what)
+    _require_room(saving, ending)
+    _json(saving.record or {})  # what cannot be written should fail before anything is
+    with explain_write(target), atomic_write(target, lambda path: _compare(path, saving)) as temporary:
+        if ending.endswith("zarr"):
+            write_zarr(temporary, saving, version)
+        elif "tif" in ending:
+            write_tiff(temporary, saving, ome=ending.startswith(".ome"))
+        else:
+            (_write_npy if ending == ".npy" else _write_npz)(temporary, saving)
+    if ending not in (".npz", ".zarr", ".ome.zarr"):
+        _save_record(saving, target)
+    return target
+
+
+def _volume(what: Any) -> Saving:
+    """Bring what is to be saved into one form."""
+    if isinstance(what, Labels):
+        # The ids of the file that they came from go into the voxels.
+        data, table = settled(what.data), what.original_ids
+        record = {k: v for k, v in (what.record or {}).items() if k != "original_ids"} or None
+        original = data if table is None else Lazy(data.shape, table.dtype, lambda key: table[data[key]])
+        return Saving(original, what.voxel_size, what.name, True, record)
+    if isinstance(what, Stack):
+        return Saving(what.data, what.voxel_size, what.name, False)
+    what = in_order(what)
+    array = what if hasattr(what, "shape") and hasattr(what, "dtype") else np.asarray(what)
+    array = settled(array) if isinstance(array, np.ndarray) else array
+    data = Stack(array[None] if len(array.shape) == 2 else array, intensity=(0.0, 1.0)).data  # raises what is wrong
+    return Saving(data, None, "array", native(data.dtype).kind in "ui" and native(data.dtype).itemsize >= 4)
+
+
+def _require_room(saving: Saving, ending: str) -> None:
+    """Refuse what would not fit while it is written, of what is not in memory yet."""
+    if isinstance(saving.data, np.ndarray):
+        return
+    z, y, x = saving.shape
+    if ending == ".npz":
+        what, size = f"Saving {z} x {y} x {x} voxels in one piece", z * y * x * native(saving.data.dtype).itemsize
+        require(size, what, "Save as .ome.zarr, .npy or .tif, which are written plane by plane.")
+    planes = min(z, 32) if ending.endswith("zarr") else 1  # two rows of blocks become one of the next level
+    require_room((planes, y, x), saving.data.dtype)
+
+
+def _compare(path: Path, saving: Saving) -> None:
+    """Read a file back, plane by plane, and compare it with what was to be saved."""
+    found = read_back(path)
+    if tuple(found.shape) != saving.shape:
+        raise CorruptFileError(f"Saving failed: the file holds shape {tuple(found.shape)} instead of {saving.shape}.")
+    for z in range(saving.shape[0]):
+        want, got = saving.plane(z), np.asarray(found[z])
+        if want.dtype.kind != got.dtype.kind and not (want.dtype.kind == "b" and got.dtype.kind == "u"):
+            raise CorruptFileError(f"Saving failed: the file holds {got.dtype} instead of {want.dtype}.")
+        if not np.array_equal(want, got, equal_nan=want.dtype.kind == "f"):
+            raise CorruptFileError(f"Saving failed: plane {z} was read back changed. Check the disk.")
+
+
+def _write_npy(path: Path, saving: Saving) -> None:
+    """Write a .npy plane by plane."""
+    dtype = native(saving.data.dtype)
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": saving.shape}
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for z in range(saving.shape[0]):
+            file.write(saving.plane(z).astype(dtype, copy=False).tobytes())
+
+
+def _write_npz(path: Path, saving: Saving) -> None:
+    """Write a compressed .npz: the array, and the voxel size and record where they are known."""
+    arrays: dict[str, Array] = {"labels" if saving.labels else "image": np.asarray(saving.data[:, :, :])}
+    if saving.voxel_size is not None:
+        arrays["voxel_size"] = np.array(saving.voxel_size, np.float64)
+    if saving.record is not None:
+        arrays["record"] = np.frombuffer(_json(saving.record).encode(), np.uint8)
+    with open(path, "wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+
+def _json(record: Mapping[str, Any]) -> str:
+    """Return a record as JSON text."""
+    try:
+        return json.dumps(dict(record), indent=1, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"The run record cannot be written as JSON: {error}.") from error
+
+
+def _save_record(saving: Saving, target: Path) -> None:
+    """Put the run record beside a file, and take away that of a file it replaced."""
+    beside, kept = record_path(target), dict(saving.record or {})
+    if saving.voxel_size is not None and target.suffix == ".npy":
+        kept[VOXEL_SIZE] = list(saving.voxel_size)
+    if kept:
+        _put_text(beside, _json(kept))
+    else:
+        beside.unlink(missing_ok=True)
+
+
+def _save_table(table: Any, target: Path, ending: str) -> Path:
+    """Save a DataFrame; cells that a spreadsheet would run as formulas are made text."""
+    if ending != ".csv":
+        raise UnsupportedFormatError(f"A table goes to .csv, got {target.name!r}.")
+    safe = table.copy()
+    for column in safe.columns:
+        if safe[column].dtype.kind not in "biufcmM":
+            safe[column] = safe[column].map(_inert)
+    safe.columns = [_inert(column) for column in safe.columns]
+    _put_text(target, safe.to_csv(index=table.index.name is not None, lineterminator="\n"))
+    return target
+
+
+def _inert(cell: Any) -> Any:
+    """Prefix a text that a spreadsheet would take for a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+
+
+def _put_text(target: Path, text: str) -> None:
+    def check(path: Path) -> None:
+        if path.read_bytes() != text.encode():
+            raise CorruptFileError("Saving failed: the text was read back changed. Check the disk.")
+
+    with explain_write(target), atomic_write(target, check) as temporary:
+        temporary.write_bytes(text.encode())
+
+
+# --- Outputs: checked before the work that they are of, and kept somewhere when they cannot be saved after it
+
+
+def check_output(
+    path: str | os.PathLike[str], endings: Sequence[str] = (), *, overwrite: bool = False,
+    apart_from: Sequence[str | os.PathLike[str]] = (),
+) -> Path:  # fmt: skip
+    """Refuse an output that could not be saved at the end; nothing is written but an empty file, for a moment.
+
+    Parameters
+    ----------
+    path : path
+        Where it shall go.
+    endings : sequence of str
+        What its name may end in, such as ".csv"; anything if there are none.
+    overwrite : bool
+        Whether it may replace what is there.
+    apart_from : sequence of path
+        Inputs and other outputs of the same work: none of them may be the same file, or lie inside one another.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        If the ending is another one.
+    InputError
+        If its folder is missing or cannot be written to, something is there, or it would replace an input.
+    """
+    with explain_write(Path(str(path))):
+        target = _target_path(path, overwrite=overwrite)
+    if endings and not target.name.lower().endswith(tuple(endings)):
+        raise UnsupportedFormatError(f"{target.name!r} must end in {', '.join(endings)}. Choose another name.")
+    for other in apart_from:
+        require_apart(target, other)
+    trial = target.with_name(f".mitonb-{uuid.uuid4().hex[:12]}.tmp")
+    with explain_write(target), contextlib.ExitStack() as after:
+        after.callback(trial.unlink, missing_ok=True)
+        trial.touch()
+        with contextlib.suppress(FileNotFoundError):
+            os.lstat(target)  # says if the name is too long
+    return target
+
+
+def store_path(path: str | os.PathLike[str], *, overwrite: bool = False, source: str | None = None) -> Path:
+    """Return the path of a store for labels, after the checks that need no writing.
+
+    Raises
+    ------
+    InputError
+        If the path does not end in .ome.zarr, is the image itself, is there already, or cannot be written.
+    """
+    target = check_output(path, overwrite=overwrite, apart_from=() if source is None else (source,))
+    if not target.name.lower().endswith(".zarr"):
+        raise InputError(
+            f"Labels are streamed into OME-Zarr, got {target.name!r}. Let the name end in .ome.zarr, or segment into "
+            "memory (without out=) and save the labels."
+        )
+    return target
+
+
+def _target_path(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
+    """Return the path to save to, after the checks that need no writing.
+
+    Raises
+    ------
+    InputError
+        If its folder is missing or read-only, or if something is there and `overwrite` is not set, or if it is a
+        folder of anything else than one zarr.
+    """
+    try:
+        text = os.fsdecode(path)
+    except TypeError:
+        text = ""
+    if not text.strip() or "\0" in text:
+        raise InputError(f"A path names a file, got {path!r}.")
+    target = Path(text).expanduser()
+    if len(os.fsencode(target.name)) > 255:
+        raise InputError(f"The name {target.name[:40]}... is too long: a name has at most 255 bytes.")
+    try:
+        there = target.parent.is_dir()
+    except OSError as error:
+        raise InputError(f"{str(target)[:80]}... cannot be saved to: {error.strerror}.") from error
+    if not there:
+        raise InputError(f"The folder {target.parent} does not exist. Create it first, or save elsewhere.")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise InputError(f"The folder {target.parent} is read-only. Save elsewhere.")
+    if not target.name:
+        raise InputError(f"{text!r} is a folder. Name the file in it that is to be saved.")
+    if target.is_symlink():
+        with contextlib.suppress(RuntimeError):  # what Python before 3.13 makes of links that lead to each other
+            target = target.resolve()
+        if target.is_symlink():
+            raise InputError(f"{target} is a link that leads to itself. Take it away, or choose another name.")
+    if target.exists() and not overwrite:
+        raise InputError(f"{target.name} already exists. Pass overwrite=True to replace it, or choose another name.")
+    if target.is_dir() and not is_zarr(target) and any(target.iterdir()):
+        raise InputError(
+            f"{target.name} is a folder with other things in it, which would be lost. Choose another name."
+        )
+    return target
+
+
+def require_apart(target: Path, other: str | os.PathLike[str]) -> None:
+    """Refuse a target that is an input or another output, or lies inside of one, or the other way round.
+
+    Raises
+    ------
+    InputError
+        Naming both.
+    """
+    own, others = target.resolve(), Path(other).expanduser().resolve()
+    same = own == others
+    with contextlib.suppress(OSError):
+        same = same or own.samefile(others)  # two names of one file
+    if same or own in others.parents or (others in own.parents and not others.is_file()):
+        where = "is also" if same else "lies in the same place as"
+        raise InputError(f"{target} {where} {other}, which would be damaged. Choose another name or folder.")
+
+
+def rescuing(write: Callable[[Path], Generator[Progress, None, T]], target: Path) -> Generator[Progress, None, T]:
+    """Write to a target; where that fails, write to another folder, and raise an error that names it.
+
+    Parameters
+    ----------
+    write : callable
+        A generator function that writes to a path; it may be called more than once.
+    target : path
+        Where the result should be.
+
+    Raises
+    ------
+    InputError
+        If it had to be kept elsewhere.
+    """
+    try:
+        with explain_write(target):
+            return (yield from write(target))
+    except MitonbError as error:
+        first = error
+    for spare in _spares(target):
+        try:
+            yield from write(spare)
+        except (OSError, MitonbError):
+            shutil.rmtree(spare.parent, ignore_errors=True)
+            continue
+        raise InputError(f"{first} What was computed is kept in {spare}. Move it from there.") from first
+    raise first
+
+
+def rescued(write: Callable[[Path], T], target: Path) -> T:
+    """Do what `rescuing` does with a plain function that writes."""
+
+    def steps(path: Path) -> Generator[Progress, None, T]:
+        return write(path)
+        yield
+
+    return drain(rescuing(steps, target), show=False)
+
+
+def _spares(target: Path) -> Iterator[Path]:
+    """Yield paths in new folders: beside temporary files, in the user's own folder, in the present one."""
+    for folder in dict.fromkeys((tempfile.gettempdir(), os.path.expanduser("~"), os.getcwd())):
+        with contextlib.suppress(OSError):
+            yield Path(tempfile.mkdtemp(prefix="mitonb-rescued-", dir=folder)) / target.name

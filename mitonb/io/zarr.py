@@ -1,0 +1,658 @@
+"""OME-Zarr both ways (0.4: zarr 2, 0.5: zarr 3), plain zarr and N5, in folders and zip files, with tensorstore."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import math
+import os
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorstore
+
+from mitonb.errors import CorruptFileError, InputError, UnsafeFileError, UnsupportedFormatError
+from mitonb.files import atomic_write, explain_write
+from mitonb.io.arrays import (
+    CACHE_BYTES,
+    Array,
+    Lazy,
+    Saving,
+    Source,
+    Stamp,
+    blocks_of,
+    changed,
+    check_block,
+    check_sizes,
+    inside,
+    native,
+    read_json,
+    stamp_of,
+)  # fmt: skip
+from mitonb.io.axes import arrange, axes_of, is_size, name_axes, nanometres, spacing_of
+from mitonb.memory import require
+
+if TYPE_CHECKING:
+    from mitonb.stack import VoxelSize
+
+__all__ = ["LabelStore", "is_store", "is_zarr", "read_store", "store_in_zip", "write_zarr"]
+
+Folder = Path | zipfile.Path
+METADATA = (".zattrs", ".zgroup", ".zarray", "zarr.json", "attributes.json")
+BLOCK = (16, 256, 256)
+SMALLEST = 128
+MOST_LEVELS = 8
+
+
+# --- Reading
+
+
+def read_store(path: Folder, series: int | str | None = None, *, strict: bool = False) -> Source:
+    """Open one resolution level of an OME-Zarr or N5 image, or a plain array.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of a group or an array; also inside a zip file.
+    series : int, str or None
+        Resolution level (0, the finest, by default), or the path of a group or an array inside.
+    strict : bool
+        Whether a missing block is an error, and labels inside of an image are what is opened; images read a missing
+        block as the fill value unless mitonb wrote them, because other programs leave out blocks of nothing else.
+    """
+    node = _Node(path, path)
+    if strict and series is None and (path / "labels").is_dir() and is_zarr(path / "labels"):
+        listed = node.inner("labels").attributes().get("labels")
+        within = [f"labels/{name}" for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
+        if len(within) > 1:
+            raise InputError(f"{node.what} holds the labels {', '.join(within)}. Choose one with series='{within[0]}'.")
+        series = within[0] if within else None
+    if isinstance(series, str):
+        node, series = node.inner(series), None
+    if _is_n5(node.folder) or _is_n5(path):
+        return _read_n5(node, series)
+    if node.kind() == "array":
+        return _read_array(node, {}, strict=strict)
+    attributes = node.attributes()
+    image = _multiscale(attributes, node)
+    levels = [d for d in image["datasets"] if isinstance(d, dict) and isinstance(d.get("path"), str)]
+    level = _level(levels, series, node.what)
+    own = attributes.get("mitonb")
+    own = own if isinstance(own, Mapping) else {}
+    found = _read_array(node.inner(level["path"]), image, strict=strict or bool(own.get("complete")))
+    spacing, notes = _ome_spacing(image, level, found.axes or "")
+    record = own.get("record")
+    return Source(
+        found.data, found.axes, {**found.spacing, **spacing}, (*found.notes, *notes), f"OME-Zarr {node.kind()}",
+        found.chunk_bytes, record if isinstance(record, Mapping) else None,
+    )  # fmt: skip
+
+
+def is_zarr(folder: Folder) -> bool:
+    """Return whether a folder is a zarr group or array."""
+    return any((folder / name).is_file() for name in METADATA[:4])
+
+
+def is_store(folder: Folder) -> bool:
+    """Return whether a folder is a group or an array of zarr or N5."""
+    return is_zarr(folder) or _is_n5(folder)
+
+
+def _is_n5(folder: Folder) -> bool:
+    return (folder / METADATA[4]).is_file() or folder.name.lower().endswith(".n5")
+
+
+def store_in_zip(path: Path) -> zipfile.Path | None:
+    """Return the zarr or N5 in a zip file, at its root or in its only folder (and so on); None where there is none.
+
+    Raises
+    ------
+    UnsafeFileError
+        If a name leads out of the file, or a member is a link.
+    """
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - 2**17))
+        tail = file.read()
+    end = max(tail.rfind(b"PK\5\6"), 0)
+    require(100 * int.from_bytes(tail[end + 12 : end + 16], "little"), f"Looking into {path.name}", "Unpack it.")
+    archive = zipfile.ZipFile(path)
+    members = archive.infolist()
+    if not any(PurePosixPath(m.filename).name in METADATA for m in members):
+        archive.close()
+        return None
+    for member in members:
+        if _leads_out(member.filename):
+            raise UnsafeFileError(f"{path.name} has a member {member.filename[:80]!r}, which lies outside of it.")
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise UnsafeFileError(f"{path.name} has a link inside: {member.filename[:80]!r}. Zip the files themselves.")
+        if member.flag_bits & 1 or member.compress_type == zipfile.ZIP_LZMA:
+            how = "encrypted" if member.flag_bits & 1 else "packed with LZMA"
+            raise UnsupportedFormatError(f"{path.name} is {how}. Unpack it first.")
+    root = zipfile.Path(archive)
+    for _ in range(8):
+        folders = [e for e in root.iterdir() if e.is_dir() and e.name != "__MACOSX"]
+        if len(folders) != 1 or any((root / name).is_file() for name in METADATA):
+            break
+        root = folders[0]
+    return root
+
+
+def _leads_out(name: str) -> bool:
+    parts = PurePosixPath(name)
+    return parts.is_absolute() or ".." in parts.parts or "\\" in name or "\0" in name
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A group or an array, and the folder that the user named, which nothing may lead out of."""
+
+    folder: Folder
+    root: Folder
+
+    @property
+    def what(self) -> str:
+        """Name of the store, for errors."""
+        return self.root.name
+
+    def read(self, name: str) -> dict[str, Any]:
+        """Read a metadata file, if it is there."""
+        path = self.folder / name
+        return read_json(path, self.what) if inside(path, self.root, self.what) else {}
+
+    def kind(self) -> str:
+        """Return "array", or the version of OME-Zarr that a group has."""
+        if inside(self.folder / "zarr.json", self.root, self.what):
+            return "array" if self.read("zarr.json").get("node_type") == "array" else "0.5"
+        return "array" if inside(self.folder / ".zarray", self.root, self.what) else "0.4"
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the attributes of a group or an array, in whatever file they are."""
+        found = self.read("zarr.json").get("attributes") or self.read(".zattrs") or self.read("attributes.json")
+        ome = found.get("ome") if isinstance(found, dict) else {}
+        return (found if isinstance(found, dict) else {}) | (ome if isinstance(ome, dict) else {})
+
+    def inherited(self) -> dict[str, Any]:
+        """Return the attributes of an array, and of the groups that it lies in those that it has not itself."""
+        found, node = self.attributes(), self
+        for _ in range(16):
+            if str(node.folder) == str(self.root):
+                break
+            node = _Node(node.folder.parent, self.root)  # type: ignore[arg-type]
+            found = {k: v for k, v in node.attributes().items() if k not in ("offset", "axes")} | found
+        return found
+
+    def inner(self, name: str) -> _Node:
+        """Return a folder inside, and refuse names that lead out."""
+        parts = PurePosixPath(name).parts
+        inner = self.folder.joinpath(*parts) if parts else self.folder
+        outside = _leads_out(name)
+        if isinstance(self.folder, Path) and isinstance(inner, Path) and not outside:
+            outside = not inner.resolve().is_relative_to(self.folder.resolve())
+        if outside:
+            raise UnsafeFileError(f"{self.what} refers to {name!r}, which lies outside of it.")
+        if not inner.is_dir():
+            near = ", ".join(sorted(e.name for e in self.folder.iterdir() if e.is_dir())[:8])
+            raise InputError(f"{self.what} has no {name!r} inside; it holds {near or 'nothing'}.")
+        return _Node(inner, self.root)
+
+    def choices(self, wanted: Callable[[Folder], bool]) -> str:
+        """Return a sentence about what series= can be, as seen from the folder that the user named."""
+        start = str(self.folder)[len(str(self.root)) :].replace("\\", "/").strip("/")
+        names = sorted(e.name for e in self.folder.iterdir() if e.is_dir() and wanted(e))
+        listed = ", ".join(f"series={f'{start}/{name}'.lstrip('/')!r}" for name in names[:8])
+        return f" Inside are: {listed}." if listed else ""
+
+
+def _level(levels: list[Any], series: int | None, what: str) -> Any:
+    """Return the resolution level that was chosen."""
+    if not levels:
+        raise CorruptFileError(f"{what} lists no resolution level.")
+    if not 0 <= (series or 0) < len(levels):
+        raise InputError(f"{what} has resolution levels 0 (finest) to {len(levels) - 1}, got series={series!r}.")
+    return levels[series or 0]
+
+
+def _multiscale(attributes: Mapping[str, Any], node: _Node) -> Mapping[str, Any]:
+    """Return the first multiscale image of a group."""
+    images = attributes.get("multiscales")
+    image = images[0] if isinstance(images, list) and images else None
+    if isinstance(image, dict) and isinstance(image.get("datasets"), list) and image["datasets"]:
+        return image
+    if "plate" in attributes:
+        raise UnsupportedFormatError(f"{node.what} is a plate of wells. Open one image of it, such as series='A/1/0'.")
+    raise InputError(f"{node.what} is a zarr group without an image.{node.choices(is_zarr)}")
+
+
+def _read_array(node: _Node, image: Mapping[str, Any], *, strict: bool) -> Source:
+    """Open one zarr array lazily."""
+    metadata = node.read("zarr.json")
+    driver = "zarr3" if metadata else "zarr"
+    metadata = metadata or node.read(".zarray")
+    if not metadata:
+        raise CorruptFileError(f"{node.what} lacks the array {node.folder.name!r} that it lists.")
+    data = _Blocks(driver, node, strict=strict).lazy()
+    rank = len(data.shape)
+    listed = image.get("axes") or metadata.get("dimension_names")
+    attributes = node.inherited()
+    if isinstance(listed, list) and len(listed) == rank:
+        letters, notes = name_axes([a.get("name", "?") if isinstance(a, dict) else a for a in listed])
+    elif image.get("axes") is not None:
+        raise CorruptFileError(f"{node.what} names {image['axes']!r:.80} as axes, but its array has {rank} of them.")
+    elif image and rank == 5:  # versions 0.1 and 0.2 name no axes, and have these
+        letters, notes = "tczyx", ()
+    else:
+        letters, notes = axes_of(attributes, rank)
+    spacing, more = spacing_of(attributes, letters or "zyx"[-rank:]) if not image else ({}, ())
+    return Source(data, letters, spacing, (*notes, *more), "zarr", math.prod(data.blocks or ()) * data.dtype.itemsize)
+
+
+def _ome_spacing(
+    image: Mapping[str, Any], level: Mapping[str, Any], letters: str
+) -> tuple[dict[str, float], tuple[str, ...]]:  # fmt: skip
+    """Return the voxel size in nm by axis letter, where scale and unit are both stated."""
+    units = [a.get("unit") if isinstance(a, dict) else None for a in image.get("axes") or ()] or [None] * len(letters)
+    factors, stated = np.ones(len(letters)), False
+    for part in (level.get("coordinateTransformations"), image.get("coordinateTransformations")):
+        for transform in part if isinstance(part, list) else ():
+            scale = transform.get("scale") if isinstance(transform, dict) else None
+            if scale is None:
+                continue
+            good = isinstance(scale, list) and all(isinstance(v, int | float) for v in scale)
+            if not good or len(scale) != len(letters):
+                note = f"The scale of this file is no list of {len(letters)} numbers: the voxel size stays unknown."
+                return {}, (note,)
+            factors, stated = factors * np.array(scale, float), True
+    if not stated:
+        return {}, ("The file gives no scale that can be read: the voxel size stays unknown.",)
+    sizes = {c: nanometres(f, u) for c, f, u in zip(letters, factors, units, strict=True) if c in "zyx"}
+    known = {c: size for c, size in sizes.items() if size is not None}
+    if not known and (factors != 1).any():
+        return {}, ("The file gives a scale but no unit that is known: the voxel size stays unknown.",)
+    return known, ()
+
+
+def _read_n5(node: _Node, level: int | None) -> Source:
+    """Open an N5 array, or a resolution level of a group that counts them s0, s1, ...
+
+    N5 names the fastest axis first: x, y, z. Attributes follow that order.
+    """
+    what, own = node.what, node.read("attributes.json")
+    if "dimensions" not in own:
+        levels = [e.name for e in node.folder.iterdir() if e.name[:1] == "s" and e.name[1:].isdecimal()]
+        if not levels:
+            raise InputError(f"{what} is a group of N5 without an image.{node.choices(lambda folder: True)}")
+        return _read_n5(node.inner(_level(sorted(levels, key=lambda name: int(name[1:])), level, what)), None)
+    if own.get("isLabelMultiset") or "dataType" not in own:
+        raise UnsupportedFormatError(
+            f"{what} holds label multisets of Paintera, several ids for each voxel. Convert it to plain uint64 labels "
+            "(paintera-convert to-scalar)."
+        )
+    data = _Blocks("n5", node, strict=False).lazy()
+    rank = len(data.shape)
+    attributes, told = _of_level(node.inherited(), own, node.folder.name)
+    letters, notes = axes_of(attributes, rank)
+    if letters and letters[-1] == "x":
+        letters = letters[::-1]  # written as numpy counts
+    letters = letters or ("xyz?" if rank > 3 else "xyz"[:rank]).ljust(rank, "?")
+    spacing, more = spacing_of(attributes, letters[::-1], x_first=True)
+    chunk = math.prod(data.blocks or ()) * data.dtype.itemsize
+    return Source(data, letters, spacing, (*told, *notes, *more), "N5", chunk)
+
+
+def _of_level(attributes: dict[str, Any], own: Mapping[str, Any], name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return attributes with what the group lists for this level (s0, s1, ...), and what is to be said."""
+    if any(is_size(key) for key in own):
+        return attributes, ()
+    images = attributes.get("multiscales")
+    image = images[0] if isinstance(images, list) and images else None
+    levels = image.get("datasets") if isinstance(image, dict) else None
+    for level in levels if isinstance(levels, list) else ():  # CellMap
+        if isinstance(level, dict) and level.get("path") == name and "transform" in level:
+            return attributes | {"transform": level["transform"]}, ()
+    number = int(name[1:]) if name[:1] == "s" and name[1:].isdecimal() else 0
+    if number == 0 or "downsamplingFactors" in own:
+        return attributes, ()
+    for factors in (attributes.get("downsamplingFactors"), attributes.get("scales")):
+        if isinstance(factors, list) and number < len(factors) and isinstance(factors[number], list):
+            return attributes | {"downsamplingFactors": factors[number]}, ()
+    kept = {key: value for key, value in attributes.items() if not is_size(key)}
+    note = "The file does not say by how much this level is smaller than the finest: the voxel size stays unknown."
+    return kept, (note,) if len(kept) < len(attributes) else ()
+
+
+class _Blocks:
+    """An array of tensorstore, which is read after a look at the files of the blocks that a read needs."""
+
+    def __init__(self, driver: str, node: _Node, *, strict: bool) -> None:
+        self._path, self._root, self._what = node.folder, node.root, node.what
+        kvstore: dict[str, Any] = {"driver": "file", "path": f"{self._path}/"}
+        if isinstance(self._path, zipfile.Path):
+            base = {"driver": "file", "path": str(Path(str(self._path.root.filename)).resolve())}
+            kvstore = {"driver": "zip", "base": base, "path": self._path.at}
+        else:
+            kvstore["path"] = f"{self._path.resolve()}/"
+        spec = {
+            "driver": driver, "kvstore": kvstore, "fill_missing_data_reads": not strict, "recheck_cached_data": "open",
+            "context": {"cache_pool": {"total_bytes_limit": CACHE_BYTES}},
+        }  # fmt: skip
+        self._store = tensorstore.open(spec, open=True, read=True).result()
+        self._dtype = native(np.dtype(self._store.dtype.numpy_dtype))
+        layout = self._store.chunk_layout
+        self._blocks = tuple(int(n or 1) for n in layout.read_chunk.shape or (1,) * self._store.rank)
+        self._sides = tuple(int(n) for n in layout.write_chunk.shape)
+        self._bytes = math.prod(self._sides) * self._dtype.itemsize
+        self._folders: set[str] = set()
+        self._seen: dict[str, Stamp | None] = {}
+        self._find_files(driver, self._store.spec().to_json()["metadata"])
+
+    def _find_files(self, driver: str, metadata: Mapping[str, Any]) -> None:
+        """Note how the files of blocks are called, and where in them blosc says how much it will unpack to."""
+        self._start, self._between = "", metadata.get("dimension_separator", "/" if driver == "n5" else ".")
+        self._blosc_at: int | None = None
+        self._index_at = (0, os.SEEK_SET)
+        self._inner = 0  # blocks in a shard
+        packed = metadata.get("compression") or metadata.get("compressor") or {}
+        if driver == "n5":
+            self._blosc_at = 4 + 4 * len(self._sides) if packed.get("type") == "blosc" else None
+        elif driver == "zarr":
+            self._blosc_at = 0 if packed.get("id") == "blosc" else None
+        else:
+            coding = metadata["chunk_key_encoding"]
+            default = coding["name"] == "default"
+            self._between = coding.get("configuration", {}).get("separator", "/" if default else ".")
+            self._start = f"c{self._between}" if default else ""
+            codecs = {codec["name"]: codec.get("configuration", {}) for codec in metadata["codecs"]}
+            self._blosc_at = 0 if "blosc" in codecs else None
+            sharding = codecs.get("sharding_indexed")
+            if sharding and any(codec["name"] == "blosc" for codec in sharding["codecs"]):
+                self._inner = math.prod(n // int(k) for n, k in zip(self._sides, sharding["chunk_shape"], strict=True))
+                length = 16 * self._inner + 4 * any(c["name"] == "crc32c" for c in sharding.get("index_codecs", ()))
+                if sharding.get("index_location") != "start":
+                    self._index_at = (-length, os.SEEK_END)
+
+    def lazy(self) -> Lazy:
+        """Return the array."""
+        self._watch()
+        chunk = math.prod(self._blocks) * self._dtype.itemsize
+        check_sizes(self._what, 0, 0, block=(chunk, self._largest() if chunk > 2**28 else chunk))
+        return Lazy(self._store.shape, self._dtype, self._read, self._what, self._blocks)
+
+    def _read(self, key: tuple[slice, ...]) -> Array:
+        self._watch()
+        for index in blocks_of(key, self._sides, self._what):
+            self._check(self._start + self._between.join(map(str, index)))
+        try:
+            return np.asarray(self._store[key].read().result())
+        except ValueError as error:
+            text = " ".join(str(error).split())
+            if "is missing" in text:
+                raise CorruptFileError(
+                    f"{self._what} lacks a block ({text[text.find('chunk') :][:80]}). Restore the file from a copy. If "
+                    "the program that wrote it leaves empty blocks out, open labels with empty_blocks=True."
+                ) from error
+            raise CorruptFileError(f"{self._what}: a block is damaged ({text[:160]}).") from error
+
+    def _watch(self) -> None:
+        """Refuse to go on if the metadata of the array were written again."""
+        if isinstance(self._path, Path):
+            for name in METADATA[2:]:
+                self._unchanged(name, stamp_of(self._path / name))
+
+    def _unchanged(self, name: str, stamp: Stamp | None) -> None:
+        """Refuse a file that is another one than when it was first looked at."""
+        if self._seen.setdefault(name, stamp) != stamp:
+            raise changed(self._what)
+
+    def _check(self, name: str) -> None:
+        """Refuse the file of a block that is a link out of the store, no file, or holds far more than the block.
+
+        The decoder of blosc makes room for what a block says of itself.
+        """
+        path = self._path / name
+        if isinstance(path, zipfile.Path):
+            member = path.root.NameToInfo.get(path.at)
+            size = member.file_size if member else 0
+        else:
+            found = self._stat(path)
+            self._unchanged(name, stamp_of(found))
+            size = found.st_size if found else 0
+        check_block(self._what, size, self._bytes)
+        shard = self._inner and size >= 16 * self._inner
+        if not shard and (self._blosc_at is None or size < self._blosc_at + 8):
+            return
+        with path.open("rb") as file:
+            if not shard:
+                told = int.from_bytes(file.read((self._blosc_at or 0) + 8)[-4:], "little")
+                return check_block(self._what, told, self._bytes)
+            file.seek(*self._index_at)
+            for at, length in np.frombuffer(file.read(16 * self._inner), "<u8").reshape(-1, 2).tolist():
+                if length < 2**63:
+                    file.seek(at)
+                    told = int.from_bytes(file.read(8)[4:], "little")
+                    check_block(self._what, max(length, told), self._bytes // self._inner)
+
+    def _stat(self, path: Path) -> os.stat_result | None:
+        """Look at a file, which lies in the store without a link out of it; None if there is none."""
+        folder = str(path.parent)
+        try:
+            found = path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if folder not in self._folders or not stat.S_ISREG(found.st_mode):
+            inside(path, self._root, self._what)
+            self._folders.add(folder)
+            found = path.stat()
+        return found
+
+    def _largest(self) -> int:
+        """Return the size of the largest of the first thousand files of blocks."""
+        if isinstance(self._path, zipfile.Path):
+            return max((m.file_size for m in self._path.root.infolist()), default=0)
+        files = (os.path.join(folder, name) for folder, _, names in os.walk(self._path) for name in names)
+        return max((os.lstat(file).st_size for file in itertools.islice(files, 1000)), default=0)
+
+
+# --- Writing: a pyramid of levels, every block on disk, so that a lost one shows
+
+
+def write_zarr(path: Path, saving: Saving, version: str) -> None:
+    """Write a volume with its lower resolutions.
+
+    Images are averaged 2 x 2 (2 x 2 x 2 where planes are not much thicker than pixels); labels take every
+    second voxel, so that no id is invented.
+
+    Raises
+    ------
+    InputError
+        If the version is not 0.4 or 0.5.
+    """
+    if version not in ("0.4", "0.5"):
+        raise InputError(f"OME-Zarr is written as version '0.4' or '0.5', got {version!r}.")
+    path.mkdir()
+    store = _create(path / "0", saving.shape, native(saving.data.dtype), version)
+    for _ in _fill(store, lambda a, b: saving.data[a:b]):
+        pass
+    for _ in _finish(path, store, saving, saving.record, version):
+        pass
+
+
+def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], version: str) -> Any:
+    """Create one array."""
+    block = [min(n, b) for n, b in zip(shape, BLOCK, strict=True)]
+    blosc = {"cname": "zstd", "clevel": 5}
+    fill = False if dtype.kind == "b" else 0
+    if version == "0.4":
+        metadata: dict[str, Any] = {
+            "chunks": block, "dtype": dtype.newbyteorder("<").str, "dimension_separator": "/",
+            "compressor": {"id": "blosc", "shuffle": 1, **blosc},
+        }  # fmt: skip
+    else:
+        blosc |= {"shuffle": "shuffle", "typesize": dtype.itemsize, "blocksize": 0}
+        endian = {"configuration": {"endian": "little"}} if dtype.itemsize > 1 else {}
+        metadata = {
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": block}}, "data_type": dtype.name,
+            "codecs": [{"name": "bytes", **endian}, {"name": "blosc", "configuration": blosc}],
+            "dimension_names": ["z", "y", "x"], "chunk_key_encoding": {"name": "default"},
+        }  # fmt: skip
+    spec = {
+        "driver": "zarr" if version == "0.4" else "zarr3", "kvstore": {"driver": "file", "path": f"{path.resolve()}/"},
+        "metadata": {"shape": list(shape), "fill_value": fill, **metadata}, "store_data_equal_to_fill_value": True,
+        # The whole folder is synced once before it is renamed; a sync for every block is four times slower.
+        "context": {"file_io_sync": False},
+    }  # fmt: skip
+    return tensorstore.open(spec, create=True).result()
+
+
+def _fill(store: Any, read: Callable[[int, int], Any]) -> Iterator[int]:
+    """Fill an array, a row of blocks at a time; yield the planes that are done."""
+    for start in range(0, store.shape[0], BLOCK[0]):
+        stop = min(start + BLOCK[0], store.shape[0])
+        store[start:stop].write(np.ascontiguousarray(read(start, stop))).result()
+        yield stop
+
+
+def _finish(
+    path: Path, level: Any, saving: Saving, record: Mapping[str, Any] | None, version: str
+) -> Iterator[int]:  # fmt: skip
+    """Write all but the finest level of a volume, which is there, and the metadata; yield after each row of blocks."""
+    factors = _factors(saving)
+    for k, (above, below) in enumerate(itertools.pairwise(factors), 1):
+        steps = [b // a for a, b in zip(above, below, strict=True)]
+        shape = tuple(-(-n // s) for n, s in zip(level.shape, steps, strict=True))
+        half = _create(path / str(k), shape, level.dtype.numpy_dtype, version)
+        yield from _fill(half, lambda a, b, full=level, steps=steps: _reduced(full, a, b, steps, saving.labels))
+        level = half
+    _write_metadata(path, saving, factors, version, record)
+
+
+def _factors(saving: Saving) -> list[tuple[int, ...]]:
+    """Return how much each level is reduced along z, y and x; at least two levels where there is room."""
+    factors, now = [(1, 1, 1)], np.array(saving.shape)
+    spacing = np.array(saving.voxel_size or (1.0, 1.0, 1.0))
+    while len(factors) < MOST_LEVELS and now[1:].max() > (1 if len(factors) == 1 else SMALLEST):
+        step = np.where((now > 1) & (spacing < 2 * spacing[1:].min()), 2, 1)
+        if (step == 1).all():
+            break
+        now, spacing = -(-now // step), spacing * step
+        factors.append(tuple((np.array(factors[-1]) * step).tolist()))
+    return factors
+
+
+def _reduced(level: Any, start: int, stop: int, steps: list[int], labels: bool) -> Array:
+    """Return planes of a level from the one above: every second voxel of ids, else the mean of neighbours."""
+    data = np.asarray(level[start * steps[0] : min(stop * steps[0], level.shape[0])].read().result())
+    if labels or data.dtype.kind == "b":
+        return data[tuple(slice(None, None, step) for step in steps)]
+    mean = data.astype(np.float32 if data.dtype.itemsize < 4 else np.float64)
+    for axis, step in enumerate(steps):
+        if step > 1:  # at an odd end one voxel is its own mean
+            starts = np.arange(0, mean.shape[axis], step)
+            counts = np.diff(starts, append=mean.shape[axis])
+            mean = np.add.reduceat(mean, starts, axis) / counts.reshape([-1 if a == axis else 1 for a in range(3)])
+    return (np.rint(mean) if data.dtype.kind in "ui" else mean).astype(data.dtype)
+
+
+def _write_metadata(
+    path: Path, saving: Saving, factors: list[tuple[int, ...]], version: str, record: Mapping[str, Any] | None
+) -> None:  # fmt: skip
+    """Write the attributes of the group: OME's multiscale image, and what mitonb adds."""
+    size = np.array(saving.voxel_size or (1.0, 1.0, 1.0))
+    datasets: list[dict[str, Any]] = []
+    for k, factor in enumerate(factors):
+        transforms = [{"type": "scale", "scale": (size * factor).tolist()}]
+        shift = size * (np.array(factor) - 1) / 2
+        if shift.any() and not saving.labels:  # where voxels were averaged, their centres moved
+            transforms.append({"type": "translation", "translation": shift.tolist()})
+        datasets.append({"path": str(k), "coordinateTransformations": transforms})
+    unit = {"unit": "nanometer"} if saving.voxel_size is not None else {}
+    image = {
+        "name": saving.name, "axes": [{"name": axis, "type": "space", **unit} for axis in "zyx"], "datasets": datasets,
+        "type": "nearest" if saving.labels else "mean",
+    }  # fmt: skip
+    own = {"complete": True, **({} if record is None else {"record": dict(record)})}
+    old = version == "0.4"
+    labelled = {"image-label": {"version": version} if old else {}} if saving.labels else {}
+    files: dict[str, Any] = {
+        ".zgroup": {"zarr_format": 2},
+        ".zattrs": {"multiscales": [{"version": "0.4", **image}], **labelled, "mitonb": own},
+    }
+    if not old:
+        ome = {"version": "0.5", "multiscales": [image], **labelled}
+        files = {"zarr.json": {"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome, "mitonb": own}}}
+    for name, value in files.items():
+        try:
+            (path / name).write_text(json.dumps(value, indent=1, allow_nan=False), "utf-8")
+        except (TypeError, ValueError) as error:
+            raise InputError(f"The run record cannot be written as JSON: {error}.") from error
+
+
+class LabelStore:
+    """An OME-Zarr that takes labels slab by slab; it gets its name only when it is whole.
+
+    Use `with LabelStore.at(...) as store`, write all slabs in the order of z, then drain `store.finish(...)`. If the
+    block ends early, nothing is left.
+
+    Parameters
+    ----------
+    folder : path
+        Where to write; must not exist.
+    target : path
+        What it becomes.
+    shape : tuple of int
+        (z, y, x) in voxels.
+    voxel_size : tuple of float or None
+        (z, y, x) in nm.
+    name : str
+        Shown to the user.
+    """
+
+    def __init__(
+        self, folder: Path, target: Path, shape: tuple[int, int, int], voxel_size: VoxelSize | None, name: str
+    ) -> None:  # fmt: skip
+        self.folder, self.target = folder, target
+        folder.mkdir()
+        self._store = _create(folder / "0", shape, np.dtype(np.uint32), "0.4")
+        self._saving = Saving(self._store, voxel_size, name, True)
+        self.sums: list[tuple[slice, int]] = []
+        """Each slab that was written, with its checksum."""
+
+    @classmethod
+    @contextlib.contextmanager
+    def at(
+        cls, target: Path, shape: tuple[int, int, int], voxel_size: VoxelSize | None, name: str
+    ) -> Iterator[LabelStore]:  # fmt: skip
+        """Open a store that becomes `target` at the end of the block, after it was read back."""
+        made: list[LabelStore] = []
+        with atomic_write(target, lambda path: made[0].check()) as folder:
+            with explain_write(target):
+                made.append(cls(folder, target, shape, voxel_size, name))
+            yield made[0]
+
+    def write(self, top: int, slab: npt.NDArray[np.uint32]) -> None:
+        """Write the planes from `top` on."""
+        where, slab = slice(top, top + len(slab)), np.ascontiguousarray(slab)
+        with explain_write(self.target):
+            self._store[where].write(slab).result()
+        self.sums.append((where, zlib.crc32(slab.data)))
+
+    def finish(self, record: Mapping[str, Any] | None) -> Iterator[int]:
+        """Write the lower resolutions and the metadata; yield after each part."""
+        with explain_write(self.target):
+            yield from _finish(self.folder, self._store, self._saving, record, "0.4")
+
+    def check(self) -> None:
+        """Read the store back, as any reader would open it, and compare it with what was written."""
+        found = arrange(read_store(self.folder, strict=True), what=self.target.name)[0]
+        for where, want in self.sums:
+            if zlib.crc32(np.ascontiguousarray(found[where]).data) != want:
+                raise CorruptFileError(
+                    f"Saving failed: planes {where.start} to {where.stop - 1} were read back changed. Check the disk."
+                )
