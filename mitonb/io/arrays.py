@@ -8,6 +8,7 @@ import functools
 import itertools
 import json
 import math
+import operator
 import os
 import stat
 from dataclasses import dataclass, field
@@ -232,8 +233,8 @@ def _along(part: Any, n: int) -> range | int:
     if isinstance(part, slice):
         return range(n)[part]
     try:
-        return range(n)[part.__index__()]
-    except (AttributeError, TypeError):
+        return range(n)[operator.index(part)]
+    except TypeError:
         kind = type(part).__name__
         raise IndexError(
             f"A lazy array is cut with integers and slices, got {kind}. Read it with stack.read()."

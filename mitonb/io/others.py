@@ -134,8 +134,9 @@ def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> A
         check_sizes(what, declared, member.compress_size, block=(declared, member.compress_size))
         data = np.empty(declared, np.uint8)
         for at in range(0, declared, 2**24):
-            part = memoryview(data)[at : at + 2**24]
-            if stream.readinto(part) < len(part):
+            part = np.frombuffer(stream.read(min(2**24, declared - at)), np.uint8)
+            data[at : at + len(part)] = part
+            if len(part) < min(2**24, declared - at):
                 raise CorruptFileError(f"{what} is truncated: {member.filename} ends before byte {declared}.")
         stream.read(1)  # reaches the end, where zipfile checks the checksum
     return data.view(dtype).reshape(shape, order="F" if fortran else "C")

@@ -101,15 +101,16 @@ def _volume(what: Any) -> Saving:
         # The ids of the file that they came from go into the voxels.
         data, table = settled(what.data), what.original_ids
         record = {k: v for k, v in (what.record or {}).items() if k != "original_ids"} or None
-        original = data if table is None else Lazy(data.shape, table.dtype, lambda key: table[data[key]])
+        original: Any = data if table is None else Lazy(data.shape, table.dtype, lambda key: table[data[key]])
         return Saving(original, what.voxel_size, what.name, True, record)
     if isinstance(what, Stack):
         return Saving(what.data, what.voxel_size, what.name, False)
     what = in_order(what)
     array = what if hasattr(what, "shape") and hasattr(what, "dtype") else np.asarray(what)
     array = settled(array) if isinstance(array, np.ndarray) else array
-    data = Stack(array[None] if len(array.shape) == 2 else array, intensity=(0.0, 1.0)).data  # raises what is wrong
-    return Saving(data, None, "array", native(data.dtype).kind in "ui" and native(data.dtype).itemsize >= 4)
+    volume = Stack(array[None] if len(array.shape) == 2 else array, intensity=(0.0, 1.0)).data  # raises what is wrong
+    dtype = native(volume.dtype)
+    return Saving(volume, None, "array", dtype.kind in "ui" and dtype.itemsize >= 4)
 
 
 def _require_room(saving: Saving, ending: str) -> None:

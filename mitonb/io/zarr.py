@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import math
@@ -333,7 +334,7 @@ class _Blocks:
 
     def __init__(self, driver: str, node: _Node, *, strict: bool) -> None:
         self._path, self._root, self._what = node.folder, node.root, node.what
-        kvstore: dict[str, Any] = {"driver": "file", "path": f"{self._path}/"}
+        kvstore: dict[str, Any] = {"driver": "file"}
         if isinstance(self._path, zipfile.Path):
             base = {"driver": "file", "path": str(Path(str(self._path.root.filename)).resolve())}
             kvstore = {"driver": "zip", "base": base, "path": self._path.at}
@@ -347,7 +348,7 @@ class _Blocks:
         self._dtype = native(np.dtype(self._store.dtype.numpy_dtype))
         layout = self._store.chunk_layout
         self._blocks = tuple(int(n or 1) for n in layout.read_chunk.shape or (1,) * self._store.rank)
-        self._sides = tuple(int(n) for n in layout.write_chunk.shape)
+        self._sides = tuple(int(n or 1) for n in layout.write_chunk.shape or ())
         self._bytes = math.prod(self._sides) * self._dtype.itemsize
         self._folders: set[str] = set()
         self._seen: dict[str, Stamp | None] = {}
@@ -528,15 +529,15 @@ def _finish(
         steps = [b // a for a, b in zip(above, below, strict=True)]
         shape = tuple(-(-n // s) for n, s in zip(level.shape, steps, strict=True))
         half = _create(path / str(k), shape, level.dtype.numpy_dtype, version)
-        yield from _fill(half, lambda a, b, full=level, steps=steps: _reduced(full, a, b, steps, saving.labels))
+        yield from _fill(half, functools.partial(_reduce, level, steps, saving.labels))
         level = half
     _write_metadata(path, saving, factors, version, record)
 
 
 def _factors(saving: Saving) -> list[tuple[int, ...]]:
     """Return how much each level is reduced along z, y and x; at least two levels where there is room."""
-    factors, now = [(1, 1, 1)], np.array(saving.shape)
-    spacing = np.array(saving.voxel_size or (1.0, 1.0, 1.0))
+    factors: list[tuple[int, ...]] = [(1, 1, 1)]
+    now, spacing = np.array(saving.shape), np.array(saving.voxel_size or (1.0, 1.0, 1.0))
     while len(factors) < MOST_LEVELS and now[1:].max() > (1 if len(factors) == 1 else SMALLEST):
         step = np.where((now > 1) & (spacing < 2 * spacing[1:].min()), 2, 1)
         if (step == 1).all():
@@ -546,7 +547,7 @@ def _factors(saving: Saving) -> list[tuple[int, ...]]:
     return factors
 
 
-def _reduced(level: Any, start: int, stop: int, steps: list[int], labels: bool) -> Array:
+def _reduce(level: Any, steps: list[int], labels: bool, start: int, stop: int) -> Array:
     """Return planes of a level from the one above: every second voxel of ids, else the mean of neighbours."""
     data = np.asarray(level[start * steps[0] : min(stop * steps[0], level.shape[0])].read().result())
     if labels or data.dtype.kind == "b":
