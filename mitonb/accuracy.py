@@ -19,8 +19,8 @@ from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
 
 from mitonb.errors import AxesError, InputError
-from mitonb.labels import Labels
-from mitonb.overlaps import AnyLabels, integers, pairs
+from mitonb.labels import AnyLabels, Labels, integers
+from mitonb.overlaps import pairs
 from mitonb.stack import AXES, Axis, VoxelSize, checked_axis
 
 __all__ = [

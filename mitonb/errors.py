@@ -9,26 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
-    "AxesError",
-    "CancelledError",
-    "ChangedFileError",
-    "ChecksumError",
-    "CorruptFileError",
-    "DownloadError",
-    "InputError",
-    "JobError",
-    "MissingTorchError",
-    "MitonbError",
-    "ModelError",
-    "ReadOnlyStoreError",
-    "StaleWriterError",
-    "StoreError",
-    "TooLargeError",
-    "UnsafeFileError",
-    "UnsupportedFormatError",
-    "UntrustedModelError",
-    "wanting_torch",
-]
+    "AxesError", "CancelledError", "ChangedFileError", "ChecksumError", "CorruptFileError", "DownloadError",
+    "InputError", "JobError", "MissingTorchError", "MitonbError", "ModelError", "ReadOnlyStoreError",
+    "StaleWriterError", "StoreError", "TooLargeError", "UnsafeFileError", "UnsupportedFormatError",
+    "UntrustedModelError", "wanting_torch",
+]  # fmt: skip
 
 
 class MitonbError(Exception):

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import AxesError, InputError
-from mitonb.stack import in_order, voxel_size_of
+from mitonb.memory import require_room
+from mitonb.stack import Stack, in_order, voxel_size_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Labels", "StoredLabels", "ignore_note", "renumbered", "scale_note", "settled", "with_original_ids"]
+__all__ = [
+    "AnyLabels", "Labels", "StoredLabels", "ignore_note", "integers", "renumbered", "scale_note", "settled",
+    "with_original_ids",
+]  # fmt: skip
 
 ORIGINAL = "original_ids"
 
@@ -135,6 +139,9 @@ class StoredLabels:
         return _with_notes(f"StoredLabels({self.name!r}, {where})", self.record)
 
 
+AnyLabels: TypeAlias = Labels | npt.NDArray[Any]
+
+
 def ignore_note(highest: int) -> str:
     """Return what the highest id of some labels most likely stands for, when it is what -1 becomes; "" for others."""
     bits = {2**n - 1: n for n in (16, 32, 64)}.get(highest)
@@ -208,6 +215,30 @@ def settled(data: npt.NDArray[Any]) -> npt.NDArray[Any]:
     base = data.base
     live = not data.flags.writeable and type(base) is np.ndarray and base.flags.writeable
     return data.copy() if live else data
+
+
+def integers(labels: AnyLabels, name: str) -> npt.NDArray[Any]:
+    """Return labels as an array of whole numbers at or above 0; `name` is what the errors call them.
+
+    Raises
+    ------
+    InputError
+        If they are anything else.
+    """
+    if isinstance(labels, str | bytes | Stack) or hasattr(labels, "__fspath__"):
+        raise InputError(f"{name.capitalize()} are voxels, got {str(labels)[:80]!r}. Open a file with mn.open_labels.")
+    if not isinstance(labels, Labels | np.ndarray) and hasattr(labels, "shape") and hasattr(labels, "dtype"):
+        require_room(labels.shape, labels.dtype)  # such as an array of a store
+    array = settled(labels.data if isinstance(labels, Labels) else np.asarray(in_order(labels)))
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8)
+    if array.dtype.kind not in "ui":
+        raise InputError(
+            f"{name.capitalize()} are whole numbers, got dtype {array.dtype}. Threshold or round it first."
+        )
+    if array.dtype.kind == "i" and array.size and array.min() < 0:
+        raise InputError(f"{name.capitalize()} start at 0, got {array.min()}.")
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _checked(data: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:

@@ -12,8 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mitonb.errors import AxesError, InputError
-from mitonb.labels import Labels, scale_note
-from mitonb.overlaps import AnyLabels, integers
+from mitonb.labels import AnyLabels, Labels, integers, scale_note
 from mitonb.stack import LazyArray, Stack, VoxelSize, in_order, read_part, voxel_size_of
 
 if TYPE_CHECKING:

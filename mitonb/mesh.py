@@ -14,14 +14,13 @@ from scipy.sparse import coo_matrix, diags
 
 from mitonb.box import Box
 from mitonb.errors import AxesError, InputError
-from mitonb.labels import Labels
-from mitonb.overlaps import integers
+from mitonb.labels import Labels, integers
 from mitonb.stack import voxel_size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mitonb.overlaps import AnyLabels
+    from mitonb.labels import AnyLabels
 
 __all__ = ["Mesh", "surface", "surfaces"]
 
