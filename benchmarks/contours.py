@@ -24,7 +24,7 @@ from benchmarks.scores import ellipsoids
 
 def maps_of(size: int, objects: int, channels: int) -> list[np.ndarray]:
     """Draw maps in bytes, plane by plane."""
-    from mitonb.post.contour_targets import contour_targets
+    from mitonb.post.targets import contour_targets
 
     rng = np.random.default_rng(0)
     truth = ellipsoids(size, objects)
@@ -50,7 +50,8 @@ def memory(what: str) -> int:
 
 def child(size: int, objects: int, channels: int, ties: str) -> None:
     from mitonb.post.flood_settings import Flood
-    from mitonb.post.watershed import decode_contours
+
+    from mitonb.post.contours import decode_contours
 
     maps = maps_of(size, objects, channels)
     setting = Flood(contour=0.5, ties=ties)  # type: ignore[arg-type]

@@ -27,10 +27,9 @@ import numpy as np
 
 from mitonb.infer.kept import KeptMaps
 from mitonb.maps import Maps
-from mitonb.post.centers import peaks
+from mitonb.post.centers import connect, peaks
 from mitonb.post.decoding import decode
-from mitonb.post.profiles import profiles
-from mitonb.post.target_maps import targets
+from mitonb.post.targets import targets
 from mitonb.recipe import PRESETS
 
 PUBLISHED = PRESETS["empanada"]
@@ -61,7 +60,7 @@ def ellipses(size: int, count: int, seed: int = 0) -> np.ndarray:
 
 def drawn_maps(size: int, count: int, step: int, seed: int = 0) -> Maps:
     """Return kept maps of ellipses with noisy offsets, every center one pixel high above all others."""
-    maps = targets(ellipses(size, count, seed), step=step)
+    maps = targets(ellipses(size, count, seed), output_stride=step)
     noise = np.random.default_rng(seed + 1).normal(0, 1, maps.offsets.shape).astype(np.float32)
     center = maps.center.copy()
     # Two equal pixels are two centers by the published rules and one by mitonb's: no such ties here.
@@ -125,7 +124,7 @@ def row(size: int, count: int, step: int, options: argparse.Namespace) -> dict:
             peer = torch_decode(maps, published)
             times.append(1e3 * (time.perf_counter() - start))
         found["torch"] = statistics.median(times)
-        theirs, _ = profiles(peer.astype(np.uint32))
+        theirs, _ = connect(peer.astype(np.uint32))
         found["same_published"], found["same_mitonb"] = same(ids, theirs), same(decode(maps, own), theirs)
     return found
 

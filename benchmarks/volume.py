@@ -31,7 +31,7 @@ import numpy as np
 
 from mitonb.infer.run import Run
 from mitonb.job import drain
-from mitonb.post.profiles import profiles
+from mitonb.post.centers import connect
 from mitonb.post.runs import joined, paint, relabelled, runs_of
 from mitonb.post.tables import overlaps
 from mitonb.post.tracking import Tracker
@@ -84,7 +84,7 @@ def profiles_of(labels: np.ndarray, axis: int, seed: int) -> np.ndarray:
     planes = np.array(np.moveaxis(labels, axis, 0), order="C")
     for plane in planes:
         plane[...] = np.roll(plane, tuple(rng.integers(-1, 2, 2)), (0, 1))
-        ids, count = profiles(plane)
+        ids, count = connect(plane)
         lost = rng.random(count + 1) < 0.01
         plane[...] = np.where(lost[ids], 0, ids)
     return planes

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from mitonb.errors import InputError
 from mitonb.phantoms import Phantom, phantom
-from mitonb.post.target_maps import targets
+from mitonb.post.targets import targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from mitonb.infer.smoothing import smoothed_planes
 from mitonb.job import Progress
 from mitonb.post.agreement import agree
 from mitonb.post.atoms import Atoms
-from mitonb.post.decoding import decode_runs
+from mitonb.post.decoding import decode
 from mitonb.post.holes import filled
 from mitonb.post.run_tables import numbered
 from mitonb.post.runs import Runs, paint, runs_of
@@ -156,7 +156,7 @@ class Run:
         self._kinds = len(maps.semantic)
         parts = []
         for kind in range(self._kinds):
-            plane = decode_runs(maps, self._recipe(kind), kind=kind, stuff=self.stuff)
+            plane = runs_of(decode(maps, self._recipe(kind), kind=kind, stuff=self.stuff))
             if region is not None:
                 plane, _ = numbered(runs_of(region.cut(paint(plane)[0], axis, index)))
             self.add(axis, plane, kind=kind)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mitonb.post import published
 from mitonb.post.ballot import elect
 from mitonb.post.compiled import jit
 from mitonb.post.profiles import root
-from mitonb.post.published import agreement as published
 
 if TYPE_CHECKING:
     from mitonb.recipe import Recipe

@@ -1,18 +1,20 @@
-"""Centers: the peaks of a heatmap."""
+"""Centers: the peaks of a heatmap, the pixels that point at each of them, and the connected pieces of those."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import cc3d
 import numpy as np
+import numpy.typing as npt
+from scipy.spatial import cKDTree
 
 from mitonb.post.compiled import jit
-from mitonb.post.halves import widened
 
 if TYPE_CHECKING:
-    from mitonb.maps import Image, Points
+    from mitonb.maps import Ids, Image, Points
 
-__all__ = ["highest", "mark_tops", "new_tops", "next_top", "peaks"]
+__all__ = ["connect", "group", "number", "peaks"]
 
 
 def peaks(center: Image, threshold: float, radius: int) -> Points:
@@ -23,7 +25,7 @@ def peaks(center: Image, threshold: float, radius: int) -> Points:
 
     Parameters
     ----------
-    center : (h, w) float array
+    center : ([d,] h, w) float array
         Heatmap; NaN is never a peak.
     threshold : float
         Peaks are strictly above it.
@@ -32,167 +34,239 @@ def peaks(center: Image, threshold: float, radius: int) -> Points:
 
     Returns
     -------
-    points : (n, 2) int64 array
-        (y, x) of each peak in pixels of the map, in reading order.
+    points : (n, 2 or 3) int64 array
+        ([z,] y, x) of each peak in pixels of the map, in reading order.
     """
-    heat = widened(center)
-    points: Points = _peaks(heat, np.float32(threshold), max(1, int(radius)))
-    return points
+    heat = np.ascontiguousarray(center, dtype=np.float32)
+    volume = heat if heat.ndim == 3 else heat[None]
+    found: Points = np.argwhere(_peaks(volume, np.float32(threshold), max(1, int(radius))).reshape(heat.shape))
+    return found
+
+
+def group(
+    foreground: npt.NDArray[np.bool_], offsets: npt.NDArray[np.floating[Any]], points: Points, *, output_stride: int = 1
+) -> npt.NDArray[np.uint32]:
+    """Give each foreground pixel the number of the center that it points at.
+
+    Each map pixel points at the spot (its place + its offset). Between map pixels the spot is the mean of those around,
+    weighted linearly, with foreground neighbours alone where there are some: what the net says about the background
+    must not bend the border of an object.
+
+    Parameters
+    ----------
+    foreground : ([d,] h, w) bool array
+        Pixels to group.
+    offsets : (2 or 3, [d',] h', w') float array
+        ([dz,] dy, dx) in pixels; h' = ceil(h / output_stride). Values that are not finite count as 0.
+    points : (n, 2 or 3) int64 array
+        Centers ([z,] y, x) in pixels of the offset map.
+    output_stride : int
+        Pixels of the plane per pixel of the offset map.
+
+    Returns
+    -------
+    groups : ([d,] h, w) uint32 array
+        1 + index of the nearest center (of equals the first in reading order); 0 is background; all foreground is 1 if
+        there are no centers.
+    """
+    mask = np.ascontiguousarray(foreground, dtype=np.bool_)
+    if len(points) == 0:
+        return mask.astype(np.uint32)
+    order = np.lexsort(points.T[::-1])
+    spots = points[order].astype(np.float32) * np.float32(output_stride)
+    # Whatever is closer to a center than half way to its neighbour needs no search.
+    apart = cKDTree(spots).query(spots, k=2)[0][:, 1] if len(spots) > 1 else np.full(1, np.inf)
+    clear = (apart * 0.4999).astype(np.float32) ** 2
+    field = np.ascontiguousarray(offsets, dtype=np.float32)
+    if not np.isfinite(field).all():
+        field = np.nan_to_num(field, nan=0, posinf=0, neginf=0)
+    if mask.ndim == 2:  # a plane is a volume with a middle axis of one pixel: centers are in order along the first
+        field = np.stack([field[0], np.zeros_like(field[0]), field[1]])[:, :, None]
+        spots = np.insert(spots, 1, 0, axis=1)
+    volume, corners = (mask, range(8)) if mask.ndim == 3 else (mask[:, None], (0, 1, 4, 5))
+    shares = _shares(np.array(corners if output_stride > 1 else [0]), output_stride)
+    groups: npt.NDArray[np.uint32] = _group(volume, field, spots, clear, output_stride, *shares).reshape(mask.shape)
+    number_of = np.append(0, order + 1).astype(np.uint32)
+    return groups if (np.diff(order) == 1).all() else np.asarray(number_of[groups])
+
+
+def connect(ids: Ids | npt.NDArray[np.bool_], min_size: int = 0) -> tuple[npt.NDArray[np.uint32], int]:
+    """Split ids into connected pieces (8 neighbours in a plane, 26 in a volume) and number them in reading order.
+
+    Parameters
+    ----------
+    ids : ([d,] h, w) array of unsigned int or bool
+        Pixels with the same id may be one object; 0 is background.
+    min_size : int
+        Pieces with fewer pixels become background.
+
+    Returns
+    -------
+    pieces : ([d,] h, w) uint32 array
+        1..count in the order of each piece's first pixel.
+    count : int
+        Number of pieces.
+    """
+    if not ids.any():
+        return np.zeros(ids.shape, np.uint32), 0
+    # As a volume of numbers: for masks, and for planes of one row, cc3d has paths of its own that fail on small ones.
+    volume = np.ascontiguousarray(ids).view(np.uint8 if ids.dtype == bool else ids.dtype)
+    volume = volume.reshape((1,) * (3 - ids.ndim) + ids.shape)
+    pieces, count = cc3d.connected_components(volume, connectivity=26, return_N=True, out_dtype=np.uint32)
+    return number(pieces.reshape(ids.shape).astype(np.uint32, copy=False), count, min_size)
+
+
+def number(ids: npt.NDArray[np.uint32], highest: int, min_size: int = 0) -> tuple[npt.NDArray[np.uint32], int]:
+    """Number ids 1..count in the order of their first pixels, in place, without those of too few pixels."""
+    count = int(_number(ids.reshape(-1), highest, min_size))
+    return ids, count
+
+
+def _shares(corners: npt.NDArray[np.int64], stride: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Return the corners of a cell of the map, 4 * z + 2 * y + x, with their linear shares in each of its pixels."""
+    part = np.indices((stride,) * 3) / stride
+    ahead = (corners[:, None] >> np.array([2, 1, 0]) & 1)[..., None, None, None]
+    # A trace for all: a pixel may lie on a side whose corners are background.
+    return corners, (np.where(ahead, part, 1 - part).prod(axis=1) + 1e-6).astype(np.float32)
 
 
 @jit
 def _peaks(heat: Any, threshold: Any, radius: Any) -> Any:
-    h, w = heat.shape
-    state = np.zeros((h, w), np.uint8)  # 1: plateau that is done, 2: peak
-    stack = np.empty((64, 2), np.int64)
-    found = np.empty((1024, 2), np.int64)
-    tops = new_tops(w)
-    count = 0
-    for y in range(h):
-        mark_tops(heat, y, threshold, 1, 1, tops)
-        x = next_top(tops, -1, w)
-        while x < w:
-            top, x = x, next_top(tops, x, w)
-            if state[y, top] != 0:
-                continue
-            higher, equal = _around(heat, y, top)
-            if higher:
-                continue
-            py, px = y, top
-            if equal:
-                py, px, stack = _plateau(heat, state, y, top, stack)
-                if py < 0:
-                    continue
-            if highest(heat, py, px, radius, radius):
-                if count == len(found):
-                    found = np.concatenate((found, np.empty_like(found)))
-                found[count, 0], found[count, 1] = py, px
-                count += 1
-    return _apart(heat, state, found[:count], radius)
+    """Mark the peaks of a (d, h, w) float32 heatmap."""
+    done, peak = np.zeros(heat.shape, np.bool_), np.zeros(heat.shape, np.bool_)
+    for z in range(heat.shape[0]):
+        for y in range(heat.shape[1]):
+            for x in range(heat.shape[2]):
+                if heat[z, y, x] > threshold and not done[z, y, x] and _highest(heat, peak, z, y, x, 1):
+                    summit, c, v, u = _plateau(heat, peak, done, z, y, x)
+                    peak[c, v, u] = summit and _highest(heat, peak, c, v, u, radius)
+    return peak
 
 
 @jit
-def new_tops(w: Any) -> Any:
-    """Return room for the marks of a row of w pixels, in whole words; compiled."""
-    return np.zeros(-(-w // 8) * 8, np.uint8)
-
-
-@jit
-def mark_tops(heat: Any, y: Any, threshold: Any, back: Any, ahead: Any, tops: Any) -> None:
-    """Mark the pixels of a row above a threshold that no neighbour in row or column exceeds; compiled.
-
-    Most pixels lie low or on a slope and need no closer look. Neighbours back or ahead do not count where that is 0.
-    """
-    h, w = heat.shape
-    row, above, below = heat[y], heat[max(0, y - min(1, back))], heat[min(h - 1, y + min(1, ahead))]
-    # Simple loops, which become vector code.
-    for x in range(w):
-        tops[x] = (row[x] > threshold) & (not above[x] > row[x]) & (not below[x] > row[x])
-    if back > 0:
-        for x in range(1, w):
-            tops[x] &= not row[x - 1] > row[x]
-    if ahead > 0:
-        for x in range(w - 1):
-            tops[x] &= not row[x + 1] > row[x]
-
-
-@jit
-def next_top(tops: Any, x: Any, w: Any) -> Any:
-    """Return the first marked pixel of a row behind x, w if there is none; compiled."""
-    words = tops.view(np.uint64)
-    x += 1
-    while x < w:
-        if x % 8 == 0 and words[x >> 3] == 0:
-            x += 8
-        elif tops[x]:
-            return x
-        else:
-            x += 1
-    return w
-
-
-@jit
-def _around(heat: Any, y: Any, x: Any) -> Any:
-    """Return whether one of the 8 neighbours is higher, and whether one is equal."""
-    h, w = heat.shape
-    value = heat[y, x]
-    equal = False
-    for v in range(max(0, y - 1), min(h, y + 2)):
-        for u in range(max(0, x - 1), min(w, x + 2)):
-            if heat[v, u] > value:
-                return True, equal
-            if heat[v, u] == value and (v != y or u != x):
-                equal = True
-    return False, equal
-
-
-@jit
-def _plateau(heat: Any, state: Any, y: Any, x: Any, stack: Any) -> Any:
-    """Mark the plateau at (y, x); return its middle pixel, or (-1, -1) if something beside it is higher."""
-    h, w = heat.shape
-    value = heat[y, x]
-    stack[0, 0], stack[0, 1] = y, x
-    state[y, x] = 1
-    done, size = 0, 1
-    summit = True
-    sum_y, sum_x = 0.0, 0.0
-    while done < size:
-        cy, cx = stack[done, 0], stack[done, 1]
-        done += 1
-        sum_y += cy
-        sum_x += cx
-        for v in range(max(0, cy - 1), min(h, cy + 2)):
-            for u in range(max(0, cx - 1), min(w, cx + 2)):
-                if heat[v, u] > value:
-                    summit = False
-                elif heat[v, u] == value and state[v, u] == 0:
-                    if size == len(stack):
-                        stack = np.concatenate((stack, np.empty_like(stack)))
-                    state[v, u] = 1
-                    stack[size, 0], stack[size, 1] = v, u
-                    size += 1
-    if not summit:
-        return np.int64(-1), np.int64(-1), stack
-    best, best_y, best_x = np.inf, np.int64(-1), np.int64(-1)
-    for k in range(size):
-        d = (stack[k, 0] - sum_y / size) ** 2 + (stack[k, 1] - sum_x / size) ** 2
-        if d < best:
-            best, best_y, best_x = d, stack[k, 0], stack[k, 1]
-    return best_y, best_x, stack
-
-
-@jit
-def highest(heat: Any, y: Any, x: Any, back: Any, ahead: Any) -> Any:
-    """Return whether nothing in the window, so many pixels back and ahead on both axes, is higher."""
-    h, w = heat.shape
-    value = heat[y, x]
-    for v in range(max(0, y - back), min(h, y + ahead + 1)):
-        for u in range(max(0, x - back), min(w, x + ahead + 1)):
-            if heat[v, u] > value:
-                return False
+def _highest(heat: Any, peak: Any, z: Any, y: Any, x: Any, radius: Any) -> Any:
+    """Return whether nothing within the radius is higher, and no peak so far as high."""
+    depth, h, w = heat.shape
+    value = heat[z, y, x]
+    for c in range(max(0, z - radius), min(depth, z + radius + 1)):
+        for v in range(max(0, y - radius), min(h, y + radius + 1)):
+            for u in range(max(0, x - radius), min(w, x + radius + 1)):
+                if heat[c, v, u] > value or (heat[c, v, u] == value and peak[c, v, u]):
+                    return False
     return True
 
 
 @jit
-def _apart(heat: Any, state: Any, found: Any, radius: Any) -> Any:
-    """Drop each peak that has an equal one within the radius before it."""
-    h, w = heat.shape
-    state[:] = 0
-    place = found[:, 0] * w + found[:, 1]
-    order = np.arange(len(found))
-    if not (place[:-1] < place[1:]).all():  # the middle of a plateau may lie before a peak that was found earlier
-        order = np.argsort(place)
-    points = np.empty((len(found), 2), np.int64)
-    count = 0
-    for k in order:
-        y, x = found[k, 0], found[k, 1]
-        free = True
-        for v in range(max(0, y - radius), min(h, y + radius + 1)):
-            for u in range(max(0, x - radius), min(w, x + radius + 1)):
-                if state[v, u] == 2 and heat[v, u] == heat[y, x]:
-                    free = False
-        if free:
-            state[y, x] = 2
-            points[count, 0], points[count, 1] = y, x
+def _plateau(heat: Any, peak: Any, done: Any, z: Any, y: Any, x: Any) -> Any:
+    """Return whether nothing beside a plateau is higher, and its pixel nearest to its middle, the first of equals."""
+    depth, h, w = heat.shape
+    places, k, summit = [(z, y, x)], 0, True
+    done[z, y, x] = True
+    while k < len(places):
+        c, v, u = places[k]
+        k += 1
+        summit &= _highest(heat, peak, c, v, u, 1)
+        for place in np.ndindex(3, 3, 3):
+            i, j, n = c + place[0] - 1, v + place[1] - 1, u + place[2] - 1
+            if 0 <= i < depth and 0 <= j < h and 0 <= n < w and heat[i, j, n] == heat[z, y, x] and not done[i, j, n]:
+                done[i, j, n] = True
+                places.append((i, j, n))
+    best, least = places[0], np.inf
+    if len(places) > 1:
+        middle = np.array([sum([place[axis] for place in places]) / len(places) for axis in range(3)])
+        for place in places:
+            away = sum([(place[axis] - middle[axis]) ** 2 for axis in range(3)])
+            if away < least:
+                best, least = place, away
+    return summit, best[0], best[1], best[2]
+
+
+@jit
+def _group(mask: Any, field: Any, spots: Any, clear: Any, stride: Any, corners: Any, shares: Any) -> Any:
+    """Return 1 + the nearest of (n, 3) spots, which are sorted, for where each pixel of a (d, h, w) mask points.
+
+    Pixels between map pixels have a share in each of those around, by `shares` (corners, stride, stride, stride).
+    """
+    groups = np.zeros(mask.shape, np.uint32)
+    places, says = np.empty((len(corners), 3), np.float32), np.empty(len(corners), np.float32)
+    owner = 0
+    for z in range(mask.shape[0]):
+        for y in range(mask.shape[1]):
+            i, j = z // stride, y // stride
+            for n in range(field.shape[3]):
+                asked = False
+                for x in range(n * stride, min((n + 1) * stride, mask.shape[2])):
+                    if not mask[z, y, x]:
+                        continue
+                    a, b, c, total = field[0, i, j, n], field[1, i, j, n], field[2, i, j, n], np.float32(1)
+                    if stride > 1:
+                        if not asked:
+                            _ask(mask, field, stride, i, j, n, corners, places, says)
+                            asked = True
+                        a = b = c = total = np.float32(0)
+                        for k in range(len(says)):
+                            share = says[k] * shares[k, z - i * stride, y - j * stride, x - n * stride]
+                            a, b, c = a + share * places[k, 0], b + share * places[k, 1], c + share * places[k, 2]
+                            total += share
+                    a = a / total + np.float32(i * stride)
+                    b = b / total + np.float32(j * stride)
+                    c = c / total + np.float32(n * stride)
+                    away = (spots[owner, 0] - a) ** 2 + (spots[owner, 1] - b) ** 2 + (spots[owner, 2] - c) ** 2
+                    if not away < clear[owner]:  # pixels mostly point at the center of the one before
+                        above = groups[max(0, z - 1), y, x]
+                        owner = _nearest(spots, a, b, c, owner if above == 0 else np.int64(above) - 1)
+                    groups[z, y, x] = owner + 1
+    return groups
+
+
+@jit
+def _ask(mask: Any, field: Any, stride: Any, i: Any, j: Any, n: Any, corners: Any, places: Any, says: Any) -> None:
+    """Write where the map pixels around (i, j, n) point, from there, and which have a say: foreground if possible."""
+    _, depth, h, w = field.shape
+    for m in range(len(corners)):
+        k = corners[m]
+        p, q, r = min(i + k // 4, depth - 1), min(j + k // 2 % 2, h - 1), min(n + k % 2, w - 1)
+        says[m] = mask[p * stride, q * stride, r * stride]
+        places[m, 0] = field[0, p, q, r] + (p - i) * stride
+        places[m, 1] = field[1, p, q, r] + (q - j) * stride
+        places[m, 2] = field[2, p, q, r] + (r - n) * stride
+    if not says.any():
+        says[:] = 1
+
+
+@jit
+def _nearest(spots: Any, a: Any, b: Any, c: Any, guess: Any) -> Any:
+    """Return the spot nearest to (a, b, c), the first of equals; look from a guess on while there may be a nearer."""
+    best = guess
+    least = (spots[best, 0] - a) ** 2 + (spots[best, 1] - b) ** 2 + (spots[best, 2] - c) ** 2
+    for k in range(guess + 1, len(spots)):
+        beyond = spots[k, 0] - a
+        if beyond > 0 and beyond**2 > least:
+            break
+        away = beyond**2 + (spots[k, 1] - b) ** 2 + (spots[k, 2] - c) ** 2
+        if away < least:
+            best, least = k, away
+    for k in range(guess - 1, -1, -1):
+        beyond = spots[k, 0] - a
+        if beyond < 0 and beyond**2 > least:
+            break
+        away = beyond**2 + (spots[k, 1] - b) ** 2 + (spots[k, 2] - c) ** 2
+        if away < least or (away == least and k < best):
+            best, least = k, away
+    return best
+
+
+@jit
+def _number(ids: Any, highest: Any, min_size: Any) -> Any:
+    """Number flat ids in place by their first pixels, without small ones; return how many there are."""
+    sizes, names = np.zeros(highest + 1, np.int64), np.zeros(highest + 1, np.uint32)
+    for k in ids:
+        sizes[k] += 1
+    sizes[0], count = -1, 0
+    for at in range(len(ids)):
+        k = ids[at]
+        if names[k] == 0 and sizes[k] >= min_size and k > 0:
             count += 1
-    return points[:count]
+            names[k] = count
+        ids[at] = names[k]
+    return count

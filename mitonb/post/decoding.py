@@ -1,52 +1,67 @@
-"""Decoding: from the maps of a plane to the ids of its profiles."""
+"""Decoding: from the maps of a plane or a block to the ids of its objects, in the way of the net that drew them."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import cc3d
 import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import InputError
-from mitonb.post.centers import peaks
-from mitonb.post.grouping import group_runs
-from mitonb.post.profiles import profile_runs
-from mitonb.post.published import decoding as published
-from mitonb.post.runs import Runs, paint, relabelled, runs_of
+from mitonb.post import published
+from mitonb.post.centers import connect, group, peaks
+from mitonb.post.contours import watershed
 from mitonb.recipe import Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mitonb.maps import Maps, Points
 
-__all__ = ["centers", "decode", "decode_runs", "foreground"]
+__all__ = ["centers", "decode", "foreground"]
+
+Ids = npt.NDArray[np.uint32]
+Mask = npt.NDArray[np.bool_]
+
+_LEAST_SEED = 8
+"""Pixels of the smallest seed of an object."""
 
 
-def decode(maps: Maps, recipe: Recipe | None = None, *, kind: int = 0) -> npt.NDArray[np.uint32]:
-    """Turn the maps of a plane into ids, one class at a time.
+def decode(maps: Maps, recipe: Recipe | None = None, *, kind: int = 0, stuff: Sequence[int] = ()) -> Ids:
+    """Turn the maps of a plane or a block into ids, one class at a time.
 
-    Foreground is where the semantic map reaches `recipe.semantic_threshold`. Each foreground pixel belongs to the
-    center nearest to the place it points at; what belongs to one center but is not connected becomes several profiles,
-    and so does foreground that has no center at all. Profiles below `recipe.min_area` pixels are dropped.
+    Foreground is where the semantic map reaches `recipe.semantic_threshold`. How it becomes objects depends on what the
+    net draws beside it:
+
+    - *centers and offsets*: each pixel belongs to the center nearest to the place it points at;
+    - *contours*, with or without *distances*: seeds deep inside grow over the foreground, highest probability first;
+    - *affinities*: pixels are joined along each axis where the net says that they belong together;
+    - nothing: the connected pieces of the foreground.
+
+    What belongs together but is not connected becomes several objects, and so does foreground that nothing claims.
+    In planes, what is below `recipe.min_area` pixels is dropped.
 
     Parameters
     ----------
     maps : Maps
         As the network made them, or their kept form.
     recipe : Recipe, optional
-        `semantic_threshold`, `center_threshold`, `center_distance`, `min_area` and `instances` are read. Without
-        centers ("pieces") profiles are the connected pieces of the foreground; with "none" all of them get the id 1.
-        Where `rules` are the published ones, `center_window` and `fine_boundaries` are read instead of
-        `center_distance`.
+        `semantic_threshold`, `min_area` and `instances` are read; for centers `center_threshold` and `center_distance`;
+        for contours `seed_threshold`, `contour_threshold` and `seed_distance`; affinities count as contours where they
+        are low. With "pieces" objects are the connected pieces of the foreground whatever the net draws; with "none"
+        all of them get the id 1. Where `rules` are the published ones, `center_window` and `fine_boundaries` are read
+        instead of `center_distance`.
     kind : int
         Which class of the semantic map.
+    stuff : sequence of int
+        Classes whose objects are not told apart: by the published rules, no object takes their pixels.
 
     Returns
     -------
-    ids : (h, w) uint32 array
-        0 is background; profiles are 1.. in reading order of their first pixels.
+    ids : ([d,] h, w) uint32 array
+        0 is background; objects are 1.. in reading order of their first pixels.
 
     Raises
     ------
@@ -56,39 +71,31 @@ def decode(maps: Maps, recipe: Recipe | None = None, *, kind: int = 0) -> npt.ND
     Examples
     --------
     >>> import numpy as np
-    >>> from mitonb.post.target_maps import targets
+    >>> from mitonb.post.targets import targets
     >>> drawn = np.zeros((32, 64), np.uint32)
     >>> drawn[4:28, 4:30], drawn[4:28, 30:60] = 1, 2
     >>> bool((decode(targets(drawn)) == drawn).all())
     True
     """
-    ids: npt.NDArray[np.uint32] = paint(decode_runs(maps, recipe, kind=kind))[0]
-    return ids
-
-
-def decode_runs(maps: Maps, recipe: Recipe | None = None, *, kind: int = 0, stuff: Sequence[int] = ()) -> Runs:
-    """Return what `decode` returns as runs of one plane, which tracking takes as they are.
-
-    `stuff` are classes whose objects are not told apart: by the published rules, no object takes their pixels.
-    """
     recipe = recipe or Recipe()
-    if recipe.rules == "published" and recipe.instances == "centers":
-        return published.decode(maps, _classes(maps, recipe, kind, stuff), recipe, kind=kind)
     inside = foreground(maps, recipe, kind=kind)
-    if recipe.rules == "published" and recipe.instances == "none" and np.count_nonzero(inside) < published.STUFF_AREA:
+    by_rules = recipe.rules == "published" and "center" in maps and inside.ndim == 2
+    if by_rules and recipe.instances == "centers":
+        several = len(maps.semantic) > 1
+        classes = np.where(np.isin(best := _most_probable(maps), np.add(stuff, 1)), 0, best) if several else inside
+        return published.decode(maps, classes, recipe, kind=kind)
+    if by_rules and recipe.instances == "none" and np.count_nonzero(inside) < published.STUFF_AREA:
         inside = np.zeros_like(inside)
-    if recipe.instances == "centers":
-        maps = maps.cropped().cornered()
-        groups = group_runs(inside, maps.offsets, _peaks(maps, recipe), step=maps.output_stride)
-        return profile_runs(groups, recipe.min_area)[0]
-    pieces, count = profile_runs(runs_of(inside.view(np.uint8)), recipe.min_area)
-    if recipe.instances == "pieces":
-        return pieces
-    return relabelled(pieces, np.minimum(np.arange(count + 1), 1).astype(np.uint32))
+    decoder = (
+        next((d for head, d in _DECODERS.items() if head in maps), None) if recipe.instances == "centers" else None
+    )
+    groups = inside if decoder is None else decoder(maps, inside, recipe, kind)
+    ids, _ = connect(groups, recipe.min_area if inside.ndim == 2 else 0)
+    return np.minimum(ids, 1) if recipe.instances == "none" else ids
 
 
-def foreground(maps: Maps, recipe: Recipe, *, kind: int = 0) -> npt.NDArray[np.bool_]:
-    """Return where one class reaches the threshold and, of several classes, is the most probable one; (h, w) bool.
+def foreground(maps: Maps, recipe: Recipe, *, kind: int = 0) -> Mask:
+    """Return where one class reaches the threshold and, of several classes, is the most probable one; ([d,] h, w) bool.
 
     By the published rules, a class of several is where it is more probable than the others and the background.
     """
@@ -96,25 +103,20 @@ def foreground(maps: Maps, recipe: Recipe, *, kind: int = 0) -> npt.NDArray[np.b
     if not 0 <= kind < classes:
         raise InputError(f"These maps have {classes} classes (0 to {classes - 1}), got class {kind}.")
     if recipe.rules == "published" and classes > 1:
-        best: npt.NDArray[np.bool_] = _most_probable(maps) == kind + 1
-        return best
-    probability = maps.semantic[kind]
-    if probability.dtype == np.uint8:
-        # 0.5 is reached from 128 on; the small number forgives 0.2 * 255 = 51.000000000000004.
-        inside = probability >= np.uint8(math.ceil(recipe.semantic_threshold * 255 - 1e-6))
-    else:
-        inside = probability >= probability.dtype.type(recipe.semantic_threshold)
+        return np.asarray(_most_probable(maps) == kind + 1)
+    inside = _reaches(maps.semantic[kind], recipe.semantic_threshold)
     if classes > 1:
         inside &= maps.semantic.argmax(axis=0) == kind
-    result: npt.NDArray[np.bool_] = inside
-    return result
+    return inside
 
 
 def centers(maps: Maps, recipe: Recipe) -> Points:
-    """Return the centers that decoding uses, as (n, 2) rows of (y, x) in pixels of the plane.
+    """Return the centers that decoding uses, as (n, 2 or 3) rows of ([z,] y, x) in pixels; none without such a head.
 
-    Centers closer than `recipe.center_distance` pixels of the plane (Chebyshev) are one.
+    Centers closer than `recipe.center_distance` pixels (Chebyshev) are one.
     """
+    if "center" not in maps:
+        return np.empty((0, len(maps.shape)), np.int64)
     if recipe.rules == "published":
         return published.centers(maps, recipe)
     return _peaks(maps.cropped().cornered(), recipe) * maps.output_stride
@@ -126,16 +128,50 @@ def _peaks(maps: Maps, recipe: Recipe) -> Points:
     return peaks(maps.center, recipe.center_threshold, radius)
 
 
-def _classes(
-    maps: Maps, recipe: Recipe, kind: int, stuff: Sequence[int]
-) -> npt.NDArray[np.bool_] | npt.NDArray[np.uint8]:
-    """Return the foreground of one class; of several classes, and the background, 1 + the most probable one."""
-    inside = foreground(maps, recipe, kind=kind)
-    if len(maps.semantic) == 1:
-        return inside
-    classes = _most_probable(maps)
-    classes[np.isin(classes, [k + 1 for k in stuff])] = 0
-    return classes
+def _by_centers(maps: Maps, inside: Mask, recipe: Recipe, kind: int) -> Ids:
+    maps = maps.cropped().cornered()
+    return group(inside, maps.offsets, _peaks(maps, recipe), output_stride=maps.output_stride)
+
+
+def _by_contours(maps: Maps, inside: Mask, recipe: Recipe, kind: int) -> Ids:
+    semantic, contour = maps.semantic[kind], maps["contour"]
+    core = inside & _reaches(semantic, recipe.seed_threshold)
+    core &= ~_reaches(contour[min(kind, len(contour) - 1)], recipe.contour_threshold)
+    if "distance" in maps:
+        distance = maps["distance"]
+        core &= distance[min(kind, len(distance) - 1)] > recipe.seed_distance
+    seeds, count = connect(core, _LEAST_SEED)
+    level = semantic if semantic.dtype == np.uint8 else np.rint(np.clip(semantic, 0, 1) * 255).astype(np.uint8)
+    ids = watershed(level, seeds, inside)
+    return np.where(inside & (ids == 0), np.uint32(count + 1), ids)
+
+
+def _by_affinities(maps: Maps, inside: Mask, recipe: Recipe, kind: int) -> Ids:
+    """Join each pixel with the one before it along each axis where the affinity ([z,] y, x) reaches a threshold."""
+    within = inside.reshape((1,) * (3 - inside.ndim) + inside.shape)
+    graph = np.zeros(within.shape, np.uint8)
+    for axis, affinity in enumerate(maps["affinities"][-inside.ndim :], 3 - inside.ndim):
+        joined = within & _reaches(affinity.reshape(graph.shape), 1 - recipe.contour_threshold)
+        ahead, joined, before = (np.moveaxis(a, axis, 0) for a in (graph, joined, within))
+        joined = joined[1:] & before[:-1]
+        ahead[:-1] |= joined * np.uint8(1 << 2 * axis)  # the way to the next pixel, and the way back
+        ahead[1:] |= joined * np.uint8(2 << 2 * axis)
+    return np.asarray(cc3d.color_connectivity_graph(graph, connectivity=6)).reshape(inside.shape) * inside
+
+
+_DECODERS: dict[str, Callable[[Maps, Mask, Recipe, int], Ids]] = {
+    "center": _by_centers,
+    "contour": _by_contours,
+    "affinities": _by_affinities,
+}
+"""What decodes a net that draws such a map; the first that is there counts."""
+
+
+def _reaches(values: npt.NDArray[Any], threshold: float) -> Mask:
+    """Return where a probability, of bytes or floats, is at least a threshold."""
+    # In bytes 0.5 is reached from 128 on; the small number forgives 0.2 * 255 = 51.000000000000004.
+    least = np.uint8(math.ceil(threshold * 255 - 1e-6)) if values.dtype == np.uint8 else values.dtype.type(threshold)
+    return np.asarray(values >= least)
 
 
 def _most_probable(maps: Maps) -> npt.NDArray[np.uint8]:
@@ -143,5 +179,4 @@ def _most_probable(maps: Maps) -> npt.NDArray[np.uint8]:
     whole = 255 if maps.semantic.dtype == np.uint8 else 1
     background = whole - maps.semantic.sum(axis=0, dtype=np.float32)
     best = maps.semantic.max(axis=0)
-    classes: npt.NDArray[np.uint8] = np.where(best > background, maps.semantic.argmax(axis=0) + 1, 0).astype(np.uint8)
-    return classes
+    return np.where(best > background, maps.semantic.argmax(axis=0) + 1, 0).astype(np.uint8)

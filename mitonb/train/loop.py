@@ -22,7 +22,7 @@ from mitonb.models.layers import channels_last
 from mitonb.models.spec import ModelSpec, in_todays_words
 from mitonb.models.weights import write_weights
 from mitonb.models.zoo import build, read_net
-from mitonb.post.target_maps import targets
+from mitonb.post.targets import targets
 from mitonb.train.augment import disturb
 from mitonb.train.losses import panoptic_loss
 from mitonb.train.patches import Source, draw_batch
@@ -315,7 +315,7 @@ class _Run:
         rng = np.random.default_rng([self.settings.seed, self.step])
         images, ids = draw_batch(sources, rng, self.settings.patch, self.settings.batch)
         x = [self.spec.normalise(disturb(image, rng), 0.0, 1.0)[None] for image in images]
-        truth = [targets(one, step=self.spec.output_stride) for one in ids]
+        truth = [targets(one, output_stride=self.spec.output_stride) for one in ids]
         stacks = (x, [t.semantic for t in truth], [t.center[None] for t in truth], [t.offsets for t in truth])
         a, b, c, d = (torch.from_numpy(np.stack(arrays).astype(np.float32, copy=False)) for arrays in stacks)
         return a, b, c, d

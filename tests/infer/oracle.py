@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from mitonb.models.spec import ModelSpec
-from mitonb.post.target_maps import targets
+from mitonb.post.targets import targets
 
 STEP = 4
 
@@ -24,7 +24,7 @@ class OracleNet(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the maps of (n, 1, h, w) pictures of ids."""
         self.calls.append(tuple(x.shape))
-        maps = [targets(np.rint(picture[0].numpy()).astype(np.int64), step=STEP) for picture in x.float()]
+        maps = [targets(np.rint(picture[0].numpy()).astype(np.int64), output_stride=STEP) for picture in x.float()]
         semantic = torch.from_numpy(np.stack([m.semantic for m in maps])) * 20 - 10
         center = torch.from_numpy(np.stack([m.center[None] for m in maps]))
         offsets = torch.from_numpy(np.stack([m.offsets for m in maps]))

@@ -27,7 +27,7 @@ from mitonb.maps import Maps
 from mitonb.post.cleaning import clean
 from mitonb.post.decoding import decode
 from mitonb.post.runs import joined, paint, runs_of
-from mitonb.post.target_maps import targets
+from mitonb.post.targets import targets
 from mitonb.post.tracking import track
 from mitonb.post.untangling import Untangler
 from mitonb.post.voting import consensus
@@ -55,7 +55,7 @@ def drawn(shape: tuple[int, int, int], seed: int, classes: int = 1) -> KeptMaps:
         for index in range(shape[k]):
             planes = np.moveaxis(ids, k + 1, 1)[:, index].copy()
             planes[rng.random(planes.shape) < 0.02] = 0
-            maps = targets(planes.max(axis=0), step=2)
+            maps = targets(planes.max(axis=0), output_stride=2)
             semantic = np.stack([(p > 0) * np.uint8(200 - 9 * c) for c, p in enumerate(planes)])
             kept.put(axis, index, Maps({"semantic": semantic, "center": maps.center, "offsets": maps.offsets}, 2))
     return kept

@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mitonb.post.centers import peaks
+from mitonb.post.centers import group, peaks
 from mitonb.post.decoding import decode
-from mitonb.post.grouping import group
-from mitonb.post.target_maps import targets
+from mitonb.post.targets import targets
 from mitonb.post.tracking import track
 from mitonb.post.voting import consensus
 from mitonb.recipe import PRESETS
@@ -43,10 +42,10 @@ def test_decoding(step: int) -> None:
     rng = np.random.default_rng(step)
     drawn = crowd(rng, (128, 128), 60)
     recipe = PRESETS["default"].replace(min_area=10)
-    want = decode(targets(drawn, step=step), recipe)
+    want = decode(targets(drawn, output_stride=step), recipe)
     assert want.max() > 20
     for _ in ORDERS:
-        assert np.array_equal(decode(targets(renamed(drawn, rng), step=step), recipe), want)
+        assert np.array_equal(decode(targets(renamed(drawn, rng), output_stride=step), recipe), want)
 
 
 @pytest.mark.parametrize("step", [1, 4])
@@ -55,10 +54,10 @@ def test_grouping_whatever_the_order_of_centers_even_at_equal_distance(step: int
     mask = rng.random((64, 64)) < 0.7
     offsets = rng.integers(-4, 5, (2, 64 // step, 64 // step)).astype(np.float32)
     points = peaks(rng.integers(0, 9, (64 // step, 64 // step)).astype(np.float32), 3, 1)
-    want = group(mask, offsets, points, step=step)
+    want = group(mask, offsets, points, output_stride=step)
     for _ in ORDERS:
         order = rng.permutation(len(points))
-        assert same_partition(group(mask, offsets, points[order], step=step), want)
+        assert same_partition(group(mask, offsets, points[order], output_stride=step), want)
 
 
 def test_tracking() -> None:

@@ -11,7 +11,7 @@ import torch
 from mitonb.errors import CorruptFileError, InputError, JobError, ModelError
 from mitonb.job import drain
 from mitonb.models.zoo import load_model
-from mitonb.post.target_maps import targets
+from mitonb.post.targets import targets
 from mitonb.train.augment import disturb
 from mitonb.train.loop import Settings, training
 from mitonb.train.losses import panoptic_loss
@@ -69,7 +69,7 @@ def said(semantic, center, offsets):
 
 def test_the_loss_of_perfect_heads_is_nearly_zero():
     ids = disks().labels[0][:64, :64].astype(np.uint32)
-    truth = targets(ids, step=4)
+    truth = targets(ids, output_stride=4)
     mask, center, offsets = (torch.from_numpy(a)[None] for a in (truth.semantic, truth.center[None], truth.offsets))
     perfect, _ = panoptic_loss(said((mask - 0.5) * 40, center, offsets), mask, center, offsets)
     blank, _ = panoptic_loss(said(mask * 0, center * 0, offsets * 0), mask, center, offsets)

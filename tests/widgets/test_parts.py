@@ -20,7 +20,7 @@ from mitonb.errors import InputError
 from mitonb.labels import Labels
 from mitonb.maps import Maps
 from mitonb.measurements import measure
-from mitonb.post.target_maps import targets
+from mitonb.post.targets import targets
 from mitonb.recipe import Recipe
 from mitonb.session import Session
 from mitonb.widgets.history_view import HistoryView

@@ -13,11 +13,9 @@ import pytest
 from mitonb.maps import Maps
 from mitonb.post.decoding import centers
 from mitonb.post.matching import chain
-from mitonb.post.published.centers import group, peaks
-from mitonb.post.published.decoding import decode, panoptic
-from mitonb.post.runs import paint
+from mitonb.post.published import decode, group, panoptic, peaks
 from mitonb.post.tables import overlaps
-from mitonb.post.target_maps import targets
+from mitonb.post.targets import targets
 from mitonb.post.tracking import Tracker, track
 from mitonb.post.voting import consensus
 from mitonb.recipe import PRESETS
@@ -62,7 +60,7 @@ def test_centers_and_ids_of_a_noisy_plane(window: int) -> None:
     points = centers(maps, recipe)
     assert set(map(tuple, points.tolist())) == set(map(tuple, want[f"centers_k{window}"].tolist()))
     ids = decode(maps, want["sem"] > 0, recipe, connected=False)
-    assert same_partition(paint(ids)[0], partition(want[f"pan_k{window}"]))
+    assert same_partition(ids, partition(want[f"pan_k{window}"]))
     groups = group(want["sem"] > 0, want["offsets"], points)
     assert same_partition(
         partition(panoptic(want["sem"], groups, [1], divisor=1000)), partition(want[f"pan_k{window}"])
@@ -74,7 +72,7 @@ def test_centers_and_cells_of_a_coarse_map() -> None:
     center, offsets = want["ctr_hmp"][0, ::4, ::4], want["offsets"][:, ::4, ::4]
     points = peaks(center, EMPANADA.center_threshold, 3)
     assert set(map(tuple, points.tolist())) == set(map(tuple, want["centers_coarse_k3"].tolist()))
-    ids = group(want["sem"] > 0, offsets, points, step=4)
+    ids = group(want["sem"] > 0, offsets, points, output_stride=4)
     cells = np.kron(want["cells_coarse_step4"], np.ones((4, 4), np.int64))
     assert same_partition(ids, partition(np.where(want["sem"] > 0, cells, 0)))
 

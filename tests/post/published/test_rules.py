@@ -12,12 +12,9 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from mitonb.maps import Maps
-from mitonb.post.decoding import centers, decode, decode_runs
-from mitonb.post.published.agreement import _merged
-from mitonb.post.published.centers import enlarged, group, peaks
-from mitonb.post.published.decoding import panoptic
-from mitonb.post.runs import paint
-from mitonb.post.target_maps import targets
+from mitonb.post.decoding import centers, decode
+from mitonb.post.published import _merged, enlarge, group, panoptic, peaks
+from mitonb.post.targets import targets
 from mitonb.post.tracking import track
 from mitonb.post.voting import consensus
 from mitonb.recipe import PRESETS
@@ -71,7 +68,7 @@ def test_every_pixel_goes_to_the_first_of_the_nearest_centers(seed: int, step: i
     away = ((places[None] - points[:, :, None, None] * step) ** 2).sum(axis=1)
     nearest = away.argmin(axis=0) + 1 if len(points) else np.zeros((h, w), np.int64)
     want = np.where(mask, np.kron(nearest, np.ones((step, step), np.int64)), 0)
-    assert np.array_equal(group(mask, offsets, points, step=step), want)
+    assert np.array_equal(group(mask, offsets, points, output_stride=step), want)
 
 
 def test_foreground_without_any_center_vanishes() -> None:
@@ -87,7 +84,7 @@ def test_targets_decode_to_the_objects_they_were_drawn_from() -> None:
         drawn = disk(drawn, k, 20 + 40 * y, 20 + 40 * x, 15)
     for legacy in (False, True):
         assert same_partition(decode(targets(drawn, legacy=legacy), FINE), drawn)
-        assert same_partition(decode(targets(drawn, step=4, legacy=legacy), EMPANADA), drawn)
+        assert same_partition(decode(targets(drawn, output_stride=4, legacy=legacy), EMPANADA), drawn)
 
 
 def test_a_crowd_dims_a_lone_center_only_in_legacy_targets() -> None:
@@ -98,8 +95,8 @@ def test_a_crowd_dims_a_lone_center_only_in_legacy_targets() -> None:
 
 
 def test_fine_boundaries_enlarge_the_maps_corner_to_corner() -> None:
-    assert enlarged(np.array([[0.0, 1.0]]), 2, (1, 4))[0].tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1])
-    maps = targets(disk(np.zeros((64, 64), np.uint32), 1, 33, 33, 20), step=4)
+    assert enlarge(np.array([[0.0, 1.0]]), 2, (1, 4))[0].tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    maps = targets(disk(np.zeros((64, 64), np.uint32), 1, 33, 33, 20), output_stride=4)
     (coarse,), (fine,) = centers(maps, EMPANADA), centers(maps, FINE)
     assert (coarse % 4 == 0).all()
     assert np.abs(fine - 33).max() <= 2
@@ -302,4 +299,4 @@ def test_no_object_takes_pixels_of_a_class_that_has_no_objects() -> None:
     maps = targets(drawn)
     two = Maps({"semantic": probability, "center": maps.center, "offsets": maps.offsets})
     assert same_partition(decode(two, EMPANADA), drawn)
-    assert same_partition(paint(decode_runs(two, EMPANADA, stuff=(1,)))[0], np.where(left, 0, drawn))
+    assert same_partition(decode(two, EMPANADA, stuff=(1,)), np.where(left, 0, drawn))

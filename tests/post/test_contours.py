@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mitonb.errors import AxesError, InputError
-from mitonb.post.contour_targets import contour_targets
-from mitonb.post.flood_settings import FLOODS, Flood, Pieces
-from mitonb.post.watershed import decode_contours, decode_pieces, find_seeds
+from mitonb.post.contours import CONTOUR_SETTINGS, ContourSettings, decode_contours, find_seeds
+from mitonb.post.targets import contour_targets
 
 # ------------------------------------------------------------------------------------------ the table, literally
 
@@ -76,7 +75,7 @@ def literal_small(labels: np.ndarray, smallest: int, mode: str) -> np.ndarray:
     return np.searchsorted(np.unique(np.append(out, 0)), out)
 
 
-def literal_watershed(maps: np.ndarray, s: Flood, flood=literal_flood) -> np.ndarray:
+def literal_watershed(maps: np.ndarray, s: ContourSettings, flood=literal_flood) -> np.ndarray:
     """B.4 of the facts, row `bc_watershed` (two maps) and `bcd_watershed` (three): uint8 maps, strict comparisons."""
     semantic, contour = maps[0].astype(int), maps[1].astype(int)
     distance = maps[2] / 255.0 * 2.0 - 1.0 if len(maps) == 3 else np.ones(semantic.shape)
@@ -87,18 +86,6 @@ def literal_watershed(maps: np.ndarray, s: Flood, flood=literal_flood) -> np.nda
         if (numbered == k).sum() < s.min_seed:
             numbered[numbered == k] = 0
     return literal_small(flood(semantic, numbered, foreground), s.min_size, s.small)
-
-
-def literal_connected(semantic: np.ndarray, contour: np.ndarray | None, s: Pieces) -> np.ndarray:
-    """B.4, row `binary_connected` (no contour) and `bc_connected`: pieces, then the highest id within a square."""
-    mask = semantic.astype(int) > int(255 * s.foreground)
-    if contour is None:
-        return literal_small(literal_pieces(mask), s.min_size, s.small)
-    pieces = literal_pieces(mask & (contour.astype(int) < int(255 * s.contour)))
-    grown, m = np.zeros_like(pieces), s.growth // 2
-    for *z, y, x in np.ndindex(pieces.shape):
-        grown[(*z, y, x)] = pieces[(*z, slice(max(0, y - m), y + m + 1), slice(max(0, x - m), x + m + 1))].max()
-    return literal_small(grown, s.min_size, s.small)
 
 
 # ---------------------------------------------------------------------------------------------------- phantoms
@@ -135,7 +122,7 @@ def test_the_fast_decoder_is_the_table_on_bytes_and_on_floats(name: str, channel
     objects = 0
     for seed in range(4):
         maps = phantom(SHAPES[name], seed, channels)
-        setting = Flood(min_seed=3, min_size=40, small=small, seed=0.85)  # type: ignore[arg-type]
+        setting = ContourSettings(min_seed=3, min_size=40, small=small, seed=0.85)  # type: ignore[arg-type]
         expected = literal_watershed(maps, setting)
         objects += expected.max()
         assert (decode_contours(*maps, settings=setting) == expected).all()
@@ -156,27 +143,10 @@ def test_small_volumes_at_and_around_every_threshold_follow_the_table(
     maps: list[int], small: str, sizes: tuple[int, int]
 ) -> None:
     volume = np.array(maps, np.uint8).reshape(3, 2, 3, 5)
-    setting = Flood(min_seed=sizes[0], min_size=sizes[1], small=small)  # type: ignore[arg-type]
+    setting = ContourSettings(min_seed=sizes[0], min_size=sizes[1], small=small)  # type: ignore[arg-type]
     for channels in (2, 3):
         part = volume[:channels]
         assert (decode_contours(*part, settings=setting) == literal_watershed(part, setting)).all()
-
-
-@pytest.mark.parametrize("small", ["background", "neighbor", "none"])
-@pytest.mark.parametrize("name", SHAPES)
-def test_the_simpler_decoders_are_the_table_too(name: str, small: str) -> None:
-    for seed in range(3):
-        maps = phantom(SHAPES[name], seed, 2)
-        floats = as_float(maps, np.float32)
-        setting = Pieces(min_size=30, small=small)  # type: ignore[arg-type]
-        for contour in (None, maps[1]):
-            expected = literal_connected(maps[0], contour, setting)
-            assert expected.any()
-            assert (decode_pieces(maps[0], contour, settings=setting) == expected).all()
-            assert (decode_pieces(floats[0], contour, settings=setting) == expected).all()
-        alone = FLOODS["semantic"].replace(min_seed=5, min_size=30, small=small)
-        uncut = np.stack([maps[0], np.zeros_like(maps[0])])  # no contour anywhere: below any threshold
-        assert (decode_contours(maps[0], settings=alone) == literal_watershed(uncut, alone)).all()
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -188,7 +158,7 @@ def test_with_published_ties_it_is_what_scikit_image_floods(name: str) -> None:
 
     for channels in (2, 3):
         maps = phantom(SHAPES[name], 7, channels)
-        setting = Flood(min_seed=3, min_size=40, seed=0.85, ties="published")
+        setting = ContourSettings(min_seed=3, min_size=40, seed=0.85, ties="published")
         assert (decode_contours(*maps, settings=setting) == literal_watershed(maps, setting, flood)).all()
 
 
@@ -198,7 +168,7 @@ def test_without_ties_both_orders_of_ties_are_one(seed: int) -> None:
     rng = np.random.default_rng(seed)
     semantic = rng.permutation(256).astype(np.uint8).reshape(16, 16)
     seeds = np.where(rng.random((16, 16)) < 0.03, rng.integers(1, 9, (16, 16)), 0)
-    setting = Flood(foreground=0.2, min_size=0)
+    setting = ContourSettings(foreground=0.2, min_size=0)
     ours = decode_contours(semantic, settings=setting, seeds=seeds)
     assert (ours == decode_contours(semantic, settings=setting.replace(ties="published"), seeds=seeds)).all()
 
@@ -230,7 +200,7 @@ def test_a_saddle_of_the_distance_parts_them_without_any_contour() -> None:
 def test_targets_are_what_the_decoder_takes_back() -> None:
     labels = np.zeros((3, 30, 40), np.uint16)
     labels[:, 4:26, 4:18], labels[:, 4:26, 18:36] = 7, 3
-    got = decode_contours(*contour_targets(labels), settings=Flood(seed_distance=0.2, foreground_distance=0))
+    got = decode_contours(*contour_targets(labels), settings=ContourSettings(seed_distance=0.2, foreground_distance=0))
     assert got.max() == 2
     assert {tuple(np.unique(got[labels == k])) for k in (7, 3)} == {(1,), (2,)}
 
@@ -254,17 +224,17 @@ def test_small_seeds_are_dropped_and_their_place_goes_to_a_neighbour_or_stays_em
     semantic[0, 8] = 0  # a gap that nothing floods across
     contour = np.zeros_like(semantic)
     contour[0, 4] = contour[0, 13:20] = 255
-    found = find_seeds(semantic, contour, settings=Flood(min_seed=4))
+    found = find_seeds(semantic, contour, settings=ContourSettings(min_seed=4))
     assert found.tolist() == [[1] * 4 + [0] * 5 + [2] * 4 + [0] * 7]
-    labels = decode_contours(semantic, contour, settings=Flood(min_seed=4, min_size=0))
+    labels = decode_contours(semantic, contour, settings=ContourSettings(min_seed=4, min_size=0))
     assert labels.tolist() == [[1] * 8 + [0] + [2] * 11]
-    only = decode_contours(semantic, contour, settings=Flood(min_seed=5, min_size=0))
+    only = decode_contours(semantic, contour, settings=ContourSettings(min_seed=5, min_size=0))
     assert not only.any()  # all seeds were too small
 
 
 def test_seeds_come_back_and_may_be_corrected() -> None:
     maps = phantom((40, 36), 3, 2)
-    setting = Flood(min_seed=3, min_size=20, seed=0.85)
+    setting = ContourSettings(min_seed=3, min_size=20, seed=0.85)
     seeds = find_seeds(*maps, settings=setting)
     assert (decode_contours(*maps, settings=setting, seeds=seeds) == decode_contours(*maps, settings=setting)).all()
     one = np.where(seeds == seeds.max(), 4_000_000_000, 0).astype(np.uint32)
@@ -274,7 +244,7 @@ def test_seeds_come_back_and_may_be_corrected() -> None:
 def test_a_cut_that_holds_whole_objects_gives_the_same_objects() -> None:
     maps = np.zeros((2, 6, 30, 70), np.uint8)
     maps[:, :, :, :32], maps[:, :, :, 36:] = phantom((6, 30, 32), 1, 2), phantom((6, 30, 34), 2, 2)
-    setting = Flood(min_seed=3, min_size=20, seed=0.85)
+    setting = ContourSettings(min_seed=3, min_size=20, seed=0.85)
     whole, left, right = (decode_contours(*m, settings=setting) for m in (maps, maps[..., :34], maps[..., 34:]))
     parts = np.concatenate([left, np.where(right > 0, right + left.max(), 0)], axis=-1)
     pairs = np.unique(np.stack([whole.ravel(), parts.ravel()]), axis=1)
@@ -289,7 +259,7 @@ def test_a_dark_plane_of_bytes_is_not_taken_for_probabilities() -> None:
 
 def test_thresholds_are_strict_and_cut_off_to_whole_levels() -> None:
     semantic = np.array([[216, 217, 229, 230]], np.uint8)  # int(255 * .85) = 216, int(255 * .9) = 229
-    setting = Flood(min_seed=0, min_size=0)
+    setting = ContourSettings(min_seed=0, min_size=0)
     assert find_seeds(semantic, settings=setting).tolist() == [[0, 0, 0, 1]]
     assert decode_contours(semantic, settings=setting).tolist() == [[0, 1, 1, 1]]
     contour = np.array([[0, 152, 153, 154]], np.uint8)  # int(255 * .6) = 153
@@ -297,21 +267,10 @@ def test_thresholds_are_strict_and_cut_off_to_whole_levels() -> None:
     assert find_seeds(inside, contour, settings=setting.replace(contour=0.6)).tolist() == [[1, 1, 0, 0]]
 
 
-def test_pieces_grow_back_in_their_planes_and_the_higher_id_wins() -> None:
-    semantic = np.full((2, 9, 13), 255, np.uint8)
-    semantic[1] = 0
-    contour = np.zeros_like(semantic)
-    contour[0, :, 5:8] = 255
-    labels = decode_pieces(semantic, contour, settings=Pieces(min_size=1))
-    assert labels[0, 4].tolist() == [1] * 6 + [2] * 7
-    assert not labels[1].any()
-    assert decode_pieces(semantic, settings=Pieces(min_size=1)).max() == 1
-
-
 def test_published_settings_are_there() -> None:
-    assert FLOODS["mitoem"] == Flood(seed=0.85, contour=0.6, foreground=0.8, min_size=1024)
-    assert FLOODS["default"] == Flood()
-    assert FLOODS["default"].min_seed == 32
+    assert CONTOUR_SETTINGS["mitoem"] == ContourSettings(seed=0.85, contour=0.6, foreground=0.8, min_size=1024)
+    assert CONTOUR_SETTINGS["default"] == ContourSettings()
+    assert CONTOUR_SETTINGS["default"].min_seed == 32
 
 
 WRONG = {
@@ -322,11 +281,10 @@ WRONG = {
     "16 bits without a scale": (lambda s: decode_contours(s.astype(np.uint16)), InputError, "certain"),
     "seeds of another shape": (lambda s: decode_contours(s, seeds=s[:1].astype(int)), AxesError, "Seeds need"),
     "a scale of nothing": (lambda s: decode_contours(s, scale=0), InputError, "above 0"),
-    "a percentage": (lambda s: Flood(seed=90), InputError, "seed is a number from 0 to 1"),
-    "a mode that is none": (lambda s: Flood(small="merge"), InputError, "background, neighbor, none"),
-    "half a voxel": (lambda s: Pieces(min_size=0.5), InputError, "whole number"),
-    "an even square": (lambda s: Pieces(growth=4), InputError, "Use 5"),
-    "an unknown setting": (lambda s: Flood().replace(thres1=0.5), InputError, "no setting 'thres1'"),
+    "a percentage": (lambda s: ContourSettings(seed=90), InputError, "seed is a number from 0 to 1"),
+    "a mode that is none": (lambda s: ContourSettings(small="merge"), InputError, "background, neighbor, none"),
+    "half a voxel": (lambda s: ContourSettings(min_size=0.5), InputError, "whole number"),
+    "an unknown setting": (lambda s: ContourSettings().replace(thres1=0.5), InputError, "no setting 'thres1'"),
     "labels that are none": (lambda s: contour_targets(s), InputError, "integer ids"),
 }
 
@@ -340,7 +298,7 @@ def test_what_cannot_be_meant_is_refused_with_a_sentence(what: str) -> None:
 
 def test_published_settings_may_be_named() -> None:
     maps = contour_targets(np.kron([[1, 2], [0, 3]], np.ones((24, 24), int)))
-    for name, flood in FLOODS.items():
+    for name, flood in CONTOUR_SETTINGS.items():
         assert np.array_equal(decode_contours(*maps, settings=name), decode_contours(*maps, settings=flood))
     assert find_seeds(*maps, settings="mitoem").max() == 3
     for wrong in ("mito", 3):

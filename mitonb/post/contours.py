@@ -1,0 +1,340 @@
+"""Contours: objects by a watershed from seeds, from semantic, contour and distance maps, as decoders of MitoEM do it.
+
+The rules are those of PyTorch Connectomics 1 (`bc_watershed`, `bcd_watershed`): maps of 8 bits, strict comparisons, a
+threshold t stands for the level int(255 t). Two things are better defined here: float maps are rounded to the same 256
+levels by a scale that the caller states, and voxels of equal level are flooded in the order in which they were reached,
+so that objects do not depend on what else is in the volume.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from mitonb.errors import AxesError, InputError
+from mitonb.post.centers import connect
+from mitonb.post.compiled import jit
+from mitonb.post.tables import as_ids, relabel
+
+__all__ = ["CONTOUR_SETTINGS", "ContourSettings", "decode_contours", "find_seeds", "watershed"]
+
+Level = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContourSettings:
+    """Settings of a marker watershed; a voxel is compared strictly: above, or below.
+
+    Attributes
+    ----------
+    seed, contour, seed_distance : float
+        A seed is where the semantic map is above `seed`, the contour map below `contour` and the distance map above
+        `seed_distance`; a map that is not there does not ask.
+    foreground, foreground_distance : float
+        An object reaches as far as the semantic map is above `foreground` and the distance map above
+        `foreground_distance`. Distances go from -1 (far outside) to 1 (deep inside), everything else from 0 to 1.
+    min_seed : int
+        Seeds with fewer voxels are dropped; other seeds may flood their place, else it stays background.
+    min_size : int
+        Objects with fewer voxels are small.
+    small : {"background", "neighbor", "none"}
+        Small objects are dropped, or joined to the neighbour in the same plane that they touch most, or kept.
+    ties : {"arrival", "published"}
+        Among voxels of equal level, the one reached first goes first; or whichever scikit-image's heap has on top, for
+        comparison with published results (slower, more memory, and depends on what else is in the volume).
+    """
+
+    seed: float = 0.9
+    contour: float = 0.8
+    foreground: float = 0.85
+    seed_distance: float = 0.5
+    foreground_distance: float = 0.0
+    min_seed: int = 32
+    min_size: int = 128
+    small: Literal["background", "neighbor", "none"] = "background"
+    ties: Literal["arrival", "published"] = "arrival"
+
+    def __post_init__(self) -> None:
+        for name, words in (("small", ("background", "neighbor", "none")), ("ties", ("arrival", "published"))):
+            if getattr(self, name) not in words:
+                raise InputError(f"{name} is one of {', '.join(words)}, got {getattr(self, name)!r}.")
+        for name in ("min_seed", "min_size"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+                raise InputError(f"{name} is a whole number from 0 on, got {value!r}.")
+        for name in ("seed", "contour", "foreground", "seed_distance", "foreground_distance"):
+            value, low = getattr(self, name), -1 if "distance" in name else 0
+            if isinstance(value, bool | str) or not low <= value <= 1:
+                raise InputError(f"{name} is a number from {low} to 1, got {value!r}.")
+
+    @classmethod
+    def of(cls, value: ContourSettings | str | None) -> ContourSettings:
+        """Return what a user gave for settings: some, the name of published ones, or nothing.
+
+        Raises
+        ------
+        InputError
+            If there are none of this name, or this is something else.
+        """
+        if isinstance(value, str) and value in CONTOUR_SETTINGS:
+            return CONTOUR_SETTINGS[value]
+        if value is None or isinstance(value, ContourSettings):
+            return value or cls()
+        raise InputError(f"Settings are ContourSettings(...) or one of {', '.join(CONTOUR_SETTINGS)}, got {value!r}.")
+
+    def replace(self, **changes: Any) -> ContourSettings:
+        """Return settings with some fields changed."""
+        names = [field.name for field in dataclasses.fields(self)]
+        for name in changes:
+            if name not in names:
+                raise InputError(f"There is no setting {name!r}; there are {', '.join(names)}.")
+        return dataclasses.replace(self, **changes)
+
+
+CONTOUR_SETTINGS: dict[str, ContourSettings] = {
+    "default": ContourSettings(),
+    "semantic": ContourSettings(seed=0.98),
+    "mitoem": ContourSettings(seed=0.85, contour=0.6, foreground=0.8, min_size=1024),
+    "mitoem-human": ContourSettings(contour=0.75),
+    "fly-brain": ContourSettings(seed=0.5, contour=0.5, foreground=0.25, min_seed=1000, min_size=3000),
+}
+"""Published settings: the defaults; for a semantic map alone; the tutorial of MitoEM; the winner of its challenge, on
+the human volume; MitoNet's fly brain, after a median over 9 planes."""
+
+
+def decode_contours(
+    semantic: npt.NDArray[Any],
+    contour: npt.NDArray[Any] | None = None,
+    distance: npt.NDArray[Any] | None = None,
+    *,
+    settings: ContourSettings | str | None = None,
+    seeds: npt.NDArray[Any] | None = None,
+    scale: float | None = None,
+) -> Labels:
+    """Find objects by a watershed from seeds: where a map of contours, or of distances too, tells touching ones apart.
+
+    Parameters
+    ----------
+    semantic : (z, y, x) or (y, x) array
+        Probability of the foreground.
+    contour : array, optional
+        Probability of the border of an object, of the same shape.
+    distance : array, optional
+        Distance to the border, squashed to -1..1 (in 8 bits 0..255), positive inside, of the same shape.
+    settings : ContourSettings or str, optional
+        Thresholds and sizes, or the name of published ones: a key of `CONTOUR_SETTINGS`, such as "mitoem".
+    seeds : array of int, optional
+        Use these instead of `find_seeds`, for instance after correcting what that found.
+    scale : float, optional
+        The value that means certain: 1 for float maps and 255 for uint8 unless said otherwise; it is never guessed from
+        the values. Distances go from -scale to scale in float maps.
+
+    Returns
+    -------
+    labels : uint32 array
+        Ids 1.. in the order of the seeds' ids; own seeds are numbered by their first voxels.
+
+    Raises
+    ------
+    InputError
+        If values lie outside of the scale or are no numbers, the scale of a type is unknown, or no settings have
+        this name.
+    AxesError
+        If the maps are no planes or volumes of one shape.
+
+    Examples
+    --------
+    >>> semantic = np.full((1, 40), 0.95, np.float32)
+    >>> contour = np.zeros((1, 40), np.float32)
+    >>> contour[:, 20] = 1
+    >>> decode_contours(semantic, contour, settings=ContourSettings(min_seed=1, min_size=1))[0, [0, 19, 21]]
+    array([1, 1, 2], dtype=uint32)
+    """
+    settings = ContourSettings.of(settings)
+    levels = _levels_of(semantic, contour, distance, scale)
+    if seeds is not None and np.shape(seeds) != np.shape(semantic):
+        raise AxesError(f"Seeds need the shape of the maps, {np.shape(semantic)}, got {np.shape(seeds)}.")
+    labels = _seeds(*levels, settings) if seeds is None else _given(as_ids(np.asarray(seeds)))
+    s, _, d = levels
+    inside = s > int(255 * settings.foreground)
+    if d is not None:
+        inside &= _above(d, settings.foreground_distance)
+    return _without_small(watershed(s, labels, inside, ties=settings.ties), settings)
+
+
+def find_seeds(
+    semantic: npt.NDArray[Any],
+    contour: npt.NDArray[Any] | None = None,
+    distance: npt.NDArray[Any] | None = None,
+    *,
+    settings: ContourSettings | str | None = None,
+    scale: float | None = None,
+) -> Labels:
+    """Return the seeds from which `decode_contours` floods: to look at, to correct, and to pass back to it.
+
+    Parameters and errors are those of `decode_contours`. Seeds are numbered 1.. by their first voxels; pieces that
+    touch at a corner are one.
+    """
+    return _seeds(*_levels_of(semantic, contour, distance, scale), ContourSettings.of(settings))
+
+
+def watershed(level: Level, seeds: Labels, inside: npt.NDArray[np.bool_], *, ties: str = "arrival") -> Labels:
+    """Let seeds grow over all of the foreground that they can reach.
+
+    The next voxel to pass its label on to its 6 neighbours is always one of the highest level; among equals the one
+    that got its label first; seeds in reading order. So what a region becomes depends on nothing outside of it.
+
+    Parameters
+    ----------
+    level : ([z,] y, x) uint8 array
+        Level of each voxel.
+    seeds : uint32 array
+        Where labels begin.
+    inside : bool array
+        The foreground, which no label leaves; seeds outside of it, or at the level 0, are taken away.
+    ties : {"arrival", "published"}
+        See `ContourSettings`.
+
+    Returns
+    -------
+    labels : uint32 array
+    """
+    height = np.pad(level * inside, 1)  # a margin that stops every label, so that no voxel need know where it is
+    if ties == "published":
+        from skimage.segmentation import watershed as flood
+
+        flooded = flood(-height.astype(np.float64), np.pad(seeds, 1).astype(np.int32), mask=height > 0)  # type: ignore[no-untyped-call]
+    else:
+        flooded = np.pad(seeds, 1)
+        beside = [stride // flooded.itemsize for stride in flooded.strides]
+        _flood(height.reshape(-1), flooded.reshape(-1), np.array([*(-n for n in beside), *beside[::-1]]))
+    return np.ascontiguousarray(flooded[(slice(1, -1),) * level.ndim], dtype=np.uint32)
+
+
+@jit
+def _flood(height: Any, labels: Any, beside: Any) -> None:
+    """Flood flat arrays with a margin, in place; a queue for each level, which starts behind an entry of no use."""
+    queues = [[0] for _ in range(256)]
+    done = np.ones(256, np.int64)
+    for at in range(len(labels)):
+        if height[at] == 0:
+            labels[at] = 0
+        elif labels[at] != 0:
+            queues[height[at]].append(at)
+    level: Any = 255
+    while level > 0:
+        if done[level] == len(queues[level]):
+            level -= 1
+            continue
+        at = queues[level][done[level]]
+        done[level] += 1
+        for step in beside:
+            other = at + step
+            if height[other] != 0 and labels[other] == 0:
+                labels[other] = labels[at]
+                queues[height[other]].append(other)
+                level = max(level, np.int64(height[other]))
+
+
+def _levels_of(
+    semantic: npt.NDArray[Any], contour: npt.NDArray[Any] | None, distance: npt.NDArray[Any] | None, scale: float | None
+) -> tuple[Level, Level | None, Level | None]:
+    """Return maps of 256 levels."""
+    maps = {"semantic": semantic, "contour": contour, "distance": distance}
+    for name, value in maps.items():
+        if value is not None and (np.shape(value) != np.shape(semantic) or np.ndim(value) not in (2, 3)):
+            raise AxesError(
+                f"Maps are planes (y, x) or volumes (z, y, x) of one shape, got {np.shape(value)} for {name} beside "
+                f"{np.shape(semantic)}. Of an array (channel, z, y, x) pass *array."
+            )
+    s, c, d = (None if value is None else _levels(np.asarray(value), scale, name) for name, value in maps.items())
+    assert s is not None
+    return s, c, d
+
+
+def _levels(values: npt.NDArray[Any], scale: float | None, name: str) -> Level:
+    """Round a map to 256 levels; values are never looked at to guess what they mean."""
+    kind = values.dtype.kind
+    if values.dtype == np.uint8 and scale in (None, 255):
+        return np.ascontiguousarray(values)
+    if kind not in "uif" or (scale is None and kind != "f"):
+        raise InputError(
+            f"The {name} map is of type {values.dtype}: without a scale, maps are float from 0 to 1 or uint8 from 0 to "
+            "255. Pass scale=, the value that means certain."
+        )
+    top = 1.0 if scale is None else float(scale)
+    if not 0 < top < float("inf"):
+        raise InputError(f"The scale of maps is above 0, got {scale!r}.")
+    # Whole numbers cannot be below 0 where that means far outside: there 0..scale stands for -1..1, as in 8 bits.
+    bottom = -top if name == "distance" and kind == "f" else 0.0
+    out = np.empty(values.shape, np.uint8)
+    for row, target in zip(values, out, strict=True):  # by parts: a float copy of a volume would be four times it
+        level = (row.astype(np.float32) - bottom) * np.float32(255 / (top - bottom))
+        if not ((level > -0.5) & (level < 255.5)).all():
+            raise InputError(
+                f"The {name} map goes from {values.min()} to {values.max()}, but should go from {bottom:g} to {top:g}. "
+                "Pass scale=, the value that means certain."
+            )
+        target[...] = np.rint(level)
+    return out
+
+
+def _seeds(s: Level, c: Level | None, d: Level | None, settings: ContourSettings) -> Labels:
+    """Return the seeds, numbered by their first voxels."""
+    inside = s > int(255 * settings.seed)
+    if c is not None:
+        inside &= c < int(255 * settings.contour)
+    if d is not None:
+        inside &= _above(d, settings.seed_distance)
+    return connect(inside, settings.min_seed)[0]
+
+
+def _given(seeds: Labels) -> Labels:
+    """Return seeds of the caller under numbers without gaps, in the order of their ids."""
+    return np.searchsorted(np.union1d(seeds, 0), seeds).astype(np.uint32)
+
+
+def _above(distance: Level, threshold: float) -> npt.NDArray[np.bool_]:
+    """Compare distances, of which each level stands for one from -1 to 1, with a threshold."""
+    return np.asarray((np.arange(256) / 255.0 * 2.0 - 1.0 > threshold)[distance])
+
+
+def _without_small(labels: Labels, settings: ContourSettings) -> Labels:
+    """Deal with small objects, in place, and number the others without gaps, in the order of their ids."""
+    count = int(labels.max(initial=0)) + 1
+    # By parts: counting makes a copy of eight bytes for each voxel.
+    sizes = sum((np.bincount(part.ravel(), minlength=count) for part in labels), start=np.zeros(count, np.int64))
+    stays = sizes >= (1 if settings.small == "none" else max(1, settings.min_size))
+    stays[0] = False
+    if settings.small == "neighbor":
+        _join(labels, (sizes > 0) & ~stays)
+    names = np.where(stays, np.cumsum(stays), 0).astype(np.uint32)
+    relabel(labels, names)
+    return labels
+
+
+def _join(labels: Labels, small: npt.NDArray[np.bool_]) -> None:
+    """Give each small object, in the order of their ids, to the neighbour in the same planes that it touches most.
+
+    The lowest id wins a tie; one that touches none is dropped.
+    """
+    boxes = ndimage.find_objects(labels)
+    square = np.ones((1, 3, 3)[-labels.ndim :], np.bool_)
+    for k in np.flatnonzero(small[1:]).tolist():
+        wide = [
+            slice(max(0, s.start - r), s.stop + r) for s, r in zip(boxes[k], (0, 1, 1)[-labels.ndim :], strict=True)
+        ]
+        crop = labels[tuple(wide)]
+        mine = crop == k + 1
+        ids, counts = np.unique(crop[ndimage.binary_dilation(mine, square) & ~mine & (crop > 0)], return_counts=True)
+        into = int(ids[counts.argmax()]) if len(ids) else 0
+        crop[mine] = into
+        if into:  # what was joined to a small one goes on with it
+            pairs = zip(boxes[k], boxes[into - 1], strict=True)
+            boxes[into - 1] = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in pairs)

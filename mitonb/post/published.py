@@ -1,0 +1,427 @@
+"""The rules of the published MitoNet software, for comparison; what mitonb does otherwise is in docs/published.md."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from mitonb.maps import Maps
+from mitonb.post.centers import connect
+from mitonb.post.centers import group as group_pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from mitonb.maps import Image, Points
+    from mitonb.recipe import Recipe
+
+__all__ = ["STUFF_AREA", "agree", "centers", "decode", "draw_targets", "enlarge", "group", "panoptic", "peaks"]
+
+STUFF_AREA = 64
+"""Pixels of a plane below which a class whose objects are not told apart is left out of it."""
+
+Classes = npt.NDArray[np.unsignedinteger[Any]] | npt.NDArray[np.bool_]
+
+
+# ------------------------------------------------------------------------------------------------ a plane to its ids
+
+
+def decode(
+    maps: Maps, classes: Classes, recipe: Recipe, *, kind: int = 0, connected: bool = True
+) -> npt.NDArray[np.uint32]:
+    """Turn the maps of a plane into ids of one class.
+
+    Each pixel of any class belongs to the center nearest to the place it points at. Without `recipe.fine_boundaries`
+    that is decided for the pixels of the offset map and enlarged. All pixels of a center get the class that most of
+    them have. Without any center nothing is found. Where the maps go beyond the plane, so do centers and groups, before
+    they are cut to the plane.
+
+    Parameters
+    ----------
+    maps : Maps
+        Center and offsets are read.
+    classes : (h, w) array of unsigned int or bool
+        1 + class of each pixel, 0 for background.
+    recipe : Recipe
+        `center_threshold`, `center_window`, `fine_boundaries`, `downsampling` and `min_area` are read.
+    kind : int
+        Which class.
+    connected : bool
+        Make each connected piece (8 neighbours) an object of its own.
+
+    Returns
+    -------
+    ids : (h, w) uint32 array
+    """
+    center, offsets, stride = _read(maps, recipe)
+    points = peaks(center, recipe.center_threshold, recipe.center_window)
+    groups = group(classes > 0, offsets, points, output_stride=stride)
+    if classes.max(initial=0) > 1:
+        groups *= (_modes(groups, classes) == kind + 1)[groups]
+    return connect(groups, recipe.min_area)[0] if connected else groups
+
+
+def centers(maps: Maps, recipe: Recipe) -> Points:
+    """Return the centers that decoding uses, as (n, 2) rows of (y, x) in pixels of the plane."""
+    center, _, stride = _read(maps, recipe)
+    return peaks(center, recipe.center_threshold, recipe.center_window) * stride
+
+
+def peaks(center: Image, threshold: float, window: int) -> Points:
+    """Find each pixel that is the highest of its window and above a threshold.
+
+    All pixels of a plateau are peaks. The window of an even side reaches one pixel farther back than ahead.
+
+    Parameters
+    ----------
+    center : (h, w) float array
+        Heatmap.
+    threshold : float
+        Peaks are strictly above it.
+    window : int
+        Side of the square window in pixels of the map.
+
+    Returns
+    -------
+    points : (n, 2) int64 array
+        (y, x) in pixels of the map, in reading order.
+    """
+    heat = np.asarray(center, np.float32)
+    highest = ndimage.maximum_filter(heat, window, mode="constant", cval=-np.inf)
+    points: Points = np.argwhere((heat == highest) & (heat > np.float32(threshold)))
+    return points
+
+
+def group(
+    foreground: npt.NDArray[np.bool_], offsets: npt.NDArray[np.floating[Any]], points: Points, *, output_stride: int = 1
+) -> npt.NDArray[np.uint32]:
+    """Give each foreground pixel the number of the center that its pixel of the map points at.
+
+    Parameters
+    ----------
+    foreground : (h, w) bool array
+        Pixels to group.
+    offsets : (2, h', w') float array
+        (dy, dx) in pixels of the plane; h' is at least h / output_stride.
+    points : (n, 2) int64 array
+        Centers (y, x) in pixels of the offset map, in reading order.
+    output_stride : int
+        Pixels of the plane per pixel of the offset map; all pixels of such a square get the same number.
+
+    Returns
+    -------
+    groups : (h, w) uint32 array
+        1 + index of the nearest center (the first of equals); 0 is background, and everything is if there are no
+        centers.
+    """
+    if len(points) == 0:
+        return np.zeros(foreground.shape, np.uint32)
+    needed = np.ones(offsets.shape[1:], np.bool_)
+    if output_stride == 1:
+        needed[tuple(map(slice, foreground.shape))] = foreground
+    cells = group_pixels(needed, np.asarray(offsets, np.float32) / np.float32(output_stride), points)
+    pixels = cells.repeat(output_stride, 0).repeat(output_stride, 1)
+    return pixels[tuple(map(slice, foreground.shape))] * foreground
+
+
+def enlarge(values: npt.NDArray[np.floating[Any]], factor: int, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Enlarge maps bilinearly, corner pixels onto corner pixels, and cut them to a shape.
+
+    Parameters
+    ----------
+    values : (..., h, w) float array
+        Maps; what they hold is not scaled.
+    factor : int
+        Pixels per pixel.
+    shape : (int, int)
+        Height and width of the result, at most factor * (h, w).
+
+    Returns
+    -------
+    maps : (..., height, width) float32 array
+    """
+    result = values.astype(np.float32)
+    for axis, size in ((-2, shape[0]), (-1, shape[1])):
+        n = result.shape[axis]
+        at = np.arange(size) * ((n - 1) / max(1, factor * n - 1))
+        low = np.minimum(at.astype(np.int64), max(0, n - 2))
+        weight = (at - low).astype(np.float32)
+        weight = weight[:, None] if axis == -2 else weight
+        before, after = result.take(low, axis), result.take(np.minimum(low + 1, n - 1), axis)
+        result = before * (1 - weight) + after * weight
+    return result
+
+
+def panoptic(
+    classes: Classes,
+    groups: npt.NDArray[np.uint32],
+    things: Collection[int],
+    *,
+    divisor: int,
+    stuff_area: int = STUFF_AREA,
+) -> npt.NDArray[np.int64]:
+    """Merge a class map with groups into panoptic ids: class * divisor + number, as the published software writes.
+
+    Parameters
+    ----------
+    classes : (h, w) array of unsigned int
+        Class of each pixel, 0 for background.
+    groups : (h, w) uint32 array
+        Number of the center of each pixel; pixels that are no things are not looked at.
+    things : collection of int
+        Classes whose objects are told apart. Any other becomes one region of class * divisor where no object lies.
+    divisor : int
+        Above the number of objects.
+    stuff_area : int
+        A region with fewer pixels is left out.
+
+    Returns
+    -------
+    ids : (h, w) int64 array
+    """
+    thing = np.isin(classes, list(things))
+    inside = np.where(thing, groups, 0)
+    modes = _modes(inside, classes)
+    number = np.zeros(len(modes), np.int64)
+    for kind in things:
+        members = np.flatnonzero(modes == kind)
+        number[members] = kind * divisor + np.arange(1, len(members) + 1)
+    ids: npt.NDArray[np.int64] = number[inside]
+    for kind in np.unique(classes):
+        if kind != 0 and kind not in things:
+            region = (classes == kind) & (ids == 0)
+            if np.count_nonzero(region) >= stuff_area:
+                ids[region] = int(kind) * divisor
+    return ids
+
+
+def draw_targets(labels: npt.NDArray[np.integer[Any]], *, output_stride: int = 1, sigma: float = 6.0) -> Maps:
+    """Draw target maps as the published software does.
+
+    One pixel per id is set, blurred with a Gaussian of 4 sigma to each side, and the whole map is divided by its
+    highest value: where centers are crowded they add up, and all others become dim. All pixels of an id share one
+    center, even where it lies in pieces.
+
+    Parameters
+    ----------
+    labels : (h, w) array of int
+        Instance ids; 0 is background.
+    output_stride : int
+        Every so many pixels of the center and offset maps are kept.
+    sigma : float
+        Width of a center in pixels.
+
+    Returns
+    -------
+    maps : Maps
+        float32; one class. Offsets are 0 outside of objects.
+    """
+    inside = labels != 0
+    y, x = np.nonzero(inside)
+    _, number = np.unique(labels[y, x], return_inverse=True)
+    count = np.bincount(number)
+    middle = np.stack([np.bincount(number, weights=y) / count, np.bincount(number, weights=x) / count])
+    offsets = np.zeros((2, *labels.shape), np.float32)
+    offsets[:, y, x] = middle[:, number] - np.stack([y, x])
+    heat = np.zeros(labels.shape, np.float32)
+    heat[tuple(middle.astype(np.int64))] = 1
+    reach = int(round(8 * sigma + 1) | 1) // 2
+    kernel = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
+    for axis in (0, 1):
+        heat = ndimage.correlate1d(heat, kernel / kernel.sum(), axis, mode="constant")
+    heat /= heat.max(initial=0) or 1
+    s = output_stride
+    return Maps(
+        {"semantic": inside.astype(np.float32)[None], "center": heat[::s, ::s], "offsets": offsets[:, ::s, ::s]}, s
+    )
+
+
+def _modes(groups: npt.NDArray[np.uint32], classes: Classes) -> npt.NDArray[np.int64]:
+    """Return the class that most pixels of each group have, the lowest of equals; 0 for group 0 and empty ones."""
+    count, width = int(groups.max(initial=0)) + 1, int(classes.max(initial=0)) + 1
+    pairs = groups.astype(np.int64) * width + classes
+    table = np.bincount(pairs.ravel(), minlength=count * width).reshape(count, width)
+    modes: npt.NDArray[np.int64] = table.argmax(axis=1)
+    modes[0] = 0
+    return modes
+
+
+def _read(maps: Maps, recipe: Recipe) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.floating[Any]], int]:
+    """Return center and offset maps as decoding reads them, and their stride."""
+    s = recipe.downsampling if maps.output_stride % recipe.downsampling == 0 else 1
+    factor = maps.output_stride // s
+    if not recipe.fine_boundaries or factor == 1:
+        return maps.center, maps.offsets, maps.output_stride
+    h, w = (n * factor for n in maps.center.shape) if any(maps.beyond) else (-(-n // s) for n in maps.shape)
+    return enlarge(maps.center, factor, (h, w)), enlarge(maps.offsets, factor, (h, w)), s
+
+
+# --------------------------------------------------------------------------------- objects of directions to one volume
+
+# All is decided on atoms (voxels with the same ids in all directions) instead of lists of runs; the outcome is the
+# same. Where the order of objects matters it is that of directions, then ids.
+
+Node = tuple[int, int]
+"""Direction and id of an object."""
+Pair = tuple[float, int]
+"""IoU and common voxels of two objects."""
+
+_LEAST_IOU = 0.01
+_LEAST_VOXELS = 100
+"""Clusters, and voted objects, that share more than either of these are joined."""
+
+
+def agree(atoms: npt.NDArray[np.uint32], sizes: npt.NDArray[np.int64], recipe: Recipe) -> npt.NDArray[np.uint32]:
+    """Say which object each atom belongs to, by the published rules.
+
+    Objects of different directions that overlap are linked; above an IoU of `recipe.consensus_iou` they are clustered;
+    clusters that overlap are merged, the one with the most neighbours first; a voxel stays where `recipe.votes` members
+    of its cluster hold it; voted objects that still overlap are joined.
+
+    Parameters
+    ----------
+    atoms : (n, directions) uint32 array
+        Ids of each atom, 0 for none; row 0 is the background.
+    sizes : (n,) int64 array
+        Voxels of each atom.
+    recipe : Recipe
+        `votes`, `consensus_iou` and `lone_objects` are read.
+
+    Returns
+    -------
+    objects : (n,) uint32 array
+        1.. ; 0 where too few members agree.
+    """
+    least = 1 if recipe.lone_objects else atoms.shape[1] // 2 + 1
+    # Fewer votes than members: the published software then merges whatever overlaps at all.
+    surely = 0.0 if recipe.votes < least else recipe.consensus_iou
+    held = _held(atoms)
+    pairs = _pairs(atoms, sizes)
+    objects = np.zeros(len(atoms), np.uint32)
+    count = 0
+    for component in _components(sorted(held), pairs):
+        if len(component) < least:
+            continue
+        links = [(pair, pairs[pair]) for pair in itertools.combinations(component, 2) if pair in pairs]
+        clusters = _components(component, (pair for pair, (iou, _) in links if iou > surely))
+        members = _merged([set(c) for c in clusters], _touching(clusters, links))
+        voted = [_voted(m, held, recipe.votes) for m in members if len(m) >= least]
+        for together in _joined(voted, sizes):
+            count += 1
+            objects[sorted(together)] = count  # where objects overlap, the last one stands
+    return objects
+
+
+def _held(atoms: npt.NDArray[np.uint32]) -> dict[Node, list[int]]:
+    """Return the atoms of each object."""
+    held: dict[Node, list[int]] = defaultdict(list)
+    for direction in range(atoms.shape[1]):
+        for k in np.flatnonzero(atoms[:, direction]).tolist():
+            held[direction, int(atoms[k, direction])].append(k)
+    return held
+
+
+def _pairs(atoms: npt.NDArray[np.uint32], sizes: npt.NDArray[np.int64]) -> dict[tuple[Node, Node], Pair]:
+    """Return IoU and overlap of all objects of different directions that overlap."""
+    directions = range(atoms.shape[1])
+    volume: dict[Node, int] = defaultdict(int)
+    shared: dict[tuple[Node, Node], int] = defaultdict(int)
+    for ids, size in zip(atoms.tolist(), sizes.tolist(), strict=True):
+        nodes = [(i, ids[i]) for i in directions if ids[i]]
+        for node in nodes:
+            volume[node] += size
+        for pair in itertools.combinations(nodes, 2):
+            shared[pair] += size
+    return {(a, b): (n / (volume[a] + volume[b] - n), n) for (a, b), n in shared.items()}
+
+
+def _components(nodes: Sequence[Node], pairs: Iterable[tuple[Node, Node]]) -> list[list[Node]]:
+    """Return groups of linked nodes, in the order of their first members; members are sorted."""
+    parent: dict[Node, Node] = {node: node for node in nodes}
+
+    def find(node: Node) -> Node:
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for a, b in pairs:
+        p, q = find(a), find(b)
+        parent[max(p, q)] = min(p, q)
+    groups: dict[Node, list[Node]] = defaultdict(list)
+    for node in nodes:
+        groups[find(node)].append(node)
+    return list(groups.values())
+
+
+def _touching(clusters: list[list[Node]], links: list[tuple[tuple[Node, Node], Pair]]) -> list[set[int]]:
+    """Return the neighbours of each cluster: those with which, in the mean over all pairs of members, it overlaps."""
+    of = {node: k for k, cluster in enumerate(clusters) for node in cluster}
+    total: dict[tuple[int, int], list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for (a, b), (iou, voxels) in links:
+        p, q = sorted((of[a], of[b]))
+        if p != q:
+            total[p, q][0] += iou
+            total[p, q][1] += voxels
+    near: list[set[int]] = [set() for _ in clusters]
+    for (p, q), (iou_sum, voxel_sum) in total.items():
+        n = len(clusters[p]) * len(clusters[q])
+        if iou_sum / n > _LEAST_IOU or voxel_sum / n > _LEAST_VOXELS:
+            near[p].add(q)
+            near[q].add(p)
+    return near
+
+
+def _merged(members: list[set[Node]], near: list[set[int]]) -> list[set[Node]]:
+    """Merge neighbouring clusters, the one with the most neighbours first, until none has any.
+
+    A cluster that has a larger neighbour is dealt out to all its neighbours; another one takes all its neighbours in.
+    Neighbours of those that were taken in are not linked to the winner: a chain of five becomes three and two.
+    """
+    left = dict.fromkeys(range(len(members)))
+
+    def remove(k: int) -> None:
+        for other in near[k]:
+            near[other].discard(k)
+        near[k] = set()
+        del left[k]
+
+    while left:
+        k = max(left, key=lambda k: len(near[k]))  # the first of equals
+        if not near[k]:
+            break
+        if max(len(members[other]) for other in near[k]) > len(members[k]):
+            for other in near[k]:
+                members[other] |= members[k]
+            remove(k)
+        else:
+            for other in sorted(near[k]):
+                members[k] |= members[other]
+                remove(other)
+    return [members[k] for k in left]
+
+
+def _voted(members: set[Node], held: dict[Node, list[int]], votes: int) -> set[int]:
+    """Return the atoms that enough members hold."""
+    count: dict[int, int] = defaultdict(int)
+    for node in members:
+        for k in held[node]:
+            count[k] += 1
+    return {k for k, n in count.items() if n >= votes}
+
+
+def _joined(voted: list[set[int]], sizes: npt.NDArray[np.int64]) -> Iterator[set[int]]:
+    """Yield voted objects, joined where they overlap too much."""
+    volume = [int(sizes[sorted(atoms)].sum()) for atoms in voted]
+    linked: list[tuple[Node, Node]] = []
+    for p, q in itertools.combinations(range(len(voted)), 2):
+        shared = int(sizes[sorted(voted[p] & voted[q])].sum())
+        if shared and (shared > _LEAST_VOXELS or shared > _LEAST_IOU * (volume[p] + volume[q] - shared)):
+            linked.append(((0, p), (0, q)))
+    for group in _components([(0, k) for k in range(len(voted))], linked):
+        yield set().union(*(voted[k] for _, k in group))

@@ -1,1 +1,0 @@
-"""The rules of the published MitoNet software, for comparison; what mitonb does otherwise is in docs/published.md."""
