@@ -45,9 +45,6 @@ class ContourSettings:
         Objects with fewer voxels are small.
     small : {"background", "neighbor", "none"}
         Small objects are dropped, or joined to the neighbour in the same plane that they touch most, or kept.
-    ties : {"arrival", "published"}
-        Among voxels of equal level, the one reached first goes first; or whichever scikit-image's heap has on top, for
-        comparison with published results (slower, more memory, and depends on what else is in the volume).
     """
 
     seed: float = 0.9
@@ -58,20 +55,18 @@ class ContourSettings:
     min_seed: int = 32
     min_size: int = 128
     small: Literal["background", "neighbor", "none"] = "background"
-    ties: Literal["arrival", "published"] = "arrival"
 
     def __post_init__(self) -> None:
-        for name, words in (("small", ("background", "neighbor", "none")), ("ties", ("arrival", "published"))):
-            if getattr(self, name) not in words:
-                raise InputError(f"{name} is one of {', '.join(words)}, got {getattr(self, name)!r}.")
-        for name in ("min_seed", "min_size"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
-                raise InputError(f"{name} is a whole number from 0 on, got {value!r}.")
-        for name in ("seed", "contour", "foreground", "seed_distance", "foreground_distance"):
-            value, low = getattr(self, name), -1 if "distance" in name else 0
-            if isinstance(value, bool | str) or not low <= value <= 1:
-                raise InputError(f"{name} is a number from {low} to 1, got {value!r}.")
+        if self.small not in ("background", "neighbor", "none"):
+            raise InputError(f"small is one of background, neighbor, none, got {self.small!r}.")
+        for field in dataclasses.fields(self):
+            value, low = getattr(self, field.name), -1 if "distance" in field.name else 0
+            if field.type == "int" and (
+                isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0
+            ):
+                raise InputError(f"{field.name} is a whole number from 0 on, got {value!r}.")
+            if field.type == "float" and (isinstance(value, bool | str) or not low <= value <= 1):
+                raise InputError(f"{field.name} is a number from {low} to 1, got {value!r}.")
 
     @classmethod
     def of(cls, value: ContourSettings | str | None) -> ContourSettings:
@@ -157,7 +152,7 @@ def decode_contours(
     array([1, 1, 2], dtype=uint32)
     """
     settings = ContourSettings.of(settings)
-    levels = _levels_of(semantic, contour, distance, scale)
+    levels = _levels_of(scale, semantic=semantic, contour=contour, distance=distance)
     if seeds is not None and np.shape(seeds) != np.shape(semantic):
         raise AxesError(f"Seeds need the shape of the maps, {np.shape(semantic)}, got {np.shape(seeds)}.")
     labels = _seeds(*levels, settings) if seeds is None else _given(as_ids(np.asarray(seeds)))
@@ -165,7 +160,7 @@ def decode_contours(
     inside = s > int(255 * settings.foreground)
     if d is not None:
         inside &= _above(d, settings.foreground_distance)
-    return _without_small(watershed(s, labels, inside, ties=settings.ties), settings)
+    return _without_small(watershed(s, labels, inside), settings)
 
 
 def find_seeds(
@@ -181,10 +176,11 @@ def find_seeds(
     Parameters and errors are those of `decode_contours`. Seeds are numbered 1.. by their first voxels; pieces that
     touch at a corner are one.
     """
-    return _seeds(*_levels_of(semantic, contour, distance, scale), ContourSettings.of(settings))
+    levels = _levels_of(scale, semantic=semantic, contour=contour, distance=distance)
+    return _seeds(*levels, ContourSettings.of(settings))
 
 
-def watershed(level: Level, seeds: Labels, inside: npt.NDArray[np.bool_], *, ties: str = "arrival") -> Labels:
+def watershed(level: Level, seeds: Labels, inside: npt.NDArray[np.bool_]) -> Labels:
     """Let seeds grow over all of the foreground that they can reach.
 
     The next voxel to pass its label on to its 6 neighbours is always one of the highest level; among equals the one
@@ -198,23 +194,16 @@ def watershed(level: Level, seeds: Labels, inside: npt.NDArray[np.bool_], *, tie
         Where labels begin.
     inside : bool array
         The foreground, which no label leaves; seeds outside of it, or at the level 0, are taken away.
-    ties : {"arrival", "published"}
-        See `ContourSettings`.
 
     Returns
     -------
     labels : uint32 array
     """
     height = np.pad(level * inside, 1)  # a margin that stops every label, so that no voxel need know where it is
-    if ties == "published":
-        from skimage.segmentation import watershed as flood
-
-        flooded = flood(-height.astype(np.float64), np.pad(seeds, 1).astype(np.int32), mask=height > 0)  # type: ignore[no-untyped-call]
-    else:
-        flooded = np.pad(seeds, 1)
-        beside = [stride // flooded.itemsize for stride in flooded.strides]
-        _flood(height.reshape(-1), flooded.reshape(-1), np.array([*(-n for n in beside), *beside[::-1]]))
-    return np.ascontiguousarray(flooded[(slice(1, -1),) * level.ndim], dtype=np.uint32)
+    flooded = np.pad(seeds, 1)
+    beside = [stride // flooded.itemsize for stride in flooded.strides]
+    _flood(height.reshape(-1), flooded.reshape(-1), np.array([*(-n for n in beside), *beside[::-1]]))
+    return np.ascontiguousarray(flooded[(slice(1, -1),) * level.ndim])
 
 
 @jit
@@ -242,20 +231,17 @@ def _flood(height: Any, labels: Any, beside: Any) -> None:
                 level = max(level, np.int64(height[other]))
 
 
-def _levels_of(
-    semantic: npt.NDArray[Any], contour: npt.NDArray[Any] | None, distance: npt.NDArray[Any] | None, scale: float | None
-) -> tuple[Level, Level | None, Level | None]:
-    """Return maps of 256 levels."""
-    maps = {"semantic": semantic, "contour": contour, "distance": distance}
+def _levels_of(scale: float | None, **maps: npt.NDArray[Any] | None) -> tuple[Level, Level | None, Level | None]:
+    """Return semantic, contour and distance maps of 256 levels."""
+    shape = np.shape(maps["semantic"])
     for name, value in maps.items():
-        if value is not None and (np.shape(value) != np.shape(semantic) or np.ndim(value) not in (2, 3)):
+        if value is not None and (np.shape(value) != shape or len(shape) not in (2, 3)):
             raise AxesError(
                 f"Maps are planes (y, x) or volumes (z, y, x) of one shape, got {np.shape(value)} for {name} beside "
-                f"{np.shape(semantic)}. Of an array (channel, z, y, x) pass *array."
+                f"{shape}. Of an array (channel, z, y, x) pass *array."
             )
     s, c, d = (None if value is None else _levels(np.asarray(value), scale, name) for name, value in maps.items())
-    assert s is not None
-    return s, c, d
+    return s, c, d  # type: ignore[return-value]
 
 
 def _levels(values: npt.NDArray[Any], scale: float | None, name: str) -> Level:

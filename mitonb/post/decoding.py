@@ -151,12 +151,12 @@ def _by_affinities(maps: Maps, inside: Mask, recipe: Recipe, kind: int) -> Ids:
     within = inside.reshape((1,) * (3 - inside.ndim) + inside.shape)
     graph = np.zeros(within.shape, np.uint8)
     for axis, affinity in enumerate(maps["affinities"][-inside.ndim :], 3 - inside.ndim):
-        joined = within & _reaches(affinity.reshape(graph.shape), 1 - recipe.contour_threshold)
-        ahead, joined, before = (np.moveaxis(a, axis, 0) for a in (graph, joined, within))
-        joined = joined[1:] & before[:-1]
-        ahead[:-1] |= joined * np.uint8(1 << 2 * axis)  # the way to the next pixel, and the way back
-        ahead[1:] |= joined * np.uint8(2 << 2 * axis)
-    return np.asarray(cc3d.color_connectivity_graph(graph, connectivity=6)).reshape(inside.shape) * inside
+        with_last = np.moveaxis(within & _reaches(affinity.reshape(graph.shape), 1 - recipe.contour_threshold), axis, 0)
+        joined = (with_last[1:] & np.moveaxis(within, axis, 0)[:-1]).astype(np.uint8)
+        along = np.moveaxis(graph, axis, 0)
+        along[:-1] |= joined << 2 * axis  # the way to the next pixel, and the way back
+        along[1:] |= joined << 2 * axis + 1
+    return cc3d.color_connectivity_graph(graph, connectivity=6).astype(np.uint32).reshape(inside.shape) * inside
 
 
 _DECODERS: dict[str, Callable[[Maps, Mask, Recipe, int], Ids]] = {

@@ -15,12 +15,12 @@ from mitonb.post.centers import connect
 from mitonb.post.centers import group as group_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mitonb.maps import Image, Points
     from mitonb.recipe import Recipe
 
-__all__ = ["STUFF_AREA", "agree", "centers", "decode", "draw_targets", "enlarge", "group", "panoptic", "peaks"]
+__all__ = ["STUFF_AREA", "agree", "centers", "decode", "draw_targets", "enlarge", "group", "modes", "peaks"]
 
 STUFF_AREA = 64
 """Pixels of a plane below which a class whose objects are not told apart is left out of it."""
@@ -62,7 +62,7 @@ def decode(
     points = peaks(center, recipe.center_threshold, recipe.center_window)
     groups = group(classes > 0, offsets, points, output_stride=stride)
     if classes.max(initial=0) > 1:
-        groups *= (_modes(groups, classes) == kind + 1)[groups]
+        groups *= (modes(groups, classes) == kind + 1)[groups]
     return connect(groups, recipe.min_area)[0] if connected else groups
 
 
@@ -145,59 +145,9 @@ def enlarge(values: npt.NDArray[np.floating[Any]], factor: int, shape: tuple[int
     -------
     maps : (..., height, width) float32 array
     """
-    result = values.astype(np.float32)
-    for axis, size in ((-2, shape[0]), (-1, shape[1])):
-        n = result.shape[axis]
-        at = np.arange(size) * ((n - 1) / max(1, factor * n - 1))
-        low = np.minimum(at.astype(np.int64), max(0, n - 2))
-        weight = (at - low).astype(np.float32)
-        weight = weight[:, None] if axis == -2 else weight
-        before, after = result.take(low, axis), result.take(np.minimum(low + 1, n - 1), axis)
-        result = before * (1 - weight) + after * weight
-    return result
-
-
-def panoptic(
-    classes: Classes,
-    groups: npt.NDArray[np.uint32],
-    things: Collection[int],
-    *,
-    divisor: int,
-    stuff_area: int = STUFF_AREA,
-) -> npt.NDArray[np.int64]:
-    """Merge a class map with groups into panoptic ids: class * divisor + number, as the published software writes.
-
-    Parameters
-    ----------
-    classes : (h, w) array of unsigned int
-        Class of each pixel, 0 for background.
-    groups : (h, w) uint32 array
-        Number of the center of each pixel; pixels that are no things are not looked at.
-    things : collection of int
-        Classes whose objects are told apart. Any other becomes one region of class * divisor where no object lies.
-    divisor : int
-        Above the number of objects.
-    stuff_area : int
-        A region with fewer pixels is left out.
-
-    Returns
-    -------
-    ids : (h, w) int64 array
-    """
-    thing = np.isin(classes, list(things))
-    inside = np.where(thing, groups, 0)
-    modes = _modes(inside, classes)
-    number = np.zeros(len(modes), np.int64)
-    for kind in things:
-        members = np.flatnonzero(modes == kind)
-        number[members] = kind * divisor + np.arange(1, len(members) + 1)
-    ids: npt.NDArray[np.int64] = number[inside]
-    for kind in np.unique(classes):
-        if kind != 0 and kind not in things:
-            region = (classes == kind) & (ids == 0)
-            if np.count_nonzero(region) >= stuff_area:
-                ids[region] = int(kind) * divisor
-    return ids
+    sides = (1,) * (values.ndim - 2) + (factor,) * 2
+    larger = ndimage.zoom(values.astype(np.float32), sides, order=1, mode="nearest")
+    return np.asarray(larger[..., : shape[0], : shape[1]])
 
 
 def draw_targets(labels: npt.NDArray[np.integer[Any]], *, output_stride: int = 1, sigma: float = 6.0) -> Maps:
@@ -241,7 +191,7 @@ def draw_targets(labels: npt.NDArray[np.integer[Any]], *, output_stride: int = 1
     )
 
 
-def _modes(groups: npt.NDArray[np.uint32], classes: Classes) -> npt.NDArray[np.int64]:
+def modes(groups: npt.NDArray[np.uint32], classes: Classes) -> npt.NDArray[np.int64]:
     """Return the class that most pixels of each group have, the lowest of equals; 0 for group 0 and empty ones."""
     count, width = int(groups.max(initial=0)) + 1, int(classes.max(initial=0)) + 1
     pairs = groups.astype(np.int64) * width + classes

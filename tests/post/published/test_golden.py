@@ -13,7 +13,7 @@ import pytest
 from mitonb.maps import Maps
 from mitonb.post.decoding import centers
 from mitonb.post.matching import chain
-from mitonb.post.published import decode, group, panoptic, peaks
+from mitonb.post.published import decode, group, peaks
 from mitonb.post.tables import overlaps
 from mitonb.post.targets import targets
 from mitonb.post.tracking import Tracker, track
@@ -61,10 +61,6 @@ def test_centers_and_ids_of_a_noisy_plane(window: int) -> None:
     assert set(map(tuple, points.tolist())) == set(map(tuple, want[f"centers_k{window}"].tolist()))
     ids = decode(maps, want["sem"] > 0, recipe, connected=False)
     assert same_partition(ids, partition(want[f"pan_k{window}"]))
-    groups = group(want["sem"] > 0, want["offsets"], points)
-    assert same_partition(
-        partition(panoptic(want["sem"], groups, [1], divisor=1000)), partition(want[f"pan_k{window}"])
-    )
 
 
 def test_centers_and_cells_of_a_coarse_map() -> None:

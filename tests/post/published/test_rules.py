@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 from mitonb.maps import Maps
 from mitonb.post.decoding import centers, decode
-from mitonb.post.published import _merged, enlarge, group, panoptic, peaks
+from mitonb.post.published import _merged, enlarge, group, modes, peaks
 from mitonb.post.targets import targets
 from mitonb.post.tracking import track
 from mitonb.post.voting import consensus
@@ -104,13 +104,9 @@ def test_fine_boundaries_enlarge_the_maps_corner_to_corner() -> None:
 
 
 def test_an_object_gets_the_class_of_most_of_its_pixels_and_the_lower_one_of_two() -> None:
-    classes = np.array([[1, 2, 1, 2, 0, 0]], np.uint8)
-    groups = np.array([[1, 1, 2, 2, 0, 0]], np.uint32)
-    assert panoptic(classes, groups, [1, 2], divisor=1000).tolist() == [[1001, 1001, 1002, 1002, 0, 0]]
-    classes[0, 1] = classes[0, 0] = 2
-    assert panoptic(classes, groups, [1, 2], divisor=1000).tolist() == [[2001, 2001, 1001, 1001, 0, 0]]
-    assert panoptic(classes, groups, [1], divisor=1000, stuff_area=3).tolist() == [[2000, 2000, 1001, 2000, 0, 0]]
-    assert panoptic(classes, groups, [1], divisor=1000, stuff_area=4).tolist() == [[0, 0, 1001, 0, 0, 0]]
+    classes = np.array([[1, 2, 1, 2, 2, 0, 0]], np.uint8)
+    groups = np.array([[1, 1, 2, 2, 2, 0, 0]], np.uint32)
+    assert modes(groups, classes).tolist() == [0, 1, 2]
 
 
 def test_of_several_classes_each_object_is_decoded_once() -> None:
