@@ -233,7 +233,7 @@ def _flood(height: Any, labels: Any, beside: Any) -> None:
 
 def _levels_of(scale: float | None, **maps: npt.NDArray[Any] | None) -> tuple[Level, Level | None, Level | None]:
     """Return semantic, contour and distance maps of 256 levels."""
-    shape = np.shape(maps["semantic"])
+    shape = np.asarray(maps["semantic"]).shape
     for name, value in maps.items():
         if value is not None and (np.shape(value) != shape or len(shape) not in (2, 3)):
             raise AxesError(

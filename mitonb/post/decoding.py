@@ -86,10 +86,8 @@ def decode(maps: Maps, recipe: Recipe | None = None, *, kind: int = 0, stuff: Se
         return published.decode(maps, classes, recipe, kind=kind)
     if by_rules and recipe.instances == "none" and np.count_nonzero(inside) < published.STUFF_AREA:
         inside = np.zeros_like(inside)
-    decoder = (
-        next((d for head, d in _DECODERS.items() if head in maps), None) if recipe.instances == "centers" else None
-    )
-    groups = inside if decoder is None else decoder(maps, inside, recipe, kind)
+    decoders = [decoder for head, decoder in _DECODERS.items() if head in maps and recipe.instances == "centers"]
+    groups = decoders[0](maps, inside, recipe, kind) if decoders else inside
     ids, _ = connect(groups, recipe.min_area if inside.ndim == 2 else 0)
     return np.minimum(ids, 1) if recipe.instances == "none" else ids
 
