@@ -24,10 +24,10 @@ from mitonb.maps import Maps as Maps
 from mitonb.measurements import measure as measure
 from mitonb.models.zoo import load_model as load_model
 from mitonb.phantoms import phantom as phantom
-from mitonb.post.targets import contour_targets as contour_targets
-from mitonb.post.decoding import decode as decode
-from mitonb.post.targets import targets as targets
 from mitonb.post.contours import decode_contours as decode_contours
+from mitonb.post.decoding import decode as decode
+from mitonb.post.targets import contour_targets as contour_targets
+from mitonb.post.targets import targets as targets
 from mitonb.recipe import PRESETS as PRESETS
 from mitonb.recipe import Recipe as Recipe
 from mitonb.session.session import Session as Session
