@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,6 +94,30 @@ def test_imports_never_point_up() -> None:
             if top == "mitonb" and there not in {here, "__version__"} and there not in MAY_IMPORT[here]:
                 wrong.append(f"{path.relative_to(ROOT)} imports {name}")
     assert not wrong, "\n".join(wrong)
+
+
+# Circles that are known and shall end; a module of each, and what it may still import for that reason.
+STILL = {
+    ("mitonb.infer.engines.eight_bits", "mitonb.infer.engines.vino"),
+    ("mitonb.widgets.protocol", "mitonb.widgets.viewer"),
+}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Whoever reads a module can read what it needs first: imports for types and inside functions count, too."""
+    names = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in MODULES}
+    needs: dict[str, set[str]] = {}
+    for module, path in names.items():
+        needed = set()
+        for name in imports(path):
+            while name and name not in names:  # a name in a module
+                name = name.rpartition(".")[0]
+            needed.add(name)
+        needs[module] = {name for name in needed - {"", module, "mitonb"} if (module, name) not in STILL}
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as circle:
+        raise AssertionError(" -> ".join(circle.args[1][::-1])) from None
 
 
 def test_heavy_libraries_stay_in_their_rooms() -> None:
