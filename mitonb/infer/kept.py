@@ -18,7 +18,7 @@ from mitonb.errors import InputError
 from mitonb.files import disk_reason
 from mitonb.infer.map_files import AxisFile, read_header, write_header
 from mitonb.infer.region import Region
-from mitonb.io.arrays import size_text
+from mitonb.io.limits import size_text
 from mitonb.stack import AXES, Axis, checked_axis, checked_plane
 
 if TYPE_CHECKING:

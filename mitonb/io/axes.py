@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mitonb.errors import AxesError, InputError
-from mitonb.io.arrays import Array, Indexable, Lazy, Source, native
+from mitonb.io.arrays import Array, Lazy, Source, native
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mitonb.stack import VoxelSize
+    from mitonb.stack import LazyArray, VoxelSize
 
 __all__ = [
-    "Channel", "arrange", "axes_of", "is_size", "name_axes", "nanometres", "plain", "spacing_along", "spacing_of",
-    "spacing_to_voxel_size", "stated_axes",
+    "Channel", "Notes", "arrange", "axes_of", "is_size", "lengths_of", "name_axes", "nanometres", "plain",
+    "spacing_along", "spacing_of", "spacing_to_voxel_size", "stated_axes",
 ]  # fmt: skip
 
 Channel = int | Literal["mean"]
@@ -221,7 +221,7 @@ def _described(letters: str, shape: tuple[int, ...]) -> str:
     return ", ".join(f"{NAMES.get(c, 'other')} {n}" for c, n in zip(letters, shape, strict=True))
 
 
-def _is_grey(data: Indexable, axis: int, letters: str, *, all_planes: bool = False) -> bool:
+def _is_grey(data: LazyArray, axis: int, letters: str, *, all_planes: bool = False) -> bool:
     """Return whether the colour samples are equal in the first, middle and last plane, or in all."""
     pages = [k for k, c in enumerate(letters) if c not in "yxs"]
     some = [tuple(int((data.shape[k] - 1) * part) for k in pages) for part in (0.0, 0.5, 1.0)]
@@ -375,7 +375,7 @@ def spacing_of(
     if isinstance(transform, dict) and isinstance(transform.get("axes"), list):  # CellMap
         names, sizes = name_axes(plain(transform["axes"]))[0], _numbers(transform.get("scale"))
         if names and len(sizes) == len(names):
-            return _lengths(names, sizes, _units(transform.get("units"), len(names))), notes
+            return lengths_of(names, sizes, _units(transform.get("units"), len(names))), notes
     for key in sorted((k for k in attributes if _sized(k)[0]), key=lambda k: SIZED.index(_sized(k)[0])):
         value: Any = plain(attributes.get(key))
         # N5 viewer: {"dimensions": [x, y, z], "unit": "um"}
@@ -414,14 +414,14 @@ def _in_nanometres(
     if unit is None and (word not in NANOMETRES_BY_HABIT or min(sizes) < 0.5 or set(sizes) == {1.0}):
         return {}, (f"{written} no unit: the voxel size stays unknown. Say voxel_size=(z, y, x).",)
     if unit is None:
-        return _lengths(named, sizes, ["nm"] * len(sizes)), (f"{written} no unit: taken as nm.",)
-    found = _lengths(named, sizes, _units(unit, len(sizes)))
+        return lengths_of(named, sizes, ["nm"] * len(sizes)), (f"{written} no unit: taken as nm.",)
+    found = lengths_of(named, sizes, _units(unit, len(sizes)))
     if len(found) < sum(c in "zyx" for c in named):
         return {}, (f"{written} the unit {str(plain(unit))[:40]}: the voxel size stays unknown.",)
     return found, ()
 
 
-def _lengths(letters: str, sizes: Sequence[float], units: Sequence[Any]) -> dict[str, float]:
+def lengths_of(letters: str, sizes: Sequence[float], units: Sequence[Any]) -> dict[str, float]:
     """Return the sizes in nm along z, y and x, of those with a unit that is known."""
     found = {c: nanometres(v, u) for c, v, u in zip(letters, sizes, units, strict=True) if c in "zyx"}
     return {c: v for c, v in found.items() if v is not None}

@@ -17,7 +17,8 @@ import imagecodecs
 import numpy as np
 
 from mitonb.errors import AxesError, CorruptFileError, InputError, UnsupportedFormatError
-from mitonb.io.arrays import Array, Source, check_block, check_sizes, inside, paged, stamp_of
+from mitonb.io.arrays import Array, Source, paged, stamp_of
+from mitonb.io.limits import check_block, check_sizes, inside
 from mitonb.io.tiff import jpeg_shape, read_tiff
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import AxesError, CorruptFileError, InputError, UnsupportedFormatError
-from mitonb.io.arrays import Lazy, Source, checked_path, door, native, size_text, stamp_of
+from mitonb.io.arrays import Lazy, Source, native, stamp_of
 from mitonb.io.axes import Channel, arrange, spacing_to_voxel_size, stated_axes
 from mitonb.io.images import read_folder, read_picture, read_planes
+from mitonb.io.limits import checked_path, door, size_text
 from mitonb.io.others import read_array, read_hdf5, read_mrc, read_npy, read_npz
 from mitonb.io.record import read_record, recorded_voxel_size
 from mitonb.io.tiff import read_tiff
@@ -48,6 +49,17 @@ FORMATS = (
     Format((b"\x89HDF\r\n\x1a\n",), (".h5", ".hdf5"), read_hdf5, str),
     Format((b"MAP ",), (".mrc",), read_mrc, at=208),
 )
+TURNED = (
+    "The file says that 0 is white: grey values are turned round, so that the image looks as it does in other viewers. "
+    "mn.open(..., invert=False) keeps them as they are stored."
+)
+TURNING = {
+    (True, None): (TURNED,),
+    (True, True): (TURNED,),
+    (True, False): ("The file says that 0 is white, and values are kept as they are stored (invert=False).",),
+    (False, True): ("Grey values are turned round (invert=True): what is dark in the file is bright here.",),
+}
+"""What is said, by whether the file says that 0 is white and what the caller wants."""
 KNOWN = "TIFF, PNG, JPEG, .npy, .npz, OME-Zarr, MRC or HDF5"
 
 
@@ -98,26 +110,13 @@ def open(
     size, remark = _voxel_size(voxel_size, found, letters, data.shape[0], where)
     if size is None and remark is None and where is not None:
         remark = "The voxel size is unknown: the file does not say. Give it with voxel_size=(z, y, x) in nm."
-    notes = (*found.notes, *notes, *_turning(found.black, invert), *([remark] if remark else []))
+    if invert not in (None, False, True):
+        raise InputError(f"invert is True, False or None, got {invert!r}.")
+    notes = (*found.notes, *notes, *TURNING.get((found.black is not None, invert), ()), *([remark] if remark else []))
     if invert or (invert is None and found.black is not None):
         # Of what is turned round the black and white point is taken once.
         data = Inverted(data, found.black)
     return Stack(data, size, name=name or title, source=where, notes=notes)
-
-
-def _turning(black: float | None, invert: bool | None) -> tuple[str, ...]:
-    """Say whether grey values are turned round, and why."""
-    if invert is not None and not isinstance(invert, bool):
-        raise InputError(f"invert is True, False or None, got {invert!r}.")
-    if black is None:
-        note = "Grey values are turned round (invert=True): what is dark in the file is bright here."
-        return (note,) if invert else ()
-    if invert is False:
-        return ("The file says that 0 is white, and values are kept as they are stored (invert=False).",)
-    return (
-        "The file says that 0 is white: grey values are turned round, so that the image looks as it does in other "
-        "viewers. mn.open(..., invert=False) keeps them as they are stored.",
-    )
 
 
 @door

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mitonb.errors import CorruptFileError, InputError, UnsafeFileError, UnsupportedFormatError
-from mitonb.io.arrays import Array, Lazy, Source, blocks_of, check_block, check_sizes, raw_voxels
+from mitonb.io.arrays import Array, Lazy, Source, blocks_of, raw_voxels
 from mitonb.io.axes import axes_of, name_axes, plain, spacing_along, spacing_of
+from mitonb.io.limits import check_block, check_sizes
 from mitonb.memory import memory_budget
 
 if TYPE_CHECKING:
@@ -46,15 +47,15 @@ def read_array(source: Any) -> Source:
         raise InputError(f"This xarray.Dataset holds {held}. Pass one of them, dataset['name'].")
     if isinstance(source, np.ndarray):
         return Source(source)
-    shape, data = getattr(source, "shape", None), source
+    data, shape = source, getattr(source, "shape", None)
     try:
-        lazy = isinstance(shape, tuple) and hasattr(source, "__getitem__") and np.dtype(source.dtype).kind in "buifc"
+        kind = np.dtype(source.dtype).kind if isinstance(shape, tuple) and hasattr(source, "__getitem__") else ""
     except (AttributeError, TypeError):  # a dtype of another library, such as torch.uint8
-        lazy = False
-    if not lazy:
-        known = shape is not None or isinstance(source, list | tuple) or hasattr(source, "__array__")
-        data = np.asarray(source) if known else np.array(["nothing"])
-    if np.dtype(data.dtype).kind not in "buifc":
+        kind = ""
+    if not kind and (shape is not None or isinstance(source, list | tuple) or hasattr(source, "__array__")):
+        data = np.asarray(source)
+        kind = data.dtype.kind
+    if kind not in tuple("buifc"):
         raise InputError(f"open() takes a path or an array of numbers, got {type(source).__name__}.")
     rank = len(data.shape)
     attributes = getattr(source, "attrs", None)
@@ -128,18 +129,14 @@ def read_npz(path: Path, series: str | None = None) -> Source:
 def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> Array:
     """Read one member, never more than its header declares."""
     with archive.open(member) as stream:
-        shape, fortran, dtype = _npy_header(stream, what)
-        declared = math.prod(shape) * dtype.itemsize
-        check_sizes(what, declared, member.file_size, packed=False)
-        check_sizes(what, declared, member.compress_size, block=(declared, member.compress_size))
-        data = np.empty(declared, np.uint8)
-        for at in range(0, declared, 2**24):
-            part = np.frombuffer(stream.read(min(2**24, declared - at)), np.uint8)
-            data[at : at + len(part)] = part
-            if len(part) < min(2**24, declared - at):
-                raise CorruptFileError(f"{what} is truncated: {member.filename} ends before byte {declared}.")
+        shape, _, dtype = _npy_header(stream, what)
+    declared = math.prod(shape) * dtype.itemsize
+    check_sizes(what, declared, member.file_size, packed=False)
+    check_sizes(what, declared, member.compress_size, block=(declared, member.compress_size))
+    with archive.open(member) as stream:
+        data: Array = np.lib.format.read_array(stream, allow_pickle=False)
         stream.read(1)  # reaches the end, where zipfile checks the checksum
-    return data.view(dtype).reshape(shape, order="F" if fortran else "C")
+    return data
 
 
 def _npy_header(stream: Any, what: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -147,9 +144,7 @@ def _npy_header(stream: Any, what: str) -> tuple[tuple[int, ...], bool, np.dtype
     version = np.lib.format.read_magic(stream)
     if version not in ((1, 0), (2, 0)):
         raise CorruptFileError(f"{what} has version {version} of .npy, which is not known. Save it with numpy.save.")
-    known = np.lib.format
-    read = known.read_array_header_1_0 if version == (1, 0) else known.read_array_header_2_0
-    shape, fortran, dtype = read(stream)
+    shape, fortran, dtype = getattr(np.lib.format, f"read_array_header_{version[0]}_0")(stream)
     if dtype.hasobject:
         raise UnsafeFileError(f"{what} holds Python objects, which could run code. Save plain numbers instead.")
     return shape, fortran, dtype
@@ -282,19 +277,12 @@ def _chosen(file: Any, series: str | None, what: str, h5py: Any) -> str:
 
     file.visititems(visit)
     listed = ", ".join(sorted(names)[:8])
-    if series is None:
-        if len(names) != 1:
-            held = f"{len(names)} images ({listed})" if names else "no image"
-            raise InputError(f"{what} holds {held}. Choose one with series='name'.")
-        return names[0]
-    group: Any = file
-    for part in series.strip("/").split("/"):
-        if not isinstance(group, h5py.Group) or not isinstance(group.get(part, getlink=True), h5py.HardLink):
-            raise InputError(f"{what} has no dataset {series!r} of its own; it holds {listed}.")
-        group = group[part]
-    if not isinstance(group, h5py.Dataset):
+    if series is not None and series.strip("/") not in names:
         raise InputError(f"{what} has no dataset {series!r} of its own; it holds {listed}.")
-    return series
+    if series is None and len(names) != 1:
+        held = f"{len(names)} images ({listed})" if names else "no image"
+        raise InputError(f"{what} holds {held}. Choose one with series='name'.")
+    return series or names[0]
 
 
 def _check_hdf5(dataset: Any, path: Path) -> None:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mitonb.errors import CorruptFileError, InputError
-from mitonb.io.arrays import Array, read_json
+from mitonb.io.limits import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from mitonb.io.arrays import Array
     from mitonb.recipe import Recipe
     from mitonb.stack import Stack
 

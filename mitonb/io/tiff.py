@@ -19,8 +19,9 @@ import numpy as np
 import tifffile
 
 from mitonb.errors import AxesError, CorruptFileError, InputError, UnsupportedFormatError
-from mitonb.io.arrays import Array, Lazy, Saving, Source, check_block, check_sizes, guarded, native, paged, raw_voxels
+from mitonb.io.arrays import Array, Lazy, Saving, Source, native, paged, raw_voxels
 from mitonb.io.axes import nanometres
+from mitonb.io.limits import check_block, check_sizes, guarded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,7 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -22,26 +21,14 @@ import tensorstore
 
 from mitonb.errors import CorruptFileError, InputError, UnsafeFileError, UnsupportedFormatError
 from mitonb.files import atomic_write, explain_write
-from mitonb.io.arrays import (
-    CACHE_BYTES,
-    Array,
-    Lazy,
-    Saving,
-    Source,
-    Stamp,
-    blocks_of,
-    changed,
-    check_block,
-    check_sizes,
-    inside,
-    native,
-    read_json,
-    stamp_of,
-)  # fmt: skip
-from mitonb.io.axes import arrange, axes_of, is_size, name_axes, nanometres, spacing_of
+from mitonb.io.arrays import CACHE_BYTES, Array, Lazy, Saving, Slices, Source, blocks_of, changed, native, stamp_of
+from mitonb.io.axes import Notes, arrange, axes_of, is_size, lengths_of, spacing_of
+from mitonb.io.limits import check_block, check_sizes, inside, read_json
 from mitonb.memory import require
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
     from mitonb.stack import VoxelSize
 
 __all__ = ["LabelStore", "is_store", "is_zarr", "read_store", "store_in_zip", "write_zarr"]
@@ -70,31 +57,29 @@ def read_store(path: Folder, series: int | str | None = None, *, strict: bool = 
         block as the fill value unless mitonb wrote them, because other programs leave out blocks of nothing else.
     """
     node = _Node(path, path)
-    if strict and series is None and (path / "labels").is_dir() and is_zarr(path / "labels"):
-        listed = node.inner("labels").attributes().get("labels")
-        within = [f"labels/{name}" for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
-        if len(within) > 1:
-            raise InputError(f"{node.what} holds the labels {', '.join(within)}. Choose one with series='{within[0]}'.")
-        series = within[0] if within else None
+    if strict and series is None:
+        series = _labels_inside(node)
     if isinstance(series, str):
         node, series = node.inner(series), None
     if _is_n5(node.folder) or _is_n5(path):
         return _read_n5(node, series)
     if node.kind() == "array":
-        return _read_array(node, {}, strict=strict)
+        return _read_array(node, None, strict=strict)
     attributes = node.attributes()
-    image = _multiscale(attributes, node)
+    images, own = attributes.get("multiscales"), attributes.get("mitonb")
+    image = images[0] if isinstance(images, list) and images else None
+    if not isinstance(image, dict) or not isinstance(image.get("datasets"), list) or not image["datasets"]:
+        if "plate" in attributes:
+            raise UnsupportedFormatError(f"{path.name} is a plate of wells. Open one image of it: series='A/1/0'.")
+        raise InputError(f"{path.name} is a zarr group without an image.{node.choices(is_zarr)}")
+    own = own if isinstance(own, dict) else {}
     levels = [d for d in image["datasets"] if isinstance(d, dict) and isinstance(d.get("path"), str)]
-    level = _level(levels, series, node.what)
-    own = attributes.get("mitonb")
-    own = own if isinstance(own, Mapping) else {}
+    level = _level(levels, series, path.name)
     found = _read_array(node.inner(level["path"]), image, strict=strict or bool(own.get("complete")))
     spacing, notes = _ome_spacing(image, level, found.axes or "")
-    record = own.get("record")
-    return Source(
-        found.data, found.axes, {**found.spacing, **spacing}, (*found.notes, *notes), f"OME-Zarr {node.kind()}",
-        found.chunk_bytes, record if isinstance(record, Mapping) else None,
-    )  # fmt: skip
+    record = own.get("record") if isinstance(own.get("record"), dict) else None
+    kind = f"OME-Zarr {node.kind()}"
+    return replace(found, spacing=spacing, notes=(*found.notes, *notes), kind=kind, record=record)
 
 
 def is_zarr(folder: Folder) -> bool:
@@ -119,11 +104,12 @@ def store_in_zip(path: Path) -> zipfile.Path | None:
     UnsafeFileError
         If a name leads out of the file, or a member is a link.
     """
+    what = path.name
     with open(path, "rb") as file:
         file.seek(max(0, path.stat().st_size - 2**17))
         tail = file.read()
     end = max(tail.rfind(b"PK\5\6"), 0)
-    require(100 * int.from_bytes(tail[end + 12 : end + 16], "little"), f"Looking into {path.name}", "Unpack it.")
+    require(100 * int.from_bytes(tail[end + 12 : end + 16], "little"), f"Looking into {what}", "Unpack it.")
     archive = zipfile.ZipFile(path)
     members = archive.infolist()
     if not any(PurePosixPath(m.filename).name in METADATA for m in members):
@@ -131,16 +117,15 @@ def store_in_zip(path: Path) -> zipfile.Path | None:
         return None
     for member in members:
         if _leads_out(member.filename):
-            raise UnsafeFileError(f"{path.name} has a member {member.filename[:80]!r}, which lies outside of it.")
+            raise UnsafeFileError(f"{what} has a member {member.filename[:80]!r}, which lies outside of it.")
         if stat.S_ISLNK(member.external_attr >> 16):
-            raise UnsafeFileError(f"{path.name} has a link inside: {member.filename[:80]!r}. Zip the files themselves.")
+            raise UnsafeFileError(f"{what} has a link inside: {member.filename[:80]!r}. Zip the files themselves.")
         if member.flag_bits & 1 or member.compress_type == zipfile.ZIP_LZMA:
-            how = "encrypted" if member.flag_bits & 1 else "packed with LZMA"
-            raise UnsupportedFormatError(f"{path.name} is {how}. Unpack it first.")
+            raise UnsupportedFormatError(f"{what} is encrypted or packed with LZMA. Unpack it first.")
     root = zipfile.Path(archive)
     for _ in range(8):
         folders = [e for e in root.iterdir() if e.is_dir() and e.name != "__MACOSX"]
-        if len(folders) != 1 or any((root / name).is_file() for name in METADATA):
+        if len(folders) != 1 or is_store(root):
             break
         root = folders[0]
     return root
@@ -158,50 +143,41 @@ class _Node:
     folder: Folder
     root: Folder
 
-    @property
-    def what(self) -> str:
-        """Name of the store, for errors."""
-        return self.root.name
-
     def read(self, name: str) -> dict[str, Any]:
         """Read a metadata file, if it is there."""
         path = self.folder / name
-        return read_json(path, self.what) if inside(path, self.root, self.what) else {}
+        return read_json(path, self.root.name) if inside(path, self.root, self.root.name) else {}
 
     def kind(self) -> str:
         """Return "array", or the version of OME-Zarr that a group has."""
-        if inside(self.folder / "zarr.json", self.root, self.what):
-            return "array" if self.read("zarr.json").get("node_type") == "array" else "0.5"
-        return "array" if inside(self.folder / ".zarray", self.root, self.what) else "0.4"
+        newer = self.read("zarr.json")
+        return "array" if newer.get("node_type") == "array" or self.read(".zarray") else "0.5" if newer else "0.4"
 
     def attributes(self) -> dict[str, Any]:
         """Return the attributes of a group or an array, in whatever file they are."""
         found = self.read("zarr.json").get("attributes") or self.read(".zattrs") or self.read("attributes.json")
-        ome = found.get("ome") if isinstance(found, dict) else {}
-        return (found if isinstance(found, dict) else {}) | (ome if isinstance(ome, dict) else {})
+        found = found if isinstance(found, dict) else {}
+        return found | (found["ome"] if isinstance(found.get("ome"), dict) else {})
 
     def inherited(self) -> dict[str, Any]:
         """Return the attributes of an array, and of the groups that it lies in those that it has not itself."""
         found, node = self.attributes(), self
-        for _ in range(16):
-            if str(node.folder) == str(self.root):
-                break
+        while str(node.folder) != str(self.root):
             node = _Node(node.folder.parent, self.root)  # type: ignore[arg-type]
             found = {k: v for k, v in node.attributes().items() if k not in ("offset", "axes")} | found
         return found
 
     def inner(self, name: str) -> _Node:
         """Return a folder inside, and refuse names that lead out."""
-        parts = PurePosixPath(name).parts
-        inner = self.folder.joinpath(*parts) if parts else self.folder
+        inner = self.folder.joinpath(*PurePosixPath(name).parts) if name.strip("/.") else self.folder
         outside = _leads_out(name)
         if isinstance(self.folder, Path) and isinstance(inner, Path) and not outside:
             outside = not inner.resolve().is_relative_to(self.folder.resolve())
         if outside:
-            raise UnsafeFileError(f"{self.what} refers to {name!r}, which lies outside of it.")
+            raise UnsafeFileError(f"{self.root.name} refers to {name!r}, which lies outside of it.")
         if not inner.is_dir():
             near = ", ".join(sorted(e.name for e in self.folder.iterdir() if e.is_dir())[:8])
-            raise InputError(f"{self.what} has no {name!r} inside; it holds {near or 'nothing'}.")
+            raise InputError(f"{self.root.name} has no {name!r} inside; it holds {near or 'nothing'}.")
         return _Node(inner, self.root)
 
     def choices(self, wanted: Callable[[Folder], bool]) -> str:
@@ -210,6 +186,18 @@ class _Node:
         names = sorted(e.name for e in self.folder.iterdir() if e.is_dir() and wanted(e))
         listed = ", ".join(f"series={f'{start}/{name}'.lstrip('/')!r}" for name in names[:8])
         return f" Inside are: {listed}." if listed else ""
+
+
+def _labels_inside(node: _Node) -> str | None:
+    """Return the path of the only label image inside an OME-Zarr image."""
+    if not (node.folder / "labels").is_dir() or not is_zarr(node.folder / "labels"):
+        return None
+    listed = node.inner("labels").attributes().get("labels")
+    within = [f"labels/{name}" for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
+    if len(within) > 1:
+        held = ", ".join(within)
+        raise InputError(f"{node.root.name} holds the labels {held}. Choose one with series='{within[0]}'.")
+    return within[0] if within else None
 
 
 def _level(levels: list[Any], series: int | None, what: str) -> Any:
@@ -221,60 +209,42 @@ def _level(levels: list[Any], series: int | None, what: str) -> Any:
     return levels[series or 0]
 
 
-def _multiscale(attributes: Mapping[str, Any], node: _Node) -> Mapping[str, Any]:
-    """Return the first multiscale image of a group."""
-    images = attributes.get("multiscales")
-    image = images[0] if isinstance(images, list) and images else None
-    if isinstance(image, dict) and isinstance(image.get("datasets"), list) and image["datasets"]:
-        return image
-    if "plate" in attributes:
-        raise UnsupportedFormatError(f"{node.what} is a plate of wells. Open one image of it, such as series='A/1/0'.")
-    raise InputError(f"{node.what} is a zarr group without an image.{node.choices(is_zarr)}")
-
-
-def _read_array(node: _Node, image: Mapping[str, Any], *, strict: bool) -> Source:
-    """Open one zarr array lazily."""
-    metadata = node.read("zarr.json")
-    driver = "zarr3" if metadata else "zarr"
-    metadata = metadata or node.read(".zarray")
-    if not metadata:
-        raise CorruptFileError(f"{node.what} lacks the array {node.folder.name!r} that it lists.")
-    data = _Blocks(driver, node, strict=strict).lazy()
-    rank = len(data.shape)
-    listed = image.get("axes") or metadata.get("dimension_names")
+def _read_array(node: _Node, image: Mapping[str, Any] | None, *, strict: bool) -> Source:
+    """Open one zarr array lazily, alone or of an image."""
+    newer, what = node.read("zarr.json"), node.root.name
+    if not newer and not node.read(".zarray"):
+        raise CorruptFileError(f"{what} lacks the array {node.folder.name!r} that it lists.")
+    data = _Blocks("zarr3" if newer else "zarr", node, strict=strict).lazy()
+    rank, named = len(data.shape), newer.get("dimension_names")
     attributes = node.inherited()
-    if isinstance(listed, list) and len(listed) == rank:
-        letters, notes = name_axes([a.get("name", "?") if isinstance(a, dict) else a for a in listed])
-    elif image.get("axes") is not None:
-        raise CorruptFileError(f"{node.what} names {image['axes']!r:.80} as axes, but its array has {rank} of them.")
-    elif image and rank == 5:  # versions 0.1 and 0.2 name no axes, and have these
-        letters, notes = "tczyx", ()
+    if image is None:
+        letters, notes = axes_of({"dims": named} if named else attributes, rank)
+        spacing, more = spacing_of(attributes, letters or "zyx"[-rank:])
     else:
-        letters, notes = axes_of(attributes, rank)
-    spacing, more = spacing_of(attributes, letters or "zyx"[-rank:]) if not image else ({}, ())
-    return Source(data, letters, spacing, (*notes, *more), "zarr", math.prod(data.blocks or ()) * data.dtype.itemsize)
+        listed, spacing, more = image.get("axes"), {}, ()
+        letters, notes = axes_of({"axes": listed or named}, rank)
+        if rank == 5 and not listed and not named:  # versions 0.1 and 0.2 name no axes, and have these
+            letters = "tczyx"
+        if listed and not letters and not notes:
+            raise CorruptFileError(f"{what} names {listed!r:.80} as axes, but its array has {rank} of them.")
+    return Source(data, letters, spacing, (*notes, *more), "zarr", data.block_bytes)
 
 
-def _ome_spacing(
-    image: Mapping[str, Any], level: Mapping[str, Any], letters: str
-) -> tuple[dict[str, float], tuple[str, ...]]:  # fmt: skip
+def _ome_spacing(image: Mapping[str, Any], level: Mapping[str, Any], letters: str) -> tuple[dict[str, float], Notes]:
     """Return the voxel size in nm by axis letter, where scale and unit are both stated."""
-    units = [a.get("unit") if isinstance(a, dict) else None for a in image.get("axes") or ()] or [None] * len(letters)
-    factors, stated = np.ones(len(letters)), False
-    for part in (level.get("coordinateTransformations"), image.get("coordinateTransformations")):
-        for transform in part if isinstance(part, list) else ():
-            scale = transform.get("scale") if isinstance(transform, dict) else None
-            if scale is None:
-                continue
-            good = isinstance(scale, list) and all(isinstance(v, int | float) for v in scale)
-            if not good or len(scale) != len(letters):
-                note = f"The scale of this file is no list of {len(letters)} numbers: the voxel size stays unknown."
-                return {}, (note,)
-            factors, stated = factors * np.array(scale, float), True
-    if not stated:
+    transforms = [part.get("coordinateTransformations") for part in (level, image)]
+    listed = [t for part in transforms if isinstance(part, list) for t in part if isinstance(t, dict)]
+    scales = [t["scale"] for t in listed if t.get("scale") is not None]
+    if not scales:
         return {}, ("The file gives no scale that can be read: the voxel size stays unknown.",)
-    sizes = {c: nanometres(f, u) for c, f, u in zip(letters, factors, units, strict=True) if c in "zyx"}
-    known = {c: size for c, size in sizes.items() if size is not None}
+    for scale in scales:
+        good = isinstance(scale, list) and all(isinstance(v, int | float) for v in scale)
+        if not good or len(scale) != len(letters):
+            note = f"The scale of this file is no list of {len(letters)} numbers: the voxel size stays unknown."
+            return {}, (note,)
+    factors = np.prod(np.array(scales, float), axis=0)
+    units = [a.get("unit") if isinstance(a, dict) else None for a in image.get("axes") or ()] or [None] * len(letters)
+    known = lengths_of(letters, factors, units)
     if not known and (factors != 1).any():
         return {}, ("The file gives a scale but no unit that is known: the voxel size stays unknown.",)
     return known, ()
@@ -285,7 +255,7 @@ def _read_n5(node: _Node, level: int | None) -> Source:
 
     N5 names the fastest axis first: x, y, z. Attributes follow that order.
     """
-    what, own = node.what, node.read("attributes.json")
+    what, own = node.root.name, node.read("attributes.json")
     if "dimensions" not in own:
         levels = [e.name for e in node.folder.iterdir() if e.name[:1] == "s" and e.name[1:].isdecimal()]
         if not levels:
@@ -297,19 +267,18 @@ def _read_n5(node: _Node, level: int | None) -> Source:
             "(paintera-convert to-scalar)."
         )
     data = _Blocks("n5", node, strict=False).lazy()
-    rank = len(data.shape)
     attributes, told = _of_level(node.inherited(), own, node.folder.name)
-    letters, notes = axes_of(attributes, rank)
+    letters, notes = axes_of(attributes, len(data.shape))
     if letters and letters[-1] == "x":
         letters = letters[::-1]  # written as numpy counts
-    letters = letters or ("xyz?" if rank > 3 else "xyz"[:rank]).ljust(rank, "?")
+    letters = letters or "xyz"[: len(data.shape)].ljust(len(data.shape), "?")
     spacing, more = spacing_of(attributes, letters[::-1], x_first=True)
-    chunk = math.prod(data.blocks or ()) * data.dtype.itemsize
-    return Source(data, letters, spacing, (*told, *notes, *more), "N5", chunk)
+    return Source(data, letters, spacing, (*told, *notes, *more), "N5", data.block_bytes)
 
 
-def _of_level(attributes: dict[str, Any], own: Mapping[str, Any], name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _of_level(attributes: dict[str, Any], own: Mapping[str, Any], name: str) -> tuple[dict[str, Any], Notes]:
     """Return attributes with what the group lists for this level (s0, s1, ...), and what is to be said."""
+    number = int(name[1:]) if name[:1] == "s" and name[1:].isdecimal() else 0
     if any(is_size(key) for key in own):
         return attributes, ()
     images = attributes.get("multiscales")
@@ -318,7 +287,6 @@ def _of_level(attributes: dict[str, Any], own: Mapping[str, Any], name: str) -> 
     for level in levels if isinstance(levels, list) else ():  # CellMap
         if isinstance(level, dict) and level.get("path") == name and "transform" in level:
             return attributes | {"transform": level["transform"]}, ()
-    number = int(name[1:]) if name[:1] == "s" and name[1:].isdecimal() else 0
     if number == 0 or "downsamplingFactors" in own:
         return attributes, ()
     for factors in (attributes.get("downsamplingFactors"), attributes.get("scales")):
@@ -333,7 +301,7 @@ class _Blocks:
     """An array of tensorstore, which is read after a look at the files of the blocks that a read needs."""
 
     def __init__(self, driver: str, node: _Node, *, strict: bool) -> None:
-        self._path, self._root, self._what = node.folder, node.root, node.what
+        self._path, self._root, self._what = node.folder, node.root, node.root.name
         kvstore: dict[str, Any] = {"driver": "file"}
         if isinstance(self._path, zipfile.Path):
             base = {"driver": "file", "path": str(Path(str(self._path.root.filename)).resolve())}
@@ -345,48 +313,45 @@ class _Blocks:
             "context": {"cache_pool": {"total_bytes_limit": CACHE_BYTES}},
         }  # fmt: skip
         self._store = tensorstore.open(spec, open=True, read=True).result()
-        self._dtype = native(np.dtype(self._store.dtype.numpy_dtype))
-        layout = self._store.chunk_layout
-        self._blocks = tuple(int(n or 1) for n in layout.read_chunk.shape or (1,) * self._store.rank)
-        self._sides = tuple(int(n or 1) for n in layout.write_chunk.shape or ())
+        self._dtype = native(self._store.dtype.numpy_dtype)
+        self._sides = tuple(int(n or 1) for n in self._store.chunk_layout.write_chunk.shape or ())
         self._bytes = math.prod(self._sides) * self._dtype.itemsize
         self._folders: set[str] = set()
-        self._seen: dict[str, Stamp | None] = {}
+        self._seen: dict[str, Any] = {}
+        self._blosc_at: int | None = None  # where in a file blosc says how much it will unpack to
+        self._inner, self._index_at = 0, (0, os.SEEK_SET)  # blocks in a shard, and where their index is
         self._find_files(driver, self._store.spec().to_json()["metadata"])
 
     def _find_files(self, driver: str, metadata: Mapping[str, Any]) -> None:
-        """Note how the files of blocks are called, and where in them blosc says how much it will unpack to."""
+        """Note how the files of blocks are called, and where the sizes of what blosc has packed stand in them."""
         self._start, self._between = "", metadata.get("dimension_separator", "/" if driver == "n5" else ".")
-        self._blosc_at: int | None = None
-        self._index_at = (0, os.SEEK_SET)
-        self._inner = 0  # blocks in a shard
         packed = metadata.get("compression") or metadata.get("compressor") or {}
-        if driver == "n5":
-            self._blosc_at = 4 + 4 * len(self._sides) if packed.get("type") == "blosc" else None
-        elif driver == "zarr":
-            self._blosc_at = 0 if packed.get("id") == "blosc" else None
-        else:
-            coding = metadata["chunk_key_encoding"]
-            default = coding["name"] == "default"
-            self._between = coding.get("configuration", {}).get("separator", "/" if default else ".")
-            self._start = f"c{self._between}" if default else ""
-            codecs = {codec["name"]: codec.get("configuration", {}) for codec in metadata["codecs"]}
-            self._blosc_at = 0 if "blosc" in codecs else None
-            sharding = codecs.get("sharding_indexed")
-            if sharding and any(codec["name"] == "blosc" for codec in sharding["codecs"]):
-                self._inner = math.prod(n // int(k) for n, k in zip(self._sides, sharding["chunk_shape"], strict=True))
-                length = 16 * self._inner + 4 * any(c["name"] == "crc32c" for c in sharding.get("index_codecs", ()))
-                if sharding.get("index_location") != "start":
-                    self._index_at = (-length, os.SEEK_END)
+        if "blosc" in (packed.get("type"), packed.get("id")):
+            self._blosc_at = 4 + 4 * len(self._sides) if driver == "n5" else 0
+        if driver != "zarr3":
+            return
+        coding = metadata["chunk_key_encoding"]
+        default = coding["name"] == "default"
+        self._between = coding.get("configuration", {}).get("separator", "/" if default else ".")
+        self._start = f"c{self._between}" if default else ""
+        codecs = {codec["name"]: codec.get("configuration", {}) for codec in metadata["codecs"]}
+        self._blosc_at = 0 if "blosc" in codecs else None
+        sharding = codecs.get("sharding_indexed")
+        if sharding and any(codec["name"] == "blosc" for codec in sharding["codecs"]):
+            self._inner = math.prod(n // int(k) for n, k in zip(self._sides, sharding["chunk_shape"], strict=True))
+            length = 16 * self._inner + 4 * any(c["name"] == "crc32c" for c in sharding.get("index_codecs", ()))
+            if sharding.get("index_location") != "start":
+                self._index_at = (-length, os.SEEK_END)
 
     def lazy(self) -> Lazy:
         """Return the array."""
         self._watch()
-        chunk = math.prod(self._blocks) * self._dtype.itemsize
-        check_sizes(self._what, 0, 0, block=(chunk, self._largest() if chunk > 2**28 else chunk))
-        return Lazy(self._store.shape, self._dtype, self._read, self._what, self._blocks)
+        blocks = tuple(int(n or 1) for n in self._store.chunk_layout.read_chunk.shape or (1,) * self._store.rank)
+        found = Lazy(self._store.shape, self._dtype, self._read, self._what, blocks)
+        check_sizes(self._what, 0, 0, block=(found.block_bytes, found.block_bytes))
+        return found
 
-    def _read(self, key: tuple[slice, ...]) -> Array:
+    def _read(self, key: Slices) -> Array:
         self._watch()
         for index in blocks_of(key, self._sides, self._what):
             self._check(self._start + self._between.join(map(str, index)))
@@ -394,21 +359,21 @@ class _Blocks:
             return np.asarray(self._store[key].read().result())
         except ValueError as error:
             text = " ".join(str(error).split())
-            if "is missing" in text:
-                raise CorruptFileError(
-                    f"{self._what} lacks a block ({text[text.find('chunk') :][:80]}). Restore the file from a copy. If "
-                    "the program that wrote it leaves empty blocks out, open labels with empty_blocks=True."
-                ) from error
-            raise CorruptFileError(f"{self._what}: a block is damaged ({text[:160]}).") from error
+            if "is missing" not in text:
+                raise CorruptFileError(f"{self._what}: a block is damaged ({text[:160]}).") from error
+            raise CorruptFileError(
+                f"{self._what} lacks a block ({text[text.find('chunk') :][:80]}). Restore the file from a copy. If the "
+                "program that wrote it leaves empty blocks out, open labels with empty_blocks=True."
+            ) from error
 
     def _watch(self) -> None:
         """Refuse to go on if the metadata of the array were written again."""
-        if isinstance(self._path, Path):
-            for name in METADATA[2:]:
-                self._unchanged(name, stamp_of(self._path / name))
+        for name in METADATA[2:] if isinstance(self._path, Path) else ():
+            self._unchanged(name, self._path / name)  # type: ignore[arg-type]
 
-    def _unchanged(self, name: str, stamp: Stamp | None) -> None:
+    def _unchanged(self, name: str, found: Path | os.stat_result | None) -> None:
         """Refuse a file that is another one than when it was first looked at."""
+        stamp = stamp_of(found)
         if self._seen.setdefault(name, stamp) != stamp:
             raise changed(self._what)
 
@@ -419,46 +384,35 @@ class _Blocks:
         """
         path = self._path / name
         if isinstance(path, zipfile.Path):
-            member = path.root.NameToInfo.get(path.at)
-            size = member.file_size if member else 0
+            size = getattr(path.root.NameToInfo.get(path.at), "file_size", 0)
         else:
             found = self._stat(path)
-            self._unchanged(name, stamp_of(found))
+            self._unchanged(name, found)
             size = found.st_size if found else 0
         check_block(self._what, size, self._bytes)
-        shard = self._inner and size >= 16 * self._inner
-        if not shard and (self._blosc_at is None or size < self._blosc_at + 8):
-            return
-        with path.open("rb") as file:
-            if not shard:
-                told = int.from_bytes(file.read((self._blosc_at or 0) + 8)[-4:], "little")
-                return check_block(self._what, told, self._bytes)
-            file.seek(*self._index_at)
-            for at, length in np.frombuffer(file.read(16 * self._inner), "<u8").reshape(-1, 2).tolist():
-                if length < 2**63:
-                    file.seek(at)
-                    told = int.from_bytes(file.read(8)[4:], "little")
-                    check_block(self._what, max(length, told), self._bytes // self._inner)
+        if self._inner and size >= 16 * self._inner:
+            with path.open("rb") as file:
+                file.seek(*self._index_at)
+                for at, length in np.frombuffer(file.read(16 * self._inner), "<u8").reshape(-1, 2).tolist():
+                    if length < 2**63:
+                        file.seek(at)
+                        told = int.from_bytes(file.read(8)[4:], "little")
+                        check_block(self._what, max(length, told), self._bytes // self._inner)
+        elif self._blosc_at is not None and size >= self._blosc_at + 8:
+            with path.open("rb") as file:
+                check_block(self._what, int.from_bytes(file.read(self._blosc_at + 8)[-4:], "little"), self._bytes)
 
     def _stat(self, path: Path) -> os.stat_result | None:
         """Look at a file, which lies in the store without a link out of it; None if there is none."""
-        folder = str(path.parent)
         try:
             found = path.lstat()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        if folder not in self._folders or not stat.S_ISREG(found.st_mode):
+        if str(path.parent) not in self._folders or not stat.S_ISREG(found.st_mode):
             inside(path, self._root, self._what)
-            self._folders.add(folder)
+            self._folders.add(str(path.parent))
             found = path.stat()
         return found
-
-    def _largest(self) -> int:
-        """Return the size of the largest of the first thousand files of blocks."""
-        if isinstance(self._path, zipfile.Path):
-            return max((m.file_size for m in self._path.root.infolist()), default=0)
-        files = (os.path.join(folder, name) for folder, _, names in os.walk(self._path) for name in names)
-        return max((os.lstat(file).st_size for file in itertools.islice(files, 1000)), default=0)
 
 
 # --- Writing: a pyramid of levels, every block on disk, so that a lost one shows
@@ -600,28 +554,10 @@ class LabelStore:
 
     Use `with LabelStore.at(...) as store`, write all slabs in the order of z, then drain `store.finish(...)`. If the
     block ends early, nothing is left.
-
-    Parameters
-    ----------
-    folder : path
-        Where to write; must not exist.
-    target : path
-        What it becomes.
-    shape : tuple of int
-        (z, y, x) in voxels.
-    voxel_size : tuple of float or None
-        (z, y, x) in nm.
-    name : str
-        Shown to the user.
     """
 
-    def __init__(
-        self, folder: Path, target: Path, shape: tuple[int, int, int], voxel_size: VoxelSize | None, name: str
-    ) -> None:  # fmt: skip
-        self.folder, self.target = folder, target
-        folder.mkdir()
-        self._store = _create(folder / "0", shape, np.dtype(np.uint32), "0.4")
-        self._saving = Saving(self._store, voxel_size, name, True)
+    def __init__(self, folder: Path, target: Path, saving: Saving, store: Any) -> None:
+        self.folder, self.target, self._saving, self._store = folder, target, saving, store
         self.sums: list[tuple[slice, int]] = []
         """Each slab that was written, with its checksum."""
 
@@ -630,11 +566,25 @@ class LabelStore:
     def at(
         cls, target: Path, shape: tuple[int, int, int], voxel_size: VoxelSize | None, name: str
     ) -> Iterator[LabelStore]:  # fmt: skip
-        """Open a store that becomes `target` at the end of the block, after it was read back."""
+        """Open a store that becomes `target` at the end of the block, after it was read back.
+
+        Parameters
+        ----------
+        target : path
+            What it becomes.
+        shape : tuple of int
+            (z, y, x) in voxels.
+        voxel_size : tuple of float or None
+            (z, y, x) in nm.
+        name : str
+            Shown to the user.
+        """
         made: list[LabelStore] = []
         with atomic_write(target, lambda path: made[0].check()) as folder:
             with explain_write(target):
-                made.append(cls(folder, target, shape, voxel_size, name))
+                folder.mkdir()
+                store = _create(folder / "0", shape, np.dtype(np.uint32), "0.4")
+                made.append(cls(folder, target, Saving(store, voxel_size, name, True), store))
             yield made[0]
 
     def write(self, top: int, slab: npt.NDArray[np.uint32]) -> None:
