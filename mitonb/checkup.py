@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from mitonb.memory import memory_budget
 
@@ -20,15 +18,9 @@ __all__ = ["Finding", "Report", "doctor"]
 Verdict = Literal["ok", "note", "bad"]
 MARKS: dict[Verdict, str] = {"ok": "ok  ", "note": "note", "bad": "BAD "}
 SHOWN = ("numpy", "torch", "jupyterlab", "ipykernel", "ipywidgets", "anywidget", "ipyvolume", "tensorstore", "numba")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-WEBGL_PAGE = (
-    "data:text/html,<body><script>const g=document.createElement('canvas').getContext('webgl2');"
-    "document.body.textContent=g?'webgl2 '+g.getParameter(g.MAX_TEXTURE_SIZE):'webgl2 missing'</script>"
-)
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One thing that was looked at.
 
     Attributes
@@ -66,12 +58,8 @@ class Report:
 
     def __repr__(self) -> str:
         width = max(len(f.name) for f in self.findings)
-        lines = []
-        for f in self.findings:
-            lines.append(f"{MARKS[f.verdict]}  {f.name:{width}}  {f.text}")
-            if f.advice:
-                lines.append(f"{'':{width + 8}}{f.advice}")
-        return "\n".join(lines)
+        lines = [(f"{MARKS[f.verdict]}  {f.name:{width}}  {f.text}", f.advice) for f in self.findings]
+        return "\n".join(text + f"\n{'':{width + 8}}{advice}" * bool(advice) for text, advice in lines)
 
 
 def doctor() -> Report:
@@ -105,19 +93,16 @@ def _memory() -> Finding:
 
 
 def _torch() -> Finding:
+    name = "network engine"
     if not _version("torch"):
-        return Finding(
-            "network engine", "bad", "PyTorch is not installed: looking and correcting work, segmenting does not.",
-            "pip install torch --index-url https://download.pytorch.org/whl/cpu",
-        )  # fmt: skip
-    code = "import torch; print(torch.__version__, torch.cuda.is_available(), torch.get_num_threads())"
-    words = _try(code).split()
+        text = "PyTorch is not installed: looking and correcting work, segmenting does not."
+        return Finding(name, "bad", text, "pip install torch --index-url https://download.pytorch.org/whl/cpu")
+    words = _try("import torch; print(torch.__version__, torch.cuda.is_available(), torch.get_num_threads())").split()
     if len(words) != 3:
         advice = "Install it again; `python -c 'import torch'` shows the error."
-        return Finding("network engine", "bad", "PyTorch is installed, but cannot be imported.", advice)
+        return Finding(name, "bad", "PyTorch is installed, but cannot be imported.", advice)
     version, cuda, threads = words
-    with_cuda = "with CUDA" if cuda == "True" else "without CUDA"
-    return Finding("network engine", "ok", f"PyTorch {version}, {threads} threads, {with_cuda}")
+    return Finding(name, "ok", f"PyTorch {version}, {threads} threads, {'with' if cuda == 'True' else 'without'} CUDA")
 
 
 def _gpu() -> Finding:
@@ -128,16 +113,9 @@ def _gpu() -> Finding:
 
 
 def _webgl() -> Finding:
-    named = os.environ.get("MITONB_CHROMIUM")
-    browser = named or next(filter(None, map(shutil.which, BROWSERS)), None)
-    ask = "The browser that shows the notebook decides; the viewer says so if WebGL 2 is missing there."
-    if browser is None:
-        return Finding("WebGL", "note", "no Chromium here to ask; checked in the notebook", ask)
-    flags = ["--headless", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--dump-dom"]
-    found = re.search(r"webgl2 (\d+|missing)", _run([browser, *flags, WEBGL_PAGE]))
-    if found is None or found[1] == "missing":
-        return Finding("WebGL", "note", f"{browser} gives no WebGL 2 without a screen; checked in the notebook", ask)
-    return Finding("WebGL", "ok", f"WebGL 2 in {browser}, textures up to {found[1]} pixels")
+    return Finding(
+        "WebGL", "note", "the browser that shows the notebook decides; the viewer says so if it has no WebGL 2"
+    )
 
 
 def _messages() -> Finding:
@@ -160,15 +138,15 @@ print(json.dumps([settings.get("websocket_max_message_size", 10 << 20), C.iopub_
 
 
 def _subshells() -> Finding:
-    version = _version("ipykernel")
+    name, version = "busy kernel", _version("ipykernel")
     if not version:
-        return Finding("busy kernel", "note", "no ipykernel here", "pip install ipykernel")
+        return Finding(name, "note", "no ipykernel here", "pip install ipykernel")
     if int(version.partition(".")[0]) < 7:
+        text = f"ipykernel {version} has no subshells: while a cell runs, widgets wait."
         return Finding(
-            "busy kernel", "note", f"ipykernel {version} has no subshells: while a cell runs, widgets wait.",
-            'Use the run buttons (they work in a thread), or: pip install "ipykernel>=7"',
-        )  # fmt: skip
-    return Finding("busy kernel", "ok", f"ipykernel {version} answers widgets in a subshell while a cell runs")
+            name, "note", text, 'Use the run buttons (they work in a thread), or: pip install "ipykernel>=7"'
+        )
+    return Finding(name, "ok", f"ipykernel {version} answers widgets in a subshell while a cell runs")
 
 
 def _ipyvolume() -> Finding:

@@ -156,17 +156,13 @@ def _boxes(data: npt.NDArray[Any]) -> tuple[dict[int, Box], dict[int, int]]:
     """Return the box and the number of voxels of every object."""
     if data.size == 0 or not data.any():
         return {}, {}
-    numbers, mapping = fastremap.renumber(data, in_place=False)
+    numbers, names = fastremap.renumber(data, in_place=False)
     table = cc3d.statistics(numbers)
-    boxes: dict[int, Box] = {}
-    voxels: dict[int, int] = {}
-    for value, number in mapping.items():
-        if value == 0:
-            continue
-        k = int(number)
-        z, y, x = table["bounding_boxes"][k]
-        boxes[int(value)] = Box((z.start, y.start, x.start), (z.stop, y.stop, x.stop))
-        voxels[int(value)] = int(table["voxel_counts"][k])
+    boxes, voxels = {}, {}
+    for value, number in ((int(v), int(n)) for v, n in names.items() if v):
+        z, y, x = table["bounding_boxes"][number]
+        boxes[value] = Box((z.start, y.start, x.start), (z.stop, y.stop, x.stop))
+        voxels[value] = int(table["voxel_counts"][number])
     return boxes, voxels
 
 
