@@ -206,13 +206,8 @@ class App(Saved, ipw.VBox):
             return f"open a stack: {self.opener.state()}"
         view, tab = self.viewer, self.tabs.titles[self.tabs.selected_index or 0]
         draft = "no preview" if self._draft is None else f"preview of {self._draft[0]} {self._draft[1]}"
-        return f"{view.axis} {view.index} | {self.session.save_state} | {draft} | {tab} | {self.hint_text()}"
-
-    def hint_text(self) -> str:
-        """Return the sentence that helps a beginner on, or "" when there are labels."""
-        if self.session is None or self.session.ids():
-            return ""
-        return "No labels yet: Segment this plane (Enter), or paint one (P)."
+        found = count_text(len(self.session.ids()))
+        return f"{view.axis} {view.index} | {self.session.save_state} | {draft} | {tab} | {found}"
 
     # What happens on screen.
 
@@ -291,7 +286,8 @@ class App(Saved, ipw.VBox):
         assert self.session is not None
         axis, index, recipe = self.viewer.axis, self.viewer.index, self.form.recipe
         maps = self.runs.maps(axis, index, recipe.median)
-        self.viewer.set_maps(axis, index, maps, None if maps is None else centers(maps, recipe))
+        peaks = centers(maps, recipe) if maps is not None and "center" in maps else None
+        self.viewer.set_maps(axis, index, maps, peaks)
         ids = self.runs.preview(axis, index, recipe) if self._previewing else None
         self._draft = None if ids is None else (axis, index, ids, recipe)
         shown = None if ids is None else self.session.plane_with(ids, axis, index, **self._adopting(recipe))

@@ -1,4 +1,4 @@
-"""What the network said about one plane, as a still picture: semantic, centers with peaks, offsets with arrows."""
+"""What the network said about one plane: a still picture of each head, centers with peaks, offsets with arrows."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from mitonb.colors import map_colors
 from mitonb.errors import InputError
-from mitonb.maps import Image, Maps, Points
+from mitonb.maps import COARSE, Maps, Points
 from mitonb.plot import wheel
 from mitonb.post.decoding import centers, foreground
 from mitonb.recipe import Recipe
 from mitonb.stack import Plane
-from mitonb.widgets.style import Saved, as_png, gray, sheet, thinned
+from mitonb.widgets.style import Saved, as_png, count_text, gray, sheet, thinned
 
 __all__ = ["MapsView", "show_maps"]
 
@@ -25,10 +25,20 @@ _MOST_PIXELS = 640
 _MOST_SAVED = 260
 _ARROWS = 20
 _OPACITY = 0.75
+_WORDS = {
+    "image": "what the network was given",
+    "semantic": "how probable a mitochondrion is; the white line is the threshold, {threshold:g}",
+    "center": "{peaks} above {center:g}: each starts one object",
+    "offsets": "arrows point from pixels to the center of their object; the wheel gives the colour of each direction",
+    "contour": "how probable the outline of an object is",
+    "distance": "how deep inside of its object a pixel lies",
+    "affinities": "how probable it is that neighbouring pixels belong together",
+}
+"""What is said of each head."""
 
 
 class MapsView(Saved, ipw.VBox):
-    """Three pictures side by side (four with the image); they also show without a kernel.
+    """A picture for each head, side by side, and one of the image where it is given.
 
     Attributes
     ----------
@@ -37,19 +47,20 @@ class MapsView(Saved, ipw.VBox):
     """
 
     def __init__(self, maps: Maps, image: Any = None, *, recipe: Recipe | None = None, **options: Any) -> None:
-        recipe = Recipe.of(recipe)
-        picture = _picture(maps, image)
-        self.points: Points = centers(maps, recipe)
-        self._maps, self._recipe = maps, recipe
-        semantic, heat, offsets = (
-            _semantic(maps, picture, recipe), _centers(maps, picture, self.points), _offsets(maps, picture, recipe),
-        )  # fmt: skip
-        self._pictures = [*([] if image is None else [picture]), *(drawn for drawn, _ in (semantic, heat, offsets))]
-        figures = [] if image is None else [_figure(picture, "", "Image", "what the network was given")]
-        figures += [
-            _figure(*semantic, "Semantic", _semantic_words(recipe)),
-            _figure(*heat, "Centers", _center_words(len(self.points), recipe)),
-            _figure(*offsets, "Offsets", _WHEEL_WORDS, key=True),
+        recipe, maps = Recipe.of(recipe), maps.cropped()
+        self.points: Points = centers(maps, recipe) if "center" in maps else np.zeros((0, 2), np.int64)
+        self._inside = foreground(maps, recipe) if "semantic" in maps else np.ones(maps.shape, np.bool_)
+        under = _picture(maps, image)
+        pictures = {name: _drawn(maps, name, under, self._inside) for name in maps.heads}
+        if image is not None:
+            pictures = {"image": under, **pictures}
+        self._pictures = list(pictures.values())
+        said: dict[str, Any] = {"threshold": recipe.semantic_threshold, "center": recipe.center_threshold}
+        said["peaks"] = count_text(len(self.points), "peak")
+        marks = {"center": _rings(self.points, maps.shape), "offsets": _arrows(maps, self._inside)}
+        figures = [
+            _figure(picture, name, _WORDS.get(name, "").format(**said), marks.get(name, ""))
+            for name, picture in pictures.items()
         ]
         self.html = ipw.HTML(f'<div class="mnb-maps">{"".join(figures)}</div>')
         super().__init__([sheet(), self.html], **options)
@@ -58,21 +69,21 @@ class MapsView(Saved, ipw.VBox):
     def saved(self) -> tuple[str, dict[str, str]]:
         """Return the pictures side by side, for readers without a kernel."""
         small = np.hstack([thinned(picture, _MOST_SAVED) for picture in self._pictures])
-        return "mitonb maps of a plane: semantic, centers, offsets", as_png(small)
+        return "mitonb maps of a plane", as_png(small)
 
     def state(self) -> str:
         """Return what is drawn, as text."""
-        area = int(foreground(self._maps, self._recipe).sum())
-        return f"{self._maps.shape[0]} x {self._maps.shape[1]}, {area} px foreground, {len(self.points)} peaks"
+        h, w = self._inside.shape
+        return f"{h} x {w}, {self._inside.sum()} px foreground, {count_text(len(self.points), 'peak')}"
 
 
 def show_maps(maps: Maps, image: Any = None, *, recipe: Recipe | None = None) -> MapsView:
-    """Show what the network said about one plane.
+    """Show what the network said about one plane, whatever heads it has.
 
     Parameters
     ----------
     maps : Maps
-        From `predict`, or `targets` of labels.
+        Of a plane: from `predict`, or `targets` of labels.
     image : Plane or (h, w) array, optional
         The plane, drawn under the maps.
     recipe : Recipe, optional
@@ -86,12 +97,11 @@ def show_maps(maps: Maps, image: Any = None, *, recipe: Recipe | None = None) ->
     Raises
     ------
     InputError
-        If maps and image differ in size.
+        If these are no maps of a plane, or maps and image differ in size.
     """
-    if not isinstance(maps, Maps):
-        raise InputError(
-            f"show_maps shows the Maps of a plane, got {type(maps).__name__}. Take mn.predict(stack.plane(0))."
-        )
+    if not isinstance(maps, Maps) or len(maps.shape) != 2:
+        got = f"those of a block, {maps.shape}" if isinstance(maps, Maps) else type(maps).__name__
+        raise InputError(f"show_maps shows the Maps of a plane, got {got}. Take mn.predict(stack.plane(0)).")
     return MapsView(maps, image, recipe=recipe)
 
 
@@ -103,103 +113,71 @@ def _picture(maps: Maps, image: Any) -> Rgb:
     if pixels.shape != maps.shape:
         raise InputError(f"These maps are of a plane of {maps.shape} pixels, the image has {pixels.shape}.")
     given = image.contrast or image.intensity if isinstance(image, Plane) else None
-    finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
+    finite = pixels[np.isfinite(pixels)]
     low, high = given or (np.percentile(finite, (1, 99)) if finite.size else (0.0, 1.0))
     return np.repeat(gray(pixels, float(low), max(float(high), float(low) + 1e-6))[..., None], 3, axis=2)
 
 
-def _probability(maps: Maps) -> npt.NDArray[np.float32]:
-    """Return the highest class probability of each pixel, 0..1."""
-    semantic = maps.semantic.max(0)
-    return semantic.astype(np.float32) / (255 if semantic.dtype == np.uint8 else 1)
+def _drawn(maps: Maps, name: str, under: Rgb, inside: npt.NDArray[np.bool_]) -> Rgb:
+    """Return a head in its colours over a picture."""
+    values = maps[name].astype(np.float32) / (255 if maps[name].dtype == np.uint8 else 1)
+    if name in COARSE:
+        h, w = maps.shape
+        values = values.repeat(maps.output_stride, -2).repeat(maps.output_stride, -1)[..., :h, :w]
+    else:
+        values = values.max(axis=0)  # of several classes or channels the highest
+    rgba = map_colors(name, values / max(1.0, float(values.max())) if name == "distance" else values)
+    if name == "offsets":
+        rgba = rgba * inside[..., None]
+    part = _OPACITY * rgba[..., 3:]
+    drawn = (under * (1 - part) + 255 * rgba[..., :3] * part).astype(np.uint8)
+    if name == "semantic":
+        near = [np.roll(inside, step, axis) for step in (1, -1) for axis in (0, 1)]
+        drawn[inside & ~np.logical_and.reduce(near)] = 255
+    return drawn
 
 
-def _grown(values: Image, step: int, shape: tuple[int, ...]) -> Image:
-    """Return a map at head resolution as one of the plane's size."""
-    return values.repeat(step, -2).repeat(step, -1)[..., : shape[0], : shape[1]]
-
-
-def _blend(picture: Rgb, rgba: npt.NDArray[np.float32], opacity: float) -> Rgb:
-    w = opacity * rgba[..., 3:]
-    return (picture * (1 - w) + 255 * rgba[..., :3] * w).astype(np.uint8)
-
-
-def _semantic(maps: Maps, picture: Rgb, recipe: Recipe) -> tuple[Rgb, str]:
-    p = _probability(maps)
-    inside = foreground(maps, recipe)
-    edge = inside & ~(np.roll(inside, 1, 0) & np.roll(inside, -1, 0) & np.roll(inside, 1, 1) & np.roll(inside, -1, 1))
-    drawn = _blend(picture, map_colors("semantic", p), _OPACITY)
-    drawn[edge] = (255, 255, 255)
-    return drawn, ""
-
-
-def _centers(maps: Maps, picture: Rgb, points: Points) -> tuple[Rgb, str]:
-    heat = _grown(np.asarray(maps.center, np.float32), maps.output_stride, maps.shape)
-    r = max(3.0, max(maps.shape) / 80)
+def _rings(points: Points, shape: tuple[int, ...]) -> str:
+    """Return a ring around each peak, as SVG."""
+    r = max(3.0, max(shape) / 80)
     rings = "".join(f'<circle cx="{x + 0.5}" cy="{y + 0.5}" r="{r:.1f}"/>' for y, x in points.tolist())
     marks = f'<g fill="none" stroke="#000" stroke-width="{r:.1f}" opacity=".5">{rings}</g>'
-    marks += f'<g fill="none" stroke="#ffe14d" stroke-width="{r * 0.5:.1f}">{rings}</g>'
-    return _blend(picture, map_colors("center", heat), _OPACITY), marks
+    return marks + f'<g fill="none" stroke="#ffe14d" stroke-width="{r * 0.5:.1f}">{rings}</g>'
 
 
-def _offsets(maps: Maps, picture: Rgb, recipe: Recipe) -> tuple[Rgb, str]:
-    offsets = np.nan_to_num(np.asarray(maps.offsets, np.float32))
-    inside = foreground(maps, recipe)
-    rgba = map_colors("offsets", _grown(offsets, maps.output_stride, maps.shape)) * inside[..., None]
-    return _blend(picture, rgba, _OPACITY), _arrows(offsets, inside, maps.output_stride)
-
-
-def _arrows(offsets: Image, inside: npt.NDArray[np.bool_], step: int) -> str:
-    """Return an arrow every few pixels of the foreground, from the pixel to where it points."""
-    h, w = inside.shape
+def _arrows(maps: Maps, inside: npt.NDArray[np.bool_]) -> str:
+    """Return an arrow every few pixels of the foreground to where it points, and the wheel of their colours, as SVG."""
+    if "offsets" not in maps:
+        return ""
+    (h, w), step = inside.shape, maps.output_stride
     every = max(step, max(h, w) // _ARROWS // step * step)
     ys, xs = np.nonzero(inside[every // 2 :: every, every // 2 :: every])
     ys, xs = ys * every + every // 2, xs * every + every // 2
-    lines = []
-    for y, x, dy, dx in zip(ys, xs, *offsets[:, ys // step, xs // step], strict=True):
-        lines.append(f"M{x} {y}l{dx:.1f} {dy:.1f}")
-    width = max(0.8, max(h, w) / 320)
+    ways = np.nan_to_num(np.asarray(maps.offsets, np.float32))[:, ys // step, xs // step]
+    lines = (f'<path d="M{x} {y}l{dx:.1f} {dy:.1f}"/>' for y, x, dy, dx in zip(ys, xs, *ways, strict=True))
+    tip = 'orient="auto" markerWidth="5" markerHeight="5" refX="3" refY="2"'
+    r = min(h, w) * 0.07
+    place = f'x="{w - 2.3 * r:.1f}" y="{0.3 * r:.1f}" width="{2 * r:.1f}" height="{2 * r:.1f}"'
     return (
-        f'<defs><marker id="mnb-tip" orient="auto" markerWidth="5" markerHeight="5" refX="3" refY="2">'
-        f'<path d="M0 0L4 2L0 4z" fill="#fff"/></marker></defs>'
-        f'<g stroke="#fff" stroke-width="{width:.1f}" marker-end="url(#mnb-tip)">'
-        + "".join(f'<path d="{line}" marker-end="url(#mnb-tip)"/>' for line in lines)
-        + "</g>"
+        f'<defs><marker id="mnb-tip" {tip}><path d="M0 0L4 2L0 4z" fill="#fff"/></marker></defs>'
+        f'<g stroke="#fff" stroke-width="{max(0.8, max(h, w) / 320):.1f}" marker-end="url(#mnb-tip)">'
+        f"{''.join(lines)}</g>"
+        f'<image href="{_url((wheel(64) * 255).astype(np.uint8))}" {place}/>'
     )
 
 
-def _figure(picture: Rgb, marks: str, title: str, words: str, *, key: bool = False) -> str:
+def _figure(picture: Rgb, name: str, words: str, marks: str) -> str:
+    """Return a picture with its marks and what is said of it, as HTML."""
     h, w = picture.shape[:2]
     thin = max(1, -(-max(h, w) // _MOST_PIXELS))
-    address = _url(picture[::thin, ::thin])
-    corner = _wheel(h, w) if key else ""
+    title, words = html.escape("Centers" if name == "center" else name.capitalize()), html.escape(words)
+    size = f'width="{w}" height="{h}" preserveAspectRatio="none" style="image-rendering:pixelated"'
     return (
-        f'<figure><svg viewBox="0 0 {w} {h}" role="img" aria-label="{html.escape(title)}: {html.escape(words)}">'
-        f'<image href="{address}" width="{w}" height="{h}" preserveAspectRatio="none" '
-        'style="image-rendering:pixelated"/>'
-        f"{marks}{corner}</svg><figcaption><b>{html.escape(title)}</b> {html.escape(words)}</figcaption></figure>"
+        f'<figure><svg viewBox="0 0 {w} {h}" role="img" aria-label="{title}: {words}">'
+        f'<image href="{_url(picture[::thin, ::thin])}" {size}/>{marks}</svg>'
+        f"<figcaption><b>{title}</b> {words}</figcaption></figure>"
     )
-
-
-def _wheel(h: int, w: int) -> str:
-    """Return the colour wheel as a small key in the corner: the colour of an arrow that points there."""
-    r = min(h, w) * 0.07
-    disk = (wheel(64) * 255).astype(np.uint8)
-    place = f'x="{w - 2.3 * r:.1f}" y="{0.3 * r:.1f}" width="{2 * r:.1f}" height="{2 * r:.1f}"'
-    return f'<image href="{_url(disk)}" {place}/>'
 
 
 def _url(rgb: Rgb) -> str:
     return f"data:image/png;base64,{as_png(rgb)['image/png']}"
-
-
-def _semantic_words(recipe: Recipe) -> str:
-    return f"how probable a mitochondrion is; the white line is the threshold, {recipe.semantic_threshold:g}"
-
-
-def _center_words(count: int, recipe: Recipe) -> str:
-    peaks_found = "1 peak" if count == 1 else f"{count} peaks"
-    return f"{peaks_found} above {recipe.center_threshold:g}: each starts one object"
-
-
-_WHEEL_WORDS = "arrows point from pixels to the center of their object; the wheel gives the colour of each direction"

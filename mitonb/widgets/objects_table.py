@@ -111,11 +111,7 @@ class ObjectsTable(Saved, ipw.VBox):
     ----------
     table : DataFrame
         What is shown, as `mn.measure` returns it.
-    picked : Signal(int)
-        The id that was clicked.
     """
-
-    picked = Signal(int)
 
     def __init__(self, source: Any, *, height: int = 220, **options: Any) -> None:
         self.source: Any = source if isinstance(source, Session | LookedAt) else LookedAt(source)
@@ -138,7 +134,6 @@ class ObjectsTable(Saved, ipw.VBox):
         """Select an object, and with a session look at its middle."""
         if self.source.voxels(key):  # else the row is of an object that has just gone
             self.source.go_to(key)
-        self.picked.emit(key)
 
     def delete(self, *ids: int) -> None:
         """Delete objects: one edit of the session, said with Undo.

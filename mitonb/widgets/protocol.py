@@ -24,16 +24,16 @@ from mitonb.stack import AXES, Axis
 if TYPE_CHECKING:
     from mitonb.widgets.viewer import Planes, Viewer
 
-__all__ = ["COMMANDS", "MAX_REPLY", "PARTS", "Conversation", "cut", "encode", "strips"]
+__all__ = ["COMMANDS", "HEADS", "MAX_REPLY", "PARTS", "Conversation", "cut", "encode", "strips"]
 
 _log = logging.getLogger(__name__)
 
 COMMANDS = ("segment-plane", "apply-preview", "discard-preview")
 """What a page may ask for that the viewer leaves to others."""
-PARTS = {
-    "image": "u1", "labels": "<u4", "preview": "<u4", "semantic": "u1", "center": "<f2", "offsets": "<f2",
-}  # fmt: skip
-"""What there may be of a plane, and the type that the browser's textures take."""
+HEADS = {"semantic": "u1", "center": "<f2", "offsets": "<f2", "contour": "u1", "distance": "u1", "affinities": "u1"}
+"""Maps that a page can draw, and the type of their textures."""
+PARTS = {"image": "u1", "labels": "<u4", "preview": "<u4", **HEADS}
+"""What there may be of a plane."""
 MAX_REPLY = 1_400_000
 """Bytes of pixels in one message to the browser; with its header it stays below 1.5 MB."""
 PATIENCE = 2.0
@@ -327,9 +327,9 @@ class Conversation:
         """Tell every page whether the work is safe and what can be done."""
         self.post({"kind": "state", **self._state()})
 
-    def stale(self, parts: Sequence[str], axis: Axis, index: int, *, present: bool) -> None:
-        """Tell every page that parts of a plane are new, or gone."""
-        self.post({"kind": "stale", "parts": list(parts), "axis": axis, "index": index, "present": present})
+    def stale(self, parts: Collection[str], axis: Axis, index: int, *, present: Sequence[str]) -> None:
+        """Tell every page that parts of a plane are new, and which of them there are."""
+        self.post({"kind": "stale", "parts": list(parts), "axis": axis, "index": index, "present": list(present)})
 
     def send_part(self, part: str, axis: Axis, index: int, *, client: str = "", req: int = 0, step: int = 1) -> None:
         """Send one part of a plane in strips, or say that there is none; `client` and `req` name the question."""

@@ -10,7 +10,7 @@ import os
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 import numpy as np
@@ -21,9 +21,10 @@ from psygnal import Signal
 from mitonb.edit.verbs import VERBS
 from mitonb.errors import InputError
 from mitonb.labels import Labels
+from mitonb.maps import COARSE, FLOATS
 from mitonb.session import Session
 from mitonb.stack import AXES, Axis, Stack, in_order
-from mitonb.widgets.protocol import Conversation, cut, place
+from mitonb.widgets.protocol import HEADS, Conversation, cut, place
 from mitonb.widgets.style import Saved, as_png, count_text, gray, thinned
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from mitonb.maps import Ids, Maps
 
-__all__ = ["LAYERS", "MAP_PARTS", "TOOLS", "Planes", "Viewer", "session_of", "shrink", "view"]
+__all__ = ["LAYERS", "TOOLS", "Planes", "Viewer", "session_of", "shrink", "view"]
 
 _STATIC = Path(__file__).parent / "static"
 _KEPT_MAPS = 256 * 2**20
@@ -39,13 +40,13 @@ _MOST_PEAKS = 5000
 
 TOOLS = ("look", "pick", *(name for name, verb in VERBS.items() if verb.gesture in ("stroke", "click", "pair")))
 """What a press on the picture does: looks, takes a label, or corrects."""
-MAP_PARTS = ("semantic", "center", "offsets")
 LAYERS: dict[str, dict[str, Any]] = {
     "em": {"visible": True, "low": 0, "high": 255},
     "labels": {"visible": True, "style": "fill", "opacity": 0.45},
     "semantic": {"visible": False, "opacity": 0.6},
     "center": {"visible": False, "opacity": 0.7, "peaks": True},
     "offsets": {"visible": False, "opacity": 0.6, "arrows": True},
+    **{name: {"visible": False, "opacity": 0.6} for name in ("contour", "distance", "affinities")},
     "preview": {"visible": True, "opacity": 0.6},
 }
 """The layers and their first settings; `Viewer.layers` has the same form."""
@@ -80,19 +81,15 @@ class Planes:
             if ids is not None:
                 self._previews[axis, index] = np.ascontiguousarray(ids, dtype=np.uint32)
 
-    def clear_previews(self) -> None:
-        """Drop all previews."""
-        with self._lock:
-            self._previews.clear()
-
     def preview(self, axis: Axis, index: int) -> npt.NDArray[np.uint32] | None:
         """Return the preview of a plane."""
         return self._previews.get((axis, index))
 
     def extras(self) -> list[str]:
-        """Return which planes have more than image and labels, such as "maps/xy/17"."""
+        """Return which planes have more than image and labels, such as "semantic/xy/17"."""
         with self._lock:
-            return [*(f"maps/{a}/{i}" for a, i in self._maps), *(f"preview/{a}/{i}" for a, i in self._previews)]
+            heads = [f"{name}/{a}/{i}" for (a, i), (maps, _) in self._maps.items() for name in maps.heads]
+            return [*heads, *(f"preview/{a}/{i}" for a, i in self._previews)]
 
     def pixels(
         self, part: str, axis: Axis, index: int, step: int = 1
@@ -116,17 +113,14 @@ class Planes:
             ids = self.preview(axis, index)
             return None if ids is None else (ids, {})
         maps, peaks = self._maps.get((axis, index), (None, None))
-        if maps is None:
+        if maps is None or part not in maps:
             return None
-        maps = maps.cropped()
-        if part == "semantic":
-            return maps.semantic.max(axis=0), {}
-        if part == "offsets":
-            return maps.offsets, {"step": maps.output_stride}
-        return maps.center, {
-            "step": maps.output_stride,
-            "peaks": None if peaks is None else peaks[:_MOST_PEAKS].tolist(),
-        }
+        values = maps.cropped()[part]
+        if part in COARSE:
+            drawn = {} if part != "center" or peaks is None else {"peaks": peaks[:_MOST_PEAKS].tolist()}
+            return values, {"step": maps.output_stride, **drawn}
+        highest = values.max(axis=0)  # of several classes or channels
+        return (gray(highest, 0, max(1.0, float(highest.max()))) if part in FLOATS else highest), {}
 
     def _check(self, axis: Axis, index: int, given: Any) -> None:
         """Refuse what is of no plane, or of one of another shape."""
@@ -212,7 +206,7 @@ class Viewer(Saved, anywidget.AnyWidget):
             (y, x) of the centers that decoding took, in plane pixels.
         """
         self._planes.set_maps(axis, index, maps, peaks)
-        self._conversation.stale(MAP_PARTS, axis, index, present=maps is not None)
+        self._conversation.stale(HEADS, axis, index, present=list(maps.heads) if maps else [])
 
     def set_preview(self, axis: Axis, index: int, ids: Ids | None) -> None:
         """Show ids over the labels of a plane without changing them; None takes them away.
@@ -226,12 +220,7 @@ class Viewer(Saved, anywidget.AnyWidget):
             # Sent unasked: a slider that decodes live should not wait for a question.
             self._conversation.send_part("preview", axis, index)
         else:
-            self._conversation.stale(("preview",), axis, index, present=ids is not None)
-
-    def clear_previews(self) -> None:
-        """Take all previews away."""
-        self._planes.clear_previews()
-        self._conversation.post({"kind": "stale", "parts": ["preview"]})
+            self._conversation.stale(("preview",), axis, index, present=[] if ids is None else ["preview"])
 
     def preview(self, axis: Axis, index: int) -> Ids | None:
         """Return the ids that `set_preview` shows on a plane, or None."""
@@ -241,21 +230,6 @@ class Viewer(Saved, anywidget.AnyWidget):
         """Go to a voxel."""
         self.index = int((z, y, x)[AXES[self.axis]])
         self._conversation.post({"kind": "center", "point": [int(z), int(y), int(x)]})
-
-    def zoom_to(self, id: int) -> None:
-        """Select an object, go to it, and let it fill half of the picture.
-
-        Raises
-        ------
-        InputError
-            If there is no such object.
-        """
-        self.session.go_to(id)
-        self._conversation.zoom_to(id)
-
-    def say(self, sentence: str, kind: Literal["info", "error"] = "info") -> None:
-        """Show a sentence over the picture."""
-        self._conversation.say(str(sentence), error=kind == "error")
 
     def set_layer(self, name: str, **settings: Any) -> None:
         """Change settings of one layer, such as `set_layer("labels", style="outline")`."""

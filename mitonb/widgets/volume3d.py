@@ -10,7 +10,6 @@ import ipywidgets as ipw
 import numpy as np
 import numpy.typing as npt
 import traitlets
-from psygnal import Signal
 
 from mitonb.colors import coloring_of
 from mitonb.errors import InputError
@@ -80,13 +79,9 @@ class View3D(Saved, ipw.VBox):
 
     Attributes
     ----------
-    picked : Signal(int)
-        The id that was clicked.
     meshes : dict of int to ipyvolume Mesh
         The objects that can be clicked.
     """
-
-    picked = Signal(int)
 
     def __init__(
         self, source: Any, ids: Sequence[int] | None = None, *, lazy: bool = False, height: int = 420, **options: Any
@@ -215,7 +210,6 @@ class View3D(Saved, ipw.VBox):
         self.meshes[key].clicked = False
         if self.source.voxels(key):  # else the mesh is of an object that has just gone
             self.source.go_to(key)
-        self.picked.emit(key)
 
     def _on_selected(self, ids: tuple[int, ...]) -> None:
         """Brighten what is selected; when asked, hide the rest instead."""

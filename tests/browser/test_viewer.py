@@ -228,11 +228,14 @@ def test_a_map_has_one_colour_in_the_picture_in_its_legend_and_in_python(book: N
         "ramp = np.linspace(0, 1, 300, dtype=np.float32)[None].repeat(200, 0)\n"
         "away = np.stack([20 * ramp - 10, 4 - 20 * ramp])\n"
         "viewer.set_layer('em', visible=False); viewer.set_layer('labels', visible=False)\n"
-        "drawn = {n: map_colors(n, away if n == 'offsets' else ramp) for n in ('semantic', 'center', 'offsets')}"
+        "fine = {'contour': ramp[None], 'distance': ramp[None]}\n"
+        "drawn = {n: map_colors(n, away if n == 'offsets' else ramp) for n in ('semantic', 'center', 'offsets', *fine)}"
     )
-    for layer, full in (("semantic", "ramp"), ("center", "ramp * 0 + 1"), ("offsets", "ramp * 0 + 1")):
+    assert book.js("document.querySelector('[data-layer=contour]').hidden"), "no network with contours has run"
+    for layer in ("semantic", "center", "offsets", "contour", "distance"):
+        full = "ramp" if layer == "semantic" else "ramp * 0 + 1"
         book.add(
-            f"viewer.set_maps('xy', 6, Maps({{'semantic': ({full})[None], 'center': ramp, 'offsets': away}}))\n"
+            f"viewer.set_maps('xy', 6, Maps({{'semantic': ({full})[None], 'center': ramp, 'offsets': away, **fine}}))\n"
             f"viewer.set_layer({layer!r}, visible=True, opacity=0.5)"
         )
         book.wait(f"{VIEW}.entry('{layer}')?.h === 200 && {VIEW}.get('layers').{layer}.opacity === 0.5")
@@ -248,7 +251,7 @@ def test_a_map_has_one_colour_in_the_picture_in_its_legend_and_in_python(book: N
     book.add(
         "viewer.set_maps('xy', 6, None)\nviewer.set_layer('em', visible=True); viewer.set_layer('labels', visible=True)"
     )
-    book.wait(f"!{VIEW}.has('maps') && {VIEW}.get('layers').em.visible")
+    book.wait(f"!{VIEW}.has('semantic') && {VIEW}.get('layers').em.visible")
 
 
 def test_maps_and_previews_lie_over_the_picture(book: Notebook) -> None:
@@ -266,7 +269,7 @@ def test_maps_and_previews_lie_over_the_picture(book: Notebook) -> None:
     book.wait(f"{VIEW}.entry('offsets')?.h === 50 && {VIEW}.entry('center')?.peaks.length === 1")
     book.shot(SHOTS / "maps.png", selector=".mitonb-viewer")
     book.add("viewer.set_preview('xy', 6, None); viewer.set_maps('xy', 6, None)")
-    book.wait(f"!{VIEW}.has('preview') && !{VIEW}.has('maps')")
+    book.wait(f"!{VIEW}.has('preview') && !{VIEW}.has('semantic')")
     for layer in ("semantic", "center", "offsets"):
         book.js(f"{VIEW}.setLayer('{layer}', {{visible: false}})")
     book.wait(f"{READY}")

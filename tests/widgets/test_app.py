@@ -40,9 +40,7 @@ def settled(app: App) -> App:
 
 
 def test_an_empty_workbench_teaches_what_to_do(app: App) -> None:
-    assert settled(app).state() == (
-        "xy 8 | in memory only | no preview | Objects | No labels yet: Segment this plane (Enter), or paint one (P)."
-    )
+    assert settled(app).state() == ("xy 8 | in memory only | no preview | Objects | 0 objects")
     assert app.table.state() == "object | volume µm³ | voxels | length µm | z | y | x | at border"
     assert "No objects yet" in app.table.grid.empty
 

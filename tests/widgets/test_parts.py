@@ -346,6 +346,17 @@ def test_maps_have_the_colours_of_every_view_over_the_image() -> None:
         assert np.abs(drawn - 255 * 0.75 * rgba[..., :3] * rgba[..., 3:])[free].max() < 2
 
 
+def test_maps_of_every_head_that_a_network_has_are_drawn_each_in_its_colours() -> None:
+    ramp = np.linspace(0, 1, 60, dtype=np.float32)[None].repeat(40, 0)
+    view = show_maps(Maps({"semantic": ramp[None], "contour": ramp[None], "distance": 9 * ramp[None]}))
+    assert view.html.value.count("<figure>") == 3
+    assert "outline" in view.html.value
+    assert view.state() == "40 x 60, 1080 px foreground, 0 peaks"
+    for drawn, name in zip(view._pictures[1:], ("contour", "distance"), strict=True):
+        rgba = map_colors(name, ramp)
+        assert np.abs(drawn - 255 * 0.75 * rgba[..., :3] * rgba[..., 3:]).max() < 2
+
+
 def test_the_recipe_decides_what_is_foreground_and_a_peak() -> None:
     flat = Maps({"semantic": np.full((1, 8, 8), 0.6), "center": np.zeros((8, 8)), "offsets": np.zeros((2, 8, 8))})
     assert show_maps(flat).state() == "8 x 8, 64 px foreground, 0 peaks"

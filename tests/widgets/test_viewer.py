@@ -274,6 +274,25 @@ def test_maps_of_a_plane_can_be_asked_for_until_they_are_taken_away(viewer: View
     assert gone["empty"]
 
 
+def test_whatever_heads_a_network_has_can_be_asked_for(viewer: Viewer, wire: Wire) -> None:
+    distance = np.zeros((1, 20, 30), np.float16)
+    distance[0, 3, 4] = 8
+    heads = {"semantic": np.zeros((1, 20, 30)), "contour": np.full((1, 20, 30), 0.2), "distance": distance}
+    viewer.set_maps("xy", 2, Maps(heads))
+    (stale,) = (m for m, _ in wire.sent if m["kind"] == "stale")
+    assert stale["present"] == ["semantic", "contour", "distance"]
+    assert set(stale["parts"]) == {"semantic", "center", "offsets", "contour", "distance", "affinities"}
+    want = {"kind": "want", "client": "me", "req": 1, "axis": "xy", "index": 2}
+    wire.hear({**want, "parts": ["contour"]})
+    assert set(zlib.decompress(wire.sent[-1][1][0])) == {51}
+    wire.hear({**want, "parts": ["distance"]})
+    assert sorted(set(zlib.decompress(wire.sent[-1][1][0]))) == [0, 255], (
+        "the deepest pixel of a plane is the brightest"
+    )
+    (center,) = wire.hear({**want, "parts": ["center"]})
+    assert center["empty"]
+
+
 def test_a_preview_on_the_plane_that_is_shown_is_sent_unasked(viewer: Viewer, wire: Wire) -> None:
     wire.sent.clear()
     viewer.set_preview("xy", viewer.index, np.full((20, 30), 5, np.uint32))

@@ -1,6 +1,7 @@
 // Drawing with WebGL2: one texture per part, one quad, one shader variant per set of layers.
 
 import { idTable, slotTable } from "./colors.js";
+import { FINE, HEADS } from "./protocol.js";
 import { VERTEX, fragment } from "./shader.js";
 
 /**
@@ -13,12 +14,7 @@ import { VERTEX, fragment } from "./shader.js";
  * @typedef {{camera: Camera, sheet: Sheet, view: import("./geometry.js").Size, layers: Layers, selected: number[], colors: import("./colors.js").Colors}} Scene
  */
 
-const MAPS = ["semantic", "center", "offsets"];
-const UNITS = ["image", "labels", "semantic", "center", "offsets", "preview", "selected", "moved"];
-const SAMPLERS = /** @type {Record<string, string>} */ ({
-  image: "u_image", labels: "u_labels", semantic: "u_semantic", center: "u_heat", offsets: "u_offsets",
-  preview: "u_preview", selected: "u_selected", moved: "u_moved",
-});
+const UNITS = ["image", "labels", ...HEADS, "preview", "selected", "moved"];
 
 export class Renderer {
   /** @param {HTMLCanvasElement} canvas @throws {Error} without WebGL2 */
@@ -112,12 +108,12 @@ export class Renderer {
     gl.useProgram(program);
     const at = (/** @type {string} */ name) => this.#place(program, name);
     const l = scene.layers;
-    gl.uniform2f(at("u_center"), scene.camera.x, scene.camera.y);
+    gl.uniform2f(at("u_middle"), scene.camera.x, scene.camera.y);
     gl.uniform2f(at("u_scale"), scale[0], scale[1]);
     gl.uniform2f(at("u_size"), width, height);
     gl.uniform2f(at("u_sheet"), scene.sheet.w, scene.sheet.h);
     gl.uniform2f(at("u_window"), l.em.low, l.em.high);
-    gl.uniform1fv(at("u_opacity"), [l.labels.opacity, l.semantic.opacity, l.center.opacity, l.offsets.opacity]);
+    gl.uniform1fv(at("u_opacity"), ["labels", ...HEADS].map((name) => l[name].opacity));
     gl.uniform1f(at("u_shown"), l.preview.opacity);
     gl.uniform1f(at("u_unit"), unit);
     gl.uniform1f(at("u_step"), this.parts.offsets?.entry?.step ?? this.parts.center?.entry?.step ?? 1);
@@ -126,7 +122,8 @@ export class Renderer {
     gl.uniform1ui(at("u_shift"), this.shift);
     gl.uniform1ui(at("u_slots"), scene.colors.palette.length);
     gl.uniform3fv(at("u_palette"), scene.colors.palette.flat().map((v) => v / 255));
-    const ramps = MAPS.map((name) => scene.colors.ramps[name]);
+    // A head without colours of its own has those of the semantic map.
+    const ramps = HEADS.map((name) => scene.colors.ramps[name] ?? scene.colors.ramps.semantic);
     const counts = ramps.map(({ stops }) => stops.length);
     const stops = ramps.flatMap((ramp) => ramp.stops.flat().map((v) => v / 255));
     if (stops.length) gl.uniform3fv(at("u_stops"), stops);
@@ -139,7 +136,7 @@ export class Renderer {
         gl.activeTexture(gl.TEXTURE0 + i);
         gl.bindTexture(gl.TEXTURE_2D, this.parts[part].texture);
       }
-      gl.uniform1i(at(SAMPLERS[part]), i);
+      gl.uniform1i(at(`u_${part}`), i);
     });
     gl.drawArrays(gl.TRIANGLE_STRIP, 0, 3);
     gl.disable(gl.SCISSOR_TEST);
@@ -160,14 +157,12 @@ export class Renderer {
     const has = (/** @type {string} */ part) => Boolean(this.parts[part]?.entry);
     const on = new Set();
     if (layers.em.visible && has("image")) on.add("IMAGE");
-    if (layers.semantic.visible && has("semantic")) on.add("SEMANTIC");
-    if (layers.center.visible && has("center")) on.add("CENTER");
-    if (layers.offsets.visible && has("offsets")) on.add("OFFSETS");
+    for (const name of HEADS) if (layers[name].visible && has(name)) on.add(name.toUpperCase());
     if (on.has("OFFSETS") && has("semantic")) on.add("MASK");
     if (layers.labels.visible && has("labels")) on.add("LABELS");
     if (layers.preview.visible && has("preview")) on.add("PREVIEW");
     // Under a preview or maps the labels step back to outlines: fills would mix with what is to be seen.
-    const above = ["PREVIEW", "SEMANTIC", "CENTER", "OFFSETS"].some((name) => on.has(name));
+    const above = ["preview", ...HEADS].some((name) => on.has(name.toUpperCase()));
     if (on.has("LABELS") && (layers.labels.style === "outline" || above)) on.add("OUTLINE");
     return on;
   }
@@ -247,7 +242,7 @@ export class Renderer {
   #upload(part, data, w, h) {
     const gl = this.gl;
     const formats = /** @type {Record<string, [number, number, number]>} */ ({
-      image: [gl.R8, gl.RED, gl.UNSIGNED_BYTE], semantic: [gl.R8, gl.RED, gl.UNSIGNED_BYTE],
+      ...Object.fromEntries(["image", ...FINE].map((name) => [name, [gl.R8, gl.RED, gl.UNSIGNED_BYTE]])),
       center: [gl.R16F, gl.RED, gl.HALF_FLOAT], offsets: [gl.RG16F, gl.RG, gl.HALF_FLOAT],
       moved: [gl.RG32UI, gl.RG_INTEGER, gl.UNSIGNED_INT],
     });

@@ -3,7 +3,7 @@
 import { cssOf } from "./colors.js";
 import { voxelOf } from "./geometry.js";
 import { offsetAt } from "./overlay.js";
-import { half } from "./protocol.js";
+import { FINE, half } from "./protocol.js";
 
 /**
  * @typedef {import("./protocol.js").Entry} Entry
@@ -49,9 +49,11 @@ export function valueText(gray, info, finest) {
 /** What the visible maps say. @param {Spot} spot @param {import("./gl.js").Layers} layers @param {(part: string) => Entry | null} entry */
 function why(spot, layers, entry) {
   const parts = [];
-  const [semantic, center, offsets, preview] = ["semantic", "center", "offsets", "preview"].map(entry);
-  if (semantic && !semantic.empty && (layers.semantic.visible || layers.offsets.visible)) {
-    parts.push(`semantic ${(semantic.data[spot.row * semantic.w + spot.column] / 255).toFixed(2)}`);
+  const [center, offsets, preview] = ["center", "offsets", "preview"].map(entry);
+  for (const name of FINE) {
+    const map = entry(name);
+    const asked = layers[name].visible || (name === "semantic" && layers.offsets.visible);
+    if (map && !map.empty && asked) parts.push(`${name} ${(map.data[spot.row * map.w + spot.column] / 255).toFixed(2)}`);
   }
   if (center && !center.empty && layers.center.visible) {
     const i = Math.min(Math.round(spot.row / center.step), center.h - 1);

@@ -3,37 +3,42 @@
 import { cssStops } from "./colors.js";
 import { checkbox, element, iconButton, slider } from "./dom.js";
 import { ICONS } from "./icons.js";
+import { HEADS } from "./protocol.js";
 
 /**
  * @typedef {import("./gl.js").Layers} Layers
  * @typedef {(name: string, change: Record<string, any>) => void} SetLayer
- * @typedef {{node: HTMLElement, show: (layers: Layers) => void, enable: (on: boolean, why: string) => void}} Block
+ * @typedef {{node: HTMLElement, show: (layers: Layers) => void, enable: (on: boolean, why: string, shown: boolean) => void}} Block
  */
 
+/** Heads whose layers are there also before a network has run. */
+const USUAL = ["semantic", "center", "offsets"];
 const TITLES = /** @type {Record<string, string>} */ ({
   em: "EM", labels: "Labels", preview: "Preview", semantic: "Semantic", center: "Centers", offsets: "Offsets",
+  contour: "Contour", distance: "Distance", affinities: "Affinities",
 });
 const TIPS = /** @type {Record<string, string>} */ ({
   em: "The image", labels: "The objects as they are (V)", preview: "What the recipe would give here; not labels yet",
   semantic: "How sure the network is that a pixel is mitochondrion",
   center: "Where the network sees the centers of objects", offsets: "Where each pixel says its object's center lies",
+  contour: "How sure the network is that a pixel is on the outline of an object", distance: "How deep inside of its object a pixel lies",
+  affinities: "How sure the network is that neighbouring pixels belong together",
 });
 
 /** @param {SetLayer} set */
 export function layerPanel(set) {
   const histogram = contrast(set);
-  const legends = {
-    semantic: element("span", { class: "mitonb-ramp", title: "0 to 1" }),
-    center: element("span", { class: "mitonb-ramp", title: "0 to 1" }),
-    offsets: element("span", { class: "mitonb-wheel", title: "The colour says the direction to the center" }),
-  };
+  const legends = Object.fromEntries(HEADS.map((name) => [name, element("span", name === "offsets"
+    ? { class: "mitonb-wheel", title: "The colour says the direction to the center" } : { class: "mitonb-ramp", title: "0 to 1" })]));
+  const more = /** @type {Record<string, Control>} */ ({
+    center: toggle("center", "peaks", "peaks", "Mark the centers that were taken", set),
+    offsets: toggle("offsets", "arrows", "arrows", "Arrows to the centers", set),
+  });
   const blocks = /** @type {Record<string, Block>} */ ({
     em: histogram.block,
     labels: labelsBlock(set),
     preview: block("preview", set, [opacity("preview", set)]),
-    semantic: block("semantic", set, [opacity("semantic", set)], legends.semantic),
-    center: block("center", set, [opacity("center", set), toggle("center", "peaks", "peaks", "Mark the centers that were taken", set)], legends.center),
-    offsets: block("offsets", set, [opacity("offsets", set), toggle("offsets", "arrows", "arrows", "Arrows to the centers", set)], legends.offsets),
+    ...Object.fromEntries(HEADS.map((name) => [name, block(name, set, [opacity(name, set), ...(name in more ? [more[name]] : [])], legends[name])])),
   });
   const node = element("div", { class: "mitonb-panel" }, Object.values(blocks).map((b) => b.node));
   return {
@@ -45,14 +50,14 @@ export function layerPanel(set) {
     },
     /** @param {Record<string, import("./colors.js").Ramp>} ramps */
     showRamps(ramps) {
-      for (const name of /** @type {["semantic", "center"]} */ (["semantic", "center"])) {
-        legends[name].style.background = `linear-gradient(to right, ${cssStops(ramps[name])})`;
+      for (const [name, legend] of Object.entries(legends)) {
+        const stops = cssStops(ramps[name] ?? ramps.semantic);
+        legend.style.background = name === "offsets" ? `conic-gradient(from 90deg, ${stops})` : `linear-gradient(to right, ${stops})`;
       }
-      legends.offsets.style.background = `conic-gradient(from 90deg, ${cssStops(ramps.offsets)})`;
     },
-    /** @param {string} name @param {boolean} on @param {string} why */
-    enable(name, on, why) {
-      blocks[name].enable(on, why);
+    /** @param {string} name @param {boolean} on @param {string} why @param {boolean} [known] whether any plane has it */
+    enable(name, on, why, known = true) {
+      blocks[name].enable(on, why, known || USUAL.includes(name));
     },
   };
 }
@@ -78,7 +83,8 @@ function block(name, set, controls, legend) {
       node.classList.toggle("mitonb-off", !on);
       for (const c of controls) c.show(layers[name]);
     },
-    enable(on, why) {
+    enable(on, why, shown) {
+      node.hidden = !shown;
       node.classList.toggle("mitonb-none", !on);
       note.textContent = why;
     },

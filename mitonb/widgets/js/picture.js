@@ -4,6 +4,7 @@ import { element, perFrame } from "./dom.js";
 import { fit, pixelOf, toPlane, toScreen } from "./geometry.js";
 import { Renderer } from "./gl.js";
 import { drawOverlay, scaleBar } from "./overlay.js";
+import { HEADS } from "./protocol.js";
 import { PlainRenderer } from "./plain.js";
 
 /**
@@ -19,7 +20,6 @@ import { PlainRenderer } from "./plain.js";
  * }} Facts  what the picture asks the view
  */
 
-const MAPS = ["semantic", "center", "offsets"];
 
 export class Picture {
   /** @param {import("./layout.js").Layout} ui @param {Facts} facts */
@@ -114,7 +114,7 @@ export class Picture {
     if (this.shown.axis !== facts.axis()) return;
     let changed = false;
     try {
-      for (const part of ["image", "labels", "preview", ...MAPS]) {
+      for (const part of ["image", "labels", "preview", ...HEADS]) {
         changed = this.renderer.set(part, facts.entry(part, this.shown.index)) || changed;
       }
     } catch (error) {

@@ -23,7 +23,9 @@
  */
 
 export const PROTOCOL = 1;
-export const PARTS = ["image", "labels", "semantic", "center", "offsets", "preview"];
+/** Heads of networks whose maps can be shown; those of FINE are one number a pixel at full size. In the shader's order. */
+export const HEADS = ["semantic", "center", "offsets", "contour", "distance", "affinities"];
+export const FINE = HEADS.filter((name) => name !== "center" && name !== "offsets");
 const CHANNELS = /** @type {Record<string, number>} */ ({ offsets: 2 });
 
 /** An array for a part's pixels. @param {string} part @param {number} length @returns {Entry["data"]} */

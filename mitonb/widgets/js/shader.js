@@ -1,6 +1,8 @@
 // The one fragment shader: image, maps, labels and preview of a plane, composed for each screen pixel.
 // Layers that are off are left out by #define, because software GL pays for every texture read.
 
+import { FINE, HEADS } from "./protocol.js";
+
 export const VERTEX = `#version 300 es
 void main() { vec2 p = vec2(gl_VertexID & 1, gl_VertexID >> 1) * 4.0 - 1.0; gl_Position = vec4(p, 0.0, 1.0); }`;
 
@@ -13,16 +15,16 @@ const BODY = `
 precision highp float;
 precision highp int;
 precision highp usampler2D;
-uniform vec2 u_center, u_scale, u_size, u_sheet;
+uniform vec2 u_middle, u_scale, u_size, u_sheet;
 uniform vec2 u_window;
-uniform float u_opacity[4];
+uniform float u_opacity[${HEADS.length + 1}];
 uniform float u_step, u_grain, u_unit, u_shown;
 uniform uint u_hash, u_slots;
 uniform vec3 u_palette[64];
 uniform vec3 u_stops[32];
-uniform ivec2 u_ramp[3];
-uniform vec2 u_fade[3];
-uniform sampler2D u_image, u_semantic, u_heat, u_offsets;
+uniform ivec2 u_ramp[${HEADS.length}];
+uniform vec2 u_fade[${HEADS.length}];
+uniform sampler2D u_image, ${HEADS.map((name) => `u_${name}`).join(", ")};
 uniform usampler2D u_labels, u_preview, u_selected;
 out vec4 color;
 
@@ -68,7 +70,7 @@ bool edge(usampler2D ids, vec2 p, uint id, vec2 d) {
   return other != 0u;
 }
 
-// As mitonb/colors.py draws map k (semantic, center, offsets), at a value 0..1 and a strength that fades it.
+// As mitonb/colors.py draws the map of head k, at a value 0..1 and a strength that fades it.
 vec3 drawn(vec3 c, int k, float value, float strength, float opacity) {
   float at = clamp(value, 0.0, 1.0) * float(u_ramp[k].y - 1);
   int i = min(int(at), u_ramp[k].y - 2) + u_ramp[k].x;
@@ -77,16 +79,16 @@ vec3 drawn(vec3 c, int k, float value, float strength, float opacity) {
 }
 
 void main() {
-  vec2 p = u_center + (vec2(gl_FragCoord.x, u_size.y - gl_FragCoord.y) - 0.5 * u_size) / u_scale;
+  vec2 p = u_middle + (vec2(gl_FragCoord.x, u_size.y - gl_FragCoord.y) - 0.5 * u_size) / u_scale;
   if (any(lessThan(p, vec2(0.0))) || any(greaterThanEqual(p, u_sheet))) { color = vec4(0.0); return; }
   vec3 c = vec3(0.0);
 #ifdef IMAGE
   c = vec3(clamp((texture(u_image, p / (vec2(textureSize(u_image, 0)) * u_grain)).r * 255.0 - u_window.x) / max(u_window.y - u_window.x, 1.0), 0.0, 1.0));
 #endif
-#ifdef SEMANTIC
-  float sure = texture(u_semantic, p / u_sheet).r;
-  c = drawn(c, 0, sure, sure, u_opacity[1]);
-#endif
+${FINE.map((name) => `#ifdef ${name.toUpperCase()}
+  float ${name} = texture(u_${name}, p / u_sheet).r;
+  c = drawn(c, ${HEADS.indexOf(name)}, ${name}, ${name}, u_opacity[${HEADS.indexOf(name) + 1}]);
+#endif`).join("\n")}
 #ifdef OFFSETS
   vec2 o = texture(u_offsets, ((p - 0.5) / u_step + 0.5) / vec2(textureSize(u_offsets, 0))).gr;
   float inside = 1.0;
@@ -96,7 +98,7 @@ void main() {
   c = drawn(c, 2, fract(atan(o.y, o.x) / 6.2831853), length(o), u_opacity[3] * inside);
 #endif
 #ifdef CENTER
-  float heat = texture(u_heat, ((p - 0.5) / u_step + 0.5) / vec2(textureSize(u_heat, 0))).r;
+  float heat = texture(u_center, ((p - 0.5) / u_step + 0.5) / vec2(textureSize(u_center, 0))).r;
   c = drawn(c, 1, heat, heat, u_opacity[2]);
 #endif
 #ifdef LABELS

@@ -68,7 +68,7 @@ export class Store extends EventTarget {
     this.traits = new Traits(model, (message) => this.send(message));
     /** The stroke that is being drawn and not yet in the outbox. @type {Stroke | null} */
     this.open = null;
-    /** Planes that have more: "maps/xy/17", "preview/xy/17". @type {Set<string>} */
+  /** Planes that have more: "semantic/xy/17", "preview/xy/17". @type {Set<string>} */
     this.extras = new Set();
     /** Incoming messages are handled one after the other, though inflating takes turns. @type {Promise<void>} */
     this.queue = Promise.resolve();
@@ -159,7 +159,7 @@ export class Store extends EventTarget {
 
   /** @param {string} part @param {string} axis @param {number} index @param {number} step */
   #missing(part, axis, index, step) {
-    if (!PLAIN.includes(part) && !this.extras.has(`${part === "preview" ? part : "maps"}/${axis}/${index}`)) return false;
+    if (!PLAIN.includes(part) && !this.extras.has(`${part}/${axis}/${index}`)) return false;
     const steps = part === "image" ? STEPS.filter((s) => s <= step) : [1];
     const known = steps.map((s) => this.cache.peek(keyOf(part, axis, index, s))).find(Boolean);
     return !known || known.stale;
@@ -391,14 +391,13 @@ export class Store extends EventTarget {
 
   /** @param {any} m */
   #stale(m) {
-    const kind = m.parts.includes("preview") ? "preview" : "maps";
-    if (m.axis === undefined) for (const extra of this.extras) if (extra.startsWith(kind)) this.extras.delete(extra);
-    if (m.present) this.extras.add(`${kind}/${m.axis}/${m.index}`);
-    else this.extras.delete(`${kind}/${m.axis}/${m.index}`);
+    for (const part of m.parts) {
+      const extra = `${part}/${m.axis}/${m.index}`;
+      if (m.present.includes(part)) this.extras.add(extra);
+      else this.extras.delete(extra);
+    }
     this.cache.forEach((entry, key) => {
-      if (!m.parts.includes(entry.part)) return;
-      if (m.axis !== undefined && (entry.axis !== m.axis || entry.index !== m.index)) return;
-      this.cache.delete(key);
+      if (m.parts.includes(entry.part) && entry.axis === m.axis && entry.index === m.index) this.cache.delete(key);
     });
     this.emit("stale", m);
   }

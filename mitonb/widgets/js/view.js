@@ -11,6 +11,7 @@ import { histogramOf } from "./panel.js";
 import { Pen } from "./pen.js";
 import { Picture } from "./picture.js";
 import { pillOf } from "./pill.js";
+import { HEADS } from "./protocol.js";
 import { listen } from "./tools.js";
 import { stepFor } from "./wants.js";
 
@@ -23,7 +24,6 @@ import { stepFor } from "./wants.js";
  */
 
 const TRAITS = ["axis", "index", "tool", "brush", "active_id", "selected", "preserve", "layers", "height", "running"];
-const MAPS = ["semantic", "center", "offsets"];
 /** After so many ms without scrolling the finest image is asked for too. */
 const RESTED = 250;
 
@@ -122,9 +122,9 @@ export class View {
     return this.store.get(part, this.get("axis"), index) ?? null;
   }
 
-  /** What else there is of this plane. @param {"maps" | "preview"} kind */
-  has(kind) {
-    return this.store.extras.has(`${kind}/${this.get("axis")}/${this.get("index")}`);
+  /** Whether there is a map or a preview of this plane. @param {string} part */
+  has(part) {
+    return this.store.extras.has(`${part}/${this.get("axis")}/${this.get("index")}`);
   }
 
   // --- following the model -------------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ export class View {
   /** Ask for what is looked at and not here. */
   #look() {
     const layers = /** @type {Layers} */ (this.get("layers"));
-    const maps = MAPS.filter((part) => layers[part].visible);
+    const maps = HEADS.filter((part) => layers[part].visible);
     // The semantic map masks the offsets' garbage outside of objects.
     if (maps.includes("offsets") && !maps.includes("semantic")) maps.push("semantic");
     const { camera, unit } = this.picture;
@@ -244,7 +244,7 @@ export class View {
 
   /** Bars, rail and panel. */
   showState() {
-    const { ui, store: { info, state, outbox, waiting, late } } = this;
+    const { ui, store: { info, state, outbox, waiting, late, extras } } = this;
     const tool = this.get("tool");
     const selected = /** @type {number[]} */ (this.get("selected"));
     ui.top.show({
@@ -253,12 +253,13 @@ export class View {
     ui.rail.show(tool, (name) => this.commands.can(name));
     ui.panel.show(this.get("layers"));
     const layers = /** @type {Layers} */ (this.get("layers"));
-    const maps = this.has("maps");
+    const maps = HEADS.filter((part) => this.has(part));
+    const anywhere = new Set([...extras].map((extra) => extra.split("/")[0]));
     const image = info?.has_image ?? true;
-    for (const part of MAPS) ui.panel.enable(part, maps, maps ? "" : "not run here");
+    for (const part of HEADS) ui.panel.enable(part, maps.includes(part), maps.includes(part) ? "" : "not run here", anywhere.has(part));
     ui.panel.enable("preview", this.has("preview"), this.has("preview") ? "not saved yet" : "none");
     ui.panel.enable("em", image, image ? "" : "no image");
-    const above = (maps && MAPS.some((part) => layers[part].visible)) || (this.has("preview") && layers.preview.visible);
+    const above = maps.some((part) => layers[part].visible) || (this.has("preview") && layers.preview.visible);
     ui.panel.enable("labels", true, above && layers.labels.style === "fill" ? "outlined below" : "");
     const pill = pillOf(state.save, waiting, late, state.read_only, outbox.cut);
     ui.top.save(pill.kind, pill.text, pill.title);
