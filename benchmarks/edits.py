@@ -17,7 +17,7 @@ import numpy as np
 
 import mitonb as mn
 from mitonb.edit import ops
-from mitonb.edit.effects import apply, decode, encode
+from mitonb.edit.edits import apply, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable

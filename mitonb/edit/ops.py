@@ -11,19 +11,24 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from mitonb.box import Box
-from mitonb.edit.brush import stroke
-from mitonb.edit.effects import Edit, Part, Volume, part_of
+from mitonb.edit.edits import Edit, Mask, Part, Volume, part_of
 from mitonb.errors import AxesError, InputError
 from mitonb.stack import AXES, Axis, checked_axis, whole_number
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["MAX_ID", "adopt", "delete", "erase", "fill", "merge", "paint", "put_plane"]
+__all__ = ["MAX_ID", "MAX_RADIUS", "adopt", "delete", "erase", "fill", "merge", "paint", "put_plane", "stroke", "trail"]
 
 MAX_ID = 2**32 - 1
-Points = npt.ArrayLike
+MAX_RADIUS = 1024.0
 
+Points = npt.ArrayLike
+Line = npt.NDArray[np.int64]
+
+_LONGEST = 1_000_000
+_STEP = 64  # pixels of a long line that are looked at together
+_MOST = 1 << 28  # pixels that all disks of a stroke may have, counted with repeats
 # Objects and whole volumes are changed in pieces of about this many voxels, so that temporaries stay small.
 _PIECE = 1 << 22
 
@@ -51,12 +56,11 @@ def paint(labels: Volume, points: Points, *, id: int, radius: float, axis: Axis 
     InputError
         If the points are not on one plane of the volume, or the id or radius is out of range.
     """
-    line, index = _on_plane(labels, points, axis)
+    line = _on_plane(labels, points, axis)
     intent = {**packed_line(line, axis), "id": checked_id(id), "radius": _checked_radius(radius)}
-    only = 0 if preserve else None
     if preserve:
         intent["preserve"] = True
-    return Edit.of("paint", _brushed(labels, line, intent["radius"], axis, index, intent["id"], only), intent)
+    return Edit.of("paint", _brushed(labels, line, intent, intent["id"], 0 if preserve else None), intent)
 
 
 def erase(labels: Volume, points: Points, *, radius: float, axis: Axis = "xy", only: int | None = None) -> Edit:
@@ -64,11 +68,11 @@ def erase(labels: Volume, points: Points, *, radius: float, axis: Axis = "xy", o
 
     Parameters and errors as in `paint`.
     """
-    line, index = _on_plane(labels, points, axis)
+    line = _on_plane(labels, points, axis)
     intent = {**packed_line(line, axis), "radius": _checked_radius(radius)}
     if only is not None:
         intent["only"] = checked_id(only)
-    return Edit.of("erase", _brushed(labels, line, intent["radius"], axis, index, 0, only), intent)
+    return Edit.of("erase", _brushed(labels, line, intent, 0, only), intent)
 
 
 def fill(labels: Volume, point: Sequence[float], id: int, axis: Axis = "xy") -> Edit:
@@ -79,13 +83,13 @@ def fill(labels: Volume, point: Sequence[float], id: int, axis: Axis = "xy") -> 
     InputError
         If the point is outside the volume or the id out of range.
     """
-    at = inside(labels.shape, point)
-    kept = AXES[checked_axis(axis)]
+    at, kept = inside(labels.shape, point), AXES[checked_axis(axis)]
     plane = np.moveaxis(labels, kept, 0)[at[kept]]
-    row, column = (v for i, v in enumerate(at) if i != kept)
-    patches, _ = ndimage.label(plane == plane[row, column])
-    patch = np.flatnonzero(patches == patches[row, column])
-    part = _on(labels, axis, at[kept], patch, checked_id(id))
+    pixel = tuple(v for i, v in enumerate(at) if i != kept)
+    patches, _ = ndimage.label(plane == plane[pixel])
+    number = patches[pixel]
+    rows, columns = ndimage.find_objects(patches, number)[number - 1]
+    part = _on(labels, axis, at[kept], (rows.start, columns.start), patches[rows, columns] == number, checked_id(id))
     return Edit.of("fill", [part], {"point": list(at), "id": int(id), "axis": axis})
 
 
@@ -108,24 +112,19 @@ def merge(labels: Volume, keep: int, gone: Sequence[int], boxes: Mapping[int, Bo
     InputError
         If there is no such object, or nothing to merge.
     """
-    keep = checked_id(keep)
-    others = [i for i in dict.fromkeys(map(checked_id, gone)) if i != keep]
+    others = [i for i in dict.fromkeys(map(checked_id, gone)) if i != checked_id(keep)]
     if not others:
         raise InputError(f"A merge needs at least two different objects, got only {keep}. Pick another one too.")
-    for i in (keep, *others):
-        _known(i, boxes)
-    parts = [p for i in others for p in _object(labels, i, boxes[i], keep)]
-    return Edit.of("merge", parts, {"keep": keep, "gone": others})
+    keep, *others = _known([keep, *others], boxes)
+    return Edit.of("merge", _objects(labels, others, boxes, keep), {"keep": keep, "gone": others})
 
 
 def delete(labels: Volume, ids: Sequence[int], boxes: Mapping[int, Box]) -> Edit:
     """Set whole objects to background; parameters and errors as in `merge`."""
     if not ids:
         raise InputError("Name at least one object to delete.")
-    for i in ids:
-        _known(i, boxes)
-    parts = [p for i in dict.fromkeys(ids) for p in _object(labels, i, boxes[i], 0)]
-    return Edit.of("delete", parts, {"ids": [int(i) for i in dict.fromkeys(ids)]})
+    known = _known(ids, boxes)
+    return Edit.of("delete", _objects(labels, known, boxes, 0), {"ids": known})
 
 
 def put_plane(labels: Volume, ids: npt.NDArray[Any], axis: Axis, index: int) -> Edit:
@@ -148,19 +147,17 @@ def put_plane(labels: Volume, ids: npt.NDArray[Any], axis: Axis, index: int) -> 
         If there is no such plane, or the ids have another shape.
     """
     box = whole_plane(labels, ids.shape, axis, index)
-    new = np.expand_dims(ids, AXES[axis])
-    part = part_of(labels, box, np.flatnonzero(labels[box.slices] != new), new)
+    part = part_of(labels, box, np.expand_dims(ids, AXES[axis]))
     return Edit.of("put_plane", [part], {"axis": axis, "index": int(index)})
 
 
 def whole_plane(labels: Volume, shape: tuple[int, ...], axis: Axis, index: int) -> Box:
     """Return where a plane of this (h, w) lies; errors as in `put_plane`."""
-    kept = AXES[checked_axis(axis)]
     index = checked_index(labels, axis, index)
-    want = tuple(n for i, n in enumerate(labels.shape) if i != kept)
+    want = tuple(n for i, n in enumerate(labels.shape) if i != AXES[axis])
     if shape != want:
         raise AxesError(f"A {axis} plane of these labels is {want}, got {shape}.")
-    return _plane_box(axis, index, 0, 0, want)
+    return _plane_box(axis, index, (0, 0), want)
 
 
 def adopt(labels: Volume, new: Volume) -> Edit:
@@ -173,14 +170,86 @@ def adopt(labels: Volume, new: Volume) -> Edit:
     """
     if new.shape != labels.shape:
         raise AxesError(f"These labels are {labels.shape}, got {new.shape}. They must lie on the same voxels.")
-    parts = []
-    for piece in pieces(Box((0, 0, 0), _shape(labels))):
-        fresh = new[piece.slices]
-        parts.append(part_of(labels, piece, np.flatnonzero(labels[piece.slices] != fresh), fresh))
-    return Edit.of("adopt", parts, {})
+    return Edit.of("adopt", (part_of(labels, piece, new[piece.slices]) for piece in pieces(whole_box(labels))), {})
 
 
-def packed_line(line: npt.NDArray[np.int64], axis: Axis) -> dict[str, Any]:
+# --- brushes ------------------------------------------------------------------------------------------------------
+
+
+def trail(points: npt.NDArray[Any]) -> Line:
+    """Return the (m, 2) pixels of a polyline: rounded half up, each at most one step from the one before.
+
+    Raises
+    ------
+    InputError
+        If the line is longer than a million pixels.
+    """
+    corners = np.floor(points + 0.5)
+    if np.abs(np.diff(corners, axis=0)).sum() > _LONGEST:
+        raise InputError(f"A stroke has at most {_LONGEST} pixels. Paint it in pieces.")
+    corners = corners.astype(np.int64)
+    moves = np.diff(corners, axis=0)
+    counts = np.abs(moves).max(axis=1)
+    segment = np.repeat(np.arange(len(moves)), counts)
+    done = np.arange(len(segment)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
+    part = (done / counts[segment])[:, None]
+    steps = corners[segment] + np.floor(moves[segment] * part + 0.5).astype(np.int64)
+    return np.concatenate([corners[:1], steps])
+
+
+def stroke(points: npt.NDArray[Any], radius: float, shape: tuple[int, int]) -> tuple[tuple[int, int], Mask]:
+    """Draw a disk along a polyline on a plane.
+
+    Parameters
+    ----------
+    points : (n, 2) array
+        (row, column) in pixels; may lie outside the plane.
+    radius : float
+        In pixels; 0 draws single pixels.
+    shape : tuple of int
+        (h, w) of the plane.
+
+    Returns
+    -------
+    corner : tuple of int
+        First (row, column) of the smallest rectangle that holds what the brush covers.
+    mask : (h, w) bool array
+        What it covers there; empty when that is nothing.
+    """
+    if not 0 <= radius <= MAX_RADIUS:
+        raise InputError(f"A brush radius is 0 to {MAX_RADIUS:g} pixels, got {radius}.")
+    reach, centers = int(radius), trail(points)
+    centers = centers[((centers >= -reach) & (centers < np.add(shape, reach))).all(axis=1)]
+    if not len(centers):
+        return (0, 0), np.zeros((0, 0), bool)
+    if len(centers) * (4 * radius + 1) > _MOST:
+        raise InputError(
+            f"A stroke of {len(centers)} pixels is too long for a radius of {radius:g}. Paint it in pieces."
+        )
+    low, high = np.maximum(centers.min(axis=0) - reach, 0), np.minimum(centers.max(axis=0) + reach + 1, shape)
+    covered = np.zeros(high - low, bool)
+    # A long line over a large plane is looked at bit by bit: distances take time and memory for every pixel.
+    bit_by_bit = len(centers) / _STEP * (_STEP + 2 * reach) ** 2
+    step = _STEP if covered.size > min(bit_by_bit, _PIECE) else len(centers)
+    for some in (centers[k : k + step] for k in range(0, len(centers), step)):
+        begin, end = some.min(axis=0) - reach, some.max(axis=0) + reach + 1
+        away = np.ones(end - begin, bool)
+        away[tuple((some - begin).T)] = False
+        near = ndimage.distance_transform_edt(away) <= radius
+        first, last = np.maximum(begin, low), np.minimum(end, high)
+        covered[_window(first - low, last - low)] |= near[_window(first - begin, last - begin)]
+    rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
+    if not len(rows):
+        return (0, 0), np.zeros((0, 0), bool)
+    top, left = int(rows[0]), int(columns[0])
+    return (int(low[0]) + top, int(low[1]) + left), covered[top : rows[-1] + 1, left : columns[-1] + 1]
+
+
+def _window(start: Line, stop: Line) -> tuple[slice, ...]:
+    return tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+
+
+def packed_line(line: Line, axis: Axis) -> dict[str, Any]:
     """Return a stroke for the journal: its plane, then (row, column) of the first point and the moves from there.
 
     A journal has thousands of strokes, and moves have a third of the digits of positions.
@@ -202,12 +271,21 @@ def unpacked_line(intent: Mapping[str, Any]) -> list[list[int]]:
     return points
 
 
+# --- what is asked for, and where ---------------------------------------------------------------------------------
+
+
 def pieces(box: Box) -> list[Box]:
     """Cut a box along z into boxes of about four million voxels."""
     z, y, x = box.shape
     depth = max(1, _PIECE // max(1, y * x))
     cuts = [*range(box.start[0], box.stop[0], depth), box.stop[0]]
     return [Box((a, *box.start[1:]), (b, *box.stop[1:])) for a, b in itertools.pairwise(cuts) if z]
+
+
+def whole_box(labels: Volume) -> Box:
+    """Return the box of all labels."""
+    z, y, x = labels.shape
+    return Box((0, 0, 0), (z, y, x))
 
 
 def checked_id(id: int) -> int:
@@ -247,13 +325,8 @@ def inside(shape: tuple[int, ...], point: Sequence[float]) -> tuple[int, int, in
     return z, y, x
 
 
-def _shape(labels: Volume) -> tuple[int, int, int]:
-    z, y, x = labels.shape
-    return z, y, x
-
-
-def _on_plane(labels: Volume, points: Points, axis: Axis) -> tuple[npt.NDArray[np.int64], int]:
-    """Return the points as whole voxels without repeats, and the index of their common plane."""
+def _on_plane(labels: Volume, points: Points, axis: Axis) -> Line:
+    """Return the points of a stroke as whole voxels of one plane, without repeats."""
     try:
         line = np.asarray(points, dtype=np.float64)
     except (TypeError, ValueError):
@@ -263,54 +336,50 @@ def _on_plane(labels: Volume, points: Points, axis: Axis) -> tuple[npt.NDArray[n
         raise InputError(f"A stroke is an (n, 3) array of (z, y, x), got shape {line.shape}.")
     if not np.isfinite(line).all() or np.abs(line).max() > 2**31:
         raise InputError("A stroke has points that are not positions (NaN, infinite, or beyond 2**31).")
-    whole = np.floor(line + 0.5).astype(np.int64)
-    kept = AXES[checked_axis(axis)]
-    index = int(whole[0, kept])
-    if (whole[:, kept] != index).any():
-        raise InputError(f"A stroke lies on one {axis} plane; these points are on planes {np.unique(whole[:, kept])}.")
-    checked_index(labels, axis, index)
-    new = np.ones(len(whole), bool)
-    new[1:] = (np.diff(whole, axis=0) != 0).any(axis=1)
-    return whole[new], index
+    whole: Line = np.floor(line + 0.5).astype(np.int64)
+    planes = np.unique(whole[:, AXES[checked_axis(axis)]])
+    if len(planes) > 1:
+        raise InputError(f"A stroke lies on one {axis} plane; these points are on planes {planes}.")
+    checked_index(labels, axis, planes[0])
+    line_without_repeats: Line = whole[np.append(True, (np.diff(whole, axis=0) != 0).any(axis=1))]
+    return line_without_repeats
 
 
-def _brushed(
-    labels: Volume, line: npt.NDArray[np.int64], radius: float, axis: Axis, index: int, after: int, only: int | None
-) -> list[Part]:
+def _brushed(labels: Volume, line: Line, how: Mapping[str, Any], after: int, only: int | None) -> list[Part]:
     """Return what a stroke changes."""
-    kept = AXES[axis]
-    h, w = (n for i, n in enumerate(labels.shape) if i != kept)
-    covered = stroke(np.delete(line, kept, axis=1).astype(np.float64), radius, (h, w))
-    return [_on(labels, axis, index, covered, after, only)] if len(covered) else []
+    axis = how["axis"]
+    h, w = (n for i, n in enumerate(labels.shape) if i != AXES[axis])
+    corner, covered = stroke(np.delete(line, AXES[axis], axis=1), how["radius"], (h, w))
+    return [_on(labels, axis, how["plane"], corner, covered, after, only)] if covered.size else []
 
 
 def _on(
-    labels: Volume, axis: Axis, index: int, pixels: npt.NDArray[np.int64], after: int, only: int | None = None
+    labels: Volume, axis: Axis, index: int, corner: tuple[int, int], mask: Mask, after: int, only: int | None = None
 ) -> Part:
-    """Return the change of pixels (flat index, ascending) of a plane, in the smallest box that holds them."""
-    width = [n for i, n in enumerate(labels.shape) if i != AXES[axis]][1]
-    rows, columns = np.divmod(pixels, width)
-    top, left, bottom, right = int(rows[0]), int(columns.min()), int(rows[-1]) + 1, int(columns.max()) + 1
-    box = _plane_box(axis, index, top, left, (bottom - top, right - left))
-    return part_of(labels, box, (rows - top) * (right - left) + (columns - left), after, only=only)
+    """Return the change of some pixels in a rectangle of a plane."""
+    box = _plane_box(axis, index, corner, mask.shape)
+    return part_of(labels, box, after, where=np.expand_dims(mask, AXES[axis]), only=only)
 
 
-def _plane_box(axis: Axis, index: int, top: int, left: int, shape: tuple[int, ...]) -> Box:
+def _plane_box(axis: Axis, index: int, corner: tuple[int, int], shape: tuple[int, ...]) -> Box:
     """Return the box of a rectangle on a plane."""
-    start, stop = [top, left], [top + shape[0], left + shape[1]]
+    start, stop = list(corner), [a + n for a, n in zip(corner, shape, strict=True)]
     start.insert(AXES[axis], index)
     stop.insert(AXES[axis], index + 1)
     return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
 
-def _object(labels: Volume, id: int, box: Box, after: int) -> list[Part]:
-    """Return the change that gives an object another id."""
-    return [part_of(labels, piece, np.flatnonzero(labels[piece.slices] == id), after) for piece in pieces(box)]
+def _objects(labels: Volume, ids: Sequence[int], boxes: Mapping[int, Box], after: int) -> Iterator[Part]:
+    """Yield the changes that give objects another id."""
+    return (part_of(labels, piece, after, only=id) for id in ids for piece in pieces(boxes[id]))
 
 
-def _known(id: int, boxes: Mapping[int, Box]) -> None:
-    """Refuse background and ids that no voxel has."""
-    if checked_id(id) == 0:
+def _known(ids: Sequence[int], boxes: Mapping[int, Box]) -> list[int]:
+    """Return ids without repeats, or refuse background and those that no voxel has."""
+    known = list(dict.fromkeys(map(checked_id, ids)))
+    if 0 in known:
         raise InputError("0 is background, not an object. Pick an object.")
-    if id not in boxes:
-        raise InputError(f"There is no object {id}. It may have been merged or deleted.")
+    for id in known:
+        if id not in boxes:
+            raise InputError(f"There is no object {id}. It may have been merged or deleted.")
+    return known

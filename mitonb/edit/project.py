@@ -1,33 +1,59 @@
-"""A project: labels in memory, the store behind them, and the undo history that both agree on."""
+"""A project: labels in memory, the store behind them, the undo history that both agree on, and what was corrected."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
+import math
+import signal
+import threading
+from collections import Counter
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import fastremap
 import numpy as np
+from scipy import ndimage
 
-from mitonb.edit.blocks import Grid, digest
-from mitonb.edit.database import reading
-from mitonb.edit.effects import NOWHERE, Edit, Part, Volume, apply, around, decode, encode
-from mitonb.edit.objects import ObjectTable
-from mitonb.edit.ops import MAX_ID
-from mitonb.edit.snapshots import Snapshots, restored
-from mitonb.edit.store import Head, Row, Store
-from mitonb.edit.whole import whole
-from mitonb.errors import InputError, MitonbError, StoreError
+from mitonb.box import Box
+from mitonb.edit import ops
+from mitonb.edit.edits import (
+    NOWHERE,
+    Edit,
+    Mask,
+    Part,
+    Shape,
+    Volume,
+    apply,
+    around,
+    decode,
+    digest,
+    encode,
+    pack,
+    unpack,
+)  # fmt: skip
+from mitonb.edit.ops import MAX_ID, pieces, whole_box
+from mitonb.edit.store import Head, Row, Store, reading
+from mitonb.errors import InputError, MitonbError, StoreError, TooLargeError
+from mitonb.overlaps import pairs
+from mitonb.stack import AXES, Axis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from mitonb.box import Box
+    from mitonb.labels import Labels
     from mitonb.stack import VoxelSize
 
-__all__ = ["Client", "Project"]
+__all__ = ["Client", "ObjectTable", "Project", "adopt", "adopt_plane", "plane_with"]
 
 Client = tuple[str, int]
+
+_BLOCK = (16, 256, 256)
+# A snapshot after this many edits or bytes of effects keeps opening fast; it costs one slower edit in so many.
+_EDITS = 2000
+_BYTES = 32 << 20
 
 
 class Project:
@@ -59,8 +85,9 @@ class Project:
         self._acks: dict[Client, Row] = {}
         self._records = dict(store.records())
         self._table: ObjectTable | None = None
-        dz, dy, dx = store.meta("block")
-        self._snapshots = Snapshots(labels, Grid(_shape(labels), (dz, dy, dx)))
+        self._blocks = _grid(whole_box(labels).shape, store.meta("block"))
+        self._corners = np.array([(box.start, box.stop) for box in self._blocks])
+        self._snapped()
         self._replayed_from = snapshot
         self._broken = False
         self._behind = 0
@@ -81,10 +108,9 @@ class Project:
         StoreError
             If nothing can be written at `path`, or something is there.
         """
-        grid = Grid(_shape(labels))
-        meta = {**facts, "shape": list(labels.shape), "voxel_size": voxel_size, "block": list(grid.block)}
+        meta = {**facts, "shape": list(labels.shape), "voxel_size": voxel_size, "block": list(_BLOCK)}
         # Memory needs no blocks: nothing will ever read them back.
-        blocks = Snapshots(labels, grid).blocks() if path else ()
+        blocks = (pack(labels[box.slices]) for box in _grid(whole_box(labels).shape, _BLOCK) if path)
         store = Store.create(path, meta, blocks, Head(0, "", int(labels.max(initial=0)) + 1), record)
         return cls(store, labels, voxel_size, 0)
 
@@ -117,7 +143,12 @@ class Project:
         try:
             with reading(path):
                 store, reason = Store.open(path, take_over=take_over, read_only=read_only)
-                project = cls._from(store, memory)
+                rows = store.rows()
+                project = cls(store, _restored(store, memory), None, int(store.meta("snapshot")))
+                project.voxel_size = project.first_voxel_size
+                project.stack_facts  # noqa: B018 (sees that it is not damaged)
+                for row in rows:
+                    project._replay(row)
             accept(project)
             store.confirm()
         except BaseException:
@@ -125,19 +156,6 @@ class Project:
                 store.close()
             raise
         return project, reason
-
-    @classmethod
-    def _from(cls, store: Store, memory: int | None) -> Project:
-        """Bring labels and history back from an open store."""
-        rows = store.rows()
-        z, y, x = (int(n) for n in store.meta("shape"))
-        dz, dy, dx = (int(n) for n in store.meta("block"))
-        project = cls(store, restored(store, Grid((z, y, x), (dz, dy, dx)), memory), None, int(store.meta("snapshot")))
-        project.voxel_size = project.first_voxel_size
-        project.stack_facts  # noqa: B018 (sees that it is not damaged)
-        for row in rows:
-            project._replay(row)
-        return project
 
     @property
     def version(self) -> int:
@@ -184,58 +202,36 @@ class Project:
         adopted = {row.intent.get("digest") for row in self.rows if row.kind == "adopt"}
         return {self.store.meta("labels"), digest(self.labels), *adopted}
 
-    def renamed(self, plane: Volume) -> Volume:
-        """Return a plane with ids that were never used, by the order of its own ids."""
-        ids, where = np.unique(plane, return_inverse=True)
-        names = np.zeros(len(ids), np.uint32)
-        names[ids > 0] = self.free_ids(int((ids > 0).sum()))
-        return names[where].reshape(plane.shape)
-
     def box_of(self, row: Row) -> Box:
         """Return where a record of the journal changed voxels."""
         return NOWHERE if row.kind == "nothing" else around(self.effect(row.undo_of or row.seq))
 
     def effect(self, seq: int) -> tuple[Part, ...]:
         """Return what an edit did to the voxels."""
-        return decode(self.store.effect(seq), _shape(self.labels))
+        return decode(self.store.effect(seq), whole_box(self.labels).shape)
 
     def acknowledged(self, client: Client | None) -> Row | None:
         """Return the record of a request that was made before."""
         return self._acks.get(client) if client else None
 
+    # --- edits ------------------------------------------------------------------------------------------------------
+
     def commit(
-        self, edit: Edit, *, client: Client | None = None, next_id: int = 0, record: Mapping[str, Any] | None = None
-    ) -> Row:
-        """Record an edit, then apply it.
+        self, edit: Edit, *, client: Client | None = None, record: Mapping[str, Any] | None = None
+    ) -> tuple[Row, Box]:
+        """Record an edit, then apply it; return the new record and the box that changed.
 
         Raises
         ------
         StoreError
             If it cannot be recorded; then the labels are as before.
         """
-        self._mend()
-        effect = encode(edit.parts)
-        highest = max((int(p.runs[:, 3].max()) for p in edit.parts), default=0)
-        next_id = max(self.next_id, next_id, highest + 1)
-        with whole():
-            row = self._append(edit.kind, edit.intent, effect, next_id=next_id, client=client, record=record)
-            with self._in_step(row):
-                self.next_id = next_id
-                if record is not None:
-                    self._records[row.seq] = record
-                self._note(row)
-                apply(self.labels, edit.parts)
-                self._followed(edit.parts, len(effect))
-            self._maybe_snapshot()
-        return row
+        used = max((int(p.runs[:, 3].max()) for p in edit.parts), default=0)
+        return self._write(edit.kind, edit.parts, edit.intent, encode(edit.parts), used, client=client, record=record)
 
     def decline(self, client: Client) -> Row:
         """Record a request that changed nothing, so that its repetition changes nothing either."""
-        self._mend()
-        with whole():
-            row = self._append("nothing", {}, next_id=self.next_id, client=client)
-            self._note(row)
-        return row
+        return self._write("nothing", client=client)[0]
 
     def undo(self, *, redo: bool = False, client: Client | None = None) -> tuple[Row, Box]:
         """Take the last edit back, or an undone edit forth; return the new record and the box that changed.
@@ -246,170 +242,68 @@ class Project:
             If there is nothing to take.
         """
         self._mend()
-        stack = self.redoable if redo else self.undoable
+        stack, kind = (self.redoable, "redo") if redo else (self.undoable, "undo")
         if not stack:
-            raise InputError(f"There is nothing to {'redo' if redo else 'undo'}.")
-        target = stack[-1]
-        parts = self.effect(target)
-        with whole():
-            row = self._append("redo" if redo else "undo", {}, next_id=self.next_id, client=client, undo_of=target)
-            with self._in_step(row):
-                self._note(row)
-                apply(self.labels, parts, backwards=not redo)
-                self._followed(parts, backwards=not redo)
-            self._maybe_snapshot()
-        return row, around(parts)
+            raise InputError(f"There is nothing to {kind}.")
+        return self._write(kind, self.effect(stack[-1]), undo_of=stack[-1], client=client)
 
-    def free_ids(self, count: int, among: Iterable[int] = ()) -> list[int]:
-        """Return ids that no voxel ever had, nobody was promised and `among` does not hold.
-
-        They are free until an edit uses them or `offer` promises them: opening and looking spend none.
-        """
-        others = set(among)
-        first = max(self.next_id, max(others, default=0) + 1)
-        if first + count <= MAX_ID:
-            return list(range(first, first + count))
-        # Something has an id near the end, most likely 4294967295, which is what -1 becomes: there is room below it.
-        taken = self._ever_used() | others
-        free = np.setdiff1d(np.arange(1, len(taken) + count + 1), np.fromiter(taken, np.int64, len(taken)))
-        return [int(id) for id in free[:count]]
-
-    def is_free(self, id: int) -> bool:
-        """Return whether no voxel ever had an id, and nobody was promised it."""
-        # The whole journal is looked through for the rare ids that lie below and are not there.
-        new = id >= self.next_id or (id not in self.table.counts and id not in self._ever_used())
-        return 0 < id < MAX_ID and new
-
-    def offer(self) -> int:
-        """Return an id that nothing ever had, and see to it that nothing else ever gets it.
-
-        Raises
-        ------
-        StoreError
-            If that cannot be recorded.
-        """
+    def _write(
+        self, kind: str, parts: tuple[Part, ...] = (), intent: Mapping[str, Any] | None = None, effect: bytes = b"",
+        used: int = 0, *, record: Mapping[str, Any] | None = None, **more: Any,
+    ) -> tuple[Row, Box]:  # fmt: skip
+        """Add a record to the journal, and bring the labels in step with it; `used` is its highest id."""
         self._mend()
-        (id,) = self.free_ids(1)
-        try:
-            self.store.offer([id])
-        except StoreError:
-            self._broken = not self.store.read_only
-            raise
-        self.offered.add(id)
-        self.next_id = max(self.next_id, id + 1)
-        return id
-
-    def in_hands(self) -> set[int]:
-        """Return the ids that a user may have in hand: promised to him, or painted with."""
-        painted = (row.intent.get("id") for row in self.rows if row.kind in ("paint", "fill"))
-        return self.offered | {id for id in painted if isinstance(id, int) and id > 0}
-
-    def _ever_used(self) -> set[int]:
-        """Return all ids that a voxel ever had, or that were promised."""
-        if self._looked < 0:
-            # What the labels held once and hold no more is in the effect that took it away.
-            self._ever, self._looked = set(self.table.counts), 0
-        for row in self.rows[self._looked :]:
-            if row.kind not in ("nothing", "undo", "redo"):
-                for part in self.effect(row.seq):
-                    self._ever.update(np.unique(part.runs[:, 2:]).tolist())
-        self._looked = len(self.rows)
-        return self._ever | self.offered
+        next_id = max(self.next_id, used + 1)
+        with _undisturbed():
+            with self._noticed():
+                row = self.store.append(kind, intent or {}, effect, next_id=next_id, record=record, **more)
+            try:
+                self.next_id = next_id
+                if record is not None:
+                    self._records[row.seq] = record
+                self._note(row)
+                self._follow(row, parts, len(effect))
+            except BaseException as error:
+                # No edit may be recorded against labels that could not follow the journal.
+                self._behind = row.seq
+                if isinstance(error, MemoryError):
+                    raise self._behind_error() from error
+                raise
+            if self.store.path and (self._edits >= _EDITS or self._bytes >= _BYTES):
+                # The edit itself is recorded; where the snapshot fails, the next edit says what is wrong.
+                with contextlib.suppress(MitonbError), self._noticed():
+                    self._snapshot()
+        return row, around(parts)
 
     def refresh(self) -> list[tuple[Row, Box]]:
         """Follow edits that another session has recorded; return them."""
         self.offered = self.store.offered()
         self.next_id = max(self.next_id, *(id + 1 for id in self.offered), 1)
-        new = []
-        for row in self.store.rows(self.version):
-            new.append((row, self._replay(row)))
-        return new
-
-    def copy_to(self, path: Path, stack: Mapping[str, Any] | None) -> None:
-        """Write the project, with facts about its stack, to a new file as well; work goes on where it was."""
-        self._refuse_behind()
-        self.store.copy_to(path, self._snapshots.blocks(), {"stack": stack})
-
-    def move_to(self, path: Path, stack: Mapping[str, Any] | None) -> None:
-        """Write the project to a new file and go on there."""
-        self.copy_to(path, stack)
-        store, _ = Store.open(path)
-        store.confirm()
-        self.store.close()
-        self.store = store
-        self._snapshots.forget()
-        self._broken = False
-
-    def close(self) -> None:
-        """Write a snapshot and let go of the file."""
-        try:
-            if self._snapshots.needed and not self._broken and not self._behind:
-                self._snapshots.take(self.store)
-        except StoreError:
-            pass  # the journal has every edit; the snapshot only saves time
-        finally:
-            self.store.close()
-
-    def _append(self, kind: str, intent: Mapping[str, Any], effect: bytes = b"", **more: Any) -> Row:
-        try:
-            return self.store.append(kind, intent, effect, **more)
-        except StoreError:
-            self._broken = not self.store.read_only
-            raise
-
-    @contextlib.contextmanager
-    def _in_step(self, row: Row) -> Iterator[None]:
-        """Remember when labels could not follow the journal: no edit may be recorded against such labels."""
-        try:
-            yield
-        except BaseException as error:
-            self._behind = row.seq
-            if isinstance(error, MemoryError):
-                raise self._behind_error() from error
-            raise
-
-    def _behind_error(self) -> StoreError:
-        if self.store.path is None:
-            return StoreError(
-                f"Memory ran out in the middle of edit {self._behind}: these labels are half changed. Close other "
-                "notebooks and run this one again, with a project file (path=...), which would have kept the edit."
-            )
-        return StoreError(
-            f"Edit {self._behind} is safe in {self.store.path}, but memory ran out before these labels could follow. "
-            "Close other notebooks and open the project again: nothing is lost."
-        )
-
-    def _refuse_behind(self) -> None:
-        if self._behind:
-            raise self._behind_error()
-
-    def _mend(self) -> None:
-        """After a failed write: open the file anew, and go on only if it ends where these labels do."""
-        self._refuse_behind()
-        if not self._broken:
-            return
-        self.store.reconnect()
-        mine = self.store.head
-        self.store.rows()
-        if self.store.head.seq == mine.seq + 1:
-            # The failed write had reached the disk after all.
-            self.refresh()
-        elif self.store.head != mine:
-            self.store.head = mine
-            raise StoreError(f"{self.store.path} was changed by another program. Open it again to go on.")
-        self._broken = False
+        return [(row, self._replay(row)) for row in self.store.rows(self.version)]
 
     def _replay(self, row: Row) -> Box:
         """Follow a record of the journal; those before the snapshot are in the labels already."""
-        target = row.undo_of or row.seq
         parts: tuple[Part, ...] = ()
         if row.seq > self._replayed_from and row.kind != "nothing":
-            parts = self.effect(target)
-            apply(self.labels, parts, backwards=row.kind == "undo")
-            self._followed(parts, backwards=row.kind == "undo")
+            parts = self.effect(row.undo_of or row.seq)
+            self._follow(row, parts)
         self._note(row)
         self.next_id = max(self.next_id, self.store.head.next_id)
         return around(parts)
+
+    def _follow(self, row: Row, parts: tuple[Part, ...], size: int = 0) -> None:
+        """Bring labels, table of objects and the list of blocks that the store lacks in step with a record."""
+        backwards = row.kind == "undo"
+        apply(self.labels, parts, backwards=backwards)
+        for part in parts:
+            inside = (self._corners[:, 0] < part.box.stop) & (self._corners[:, 1] > part.box.start)
+            self._stale.update(np.flatnonzero(inside.all(axis=1)).tolist())
+        self._edits += bool(parts)
+        self._bytes += size
+        if sum(len(p.runs) for p in parts) > 1 << 20:
+            self._table = None  # counting anew is faster
+        elif self._table is not None:
+            self._table.update(self.labels, parts, backwards=backwards)
 
     def _note(self, row: Row) -> None:
         """Keep the undo history and the list of answered requests in step with the journal."""
@@ -431,22 +325,401 @@ class Project:
             size_now = edit.intent["before" if row.kind == "undo" else "after"]
             self.voxel_size = tuple(size_now) if size_now else None
 
-    def _followed(self, parts: tuple[Part, ...], size: int = 0, *, backwards: bool = False) -> None:
-        """Keep snapshots and the table of objects in step with the labels."""
-        self._snapshots.follow(parts, size)
-        if sum(len(p.runs) for p in parts) > 1 << 20:
-            self._table = None  # counting anew is faster
-        elif self._table is not None:
-            self._table.update(parts, backwards=backwards)
+    # --- ids --------------------------------------------------------------------------------------------------------
 
-    def _maybe_snapshot(self) -> None:
-        if self.store.path and self._snapshots.due:
-            try:
-                self._snapshots.take(self.store)
-            except MitonbError:
-                self._broken = True  # the edit itself is recorded; the next one will say what is wrong
+    def free_ids(self, count: int, among: Iterable[int] = ()) -> list[int]:
+        """Return ids that no voxel ever had, nobody was promised and `among` does not hold.
+
+        They are free until an edit uses them or `offer` promises them: opening and looking spend none.
+        """
+        others = set(among)
+        first = max(self.next_id, max(others, default=0) + 1)
+        if first + count <= MAX_ID:
+            return list(range(first, first + count))
+        # Something has an id near the end, most likely 4294967295, which is what -1 becomes: there is room below it.
+        taken = self._ever_used() | others
+        return list(itertools.islice((id for id in itertools.count(1) if id not in taken), count))
+
+    def is_free(self, id: int) -> bool:
+        """Return whether no voxel ever had an id, and nobody was promised it."""
+        # The whole journal is looked through for the rare ids that lie below and are not there.
+        new = id >= self.next_id or (id not in self.table.counts and id not in self._ever_used())
+        return 0 < id < MAX_ID and new
+
+    def offer(self) -> int:
+        """Return an id that nothing ever had, and see to it that nothing else ever gets it.
+
+        Raises
+        ------
+        StoreError
+            If that cannot be recorded.
+        """
+        self._mend()
+        (id,) = self.free_ids(1)
+        with self._noticed():
+            self.store.offer([id])
+        self.offered.add(id)
+        self.next_id = max(self.next_id, id + 1)
+        return id
+
+    def renamed(self, plane: Volume) -> Volume:
+        """Return a plane with ids that were never used, by the order of its own ids."""
+        ids = [id for id in np.unique(plane).tolist() if id]
+        return _remapped(plane, dict(zip(ids, self.free_ids(len(ids)), strict=True)))
+
+    def in_hands(self) -> set[int]:
+        """Return the ids that a user may have in hand: promised to him, or painted with."""
+        painted = (row.intent.get("id") for row in self.rows if row.kind in ("paint", "fill"))
+        return self.offered | {id for id in painted if isinstance(id, int) and id > 0}
+
+    def _ever_used(self) -> set[int]:
+        """Return all ids that a voxel ever had, or that were promised."""
+        if self._looked < 0:
+            # What the labels held once and hold no more is in the effect that took it away.
+            self._ever, self._looked = set(self.table.counts), 0
+        for row in self.rows[self._looked :]:
+            if row.kind not in ("nothing", "undo", "redo"):
+                self._ever |= _ids_in(self.effect(row.seq))
+        self._looked = len(self.rows)
+        return self._ever | self.offered
+
+    # --- the file ---------------------------------------------------------------------------------------------------
+
+    def copy_to(self, path: Path, stack: Mapping[str, Any] | None) -> None:
+        """Write the project, with facts about its stack, to a new file as well; work goes on where it was."""
+        if self._behind:
+            raise self._behind_error()
+        self.store.copy_to(path, (pack(self.labels[box.slices]) for box in self._blocks), {"stack": stack})
+
+    def move_to(self, path: Path, stack: Mapping[str, Any] | None) -> None:
+        """Write the project to a new file and go on there."""
+        self.copy_to(path, stack)
+        store, _ = Store.open(path)
+        store.confirm()
+        self.store.close()
+        self.store = store
+        self._snapped()
+        self._broken = False
+
+    def close(self) -> None:
+        """Write a snapshot and let go of the file."""
+        try:
+            if self._stale and not self._broken and not self._behind:
+                self._snapshot()
+        except StoreError:
+            pass  # the journal has every edit; the snapshot only saves time
+        finally:
+            self.store.close()
+
+    def _snapshot(self) -> None:
+        """Write the blocks that changed, so that opening need not replay the edits up to now."""
+        if self.store.path:
+            self.store.snapshot({n: pack(self.labels[self._blocks[n].slices]) for n in sorted(self._stale)})
+        self._snapped()
+
+    def _snapped(self) -> None:
+        self._stale: set[int] = set()
+        self._edits = self._bytes = 0
+
+    @contextlib.contextmanager
+    def _noticed(self) -> Iterator[None]:
+        """Remember when a write failed: the file is opened anew before the next one."""
+        try:
+            yield
+        except MitonbError:
+            self._broken = not self.store.read_only
+            raise
+
+    def _mend(self) -> None:
+        """After a failed write: open the file anew, and go on only if it ends where these labels do."""
+        if self._behind:
+            raise self._behind_error()
+        if not self._broken:
+            return
+        self.store.reconnect()
+        mine = self.store.head
+        self.store.rows()
+        if self.store.head.seq == mine.seq + 1:
+            # The failed write had reached the disk after all.
+            self.refresh()
+        elif self.store.head != mine:
+            self.store.head = mine
+            raise StoreError(f"{self.store.path} was changed by another program. Open it again to go on.")
+        self._broken = False
+
+    def _behind_error(self) -> StoreError:
+        memory_ran_out = f"memory ran out in the middle of edit {self._behind}. Close other notebooks and"
+        if self.store.path is None:
+            return StoreError(f"These labels are half changed: {memory_ran_out} run this one again, with path=...")
+        return StoreError(
+            f"The edit is safe in {self.store.path}, but {memory_ran_out} open the project again: nothing is lost."
+        )
 
 
-def _shape(labels: Volume) -> tuple[int, int, int]:
-    z, y, x = labels.shape
-    return z, y, x
+def _grid(shape: Shape, block: Iterable[int]) -> list[Box]:
+    """Return the blocks of a volume, which are compressed and checked one by one, in (z, y, x) order."""
+    starts = itertools.product(*(range(0, n, int(b)) for n, b in zip(shape, block, strict=True)))
+    dz, dy, dx = (int(b) for b in block)
+    return [Box((z, y, x), (z + dz, y + dy, x + dx)).clip(shape) for z, y, x in starts]
+
+
+def _restored(store: Store, memory: int | None) -> Volume:
+    """Return the labels of the last snapshot, if they need no more than so many bytes of memory."""
+    (z, y, x), block = store.meta("shape"), store.meta("block")
+    # A shape that was tampered with shows here, before memory is taken for it.
+    store.block(math.prod(-(-n // b) for n, b in zip((z, y, x), block, strict=True)) - 1)
+    need = 4 * z * y * x
+    if memory is not None and need > memory:
+        raise TooLargeError(
+            f"The labels {(z, y, x)} of {store.path} need {need / 2**30:.1f} GiB of memory, {memory / 2**30:.1f} GiB "
+            "may be used. Close other notebooks."
+        )
+    labels = np.empty((z, y, x), np.uint32)
+    for number, box in enumerate(_grid((z, y, x), block)):
+        labels[box.slices] = unpack(store.block(number), box.shape)
+    return labels
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Hold back the interrupt of the stop button (SIGINT) until the block is done.
+
+    Between the commit of an edit and its last voxel, labels and journal say different things; an interrupt there
+    would let the next edit be recorded against labels that never were.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    # Python runs handlers in the main thread only, and a handler that is no function interrupts nothing.
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    caught: list[tuple[int, Any]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: caught.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if caught:
+            before(*caught[-1])
+
+
+# --- the table of objects -----------------------------------------------------------------------------------------
+
+
+class ObjectTable:
+    """Voxel counts and boxes of all objects, kept up to date edit by edit.
+
+    Counts are exact. A box always holds its object; erasing does not shrink it.
+
+    Parameters
+    ----------
+    labels : (z, y, x) uint32 array
+        Read once.
+    """
+
+    def __init__(self, labels: Volume) -> None:
+        self.counts: Counter[int] = Counter()
+        self.boxes: dict[int, Box] = {}
+        for piece in pieces(whole_box(labels)):
+            ids, counts = fastremap.unique(labels[piece.slices], return_counts=True)
+            self.counts.update(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
+            self._surround(labels, piece)
+        del self.counts[0]
+
+    def update(self, labels: Volume, parts: tuple[Part, ...], *, backwards: bool = False) -> None:
+        """Follow an effect that was applied to the labels."""
+        old, new = (3, 2) if backwards else (2, 3)
+        for part in parts:
+            for column, sign in ((new, 1), (old, -1)):
+                ids, where = np.unique(part.runs[:, column], return_inverse=True)
+                voxels = np.bincount(where.ravel(), part.runs[:, 1])
+                for id, n in zip(ids.tolist(), voxels.tolist(), strict=True):
+                    self.counts[id] += sign * int(n)
+                    if not self.counts[id]:
+                        del self.counts[id]
+                        self.boxes.pop(id, None)
+            self._surround(labels, part.box)
+        del self.counts[0]
+
+    def _surround(self, labels: Volume, place: Box) -> None:
+        """Let the boxes of all objects in a part of the volume hold what is there."""
+        # Small consecutive numbers first: the table of boxes is as long as the largest number.
+        small, names = fastremap.renumber(labels[place.slices], preserve_zero=True, in_place=False)
+        found = ndimage.find_objects(small)
+        for name, number in names.items():
+            if name:
+                start, stop = (
+                    tuple(o + getattr(s, end) for o, s in zip(place.start, found[number - 1], strict=True))
+                    for end in ("start", "stop")
+                )
+                box = Box(start, stop)
+                self.boxes[int(name)] = self.boxes.get(int(name), box).union(box)
+
+
+# --- corrections: what of the labels a user has touched, and how the result of a run is laid around it ------------
+#
+# An object is *corrected* when an edit by hand that still stands has changed any voxel of it: painted, erased, filled,
+# merged, put. A run leaves corrected objects as they are, and what was erased or deleted stays background. An object of
+# the run that lies to at least one half in such voxels is one that the user has seen to already, and is left out; of
+# every other the voxels that are free are put. Which edits stand is read from the journal: undo takes the protection
+# back, and so does a run that was told to replace corrections, where it ran.
+
+
+def adopt(project: Project, labels: Labels, *, replace_corrected: bool = False) -> Edit:
+    """Replace all labels but what is corrected by the result of a run; see `mitonb.session.Session.adopt`."""
+
+    def by_half(new: Volume, taken: set[int]) -> dict[int, int]:
+        """Let what covers one half or more of an object have its id."""
+        if not project.table.counts:
+            return {}
+        return _names(new, project.labels, taken, lambda n, _, old: n if 2 * n >= old else 0)
+
+    if labels.data.shape != project.labels.shape:
+        return ops.adopt(project.labels, labels.data)  # which refuses it
+    new, said = _laid(project, labels.data, whole_box(project.labels), by_half, replace_corrected=replace_corrected)
+    intent = {"name": labels.name, "digest": digest(labels.data), **said}
+    return replace(ops.adopt(project.labels, new), intent=intent)
+
+
+def adopt_plane(
+    project: Project, ids: Volume, axis: Axis, index: int, *, iou: float, replace_corrected: bool = False
+) -> Edit:
+    """Replace a plane but what is corrected by profiles of a run; see `mitonb.session.Session.adopt_plane`."""
+    new, said = plane_with(project, ids, axis, index, iou=iou, replace_corrected=replace_corrected)
+    edit = ops.put_plane(project.labels, new, axis, index)
+    return replace(edit, kind="adopt_plane", intent={**edit.intent, "iou": float(iou), **said})
+
+
+def plane_with(
+    project: Project, ids: Volume, axis: Axis, index: int, *, iou: float, replace_corrected: bool = False
+) -> tuple[Volume, dict[str, int]]:
+    """Return the plane that `adopt_plane` puts, and how many objects are kept, and how many left out as erased."""
+    planes = np.moveaxis(project.labels, AXES[axis], 0)
+
+    def score(shared: int, new: int, old: int) -> float:
+        found = shared / (new + old - shared)
+        return found if found >= iou else 0
+
+    def by_overlap(new: Volume, taken: set[int]) -> dict[int, int]:
+        """Let profiles have the ids of those that they overlap best, on this plane or else on a neighbouring one."""
+        for near in (index, index - 1, index + 1):
+            if 0 <= near < len(planes):
+                there = fastremap.mask(np.ascontiguousarray(planes[near]), list(taken))
+                if there.any():
+                    return _names(new.reshape(there.shape), there, taken, score)
+        return {}
+
+    box = ops.whole_plane(project.labels, ids.shape, axis, index)
+    new, said = _laid(project, ids.reshape(box.shape), box, by_overlap, replace_corrected=replace_corrected, fresh=True)
+    return new.reshape(ids.shape), said
+
+
+def _laid(
+    project: Project, new: Volume, box: Box, name: Callable[[Volume, set[int]], dict[int, int]], *,
+    replace_corrected: bool, fresh: bool = False,
+) -> tuple[Volume, dict[str, int]]:  # fmt: skip
+    """Return the result of a run around what is corrected in a box, with the ids of objects that are there already.
+
+    Parameters
+    ----------
+    new : uint32 array of the box's shape
+        Not changed.
+    name : callable
+        Says which objects of the run get which ids; those of corrected objects are taken.
+    replace_corrected : bool
+        Keep nothing.
+    fresh : bool
+        The numbers of the run mean nothing; else they are kept where they are free.
+
+    Returns
+    -------
+    labels : uint32 array
+    said : dict
+        How many corrected objects were "kept" and how many of the run left out as "erased"; empty where corrections
+        were replaced.
+    """
+    old, said = project.labels[box.slices], {}
+    ids, keep = (set[int](), np.zeros(box.shape, bool)) if replace_corrected else _corrected(project, box)
+    found, sizes = fastremap.unique(new, return_counts=True)
+    size = {id: n for id, n in zip(found.tolist(), sizes.tolist(), strict=True) if id}
+    if not replace_corrected:
+        there = project.table.counts.keys() if not fresh else set(np.unique(old).tolist())
+        inside = _counts(new[keep], size)
+        out = [id for id, n in inside.items() if 2 * n >= size[id]]
+        empty = _counts(new[keep & (old == 0)], out)
+        said = {"kept": len(ids & there), "erased": sum(2 * n > inside[id] for id, n in empty.items())}
+        new = fastremap.mask(new, out) if out else new
+        size = {id: n for id, n in size.items() if id not in out}
+        ids = ids & there if fresh else ids
+    names = name(new, ids)
+    # An id that is or was in use must not become that of another object. Somebody has it in hand and would paint into
+    # that, or takes the other for the one that he knows; and what has the id of an object that was merged or deleted
+    # by hand would count as corrected from then on.
+    used = size.keys() if fresh else ids | project.in_hands() | project.table.counts.keys()
+    unnamed = sorted(used & size.keys() - names.keys())
+    names |= zip(unnamed, project.free_ids(len(unnamed), among=() if fresh else size), strict=True)
+    new = _remapped(new, names)
+    return np.where(keep, old, new) if keep.any() else new, said
+
+
+def _corrected(project: Project, box: Box) -> tuple[set[int], Mask]:
+    """Return the ids of all corrected objects, gone ones too, and the voxels of a box that a run leaves as they are."""
+    parts: list[Part] = []
+    standing = [project.rows[seq - 1] for seq in project.undoable]
+    for row in standing:
+        if row.kind not in ("adopt", "adopt_plane"):
+            parts += project.effect(row.seq)
+        elif "kept" in row.intent:
+            continue
+        elif row.kind == "adopt":
+            parts = []
+        elif row.intent.get("axis") in AXES:
+            along, index = AXES[row.intent["axis"]], int(row.intent["index"])
+            parts = [p for p in parts if (p.box.start[along], p.box.stop[along]) != (index, index + 1)]
+    ids, here = _ids_in(parts) - {0}, project.labels[box.slices]
+    touched = np.zeros(project.labels.shape, bool)
+    for part in parts:
+        touched[part.box.slices] |= part.mask
+    keep = touched[box.slices] & (here == 0)
+    if ids:
+        keep |= fastremap.mask_except(np.ascontiguousarray(here), list(ids)) > 0
+    return ids, keep
+
+
+def _names(new: Volume, old: Volume, taken: set[int], score: Callable[[int, int, int], float]) -> dict[int, int]:
+    """Return which new objects have the ids of which old ones: the highest scores first, each id once.
+
+    The score is of their shared voxels, those of the new object, and those of the old; 0 for objects that are others.
+    """
+    found: dict[int, int] = {}
+    named = set(taken)
+    shared = list(zip(*(values.tolist() for values in pairs(new, old)), strict=True))
+    sizes, olds = Counter[int](), Counter[int]()
+    for a, b, n in shared:
+        sizes[a] += n
+        olds[b] += n
+    scored = [(score(n, sizes[a], olds[b]), a, b) for a, b, n in shared if a and b]
+    for points, a, b in sorted(scored, key=lambda one: (-one[0], one[1] != one[2])):
+        if points and a not in found and b not in named:
+            found[a] = b
+            named.add(b)
+    return found
+
+
+def _ids_in(parts: Iterable[Part]) -> set[int]:
+    """Return all ids that are in an effect, before or after."""
+    return {id for part in parts for id in np.unique(part.runs[:, 2:]).tolist()}
+
+
+def _counts(values: Volume, wanted: Iterable[int]) -> dict[int, int]:
+    """Return how often each of some ids occurs, where it does."""
+    ids, counts = np.unique(values, return_counts=True)
+    among = set(wanted)
+    return {id: n for id, n in zip(ids.tolist(), counts.tolist(), strict=True) if id in among}
+
+
+def _remapped(ids: Volume, names: Mapping[int, int]) -> Volume:
+    """Return ids with other names; those without one stay."""
+    if all(id == name for id, name in names.items()):
+        return ids
+    renamed: Volume = fastremap.remap(ids, dict(names), preserve_missing_labels=True, in_place=False)
+    return renamed

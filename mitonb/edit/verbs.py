@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from mitonb.edit import corrections, ops
-from mitonb.edit.effects import NOWHERE, Edit
+from mitonb.edit import ops, project
+from mitonb.edit.edits import Edit
 from mitonb.stack import AXES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from mitonb.edit.project import Project
     from mitonb.edit.store import Row
 
 __all__ = ["VERBS", "Entry", "Verb", "entries", "on_screen"]
@@ -27,7 +26,7 @@ __all__ = ["VERBS", "Entry", "Verb", "entries", "on_screen"]
 Intent = dict[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Verb:
     """A row of the table.
 
@@ -35,22 +34,20 @@ class Verb:
     ----------
     name : str
         The method of the session, the kind of the record in the journal, and the `op` of a message.
+    text : callable
+        What the history says of the intent in a record, in the past tense.
     op : callable, optional
         The operation, of a project and the arguments of the verb; None for undo and redo, which go through the
         journal. Its parameters are those of the method, and a message has fields of the same names.
-    text : callable
-        What the history says of the intent in a record, in the past tense.
     given : callable
         The arguments in the intent of a record; those that are too large for a journal are missing.
     gesture : str
-        How the page asks for it: "stroke" (a drag with the tool on), "click" (on a patch), "pair" (of the selected
+        How a page asks for it: "stroke" (a drag with the tool on), "click" (on a patch), "pair" (of the selected
         objects, or two clicks), "selected" (at once, with those), "now" (at once), or "" for what no page asks for.
-    keys, codes : str and tuple of str
-        The keys as the help writes them, and as the page compares them.
-    does : str
-        What the help says.
+    keys : tuple of str
+        As the help writes them, such as "Ctrl-Z"; it shows the first.
     title : str
-        What its button says.
+        What button and help say.
     icon : str
         Outline on a grid of 20 x 20, as the path of an SVG.
     cursor : str
@@ -58,16 +55,14 @@ class Verb:
     """
 
     name: str
-    op: Callable[..., Edit] | None = None
     text: Callable[[Intent], str]
+    op: Callable[..., Edit] | None = None
     given: Callable[[Intent], Intent] = dict
     gesture: Literal["stroke", "click", "pair", "selected", "now", ""] = ""
-    keys: str = ""
-    codes: tuple[str, ...] = ()
-    does: str = ""
+    keys: tuple[str, ...] = ()
     title: str = ""
     icon: str = ""
-    cursor: str = ""
+    cursor: str = "crosshair"
 
     @cached_property
     def parameters(self) -> list[inspect.Parameter]:
@@ -78,42 +73,32 @@ class Verb:
         """Return arguments by name as those of a call, by position and by keyword."""
         listed: list[Any] = []
         named: dict[str, Any] = {}
-        for parameter in self.parameters:
-            if parameter.name not in given:
-                continue
-            value = given[parameter.name]
+        for parameter in (p for p in self.parameters if p.name in given):
             if parameter.kind is parameter.VAR_POSITIONAL:
-                listed += value
+                listed += given[parameter.name]
             elif parameter.kind is parameter.KEYWORD_ONLY:
-                named[parameter.name] = value
+                named[parameter.name] = given[parameter.name]
             else:
-                listed.append(value)
+                listed.append(given[parameter.name])
         return listed, named
 
     def code(self, intent: Intent) -> str:
         """Return the line of Python that does the same; what the journal does not hold stands as its name."""
-        given = self.given(intent)
-        told: dict[str, Any] = {}
-        for parameter in self.parameters:
-            if parameter.name in given:
-                if given[parameter.name] != parameter.default:
-                    told[parameter.name] = given[parameter.name]
-            elif parameter.default is parameter.empty:
-                told[parameter.name] = _Name(parameter.name)
-        listed, named = self.split(told)
-        words = [*map(_literal, listed), *(f"{name}={_literal(value)}" for name, value in named.items())]
-        return f"session.{self.name}({', '.join(words)})"
-
-
-class _Name(str):
-    """A name in a line of code."""
-
-    __slots__ = ()
+        given, words = self.given(intent), dict[str, Any]()
+        for p in self.parameters:
+            if p.name not in given:
+                words |= {p.name: p.name} if p.default is p.empty else {}
+            elif p.kind is p.VAR_POSITIONAL:
+                words[p.name] = map(_literal, given[p.name])
+            elif given[p.name] != p.default:
+                words[p.name] = _literal(given[p.name])
+        listed, named = self.split(words)
+        return f"session.{self.name}({', '.join([*listed, *(f'{name}={word}' for name, word in named.items())])})"
 
 
 def _literal(value: object) -> str:
     """Return a value as Python; of a project from elsewhere, nothing but numbers, axes and lists of them is code."""
-    if isinstance(value, _Name) or value is None or isinstance(value, bool | int):
+    if value is None or isinstance(value, bool | int):
         return str(value)
     if isinstance(value, float):
         short = f"{value:g}"
@@ -132,6 +117,10 @@ def _plane(say: Intent, index: int) -> str:
     return f"{_axis(say['axis'])} plane {index:d}"
 
 
+def _only(say: Intent) -> str:
+    return f"object {say['only']:d} " if "only" in say else ""
+
+
 def _objects(ids: Sequence[int]) -> str:
     first = f"object{'s' * (len(ids) > 1)} " + ", ".join(f"{i:d}" for i in ids[:8])
     return first if len(ids) <= 8 else f"{first} and {len(ids) - 8} more"
@@ -143,9 +132,9 @@ def _kept(say: Intent) -> str:
     return f"; {kept:d} corrected object{'s' * (kept > 1)} kept" if kept else ""
 
 
-def _free(project: Project, id: int | None) -> int:
+def _free(owner: project.Project, id: int | None) -> int:
     """Return an id, or for None one that is free; the edit that writes it takes it."""
-    return project.free_ids(1)[0] if id is None else id
+    return owner.free_ids(1)[0] if id is None else id
 
 
 def _stroke(say: Intent) -> Intent:
@@ -156,138 +145,78 @@ def _run(say: Intent) -> Intent:
     return {**say, "replace_corrected": "kept" not in say}
 
 
+# fmt: off
 _ROWS = (
-    Verb(
-        name="paint",
-        op=lambda p, points, *, id, radius, axis="xy", preserve=False: ops.paint(
-            p.labels, points, id=_free(p, id), radius=radius, axis=axis, preserve=preserve
-        ),
-        text=lambda say: f"painted object {say['id']:d} on {_plane(say, say['plane'])}",
-        given=_stroke,
-        gesture="stroke",
-        keys="P",
-        codes=("p",),
-        does="paint",
-        title="Paint with the active label: the object selected last",
-        icon="M16.5 3.5L9 11M11 13L7.5 9.5M7.5 9.5C5 9.5 5 13 3 14.5c1.5 2 7 2.5 8-1.5zM16.5 3.5L11 13",
-        cursor="crosshair",
-    ),
-    Verb(
-        name="erase",
-        op=lambda p, points, *, radius, axis="xy", only=None: ops.erase(
-            p.labels, points, radius=radius, axis=axis, only=only
-        ),
-        text=lambda say: (
-            f"erased {'object {:d} '.format(say['only']) if 'only' in say else ''}on {_plane(say, say['plane'])}"
-        ),
-        given=_stroke,
-        gesture="stroke",
-        keys="E",
-        codes=("e",),
-        does="erase",
-        title="Erase",
-        icon="M8 16l-4.5-4.5 8-8L17 9l-7 7zM7 8l5.5 5.5M8 16h9",
-        cursor="crosshair",
-    ),
-    Verb(
-        name="fill",
-        op=lambda p, point, id, axis="xy": ops.fill(p.labels, point, _free(p, id), axis),
-        text=lambda say: f"filled a patch with object {say['id']:d} on {_plane(say, say['point'][AXES[say['axis']]])}",
-        given=lambda say: {**say, "point": tuple(say["point"])},
-        gesture="click",
-        keys="F",
-        codes=("f",),
-        does="fill a patch with the label",
-        title="Fill a patch with the active label, on this plane",
-        icon="M9 3l7 7-6 6-7-7 6-6zM3.5 9.5h12M16 12.5c1 1.5 1.5 2.3 1.5 3.2a1.5 1.5 0 0 1-3 0c0-.9.5-1.7 1.5-3.2z",
-        cursor="crosshair",
-    ),
-    Verb(
-        name="merge",
-        op=lambda p, keep, *gone: ops.merge(p.labels, keep, gone, p.table.boxes),
-        text=lambda say: f"merged {_objects(say['gone'])} into {say['keep']:d}",
-        gesture="pair",
-        keys="J",
-        codes=("j",),
-        does="merge the selected, or click two",
-        title="Merge: click one object, then another",
-        icon="M4 3c0 5 6 4 6 9v5M16 3c0 5-6 4-6 9M7.5 14.5L10 17l2.5-2.5",
-        cursor="crosshair",
-    ),
-    Verb(
-        name="delete",
-        op=lambda p, *ids: ops.delete(p.labels, ids, p.table.boxes),
-        text=lambda say: f"deleted {_objects(say['ids'])}",
-        gesture="selected",
-        keys="Delete",
-        codes=("delete", "backspace"),
-        does="delete the selected",
-        title="Delete the selected objects",
-        icon="M4 5.5h12M8 5.5V3.5h4v2M5.5 5.5l.7 11h7.6l.7-11M8.5 8.5v5M11.5 8.5v5",
-    ),
-    Verb(
-        name="put_plane",
-        op=lambda p, ids, axis, index, fresh=False: ops.put_plane(
-            p.labels, p.renamed(ids) if fresh else ids, axis, index
-        ),
-        text=lambda say: f"replaced {_plane(say, say['index'])}",
-    ),
-    Verb(
-        name="adopt_plane",
-        op=lambda p, ids, axis, index, *, iou=0.25, replace_corrected=False: corrections.adopt_plane(
-            p, ids, axis, index, iou=iou, replace_corrected=replace_corrected
-        ),
-        text=lambda say: f"segmented {_plane(say, say['index'])}{_kept(say)}",
-        given=_run,
-    ),
-    Verb(
-        name="adopt",
-        op=lambda p, labels, *, replace_corrected=False: corrections.adopt(
-            p, labels, replace_corrected=replace_corrected
-        ),
-        text=lambda say: f"replaced all labels by {say['name']!r}{_kept(say)}",
-        given=_run,
-    ),
-    Verb(
-        name="set_voxel_size",
-        op=lambda p, *nm: Edit("set_voxel_size", NOWHERE, (), {"before": p.voxel_size, "after": list(nm)}),
-        text=lambda say: "set the voxel size to {:g} x {:g} x {:g} nm".format(*say["after"]),
-        given=lambda say: {"nm": say["after"]},
-    ),
-    Verb(
-        name="undo",
-        text=lambda said: f"undid: {said['text']}",
-        gesture="now",
-        keys="Ctrl-Z",
-        codes=("ctrl+z",),
-        does="undo",
-        title="Undo",
-        icon="M7 4L3.5 7.5 7 11M3.5 7.5H12a4.5 4.5 0 0 1 0 9H8",
-    ),
-    Verb(
-        name="redo",
-        text=lambda said: f"did again: {said['text']}",
-        gesture="now",
-        keys="Shift-Ctrl-Z",
-        codes=("ctrl+shift+z", "ctrl+y"),
-        does="redo",
-        title="Redo",
-        icon="M13 4l3.5 3.5L13 11M16.5 7.5H8a4.5 4.5 0 0 0 0 9h4",
-    ),
+    Verb("paint",
+         op=lambda p, points, *, id, radius, axis="xy", preserve=False: ops.paint(
+             p.labels, points, id=_free(p, id), radius=radius, axis=axis, preserve=preserve),
+         text=lambda say: f"painted object {say['id']:d} on {_plane(say, say['plane'])}",
+         given=_stroke, gesture="stroke", keys=("P",), title="Paint with the active label: the object selected last",
+         icon="M16.5 3.5L9 11M11 13L7.5 9.5M7.5 9.5C5 9.5 5 13 3 14.5c1.5 2 7 2.5 8-1.5zM16.5 3.5L11 13"),
+    Verb("erase",
+         op=lambda p, points, *, radius, axis="xy", only=None: ops.erase(
+             p.labels, points, radius=radius, axis=axis, only=only),
+         text=lambda say: f"erased {_only(say)}on {_plane(say, say['plane'])}",
+         given=_stroke, gesture="stroke", keys=("E",), title="Erase",
+         icon="M8 16l-4.5-4.5 8-8L17 9l-7 7zM7 8l5.5 5.5M8 16h9"),
+    Verb("fill",
+         op=lambda p, point, id, axis="xy": ops.fill(p.labels, point, _free(p, id), axis),
+         text=lambda say: f"filled a patch with object {say['id']:d} on {_plane(say, say['point'][AXES[say['axis']]])}",
+         given=lambda say: {**say, "point": tuple(say["point"])},
+         gesture="click", keys=("F",), title="Fill a patch with the active label, on this plane",
+         icon="M9 3l7 7-6 6-7-7 6-6zM3.5 9.5h12M16 12.5c1 1.5 1.5 2.3 1.5 3.2a1.5 1.5 0 0 1-3 0c0-.9.5-1.7 1.5-3.2z"),
+    Verb("merge",
+         op=lambda p, keep, *gone: ops.merge(p.labels, keep, gone, p.table.boxes),
+         text=lambda say: f"merged {_objects(say['gone'])} into {say['keep']:d}",
+         gesture="pair", keys=("J",), title="Merge the selected objects, or click one, then another",
+         icon="M4 3c0 5 6 4 6 9v5M16 3c0 5-6 4-6 9M7.5 14.5L10 17l2.5-2.5"),
+    Verb("delete",
+         op=lambda p, *ids: ops.delete(p.labels, ids, p.table.boxes),
+         text=lambda say: f"deleted {_objects(say['ids'])}",
+         gesture="selected", keys=("Delete", "Backspace"), title="Delete the selected objects",
+         icon="M4 5.5h12M8 5.5V3.5h4v2M5.5 5.5l.7 11h7.6l.7-11M8.5 8.5v5M11.5 8.5v5"),
+    Verb("put_plane",
+         op=lambda p, ids, axis, index, fresh=False: ops.put_plane(
+             p.labels, p.renamed(ids) if fresh else ids, axis, index),
+         text=lambda say: f"replaced {_plane(say, say['index'])}"),
+    Verb("adopt_plane",
+         op=lambda p, ids, axis, index, *, iou=0.25, replace_corrected=False: project.adopt_plane(
+             p, ids, axis, index, iou=iou, replace_corrected=replace_corrected),
+         text=lambda say: f"segmented {_plane(say, say['index'])}{_kept(say)}",
+         given=_run),
+    Verb("adopt",
+         op=lambda p, labels, *, replace_corrected=False: project.adopt(p, labels, replace_corrected=replace_corrected),
+         text=lambda say: f"replaced all labels by {say['name']!r}{_kept(say)}",
+         given=_run),
+    Verb("set_voxel_size",
+         op=lambda p, *nm: Edit("set_voxel_size", (), {"before": p.voxel_size, "after": list(nm)}),
+         text=lambda say: "set the voxel size to {:g} x {:g} x {:g} nm".format(*say["after"]),
+         given=lambda say: {"nm": say["after"]}),
+    Verb("undo", text=lambda said: f"undid: {said['text']}", gesture="now", keys=("Ctrl-Z",), title="Undo",
+         icon="M7 4L3.5 7.5 7 11M3.5 7.5H12a4.5 4.5 0 0 1 0 9H8"),
+    Verb("redo", text=lambda said: f"did again: {said['text']}", gesture="now", keys=("Ctrl-Shift-Z", "Ctrl-Y"),
+         title="Redo", icon="M13 4l3.5 3.5L13 11M16.5 7.5H8a4.5 4.5 0 0 0 0 9h4"),
 )
+# fmt: on
 
 VERBS = {verb.name: verb for verb in _ROWS}
 """The table, by name, in the order of the toolbar."""
 
 
 def on_screen() -> list[dict[str, Any]]:
-    """Return the verbs that a page can ask for, as JSON: what it needs for its toolbar, its keys and their help."""
-    shown = ("name", "gesture", "keys", "codes", "does", "title", "icon", "cursor")
+    """Return the verbs that a page can ask for, as JSON: what it needs for its toolbar, its keys and their help.
+
+    `codes` are all keys of a verb as the page compares them, "ctrl+shift+z".
+    """
     return [
-        {name: list(value) if isinstance(value := getattr(verb, name), tuple) else value for name in shown}
+        {
+            "name": verb.name, "gesture": verb.gesture, "title": verb.title, "icon": verb.icon, "cursor": verb.cursor,
+            "does": verb.title[:1].lower() + verb.title[1:], "keys": verb.keys[0],
+            "codes": [key.lower().replace("-", "+") for key in verb.keys],
+        }
         for verb in VERBS.values()
         if verb.gesture
-    ]
+    ]  # fmt: skip
 
 
 # --- the journal for people ---------------------------------------------------------------------------------------

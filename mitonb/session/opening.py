@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mitonb.edit.blocks import digest
+from mitonb.edit.edits import digest
 from mitonb.edit.project import Project
 from mitonb.errors import AxesError, ChangedFileError, InputError, MitonbError
 from mitonb.memory import memory_budget, require
@@ -40,10 +40,7 @@ def place_of(path: str | os.PathLike[str]) -> Path:
             os.lstat(place)
     except (TypeError, ValueError, OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"A project is a file such as 'cell.mitonb', and {str(path)[:80]!r} cannot be one ({reason}). Choose "
-            "another name."
-        ) from None
+        raise InputError(f"No project file can be {str(path)[:80]!r} ({reason}). Choose another name.") from None
     return place
 
 
@@ -57,23 +54,20 @@ def create(place: Path | None, stack: Stack | None, labels: Labels | None) -> Pr
     StoreError
         If nothing can be written at `place`.
     """
-    if labels is not None:
-        if stack is not None:
-            check_shape(stack.shape, labels.shape)
-        _require_room(labels.shape)
-        data = np.array(labels.data, order="C")
-    elif stack is not None:
-        _require_room(stack.shape)
-        data = np.zeros(stack.shape, np.uint32)
-    else:
+    if stack is None and labels is None:
         raise InputError("A session needs a stack, labels, or both.")
+    shape = (stack or labels).shape  # type: ignore[union-attr]
+    check_shape(shape, labels.shape if labels else shape)
+    needed = 4 * math.prod(shape)
+    if needed > _memory():
+        require(needed, f"Holding labels of {' x '.join(map(str, shape))} voxels", "Open a part of the stack.")
+    data = np.array(labels.data, order="C") if labels else np.zeros(shape, np.uint32)
     size = (stack and stack.voxel_size) or (labels and labels.voxel_size) or None
     facts = {
         "uuid": str(uuid.uuid4()), "made": time.strftime("%Y-%m-%d %H:%M:%S"),
-        "labels": None if labels is None else digest(data),
-        "stack": describe(stack, place) if place else None,
+        "labels": digest(data) if labels else None, "stack": describe(stack, place) if place else None,
     }  # fmt: skip
-    return Project.create(place, data, size, facts, labels.record if labels is not None else None)
+    return Project.create(place, data, size, facts, labels.record if labels else None)
 
 
 def reopen(
@@ -95,15 +89,13 @@ def reopen(
             if stack.shape != project.labels.shape:
                 raise AxesError(
                     f"{place} holds labels of {project.labels.shape} voxels, the image {stack.name!r} has "
-                    f"{stack.shape}. Open the image that belongs to them, or choose another path for the labels of "
-                    "this one."
+                    f"{stack.shape}. Open the image that belongs to them, or choose another path."
                 )
         if labels is not None and digest(labels.data) not in project.digests():
+            again = f"Session.open({str(place)!r})"
             raise InputError(
-                f"{place} holds labels already, with {project.version} edits, and others than those given. To go on "
-                f"with the project: Session.open({str(place)!r}). To replace its labels, which can be undone: "
-                f"Session.open({str(place)!r}).adopt(labels, replace_corrected=True). To start afresh "
-                "choose another path."
+                f"{place} holds other labels, with {project.version} edits. To go on with them: {again}. To replace "
+                f"them, which can be undone: {again}.adopt(labels, replace_corrected=True). Or choose another path."
             )
 
     return Project.open(place, accept, take_over=take_over, read_only=read_only, memory=_memory())
@@ -141,14 +133,14 @@ def find_stack(facts: Mapping[str, Any] | None, place: Path) -> tuple[Stack | No
         return None, [f"The stack is at {source}, and remote addresses are not opened by themselves. {advice}"]
     if not facts["fingerprint"]:
         return None, [f"The stack {source} had changed when the project was saved. {advice}"]
-    beside = facts.get("beside") or source
-    for candidate in (Path(source), place.absolute().parent / beside):
+    for candidate in (Path(source), place.absolute().parent / (facts.get("beside") or source)):
         if candidate.is_file() or candidate.is_dir():
+            from mitonb.io import opening  # readers take time to import; looking at an array needs none
+
             try:
-                stack = _as_it_was(_read(candidate), facts, place)
+                return _as_it_was(opening.open(candidate), facts, place), []
             except MitonbError as error:
                 return None, [f"The stack {candidate} cannot be used: {error} {advice}"]
-            return stack, []
     return None, [f"The stack {source} no longer exists. {advice}"]
 
 
@@ -161,19 +153,14 @@ def image_notes(stack: Stack | None, facts: Mapping[str, Any] | None) -> list[st
 
     if facts["fingerprint"].startswith(WHOLE):
         return []
-    return [
-        f"The file of {stack.name} was written after this project was made. It is too large to compare all of it: 16 "
-        "planes spread over it are the same."
-    ]
+    return [f"The file of {stack.name} was written after this project was made; 16 planes of it are the same."]
 
 
 def _written(stack: Stack) -> list[int] | None:
     """Return size and time of the last change of the file of a stack, where it is one file."""
     path = Path(stack.source) if stack.source and "://" not in stack.source else None
-    if path is None or not path.is_file():
-        return None
-    found = path.stat()
-    return [found.st_size, found.st_mtime_ns]
+    found = path.stat() if path and path.is_file() else None
+    return [found.st_size, found.st_mtime_ns] if found else None
 
 
 def check_shape(shape: tuple[int, ...], other: tuple[int, ...]) -> None:
@@ -185,21 +172,20 @@ def check_shape(shape: tuple[int, ...], other: tuple[int, ...]) -> None:
         If the shapes differ.
     """
     if tuple(shape) != tuple(other):
-        raise AxesError(
-            f"The image is {tuple(shape)}, the labels are {tuple(other)}; they must lie on the same voxels."
-        )
+        raise AxesError(f"The image is {tuple(shape)}, the labels {tuple(other)}: they must lie on the same voxels.")
 
 
 def _check_image(stack: Stack, facts: Mapping[str, Any] | None, place: Path) -> None:
     from mitonb.io.record import same_image  # not at the top: looking at an array needs no readers
 
-    if not facts or (same_image(stack, facts["fingerprint"]) if facts["fingerprint"] else _same_shape(stack, facts)):
-        return
-    raise InputError(
-        f"{place} was made with another image ({facts['name']!r}) than {stack.name!r}, or with this one before it was "
-        "changed. Open that one, or choose another path for the labels of this one; to take those of the project "
-        f"along: Session(stack, Session.open({str(place)!r}).labels, 'other.mitonb')."
-    )
+    # Of an image that had changed when the project was saved, it knows the shape alone.
+    known = facts and facts["fingerprint"]
+    if facts and not (same_image(stack, known) if known else list(stack.shape) == facts.get("shape")):
+        raise InputError(
+            f"{place} was made with another image ({facts['name']!r}) than {stack.name!r}, or with this one before it "
+            "was changed. Open that one, or choose another path; to take those of the project along: "
+            f"Session(stack, Session.open({str(place)!r}).labels, 'other.mitonb')."
+        )
 
 
 def _as_it_was(stack: Stack, facts: Mapping[str, Any], place: Path) -> Stack:
@@ -216,24 +202,6 @@ def _as_it_was(stack: Stack, facts: Mapping[str, Any], place: Path) -> Stack:
             return turned
         raise
     return stack
-
-
-def _same_shape(stack: Stack, facts: Mapping[str, Any]) -> bool:
-    """Return whether a stack has the shape that a project remembers; of an image that changed it knows no more."""
-    return list(stack.shape) == facts.get("shape")
-
-
-def _require_room(shape: tuple[int, int, int]) -> None:
-    """Refuse labels that would not fit, before the image is looked at."""
-    needed = 4 * math.prod(shape)
-    if needed > _memory():
-        require(needed, f"Holding labels of {' x '.join(map(str, shape))} voxels", "Open a part of the stack.")
-
-
-def _read(path: Path) -> Stack:
-    from mitonb.io import opening  # readers take time to import; looking at an array needs none
-
-    return opening.open(path)
 
 
 def _memory() -> int:

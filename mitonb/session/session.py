@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
+import math
 import threading
 from dataclasses import replace
 from numbers import Real
@@ -13,14 +15,12 @@ import numpy.typing as npt
 from psygnal import Signal
 
 from mitonb.colors import Coloring
-from mitonb.edit import corrections, ops
+from mitonb.edit import ops, project
 from mitonb.edit.verbs import VERBS, Entry, entries
 from mitonb.errors import InputError
 from mitonb.labels import Labels, ignore_note, scale_note
 from mitonb.session import opening
-from mitonb.session.focus import Focus
-from mitonb.session.news import Change, SaveState
-from mitonb.session.writer import Writer
+from mitonb.session.writer import Change, SaveState, Writer, emit
 from mitonb.stack import Axis, Stack, VoxelSize, voxel_size_of, whole_number
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Session"]
 
 _MOST_IDS = 1 << 24
+_MOST_SELECTED = 10_000  # more make the pages slow
 
 
 class Session:
@@ -137,7 +138,8 @@ class Session:
         self._uncolored: Box | None = None
         self._coloring_lock = threading.Lock()
         self.edited.connect(self._to_color)
-        self._focus = Focus(project, self._lock, moved=self.moved, selected=self.selected)
+        z, y, x = (n // 2 for n in project.labels.shape)
+        self._position, self._selection = (z, y, x), tuple[int, ...]()
         # The highest id is looked for only where one of that kind may be.
         highest = int(project.labels.max(initial=0)) if ignore_note(project.next_id - 1) else 0
         self.notes: tuple[str, ...] = tuple(
@@ -231,12 +233,12 @@ class Session:
     @property
     def position(self) -> tuple[int, int, int]:
         """Where the user looks, (z, y, x)."""
-        return self._focus.position
+        return self._position
 
     @property
     def selection(self) -> tuple[int, ...]:
         """The selected ids."""
-        return self._focus.selection
+        return self._selection
 
     # --- corrections: each goes through the writer, as one acknowledged transaction ---------------------------------
 
@@ -334,9 +336,9 @@ class Session:
         """Return the plane that `adopt_plane` would put, (h, w); nothing is changed, and no id is spent."""
         plane = Labels(np.asarray(ids)[None]).data[0]
         with self._lock:
-            return corrections.plane_with(
-                self._project, plane, axis, index, iou=iou, replace_corrected=replace_corrected
-            )[0]
+            return project.plane_with(self._project, plane, axis, index, iou=iou, replace_corrected=replace_corrected)[
+                0
+            ]
 
     def adopt(
         self, labels: Labels | npt.NDArray[Any], *, replace_corrected: bool = False, client: Client | None = None
@@ -487,11 +489,26 @@ class Session:
 
     def select(self, *ids: int) -> None:
         """Select objects, at most 10,000; without arguments, or of background (0), none."""
-        self._focus.select(*ids)
+        with self._lock:
+            chosen = tuple(dict.fromkeys(i for i in map(ops.checked_id, ids) if i))
+            if len(chosen) > _MOST_SELECTED:
+                raise InputError(f"Select at most {_MOST_SELECTED:,} objects at once, got {len(chosen):,}.")
+            if chosen != self._selection:
+                self._selection = chosen
+                emit(self.selected, chosen)
 
     def move_to(self, z: float, y: float, x: float) -> None:
         """Look at a voxel; positions outside the volume are moved to its edge."""
-        self._focus.move_to(z, y, x)
+        with self._lock:
+            try:
+                # The nearest voxel, by the same rule as `pick` and the brush.
+                near = [math.floor(float(v) + 0.5) for v in (z, y, x)]
+            except (TypeError, ValueError, OverflowError):
+                raise InputError(f"A position is (z, y, x) in voxels, got {(z, y, x)}.") from None
+            at_z, at_y, at_x = (min(max(v, 0), n - 1) for v, n in zip(near, self.shape, strict=True))
+            if (at_z, at_y, at_x) != self._position:
+                self._position = (at_z, at_y, at_x)
+                emit(self.moved, self._position)
 
     def go_to(self, id: int) -> None:
         """Select an object and look at its middle: the voxel of it that is nearest to its centroid.
@@ -501,7 +518,12 @@ class Session:
         InputError
             If there is no such object.
         """
-        self._focus.go_to(id)
+        with self._lock:
+            box = self.box(id)
+            if box is None:
+                raise InputError(f"There is no object {id}. Objects: session.ids().")
+            self.select(id)
+            self._look_at(self._view[box.slices] == id, box)
 
     def go_to_edit(self, seq: int) -> None:
         """Look at the middle of what an edit changed: the voxel of it that is nearest to its centroid.
@@ -516,7 +538,26 @@ class Session:
         InputError
             If there is no such edit, or it has no place: it replaced all labels, or changed no voxel.
         """
-        self._focus.go_to_edit(seq)
+        with self._lock:
+            rows = self._project.rows
+            if not 1 <= seq <= len(rows):
+                raise InputError(f"There is no edit {seq}. Edits: session.history().")
+            edit = rows[(rows[seq - 1].undo_of or seq) - 1]
+            if edit.kind == "adopt":
+                raise InputError(f"Edit {seq} has no place of its own: it was about all labels.")
+            parts = self._project.effect(edit.seq) if edit.kind != "nothing" else ()
+            if not parts:
+                raise InputError(f"Edit {seq} has no place: it changed no voxel.")
+            part = max(parts, key=lambda p: p.voxels)
+            self._look_at(part.mask, part.box)
+
+    def _look_at(self, mask: npt.NDArray[np.bool_], box: Box) -> None:
+        """Look at that voxel of a mask in a box which is nearest to the centroid of all of them."""
+        points = np.argwhere(mask)
+        nearest = points[((points - points.mean(0)) ** 2).sum(1).argmin()] + box.start
+        if tuple(nearest) == self._position:
+            emit(self.moved, self._position)  # a viewer may have turned away since
+        self.move_to(*nearest)
 
     def step_object(self, by: int) -> int:
         """Go to the object after the selected one in the order of the ids, or before it, and around at the ends.
@@ -531,7 +572,17 @@ class Session:
         id : int
             Where it went; 0 when there are no objects.
         """
-        return self._focus.step_object(by)
+        with self._lock:
+            step, ids = whole_number(by), self.ids()
+            if step is None:
+                raise InputError(f"A step is a whole number of objects, such as 1 or -1, got {by!r}.")
+            if not ids:
+                return 0
+            here = self._selection[-1] if self._selection else 0
+            place = bisect.bisect_right(ids, here) - 1 if step > 0 else bisect.bisect_left(ids, here)
+            found = ids[(place + step) % len(ids)]
+            self.go_to(found)
+            return found
 
     # --- history and file -------------------------------------------------------------------------------------------
 

@@ -1,15 +1,18 @@
-"""The writer of a session: one edit at a time into its project, acknowledged, and the save state told to everybody."""
+"""The writer of a session: one edit at a time into its project, acknowledged, and everybody told of it."""
 
 from __future__ import annotations
 
 import atexit
+import logging
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from mitonb.edit.effects import NOWHERE
+from psygnal import EmitLoopError
+
+from mitonb.edit.edits import NOWHERE
 from mitonb.errors import InputError, ReadOnlyStoreError, StaleWriterError, StoreError
-from mitonb.session.news import MEMORY, SAVED, SAVING, Change, SaveState, emit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,14 +20,84 @@ if TYPE_CHECKING:
     from psygnal import SignalInstance
 
     from mitonb.box import Box
-    from mitonb.edit.effects import Edit
+    from mitonb.edit.edits import Edit
     from mitonb.edit.project import Client, Project
     from mitonb.edit.store import Row
 
-__all__ = ["Writer"]
+__all__ = ["Change", "SaveState", "Writer", "emit"]
 
+_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _LONG = 1 << 20  # voxels of an edit that takes long enough to say so
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a verb did, acknowledged.
+
+    Attributes
+    ----------
+    seq : int
+        Number of the edit in the journal; the session's version from then on.
+    box : Box
+        Where voxels may differ from before; of size 0 when nothing changed.
+    what : str
+        The verb; "nothing" when nothing changed.
+    id : int
+        The label that was painted or filled with; else 0.
+    kept : int
+        Corrected objects that a run left as they were.
+    erased : int
+        Objects of a run that were left out because the user had erased or deleted them.
+    """
+
+    seq: int
+    box: Box
+    what: str
+    id: int = 0
+    kept: int = 0
+    erased: int = 0
+
+    @classmethod
+    def of(cls, row: Row, box: Box) -> Change:
+        """Return what a record of the journal did."""
+        return cls(row.seq, box, row.kind, *(row.intent.get(name, 0) for name in ("id", "kept", "erased")))
+
+    def about_corrections(self) -> str:
+        """Return in a sentence what a run did about corrections; "" when there were none in its way."""
+        said = []
+        if self.kept:
+            said.append(f"{self.kept} corrected object{'s' * (self.kept > 1)} kept")
+        if self.erased:
+            said.append(f"{self.erased} that you had erased left out")
+        return f"{', '.join(said)}." if said else ""
+
+
+@dataclass(frozen=True)
+class SaveState:
+    """Whether the work is safe, in a word and in a sentence.
+
+    Attributes
+    ----------
+    kind : {"memory", "saved", "saving", "unsaved"}
+        For colours and decisions.
+    text : str
+        For people: "in memory only", "saved", "saving 1", "not saved: why".
+    """
+
+    kind: Literal["memory", "saved", "saving", "unsaved"]
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def emit(signal: SignalInstance, value: object) -> None:
+    """Emit; a listener that fails must not look like an edit that failed."""
+    try:
+        signal.emit(value)
+    except EmitLoopError:
+        _log.exception("A listener of this session failed; the session itself is as it should be.")
 
 
 class Writer:
@@ -57,49 +130,45 @@ class Writer:
         self._project = project
         self._edited, self._state_changed = edited, state_changed
         self._open = True
-        self.state = MEMORY if project.store.path is None else SAVED
-        if reason:
-            self.state = _unsaved(reason)
-        elif project.store.path is not None:
-            _retire_others(self)
+        self.state = _unsaved(reason) if reason else self._safe
+        if not reason:
+            self._retire_others()
 
     def write(
         self, make: Callable[[Project], Edit], client: Client | None, *, record: Any = None, bare: bool = False
     ) -> Change:
         """Compute an edit, record it, apply it, tell everybody; `bare` records one that changes no voxel as well."""
-        with self.lock:
-            project = self._writable(client)
-            if done := project.acknowledged(client):
-                return Change.of(done, project.box_of(done))
+
+        def do(project: Project) -> Change:
             edit = make(project)
-            if not edit.empty or bare:
+            if edit.parts or bare:
                 if project.store.path is not None and edit.voxels > _LONG:
-                    self._tell(SAVING)
-                row = self._acknowledged(lambda: project.commit(edit, client=client, record=record))
-                return self._changed(row, edit.box)
+                    self._tell(SaveState("saving", "saving 1"))
+                return self._changed(*self._acknowledged(lambda: project.commit(edit, client=client, record=record)))
             if client:
                 self._acknowledged(lambda: project.decline(client))
             kept, erased = (edit.intent.get(name, 0) for name in ("kept", "erased"))
             return Change(project.version, NOWHERE, "nothing", kept=kept, erased=erased)
 
+        return self._once(client, do)
+
     def step(self, client: Client | None, *, redo: bool, of: int | None = None) -> Change:
         """Undo or redo, and tell everybody; with `of`, undo that edit or none."""
-        with self.lock:
-            project = self._writable(client)
-            if done := project.acknowledged(client):
-                return Change.of(done, project.box_of(done))
+
+        def do(project: Project) -> Change:
             if of is not None and project.undoable[-1:] != [of]:
                 raise InputError(
                     f"Other edits came after edit {of}, or it is undone already: go back step by step (Ctrl-Z)."
                 )
-            row, box = self._acknowledged(lambda: project.undo(redo=redo, client=client))
-            return self._changed(row, box)
+            return self._changed(*self._acknowledged(lambda: project.undo(redo=redo, client=client)))
+
+        return self._once(client, do)
 
     def offer(self) -> int:
         """Promise a free id, which nothing else gets from here on, whatever comes between."""
         with self.lock:
-            project = self._writable(None)
-            return self._acknowledged(project.offer)
+            self._writable()
+            return self._acknowledged(self._project.offer)
 
     def follow(self) -> None:
         """Tell of the edits that another session has recorded since."""
@@ -111,8 +180,8 @@ class Writer:
         """Write again, whatever the reason was not to: the project has a new file of its own."""
         with self.lock:
             self.reason = ""
-            _retire_others(self)
-            self._tell(SAVED)
+            self._retire_others()
+            self._tell(self._safe)
 
     def still_open(self) -> None:
         """Refuse what a closed session cannot do.
@@ -136,27 +205,40 @@ class Writer:
                 _writers.discard(self)
                 self.reason = self.reason or "this session was closed"
 
-    def retire(self, reason: str) -> None:
-        """Only look from here on."""
+    @property
+    def _safe(self) -> SaveState:
+        in_memory = self._project.store.path is None
+        return SaveState("memory", "in memory only") if in_memory else SaveState("saved", "saved")
+
+    def _retire_others(self) -> None:
+        """Let every older writer of the same file only look from here on."""
+        path = self._project.store.path
+        if path is None:
+            return
+        for other in list(_writers - {self}):
+            theirs = other._project.store.path
+            if theirs and theirs.resolve() == path.resolve():
+                _writers.discard(other)
+                other.reason = "the project was opened again in this notebook; use the newer session"
+                other._tell(_unsaved(other.reason))
+        _writers.add(self)
+
+    def _once(self, client: Client | None, do: Callable[[Project], Change]) -> Change:
+        """Do what was asked for, unless it was done before: then the answer is the same."""
         with self.lock:
-            self.reason = reason
-            self._tell(_unsaved(reason))
+            if client is not None:
+                name, number = client if isinstance(client, tuple) and len(client) == 2 else (None, None)
+                if not (isinstance(name, str) and name.isprintable() and len(name) <= 200 and type(number) is int):
+                    raise InputError(f"A client is a printable name and a whole number, got {client!r}.")
+                if not 0 <= number < 2**63:
+                    raise InputError(f"A request number is from 0 to {2**63 - 1}, got {number}.")
+            self._writable()
+            done = self._project.acknowledged(client)
+            return Change.of(done, self._project.box_of(done)) if done else do(self._project)
 
-    def writes_into_the_file_of(self, other: Writer) -> bool:
-        """Return whether two writers have the same project file."""
-        mine, others = self._project.store.path, other._project.store.path
-        return bool(mine and others and mine.resolve() == others.resolve())
-
-    def _writable(self, client: Client | None) -> Project:
-        if client is not None:
-            name, number = client if isinstance(client, tuple) and len(client) == 2 else (None, None)
-            if not (isinstance(name, str) and name.isprintable() and len(name) <= 200 and type(number) is int):
-                raise InputError(f"A client is a printable name and a whole number, got {client!r}.")
-            if not 0 <= number < 2**63:
-                raise InputError(f"A request number is from 0 to {2**63 - 1}, got {number}.")
+    def _writable(self) -> None:
         if self.reason:
             raise ReadOnlyStoreError(f"This session is read-only: {self.reason}. Nothing was changed.")
-        return self._project
 
     def _acknowledged(self, write: Callable[[], _T]) -> _T:
         """Write, and let the save state say how it went."""
@@ -167,7 +249,7 @@ class Writer:
                 self.reason = "another session has taken over the project"
             self._tell(SaveState("unsaved", f"not saved: {error}"))
             raise
-        self._tell(MEMORY if self._project.store.path is None else SAVED)
+        self._tell(self._safe)
         return result
 
     def _changed(self, row: Row, box: Box) -> Change:
@@ -186,14 +268,6 @@ def _unsaved(reason: str) -> SaveState:
 
 
 _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
-
-
-def _retire_others(newest: Writer) -> None:
-    for other in list(_writers):
-        if other is not newest and other.writes_into_the_file_of(newest):
-            other.retire("the project was opened again in this notebook; use the newer session")
-            _writers.discard(other)
-    _writers.add(newest)
 
 
 @atexit.register

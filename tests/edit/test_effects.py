@@ -9,10 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mitonb.box import Box
-from mitonb.edit import ops
-from mitonb.edit.blocks import Grid, pack, unpack
-from mitonb.edit.effects import Part, apply, decode, encode
+from mitonb.edit import ops, project
+from mitonb.edit.edits import apply, decode, encode, pack, unpack
 from mitonb.errors import StoreError
 
 volumes = hnp.arrays(np.uint32, (3, 4, 5), elements=st.sampled_from([0, 0, 1, 2, 70_000, 2**32 - 1]))
@@ -92,12 +90,17 @@ def test_bytes_that_are_no_block_are_refused(blob):
         unpack(blob, (1, 4, 4))
 
 
-def test_the_grid_covers_the_volume_once_and_knows_what_an_effect_touches():
-    grid = Grid((5, 9, 7), (2, 4, 4))
+def test_the_blocks_of_a_file_cover_the_volume_once_and_an_edit_makes_those_it_touches_stale(monkeypatch):
+    monkeypatch.setattr(project, "_BLOCK", (2, 4, 4))
+    kept = project.Project.create(None, np.zeros((5, 9, 7), np.uint32), None, {})
     seen = np.zeros((5, 9, 7), int)
-    for _, box in grid.boxes():
+    for box in kept._blocks:
         seen[box.slices] += 1
     assert (seen == 1).all()
-    assert len(grid) == 3 * 3 * 2
-    part = Part(Box((2, 3, 0), (3, 5, 7)), np.zeros((0, 4), np.uint32))
-    assert [grid.box(n).start for n in sorted(grid.touched([part]))] == [(2, 0, 0), (2, 0, 4), (2, 4, 0), (2, 4, 4)]
+    assert len(kept._blocks) == 3 * 3 * 2
+    new = kept.labels.copy()
+    new[2, 3:5] = 1
+    kept.commit(ops.put_plane(kept.labels, new[2], "xy", 2))
+    assert [kept._blocks[n].start for n in sorted(kept._stale)] == [
+        (2, 0, 0), (2, 0, 4), (2, 4, 0), (2, 4, 4), (2, 8, 0), (2, 8, 4),
+    ]  # fmt: skip

@@ -18,10 +18,10 @@ SHAPE = (4, 40, 40)
 CHILD = """
 import sys
 import numpy as np
-from mitonb.edit import snapshots
+from mitonb.edit import project
 from mitonb.session import Session
 
-snapshots._EDITS = 7
+project._EDITS = 7
 session = Session.open(sys.argv[1])
 seed = int(sys.argv[2])
 rng = np.random.default_rng(seed)
@@ -78,7 +78,7 @@ def test_every_acknowledged_edit_survives_kills_and_no_other_appears(tmp_path):
 
 def replayed(session):
     """Return the labels by going through the journal from its beginning, without snapshots."""
-    from mitonb.edit.effects import apply, decode
+    from mitonb.edit.edits import apply, decode
 
     labels = np.zeros(SHAPE, np.uint32)
     for row in session._project.rows:

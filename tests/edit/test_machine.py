@@ -286,7 +286,7 @@ class Correcting(RuleBasedStateMachine):
 
     @rule()
     def snapshot(self):
-        self.session._project._snapshots.take(self.session._project.store)
+        self.session._project._snapshot()
 
     @rule()
     def copy(self):

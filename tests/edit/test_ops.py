@@ -6,9 +6,9 @@ from scipy import ndimage
 
 from mitonb.box import Box
 from mitonb.edit import ops
-from mitonb.edit.brush import disk, stroke, trail
-from mitonb.edit.effects import apply
-from mitonb.edit.objects import ObjectTable
+from mitonb.edit.edits import apply
+from mitonb.edit.ops import stroke, trail
+from mitonb.edit.project import ObjectTable
 from mitonb.errors import AxesError, InputError
 
 
@@ -41,10 +41,20 @@ def boxes(labels):
     return ObjectTable(labels).boxes
 
 
-def test_a_disk_of_radius_zero_is_one_pixel_and_of_radius_one_a_plus():
-    assert len(disk(0)) == 1
-    assert len(disk(0.9)) == 1
-    assert sorted(map(tuple, disk(1))) == [(-1, 0), (0, -1), (0, 0), (0, 1), (1, 0)]
+def covered(points, radius, shape):
+    """Return the mask of a whole plane of what a brush covers."""
+    (top, left), mask = stroke(points, radius, shape)
+    plane = np.zeros(shape, bool)
+    plane[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
+    return plane
+
+
+def test_a_brush_of_radius_zero_is_one_pixel_and_of_radius_one_a_plus():
+    point = np.array([[2.0, 2]])
+    assert covered(point, 0, (5, 5)).sum() == covered(point, 0.9, (5, 5)).sum() == 1
+    assert np.argwhere(covered(point, 1, (5, 5))).tolist() == [[1, 2], [2, 1], [2, 2], [2, 3], [3, 2]]
+    corner, mask = stroke(point, 1, (5, 5))
+    assert (corner, mask.shape) == ((1, 1), (3, 3)), "the smallest rectangle"
 
 
 def test_a_trail_steps_from_pixel_to_pixel_and_reaches_every_corner():
@@ -64,12 +74,13 @@ def test_a_stroke_covers_exactly_the_disks_along_its_trail(radius):
     shape = (25, 33)
     grid = np.mgrid[:25, :33].reshape(2, -1).T
     want = (((grid[:, None] - trail(points)) ** 2).sum(axis=2) <= radius**2).any(axis=1)
-    assert np.array_equal(stroke(points, radius, shape), np.flatnonzero(want))
+    assert np.array_equal(covered(points, radius, shape).ravel(), want)
 
 
 def test_a_stroke_that_comes_from_far_outside_paints_where_it_enters():
-    got = stroke(np.array([[2.0, -50], [2, 1]]), 1, (5, 6))
-    assert np.array_equal(np.unravel_index(got, (5, 6))[0], [1, 1, 2, 2, 2, 3, 3])
+    got = covered(np.array([[2.0, -50], [2, 1]]), 1, (5, 6))
+    assert got.sum(axis=1).tolist() == [0, 2, 3, 2, 0]
+    assert not covered(np.array([[2.0, -50], [2, -2]]), 1, (5, 6)).any()
 
 
 def test_paint_draws_a_line_with_round_ends():
@@ -88,7 +99,7 @@ def test_paint_works_on_planes_of_every_axis():
 def test_paint_over_its_own_object_changes_nothing():
     labels = empty()
     labels[1] = 4
-    assert ops.paint(labels, [[1, 2, 2]], id=4, radius=2).empty
+    assert not ops.paint(labels, [[1, 2, 2]], id=4, radius=2).parts
 
 
 def test_paint_reports_the_smallest_box():
@@ -142,7 +153,7 @@ def test_put_plane_replaces_one_plane_of_any_axis():
 def test_adopt_replaces_everything():
     labels, new = two_objects(), two_objects()[:, :, ::-1].copy()
     assert np.array_equal(done(labels, ops.adopt(labels, new)), new)
-    assert ops.adopt(labels, labels.copy()).empty
+    assert not ops.adopt(labels, labels.copy()).parts
 
 
 def test_the_largest_id_is_painted_exactly():
@@ -175,14 +186,15 @@ def test_strokes_that_are_none_are_refused(points, axis, say):
         ops.paint(empty(), points, id=1, radius=1, axis=axis)
 
 
-def test_a_long_scribble_with_a_large_brush_covers_what_its_disks_cover():
+def test_a_long_scribble_covers_what_its_disks_cover_also_when_it_is_looked_at_bit_by_bit(monkeypatch):
     rng = np.random.default_rng(0)
     points = rng.integers(0, 400, (300, 2)).astype(float)
     line = np.ones((400, 400), bool)
     line[tuple(trail(points).T)] = False
     near = ndimage.distance_transform_edt(line) <= 9
-    assert np.array_equal(stroke(points, 9, (400, 400)), np.flatnonzero(near))
-    assert len(trail(points)) * len(disk(9)) > 1 << 22
+    assert np.array_equal(covered(points, 9, (400, 400)), near)
+    monkeypatch.setattr(ops, "_PIECE", 1000)
+    assert np.array_equal(covered(points, 9, (400, 400)), near)
     with pytest.raises(InputError, match="too long for a radius"):
         stroke(np.tile([[0.0, 0], [399, 399]], (400, 1)), 1000, (400, 400))
 
@@ -215,18 +227,24 @@ def test_planes_and_volumes_of_another_shape_are_refused():
         ops.adopt(empty(), empty((3, 9, 8)))
 
 
+def followed(table, labels, edit, **way):
+    """Apply an edit, and let a table of objects follow."""
+    apply(labels, edit.parts, **way)
+    table.update(labels, edit.parts, **way)
+
+
 def test_the_object_table_counts_and_follows_edits():
     labels = two_objects()
     table = ObjectTable(labels)
     assert table.counts == {1: 4, 2: 4}
     assert table.boxes[2] == Box((0, 1, 5), (1, 3, 7))
     edit = ops.paint(labels, [[0, 1, 2], [0, 1, 5]], id=2, radius=0)
-    table.update(edit.parts)
+    followed(table, labels, edit)
     assert table.counts == {1: 3, 2: 7}
     assert table.boxes[2] == Box((0, 1, 2), (1, 3, 7))
-    table.update(edit.parts, backwards=True)
+    followed(table, labels, edit, backwards=True)
     assert table.counts == {1: 4, 2: 4}
-    table.update(ops.delete(labels, [1], table.boxes).parts)
+    followed(table, labels, ops.delete(labels, [1], table.boxes))
     assert table.counts == {2: 4}
     assert set(table.boxes) == {2}
 
@@ -237,11 +255,11 @@ def test_each_object_of_adopted_labels_has_a_box_of_its_own():
     labels[2:4, 5:7, :] = 2  # its runs go over the ends of rows
     labels[4] = 3
     labels[0, 0, 0] = labels[3, 7, 8] = 4
-    table = ObjectTable(empty((5, 8, 9)))
-    edit = ops.adopt(empty((5, 8, 9)), labels)
-    table.update(edit.parts)
+    volume = empty((5, 8, 9))
+    table, edit = ObjectTable(volume), ops.adopt(volume, labels)
+    followed(table, volume, edit)
     assert table.boxes == ObjectTable(labels).boxes
-    table.update(edit.parts, backwards=True)
+    followed(table, volume, edit, backwards=True)
     assert table.boxes == {}
 
 

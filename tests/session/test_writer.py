@@ -85,7 +85,7 @@ def test_an_owner_on_another_machine_may_live(path):
     painted(path).close()
     other = LockHolder("elsewhere", 1, "", "2026-01-01 00:00")
     store = Store.open(path)[0]
-    store._put("owner", other.to_json())
+    store._put_meta("owner", other.to_json())
     store.confirm()
     store._db.close()
     with Session.open(path) as session:
