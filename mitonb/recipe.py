@@ -70,9 +70,9 @@ class Recipe:
         help="Centers closer than this (Chebyshev) are one.")
     seed_threshold: float = _decode(0.7, "Seed threshold", (0.05, 0.99, 0.01),
         help="Networks that draw contours: an object starts where the semantic map is at least this probable.")
-    contour_threshold: float = _decode(0.5, "Contour threshold", (0.02, 1.0, 0.01),
+    contour_threshold: float = _decode(0.4, "Contour threshold", (0.02, 1.0, 0.01),
         help="Networks that draw contours: no object starts where the contour map reaches this.")
-    seed_distance: float = _decode(0.2, "Seed distance", (-1.0, 1.0, 0.01),
+    seed_distance: float = _decode(0.3, "Seed distance", (-1.0, 1.0, 0.01),
         help="Networks that draw distances, -1 far outside to 1 deep inside: objects start where these are above this.")
     center_window: int = _decode(3, "Center window", (1, 35, 1), "px",
         help="Published rules: a center is the highest pixel of a square of this side, in pixels of the center map.")

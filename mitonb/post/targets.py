@@ -36,7 +36,8 @@ def targets(
 
     Each connected piece has a center of its own, its centroid, even where one id has several pieces: no net could see
     that they meet elsewhere. The heatmap is 1 at each centroid whatever lies beside it (the highest of the Gaussians,
-    not their sum). Contours and distances are those of `contour_targets`. Affinities say for each axis whether a pixel
+    not their sum). Contours and distances are those of `contour_targets`, and in a volume contours also run between
+    objects that meet in neighbouring planes. Affinities say for each axis whether a pixel
     belongs to the same object as the one before it.
 
     Parameters
@@ -78,7 +79,11 @@ def targets(
     if "center" in heads or "offsets" in heads:
         drawn["center"], drawn["offsets"] = _draw_centers(pieces, count, output_stride, sigma)
     if "contour" in heads or "distance" in heads:
-        drawn["contour"], drawn["distance"] = (each[None] for each in contour_targets(pieces)[1:])
+        _, contour, distance = contour_targets(pieces)
+        if pieces.ndim == 3:  # decoding a block, nothing else would part what meets in the next plane
+            meet = (pieces[1:] != pieces[:-1]) & (pieces[1:] > 0) & (pieces[:-1] > 0)
+            contour[1:][meet] = contour[:-1][meet] = 1
+        drawn["contour"], drawn["distance"] = contour[None], distance[None]
     if "affinities" in heads:
         before = [np.roll(pieces, 1, axis) * _not_first(pieces.shape, axis) for axis in range(pieces.ndim)]
         drawn["affinities"] = np.stack([(pieces > 0) & (pieces == other) for other in before]).astype(np.float32)
