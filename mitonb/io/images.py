@@ -1,4 +1,4 @@
-"""PNG and JPEG pictures, and folders or lists of planes: headers are read by hand, pixels when they are asked for."""
+"""PNG and JPEG pictures, and folders or lists of planes: their pixels are read when they are asked for."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import itertools
 import math
 import os
 import re
-import struct
-import zlib
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import imagecodecs
 import numpy as np
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 
 from mitonb.errors import AxesError, CorruptFileError, InputError, UnsupportedFormatError
 from mitonb.io.arrays import Array, Source, paged, stamp_of
-from mitonb.io.limits import check_block, check_sizes, inside
-from mitonb.io.tiff import jpeg_shape, read_tiff
+from mitonb.io.axes import nanometres
+from mitonb.io.limits import check_sizes, inside
+from mitonb.io.tiff import read_tiff
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,27 +27,12 @@ if TYPE_CHECKING:
 __all__ = ["natural", "read_folder", "read_picture", "read_planes"]
 
 LARGEST_METADATA = 2**26
-PNG_SAMPLES = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
-
-
-@dataclass(frozen=True)
-class Header:
-    """What the first bytes of a picture say.
-
-    Page shape (h, w) or (h, w, samples), dtype, pixel size in nm, and what one step of a stored value is after
-    decoding: greys of 1, 2 and 4 bits are spread over 0..255, places in a colour table become its colours (0).
-    """
-
-    shape: tuple[int, ...]
-    dtype: str = "uint8"
-    pixel: tuple[float, float] | None = None
-    step: int = 1
-
-    @property
-    def bytes(self) -> int:
-        """Size of the decoded picture."""
-        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+SAMPLES = {"1": 1, "L": 1, "I;16": 1, "P": 3, "LA": 2, "RGB": 3, "RGBA": 4}
+STEPS = {"1": 255, "L;2": 85, "L;4": 17}
+"""What one step of greys of 1, 2 and 4 bits is after decoding: they are spread over 0..255."""
+DEEP = {"RGB;16B": 3, "LA;16B": 2, "RGBA;16B": 4}
+"""Colours of 16 bits, by their number of samples, which Pillow would cut down to 8 bits."""
 
 
 def read_picture(path: Path) -> Source:
@@ -58,88 +43,48 @@ def read_picture(path: Path) -> Source:
     CorruptFileError, UnsafeFileError, TooLargeError
         If the header is damaged or declares more than the file holds or the memory takes.
     """
-    with open(path, "rb") as file:
-        png = file.read(4) == b"\x89PNG"
-        file.seek(0)
-        head = _png_header(file, path.name) if png else Header(jpeg_shape(file, path.name))
-    if 0 in head.shape:
-        raise CorruptFileError(f"{path.name} declares a picture of {head.shape[1]} x {head.shape[0]} pixels.")
-    stored = path.stat().st_size
-    check_sizes(path.name, head.bytes, stored, block=(head.bytes, stored))
-    data = paged((), head.shape, head.dtype, lambda k: _decode(path, head), path.name)
+    with _picture(path) as picture:
+        (w, h), mode, info, coding = picture.size, picture.mode, picture.info, picture.tile[0][3]
+    if mode not in SAMPLES:
+        raise UnsupportedFormatError(f"{path.name} has pixels of the kind {mode}. Save it as TIFF, in grey.")
+    samples = DEEP.get(coding) or SAMPLES[mode] + (mode == "P" and "transparency" in info)
+    shape = (h, w) if samples == 1 else (h, w, samples)
+    dtype = np.dtype(np.uint16 if coding in DEEP or mode == "I;16" else np.uint8)
+    total, stored = math.prod(shape) * dtype.itemsize, path.stat().st_size
+    check_sizes(path.name, total, stored, block=(total, stored))
+    data = paged((), shape, dtype, lambda k: _decode(path), path.name)
     ids = None
-    if head.step != 1:
-        ids = paged((), head.shape[:2], "uint8", lambda k: _decode(path, head, ids=True), path.name)
-    spacing = dict(zip("yx", head.pixel or (), strict=False))
-    return Source(data, "yxs"[: len(head.shape)], spacing, kind="picture", chunk_bytes=head.bytes, ids=ids)
+    if mode == "P" or coding in STEPS:
+        ids = paged((), shape[:2], dtype, lambda k: _decode(path, ids=True), path.name)
+    # Pixels per metre of a microscope; 72 dpi of a paint program are none.
+    sizes = {axis: nanometres(25.4e6 / dpi, "nm") for axis, dpi in zip("xy", info.get("dpi", ()), strict=False) if dpi}
+    spacing = {axis: size for axis, size in sizes.items() if size and size < 2000}
+    return Source(data, "yxs"[: len(shape)], spacing, kind="picture", chunk_bytes=total, ids=ids)
 
 
-def _decode(path: Path, head: Header, *, ids: bool = False) -> Array:
-    """Decode a picture and check it against its header; as ids, values are those in the file."""
+def _picture(path: Path) -> PngImageFile | JpegImageFile:
+    """Open a picture by its kind: `PIL.Image.open` would try others, and has a limit of pixels of its own."""
     with open(path, "rb") as file:
-        png = file.read(1) == b"\x89"
-        file.seek(0)
-        data = _png_pixels(file, head, path.name, ids=ids) if png else file.read(2 * head.bytes + LARGEST_METADATA)
-    if not png and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):  # its decoder paints the rest grey
-        raise CorruptFileError(f"{path.name} is truncated: its pixels do not end. Copy it again.")
-    image: Array = imagecodecs.png_decode(data) if png else imagecodecs.jpeg_decode(data)
-    if ids:
-        return np.asarray(image // (255 // (2 ** min(data[24], 8) - 1)), dtype=np.uint8)
-    if image.shape != head.shape:
-        raise CorruptFileError(f"{path.name} changed, or is damaged: {image.shape} pixels instead of {head.shape}.")
-    return image.astype(head.dtype, copy=False)
+        magic = file.read(8)
+    if magic[:4] != b"\x89PNG":
+        return JpegImageFile(path)
+    if magic != b"\x89PNG\r\n\x1a\n":
+        raise CorruptFileError(f"{path.name} is a PNG that was changed on its way (text-mode copy?). Copy it again.")
+    return PngImageFile(path)
 
 
-def _png_pixels(file: BinaryIO, head: Header, what: str, *, ids: bool) -> bytes:
-    """Return a PNG with what its pixels need only, whatever else lies in the file or behind its end.
-
-    As ids, a picture with a colour table becomes one of greys: what is decoded is the place in the table.
-    """
-    parts, stored = [file.read(8)], 0
-    while parts[-1][4:8] != b"IEND":
-        length, kind = struct.unpack(">I4s", file.read(8))
-        stored += length + 12 if kind == b"IDAT" else 0
-        check_block(what, stored, head.bytes)
-        wanted = (b"IHDR", b"IDAT", b"IEND") if ids else (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
-        if kind not in wanted:
-            file.seek(length + 4, 1)
-            continue
-        if kind != b"IDAT" and length > 1024:
-            raise CorruptFileError(f"{what} is damaged: its {kind.decode()} has {length} bytes. Copy it again.")
-        parts.append(struct.pack(">I4s", length, kind) + file.read(length + 4))
-    if ids and parts[1][17] == 3:
-        grey = parts[1][4:17] + b"\0" + parts[1][18:21]
-        parts[1] = parts[1][:4] + grey + struct.pack(">I", zlib.crc32(grey))
-    return b"".join(parts)
-
-
-def _png_header(file: BinaryIO, what: str) -> Header:
-    """Read the chunks of a PNG up to its pixels."""
-    if file.read(8) != b"\x89PNG\r\n\x1a\n":
-        raise CorruptFileError(
-            f"{what} starts like a PNG, but was changed on its way (text-mode copy?). Copy it again."
-        )
-    head, samples = Header(()), 1
-    for _ in range(1000):
-        length, kind = struct.unpack(">I4s", file.read(8))
-        if kind == b"IDAT":
-            break
-        body = file.read(length) if length <= 64 else b""
-        file.seek(max(0, length - len(body)) + 4, 1)
-        if kind == b"IHDR":
-            width, height, depth, colour = struct.unpack(">IIBB", body[:10])
-            step = 0 if colour == 3 else 255 // (2**depth - 1) if colour == 0 and depth < 8 else 1
-            head = Header((height, width), "uint16" if depth == 16 else "uint8", None, step)
-            samples = PNG_SAMPLES[colour]
-        elif kind == b"tRNS" and samples in (1, 3):
-            samples += 1
-        elif kind == b"pHYs":  # pixels per metre; 72 dpi of a paint program is none
-            x, y, unit = struct.unpack(">IIB", body[:9])
-            if unit == 1 and min(x, y) >= 1e9 / 2000:
-                head = Header(head.shape, head.dtype, (1e9 / y, 1e9 / x), head.step)
-    if not head.shape:
-        raise CorruptFileError(f"{what} has no PNG header.")
-    return head if samples == 1 else Header((*head.shape, samples), head.dtype, head.pixel, head.step)
+def _decode(path: Path, *, ids: bool = False) -> Array:
+    """Decode a picture; as ids, values are those in the file: places in a colour table, greys as they are."""
+    with _picture(path) as picture:
+        coding, mode = picture.tile[0][3], picture.mode
+        if coding in DEEP:
+            with open(path, "rb") as file:
+                pixels = math.prod(picture.size) * 2 * DEEP[coding]
+                return np.asarray(imagecodecs.png_decode(file.read(2 * pixels + LARGEST_METADATA)))
+        if mode == "1" or (mode == "P" and not ids):
+            to = "L" if mode == "1" else "RGBA" if "transparency" in picture.info else "RGB"
+            return np.asarray(picture.convert(to)) // (STEPS[mode] if ids else 1)
+        return np.asarray(picture) // (STEPS.get(coding, 1) if ids else 1)
 
 
 # --- Folders and lists of planes

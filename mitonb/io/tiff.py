@@ -8,15 +8,15 @@ import itertools
 import logging
 import math
 import re
-import struct
 import threading
 import weakref
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
+from PIL.JpegImagePlugin import JpegImageFile
 
 from mitonb.errors import AxesError, CorruptFileError, InputError, UnsupportedFormatError
 from mitonb.io.arrays import Array, Lazy, Saving, Source, native, paged, raw_voxels
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["jpeg_shape", "read_tiff", "write_tiff"]
+__all__ = ["read_tiff", "write_tiff"]
 
 BIG = 2**32 - 2**25
 """Bytes of voxels above which a file needs 64-bit offsets."""
@@ -174,8 +174,8 @@ class _Pages:
                     f"{self._stored}. Copy it again."
                 )
             if page.compression == 7 and count:  # a JPEG says its own size, and its decoder believes it
-                start = io.BytesIO(self._bytes(offset, min(count, 2**16)))
-                check_block(self._what, math.prod(jpeg_shape(start, self._what)), decoded)
+                tile = JpegImageFile(io.BytesIO(self._bytes(offset, min(count, 2**16))))
+                check_block(self._what, math.prod(tile.size) * tile.layers, decoded)
         return page
 
     def _bytes(self, offset: int, count: int) -> bytes:
@@ -213,29 +213,6 @@ class _Pages:
                 to = slice(max(y, 0), min(y + block.shape[0], h)), slice(max(x, 0), min(x + block.shape[1], w))
                 out[to] = block[to[0].start - y : to[0].stop - y, to[1].start - x : to[1].stop - x]
         return out
-
-
-def jpeg_shape(file: BinaryIO, what: str) -> tuple[int, ...]:
-    """Return the shape, (h, w) or (h, w, 3), that the frame header of a JPEG states."""
-    if file.read(2) != b"\xff\xd8":
-        raise UnsupportedFormatError(f"{what} is neither PNG nor JPEG.")
-    for _ in range(1000):
-        marker = file.read(2)
-        if len(marker) < 2 or marker[0] != 0xFF:
-            break
-        code = marker[1]
-        if code == 0xFF:
-            file.seek(-1, 1)
-            continue
-        (length,) = struct.unpack(">H", file.read(2))
-        if 0xC0 <= code <= 0xCF and code not in (0xC4, 0xC8, 0xCC):
-            precision, height, width, samples = struct.unpack(">BHHB", file.read(6))
-            if samples not in (1, 3) or precision != 8:
-                kind = f"{samples} channels of {precision} bits"
-                raise UnsupportedFormatError(f"{what} is a JPEG with {kind}. Save it as PNG or TIFF.")
-            return (height, width) if samples == 1 else (height, width, samples)
-        file.seek(length - 2, 1)
-    raise CorruptFileError(f"{what} is damaged or truncated: it has no JPEG frame.")
 
 
 # --- Voxel sizes
