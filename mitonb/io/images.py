@@ -6,6 +6,7 @@ import itertools
 import math
 import os
 import re
+import struct
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from PIL.PngImagePlugin import PngImageFile
 from mitonb.errors import AxesError, CorruptFileError, InputError, UnsupportedFormatError
 from mitonb.io.arrays import Array, Source, paged, stamp_of
 from mitonb.io.axes import nanometres
-from mitonb.io.limits import check_sizes, inside
+from mitonb.io.limits import check_block, check_sizes, inside
 from mitonb.io.tiff import read_tiff
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def read_picture(path: Path) -> Source:
         If the header is damaged or declares more than the file holds or the memory takes.
     """
     with _picture(path) as picture:
-        (w, h), mode, info, coding = picture.size, picture.mode, picture.info, picture.tile[0][3]
+        (w, h), mode, info, coding = picture.size, picture.mode, picture.info, str(picture.tile[0][3])
     if mode not in SAMPLES:
         raise UnsupportedFormatError(f"{path.name} has pixels of the kind {mode}. Save it as TIFF, in grey.")
     samples = DEEP.get(coding) or SAMPLES[mode] + (mode == "P" and "transparency" in info)
@@ -52,6 +53,7 @@ def read_picture(path: Path) -> Source:
     dtype = np.dtype(np.uint16 if coding in DEEP or mode == "I;16" else np.uint8)
     total, stored = math.prod(shape) * dtype.itemsize, path.stat().st_size
     check_sizes(path.name, total, stored, block=(total, stored))
+    _check_chunks(path, total)
     data = paged((), shape, dtype, lambda k: _decode(path), path.name)
     ids = None
     if mode == "P" or coding in STEPS:
@@ -73,10 +75,22 @@ def _picture(path: Path) -> PngImageFile | JpegImageFile:
     return PngImageFile(path)
 
 
+def _check_chunks(path: Path, decoded: int) -> None:
+    """Refuse a PNG that takes far more bytes than its pixels: Pillow makes room for a whole chunk of it."""
+    stored = -LARGEST_METADATA
+    with open(path, "rb") as file:
+        png, kind = file.read(8)[1:4] == b"PNG", b""
+        while png and kind != b"IEND" and len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            stored += length
+            check_block(path.name, stored, decoded)
+            file.seek(length + 4, 1)
+
+
 def _decode(path: Path, *, ids: bool = False) -> Array:
     """Decode a picture; as ids, values are those in the file: places in a colour table, greys as they are."""
     with _picture(path) as picture:
-        coding, mode = picture.tile[0][3], picture.mode
+        coding, mode = str(picture.tile[0][3]), picture.mode
         if coding in DEEP:
             with open(path, "rb") as file:
                 pixels = math.prod(picture.size) * 2 * DEEP[coding]
@@ -84,7 +98,7 @@ def _decode(path: Path, *, ids: bool = False) -> Array:
         if mode == "1" or (mode == "P" and not ids):
             to = "L" if mode == "1" else "RGBA" if "transparency" in picture.info else "RGB"
             return np.asarray(picture.convert(to)) // (STEPS[mode] if ids else 1)
-        return np.asarray(picture) // (STEPS.get(coding, 1) if ids else 1)
+        return np.asarray(np.asarray(picture) // (STEPS.get(coding, 1) if ids else 1))
 
 
 # --- Folders and lists of planes
