@@ -506,12 +506,12 @@ def _reduce(level: Any, steps: list[int], labels: bool, start: int, stop: int) -
     data = np.asarray(level[start * steps[0] : min(stop * steps[0], level.shape[0])].read().result())
     if labels or data.dtype.kind == "b":
         return data[tuple(slice(None, None, step) for step in steps)]
-    mean = data.astype(np.float32 if data.dtype.itemsize < 4 else np.float64)
-    for axis, step in enumerate(steps):
-        if step > 1:  # at an odd end one voxel is its own mean
-            starts = np.arange(0, mean.shape[axis], step)
-            counts = np.diff(starts, append=mean.shape[axis])
-            mean = np.add.reduceat(mean, starts, axis) / counts.reshape([-1 if a == axis else 1 for a in range(3)])
+    # At an odd end one voxel is its own mean.
+    mean = np.pad(data, [(0, n % step) for n, step in zip(data.shape, steps, strict=True)], "edge")
+    mean = mean.astype(np.float32 if data.dtype.itemsize < 4 else np.float64)
+    for axis in (axis for axis, step in enumerate(steps) if step == 2):
+        first, second = (mean[(slice(None),) * axis + (slice(start, None, 2),)] for start in (0, 1))
+        mean = (first + second) / 2
     return (np.rint(mean) if data.dtype.kind in "ui" else mean).astype(data.dtype)
 
 
