@@ -14,7 +14,7 @@ from mitonb.post.compiled import jit
 if TYPE_CHECKING:
     from mitonb.maps import Ids, Image, Points
 
-__all__ = ["connect", "group", "number", "peaks"]
+__all__ = ["connect", "group", "peaks"]
 
 
 def peaks(center: Image, threshold: float, radius: int) -> Points:
@@ -113,13 +113,8 @@ def connect(ids: Ids | npt.NDArray[np.bool_], min_size: int = 0) -> tuple[npt.ND
     volume = np.ascontiguousarray(ids).view(np.uint8 if ids.dtype == bool else ids.dtype)
     volume = volume.reshape((1,) * (3 - ids.ndim) + ids.shape)
     pieces, count = cc3d.connected_components(volume, connectivity=26, return_N=True, out_dtype=np.uint32)
-    return number(pieces.reshape(ids.shape).astype(np.uint32, copy=False), count, min_size)
-
-
-def number(ids: npt.NDArray[np.uint32], highest: int, min_size: int = 0) -> tuple[npt.NDArray[np.uint32], int]:
-    """Number ids 1..count in the order of their first pixels, in place, without those of too few pixels."""
-    count = int(_number(ids.reshape(-1), highest, min_size))
-    return ids, count
+    numbers = pieces.astype(np.uint32, copy=False).reshape(ids.shape)
+    return numbers, int(_number(numbers.reshape(-1), count, min_size))
 
 
 def _shares(corners: npt.NDArray[np.int64], stride: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:

@@ -156,11 +156,8 @@ def decode_contours(
     if seeds is not None and np.shape(seeds) != np.shape(semantic):
         raise AxesError(f"Seeds need the shape of the maps, {np.shape(semantic)}, got {np.shape(seeds)}.")
     labels = _seeds(*levels, settings) if seeds is None else _given(as_ids(np.asarray(seeds)))
-    s, _, d = levels
-    inside = s > int(255 * settings.foreground)
-    if d is not None:
-        inside &= _above(d, settings.foreground_distance)
-    return _without_small(watershed(s, labels, inside), settings)
+    inside = _above(levels[0], levels[2], settings.foreground, settings.foreground_distance)
+    return _without_small(watershed(levels[0], labels, inside), settings)
 
 
 def find_seeds(
@@ -273,22 +270,23 @@ def _levels(values: npt.NDArray[Any], scale: float | None, name: str) -> Level:
 
 def _seeds(s: Level, c: Level | None, d: Level | None, settings: ContourSettings) -> Labels:
     """Return the seeds, numbered by their first voxels."""
-    inside = s > int(255 * settings.seed)
+    core = _above(s, d, settings.seed, settings.seed_distance)
     if c is not None:
-        inside &= c < int(255 * settings.contour)
+        core &= c < int(255 * settings.contour)
+    return connect(core, settings.min_seed)[0]
+
+
+def _above(s: Level, d: Level | None, semantic: float, distance: float) -> npt.NDArray[np.bool_]:
+    """Return where probability and distance, of which each level stands for one from -1 to 1, are above thresholds."""
+    inside = np.asarray(s > int(255 * semantic))
     if d is not None:
-        inside &= _above(d, settings.seed_distance)
-    return connect(inside, settings.min_seed)[0]
+        inside &= (np.arange(256) / 255.0 * 2.0 - 1.0 > distance)[d]
+    return inside
 
 
 def _given(seeds: Labels) -> Labels:
     """Return seeds of the caller under numbers without gaps, in the order of their ids."""
     return np.searchsorted(np.union1d(seeds, 0), seeds).astype(np.uint32)
-
-
-def _above(distance: Level, threshold: float) -> npt.NDArray[np.bool_]:
-    """Compare distances, of which each level stands for one from -1 to 1, with a threshold."""
-    return np.asarray((np.arange(256) / 255.0 * 2.0 - 1.0 > threshold)[distance])
 
 
 def _without_small(labels: Labels, settings: ContourSettings) -> Labels:
