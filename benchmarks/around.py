@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from mitonb.infer.engines import Runner
-from mitonb.infer.pipeline import segment
+from mitonb.infer.segment import segment
 from mitonb.models.zoo import load_model
 from mitonb.phantoms import phantom
 from mitonb.recipe import Recipe

@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.peaks import Peak
-from mitonb.infer.needs import estimate
-from mitonb.infer.pipeline import segmenting
+from mitonb.infer.memory_estimate import estimate
+from mitonb.infer.segment import segmenting
 from mitonb.io.arrays import box_of
 from mitonb.recipe import Recipe
 from mitonb.stack import Stack

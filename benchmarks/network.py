@@ -33,7 +33,7 @@ from mitonb.infer.engines import OpenVinoEngine, TorchEngine, openvino_is_there
 from mitonb.infer.engines.parts import Convolutions, finished
 from mitonb.infer.engines.residuals import WinogradEngine, has_residuals
 from mitonb.infer.engines.vino import Program, has_bf16
-from mitonb.infer.plane import Predictor
+from mitonb.infer.predict import Predictor
 from mitonb.models.layers import fused
 from mitonb.models.spec import WEIGHTS, ModelSpec
 from mitonb.models.zoo import Model, build, read_net

@@ -16,7 +16,7 @@ import numpy as np
 
 from mitonb.infer.engines import OpenVinoEngine, TorchEngine
 from mitonb.infer.engines.vino import Program, has_bf16, openvino_is_there
-from mitonb.infer.plane import Predictor, label_iou
+from mitonb.infer.predict import Predictor, label_iou
 from mitonb.models.zoo import load_model
 from mitonb.post.decoding import decode
 from mitonb.recipe import Recipe

@@ -21,8 +21,8 @@ import numpy as np
 from benchmarks.network import CARDS
 from benchmarks.network import model as network
 from mitonb.accuracy import score
-from mitonb.infer.pipeline import predict
-from mitonb.infer.plane import label_iou
+from mitonb.infer.predict import label_iou
+from mitonb.infer.segment import predict
 from mitonb.models.zoo import load_model
 from mitonb.phantoms import phantom
 from mitonb.post.decoding import decode

@@ -25,7 +25,7 @@ from mitonb.memory import memory_budget
 from mitonb.models.folder import installed, installed_as, model_folder, pinned
 from mitonb.models.published import PUBLISHED
 from mitonb.models.spec import specs
-from mitonb.recipe import FORMER_NAMES, PRESETS, Recipe
+from mitonb.recipe import FORMER_NAMES, IN_NM, PRESETS, Recipe
 from mitonb.stack import AXES
 
 if TYPE_CHECKING:
@@ -242,7 +242,12 @@ def _option(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
         return {"choices": get_args(hint), "help": text}
     if get_origin(hint) is tuple:
         return {"nargs": "+", "choices": tuple(AXES), "metavar": "AXIS", "help": text}
-    return {"type": hint, "metavar": hint.__name__.upper(), "help": text}
+    return {"type": _pixels_or_nm if field.name in IN_NM else hint, "metavar": hint.__name__.upper(), "help": text}
+
+
+def _pixels_or_nm(text: str) -> int | str:
+    """Read "12" as pixels, and leave "60 nm" for the recipe to check."""
+    return int(text) if text.strip().isdigit() else text
 
 
 def _segment(options: Options) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -13,13 +14,16 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from mitonb.errors import InputError
 from mitonb.stack import AXES, Axis
 
-__all__ = ["FORMER_NAMES", "PRESETS", "Recipe", "Rerun"]
+__all__ = ["FORMER_NAMES", "IN_NM", "PRESETS", "Recipe", "Rerun"]
 
 Rerun = Literal["decode", "track", "net"]
 """What a changed field makes necessary: decoding kept maps, tracking kept ids, or running the net."""
 
 FORMER_NAMES = {"merge_iou": "track_iou", "merge_ioa": "track_ioa", "cluster_iou": "consensus_iou"}
 """Fields of version 0.1 and what they are called now: those in old records, projects and scripts bear the old ones."""
+
+IN_NM = {"center_distance": 1, "min_area": 2, "min_size": 3}
+"""Lengths, areas and volumes that may be given in nm: "60 nm", "2500 nm2", "1e6 nm3"."""
 
 
 def _field(
@@ -41,8 +45,10 @@ _track = partial(_field, "track")
 class Recipe:
     """Every parameter of a run.
 
-    Lengths are pixels (2-D) and voxels (3-D) of the input. `dataclasses.fields(Recipe)` carries, in each field's
-    metadata, its label, help, range, unit and what has to run again when it changes.
+    Lengths are pixels (2-D) and voxels (3-D): of the picture that the network sees where `pixel_size` brings it to
+    another size, else of the input. `center_distance`, `min_area` and `min_size` may be given as "60 nm", "2500 nm2"
+    and "1e6 nm3" instead. `dataclasses.fields(Recipe)` carries, in each field's metadata, its label, help, range, unit
+    and what has to run again when it changes.
 
     Examples
     --------
@@ -56,6 +62,8 @@ class Recipe:
     model: str = _net("mito-mini", "Model", basic=True, help="Name of a model, or a path to its weights.")
     planes: tuple[Axis, ...] = _net(("xy",), "Planes", basic=True,
         help="Directions to cut the stack along; two or three are joined by consensus.")
+    pixel_size: str = _net("auto", "Pixel size",
+        help="Show the network pixels of so many nm; auto: as it was trained on, where the voxel size is known.")
     downsampling: int = _net(1, "Downsampling", (1, 64, 1), "x", basic=True,
         help="Shrink planes by this power of two before the network sees them.")
     invert: bool = _net(False, "Invert",
@@ -123,6 +131,8 @@ class Recipe:
             raise InputError(f"planes names one to three different directions of {', '.join(AXES)}, got {self.planes}.")
         if self.downsampling & (self.downsampling - 1):
             raise InputError(f"downsampling is a power of two (1, 2, 4, ...), got {self.downsampling}.")
+        if self.downsampling > 1 and self.pixel_size.endswith("nm"):
+            raise InputError(f"Give downsampling={self.downsampling} or pixel_size={self.pixel_size!r}, not both.")
         if self.median % 2 == 0:
             raise InputError(f"median is an odd number of planes, got {self.median}. Use {self.median + 1}.")
 
@@ -164,6 +174,45 @@ class Recipe:
             f"A recipe is mn.Recipe(...), the name of a preset or fields by name, got {type(value).__name__}."
         )
 
+    def in_pixels(
+        self, voxel_size: Sequence[float] | None = None, factors: Sequence[float] = (1.0, 1.0, 1.0)
+    ) -> Recipe:
+        """Return the recipe with all its lengths in pixels of the input.
+
+        Parameters
+        ----------
+        voxel_size : sequence of float, optional
+            (z, y, x) in nm; lengths in nm need it.
+        factors : sequence of float
+            Pixels of the input, along (z, y, x), per pixel of the picture that the network sees.
+
+        Raises
+        ------
+        InputError
+            If a length is in nm and the voxel size is unknown.
+
+        Examples
+        --------
+        >>> Recipe(center_distance="60 nm").in_pixels((30, 5, 5)).center_distance
+        12
+        """
+        changes = {"min_span": max(1, round(self.min_span * min(factors)))}
+        for field in dataclasses.fields(self):
+            if field.name not in IN_NM:
+                continue
+            value, sides, power = getattr(self, field.name), tuple(factors), IN_NM[field.name]
+            if isinstance(value, str):
+                if voxel_size is None:
+                    raise InputError(
+                        f"{field.name} is {value}, and the voxel size of this image is unknown. Say it (voxel_size=), "
+                        f"or give {field.name} in pixels."
+                    )
+                value, sides = float(value.split()[0]), tuple(1 / v for v in voxel_size)
+            share = math.prod(sides) if power == 3 else (sides[1] * sides[2]) ** (power / 2)
+            low, high = int(field.metadata["low"]), int(field.metadata["high"])
+            changes[field.name] = min(max(round(value * share), low), high)
+        return self.replace(**changes)
+
     def changes(self, base: Recipe | None = None) -> dict[str, Any]:
         """Return the fields that differ from a base recipe (the default one)."""
         base = base or Recipe()
@@ -188,6 +237,8 @@ class Recipe:
             raise InputError(f"A recipe is a JSON object, but this text is not JSON: {error}.") from error
         if not isinstance(values, dict):
             raise InputError(f"A recipe is a JSON object, got {type(values).__name__}.")
+        if "downsampling" in values:  # a whole recipe; version 0.1 took every plane as it was
+            values.setdefault("pixel_size", "as is")
         return cls(**_known(values))
 
 
@@ -210,6 +261,10 @@ def _checked(field: dataclasses.Field[Any], hint: Any, value: Any) -> Any:
         if wrong:
             raise InputError(f"planes are some of {', '.join(AXES)}, got {wrong[0]!r}.")
         return value
+    if field.name in IN_NM and isinstance(value, str):
+        return _nanometres(field.name, value, IN_NM[field.name])
+    if field.name == "pixel_size" and value not in ("auto", "as is"):
+        return _nanometres(field.name, value, 1)
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
             raise InputError(f"{field.name} is one of {', '.join(map(str, get_args(hint)))}, got {value!r}.")
@@ -229,11 +284,24 @@ def _checked(field: dataclasses.Field[Any], hint: Any, value: Any) -> Any:
     return number
 
 
+def _nanometres(name: str, value: Any, power: int) -> str:
+    """Return a length, an area or a volume as "60 nm", "2500 nm2" or "1e+06 nm3"."""
+    unit = f"nm{power}" if power > 1 else "nm"
+    try:
+        number = float(str(value).removesuffix(unit))
+    except ValueError:
+        number = math.nan
+    if isinstance(value, bool) or not 0 < number < math.inf:
+        also = "auto, as is, or " if name == "pixel_size" else "a whole number of pixels, or "
+        raise InputError(f"{name} is {also}such as '60 {unit}', got {value!r}.")
+    return f"{number:.6g} {unit}"
+
+
 _ALL_PLANES: tuple[Axis, ...] = ("xy", "xz", "yz")
 _EMPANADA = Recipe(
     rules="published", semantic_threshold=0.5, center_threshold=0.1, center_distance=8, center_window=3, min_area=0,
     median=3, track_iou=0.25, track_ioa=0.25, lookahead=0, votes=2, consensus_iou=0.75, min_size=500, min_span=5,
-    fill_holes=False, tile=0,
+    fill_holes=False, tile=0, pixel_size="as is",
 )  # fmt: skip
 _PAPER = _EMPANADA.replace(
     planes=_ALL_PLANES, semantic_threshold=0.3, center_window=7, fine_boundaries=True, min_span=8

@@ -57,6 +57,7 @@ ONLY_IN = {
     **{name: {"widgets"} for name in JUPYTER},
     **{name: {"io"} for name in FORMATS},
     "imagecodecs": {"io", "widgets"},  # a page is shown PNG
+    "tensorstore": {"io", "infer"},  # kept maps are a Zarr group
     "IPython": {"widgets", "job"},  # in a notebook, progress is a line of text in the output
     "matplotlib": {"plot"},
     "safetensors": {"models"},

@@ -84,7 +84,7 @@ def test_outputs_are_checked_before_any_work(
     def work(*_: object, **__: object) -> None:
         raise AssertionError("the work has begun")
 
-    for name in ("infer.plane.Predictor.steps_of", "train.loop._Run.advance", "train.sources._drawn"):
+    for name in ("infer.predict.Predictor.steps", "train.loop._Run.advance", "train.sources._drawn"):
         monkeypatch.setattr(f"mitonb.{name}", work)
     zarr = mn.save(mn.Stack(np.zeros((2, 32, 32), np.uint8)), tmp_path / "image.ome.zarr")
     for name in ("full", "folder.tif"):
@@ -153,6 +153,6 @@ def test_a_store_that_cannot_be_written_in_the_end_is_kept_elsewhere(
 def test_a_store_that_could_not_be_written_is_refused_before_the_run(
     out: str, cell: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mitonb.infer.plane.Predictor.steps_of", None)
+    monkeypatch.setattr("mitonb.infer.predict.Predictor.steps", None)
     with pytest.raises(InputError):
         mn.segment(mn.open(cell), out=tmp_path / out, overwrite=True, show=False)

@@ -1,35 +1,40 @@
-"""Kept maps: what the net said about the planes of a stack, so that thresholds can move without running it again."""
+"""Kept maps: what the net said about a stack, in one Zarr group, for thresholds that move without running it again."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import shutil
 import tempfile
 import weakref
-from collections import OrderedDict
+import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from mitonb.errors import InputError
-from mitonb.files import disk_reason
-from mitonb.infer.map_files import AxisFile, read_header, write_header
+from mitonb.errors import CorruptFileError, InputError
+from mitonb.files import atomic_write, disk_reason
 from mitonb.infer.region import Region
 from mitonb.io.limits import size_text
+from mitonb.maps import FLOATS, Maps
 from mitonb.stack import AXES, Axis, checked_axis, checked_plane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from mitonb.maps import Maps
-
-__all__ = ["IN_MEMORY", "KeptMaps", "median_planes", "plane_shape"]
-
+__all__ = ["IN_MEMORY", "VOLUME", "KeptMaps", "median_planes", "plane_shape"]
 
 IN_MEMORY = 256 << 20  # bytes of one axis
+VOLUME: Literal["zyx"] = "zyx"
+"""In place of an axis: the maps of a 3-D net, which are one block for the whole stack, with index 0."""
+
+FORMAT, VERSION = "mitonb-kept-maps", 2
+HEADER = ".zattrs"
+_CHUNK = 64
+"""Planes of a volume that lie in one file."""
 
 
 def plane_shape(shape: tuple[int, int, int], axis: Axis) -> tuple[int, int]:
@@ -46,41 +51,21 @@ def median_planes(planes: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uin
     planes : sequence of uint8 arrays
         At least one plane, all of one shape; they are not changed.
     """
-    rows = list(planes)
-    if len(rows) == 1:
-        return rows[0].copy()
-    # Forgetful selection: of more than half of the values, the lowest and the highest can be neither middle value.
-    middle = 1 if len(rows) % 2 else 2
-    size = (len(rows) + middle) // 2 + 1
-    window, rest = rows[:size], rows[size:]
-    while len(window) > middle:
-        window = _ends_out(window)
-        if rest:
-            window.append(rest.pop())
-    if middle == 1:
-        return window[0]
-    low, high = (w.astype(np.uint16) for w in window)
-    return ((low + high + 1) >> 1).astype(np.uint8)
-
-
-def _ends_out(values: list[npt.NDArray[np.uint8]]) -> list[npt.NDArray[np.uint8]]:
-    """Remove, pixel by pixel, the lowest and the highest of at least three arrays."""
-    inner, high = [], values[0]
-    for value in values[1:]:
-        inner.append(np.minimum(high, value))
-        high = np.maximum(high, value)
-    low, rest = inner[0], []
-    for value in inner[1:]:
-        rest.append(np.maximum(low, value))
-        low = np.minimum(low, value)
-    return rest
+    rows = np.stack(planes)
+    high = len(rows) // 2
+    rows.partition((max(0, high - 1), high), axis=0)
+    if len(rows) % 2:
+        middle: npt.NDArray[np.uint8] = rows[high]
+        return middle
+    mean: npt.NDArray[np.uint8] = ((rows[high - 1].astype(np.uint16) + rows[high] + 1) >> 1).astype(np.uint8)
+    return mean
 
 
 class KeptMaps:
-    """Maps of the planes of one stack, in memory or in files.
+    """Maps of the planes of one stack, or of all of it by a 3-D net, in memory or in files.
 
     The semantic maps are kept as the net made them (uint8), not after the median over planes, so that the median can
-    change too; center and offsets are float16 at the resolution of the net's head.
+    change too. There is an array for each head and direction, with a plane a chunk, and a table of what is there.
 
     Parameters
     ----------
@@ -95,7 +80,7 @@ class KeptMaps:
     ----------
     about : dict
         What a run says about its image, for the labels that are decoded from the maps: voxel_size, name, record,
-        classes.
+        classes, scale.
 
     Raises
     ------
@@ -112,18 +97,19 @@ class KeptMaps:
 
     def __init__(self, shape: tuple[int, int, int] | None = None, folder: str | Path = "auto") -> None:
         self.about: dict[str, Any] = {}
+        self.key: Any = None
+        """What the maps depend on besides pixels, as it was claimed."""
+        self.region: Region | None = None
+        """The part of the stack that the maps are about; None is all of it."""
+        self.folder = None if folder in ("auto", "memory") else Path(folder).expanduser()
+        """Where the files are, if there are any."""
+        self.on_disk = self.folder is not None
+        """Whether all maps are in files, in a folder that the user named."""
         self._shape = shape
-        self._region: Region | None = None
-        self._key: Any = None
-        self._planes: dict[tuple[Axis, int], Maps] = {}
-        self._digests: dict[tuple[Axis, int], bytes] = {}
-        self._files: dict[Axis, AxisFile] = {}
-        self._recent: OrderedDict[tuple[Axis, int], npt.NDArray[Any]] = OrderedDict()
         self._in_memory = folder == "memory"
-        self._folder = None if folder in ("auto", "memory") else Path(folder).expanduser()
-        self._stays = self._folder is not None
-        if self._folder is not None:
-            self._reopen(self._folder)
+        self._axes: dict[str, _Group] = {}
+        if self.folder is not None:
+            self._reopen(self.folder)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -139,27 +125,12 @@ class KeptMaps:
         return self._shape
 
     @property
-    def on_disk(self) -> bool:
-        """Whether all maps are in files, in a folder that the user named."""
-        return self._stays
+    def nbytes(self) -> int:
+        """Size of the maps in bytes, in memory or on disk."""
+        return sum(group.nbytes for group in list(self._axes.values()))  # a copy: a job may put planes meanwhile
 
-    @property
-    def folder(self) -> Path | None:
-        """Where the files are, if there are any."""
-        return self._folder
-
-    @property
-    def key(self) -> Any:
-        """What the maps depend on besides pixels, as it was claimed."""
-        return self._key
-
-    @property
-    def region(self) -> Region | None:
-        """The part of the stack that the maps are about; None is all of it."""
-        return self._region
-
-    def put(self, axis: Axis, index: int, maps: Maps, digest: bytes = b"") -> None:
-        """Keep the maps of one plane, in their kept form.
+    def put(self, axis: Axis | Literal["zyx"], index: int, maps: Maps, digest: bytes = b"") -> None:
+        """Keep the maps of one plane, or of the whole stack, in their kept form.
 
         Parameters
         ----------
@@ -172,28 +143,17 @@ class KeptMaps:
             If there is no such plane, the maps have another size, or the disk is full or refuses.
         """
         self._check(axis, index)
-        if maps.shape != plane_shape(self.shape, axis):
-            raise InputError(
-                f"The {axis} planes of this stack are {plane_shape(self.shape, axis)} pixels, got maps of {maps.shape}."
-            )
+        want = self.shape if axis == VOLUME else plane_shape(self.shape, axis)
+        if maps.shape != want:
+            raise InputError(f"The {axis} planes of this stack are {want} pixels, got maps of {maps.shape}.")
         kept = maps.kept()
-        self._recent.pop((axis, index), None)
-        whole = kept.nbytes * self.shape[AXES[axis]]
-        if axis not in self._files and self._in_files(whole):
-            with self._saying():
-                folder = self._made()
-                self._require_room(folder, whole)
-                self._files[axis] = AxisFile(folder, axis, self.shape[AXES[axis]], AxisFile.form_of(kept))
-                self._write_header()
-        if axis in self._files:
-            with self._saying():
-                self._files[axis].put(index, kept, digest)
-        else:
-            self._planes[axis, index] = kept
-            self._digests[axis, index] = digest
+        with self._saying():
+            if axis not in self._axes:
+                self._axes[axis] = self._made(axis, kept)
+            self._axes[axis].put(index, kept, digest)
 
-    def get(self, axis: Axis, index: int) -> Maps:
-        """Return the maps of one plane as the net made them.
+    def get(self, axis: Axis | Literal["zyx"], index: int) -> Maps:
+        """Return the maps of one plane, or of the whole stack, as the net made them.
 
         Raises
         ------
@@ -203,27 +163,26 @@ class KeptMaps:
             If a file was changed or cut off.
         """
         self._check(axis, index)
-        self._require(axis, index)
-        return self._files[axis].get(index) if axis in self._files else self._planes[axis, index]
+        if not self.has(axis, index):
+            raise InputError(f"The network has not run on {axis} plane {index} yet. Predict it, then decode.")
+        return self._axes[axis].get(index)
 
-    def has(self, axis: Axis, index: int) -> bool:
+    def has(self, axis: Axis | Literal["zyx"], index: int) -> bool:
         """Return whether the maps of this plane are kept."""
-        if axis in self._files:
-            return self._files[axis].has(index)
-        return (axis, index) in self._planes
+        return axis in self._axes and self._axes[axis].has(index)
 
-    def digest(self, axis: Axis, index: int) -> bytes:
+    def digest(self, axis: Axis | Literal["zyx"], index: int) -> bytes:
         """Return what identifies the pixels that the maps of a plane are of; empty where that is not known."""
-        if axis in self._files:
-            return self._files[axis].digest(index)
-        return self._digests.get((axis, index), b"")
+        return self._axes[axis].digest(index) if axis in self._axes else b""
 
-    def count(self, axis: Axis) -> int:
+    def count(self, axis: Axis | Literal["zyx"]) -> int:
         """Return how many planes of an axis are kept."""
-        return sum(self.has(axis, i) for i in range(self.shape[AXES[axis]]))
+        return sum(self.has(axis, i) for i in range(self._planes(axis)))
 
     def plane(self, axis: Axis, index: int, median: int = 1) -> Maps:
         """Return the maps of one plane, its semantic map after the median over neighbouring planes.
+
+        Of a 3-D net, it is cut out of the volume: heads at full resolution alone, and there is no median.
 
         Parameters
         ----------
@@ -235,37 +194,30 @@ class KeptMaps:
             Planes (odd) in the window. It is cut off at the ends of the stack and leaves out planes that are not kept:
             only unfiltered planes ever enter.
         """
+        if self.has(VOLUME, 0):
+            return _cut(self.get(VOLUME, 0), axis, index)
         maps = self.get(axis, index)
         reach = median // 2
         around = range(max(0, index - reach), min(self.shape[AXES[axis]], index + reach + 1))
-        there = [i for i in around if self._counts(axis, i)]
-        window = [maps.semantic if i == index else self._semantic(axis, i, median) for i in there]
-        if len(window) < 2:
-            return maps
-        return maps.replace(semantic=median_planes(window))
+        there = [i for i in around if self.has(axis, i) and (self.region is None or self.region.touches(axis, i))]
+        window = [maps.semantic if i == index else self._axes[axis].head("semantic", i) for i in there]
+        return maps if len(window) < 2 else maps.replace(semantic=median_planes(window))
 
-    def drop(self, axis: Axis, index: int) -> None:
+    def drop(self, axis: Axis | Literal["zyx"], index: int) -> None:
         """Forget the maps of one plane."""
-        self._planes.pop((axis, index), None)
-        self._recent.pop((axis, index), None)
-        self._digests.pop((axis, index), None)
-        if axis in self._files:
+        if self.has(axis, index):
             with self._saying():
-                self._files[axis].drop(index)
+                self._axes[axis].drop(index)
 
     def clear(self) -> None:
         """Forget all maps, and what a run has said about them; files go."""
-        self._planes.clear()
-        self._digests.clear()
-        self._recent.clear()
-        for file in self._files.values():
-            file.close()
-        self._files.clear()
+        self._axes = {}
         self.about = {}
-        if self._folder is not None and self._folder.is_dir():
-            for pattern in ("??.maps", "??.planes", "??.pixels", "*.json"):
-                for path in self._folder.glob(pattern):
-                    path.unlink(missing_ok=True)
+        if self.folder is not None and self.folder.is_dir():
+            for axis in (*AXES, VOLUME):
+                shutil.rmtree(self.folder / axis, ignore_errors=True)
+            for name in (".zgroup", HEADER):
+                (self.folder / name).unlink(missing_ok=True)
 
     def claim(self, shape: tuple[int, int, int], key: Any, region: Region | None = None) -> None:
         """Say which image and net the maps are of; those of another one are forgotten. JSON can write the key.
@@ -279,15 +231,15 @@ class KeptMaps:
         """
         described = None if region is None else region.to_json()
         key = json.loads(json.dumps(key if described is None else {**key, "region": described}))
-        if self._key == key and self._shape == shape:
+        if self.key == key and self._shape == shape:
             return
-        if self._stays and self._files:
+        if self.on_disk and self._axes:
             raise InputError(
-                f"The maps in {self._folder} are of another run ({_differences(self._key, key, self._shape, shape)} "
+                f"The maps in {self.folder} are of another run ({_differences(self.key, key, self._shape, shape)} "
                 "differ). Give another folder, or clear() these maps first."
             )
         self.clear()
-        self._key, self._shape, self._region = key, shape, region
+        self.key, self._shape, self.region = key, shape, region
         if described is not None:
             self.about["region"] = described
 
@@ -300,77 +252,63 @@ class KeptMaps:
             If the disk is full or refuses.
         """
         self.about.update(about)
-        if self._files:
+        if self.folder is not None and self._axes:
             with self._saying():
-                for file in self._files.values():
-                    file.sync()
-                self._write_header()
+                self._write_header(self.folder)
 
-    @property
-    def nbytes(self) -> int:
-        """Size of the maps in bytes, in memory or on disk."""
-        # Copies: a job may put planes meanwhile.
-        return sum(m.nbytes for m in list(self._planes.values())) + sum(f.nbytes for f in list(self._files.values()))
+    def _planes(self, axis: Axis | Literal["zyx"]) -> int:
+        return 1 if axis == VOLUME else self.shape[AXES[checked_axis(axis)]]
 
-    def _counts(self, axis: Axis, index: int) -> bool:
-        """Return whether a plane has a say in the median of its neighbours."""
-        return self.has(axis, index) and (self._region is None or self._region.touches(axis, index))
+    def _check(self, axis: Axis | Literal["zyx"], index: int) -> None:
+        checked_plane(index, self._planes(axis), axis)  # type: ignore[arg-type]
 
-    def _semantic(self, axis: Axis, index: int, most: int) -> npt.NDArray[Any]:
-        """Return the semantic map of one plane; the last ones that were read from a file are remembered."""
-        if axis not in self._files:
-            return self._planes[axis, index].semantic
-        found = self._recent.pop((axis, index), None)
-        if found is None:
-            found = self._files[axis].semantic(index)
-        self._recent[axis, index] = found
-        while len(self._recent) > most:
-            self._recent.popitem(last=False)
-        return found
-
-    def _in_files(self, nbytes: int) -> bool:
-        return self._stays or (not self._in_memory and nbytes > IN_MEMORY)
-
-    def _made(self) -> Path:
-        """Return the folder, which is there."""
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="mitonb-maps-"))
-            weakref.finalize(self, shutil.rmtree, str(self._folder), ignore_errors=True)
-        self._folder.mkdir(exist_ok=True)
-        return self._folder
+    def _made(self, axis: Axis | Literal["zyx"], maps: Maps) -> _Group:
+        """Return the group of a direction whose first maps come, in memory or in files."""
+        form, count = _form_of(maps), self._planes(axis)
+        whole = maps.nbytes * count
+        if not self.on_disk and (self._in_memory or whole <= IN_MEMORY):
+            return _Group(None, axis, count, form)
+        if self.folder is None:
+            self.folder = Path(tempfile.mkdtemp(prefix="mitonb-maps-"))
+            weakref.finalize(self, shutil.rmtree, str(self.folder), ignore_errors=True)
+        self.folder.mkdir(exist_ok=True)
+        free = shutil.disk_usage(self.folder).free
+        if whole > free:  # after the first plane instead of the last that fits
+            raise InputError(
+                f"The maps need {size_text(whole)} for each direction, and the disk of {self.folder} has "
+                f"{size_text(free)} free. Free some space. {self._advice}"
+            )
+        group = _Group(self.folder, axis, count, form)
+        self._write_header(self.folder, {axis: form})
+        return group
 
     @contextlib.contextmanager
     def _saying(self) -> Iterator[None]:
         """Turn what a disk says about the files into one clear error."""
         try:
             yield
-        except OSError as error:
-            folder = self._folder or Path(tempfile.gettempdir())
-            raise InputError(
-                f"Maps cannot be kept in {folder}: {disk_reason(error, folder)}. {self._advice}"
-            ) from error
-
-    def _require_room(self, folder: Path, needed: int) -> None:
-        """Refuse a direction that the disk has no room for, after its first plane instead of the last that fits."""
-        free = shutil.disk_usage(folder).free
-        if needed > free:
-            raise InputError(
-                f"The maps need {size_text(needed)} for each direction, and the disk of {folder} has {size_text(free)} "
-                f"free. Free some space. {self._advice}"
-            )
+        except (OSError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            folder = self.folder or Path(tempfile.gettempdir())
+            reason = disk_reason(error, folder) if isinstance(error, OSError) else "the disk is full, or refuses"
+            raise InputError(f"Maps cannot be kept in {folder}: {reason}. {self._advice}") from error
 
     @property
     def _advice(self) -> str:
-        if self._stays:
+        if self.on_disk:
             return "Maps of the planes that were kept so far are whole: run again to go on from them."
         return "Or let the variable TMPDIR name a folder with more room, or keep no maps."
 
-    def _write_header(self) -> None:
-        axes = {axis: file.form for axis, file in self._files.items()}
-        write_header(self._made(), {"shape": self.shape, "key": self._key, "about": self.about, "axes": axes})
+    def _write_header(self, folder: Path, more: Mapping[str, Any] | None = None) -> None:
+        axes = {**{axis: group.form for axis, group in self._axes.items()}, **(more or {})}
+        header = {"format": FORMAT, "version": VERSION, "shape": self.shape, "key": self.key, "about": self.about}
+        for name, values in ((".zgroup", {"zarr_format": 2}), (HEADER, {**header, "axes": axes})):
+            with atomic_write(folder / name) as temporary:
+                temporary.write_text(json.dumps(values, indent=1), "utf-8")
 
     def _reopen(self, folder: Path) -> None:
-        found = read_header(folder)
+        found = _read_header(folder)
         if found is None:
             if not folder.parent.is_dir():
                 raise InputError(f"The folder {folder.parent} does not exist. Create it first.")
@@ -379,18 +317,159 @@ class KeptMaps:
         if self._shape is not None and self._shape != (z, y, x):
             raise InputError(f"The maps in {folder} are of a stack of {(z, y, x)} voxels, not of {self._shape}.")
         self._shape = (z, y, x)
-        self._key, self.about = found.get("key"), dict(found.get("about") or {})
+        self.key, self.about = found.get("key"), dict(found.get("about") or {})
         if "region" in self.about:
-            self._region = Region.from_json(self.about["region"])
+            self.region = Region.from_json(self.about["region"])
         for axis, form in found["axes"].items():
-            self._files[axis] = AxisFile(folder, axis, self._shape[AXES[axis]], form)
+            self._axes[axis] = _Group(folder, axis, self._planes(axis), form)
 
-    def _require(self, axis: Axis, index: int) -> None:
-        if not self.has(axis, index):
-            raise InputError(f"The network has not run on {axis} plane {index} yet. Predict it, then decode.")
 
-    def _check(self, axis: Axis, index: int) -> None:
-        checked_plane(index, self.shape[AXES[checked_axis(axis)]], axis)
+class _Group:
+    """The maps of all planes of one direction: an array for each head, and a table of which planes are there.
+
+    Parameters
+    ----------
+    folder : path or None
+        Where the group of all directions is; None is memory.
+    axis : str
+        Name of this one.
+    count : int
+        Planes.
+    form : mapping
+        `heads` with their shapes, and the rest of what `Maps` is made of; see `_form_of`.
+    """
+
+    def __init__(self, folder: Path | None, axis: str, count: int, form: Mapping[str, Any]) -> None:
+        import tensorstore as ts
+
+        self.form = dict(form)
+        self._names = list(form["heads"])
+        self._where = f"{axis} plane {{}} of the maps in {folder}"
+        # Nothing waits for the disk: what a crash of the machine leaves undone, the checksums find.
+        context = ts.Context({"file_io_sync": False, "cache_pool": {"total_bytes_limit": 0}})
+
+        def opened(name: str, dtype: str, shape: Sequence[int], chunks: Sequence[int]) -> Any:
+            metadata = {"shape": shape, "chunks": chunks, "dtype": dtype, "compressor": None, "fill_value": 0}
+            place = (
+                {"driver": "file", "path": f"{folder}/{axis}/{name}/"} if folder else {"driver": "memory", "path": name}
+            )
+            spec = {"driver": "zarr", "kvstore": place, "metadata": metadata}
+            return ts.open(spec, open=True, create=True, context=context).result()
+
+        self._heads = {
+            name: opened(name, "<f2" if name in FLOATS else "|u1", [count, *shape], [1, *_chunk(shape)])
+            for name, shape in form["heads"].items()
+        }
+        # there (0 or 1), 32 bytes of what identifies the pixels, and a checksum for each head
+        width = 9 + len(self._names)
+        self._stored = opened("planes", "<u4", [count, width], [count, width])
+        self._table = np.ascontiguousarray(self._stored.read().result())
+        self._bytes = sum(head.dtype.numpy_dtype.itemsize * math.prod(head.shape[1:]) for head in self._heads.values())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the planes that are there."""
+        return int(self._bytes * self._table[:, 0].sum(dtype=np.int64))
+
+    def has(self, index: int) -> bool:
+        """Return whether the maps of a plane are there."""
+        return bool(self._table[index, 0])
+
+    def digest(self, index: int) -> bytes:
+        """Return what identifies the pixels that the maps of a plane are of; empty where that is not known."""
+        row = self._table[index, 1:9]
+        return row.tobytes() if row.any() else b""
+
+    def put(self, index: int, maps: Maps, digest: bytes) -> None:
+        """Write the maps of a plane, which are in their kept form; until all is written, none are there."""
+        if _form_of(maps) != self.form:
+            raise InputError("These maps have other heads than those that are kept already. Clear those first.")
+        if self.has(index):
+            self._mark(index, 0)
+        parts = [np.ascontiguousarray(maps[name]) for name in self._names]
+        for future in [self._heads[name][index].write(a) for name, a in zip(self._names, parts, strict=True)]:
+            future.result()
+        sums = [zlib.crc32(part.data) for part in parts]
+        self._mark(index, [1, *np.frombuffer(digest.ljust(32, b"\0"), "<u4"), *sums])
+
+    def drop(self, index: int) -> None:
+        """Forget a plane; what is zero takes no room."""
+        self._mark(index, 0)
+        for head in self._heads.values():
+            head[index].write(0).result()
+
+    def head(self, name: str, index: int) -> npt.NDArray[Any]:
+        """Return one head of a plane.
+
+        Raises
+        ------
+        CorruptFileError
+            If it is not what was written.
+        """
+        k = 9 + self._names.index(name)
+        try:
+            found: npt.NDArray[Any] = np.ascontiguousarray(self._heads[name][index].read().result())
+            good = zlib.crc32(found.data) == self._table[index, k]
+        except ValueError:  # a chunk that was cut off
+            good = False
+        if not good:
+            raise CorruptFileError(
+                f"{self._where.format(index).capitalize()} was read back changed. Check the disk, delete the folder "
+                "and segment again."
+            )
+        return found
+
+    def get(self, index: int) -> Maps:
+        """Return the maps of a plane."""
+        heads = {name: self.head(name, index) for name in self._names}
+        return Maps(heads, self.form["output_stride"], self.form["pixel_offset"], tuple(self.form["beyond"]))
+
+    def _mark(self, index: int, row: Any) -> None:
+        self._table[index] = row
+        self._stored.write(self._table).result()
+
+
+def _form_of(maps: Maps) -> dict[str, Any]:
+    """Return what all planes of a direction have in common; JSON can write it."""
+    return {
+        "heads": {name: list(head.shape) for name, head in maps.heads.items()},
+        "output_stride": maps.output_stride, "pixel_offset": float(maps.pixel_offset), "beyond": list(maps.beyond),
+    }  # fmt: skip
+
+
+def _chunk(shape: Sequence[int]) -> list[int]:
+    """Return how much of a head lies in one file: a whole plane, or some planes of a volume."""
+    return [*shape[:-3], min(_CHUNK, shape[-3]), *shape[-2:]] if len(shape) == 4 else list(shape)
+
+
+def _cut(maps: Maps, axis: Axis, index: int) -> Maps:
+    """Return a plane of the maps of a volume: its heads at full resolution."""
+    k = AXES[axis] + 1
+    return Maps({name: head.take(index, k) for name, head in maps.heads.items() if head.shape[1:] == maps.shape})
+
+
+def _read_header(folder: Path) -> dict[str, Any] | None:
+    """Return the header of a folder of kept maps; None where there are none yet."""
+    path = folder / HEADER
+    if (folder / "maps.json").exists():
+        raise InputError(
+            f"The maps in {folder} were kept by version 0.1 of mitonb, which kept them in another form. Give another "
+            "folder, or delete this one and segment again."
+        )
+    if not path.exists():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise InputError(f"{folder} holds other things than kept maps. Give a new or an empty folder.")
+        return None
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        z, y, x = found["shape"]
+        good = found["format"] == FORMAT and found["version"] == VERSION and min(z, y, x) > 0
+        good = good and set(found["axes"]) <= {*AXES, VOLUME}
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptFileError(f"{path} is damaged ({error}). Delete the folder and segment again.") from error
+    if not good:
+        raise CorruptFileError(f"{path} is not a header of kept maps of this version. Choose another folder.")
+    return dict(found)
 
 
 def _differences(old: Any, new: Any, old_shape: Any, new_shape: Any) -> str:

@@ -286,7 +286,9 @@ class App(Saved, ipw.VBox):
         assert self.session is not None
         axis, index, recipe = self.viewer.axis, self.viewer.index, self.form.recipe
         maps = self.runs.maps(axis, index, recipe.median)
-        peaks = centers(maps, recipe) if maps is not None and "center" in maps else None
+        peaks = None
+        if maps is not None and "center" in maps:
+            peaks = centers(maps, self.runs.in_pixels(recipe))
         self.viewer.set_maps(axis, index, maps, peaks)
         ids = self.runs.preview(axis, index, recipe) if self._previewing else None
         self._draft = None if ids is None else (axis, index, ids, recipe)

@@ -220,7 +220,8 @@ def _control(field: dataclasses.Field[Any], hint: Any, value: Any, models: tuple
     elif hint is bool:
         control = ipw.Checkbox(indent=True, **told)
     elif hint is str:
-        control = ipw.Combobox(options=list(models), continuous_update=False, **told)
+        words = ["auto", "as is"] if field.name == "pixel_size" else list(models)
+        control = ipw.Combobox(options=words, continuous_update=False, **told)
     elif isinstance(hint, UnionType):  # one of some words, a number, or a length with its unit
         words = [w for part in get_args(hint) if get_origin(part) is Literal for w in get_args(part)]
         control = ipw.Combobox(options=words, continuous_update=False, **{**told, "value": str(value)})

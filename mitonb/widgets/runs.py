@@ -11,10 +11,10 @@ import ipywidgets as ipw
 from psygnal import Signal
 
 from mitonb.errors import InputError, JobError, wanting_torch
-from mitonb.infer.again import redecoding
-from mitonb.infer.doubts import inverted_note, pixel_notes
 from mitonb.infer.kept import KeptMaps
-from mitonb.infer.pipeline import predict, predicting, segmenting
+from mitonb.infer.notes import inverted_note
+from mitonb.infer.scale import Scale
+from mitonb.infer.segment import predict, predicting, redecoding, segmenting
 from mitonb.job import Progress, Steps, clock
 from mitonb.post.decoding import decode
 from mitonb.widgets.style import button, error_html, note, row, sheet
@@ -115,14 +115,15 @@ class Runs:
             self._inverted[key] = inverted_note(
                 plane, maps, recipe, lambda part: predict(part, model=model, recipe=recipe)
             )
-        notes = [*pixel_notes(self.stack.voxel_size, recipe, model.spec, [axis]), self._inverted[key]]
+        scale = Scale.of(self.stack.voxel_size, recipe, model.spec)
+        notes = [*scale.notes(recipe, model.spec, [axis]), self._inverted[key]]
         self.notes = tuple(filter(None, notes))
         return maps
 
     def plane(self, axis: Axis, index: int, recipe: Recipe, *, replace_corrected: bool = False) -> Steps[Change]:
         """Run the net on one plane and put its objects there; see `mitonb.session.Session.adopt_plane`."""
         maps: Maps = yield from self.look(axis, index, recipe)
-        ids = decode(maps, recipe)
+        ids = decode(maps, self.in_pixels(recipe))
         return self.session.adopt_plane(ids, axis, index, iou=recipe.track_iou, replace_corrected=replace_corrected)
 
     def volume(self, recipe: Recipe, *, replace_corrected: bool = False) -> Steps[Labels]:
@@ -161,7 +162,12 @@ class Runs:
     def preview(self, axis: Axis, index: int, recipe: Recipe) -> Ids | None:
         """Decode what is kept of a plane with a recipe; None when nothing is kept."""
         maps = self.maps(axis, index, recipe.median)
-        return None if maps is None else decode(maps, recipe)
+        return None if maps is None else decode(maps, self.in_pixels(recipe))
+
+    def in_pixels(self, recipe: Recipe) -> Recipe:
+        """Return a recipe with its lengths in pixels of the stack; see `mitonb.infer.scale.Scale`."""
+        spec = getattr(self._models.get(recipe.model), "spec", None)
+        return Scale.of(self.stack.voxel_size, recipe, spec).in_pixels(recipe)
 
 
 class RunBar(ipw.VBox):

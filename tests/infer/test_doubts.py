@@ -61,7 +61,7 @@ def test_recipes_and_records_of_before_still_read() -> None:
 def test_maps_of_an_image_turned_around_are_other_maps(stack: mn.Stack, model: Model, tmp_path: Path) -> None:
     kept = KeptMaps(folder=tmp_path / "maps")
     mn.segment(stack, SETTINGS, model=model, kept=kept, show=False)
-    assert "invert" not in kept._key  # maps that were kept before there was the field are still of use
+    assert "invert" not in kept.key  # maps that were kept before there was the field are still of use
     with pytest.raises(InputError, match="invert"):
         mn.segment(stack, SETTINGS.replace(invert=True), model=model, kept=kept, show=False)
 

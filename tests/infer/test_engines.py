@@ -20,8 +20,8 @@ from mitonb.infer.engines.choosing import alike
 from mitonb.infer.engines.eight_bits import _best_range, quantise, ranges
 from mitonb.infer.engines.parts import can_convert
 from mitonb.infer.engines.vino import Program
-from mitonb.infer.pipeline import predict, segment
-from mitonb.infer.plane import Predictor, label_iou
+from mitonb.infer.predict import Predictor, label_iou
+from mitonb.infer.segment import predict, segment
 from mitonb.models.zoo import Model, load_model
 from mitonb.phantoms import phantom
 from mitonb.recipe import Recipe

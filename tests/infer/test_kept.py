@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mitonb.errors import CorruptFileError, InputError
 from mitonb.infer.kept import KeptMaps, median_planes
-from mitonb.infer.tiling import Cut, cuts, enlarged, padded, shrunk, weights
+from mitonb.infer.tiles import Cut, cuts, padded, resample, weights
 from mitonb.maps import Maps
 from mitonb.memory import memory_budget, require
 
@@ -127,14 +127,18 @@ def test_a_folder_of_other_things_and_damaged_files_are_refused(tmp_path: Path) 
     kept.put("xy", 0, maps(8, 8, 7))
     kept.put("xy", 1, maps(8, 8, 7))
     del kept
-    data = tmp_path / "maps" / "xy.maps"
-    data.write_bytes(b"x" + data.read_bytes()[1:-3])
+    for plane, cut in ((0, None), (1, -3)):
+        data = tmp_path / "maps" / "xy" / "semantic" / f"{plane}.0.0.0"
+        data.write_bytes(b"x" + data.read_bytes()[1:cut])
     again = KeptMaps(folder=tmp_path / "maps")
     for index in (0, 1):
         with pytest.raises(CorruptFileError, match=f"plane {index} of the maps in .* read back changed"):
             again.get("xy", index)
-    (tmp_path / "maps" / "maps.json").write_text('{"format": "mitonb-kept-maps", "version": 1')
+    (tmp_path / "maps" / ".zattrs").write_text('{"format": "mitonb-kept-maps", "version": 1')
     with pytest.raises(CorruptFileError, match="damaged"):
+        KeptMaps(folder=tmp_path / "maps")
+    (tmp_path / "maps" / "maps.json").write_text('{"format": "mitonb-kept-maps", "version": 1}')
+    with pytest.raises(InputError, match=r"kept by version 0\.1"):
         KeptMaps(folder=tmp_path / "maps")
 
 
@@ -186,21 +190,40 @@ def pictures() -> st.SearchStrategy[npt.NDArray[np.float32]]:
     return size.map(lambda s: np.random.default_rng(s).random(s).astype(np.float32))
 
 
+def shrunk(image: npt.NDArray[np.float32], factor: float) -> npt.NDArray[np.float32]:
+    for axis, n in enumerate(image.shape):
+        image = resample(image, axis, int(np.ceil(n / factor)), factor)
+    return image
+
+
 @given(pictures(), st.sampled_from([2, 4, 8]))
 @settings(max_examples=60, deadline=None)
 def test_shrinking_keeps_grey_and_enlarging_brings_places_back(image: npt.NDArray[np.float32], factor: int) -> None:
     small = shrunk(image, factor)
     assert small.shape == tuple(-(-n // factor) for n in image.shape)
     assert np.allclose(shrunk(np.full_like(image, 0.3), factor), 0.3)
-    large = enlarged(small[None], factor, image.shape)[0]  # type: ignore[arg-type]
+    large = small
+    for axis, n in enumerate(image.shape):
+        large = resample(large, axis, n, 1 / factor)
     assert large.shape == image.shape
-    assert np.allclose(large[::factor, ::factor], small)
+    assert np.allclose(large[::factor, ::factor], small, atol=1e-6)
 
 
 def test_shrinking_does_not_alias_a_fine_texture() -> None:
     stripes = np.zeros((64, 64), np.float32)
     stripes[:, ::2] = 1
     assert np.allclose(shrunk(stripes, 4)[4:-4, 4:-4], 0.5, atol=0.01)
+    assert np.allclose(shrunk(stripes, 3.7)[4:-4, 4:-4], 0.5, atol=0.05)
+
+
+@given(st.integers(8, 60), st.floats(0.3, 6))
+@settings(max_examples=60, deadline=None)
+def test_a_ramp_keeps_its_places_at_any_factor(n: int, factor: float) -> None:
+    ramp = np.arange(n, dtype=np.float32)
+    inner = slice(int(np.ceil(max(1, factor))), n - int(np.ceil(max(1, factor))) - 1)
+    places = np.arange(int(np.ceil(n / factor))) * factor
+    known = (places >= inner.start) & (places < inner.stop)
+    assert np.allclose(resample(ramp, 0, len(places), factor)[known], places[known], atol=0.51 if factor > 1 else 1e-4)
 
 
 def test_the_memory_limit_of_a_hub_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,3 +249,21 @@ def test_maps_that_somebody_still_looks_at_stay_when_the_next_image_is_kept(monk
     assert (seen.semantic == 7).all()
     assert (kept.get("xy", 0).semantic == 9).all()
     assert kept.about == {}
+
+
+def test_any_heads_of_a_plane_and_the_block_of_a_whole_stack_are_kept(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    kept = KeptMaps((5, 8, 9), tmp_path / "maps")
+    heads = {
+        "semantic": rng.random((1, 5, 8, 9)),
+        "contour": rng.random((1, 5, 8, 9)),
+        "distance": rng.random((1, 5, 8, 9)),
+    }
+    kept.put("zyx", 0, Maps(heads))
+    again = KeptMaps(folder=tmp_path / "maps")
+    assert again.count("zyx") == 1
+    back = again.get("zyx", 0)
+    assert [(name, head.dtype.str) for name, head in back.heads.items()] == [
+        ("semantic", "|u1"), ("contour", "|u1"), ("distance", "<f2"),
+    ]  # fmt: skip
+    assert np.array_equal(again.plane("xz", 3)["contour"], back["contour"][:, :, 3])

@@ -12,9 +12,8 @@ import pytest
 import torch
 
 from mitonb.errors import InputError, TooLargeError
-from mitonb.infer.again import redecoding
 from mitonb.infer.kept import KeptMaps
-from mitonb.infer.pipeline import PlaneIds, estimate, predict, predicting, segment, segmenting
+from mitonb.infer.segment import PlaneIds, estimate, predict, predicting, redecoding, segment, segmenting
 from mitonb.job import Job, Progress, drain
 from mitonb.models.layers import fused
 from mitonb.models.spec import ModelSpec
@@ -112,7 +111,7 @@ def test_the_preview_of_a_plane_is_the_decoding_of_its_kept_maps() -> None:
 
 
 def test_progress_counts_the_planes_of_all_directions_and_never_goes_back() -> None:
-    steps = list(segmenting(volume(), GENTLE.replace(**ALL), model=Oracle()))
+    _, *steps = segmenting(volume(), GENTLE.replace(**ALL), model=Oracle())  # first the model is loaded
     assert {s.total for s in steps} == {16 + 64 + 80 + 3 + 2}
     assert all(a.done <= b.done for a, b in itertools.pairwise(steps))
     assert steps[-1].fraction == 1

@@ -11,10 +11,13 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from mitonb.errors import InputError  # noqa: E402
-from mitonb.infer.again import redecode  # noqa: E402
 from mitonb.infer.kept import KeptMaps  # noqa: E402
-from mitonb.infer.needs import estimate  # noqa: E402
-from mitonb.infer.pipeline import predict, segment  # noqa: E402
+from mitonb.infer.memory_estimate import estimate  # noqa: E402
+from mitonb.infer.segment import (  # noqa: E402
+    predict,
+    redecode,
+    segment,
+)
 from mitonb.maps import Maps  # noqa: E402
 from mitonb.models.layouts import NETS  # noqa: E402
 from mitonb.models.spec import ModelSpec  # noqa: E402

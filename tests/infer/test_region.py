@@ -10,11 +10,10 @@ import pytest
 
 from mitonb.box import Box
 from mitonb.errors import InputError
-from mitonb.infer.again import redecoding
 from mitonb.infer.kept import KeptMaps
-from mitonb.infer.pipeline import predict, segment
-from mitonb.infer.plane import Predictor
+from mitonb.infer.predict import Predictor
 from mitonb.infer.region import Region
+from mitonb.infer.segment import predict, redecoding, segment
 from mitonb.job import drain
 from mitonb.models.zoo import Model, load_model
 from mitonb.phantoms import phantom
@@ -93,7 +92,7 @@ def test_the_net_runs_only_the_tiles_that_see_the_region() -> None:
     predictor = Predictor(Oracle(), Recipe(tile=64, halo=16))
     roi = np.zeros((256, 256), np.bool_)
     roi[100:120, 100:120] = True
-    some, every = predictor.tiles((256, 256), roi), predictor.tiles((256, 256))
+    some, every = (predictor.tiles((256, 256), (1, 1), where) for where in (roi, None))
     assert 0 < len(some) <= 4 < len(every)
     assert set(some) <= set(every)
 

@@ -9,9 +9,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from mitonb.errors import ModelError
-from mitonb.infer.pipeline import predict, segment
-from mitonb.infer.tiling import padded, shrunk
+from mitonb.infer.segment import predict, segment
+from mitonb.infer.tiles import padded, resample
 from mitonb.models.layouts import NETS, card_for, net_from
 from mitonb.models.zoo import Model
 from mitonb.recipe import Recipe
@@ -44,11 +43,14 @@ def test_a_downsampled_plane_comes_back_by_more_render_steps(name: str, factor: 
     maps = predict(image, model=model, recipe=Recipe(downsampling=factor, tile=0))
     assert (maps.shape, maps.output_stride, maps.pixel_offset) == ((150, 170), 4 * factor, 1.5 * factor)
 
-    small = padded(shrunk(model.normalise(image, 0, 255), factor), model.spec.multiple)
+    small = model.normalise(image, 0, 255)
+    for axis, n in enumerate(image.shape):
+        small = resample(small, axis, -(-n // factor), factor)
+    small = padded(small, model.spec.multiple)
     with torch.inference_mode():
         heads = model.net(torch.from_numpy(small)[None, None], render_steps=2 + {1: 0, 2: 1, 4: 2}[factor])
     want = heads["semantic"].sigmoid()[0, 0].numpy()
-    if factor > 1:  # between two pixels of the rendered map: see `mitonb.infer.tiling.settled`
+    if factor > 1:  # between two pixels of the rendered map: see `mitonb.infer.tiles.resample`
         for axis in (0, 1):
             place = np.arange(want.shape[axis])
             low, high = (np.minimum(place + k, len(place) - 1) for k in (factor // 2 - 1, factor // 2))
@@ -66,6 +68,8 @@ def test_of_several_classes_the_background_is_no_map(image: npt.NDArray[Any]) ->
     assert [c["name"] for c in labels.record["classes"]] == ["class 1", "class 2"]
 
 
-def test_nets_that_draw_contours_say_what_to_do(image: npt.NDArray[Any]) -> None:
-    with pytest.raises(ModelError, match="decode_contours"):
-        predict(image, model=model_of("contour_deeplab"))
+def test_nets_that_draw_contours_have_maps_of_them(image: npt.NDArray[Any]) -> None:
+    maps = predict(image, model=model_of("contour_deeplab"))
+    assert {name: head.shape for name, head in maps.heads.items()} == {
+        "semantic": (1, 150, 170), "contour": (1, 150, 170),
+    }  # fmt: skip

@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 
 import mitonb as mn
 from mitonb.errors import InputError
-from mitonb.infer.again import redecoding
 from mitonb.infer.kept import KeptMaps
-from mitonb.infer.pipeline import segment, segmenting
 from mitonb.infer.run import Run
 from mitonb.infer.scratch import Scratch
+from mitonb.infer.segment import redecoding, segment, segmenting
 from mitonb.io.opening import open_labels
 from mitonb.job import drain
 from mitonb.labels import Labels, StoredLabels

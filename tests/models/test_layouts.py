@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mitonb.errors import ModelError
-from mitonb.infer.pipeline import predict
+from mitonb.infer.segment import predict
 from mitonb.models.layers import fused
 from mitonb.models.layouts import NETS, card_for, encoder_from, net_from, recognise
 from mitonb.models.spec import ModelSpec

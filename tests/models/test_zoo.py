@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save
 
 from mitonb.errors import CorruptFileError, InputError, ModelError
-from mitonb.infer.pipeline import segment
+from mitonb.infer.segment import segment
 from mitonb.models.layers import fused
 from mitonb.models.panoptic_unet import PanopticUNet
 from mitonb.models.spec import WEIGHTS, ModelSpec, specs

@@ -2,7 +2,7 @@
 
 from mitonb.infer.engines.choosing import Runner
 from mitonb.infer.engines.native import TorchEngine
-from mitonb.infer.engines.parts import Engine, Said
+from mitonb.infer.engines.parts import Engine, NetOutput
 from mitonb.infer.engines.vino import OpenVinoEngine, openvino_is_there
 
-__all__ = ["Engine", "OpenVinoEngine", "Runner", "Said", "TorchEngine", "openvino_is_there"]
+__all__ = ["Engine", "NetOutput", "OpenVinoEngine", "Runner", "TorchEngine", "openvino_is_there"]

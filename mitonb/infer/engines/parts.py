@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Convolutions", "Engine", "Picture", "Said", "can_convert", "finished", "renders", "runs_own_code"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Convolutions", "Engine", "NetOutput", "Picture", "can_convert", "finished", "renders", "runs_own_code"]
 
 Picture = npt.NDArray[np.float32]
 
 
-class Said(NamedTuple):
-    """What a net said about a batch of pictures.
-
-    Attributes
-    ----------
-    semantic : (n, channels, h * scale, w * scale) float32 array
-        Logits; scale is 1, or the downsampling where the net itself brings the semantic map back to full size.
-    field : (n, 3, h / step, w / step) float32 array
-        Center, and offsets (dy, dx) in pixels of the picture.
-    """
-
-    semantic: Picture
-    field: Picture
+NetOutput = dict[str, Picture]
+"""What a net said about a batch of pictures, head by head: logits (n, channels, [d,] h, w). `semantic` may be larger
+than the pictures, where the net itself brings it back to full size, and `center` and `offsets` are smaller."""
 
 
 class Engine(Protocol):
@@ -42,19 +35,20 @@ class Engine(Protocol):
         """Numbers that it computes with: fp32, bf16, fp16 or int8."""
         ...
 
-    def run(self, pictures: Picture) -> Said:
-        """Run the net on (n, h, w) normalised pictures."""
+    def run(self, pictures: Picture) -> NetOutput:
+        """Run the net on (n, 1, [d,] h, w) normalised pictures."""
         ...
 
 
 def renders(net: nn.Module) -> bool:
     """Return whether a net sharpens its coarse semantic map point by point, after its convolutions (PointRend)."""
-    return hasattr(net, "rendered") and hasattr(net, "body")
+    return hasattr(net, "rendered") and "center" in getattr(net, "heads", ())
 
 
 def can_convert(net: nn.Module) -> bool:
     """Return whether another engine may take a net: only our own are sure to do the same at each run."""
-    return type(net).__module__.startswith("mitonb.models.") and not runs_own_code(net)
+    fixed = renders(net) or not hasattr(net, "rendered")  # no choice of points among the convolutions
+    return fixed and type(net).__module__.startswith("mitonb.models.") and not runs_own_code(net)
 
 
 def runs_own_code(net: nn.Module) -> bool:
@@ -69,16 +63,23 @@ class Convolutions(nn.Module):
         super().__init__()
         self.net = net
         self.renders = renders(net)
+        self.names: tuple[str, ...] = ()
+        """What comes out, once it has run."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Map (n, 1, h, w) pictures to (coarse logits, features, center, offsets), or (logits, center, offsets)."""
+        """Map (n, 1, [d,] h, w) pictures to the heads, with PointRend to its coarse logits and features among them."""
         if self.renders:
-            return cast("tuple[Tensor, ...]", tuple(self.net.body(x)))  # type: ignore[operator]
-        heads = self.net(x)
-        return heads["semantic"], heads["center"], heads["offsets"]
+            outputs: dict[str, Tensor] = dict(zip(RENDERED, self.net.body(x), strict=True))  # type: ignore[operator]
+        else:
+            outputs = self.net(x)
+        self.names = tuple(outputs)
+        return tuple(outputs.values())
 
 
-def finished(net: nn.Module, outputs: tuple[Tensor, ...], doublings: int) -> Said:
+RENDERED = ("semantic", "features", "center", "offsets")
+
+
+def finished(net: nn.Module, names: Sequence[str], outputs: Sequence[Tensor], doublings: int) -> NetOutput:
     """Turn what the convolutions gave into logits at full size, in float32.
 
     The points of PointRend are chosen by rank and placed by coordinates, which half precision would ruin.
@@ -87,14 +88,13 @@ def finished(net: nn.Module, outputs: tuple[Tensor, ...], doublings: int) -> Sai
     ----------
     net : nn.Module
         In float32, on the device of the outputs.
-    outputs : tuple of tensors
+    names, outputs : sequence of str, sequence of tensors
         From `Convolutions`.
     doublings : int
         How often the semantic map is doubled beyond the size of the picture.
     """
-    outputs = tuple(t.float() for t in outputs)
-    semantic, field = outputs[0], torch.cat(outputs[-2:], 1)
+    heads = {name: tensor.float() for name, tensor in zip(names, outputs, strict=True)}
     if renders(net):
         steps = int(net.full_steps) + doublings  # type: ignore[arg-type]
-        semantic = net.rendered(semantic, outputs[1], steps)  # type: ignore[operator]
-    return Said(semantic.cpu().numpy(), field.cpu().numpy())
+        heads["semantic"] = net.rendered(heads["semantic"], heads.pop("features"), steps)  # type: ignore[operator]
+    return {name: tensor.cpu().numpy() for name, tensor in heads.items()}

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mitonb.infer.engines.parts import Convolutions, Picture, Said, finished
+from mitonb.infer.engines.parts import Convolutions, NetOutput, Picture, finished
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,22 +71,21 @@ class OpenVinoEngine:
         self._program = program
         self._samples = samples
         self._ranges: Any = None
-        self._requests: dict[tuple[int, int], tuple[Any, Picture]] = {}
+        self._requests: dict[tuple[int, ...], tuple[Any, Picture]] = {}
         self._lock = threading.Lock()  # a preview and a run may share an engine, but a request serves one at a time
 
-    def run(self, pictures: Picture) -> Said:
-        """Run the net on (n, h, w) normalised pictures."""
-        said = [self._one(np.ascontiguousarray(picture[None, None])) for picture in pictures]
+    def run(self, pictures: Picture) -> NetOutput:
+        """Run the net on (n, 1, [d,] h, w) normalised pictures."""
+        said = [self._one(np.ascontiguousarray(picture[None])) for picture in pictures]
         if len(said) == 1:
             return said[0]
-        return Said(np.concatenate([s.semantic for s in said]), np.concatenate([s.field for s in said]))
+        return {name: np.concatenate([s[name] for s in said]) for name in said[0]}
 
-    def _one(self, x: Picture) -> Said:
-        h, w = x.shape[2:]
+    def _one(self, x: Picture) -> NetOutput:
         with self._lock:
-            if (h, w) not in self._requests:
-                self._requests[h, w] = _prepared(self._compiled(h, w), x.shape)
-            request, place = self._requests[h, w]
+            if x.shape not in self._requests:
+                self._requests[x.shape] = _prepared(self._compiled(*x.shape[2:]), x.shape)
+            request, place = self._requests[x.shape]
             place[...] = x
             request.infer(share_outputs=True)
             # Copied: the next picture will be written where these lie.
@@ -94,17 +93,20 @@ class OpenVinoEngine:
                 torch.from_numpy(np.array(request.get_output_tensor(i).data)) for i in range(len(request.model_outputs))
             ]
         with torch.inference_mode():
-            return finished(self._program.net, _features_first(outputs), self.doublings)
+            return finished(self._program.net, self._program.names, self._first(outputs), self.doublings)
 
-    def _compiled(self, h: int, w: int) -> Any:
-        model = self._program.at(h, w)
+    def _first(self, outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        return _features_first(outputs) if "features" in self._program.names else tuple(outputs)
+
+    def _compiled(self, *sides: int) -> Any:
+        model = self._program.at(*sides)
         if self.precision == "int8":
             from mitonb.infer.engines.eight_bits import quantise, ranges
 
             if self._ranges is None:
                 self._ranges = ranges(self._program, self._samples)
             quantise(model, self._ranges)
-        if self._winograd:
+        if self._winograd and len(sides) == 2:
             from mitonb.infer.engines.blocks import rewritten
 
             rewritten(model, self._program.layers, torch.get_num_threads())
@@ -125,8 +127,6 @@ class _Traced(Convolutions):
 
 def _features_first(outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Undo what `_Traced` did, without moving a number."""
-    if len(outputs) == 3:
-        return tuple(outputs)
     return outputs[0], outputs[1].permute(0, 3, 1, 2), *outputs[2:]
 
 
@@ -152,27 +152,32 @@ class Program:
         self.net = net.eval()
         self.layers: dict[str, Layer] = {}
         """Convolutions made ready for Winograd's method, by name."""
+        self.names: tuple[str, ...] = ()
+        """What comes out, once it is converted."""
         self._model: Any = None
         self._lock = threading.Lock()
 
-    def at(self, h: int, w: int) -> Any:
-        """Return an OpenVINO model of its own for pictures of (h, w) pixels."""
+    def at(self, *sides: int) -> Any:
+        """Return an OpenVINO model of its own for pictures of ([d,] h, w) pixels."""
         with self._lock:
             if self._model is None:
-                self._model = self._converted(h, w)
+                self._model = self._converted(*sides)
             model = self._model.clone()
-        model.reshape([1, 1, h, w])
+        model.reshape([1, 1, *sides])
         return model
 
-    def _converted(self, h: int, w: int) -> Any:
+    def _converted(self, *sides: int) -> Any:
         from mitonb.infer.engines.quiet import openvino
 
         # Noise, not the picture at hand: were the net to do anything but arithmetic, its answer would be that for
         # noise, and the comparison with torch that follows would show it.
-        example = torch.randn(1, 1, h, w, generator=torch.Generator().manual_seed(1))
+        example = torch.randn(1, 1, *sides, generator=torch.Generator().manual_seed(1))
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # torch.jit, which the conversion uses, says that it is deprecated
-            return openvino.convert_model(_Traced(self.net).eval(), example_input=example)
+            traced = _Traced(self.net).eval()
+            model = openvino.convert_model(traced, example_input=example)
+        self.names = traced.names
+        return model
 
 
 def compiled(model: Any, hint: str) -> Any:

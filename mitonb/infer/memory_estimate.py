@@ -13,13 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.infer.kept import IN_MEMORY, plane_shape
-from mitonb.infer.reading import reading_bytes
 from mitonb.infer.run import thickness
+from mitonb.infer.scale import Scale
+from mitonb.io.arrays import CACHE_BYTES
 from mitonb.memory import require
 from mitonb.recipe import Recipe
 from mitonb.stack import Stack
 
-__all__ = ["estimate", "require_for_decoding", "require_for_segmenting"]
+__all__ = ["READ_ALL", "SLAB", "estimate", "require_for_decoding", "require_for_segmenting"]
+
+READ_ALL, SLAB = 1 << 30, 64 << 20
+"""Bytes of a file that are read at once, where planes cross it, and of a slab of one that is larger."""
 
 _NETS: dict[str, tuple[int, int]] = {
     "panoptic_unet": (215, 0),
@@ -43,6 +47,8 @@ _KEPT_BYTES = 1, 6
 _HEAD_STEP = 4
 _RUN_BYTES_PER_VOXEL = 0.15
 """Runs of one direction, where a fifth of the voxels are foreground: more than stacks have, less than noise."""
+_BLOCK_BYTES, _BYTES_PER_VOXEL = 1_500_000_000, 48
+"""Of a 3-D net: a block in it; and picture, sums of blocks, maps, ids and what decoding takes of the whole volume."""
 _PLANE_BYTES_PER_PIXEL = 50
 """Maps, ids and masks of the plane at work."""
 _MEDIAN_BYTES_PER_PIXEL = 10
@@ -75,18 +81,41 @@ def estimate(
     recipe = Recipe.of(recipe)
     stack = stack if isinstance(stack, Stack) else Stack(stack)
     per_pixel, weights = _net(model, recipe)
-    seen = max(_areas(stack.shape, recipe, _padding(model, recipe))) // recipe.downsampling**2
+    factor = _factor(stack, recipe, model)
+    seen = int(max(_areas(stack.shape, recipe, _padding(model, recipe))) / factor**2)
     side = recipe.tile
     engine = "torch" if importlib.util.find_spec("openvino") is None else "openvino"
     net = weights + int(_REUSED[engine] * per_pixel) * (min(seen, recipe.batch * side * side) if side else seen)
-    classes = len(getattr(getattr(model, "spec", None), "classes", "1"))  # of a model that is not loaded: one
-    per_voxel = classes * _KEPT_BYTES[0] + _KEPT_BYTES[1] / (_HEAD_STEP * recipe.downsampling) ** 2
+    spec = getattr(model, "spec", None)
+    classes = len(getattr(spec, "classes", "1"))  # of a model that is not loaded: one
+    if getattr(spec, "dimension", 2) == 3:
+        return _LIBRARIES[engine] + _RUN[engine] + weights + _BLOCK_BYTES + _BYTES_PER_VOXEL * _voxels(stack.shape)
+    per_voxel = classes * _KEPT_BYTES[0] + _KEPT_BYTES[1] / (_HEAD_STEP * factor) ** 2
     kept = int(per_voxel * _voxels(stack.shape))
     maps = len(recipe.planes) * (kept if kept <= IN_MEMORY else 0) if keep else 0
-    file, ahead = reading_bytes(stack, recipe, stored=stored)
+    file, ahead = _reading(stack, recipe, stored)
     planes, objects = _stages(stack.shape, recipe, stored)
     libraries = 0 if "torch" in sys.modules else _LIBRARIES[engine]
     return libraries + _RUN[engine] + file + maps + max(net + ahead + planes, weights + objects)
+
+
+def _factor(stack: Stack, recipe: Recipe, model: Any) -> float:
+    """Return by how much planes are shrunk before the net sees them, at least."""
+    from mitonb.models.spec import specs
+
+    spec = getattr(model, "spec", None) or specs().get(recipe.model)
+    scale = Scale.of(stack.voxel_size, recipe, spec)
+    return min(math.sqrt(math.prod(scale.along(axis))) for axis in recipe.planes)
+
+
+def _reading(stack: Stack, recipe: Recipe, stored: bool) -> tuple[int, int]:
+    """Return the memory that the reader of a file keeps, and that of what is read at once until planes are done."""
+    if isinstance(stack.data, np.ndarray):
+        return 0, 0
+    size = _voxels(stack.shape) * stack.dtype.itemsize
+    if recipe.planes == ("xy",):
+        return min(CACHE_BYTES, size), size // stack.shape[0]
+    return min(CACHE_BYTES, size), size if size <= READ_ALL and not stored else min(size, 2 * SLAB)
 
 
 def require_for_segmenting(stack: Stack, recipe: Recipe, *, model: Any, keep: bool, stored: bool) -> None:

@@ -1,4 +1,4 @@
-"""Doubts: what a run tells when its image is unlike those that the model was trained on."""
+"""Notes: what a run tells when its image is unlike those that the model was trained on, or its shape does not suit."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mitonb.infer.kept import plane_shape
 from mitonb.stack import AXES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
+    from mitonb.infer.scale import Scale
     from mitonb.maps import Maps
     from mitonb.recipe import Recipe
-    from mitonb.stack import Axis, Plane, VoxelSize
+    from mitonb.stack import Plane, Stack
 
-__all__ = ["INVERTED", "inverted_note", "pixel_notes"]
+__all__ = ["INVERTED", "inverted_note", "shape_notes"]
 
 INVERTED = "The image looks inverted to the network"
 """How that note begins."""
 
-_FAR = 1.5
-"""Pixels finer or coarser than those of the training by more than this are told; a net bears a little."""
+_LEAST_SIDE = 16
+"""Pixels on the short side of what the net sees, below which objects are hardly found."""
 _SIDE = 512
 """Pixels on a side of what the net looks at once more, turned round."""
 _LIKELY, _SURE = 128, 230
@@ -31,52 +33,6 @@ _SURE_SHARE, _GAIN = 0.55, 1.3
 _FILLED, _FLOODED = (0.01, 0.225), 0.4
 """Share of a plane that mitochondria fill, and one that they do not. These five numbers were chosen so that none of 102
 planes of real and drawn EM of usual contrast is told of, and of their inverses as many as then can be."""
-
-
-def pixel_notes(voxel_size: VoxelSize | None, recipe: Recipe, spec: Any, axes: Sequence[Axis]) -> tuple[str, ...]:
-    """Say where pixels are far from those that a model was trained on, and what to do.
-
-    Parameters
-    ----------
-    voxel_size : tuple of float or None
-        (z, y, x) in nm; where it is unknown nothing can be said.
-    recipe : Recipe
-        Its downsampling is read.
-    spec : ModelSpec
-        Its `pixel_sizes` say what is near.
-    axes : sequence of str
-        Directions that planes are cut along.
-    """
-    trained = getattr(spec, "pixel_sizes", None)
-    if voxel_size is None or trained is None:
-        return ()
-    notes: dict[str, str] = {}  # by the advice, which several directions may share
-    finest, coarsest = trained
-    for axis in axes:
-        row, column = (v for i, v in enumerate(voxel_size) if i != AXES[axis])
-        own = float(np.sqrt(row * column))
-        seen = own * recipe.downsampling
-        if finest / _FAR <= seen <= coarsest * _FAR:
-            continue
-        wanted = next((2**k for k in range(7) if own * 2**k >= finest), 64)
-        shrunk = f", {seen:.3g} nm after downsampling" if recipe.downsampling > 1 else ""
-        what = (
-            f"Pixels of the {axis} planes are {row:g} x {column:g} nm{shrunk}; {spec.name} was trained on "
-            f"{finest:g} to {coarsest:g} nm"
-        )
-        if seen < finest:
-            advice = f"Set downsampling={wanted}, which shows it pixels of {own * wanted:.3g} nm."
-            notes.setdefault(advice, f"{what}, and on finer ones it misses what is large. {advice}")
-        elif own <= coarsest:
-            advice = f"Set downsampling={max(k for k in (1, 2, 4, 8, 16, 32, 64) if own * k <= coarsest)}."
-            notes.setdefault(advice, f"{what}, and on coarser ones it misses what is small. {advice}")
-        else:
-            advice = (
-                "These are too coarse for it: open a higher resolution of the image (series=), or choose or train a "
-                "model for such pixels. If the voxel size is wrong, give the right one (voxel_size=)."
-            )
-            notes.setdefault(advice, f"{what}, and on coarser ones it misses what is small. {advice}")
-    return tuple(notes.values())
 
 
 def inverted_note(
@@ -95,13 +51,13 @@ def inverted_note(
     maps : Maps
         What the net said about it, with this recipe.
     recipe : Recipe
-        Its downsampling and invert are read.
+        Its invert is read.
     say : callable
         Runs the net on a plane.
     middle : tuple of int, optional
         (y, x) of the middle of the square; by default that of the plane.
     """
-    side = _SIDE * recipe.downsampling
+    side = _SIDE * max(1, maps.output_stride // 4)
     starts = [
         max(0, min((n // 2 if middle is None else middle[i]) - side // 2, n - side)) for i, n in enumerate(plane.shape)
     ]
@@ -128,3 +84,35 @@ def _found(semantic: Any) -> tuple[float, float]:
     best = np.asarray(semantic).max(axis=0)
     likely, sure = (int(np.count_nonzero(best >= limit)) for limit in (_LIKELY, _SURE))
     return (sure / likely if likely else 0.0), likely / max(1, best.size)
+
+
+def shape_notes(stack: Stack, recipe: Recipe, scale: Scale) -> tuple[str, ...]:
+    """Say what the user should know about this choice of directions."""
+    notes = []
+    for axis in recipe.planes:
+        h, w = plane_shape(stack.shape, axis)
+        seen = min(-(-n // f) for n, f in zip((h, w), scale.along(axis), strict=True))
+        if seen < _LEAST_SIDE:
+            advice = "" if recipe.planes == ("xy",) else " For a thin stack, xy planes alone may do better."
+            notes.append(
+                f"The network sees {axis} planes of {h} x {w} pixels, {seen:g} on the short side; it needs a few dozen "
+                f"to recognise an object.{advice}"
+            )
+    thin = min(stack.shape)
+    if recipe.rules == "published" and stack.shape[0] > 1 and thin < recipe.min_span:
+        notes.append(
+            f"The stack is only {thin} voxels thin, and by the published rules objects whose shortest side is below "
+            f"min_span={recipe.min_span} are dropped: none can be left. Take min_span={thin} or less."
+        )
+    if recipe.planes == ("xy",) or stack.voxel_size is None:
+        return tuple(notes)
+    for axis in recipe.planes:
+        row, column = (v for i, v in enumerate(stack.voxel_size) if i != AXES[axis])
+        seen_row, seen_column = (v * f for v, f in zip((row, column), scale.along(axis), strict=True))
+        ratio = max(seen_row, seen_column) / min(seen_row, seen_column)
+        if ratio > 2:
+            notes.append(
+                f"Pixels of the {axis} planes are {row:g} x {column:g} nm, {ratio:.1f} times longer than wide to the "
+                "net, which knows square ones. Directions help on nearly isotropic stacks; here xy alone may do better."
+            )
+    return tuple(notes)

@@ -1,0 +1,159 @@
+"""Scale: bring a picture to the pixel size that a net knows, and lengths of a recipe to the pixels of the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mitonb.errors import InputError
+from mitonb.stack import AXES
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from mitonb.maps import Maps
+    from mitonb.recipe import Recipe
+    from mitonb.stack import Axis, Plane, VoxelSize
+
+__all__ = ["Scale", "look_at_scales", "pixel_notes"]
+
+_NEAR = 1.1
+"""A pixel size that is off by less is as good as the one that is wanted: no picture gets better by being resampled."""
+_FAR = 1.5
+"""Pixels finer or coarser than those of the training by more than this are told; a net bears a little."""
+_MOST = 4
+"""Coarse pixels are divided into so many on a side at most: more would only be blur."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How a picture is brought to the net.
+
+    Attributes
+    ----------
+    factors : tuple of float
+        Voxels of the stack, along (z, y, x), per pixel of what the net sees; 1 is as it is, below 1 is enlarged.
+    voxel_size : tuple of float or None
+        (z, y, x) in nm.
+    by_size : bool
+        The factors come from the pixel size; then lengths of the recipe are pixels that the net sees.
+    """
+
+    factors: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    voxel_size: VoxelSize | None = None
+    by_size: bool = False
+
+    @classmethod
+    def of(cls, voxel_size: VoxelSize | None, recipe: Recipe, spec: Any) -> Scale:
+        """Return the scale of a run: by the recipe, and with "auto" by the model's card.
+
+        Raises
+        ------
+        InputError
+            If the recipe wants a pixel size and the voxel size is unknown.
+        """
+        if recipe.downsampling > 1:
+            s = float(recipe.downsampling)
+            return cls((s, s, s), voxel_size)
+        wish = recipe.pixel_size
+        known = (float(wish.split()[0]),) * 2 if wish.endswith("nm") else getattr(spec, "pixel_sizes", None)
+        if wish.endswith("nm") and voxel_size is None:
+            raise InputError(
+                f"pixel_size is {wish}, and the voxel size of this image is unknown. Say it (voxel_size=), or choose "
+                "downsampling instead."
+            )
+        if wish == "as is" or voxel_size is None or known is None:
+            return cls(voxel_size=voxel_size)
+        seen = (0, 1, 2) if getattr(spec, "dimension", 2) == 3 else {i for a in recipe.planes for i in _sides(a)}
+        z, y, x = (_factor(v, *known) if i in seen else 1.0 for i, v in enumerate(voxel_size))
+        return cls((z, y, x), voxel_size, by_size=True)
+
+    def along(self, axis: Axis) -> tuple[float, float]:
+        """Return the factors of (rows, columns) of the planes of a direction."""
+        row, column = (self.factors[i] for i in _sides(axis))
+        return row, column
+
+    def in_pixels(self, recipe: Recipe) -> Recipe:
+        """Return the recipe with all lengths in pixels of the stack."""
+        return recipe.in_pixels(self.voxel_size, self.factors if self.by_size else (1.0, 1.0, 1.0))
+
+    def notes(self, recipe: Recipe, spec: Any, axes: Sequence[Axis]) -> tuple[str, ...]:
+        """Say what was resampled, and where pixels still are far from those that a model was trained on."""
+        done = []
+        if self.voxel_size is not None and self.by_size and self.factors != (1.0, 1.0, 1.0):
+            before = " x ".join(f"{v:g}" for v in self.voxel_size)
+            after = " x ".join(f"{v * f:.3g}" for v, f in zip(self.voxel_size, self.factors, strict=True))
+            done.append(
+                f"Voxels of {before} nm were resampled to {after} nm for the network, and labels brought back; "
+                "lengths of the recipe in pixels are those of the resampled image. pixel_size='as is' leaves them."
+            )
+        return (*done, *pixel_notes(self, recipe, spec, axes))
+
+
+def _sides(axis: Axis) -> list[int]:
+    return [i for i in range(3) if i != AXES[axis]]
+
+
+def _factor(size: float, finest: float, coarsest: float) -> float:
+    """Return by how much a pixel is to grow to lie in a range."""
+    factor = max(min(max(size, finest), coarsest) / size, 1 / _MOST)
+    return 1.0 if 1 / _NEAR < factor < _NEAR else factor
+
+
+def pixel_notes(scale: Scale, recipe: Recipe, spec: Any, axes: Sequence[Axis]) -> tuple[str, ...]:
+    """Say where pixels that the net sees are far from those that a model was trained on, and what to do."""
+    trained = getattr(spec, "pixel_sizes", None)
+    if scale.voxel_size is None or trained is None or recipe.pixel_size.endswith("nm"):
+        return ()
+    notes: dict[str, str] = {}  # by the advice, which several directions may share
+    finest, coarsest = trained
+    for axis in axes:
+        row, column = (scale.voxel_size[i] for i in _sides(axis))
+        shrunk = scale.along(axis)
+        own = (row * column) ** 0.5
+        seen = own * (shrunk[0] * shrunk[1]) ** 0.5
+        if seen >= finest / _FAR and max(own, seen) <= coarsest * _FAR:
+            continue
+        after = "" if seen == own else f", {seen:.3g} nm as the network sees them"
+        what = (
+            f"Pixels of the {axis} planes are {row:g} x {column:g} nm{after}; {spec.name} was trained on {finest:g} to "
+            f"{coarsest:g} nm"
+        )
+        fine = "finer ones it misses what is large" if seen < finest else "coarser ones it misses what is small"
+        advice = "Leave downsampling at 1 and pixel_size at auto, which brings them to the nearest size that it knows."
+        if own > coarsest:
+            advice = (
+                "These are too coarse for it: open a higher resolution of the image (series=), or choose or train a "
+                "model for such pixels. If the voxel size is wrong, give the right one (voxel_size=)."
+            )
+        notes.setdefault(advice, f"{what}, and on {fine}. {advice}")
+    return tuple(notes.values())
+
+
+def look_at_scales(
+    plane: Plane, factors: Sequence[int] = (1, 2, 4), *, model: Any = None, recipe: Recipe | None = None
+) -> Generator[tuple[int, Maps], None, None]:
+    """Run the net on a plane at several scales, to choose one by eye where the voxel size is unknown.
+
+    Parameters
+    ----------
+    plane : Plane
+        A plane of the stack.
+    factors : sequence of int
+        Values of `Recipe.downsampling`.
+    model : str or Model, optional
+        As for `predict`.
+    recipe : Recipe, optional
+        Its net fields are read, but for scale.
+
+    Yields
+    ------
+    factor, maps : int, Maps
+        The maps are at full size; `decode(maps, recipe)` gives the objects.
+    """
+    from mitonb.infer.segment import predict
+    from mitonb.recipe import Recipe
+
+    for factor in factors:
+        own = Recipe.of(recipe).replace(pixel_size="as is", downsampling=factor)
+        yield factor, predict(plane, model=model, recipe=own)
