@@ -144,7 +144,7 @@ def show_maps(
     peaks: npt.NDArray[Any] | None = None,
     labels: npt.NDArray[Any] | None = None,
     colors: Any = None,
-    klass: int = 0,
+    class_index: int = 0,
     width: float = 12.0,
 ) -> Picture:
     """Draw what a network says about a plane, one panel for each of its heads, side by side.
@@ -161,7 +161,7 @@ def show_maps(
         The objects, as a last panel.
     colors : optional
         Whose colours the objects have, as in `overlay`.
-    klass : int
+    class_index : int
         Which class of the semantic map.
     width : float
         Width of the picture in inches.
@@ -179,7 +179,9 @@ def show_maps(
     if len(maps.shape) != 2:
         raise AxesError(f"Maps of a plane are shown, these are of a block, {maps.shape}. Predict one plane of it.")
     h, w = maps.shape
-    panels = [(f"{name}: {_QUESTIONS.get(name, '')}".strip(": "), _head(maps, name, klass)) for name in maps.heads]
+    panels = [
+        (f"{name}: {_QUESTIONS.get(name, '')}".strip(": "), _head(maps, name, class_index)) for name in maps.heads
+    ]
     if image is not None:
         panels.insert(0, ("image", overlay(image)))
     if labels is not None:
@@ -209,17 +211,17 @@ def wheel(size: int = 64) -> npt.NDArray[np.float32]:
     return np.concatenate([map_colors("offsets", np.stack([dy, dx]))[..., :3], disc[..., None]], axis=2)
 
 
-def _head(maps: Maps, name: str, klass: int) -> Rgb:
+def _head(maps: Maps, name: str, class_index: int) -> Rgb:
     """Return the colours of one head, which fade to black: on white, the palest, where it is surest, would vanish."""
     values = maps[name].astype(np.float32) / (255 if maps[name].dtype == np.uint8 else 1)
     if name == "semantic":
-        values = values[klass]
+        values = values[class_index]
     elif name not in COARSE:
         values = values.mean(axis=0)
     rgba = map_colors(name, values / max(float(values.max()), 1.0) if name == "distance" else values)
     if name == "offsets" and "semantic" in maps:
         scale = 255 if maps.semantic.dtype == np.uint8 else 1
-        rgba = rgba * (maps.semantic[klass, :: maps.output_stride, :: maps.output_stride, None] >= 0.5 * scale)
+        rgba = rgba * (maps.semantic[class_index, :: maps.output_stride, :: maps.output_stride, None] >= 0.5 * scale)
     return np.asarray(rgba[..., :3] * rgba[..., 3:])
 
 
