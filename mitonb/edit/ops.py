@@ -341,8 +341,7 @@ def _on_plane(labels: Volume, points: Points, axis: Axis) -> Line:
     if len(planes) > 1:
         raise InputError(f"A stroke lies on one {axis} plane; these points are on planes {planes}.")
     checked_index(labels, axis, planes[0])
-    line_without_repeats: Line = whole[np.append(True, (np.diff(whole, axis=0) != 0).any(axis=1))]
-    return line_without_repeats
+    return np.delete(whole, 1 + np.flatnonzero((np.diff(whole, axis=0) == 0).all(axis=1)), axis=0)
 
 
 def _brushed(labels: Volume, line: Line, how: Mapping[str, Any], after: int, only: int | None) -> list[Part]:

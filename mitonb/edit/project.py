@@ -190,12 +190,11 @@ class Project:
         StoreError
             If that is nothing that `mitonb.session.opening.describe` says.
         """
-        facts = self.store.meta("stack")
-        text, maybe = str, str | None
-        kinds = {"name": text, "fingerprint": text, "source": maybe, "beside": maybe}
-        if facts is None or (isinstance(facts, dict) and all(isinstance(facts.get(k), t) for k, t in kinds.items())):
-            return facts
-        raise self.store.damaged("what it remembers of its image")
+        facts: dict[str, Any] | None = self.store.meta("stack")
+        kinds = {"name": str, "fingerprint": str, "source": str | None, "beside": str | None}
+        if facts is not None and not all(isinstance(facts.get(name), kind) for name, kind in kinds.items()):
+            raise self.store.damaged("what it remembers of its image")
+        return facts
 
     def digests(self) -> set[str | None]:
         """Return the checksums of the labels as they are, as they began, and of all that were adopted."""
@@ -343,8 +342,7 @@ class Project:
     def is_free(self, id: int) -> bool:
         """Return whether no voxel ever had an id, and nobody was promised it."""
         # The whole journal is looked through for the rare ids that lie below and are not there.
-        new = id >= self.next_id or (id not in self.table.counts and id not in self._ever_used())
-        return 0 < id < MAX_ID and new
+        return 0 < id < MAX_ID and (id >= self.next_id or (id not in self.table.counts and id not in self._ever_used()))
 
     def offer(self) -> int:
         """Return an id that nothing ever had, and see to it that nothing else ever gets it.
@@ -357,7 +355,7 @@ class Project:
         self._mend()
         (id,) = self.free_ids(1)
         with self._noticed():
-            self.store.offer([id])
+            self.store.offer(id)
         self.offered.add(id)
         self.next_id = max(self.next_id, id + 1)
         return id
@@ -573,8 +571,6 @@ def adopt(project: Project, labels: Labels, *, replace_corrected: bool = False) 
             return {}
         return _names(new, project.labels, taken, lambda n, _, old: n if 2 * n >= old else 0)
 
-    if labels.data.shape != project.labels.shape:
-        return ops.adopt(project.labels, labels.data)  # which refuses it
     new, said = _laid(project, labels.data, whole_box(project.labels), by_half, replace_corrected=replace_corrected)
     intent = {"name": labels.name, "digest": digest(labels.data), **said}
     return replace(ops.adopt(project.labels, new), intent=intent)

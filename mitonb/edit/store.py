@@ -225,13 +225,11 @@ class Store:
 
     def effect(self, seq: int) -> bytes:
         """Return the packed effect of an edit."""
-        blob: bytes = self._read("edits", seq)[0][6]
-        return blob
+        return bytes(self._read("edits", seq)[0][6])
 
     def block(self, number: int) -> bytes:
         """Return a packed block of labels, as of the last snapshot."""
-        blob: bytes = self._read("blocks", number)[0][1]
-        return blob
+        return bytes(self._read("blocks", number)[0][1])
 
     def records(self) -> dict[int, Mapping[str, Any]]:
         """Return the run records by the edit that brought each; 0 is the first labels'."""
@@ -281,11 +279,10 @@ class Store:
         self.head = head
         return Row.of(content)
 
-    def offer(self, ids: Iterable[int]) -> None:
-        """Remember that ids are promised to somebody, and given to nothing else; errors as in `append`."""
+    def offer(self, id: int) -> None:
+        """Remember that an id is promised to somebody, and given to nothing else; errors as in `append`."""
         with self._writing():
-            for id in ids:
-                self._put_meta(f"offered {id}", None)
+            self._put_meta(f"offered {id}", None)
 
     def snapshot(self, blocks: Mapping[int, bytes]) -> None:
         """Replace blocks, so that opening need not replay the edits up to now."""
