@@ -228,7 +228,7 @@ def test_offsets_that_are_no_numbers_count_as_none() -> None:
 
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=30, deadline=None)
-def test_profiles_agree_with_components_of_each_id(seed: int) -> None:
+def test_pieces_agree_with_components_of_each_id_and_of_masks(seed: int) -> None:
     rng = np.random.default_rng(seed)
     ids = rng.integers(0, 4, (rng.integers(1, 24), rng.integers(1, 24))).astype(np.uint32)
     got, count = connect(ids)
@@ -238,6 +238,7 @@ def test_profiles_agree_with_components_of_each_id(seed: int) -> None:
         want[pieces > 0] = pieces[pieces > 0] + want.max()
     assert same_partition(got, want)
     assert count == len(np.unique(want[want > 0]))
+    assert connect(ids > 1)[1] == ndimage.label(ids > 1, np.ones((3, 3)))[1]  # masks, of one row, too
     firsts = [int(np.flatnonzero(got.ravel() == k)[0]) for k in range(1, count + 1)]
     assert firsts == sorted(firsts)
 
