@@ -9,13 +9,12 @@ from mitonb.errors import InputError
 from mitonb.stack import AXES
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Sequence
 
-    from mitonb.maps import Maps
     from mitonb.recipe import Recipe
-    from mitonb.stack import Axis, Plane, VoxelSize
+    from mitonb.stack import Axis, VoxelSize
 
-__all__ = ["Scale", "look_at_scales", "pixel_notes"]
+__all__ = ["Scale", "pixel_notes"]
 
 _NEAR = 1.1
 """A pixel size that is off by less is as good as the one that is wanted: no picture gets better by being resampled."""
@@ -128,32 +127,3 @@ def pixel_notes(scale: Scale, recipe: Recipe, spec: Any, axes: Sequence[Axis]) -
             )
         notes.setdefault(advice, f"{what}, and on {fine}. {advice}")
     return tuple(notes.values())
-
-
-def look_at_scales(
-    plane: Plane, factors: Sequence[int] = (1, 2, 4), *, model: Any = None, recipe: Recipe | None = None
-) -> Generator[tuple[int, Maps], None, None]:
-    """Run the net on a plane at several scales, to choose one by eye where the voxel size is unknown.
-
-    Parameters
-    ----------
-    plane : Plane
-        A plane of the stack.
-    factors : sequence of int
-        Values of `Recipe.downsampling`.
-    model : str or Model, optional
-        As for `predict`.
-    recipe : Recipe, optional
-        Its net fields are read, but for scale.
-
-    Yields
-    ------
-    factor, maps : int, Maps
-        The maps are at full size; `decode(maps, recipe)` gives the objects.
-    """
-    from mitonb.infer.segment import predict
-    from mitonb.recipe import Recipe
-
-    for factor in factors:
-        own = Recipe.of(recipe).replace(pixel_size="as is", downsampling=factor)
-        yield factor, predict(plane, model=model, recipe=own)

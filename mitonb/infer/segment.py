@@ -29,7 +29,7 @@ from mitonb.recipe import Recipe
 from mitonb.stack import AXES, Axis, Plane, Stack
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
     from mitonb.infer.predict import ModelLike, Predictor
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from mitonb.maps import Maps
 
 __all__ = [
-    "NET_FIELDS", "PlaneIds", "estimate", "predict", "predicting", "redecode", "redecoding", "segment", "segmenting",
+    "NET_FIELDS", "PlaneIds", "estimate", "look_at_scales", "predict", "predicting", "redecode", "redecoding",
+    "segment", "segmenting",
 ]  # fmt: skip
 
 ModelWish: TypeAlias = "str | os.PathLike[str] | ModelLike | None"
@@ -80,6 +81,32 @@ def predict(
     ``maps = mn.predict(stack.plane(40))``
     """
     return drain(predicting(plane, model=model, recipe=recipe, roi=roi), show=False)
+
+
+def look_at_scales(
+    plane: Plane, factors: Sequence[int] = (1, 2, 4), *, model: Any = None, recipe: Recipe | None = None
+) -> Generator[tuple[int, Maps], None, None]:
+    """Run the net on a plane at several scales, to choose one by eye where the voxel size is unknown.
+
+    Parameters
+    ----------
+    plane : Plane
+        A plane of the stack.
+    factors : sequence of int
+        Values of `Recipe.downsampling`.
+    model : str or Model, optional
+        As for `predict`.
+    recipe : Recipe, optional
+        Its net fields are read, but for scale.
+
+    Yields
+    ------
+    factor, maps : int, Maps
+        The maps are at full size; `decode(maps, recipe)` gives the objects.
+    """
+    for factor in factors:
+        own = Recipe.of(recipe).replace(pixel_size="as is", downsampling=factor)
+        yield factor, predict(plane, model=model, recipe=own)
 
 
 def predicting(

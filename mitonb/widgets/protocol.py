@@ -11,7 +11,7 @@ import threading
 import uuid
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +20,6 @@ from mitonb import colors
 from mitonb.edit.verbs import VERBS, on_screen
 from mitonb.errors import InputError, MitonbError
 from mitonb.stack import AXES, Axis
-
-if TYPE_CHECKING:
-    from mitonb.widgets.viewer import Planes, Viewer
 
 __all__ = ["COMMANDS", "HEADS", "MAX_REPLY", "PARTS", "Conversation", "cut", "encode", "strips"]
 
@@ -206,7 +203,7 @@ class Conversation:
         Where the pixels come from.
     """
 
-    def __init__(self, viewer: Viewer, planes: Planes) -> None:
+    def __init__(self, viewer: Any, planes: Any) -> None:  # a Viewer and its Planes, whose module needs this one
         self.viewer, self.session, self._planes = viewer, viewer.session, planes
         self._lock = threading.RLock()
         self._order = threading.RLock()
