@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from mitonb.stack import LazyArray, VoxelSize
 
 __all__ = [
-    "Channel", "Notes", "arrange", "axes_of", "is_size", "lengths_of", "name_axes", "nanometres", "plain",
-    "spacing_along", "spacing_of", "spacing_to_voxel_size", "stated_axes",
+    "Channel", "Notes", "arrange", "axes_of", "describe", "is_size", "lengths_of", "nanometres", "plain", "spacing_of",
+    "spacing_to_voxel_size", "stated_axes",
 ]  # fmt: skip
 
 Channel = int | Literal["mean"]
@@ -39,6 +39,7 @@ SIZED = (
     "scale", "pixelresolution",
 )  # fmt: skip
 """Written with capitals, underscores, or _nm and _um at the end, too."""
+MOST_COORDINATES = 2**22
 NANOMETRES_BY_HABIT = ("resolution", "voxelsize")
 """CREMI, gunpowder, funlib and Paintera write nm and no unit."""
 UNITS: dict[str, float] = {
@@ -460,19 +461,50 @@ def _offset(attributes: Mapping[str, Any], letters: str) -> Notes:
     )
 
 
-def spacing_along(coordinates: Mapping[str, tuple[Any, Any]]) -> tuple[dict[str, float], Notes]:
-    """Return the size in nm of evenly spaced coordinates with a unit, by axis letter, and what is to be said.
+def describe(
+    data: Any, attributes: Mapping[str, Any], kind: str, *, names: Sequence[Any] = (), points: Sequence[Any] = (),
+    x_first: bool = False, notes: Notes = (),
+) -> Source:  # fmt: skip
+    """Return a source with the axes and sizes that names, attributes and coordinates state.
 
     Parameters
     ----------
-    coordinates : mapping
-        Positions and their unit by axis letter; a step of 1 without a unit only counts voxels.
+    data : array-like
+        The voxels.
+    attributes : mapping
+        As for `spacing_of`.
+    kind : str
+        Name of the format.
+    names, points : sequence
+        Names of the axes, and the coordinates along each, where there are some.
+    x_first : bool
+        As for `spacing_of`.
+    notes : tuple of str
+        What is to be said already.
+    """
+    rank = len(data.shape)
+    letters, said = name_axes(names) if any(names) else (None, ())
+    if not letters and not said:
+        letters, said = axes_of(attributes, rank)
+    axes = letters or "zyx"[-rank:]
+    spacing, more = spacing_of(attributes, axes, x_first=x_first)
+    along, loose = _spacing_along({c: p for c, p in zip(axes, points, strict=False) if c in "zyx" and c not in spacing})
+    chunk = getattr(data, "block_bytes", 0)
+    return Source(data, letters, {**along, **spacing}, (*notes, *said, *more, *loose), kind, chunk)
+
+
+def _spacing_along(coordinates: Mapping[str, Any]) -> tuple[dict[str, float], Notes]:
+    """Return the size in nm of evenly spaced coordinates with a unit, by axis letter, and what is to be said.
+
+    A step of 1 without a unit only counts voxels.
     """
     spacing: dict[str, float] = {}
     loose: list[str] = []
-    for letter, (values, unit) in coordinates.items():
-        points = np.asarray(values)
-        if letter not in "zyx" or points.ndim != 1 or len(points) < 2 or points.dtype.kind not in "iuf":
+    for letter, found in coordinates.items():
+        if found is None or len(found.shape) != 1 or not 2 <= found.shape[0] < MOST_COORDINATES:
+            continue
+        points, unit = np.asarray(found[:]), found.attrs.get("units", found.attrs.get("unit"))
+        if points.dtype.kind not in "iuf":
             continue
         steps = np.abs(np.diff(points.astype(np.float64)))
         step = abs(float(points[-1]) - float(points[0])) / len(steps)

@@ -19,7 +19,7 @@ import numpy as np
 
 from mitonb.errors import CorruptFileError, InputError, UnsafeFileError, UnsupportedFormatError
 from mitonb.io.arrays import Array, Lazy, Source, blocks_of, raw_voxels
-from mitonb.io.axes import axes_of, name_axes, plain, spacing_along, spacing_of
+from mitonb.io.axes import describe, plain
 from mitonb.io.limits import check_block, check_sizes
 from mitonb.memory import memory_budget
 
@@ -30,7 +30,6 @@ __all__ = ["read_array", "read_hdf5", "read_mrc", "read_npy", "read_npz"]
 
 IMOD_STAMP = 1146047817
 MOST_DATASETS = 10_000
-MOST_COORDINATES = 2**22
 LARGEST_DEFLATED = 1032  # bytes that one byte of gzip can become
 NEAR_ENDS = 2**24
 LONGEST_TEXT = 2**24
@@ -57,20 +56,14 @@ def read_array(source: Any) -> Source:
         kind = data.dtype.kind
     if kind not in tuple("buifc"):
         raise InputError(f"open() takes a path or an array of numbers, got {type(source).__name__}.")
-    rank = len(data.shape)
     attributes = getattr(source, "attrs", None)
     attributes = dict(attributes) if isinstance(attributes, Mapping) else {}
     domain, metadata = getattr(source, "domain", None), getattr(source, "metadata", None)
     named = (getattr(source, "dims", None), getattr(metadata, "dimension_names", None), getattr(domain, "labels", None))
-    names = next((n for n in named if isinstance(n, tuple) and len(n) == rank and any(n)), None)
-    letters, notes = name_axes(names) if names else axes_of(attributes, rank)
-    spacing, more = spacing_of(attributes, letters or "zyx"[-rank:])
+    names = next((n for n in named if isinstance(n, tuple) and len(n) == len(data.shape) and any(n)), ())
     coords = getattr(source, "coords", {})
-    points = {letter: coords[n] for n, letter in zip(names or (), letters or (), strict=False) if n in coords}
-    along, loose = spacing_along(
-        {letter: (point, point.attrs.get("units", point.attrs.get("unit"))) for letter, point in points.items()}
-    )
-    return Source(data, letters, {**spacing, **along}, (*notes, *more, *loose))
+    points = [coords[name] if name in coords else None for name in names]
+    return describe(data, attributes, "array", names=names, points=points)
 
 
 # --- NumPy's files
@@ -241,29 +234,12 @@ def read_hdf5(path: Path, series: str | None = None) -> Source:
     with h5py.File(path, "r") as file:
         dataset = file[_chosen(file, series, path.name, h5py)]
         _check_hdf5(dataset, path)
-        notes: tuple[str, ...] = ()
-        attributes: dict[str, Any] = {}
-        if _has_whole_texts(path):
-            attributes, notes = _attributes(dataset)
-        else:
-            notes = ("The texts in its attributes are damaged: axes and voxel size are not read from them.",)
-        names, scales = _dimensions(dataset, attributes)
-        letters, said = name_axes(names)
-        if not letters:
-            letters, said = axes_of(attributes, dataset.ndim)
+        attributes, notes = _attributes(dataset, path)
+        names, points = _dimensions(dataset, attributes)
         # Files of the N5 programs count x first, also in HDF5.
         x_first = any(name in attributes for name in ("painteraData", "downsamplingFactors", "n5"))
-        spacing, more = spacing_of(attributes, letters or "zyx"[-dataset.ndim :], x_first=x_first)
-        along, loose = spacing_along(
-            {
-                letter: (scale[:], scale.attrs.get("units", scale.attrs.get("unit")))
-                for letter, scale in zip(letters or "zyx"[-dataset.ndim :], scales, strict=False)
-                if letter not in spacing and scale is not None and scale.size < MOST_COORDINATES
-            }
-        )
-        chunk = math.prod(dataset.chunks or (1,)) * dataset.dtype.itemsize
         data = _hdf5_voxels(dataset, path, h5py)
-    return Source(data, letters, {**along, **spacing}, (*notes, *said, *more, *loose), "HDF5", chunk)
+        return describe(data, attributes, "HDF5", names=names, points=points, x_first=x_first, notes=notes)
 
 
 def _chosen(file: Any, series: str | None, what: str, h5py: Any) -> str:
@@ -316,7 +292,7 @@ def _hdf5_voxels(dataset: Any, path: Path, h5py: Any) -> Lazy:
             _check_blocks(file[name], key, path.name)
             return np.asarray(file[name][key])
 
-    return Lazy(dataset.shape, dataset.dtype, cut, path.name)
+    return Lazy(dataset.shape, dataset.dtype, cut, path.name, dataset.chunks)
 
 
 def _check_blocks(dataset: Any, key: tuple[slice, ...], what: str) -> None:
@@ -335,8 +311,10 @@ def _check_blocks(dataset: Any, key: tuple[slice, ...], what: str) -> None:
             check_block(what, len(unpacked.unconsumed_tail) * LARGEST_DEFLATED, 2**16)
 
 
-def _attributes(dataset: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _attributes(dataset: Any, path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the attributes of a dataset, and of the groups that it lies in those that it has not itself."""
+    if not _has_whole_texts(path):
+        return {}, ("The texts in its attributes are damaged: axes and voxel size are not read from them.",)
     found: dict[str, Any] = {}
     damaged: list[str] = []
     nodes = [dataset, dataset.parent]

@@ -22,7 +22,7 @@ import tensorstore
 from mitonb.errors import CorruptFileError, InputError, UnsafeFileError, UnsupportedFormatError
 from mitonb.files import atomic_write, explain_write
 from mitonb.io.arrays import CACHE_BYTES, Array, Lazy, Saving, Slices, Source, blocks_of, changed, native, stamp_of
-from mitonb.io.axes import Notes, arrange, axes_of, is_size, lengths_of, spacing_of
+from mitonb.io.axes import Notes, arrange, axes_of, describe, is_size, lengths_of, spacing_of
 from mitonb.io.limits import check_block, check_sizes, inside, read_json
 from mitonb.memory import require
 
@@ -215,19 +215,16 @@ def _read_array(node: _Node, image: Mapping[str, Any] | None, *, strict: bool) -
     if not newer and not node.read(".zarray"):
         raise CorruptFileError(f"{what} lacks the array {node.folder.name!r} that it lists.")
     data = _Blocks("zarr3" if newer else "zarr", node, strict=strict).lazy()
-    rank, named = len(data.shape), newer.get("dimension_names")
-    attributes = node.inherited()
+    named, attributes = newer.get("dimension_names") or (), node.inherited()
     if image is None:
-        letters, notes = axes_of({"dims": named} if named else attributes, rank)
-        spacing, more = spacing_of(attributes, letters or "zyx"[-rank:])
-    else:
-        listed, spacing, more = image.get("axes"), {}, ()
-        letters, notes = axes_of({"axes": listed or named}, rank)
-        if rank == 5 and not listed and not named:  # versions 0.1 and 0.2 name no axes, and have these
-            letters = "tczyx"
-        if listed and not letters and not notes:
-            raise CorruptFileError(f"{what} names {listed!r:.80} as axes, but its array has {rank} of them.")
-    return Source(data, letters, spacing, (*notes, *more), "zarr", data.block_bytes)
+        return describe(data, attributes, "zarr", names=named)
+    rank, listed = len(data.shape), image.get("axes")
+    letters, notes = axes_of({"axes": listed or named}, rank)
+    if rank == 5 and not listed and not named:  # versions 0.1 and 0.2 name no axes, and have these
+        letters = "tczyx"
+    if listed and not letters and not notes:
+        raise CorruptFileError(f"{what} names {listed!r:.80} as axes, but its array has {rank} of them.")
+    return Source(data, letters, {}, notes, "zarr", data.block_bytes)
 
 
 def _ome_spacing(image: Mapping[str, Any], level: Mapping[str, Any], letters: str) -> tuple[dict[str, float], Notes]:
