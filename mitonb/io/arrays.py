@@ -211,9 +211,7 @@ def _along(part: Any, n: int) -> range | int:
         return range(n)[operator.index(part)]
     except TypeError:
         kind = type(part).__name__
-        raise IndexError(
-            f"A lazy array is cut with integers and slices, got {kind}. Read it with stack.read()."
-        ) from None
+        raise IndexError(f"A lazy array is cut with integers and slices, got {kind}. Read it first.") from None
 
 
 def blocks_of(key: Slices, sides: Sequence[int], what: str) -> Iterator[tuple[int, ...]]:

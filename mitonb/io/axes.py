@@ -268,7 +268,7 @@ def _arranged(data: Any, where: tuple[int | None, ...], fixed: Mapping[int, int 
             left.pop(mean)
         return np.expand_dims(found.transpose([left.index(axis) for axis in order]), missing)
 
-    if type(data) is np.ndarray and data.dtype == dtype and mean is None:
+    if isinstance(data, np.ndarray) and not np.ma.isMaskedArray(data) and data.dtype == dtype and mean is None:
         return cut(tuple(slice(None) for _ in where))
     sides = getattr(data, "blocks", None)
     blocks = tuple(1 if axis is None else int(sides[axis]) for axis in where) if sides else None
@@ -456,9 +456,7 @@ def _offset(attributes: Mapping[str, Any], letters: str) -> Notes:
     if not isinstance(value, list) or not all(isinstance(v, int | float) for v in value) or not any(value):
         return ()
     order, numbers = ", ".join(c for c in letters if c in "zyx"), ", ".join(f"{v:g}" for v in value)
-    return (
-        f"The file gives an offset of {numbers} ({order}): positions here count from the first voxel of this part.",
-    )
+    return (f"The file gives an offset of {numbers} ({order}): positions here count from the first voxel here.",)
 
 
 def describe(

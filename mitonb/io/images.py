@@ -132,16 +132,12 @@ def read_folder(folder: Path) -> Source | Path:
         raise InputError(f"{what} is empty. Give a folder with one PNG, TIFF or JPEG for each plane.")
     planes = [n for n in names if Path(n).suffix.lower() in KINDS]
     if not planes:
-        raise InputError(
-            f"{what} holds no PNG, TIFF or JPEG, but {len(names)} others such as {names[0]!r}. "
-            "Give the folder that the planes lie in, or one file."
-        )
+        others = f"{len(names)} others such as {names[0]!r}"
+        raise InputError(f"{what} holds no PNG, TIFF or JPEG, but {others}. Give the folder of the planes, or a file.")
     kinds = Counter(KINDS[Path(n).suffix.lower()] for n in planes)
     if len(kinds) > 1:
         counts = " and ".join(f"{n} {kind}" for kind, n in kinds.items())
-        raise InputError(
-            f"{what} holds {counts} files: which are the planes? Give a list: mn.open(sorted(folder.glob('*.png')))."
-        )
+        raise InputError(f"{what} holds {counts} files: which are the planes? Give a list of their paths.")
     paths = [folder / name for name in planes]
     for path in paths:
         inside(path, folder, f"the folder {folder.name}")
@@ -196,10 +192,8 @@ class _Plane:
         source = self._open(path)
         pages = [n for n, c in zip(source.shape, source.axes or "", strict=True) if c not in "yxs"]
         if any(n > 1 for n in pages):
-            raise AxesError(
-                f"{path.name} holds {source.shape} voxels, but each file of a folder is one plane. "
-                "Open it by its own path."
-            )
+            shape = " x ".join(map(str, source.shape))
+            raise AxesError(f"{path.name} holds {shape} voxels, but each file of a folder is one plane. Open it alone.")
         self.path, self.spacing, self.black = path, dict(source.spacing), source.black
         self.shape, self.dtype = source.shape[len(pages) :], np.dtype(source.data.dtype)
         self.indexed = source.ids is not None

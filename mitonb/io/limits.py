@@ -94,10 +94,8 @@ def check_sizes(what: str, voxels: int, stored: int, *, packed: bool = True, blo
         If all would unpack to more than 1000 times its size and 4 GiB, or a block to more than 200 times and 256 MiB.
     """
     if not packed and voxels > stored:
-        raise CorruptFileError(
-            f"{what} is truncated: it declares {size_text(voxels)} of voxels, but holds {size_text(stored)}. "
-            "Copy or export it again."
-        )
+        text = f"it declares {size_text(voxels)} of voxels, but holds {size_text(stored)}"
+        raise CorruptFileError(f"{what} is truncated: {text}. Copy or export it again.")
     told, held = block
     budget = memory_budget() if told else None
     if budget and told > budget.bytes:
@@ -122,10 +120,8 @@ def check_block(what: str, stored: int, decoded: int) -> None:
         If it is stored in more than twice the bytes of its voxels.
     """
     if stored > 2 * decoded + 2**16:
-        raise UnsafeFileError(
-            f"{what}: a block of {size_text(decoded)} is stored in {size_text(stored)}. "
-            "It is damaged or made to exhaust the memory."
-        )
+        text = f"a block of {size_text(decoded)} is stored in {size_text(stored)}"
+        raise UnsafeFileError(f"{what}: {text}. It is damaged or made to exhaust the memory.")
 
 
 def checked_path(path: str | os.PathLike[str]) -> Path:
@@ -182,9 +178,7 @@ def inside(path: Path | zipfile.Path, root: Path | zipfile.Path, what: str) -> b
         return False
     real = path.resolve()
     if not real.is_relative_to(root.resolve()):
-        raise UnsafeFileError(
-            f"{path.name} is a link to a file that lies outside of {what}. Copy it there, and open it again."
-        )
+        raise UnsafeFileError(f"{path.name} is a link to a file that lies outside of {what}. Copy it there first.")
     if not real.is_file():
         raise UnsafeFileError(f"{path.name} in {what} is a pipe, a device or a folder, not a file. Take it out.")
     return True

@@ -370,9 +370,7 @@ def _unknown(path: Path, magic: bytes) -> InputError:
     if not magic:
         return CorruptFileError(f"{path.name} is an empty file. Copy or download it again.")
     if text.startswith((b"<!doctype html", b"<html", b"<head")):
-        return CorruptFileError(
-            f"{path.name} is a web page, not an image: the download brought an error or log-in page. Download it again."
-        )
+        return CorruptFileError(f"{path.name} is a web page, not an image: perhaps a log-in page. Download it again.")
     if not magic.strip(b"\0"):
         return CorruptFileError(f"{path.name} starts with zeros only: the copy did not finish. Copy it again.")
     kind = "text" if all(b in b"\t\n\r\f" or 32 <= b < 127 for b in magic) else "of a kind that is not known"

@@ -100,9 +100,7 @@ def read_npz(path: Path, series: str | None = None) -> Source:
         names = sorted(n for n in members if n not in ("voxel_size", "record", "axes"))
         listed = ", ".join(names[:10])
         if not names:
-            raise InputError(
-                f"{what} is a zip file without a NumPy array, zarr or N5. Unpack it, and open what is inside."
-            )
+            raise InputError(f"{what} is a zip file without a NumPy array, zarr or N5. Unpack it first.")
         if series is None and len(names) > 1:
             raise InputError(f"{what} holds {len(names)} arrays ({listed}). Choose one with series='name'.")
         if series is not None and series not in names:

@@ -118,8 +118,7 @@ def run_record(
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             software[package] = importlib.metadata.version(package)
     return {
-        "format": FORMAT,
-        "version": 1,
+        "format": FORMAT, "version": 1,
         "image": {
             "name": stack.name, "source": stack.source, "shape": list(stack.shape), "dtype": stack.dtype.name,
             VOXEL_SIZE: None if stack.voxel_size is None else list(stack.voxel_size),
@@ -134,8 +133,7 @@ def run_record(
             "name": engine, "precision": recipe.precision, "device": recipe.device, "batch": recipe.batch,
             "threads": _threads(),
         },
-        "software": software,
-        "machine": {"system": platform.system(), "processor": platform.machine()},
+        "software": software, "machine": {"system": platform.system(), "processor": platform.machine()},
     }  # fmt: skip
 
 
@@ -183,6 +181,5 @@ def _beside(path: Path) -> dict[str, Any]:
     try:
         return read_json(beside, path.name) if beside.is_file() else {}
     except InputError as error:
-        raise CorruptFileError(
-            f"The run record {beside.name} cannot be read ({error}). Move it away to go on."
-        ) from error
+        text = f"The run record {beside.name} cannot be read ({error}). Move it away to go on."
+        raise CorruptFileError(text) from error

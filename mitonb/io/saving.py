@@ -128,12 +128,12 @@ def _require_room(saving: Saving, ending: str) -> None:
 def _compare(path: Path, saving: Saving) -> None:
     """Read a file back, plane by plane, and compare it with what was to be saved."""
     found = read_back(path)
-    if tuple(found.shape) != saving.shape:
-        raise CorruptFileError(f"Saving failed: the file holds shape {tuple(found.shape)} instead of {saving.shape}.")
+    kinds = native(saving.data.dtype).kind + native(found.dtype).kind
+    if tuple(found.shape) != saving.shape or (kinds[0] != kinds[1] and kinds != "bu"):
+        held = f"{tuple(found.shape)} {found.dtype} instead of {saving.shape} {saving.data.dtype}"
+        raise CorruptFileError(f"Saving failed: the file holds {held}.")
     for z in range(saving.shape[0]):
         want, got = saving.plane(z), np.asarray(found[z])
-        if want.dtype.kind != got.dtype.kind and not (want.dtype.kind == "b" and got.dtype.kind == "u"):
-            raise CorruptFileError(f"Saving failed: the file holds {got.dtype} instead of {want.dtype}.")
         if not np.array_equal(want, got, equal_nan=want.dtype.kind == "f"):
             raise CorruptFileError(f"Saving failed: plane {z} was read back changed. Check the disk.")
 
@@ -257,10 +257,8 @@ def store_path(path: str | os.PathLike[str], *, overwrite: bool = False, source:
     """
     target = check_output(path, overwrite=overwrite, apart_from=() if source is None else (source,))
     if not target.name.lower().endswith(".zarr"):
-        raise InputError(
-            f"Labels are streamed into OME-Zarr, got {target.name!r}. Let the name end in .ome.zarr, or segment into "
-            "memory (without out=) and save the labels."
-        )
+        text = "Let the name end in .ome.zarr, or segment into memory (without out=) and save the labels."
+        raise InputError(f"Labels are streamed into OME-Zarr, got {target.name!r}. {text}")
     return target
 
 
@@ -300,9 +298,7 @@ def _target_path(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
     if target.exists() and not overwrite:
         raise InputError(f"{target.name} already exists. Pass overwrite=True to replace it, or choose another name.")
     if target.is_dir() and not is_zarr(target) and any(target.iterdir()):
-        raise InputError(
-            f"{target.name} is a folder with other things in it, which would be lost. Choose another name."
-        )
+        raise InputError(f"{target.name} is a folder with other things in it. Choose another name.")
     return target
 
 

@@ -99,9 +99,8 @@ def _source(file: tifffile.TiffFile, image: Any, path: Path) -> Source:
     """Describe one image of a TIFF file."""
     what, page, stored = path.name, image.keyframe, path.stat().st_size
     if image.dtype is None or page.dtype is None:
-        raise UnsupportedFormatError(
-            f"{what} has {page.bitspersample}-bit samples of a kind that cannot be read. Export it as 8 or 16 bit."
-        )
+        bits = page.bitspersample
+        raise UnsupportedFormatError(f"{what} has {bits}-bit samples that cannot be read. Export it as 8 or 16 bit.")
     shape = tuple(int(n) for n in image.shape)
     declared, chunk = math.prod(shape) * image.dtype.itemsize, _chunk_bytes(page)
     # Pages of a bilevel image take an eighth of the bytes that they are read to.
@@ -149,9 +148,8 @@ class _Pages:
         inner = tuple(int(n) for n in page.shape)
         lead = shape[: len(shape) - len(inner)]
         if shape[len(lead) :] != inner or math.prod(lead) != count:
-            raise CorruptFileError(
-                f"{self._what} is damaged or truncated: it declares planes {shape}, but holds {count} of {inner}."
-            )
+            held = f"it declares planes {shape}, but holds {count} of {inner}"
+            raise CorruptFileError(f"{self._what} is damaged or truncated: {held}.")
         self._checked(count - 1)  # a copy that was cut off lacks the last page first
         flat = page.imagedepth == 1 and len(page.dataoffsets) > 1
         apart = len(inner) > 1 and page.planarconfig == 2 and page.samplesperpixel > 1
@@ -169,10 +167,8 @@ class _Pages:
         for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
             check_block(self._what, count, decoded)
             if offset + count > self._stored:
-                raise CorruptFileError(
-                    f"{self._what} is truncated: plane {k} needs byte {offset + count}, but the file has "
-                    f"{self._stored}. Copy it again."
-                )
+                said = f"plane {k} needs byte {offset + count}, but the file has {self._stored}"
+                raise CorruptFileError(f"{self._what} is truncated: {said}. Copy it again.")
             if page.compression == 7 and count:  # a JPEG says its own size, and its decoder believes it
                 tile = JpegImageFile(io.BytesIO(self._bytes(offset, min(count, 2**16))))
                 check_block(self._what, math.prod(tile.size) * tile.layers, decoded)

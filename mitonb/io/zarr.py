@@ -259,10 +259,8 @@ def _read_n5(node: _Node, level: int | None) -> Source:
             raise InputError(f"{what} is a group of N5 without an image.{node.choices(lambda folder: True)}")
         return _read_n5(node.inner(_level(sorted(levels, key=lambda name: int(name[1:])), level, what)), None)
     if own.get("isLabelMultiset") or "dataType" not in own:
-        raise UnsupportedFormatError(
-            f"{what} holds label multisets of Paintera, several ids for each voxel. Convert it to plain uint64 labels "
-            "(paintera-convert to-scalar)."
-        )
+        remedy = "Convert it to plain uint64 labels (paintera-convert to-scalar)"
+        raise UnsupportedFormatError(f"{what} holds label multisets of Paintera, several ids a voxel. {remedy}.")
     data = _Blocks("n5", node, strict=False).lazy()
     attributes, told = _of_level(node.inherited(), own, node.folder.name)
     letters, notes = axes_of(attributes, len(data.shape))
@@ -601,6 +599,5 @@ class LabelStore:
         found = arrange(read_store(self.folder, strict=True), what=self.target.name)[0]
         for where, want in self.sums:
             if zlib.crc32(np.ascontiguousarray(found[where]).data) != want:
-                raise CorruptFileError(
-                    f"Saving failed: planes {where.start} to {where.stop - 1} were read back changed. Check the disk."
-                )
+                planes = f"planes {where.start} to {where.stop - 1}"
+                raise CorruptFileError(f"Saving failed: {planes} were read back changed. Check the disk.")
