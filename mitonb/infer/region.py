@@ -100,27 +100,21 @@ class Region:
         """Return what JSON can write and `from_json` reads."""
         values: dict[str, Any] = {"shape": self.shape, "box": [self.box.start, self.box.stop]}
         if self.mask is not None:
-            alike = self.mask.strides[0] == 0  # one plane, repeated
-            bits = np.packbits(self.mask[0] if alike else self.mask[self.box.slices])
-            values |= {"alike": alike, "mask": base64.b64encode(zlib.compress(bits.tobytes())).decode("ascii")}
+            part = self.mask[:1] if self.mask.strides[0] == 0 else self.mask  # one plane, repeated
+            packed = zlib.compress(np.packbits(part).tobytes())
+            values |= {"planes": len(part), "mask": base64.b64encode(packed).decode("ascii")}
         return values
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Region:
         """Read what `to_json` wrote."""
         z, y, x = values["shape"]
-        start, stop = (tuple(v) for v in values["box"])
-        box = Box(start, stop)
-        if "mask" not in values:
-            return cls((z, y, x), box)
-        bits = np.frombuffer(zlib.decompress(base64.b64decode(values["mask"])), np.uint8)
-        part = (y, x) if values["alike"] else box.shape
-        inside = np.unpackbits(bits, count=int(np.prod(part))).reshape(part).astype(np.bool_)
-        if values["alike"]:
-            return cls((z, y, x), box, np.broadcast_to(inside, (z, y, x)))
-        mask = np.zeros((z, y, x), np.bool_)
-        mask[box.slices] = inside
-        return cls((z, y, x), box, mask)
+        (start, stop), mask = map(tuple, values["box"]), None
+        if "mask" in values:
+            bits = np.frombuffer(zlib.decompress(base64.b64decode(values["mask"])), np.uint8)
+            part = np.unpackbits(bits, count=values["planes"] * y * x).reshape(-1, y, x)
+            mask = np.broadcast_to(part.astype(np.bool_), (z, y, x))
+        return cls((z, y, x), Box(start, stop), mask)
 
 
 def in_plane(roi: RegionLike, plane: Plane) -> Mask:
@@ -163,9 +157,6 @@ def _mask(roi: Any, shape: tuple[int, int, int]) -> Mask:
 
 
 def _around(mask: Mask) -> Box:
-    ends = []
-    for axis in range(3):
-        there = np.flatnonzero(mask.any(axis=tuple(i for i in range(3) if i != axis)))
-        ends.append((int(there[0]), int(there[-1]) + 1) if there.size else (0, 0))
-    (z0, z1), (y0, y1), (x0, x1) = ends
+    there = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    (z0, z1), (y0, y1), (x0, x1) = ((int(t[0]), int(t[-1]) + 1) if t.size else (0, 0) for t in there)
     return Box((z0, y0, x0), (z1, y1, x1))

@@ -61,7 +61,6 @@ def test_recipes_and_records_of_before_still_read() -> None:
 def test_maps_of_an_image_turned_around_are_other_maps(stack: mn.Stack, model: Model, tmp_path: Path) -> None:
     kept = KeptMaps(folder=tmp_path / "maps")
     mn.segment(stack, SETTINGS, model=model, kept=kept, show=False)
-    assert "invert" not in kept.key  # maps that were kept before there was the field are still of use
     with pytest.raises(InputError, match="invert"):
         mn.segment(stack, SETTINGS.replace(invert=True), model=model, kept=kept, show=False)
 
@@ -89,12 +88,11 @@ def test_the_doubt_stays_in_the_record_when_kept_maps_are_used_again(model: Mode
 @pytest.mark.parametrize(
     ("size", "downsampling", "words"),
     [
-        ((1.3, 1.3, 1.3), 1, "downsampling=4"),
-        ((30.0, 2.0, 2.0), 1, "downsampling=2"),
-        ((0.4, 0.4, 0.4), 1, "downsampling=16"),
-        ((1.0, 1.0, 1.0), 2, "downsampling=4"),
+        ((1.3, 1.3, 1.3), 1, ""),
+        ((30.0, 2.0, 2.0), 1, ""),
+        ((1.0, 1.0, 1.0), 2, "Leave downsampling at 1"),
         ((64.0, 64.0, 64.0), 1, "too coarse"),
-        ((50.0, 8.0, 8.0), 8, "downsampling=2"),
+        ((50.0, 8.0, 8.0), 8, "Leave downsampling at 1"),
         ((8.0, 8.0, 8.0), 1, ""),
         ((50.0, 4.6, 4.6), 1, ""),
         ((1.0, 1.0, 1.0), 4, ""),
@@ -111,13 +109,22 @@ def test_pixels_unlike_those_of_the_training_are_told_with_what_to_do(
     assert words in " ".join(said)
 
 
+@pytest.mark.parametrize(("size", "after"), [((1.6, 1.6, 1.6), "1.6 x 4 x 4"), ((30.0, 2.0, 2.0), "30 x 4 x 4")])
+def test_pixels_finer_than_those_of_the_training_are_resampled_which_is_told(
+    stack: mn.Stack, model: Model, size: tuple[float, float, float], after: str
+) -> None:
+    image = dataclasses.replace(stack, voxel_size=size)
+    assert f"were resampled to {after} nm" in notes(image, model)[0]
+    assert not any("resampled" in note for note in notes(image, model, pixel_size="as is"))
+
+
 def test_the_command_line_turns_around_and_tells(stack: mn.Stack, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
     image = mn.phantom((2, 256, 256), 1)[0]
     mn.save(dataclasses.replace(image.inverted(), voxel_size=(1.0, 1.0, 1.0)), tmp_path / "cell.tif")
     assert main(["segment", str(tmp_path / "cell.tif"), str(tmp_path / "a.tif")]) == 0
     said = capsys.readouterr().err
     assert "looks inverted" in said
-    assert "downsampling=4" in said
+    assert "were resampled" in said
     assert main(["segment", str(tmp_path / "cell.tif"), str(tmp_path / "b.tif"), "--invert"]) == 0
     assert "looks inverted" not in capsys.readouterr().err
     record = json.loads((tmp_path / "b.tif.record.json").read_text("utf-8"))
@@ -129,7 +136,7 @@ def test_the_workbench_tells_after_a_plane_and_after_a_volume() -> None:
     app = mn.explore(image)
     app.run_plane().result(120)
     assert "looks inverted" in app.run_bar.message.value
-    assert "downsampling=4" in app.run_bar.message.value
+    assert "were resampled" in app.run_bar.message.value
     app.run_volume().result(120)
     assert "looks inverted" in app.run_bar.message.value
     assert isinstance(app.runs, Runs)
