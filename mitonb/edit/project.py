@@ -299,7 +299,7 @@ class Project:
             self._stale.update(np.flatnonzero(inside.all(axis=1)).tolist())
         self._edits += bool(parts)
         self._bytes += size
-        if sum(len(p.runs) for p in parts) > 1 << 20:
+        if len(parts) > 1000 or sum(len(p.runs) for p in parts) > 1 << 20:
             self._table = None  # counting anew is faster
         elif self._table is not None:
             self._table.update(self.labels, parts, backwards=backwards)

@@ -176,7 +176,7 @@ _ROWS = (
          gesture="selected", keys=("Delete", "Backspace"), title="Delete the selected objects",
          icon="M4 5.5h12M8 5.5V3.5h4v2M5.5 5.5l.7 11h7.6l.7-11M8.5 8.5v5M11.5 8.5v5"),
     Verb("put_plane",
-         op=lambda p, ids, axis, index, fresh=False: ops.put_plane(
+         op=lambda p, ids, axis, index, *, fresh=False: ops.put_plane(
              p.labels, p.renamed(ids) if fresh else ids, axis, index),
          text=lambda say: f"replaced {_plane(say, say['index'])}"),
     Verb("adopt_plane",
@@ -209,14 +209,12 @@ def on_screen() -> list[dict[str, Any]]:
     `codes` are all keys of a verb as the page compares them, "ctrl+shift+z".
     """
     return [
-        {
-            "name": verb.name, "gesture": verb.gesture, "title": verb.title, "icon": verb.icon, "cursor": verb.cursor,
-            "does": verb.title[:1].lower() + verb.title[1:], "keys": verb.keys[0],
-            "codes": [key.lower().replace("-", "+") for key in verb.keys],
-        }
+        {name: getattr(verb, name) for name in ("name", "gesture", "title", "icon", "cursor")}
+        | {"does": verb.title[:1].lower() + verb.title[1:], "keys": verb.keys[0]}
+        | {"codes": [key.lower().replace("-", "+") for key in verb.keys]}
         for verb in VERBS.values()
         if verb.gesture
-    ]  # fmt: skip
+    ]
 
 
 # --- the journal for people ---------------------------------------------------------------------------------------

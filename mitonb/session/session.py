@@ -296,7 +296,7 @@ class Session:
         """
         plane = Labels(np.asarray(ids)[None]).data[0]
         ops.checked_index(self._view, axis, index)
-        return self._do("put_plane", client, plane, axis, index, fresh)
+        return self._do("put_plane", client, plane, axis, index, fresh=fresh)
 
     def adopt_plane(
         self, ids: npt.NDArray[Any], axis: Axis, index: int, *, iou: float = 0.25, replace_corrected: bool = False,
