@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
-from psygnal import EmitLoopError, Signal
+from psygnal import EmitLoopError, Signal, SignalInstance
 
 from mitonb.errors import CancelledError, JobError
 
@@ -244,35 +244,34 @@ class Job(Generic[T]):
 
     def _announce(self, stage: str) -> None:
         self.progress = Progress(stage, self.progress.done, self.progress.total)
-        self._tell(lambda: self.progressed.emit(self.progress))
+        self._tell(self.progressed, self.progress)
 
     def _run(self) -> None:
-        notify: Callable[[], None]
         _listeners.append(self._announce)
+        try:
+            self.state, signal, said = self._drive()
+        finally:
+            _listeners.remove(self._announce)
+        self._tell(signal, *said)
+
+    def _drive(self) -> tuple[State, SignalInstance, tuple[Any, ...]]:
+        """Take all steps; return how it ended, and what is to be told."""
         try:
             while not self._stop.is_set():
                 self.progress = next(self._steps)
-                self._tell(lambda: self.progressed.emit(self.progress))
+                self._tell(self.progressed, self.progress)
             self._steps.close()
-            self.state = "cancelled"
-            notify = self.cancelled.emit
+            return "cancelled", self.cancelled, ()
         except StopIteration as end:
-            result = end.value
-            self._result = result
-            self.state = "done"
-            notify = lambda: self.finished.emit(result)  # noqa: E731
+            self._result = end.value
+            return "done", self.finished, (end.value,)
         except Exception as error:  # every failure must reach the screen
-            caught = error
-            self.error = caught
-            self.state = "failed"
-            notify = lambda: self.failed.emit(caught)  # noqa: E731
-        finally:
-            _listeners.remove(self._announce)
-        self._tell(notify)
+            self.error = error
+            return "failed", self.failed, (error,)
 
-    def _tell(self, notify: Callable[[], None]) -> None:
+    def _tell(self, signal: SignalInstance, *said: Any) -> None:
         """Emit; a listener that fails, such as a page that was closed, must not end a run of hours."""
         try:
-            notify()
+            signal.emit(*said)
         except EmitLoopError:
             _log.exception("A listener of %s failed; the job itself is as it should be.", self.name)

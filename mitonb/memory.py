@@ -13,7 +13,7 @@ import numpy as np
 from mitonb.errors import TooLargeError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["Budget", "memory_budget", "require", "require_room"]
 
@@ -100,10 +100,7 @@ def _limits() -> list[tuple[int, str]]:
     import psutil
 
     found = [(int(psutil.virtual_memory().total), "this machine")]
-    for path in _cgroup_files():
-        value = _number(path)
-        if value is not None:
-            found.append((value, "this container"))
+    found += [(value, "this container") for value in _group_limits()]
     hub = os.environ.get("MEM_LIMIT", "")
     if hub.isdigit() and int(hub) > 0:
         found.append((int(hub), "this hub (MEM_LIMIT)"))
@@ -118,30 +115,23 @@ def _limits() -> list[tuple[int, str]]:
     return found
 
 
-def _cgroup_files() -> list[Path]:
-    """Return the files that may hold a limit: of our own group and all above it."""
+def _group_limits() -> Iterator[int]:
+    """Yield the limits of our own control group and of all above it, of both versions of control groups."""
     root = Path("/sys/fs/cgroup")
-    files = [root / "memory.max", root / "memory" / "memory.limit_in_bytes"]
+    groups = {"", *(line.split(":", 2)[2].strip("/") for line in _read(Path("/proc/self/cgroup")).splitlines())}
+    for base, name in ((root, "memory.max"), (root / "memory", "memory.limit_in_bytes")):
+        for here in (base / group for group in groups if ".." not in group):
+            for place in (here, *here.parents):
+                text = _read(place / name).strip() if place.is_relative_to(base) else ""
+                if text.isdigit() and 0 < int(text) < _NO_LIMIT:
+                    yield int(text)
+
+
+def _read(path: Path) -> str:
     try:
-        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8", errors="replace").splitlines()
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return files
-    for line in lines:
-        _, controllers, group = line.split(":", 2)
-        base = root if controllers == "" else root / "memory"
-        name = "memory.max" if controllers == "" else "memory.limit_in_bytes"
-        if controllers in ("", "memory") and ".." not in group:
-            here = base / group.strip("/")
-            files.extend(p / name for p in (here, *here.parents) if p.is_relative_to(base))
-    return files
-
-
-def _number(path: Path) -> int | None:
-    try:
-        text = path.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
-        return None
-    return int(text) if text.isdigit() and 0 < int(text) < _NO_LIMIT else None
+        return ""
 
 
 def _resident() -> int:
