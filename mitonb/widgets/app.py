@@ -19,7 +19,7 @@ from mitonb.session import Session
 from mitonb.widgets.forms import OpenForm, RecipeForm, SaveForm, VoxelSizeField, reruns_of
 from mitonb.widgets.history_view import HistoryView
 from mitonb.widgets.objects_table import ObjectsTable
-from mitonb.widgets.runs import RunBar, Runs
+from mitonb.widgets.runs import RunBar, Runs, ScaleChoice
 from mitonb.widgets.style import Latest, Saved, button, count_text, note, row, sheet, size_text
 from mitonb.widgets.viewer import Viewer, session_of
 from mitonb.widgets.volume3d import View3D
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["App", "explore"]
 
 _TAB_HEIGHT = 180
+_COMPARE = "Look at this plane at three scales, side by side, and choose the one at which the network does best"
 _NO_WORKBENCH = "The workbench needs JupyterLab: marimo does not show ipywidgets."
 
 
@@ -100,6 +101,8 @@ class App(Saved, ipw.VBox):
         self.to_save = button("save as …", "download", "Save labels or the table")
         self.about = ipw.HTML(layout={"flex": "1 1 200px"})
         self.voxel_size = VoxelSizeField()
+        self.compare = button("or compare scales", tip=_COMPARE, css="mnb-link")
+        self.scales = ScaleChoice()
         self._live = Latest(self._redecode, failed=self.run_bar.fail)
         self.children = (sheet(), *self._laid_out())
         self._connect(session)
@@ -109,7 +112,8 @@ class App(Saved, ipw.VBox):
         self._live.ask()
 
     def _laid_out(self) -> tuple[ipw.Widget, ...]:
-        head = row(self.about, self.voxel_size, self.to_save, justify_content="space-between").add_class("mnb-head")
+        head = row(self.about, self.voxel_size, self.compare, self.to_save, justify_content="space-between")
+        head.add_class("mnb-head")
         self.viewer.layout.flex = "1 1 0"
         self.viewer.layout.min_width = "0"
         # The page folds the recipe, and moves it above the picture where there is no room beside it (js/frame.js).
@@ -117,7 +121,7 @@ class App(Saved, ipw.VBox):
         main = ipw.HBox([self.viewer, side]).add_class("mnb-main")
         parts = {"Objects": self.table, "3D": self.view3d, "History": self.history, "Save": self.saver}
         self.tabs = ipw.Tab(list(parts.values()), titles=tuple(parts), selected_index=0)
-        return head, self.run_bar, main, self.tabs
+        return head, self.run_bar, self.scales, main, self.tabs
 
     def _connect(self, session: Session) -> None:
         session.edited.connect(self._on_edited)
@@ -126,6 +130,8 @@ class App(Saved, ipw.VBox):
         self.run_bar.replace.observe(lambda _: self._live.ask(), "value")
         self.run_bar.asked.connect(lambda what: self.viewer.when_told(lambda: self._on_asked(what)))
         self.voxel_size.chosen.connect(lambda nm: self._try(session.set_voxel_size, *nm))
+        self.compare.on_click(lambda _: self.viewer.when_told(lambda: self._try(self.compare_scales)))
+        self.scales.chosen.connect(self._on_scale)
         self.to_save.on_click(lambda _: setattr(self.tabs, "selected_index", 3))
         self.form.changed.connect(self._on_recipe)
         self.viewer.asked.connect(self._on_asked)
@@ -151,6 +157,18 @@ class App(Saved, ipw.VBox):
         axis, index, recipe = self.viewer.axis, self.viewer.index, self.form.recipe
         steps = self.runs.look(axis, index, recipe)
         return self._watch(f"Look at {axis} plane {index}", steps, lambda _: self._show_maps(axis, index))
+
+    def compare_scales(self) -> Job[Any]:
+        """Find the objects of the plane on screen at three scales, in a thread, and offer them side by side."""
+        axis, index = self.viewer.axis, self.viewer.index
+
+        def offer(found: dict[int, Any]) -> str:
+            self.scales.offer(self.runs.stack.plane(index, axis), found)
+            return "Click the scale at which the objects look right."
+
+        return self._watch(
+            f"Compare scales of {axis} plane {index}", self.runs.scales(axis, index, self.form.recipe), offer
+        )
 
     def run_volume(self) -> Job[Labels]:
         """Segment the whole stack, in a thread; `.result()` of the job waits."""
@@ -286,9 +304,7 @@ class App(Saved, ipw.VBox):
         assert self.session is not None
         axis, index, recipe = self.viewer.axis, self.viewer.index, self.form.recipe
         maps = self.runs.maps(axis, index, recipe.median)
-        peaks = None
-        if maps is not None and "center" in maps:
-            peaks = centers(maps, self.runs.in_pixels(recipe))
+        peaks = centers(maps, self.runs.in_pixels(recipe)) if maps is not None and "center" in maps else None
         self.viewer.set_maps(axis, index, maps, peaks)
         ids = self.runs.preview(axis, index, recipe) if self._previewing else None
         self._draft = None if ids is None else (axis, index, ids, recipe)
@@ -309,7 +325,12 @@ class App(Saved, ipw.VBox):
         if session is not None:
             size, model = size_text(session.shape, session.voxel_size), f"model: {self.form.recipe.model}"
             self.about.value = f"<b>{html.escape(_name(session))}</b> &ensp;{note(size)} &ensp;{note(model)}"
-            self.voxel_size.layout.display = "none" if session.voxel_size else ""
+            # Without a voxel size nobody can say at which scale the network should look.
+            self.voxel_size.layout.display = self.compare.layout.display = "none" if session.voxel_size else ""
+
+    def _on_scale(self, factor: int) -> None:
+        self.form.recipe = self.form.recipe.replace(pixel_size="as is", downsampling=factor)
+        self.run_bar.say(f"Downsampling is {factor}: the next run uses it.")
 
     def _on_edited(self, _change: Change) -> None:
         self._describe()

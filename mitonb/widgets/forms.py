@@ -6,7 +6,6 @@ import dataclasses
 import os
 import threading
 from pathlib import Path
-from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 import ipywidgets as ipw
@@ -72,9 +71,10 @@ class RecipeForm(ipw.VBox):
     changed = Signal(Recipe, str)
 
     def __init__(self, recipe: Recipe | None = None, *, models: tuple[str, ...] = (), **options: Any) -> None:
-        start, self._hints = Recipe.of(recipe), get_type_hints(Recipe)
-        self.controls = {f.name: _control(f, self._hints[f.name], getattr(start, f.name), models) for f in _FIELDS}
-        self._rows = {f.name: _line(self.controls[f.name], f.metadata["unit"]) for f in _FIELDS}
+        start, hints = Recipe.of(recipe), get_type_hints(Recipe)
+        self.controls = {f.name: _control(f, hints[f.name], models) for f in _FIELDS}
+        self._units = {f.name: f.metadata["unit"] for f in _FIELDS}
+        self._rows = {name: _line(control, self._units[name]) for name, control in self.controls.items()}
         self._base = min(PRESETS, key=lambda name: len(start.changes(PRESETS[name])))
         self.preset = ipw.Dropdown(
             options=list(PRESETS), value=self._base, layout={"width": "134px"}, tooltip="Named recipes to start from"
@@ -88,6 +88,8 @@ class RecipeForm(ipw.VBox):
         self._extra = ipw.VBox([self._rows[f.name] for f in _FIELDS if not f.metadata["basic"]])
         super().__init__([sheet(), head, *basic, self.message, self.more, self._extra], recipe=start, **options)
         self.add_class("mnb")
+        for name in self.controls:
+            self._show(name)
         self._connect()
         self._unfold(False)
         self._show_changes()
@@ -102,8 +104,6 @@ class RecipeForm(ipw.VBox):
 
     def _on_control(self, name: str, value: Any) -> None:
         """Take one value from the screen, or say why it cannot be and put the old one back."""
-        if isinstance(self._hints[name], UnionType):
-            value = _number_or_word(value)
         if isinstance(value, float):
             value = round(value, 6)  # a slider in the browser gives 0.49999999999999994 for 0.5
         if value == getattr(self.recipe, name):
@@ -128,8 +128,12 @@ class RecipeForm(ipw.VBox):
         self.changed.emit(new, rerun_of(old, new))
 
     def _show(self, name: str) -> None:
-        value = getattr(self.recipe, name)
-        self.controls[name].value = str(value) if isinstance(self._hints[name], UnionType) else value
+        """Show one value; a length that a script gave in nm stands in the place of the unit."""
+        value, (control, unit) = getattr(self.recipe, name), self._rows[name].children
+        control.disabled = isinstance(value, str) and isinstance(control, ipw.IntSlider | ipw.BoundedIntText)
+        unit.value = value if control.disabled else self._units[name]
+        if not control.disabled:
+            control.value = value
 
     def _show_changes(self) -> None:
         changes = self.recipe.changes(PRESETS[self._base])
@@ -191,13 +195,6 @@ def reruns_of(old: Recipe, new: Recipe) -> set[Rerun]:
     return {f.metadata["rerun"] for f in _FIELDS if f.name in changed}
 
 
-def _number_or_word(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text.strip()
-
-
 def _line(control: Any, unit: str) -> ipw.HBox:
     """Return a control with its unit at a fixed place, so that all rows line up."""
     control.layout.flex = "1 1 auto"
@@ -206,25 +203,22 @@ def _line(control: Any, unit: str) -> ipw.HBox:
     return line.add_class("mnb-field")
 
 
-def _control(field: dataclasses.Field[Any], hint: Any, value: Any, models: tuple[str, ...]) -> Any:
+def _control(field: dataclasses.Field[Any], hint: Any, models: tuple[str, ...]) -> Any:
     """Return the control for one field, chosen by its type and range."""
-    m = field.metadata
-    told = {"description": m["label"], "tooltip": m["help"], "value": value}
+    m, start = field.metadata, getattr(Recipe(), field.name)
+    told = {"description": m["label"], "tooltip": m["help"], "value": start}
     # Only what can be shown while the slider moves may follow it: the net is not run thirty times on the way.
     span = {"min": m["low"], "max": m["high"], "step": m["step"], "continuous_update": m["rerun"] == "decode"}
     control: Any
     if field.name == "planes":
-        control = AxesChoice(value, description=m["label"], tooltip=m["help"])
+        control = AxesChoice(start, description=m["label"], tooltip=m["help"])
     elif get_origin(hint) is Literal:
         control = ipw.Dropdown(options=list(get_args(hint)), **told)
     elif hint is bool:
         control = ipw.Checkbox(indent=True, **told)
     elif hint is str:
-        words = ["auto", "as is"] if field.name == "pixel_size" else list(models)
-        control = ipw.Combobox(options=words, continuous_update=False, **told)
-    elif isinstance(hint, UnionType):  # one of some words, a number, or a length with its unit
-        words = [w for part in get_args(hint) if get_origin(part) is Literal for w in get_args(part)]
-        control = ipw.Combobox(options=words, continuous_update=False, **{**told, "value": str(value)})
+        offered = {"model": models, "pixel_size": ("auto", "as is")}.get(field.name, ())
+        control = ipw.Combobox(options=list(offered), continuous_update=False, **told)
     elif hint is float:
         control = ipw.FloatSlider(readout_format=".2f", **span, **told)
     else:

@@ -25,6 +25,7 @@ _MOST_PIXELS = 640
 _MOST_SAVED = 260
 _ARROWS = 20
 _OPACITY = 0.75
+# What is said of each head.
 _WORDS = {
     "image": "what the network was given",
     "semantic": "how probable a mitochondrion is; the white line is the threshold, {threshold:g}",
@@ -34,7 +35,6 @@ _WORDS = {
     "distance": "how deep inside of its object a pixel lies",
     "affinities": "how probable it is that neighbouring pixels belong together",
 }
-"""What is said of each head."""
 
 
 class MapsView(Saved, ipw.VBox):

@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LookedAt", "ObjectsTable", "show_table"]
 
-_PIECE = 8000
-"""Rows in one message; at most 12 columns of 8 bytes make 0.8 MB."""
-_KEPT, _PATIENCE = 20, 2
-"""Rows that a saved notebook keeps, and seconds that it waits for them."""
+_PIECE = 8000  # rows in one message; at most 12 columns of 8 bytes make 0.8 MB
+_KEPT, _PATIENCE = 20, 2  # rows that a saved notebook keeps, and seconds that it waits for them
 
 
 class LookedAt:

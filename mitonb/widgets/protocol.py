@@ -37,19 +37,15 @@ PATIENCE = 2.0
 """Seconds after which a page is taken to be gone."""
 
 _PROTOCOL = 1
-_STEPS = (1, 2, 4, 8, 16)
-"""Pixels on a side that one pixel of a coarser image may stand for."""
+_STEPS = (1, 2, 4, 8, 16)  # pixels on a side that one pixel of a coarser image may stand for
 _MAX_POINTS = 40_000
 _MAX_IDS = 10_000
 _MAX_RADIUS = 1000
 _MAX_ID = 2**32 - 1
 _MAX_COUNT = 2**53
-_MOST_COLORS = 100_000
-"""Colours in one message: 0.8 MB."""
-_QUICK = 1 << 25
-"""Voxels whose colours are chosen within a second."""
-_KERNEL = uuid.uuid4().hex
-"""Tells the pages this kernel from one before it."""
+_MOST_COLORS = 100_000  # colours in one message: 0.8 MB
+_QUICK = 1 << 25  # voxels whose colours are chosen within a second
+_KERNEL = uuid.uuid4().hex  # tells the pages this kernel from one before it
 
 Message = Mapping[str, Any]
 Buffers = Sequence[bytes | memoryview]
@@ -126,6 +122,7 @@ def _plain(message: Message, name: str) -> Any:
     return value
 
 
+# How an argument of a verb (`mitonb.edit.verbs`) is read; others are numbers, flags or short texts.
 _READERS: dict[str, Callable[[Message, Buffers, Sequence[int]], Any]] = {
     "points": _points,
     "point": lambda message, _, shape: point(message, shape),
@@ -138,7 +135,6 @@ _READERS: dict[str, Callable[[Message, Buffers, Sequence[int]], Any]] = {
     "gone": lambda message, *_: _ids(message, "gone"),
     "ids": lambda message, *_: _ids(message, "ids"),
 }
-"""How an argument of a verb (`mitonb.edit.verbs`) is read; others are numbers, flags or short texts."""
 
 
 def edit_of(message: Message, buffers: Buffers, shape: Sequence[int]) -> tuple[str, dict[str, Any]]:
@@ -463,10 +459,7 @@ class Conversation:
 
     def _take_back(self, message: Message, _: Buffers) -> None:
         """Undo the edit that a sentence was about, unless others came since."""
-        try:
-            self.session.undo(of=whole(message, "edit", 1, _MAX_COUNT))
-        except MitonbError as error:
-            self.say(str(error), error=True)
+        self.session.undo(of=whole(message, "edit", 1, _MAX_COUNT))
 
     def _move(self, message: Message, _: Buffers) -> None:
         self._own_point = voxel = point(message, self.session.shape)

@@ -8,16 +8,17 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as ipw
+import numpy as np
 from psygnal import Signal
 
 from mitonb.errors import InputError, JobError, wanting_torch
 from mitonb.infer.kept import KeptMaps
 from mitonb.infer.notes import inverted_note
 from mitonb.infer.scale import Scale
-from mitonb.infer.segment import predict, predicting, redecoding, segmenting
+from mitonb.infer.segment import look_at_scales, predict, predicting, redecoding, segmenting
 from mitonb.job import Progress, Steps, clock
 from mitonb.post.decoding import decode
-from mitonb.widgets.style import button, error_html, note, row, sheet
+from mitonb.widgets.style import button, count_text, error_html, note, png, row, sheet, thinned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,16 +28,13 @@ if TYPE_CHECKING:
     from mitonb.maps import Ids, Maps
     from mitonb.recipe import Recipe
     from mitonb.session import Change, Session
-    from mitonb.stack import Axis, Stack
+    from mitonb.stack import Axis, Plane, Stack
 
-__all__ = ["RunBar", "Runs", "Sentence"]
+__all__ = ["RunBar", "Runs", "ScaleChoice", "Sentence"]
 
-_MOST_PLANES = 48
-"""Planes whose maps are remembered one by one: about 100 MB at 1024 x 1024 pixels."""
-_EVERY = 0.1
-"""Least seconds between two updates of the screen: more would only fill the socket."""
-_READ = 5.0
-"""Seconds that a sentence stands in the line of a running job."""
+_MOST_PLANES = 48  # planes whose maps are remembered one by one: about 100 MB at 1024 x 1024 pixels
+_EVERY = 0.1  # least seconds between two updates of the screen: more would only fill the socket
+_READ = 5.0  # seconds that a sentence stands in the line of a running job
 _BUTTONS = {
     "plane": ("Segment this plane", "play", "Run the model on the plane on screen (Enter)"),
     "volume": ("Segment the volume", "cubes", "Run the model on every plane, and join the planes to objects"),
@@ -126,6 +124,18 @@ class Runs:
         ids = decode(maps, self.in_pixels(recipe))
         return self.session.adopt_plane(ids, axis, index, iou=recipe.track_iou, replace_corrected=replace_corrected)
 
+    def scales(self, axis: Axis, index: int, recipe: Recipe) -> Steps[dict[int, Ids]]:
+        """Find the objects of one plane at several scales, by `Recipe.downsampling`; the labels stay as they are."""
+        plane = self.stack.plane(index, axis)
+        yield Progress("loading the model", 0, 100)
+        model = self.model(recipe.model)
+        found = {}
+        for factor, maps in look_at_scales(plane, model=model, recipe=recipe):
+            self.net_runs += 1
+            found[factor] = decode(maps, self.in_pixels(recipe))
+            yield Progress("compare scales", len(found), 3)
+        return found
+
     def volume(self, recipe: Recipe, *, replace_corrected: bool = False) -> Steps[Labels]:
         """Run the net on the whole stack and adopt the result as one edit; see `mitonb.session.Session.adopt`."""
         stack = self.stack
@@ -168,6 +178,40 @@ class Runs:
         """Return a recipe with its lengths in pixels of the stack; see `mitonb.infer.scale.Scale`."""
         spec = getattr(self._models.get(recipe.model), "spec", None)
         return Scale.of(self.stack.voxel_size, recipe, spec).in_pixels(recipe)
+
+
+class ScaleChoice(ipw.HBox):
+    """What the network finds on a plane at several scales, side by side; one click chooses.
+
+    Attributes
+    ----------
+    chosen : Signal(int)
+        The `Recipe.downsampling` that the user takes.
+    """
+
+    chosen = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__(layout={"display": "none"})
+        self.add_class("mnb-scales")
+
+    def offer(self, plane: Plane, found: dict[int, Ids]) -> None:
+        """Show the objects that were found, by scale."""
+        self.children = [self._one(plane, factor, ids) for factor, ids in found.items()]
+        self.layout.display = ""
+
+    def _one(self, plane: Plane, factor: int, ids: Ids) -> ipw.VBox:
+        from mitonb.plot import overlay  # late: it brings matplotlib
+
+        picture = ipw.Image(value=png(thinned(overlay(plane, ids))), layout={"width": "100%"})
+        size = "full size" if factor == 1 else f"1/{factor} of the size"
+        take = button(f"{size}: {count_text(len(np.unique(ids[ids > 0])))}", tip=f"Set downsampling to {factor}")
+        take.on_click(lambda _: self._take(factor))
+        return ipw.VBox([picture, take])
+
+    def _take(self, factor: int) -> None:
+        self.layout.display = "none"
+        self.chosen.emit(factor)
 
 
 class RunBar(ipw.VBox):

@@ -30,10 +30,9 @@ __all__ = [
 JS = Path(__file__).parent / "js"
 """Where the browser's halves of the widgets are."""
 TIMES = "×"  # noqa: RUF001  what people write between sizes
+# Pixels of the longer side of a saved picture: a notebook must stay small enough to be mailed and shown on the web.
 _MOST = 420
-"""Pixels of the longer side of a saved picture: a notebook must stay small enough to be mailed and shown on the web."""
-_TRACE = 6000
-"""Characters of a traceback that are shown."""
+_TRACE = 6000  # characters of a traceback that are shown
 
 _log = logging.getLogger(__name__)
 

@@ -18,8 +18,7 @@ from mitonb.widgets.style import JS
 
 __all__ = ["Upload"]
 
-_RESERVE = 200_000_000
-"""Bytes of disk that stay free: a full disk loses notebooks."""
+_RESERVE = 200_000_000  # bytes of disk that stay free: a full disk loses notebooks
 
 
 class Upload(anywidget.AnyWidget):

@@ -38,20 +38,14 @@ if TYPE_CHECKING:
 
 __all__ = ["View3D", "show3d", "still"]
 
-_MOST_TRIANGLES = 250_000
-"""What software GL still turns at ten pictures a second."""
-_MOST_PICKABLE = 150
-"""Each pickable object is several browser-side models; the smaller objects share one mesh."""
+_MOST_TRIANGLES = 250_000  # what software GL still turns at ten pictures a second
+_MOST_PICKABLE = 150  # each pickable object is several browser-side models; the smaller objects share one mesh
+# Where the camera stands at first, in the figure's own units: from a corner, so that depth can be seen.
 _EYE = (0.8, 0.7, 1.7)
-"""Where the camera stands at first, in the figure's own units: from a corner, so that depth can be seen."""
-_MOST_OF_THE_VOLUME = 0.7
-"""Objects that reach over so much of each side of the volume are shown with all of its edges."""
-_FOV = 45.0
-"""Degrees that the camera sees from bottom to top."""
-_FILLED = 0.92
-"""How much of the picture the objects take, in the direction in which they are larger."""
-_TOOLBAR = 34
-"""Pixels that ipyvolume's own buttons and margins take above its picture."""
+_MOST_OF_THE_VOLUME = 0.7  # objects that reach over so much of each side of the volume are shown with all of its edges
+_FOV = 45.0  # degrees that the camera sees from bottom to top
+_FILLED = 0.92  # how much of the picture the objects take, in the direction in which they are larger
+_TOOLBAR = 34  # pixels that ipyvolume's own buttons and margins take above its picture
 
 
 class Probe(anywidget.AnyWidget):

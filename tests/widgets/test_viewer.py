@@ -574,9 +574,8 @@ def test_merges_and_deletions_are_said_with_an_undo_of_just_that_edit() -> None:
     deleted = session.delete(3, 5).seq
     assert (said()[-1]["text"], said()[-1]["undo"]) == ("Deleted objects 3, 5.", deleted)
     answers = viewer.comm.hear({"kind": "take-back", "client": "page", "edit": merged})
-    assert [m["kind"] for m in answers] == ["notice"]
-    assert "Other edits came after" in answers[0]["text"]
-    assert answers[0]["error"]
+    assert [m["kind"] for m in answers] == ["nack"]
+    assert "Other edits came after" in answers[0]["reason"]
     assert session.ids() == [9]
     viewer.comm.hear({"kind": "take-back", "client": "page", "edit": deleted})
     assert session.ids() == [3, 5, 9]
