@@ -60,7 +60,8 @@ class Plain:
 
     def run(self, pictures):
         with torch.inference_mode():
-            return finished(self.net, self.body(torch.from_numpy(pictures)[:, None]), 0)
+            outputs = self.body(torch.from_numpy(pictures))
+            return finished(self.net, self.body.names, outputs, 0)
 
 
 def model(name: str) -> tuple[torch.nn.Module, Model]:
@@ -91,8 +92,8 @@ def picture(predictor: Predictor, size: int) -> np.ndarray:
         import tifffile
 
         stack = Stack(tifffile.imread(Path(folder) / "vnc_sstem" / "raw.tif"))
-        return predictor._normalised(stack.plane(12))[None, :size, :size].copy()
-    return predictor._normalised(phantom((3, size, size), 1)[0].plane(1))[None]
+        return predictor._normalised(stack.plane(12))[None, None, :size, :size].copy()
+    return predictor._normalised(phantom((3, size, size), 1)[0].plane(1))[None, None]
 
 
 def engines(net: torch.nn.Module, made: Model, predictor: Predictor, wanted: list[str] | None) -> dict:
@@ -118,10 +119,12 @@ def differences(said, true) -> dict[str, float]:
         return float(np.abs(a - b).max() / b.std())
 
     return {
-        "center_sd": sd(said.field[:, :1], true.field[:, :1]),
-        "offsets_sd": sd(said.field[:, 1:], true.field[:, 1:]),
-        "semantic_sd_999": float(np.quantile(np.abs(said.semantic - true.semantic), 0.999) / true.semantic.std()),
-        "changed_pixels": float(((said.semantic > 0) != (true.semantic > 0)).mean()),
+        "center_sd": sd(said["center"], true["center"]),
+        "offsets_sd": sd(said["offsets"], true["offsets"]),
+        "semantic_sd_999": float(
+            np.quantile(np.abs(said["semantic"] - true["semantic"]), 0.999) / true["semantic"].std()
+        ),
+        "changed_pixels": float(((said["semantic"] > 0) != (true["semantic"] > 0)).mean()),
     }
 
 

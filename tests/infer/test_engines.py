@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from mitonb.infer.engines import OpenVinoEngine, Runner, Said, TorchEngine, choosing
+from mitonb.infer.engines import NetOutput, OpenVinoEngine, Runner, TorchEngine, choosing
 from mitonb.infer.engines.checking import Schedule
 from mitonb.infer.engines.choosing import alike
 from mitonb.infer.engines.eight_bits import _best_range, quantise, ranges
@@ -42,10 +42,10 @@ def mini() -> Model:
 
 @pytest.fixture(scope="module")
 def picture(mini: Model) -> npt.NDArray[np.float32]:
-    """One normalised plane of a phantom, (1, 128, 128)."""
+    """One normalised plane of a phantom, (1, 1, 128, 128)."""
     stack, _ = phantom((3, 128, 128), seed=4)
     plane = stack.plane(1)
-    return mini.normalise(plane.image, *plane.contrast)[None]  # type: ignore[misc]
+    return mini.normalise(plane.image, *plane.contrast)[None, None]  # type: ignore[misc]
 
 
 def runner(model: Any, mode: str = "fast", agreement: Any = None, key: str = "") -> Runner:
@@ -63,7 +63,7 @@ class Slow:
         self.calls = 0
         self._torch = TorchEngine(model.net)
 
-    def run(self, pictures: npt.NDArray[np.float32]) -> Said:
+    def run(self, pictures: npt.NDArray[np.float32]) -> NetOutput:
         self.calls += 1
         for _ in range(3):
             said = self._torch.run(pictures)
@@ -75,17 +75,18 @@ class Hasty:
 
     name, precision = "hasty", "int8"
 
-    def run(self, pictures: npt.NDArray[np.float32]) -> Said:
-        n, h, w = pictures.shape
-        return Said(np.full((n, 1, h, w), -9, np.float32), np.zeros((n, 3, h // 4, w // 4), np.float32))
+    def run(self, pictures: npt.NDArray[np.float32]) -> NetOutput:
+        n, _, h, w = pictures.shape
+        coarse = {name: np.zeros((n, c, h // 4, w // 4), np.float32) for name, c in (("center", 1), ("offsets", 2))}
+        return {"semantic": np.full((n, 1, h, w), -9, np.float32), **coarse}
 
 
 def test_torch_says_the_same_whatever_the_batch(mini: Model, picture: npt.NDArray[np.float32]) -> None:
     engine = TorchEngine(mini.net)
-    two = np.concatenate([picture, picture[:, ::-1]])
+    two = np.concatenate([picture, picture[:, :, ::-1]])
     together, alone = engine.run(two), engine.run(two[1:])
-    assert np.abs(together.field[1] - alone.field[0]).max() < 1e-4
-    assert np.abs(together.semantic[1] - alone.semantic[0]).max() < 1e-3
+    assert np.abs(together["offsets"][1] - alone["offsets"][0]).max() < 1e-4
+    assert np.abs(together["semantic"][1] - alone["semantic"][0]).max() < 1e-3
 
 
 def test_half_precision_leaves_the_net_of_the_caller_as_it_was(mini: Model, picture: npt.NDArray[np.float32]) -> None:
@@ -93,13 +94,13 @@ def test_half_precision_leaves_the_net_of_the_caller_as_it_was(mini: Model, pict
     assert {p.dtype for p in mini.net.parameters()} == {torch.float32}
     true = TorchEngine(mini.net).run(picture)
     assert not alike(said, true)
-    assert ((said.semantic > 0) != (true.semantic > 0)).mean() < 0.01
+    assert ((said["semantic"] > 0) != (true["semantic"] > 0)).mean() < 0.01
 
 
 @needs_openvino
 def test_openvino_in_fp32_says_what_torch_says(mini: Model, picture: npt.NDArray[np.float32]) -> None:
     engine, reference = OpenVinoEngine(Program(mini.net)), TorchEngine(mini.net)
-    for part in (picture, picture[:, :64, 16:], np.repeat(picture, 2, 0)):
+    for part in (picture, picture[:, :, :64, 16:], np.repeat(picture, 2, 0)):
         assert alike(engine.run(np.ascontiguousarray(part)), reference.run(np.ascontiguousarray(part)))
 
 
@@ -109,7 +110,7 @@ def test_eight_bits_keep_nearly_all_labels_of_a_phantom() -> None:
     recipe = Recipe(tile=0)
     predictor = Predictor(load_model("mito-mini"), recipe)
     program = Program(predictor.model.net)
-    x = predictor._normalised(stack.plane(1))[None]
+    x = predictor._normalised(stack.plane(1))[None, None]
     said = OpenVinoEngine(program, "int8", samples=predictor._samples()).run(x)
     true = OpenVinoEngine(program).run(x)
     same, objects = predictor._agreement(said, true)
@@ -147,11 +148,11 @@ def test_a_faster_engine_that_says_something_else_is_put_away(
     mini: Model, picture: npt.NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(choosing, "can_convert", lambda net: False)
-    asked = runner(mini, agreement=lambda a, b: (float(np.array_equal(a.semantic, b.semantic)), True))
+    asked = runner(mini, agreement=lambda a, b: (float(np.array_equal(a["semantic"], b["semantic"])), True))
     exact = asked._build("torch", "fp32")
     monkeypatch.setattr(Runner, "_build", lambda self, name, precision: exact if precision == "fp32" else Hasty())
     said = asked.run(picture)
-    assert np.array_equal(said.semantic, exact.run(picture).semantic)
+    assert np.array_equal(said["semantic"], exact.run(picture)["semantic"])
     assert asked.record["precision"] == "fp32"
     assert asked.notes == [
         "hasty in int8 kept only 0.0000 of the labels of tile 1 (IoU): a slower one ran from there on."
@@ -167,9 +168,9 @@ def test_a_faster_engine_that_goes_wrong_later_is_put_away_then(
     asked = runner(mini, agreement=lambda a, b: next(verdicts))
     exact = asked._build("torch", "fp32")
     monkeypatch.setattr(Runner, "_build", lambda self, name, precision: exact if precision == "fp32" else Hasty())
-    assert (asked.run(picture).semantic == -9).all()
+    assert (asked.run(picture)["semantic"] == -9).all()
     said = asked.run(picture)
-    assert np.array_equal(said.semantic, exact.run(picture).semantic)
+    assert np.array_equal(said["semantic"], exact.run(picture)["semantic"])
     assert asked.record["precision"] == "fp32"
     assert asked.notes == [
         "hasty in int8 kept only 0.9900 of the labels of tile 2 (IoU): a slower one ran from there on; "
@@ -222,7 +223,7 @@ def test_tiles_are_timed_once_for_the_same_weights_and_size(
     monkeypatch.setattr(choosing, "_timings", {})
     monkeypatch.setattr(choosing, "_timed", lambda engines, picture: counts.append(1) or dict.fromkeys(engines, 1.0))
     monkeypatch.setattr(choosing, "can_convert", lambda net: False)
-    for part in (picture, picture, picture[:, :64]):
+    for part in (picture, picture, picture[:, :, :64]):
         runner(mini, key="some weights").run(np.ascontiguousarray(part))
     assert len(counts) == 2
 
@@ -272,8 +273,8 @@ def test_openvino_reports_to_nobody(tmp_path: Path) -> None:
         import numpy as np
         from mitonb import load_model
         from mitonb.infer.engines.vino import OpenVinoEngine, Program
-        said = OpenVinoEngine(Program(load_model("mito-mini").net)).run(np.zeros((1, 32, 32), np.float32))
-        assert said.semantic.shape == (1, 1, 32, 32)
+        said = OpenVinoEngine(Program(load_model("mito-mini").net)).run(np.zeros((1, 1, 32, 32), np.float32))
+        assert said["semantic"].shape == (1, 1, 32, 32)
         assert not asked, asked
         assert "openvino_telemetry" not in sys.modules
     """)

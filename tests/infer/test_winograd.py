@@ -65,7 +65,7 @@ def drawn() -> PanopticUNet:
 @pytest.mark.parametrize("size", [(64, 64), (48, 80)])
 def test_a_net_rewritten_for_it_says_what_torch_says(size: tuple[int, int], drawn: PanopticUNet) -> None:
     net = fused(drawn)
-    picture = np.random.default_rng(1).normal(size=(1, *size)).astype(np.float32)
+    picture = np.random.default_rng(1).normal(size=(1, 1, *size)).astype(np.float32)
     program = Program(net)
     engine = OpenVinoEngine(program, winograd=True)
     assert alike(engine.run(picture), TorchEngine(net).run(picture))
@@ -78,14 +78,14 @@ def test_a_net_in_torch_with_its_blocks_replaced_says_what_torch_says(
     size: tuple[int, int], drawn: PanopticUNet
 ) -> None:
     net = fused(drawn)
-    pictures = np.random.default_rng(1).normal(size=(2, *size)).astype(np.float32)
+    pictures = np.random.default_rng(1).normal(size=(2, 1, *size)).astype(np.float32)
     engine, plain = WinogradEngine(net), TorchEngine(net).run(pictures)
     said = engine.run(pictures)
     assert alike(said, plain)
-    assert not np.array_equal(said.semantic, plain.semantic)  # by other arithmetic
+    assert not np.array_equal(said["semantic"], plain["semantic"])  # by other arithmetic
     kinds = [type(module).__name__ for module in engine._net.modules()]
     assert (kinds.count("_Block"), kinds.count("Residual")) == (9, 0)
-    assert np.array_equal(TorchEngine(net).run(pictures).semantic, plain.semantic)  # the net itself is as it was
+    assert np.array_equal(TorchEngine(net).run(pictures)["semantic"], plain["semantic"])  # the net itself is as it was
 
 
 def test_blocks_with_norms_of_their_own_stay_as_they_are(drawn: PanopticUNet) -> None:
@@ -103,6 +103,6 @@ def test_which_form_runs_exactly_is_a_rule(threads: int, openvino: bool, monkeyp
     net = fused(PanopticUNet((32, 32, 32, 32), (1, 1, 1, 1)))
     key = f"a rule {threads} {openvino}"
     runner = Runner(net, key, "cpu", "exact", "fp32", 0, lambda: [], lambda a, b: (1.0, True))
-    runner.run(np.random.default_rng(1).normal(size=(1, 32, 32)).astype(np.float32))
+    runner.run(np.random.default_rng(1).normal(size=(1, 1, 32, 32)).astype(np.float32))
     name = "openvino" if openvino else "torch"
     assert runner.record["name"] == (f"{name}+winograd" if threads == 2 else name)
