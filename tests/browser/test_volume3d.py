@@ -132,7 +132,8 @@ def test_the_objects_fill_the_frame_wherever_they_lie(book: Notebook) -> None:
     hue = float(book.ask("hue_of(ids[0])"))
     book.add(
         "corner = np.zeros((40, 300, 300), np.uint32); corner[2:8, 20:40, 250:290] = ids[0]\n"
-        "view.source, old = Labels(corner, (20.0, 10.0, 10.0)), view.source\n"
+        "from mitonb.widgets.objects_table import LookedAt\n"
+        "view.source, old = LookedAt(Labels(corner, (20.0, 10.0, 10.0))), view.source\n"
         "view.refresh()"
     )
     box = scene(book)
