@@ -428,9 +428,8 @@ def write_zarr(path: Path, saving: Saving, version: str) -> None:
         raise InputError(f"OME-Zarr is written as version '0.4' or '0.5', got {version!r}.")
     path.mkdir()
     store = _create(path / "0", saving.shape, native(saving.data.dtype), version)
-    for _ in _fill(store, lambda a, b: saving.data[a:b]):
-        pass
-    for _ in _finish(path, store, saving, saving.record, version):
+    finest = _fill(store, lambda a, b: saving.data[a:b])
+    for _ in itertools.chain(finest, _finish(path, store, saving, saving.record, version)):
         pass
 
 

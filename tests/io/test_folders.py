@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -143,3 +144,14 @@ def test_coloured_pictures_ask_for_a_channel(tmp_path):
     with pytest.raises(AxesError, match="channel=0 to 2"):
         mn.open(tmp_path / "cell.png")
     assert mn.open(tmp_path / "cell.png", channel=0).read().min() == 200
+
+
+def test_colours_of_16_bits_keep_their_bits(tmp_path):
+    colours = np.random.default_rng(0).integers(0, 2**16, (6, 8, 3)).astype(np.uint16)
+    (tmp_path / "cell.png").write_bytes(imagecodecs.png_encode(colours))
+    np.testing.assert_array_equal(mn.open(tmp_path / "cell.png", channel=1).read()[0], colours[..., 1])
+
+
+def test_a_picture_of_many_pixels_is_no_bomb(tmp_path):
+    Image.new("1", (20_000, 10_000)).save(tmp_path / "cell.png")  # more than Pillow takes by itself
+    assert mn.open(tmp_path / "cell.png").shape == (1, 10_000, 20_000)
