@@ -14,7 +14,7 @@ import pytest
 
 import mitonb as mn
 from mitonb.errors import AxesError, CancelledError, InputError, MitonbError, ReadOnlyStoreError, StoreError
-from mitonb.io import writing
+from mitonb.io import saving as saving_files
 from mitonb.io.opening import open_labels
 
 if TYPE_CHECKING:
@@ -204,13 +204,13 @@ def test_painting_while_labels_are_measured_or_saved_disturbs_neither(
     stack = mn.Stack(_PaintsWhenRead(session), intensity=(0.0, 255.0))
     assert mn.measure(live, stack=stack).voxels.to_list() == [64]
 
-    before, compare = session.labels.data.copy(), writing._compare
+    before, compare = session.labels.data.copy(), saving_files._compare
 
-    def compare_later(path: Path, saving: writing.Saving) -> None:
+    def compare_later(path: Path, saving: saving_files.Saving) -> None:
         session.delete(1)
         compare(path, saving)
 
-    monkeypatch.setattr(writing, "_compare", compare_later)
+    monkeypatch.setattr(saving_files, "_compare", compare_later)
     saved = mn.save(live, tmp_path / "labels.npy")
     np.testing.assert_array_equal(np.load(saved), before)
     assert session.ids() != [1]

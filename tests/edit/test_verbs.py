@@ -20,7 +20,7 @@ def test_the_method_of_a_session_has_the_arguments_of_its_row(verb):
 
 def test_a_page_gets_all_that_toolbar_help_and_keys_are_drawn_from():
     rows = on_screen()
-    assert [row["name"] for row in rows] == ["paint", "erase", "fill", "merge", "delete", "undo", "redo"]
+    assert {"paint", "erase", "fill", "merge", "delete", "undo", "redo"} <= {row["name"] for row in rows}
     assert all(row[name] for row in rows for name in ("gesture", "keys", "codes", "title", "icon"))
     codes = [code for row in rows for code in row["codes"]]
     assert len(codes) == len(set(codes))
