@@ -33,7 +33,7 @@ class Maps:
     ----------
     heads : mapping of arrays
         By name: `semantic` (classes, [d,] h, w) is the probability of each class, `contour`, `affinities` and the like
-        (channels, [d,] h, w) are probabilities, too; `distance` (channels, [d,] h, w) is a number of pixels.
+        (channels, [d,] h, w) are probabilities, too; `distance` (channels, [d,] h, w) grows towards the inside.
         Probabilities are uint8, in 1/255, or floats 0..1. `center` ([d',] h', w') is 1 at the center of an object, and
         `offsets` (2 or 3, [d',] h', w') lead from each pixel *to* the center of its object, as ([dz,] dy, dx) in
         pixels.

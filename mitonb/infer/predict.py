@@ -258,8 +258,9 @@ class Predictor:
         for name, head in heads.items():
             if name not in COARSE:
                 up = head.shape[-1] // sides[-1]
-                for axis, (n, m, f) in enumerate(zip(shape, small, factors, strict=True), 1):
-                    head = resample(head.take(range(m * up), axis), axis, n, up / f, (up - 1) / 2)
+                head = head[(slice(None), *(slice(m * up) for m in small))]
+                for axis, (n, f) in enumerate(zip(shape, factors, strict=True), 1):
+                    head = resample(head, axis, n, up / f, (up - 1) / 2)
                 done[name] = head
                 continue
             if even:
@@ -268,8 +269,12 @@ class Predictor:
                 head = head[(slice(None), *(slice(n) for n in ends))]
             else:
                 for axis, (n, f) in enumerate(zip(coarse, factors, strict=True), 1):
-                    lead = self.model.spec.pixel_offset
-                    head = resample(head, axis, n, stride / (f * g), -lead / g)
+                    start, step = -self.model.spec.pixel_offset / g, stride / (f * g)
+                    head = (
+                        _moved(head, axis, n, step, start, g)
+                        if name == "offsets"
+                        else resample(head, axis, n, step, start)
+                    )
             if name == "offsets":
                 head = head * np.array(factors, np.float32).reshape(-1, *(1,) * len(shape))
             done[name] = head[0] if name == "center" else head
@@ -278,13 +283,13 @@ class Predictor:
 
     def _normalised(self, plane: Plane | Stack) -> Picture:
         """Return the image in the net's units; what is not a number becomes mean grey."""
-        image, name = (plane.read(), plane.name) if isinstance(plane, Stack) else (plane.image, _name(plane))
         if self.recipe.invert:
             plane = plane.inverted()
-            image = plane.read() if isinstance(plane, Stack) else plane.image
+        image = plane.read() if isinstance(plane, Stack) else plane.image
         if image.dtype.kind == "f":
             finite = np.isfinite(image)
             if not finite.any():
+                name = plane.name if isinstance(plane, Stack) else f"{plane.axis} plane {plane.index}"
                 raise InputError(
                     f"All {image.size} pixels of {name} are NaN or infinite: there is no picture to look at. Choose "
                     "another plane, or check how the file was written."
@@ -347,8 +352,16 @@ class Predictor:
         return [self._normalised(stack.plane(1)) for stack in stacks]
 
 
-def _name(plane: Plane) -> str:
-    return f"{plane.axis} plane {plane.index}"
+def _moved(offsets: Picture, axis: int, count: int, step: float, start: float, stride: int) -> Picture:
+    """Return offsets at other places of an axis, as `resample`: the nearest one, which leads on to the same center.
+
+    A mean of two could lead to a place between two objects that touch.
+    """
+    place = start + step * np.arange(count)
+    near = np.clip(np.rint(place), 0, offsets.shape[axis] - 1).astype(np.int64)
+    moved = offsets.take(near, axis)
+    moved[axis - 1] += np.expand_dims((near - place) * stride, [k for k in range(moved.ndim - 1) if k != axis - 1])
+    return moved
 
 
 def _seen(tile: Tile, factors: Sequence[float]) -> tuple[slice, ...]:
