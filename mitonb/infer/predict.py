@@ -359,7 +359,7 @@ def _moved(offsets: Picture, axis: int, count: int, step: float, start: float, s
     """
     place = start + step * np.arange(count)
     near = np.clip(np.rint(place), 0, offsets.shape[axis] - 1).astype(np.int64)
-    moved = offsets.take(near, axis)
+    moved: Picture = offsets.take(near, axis)
     moved[axis - 1] += np.expand_dims((near - place) * stride, [k for k in range(moved.ndim - 1) if k != axis - 1])
     return moved
 
