@@ -189,10 +189,14 @@ class Table:
 
     def assign(self, able: Counts) -> Counts:
         """Choose as many of these pairs as can be, no object used twice, then the highest IoU in all; by index."""
+        # Above an IoU of 0.5 a partner is the only one: only what has rivals is to be assigned, which takes longer.
+        ends = self.rows[able], self.columns[able]
+        rivals = (np.bincount(ends[0])[ends[0]] > 1) | (np.bincount(ends[1])[ends[1]] > 1)
+        sure, able = able[~rivals], able[rivals]
         if len(able) == 0:
-            return able
-        rows, r = np.unique(self.rows[able], return_inverse=True)
-        columns, c = np.unique(self.columns[able], return_inverse=True)
+            return sure
+        rows, r = np.unique(ends[0][rivals], return_inverse=True)
+        columns, c = np.unique(ends[1][rivals], return_inverse=True)
         n, m = len(rows), len(columns)
         # Each row may also stay alone, in a column of its own, at twice the cost: so there always is a full matching,
         # and one pair more saves more than all IoUs together. Sparse: what does not overlap is not even looked at.
@@ -201,7 +205,7 @@ class Table:
         row, column = min_weight_full_bipartite_matching(graph)
         partner = np.full(n, -1)
         partner[row[column < m]] = column[column < m]
-        return np.asarray(able[partner[r] == c])
+        return np.sort(np.concatenate([sure, able[partner[r] == c]]))
 
 
 @dataclass(frozen=True, eq=False)
