@@ -113,8 +113,10 @@ def predicting(
     plane: Picture, *, model: ModelWish = None, recipe: Recipe | None = None, roi: RegionLike | None = None
 ) -> Generator[Progress, None, Maps]:
     """Run the net on one plane; the generator form of `predict`, one step for each batch of tiles."""
-    recipe = Recipe.of(recipe)
     picture = _as_picture(plane)
+    recipe = Recipe.of(recipe)
+    if isinstance(picture, Plane):
+        recipe = recipe.replace(planes=(picture.axis,))
     where = None
     if roi is not None:
         where = in_plane(roi, picture) if isinstance(picture, Plane) else _mask(Region.of(roi, picture.shape))

@@ -149,6 +149,15 @@ def test_planes_are_brought_to_the_pixel_size_that_is_asked_for_and_back(factor:
     assert np.abs(got - near).max() < 3 * max(1, factor)
 
 
+def test_a_plane_across_thick_sections_is_enlarged_along_them() -> None:
+    model = Oracle()
+    maps = predict(
+        Stack(volume(), (40.0, 10.0, 10.0)).plane(20, "xz"), model=model, recipe=RECIPE.replace(pixel_size=10)
+    )
+    assert maps.shape == (16, 80)
+    assert model.net.calls == [(1, 1, 64, 80)]
+
+
 def test_a_pixel_size_without_a_voxel_size_is_refused() -> None:
     with pytest.raises(InputError, match="the voxel size of this image is unknown"):
         segment(volume(), RECIPE.replace(pixel_size=8), model=Oracle(), show=False)
