@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import mitonb as mn
+from mitonb.edit.verbs import VERBS, Verb
 from mitonb.errors import InputError
 from mitonb.labels import Labels
 from mitonb.maps import Maps
@@ -189,6 +190,20 @@ def test_merge_delete_fill_erase_undo_and_redo_are_verbs_of_the_session(viewer: 
     assert data[0, 3, 12] == 9
     wire.hear({**head, "cseq": 6, "op": "delete", "ids": [9]})
     assert data[0, 3, 12] == 0
+
+
+def test_a_new_row_in_the_table_of_verbs_is_known_to_the_page_and_done_for_it(
+    viewer: Viewer, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = Verb(name="vanish", op=lambda p, *ids: None, text=str, gesture="selected", keys="Q", codes=("q",), title="Go")
+    monkeypatch.setitem(VERBS, "vanish", row)
+    monkeypatch.setattr(Session, "vanish", Session.delete, raising=False)
+    (state,) = wire.hear({"kind": "hello", "client": "me", "protocol": 1})
+    assert [(v["keys"], v["codes"], v["title"]) for v in state["info"]["verbs"] if v["name"] == "vanish"] == [
+        ("Q", ["q"], "Go")
+    ]
+    assert kinds(wire.hear({"kind": "edit", "client": "me", "cseq": 1, "op": "vanish", "ids": [2]}))[-1] == "ack"
+    assert viewer.session.ids() == [1]
 
 
 def test_what_the_session_refuses_comes_back_as_a_sentence(viewer: Viewer, wire: Wire) -> None:
