@@ -195,7 +195,7 @@ def test_merge_delete_fill_erase_undo_and_redo_are_verbs_of_the_session(viewer: 
 def test_a_new_row_in_the_table_of_verbs_is_known_to_the_page_and_done_for_it(
     viewer: Viewer, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = Verb(name="vanish", op=lambda p, *ids: None, text=str, gesture="selected", keys="Q", codes=("q",), title="Go")
+    row = Verb(name="vanish", op=lambda p, *ids: None, text=str, gesture="selected", keys=("Q",), title="Go")
     monkeypatch.setitem(VERBS, "vanish", row)
     monkeypatch.setattr(Session, "vanish", Session.delete, raising=False)
     (state,) = wire.hear({"kind": "hello", "client": "me", "protocol": 1})
