@@ -32,11 +32,7 @@ import numpy as np
 from mitonb.infer.run import Run
 from mitonb.job import drain
 from mitonb.post.centers import connect
-from mitonb.post.runs import joined, paint, relabelled, runs_of
 from mitonb.post.tables import overlaps
-from mitonb.post.tracking import Tracker
-from mitonb.post.turning import turned
-from mitonb.post.untangling import Untangler
 from mitonb.recipe import Recipe
 from mitonb.stack import AXES, Axis
 
@@ -101,7 +97,7 @@ def labels_of(planes: Planes, shape: Shape, threads: int = 1) -> np.ndarray:
 
     def feed(axis: Axis) -> None:
         for ids in planes[axis]:
-            run.add(axis, runs_of(ids))
+            run.add(axis, ids)
         run.end(axis)
 
     if threads > 1:
@@ -116,46 +112,26 @@ def labels_of(planes: Planes, shape: Shape, threads: int = 1) -> np.ndarray:
 
 
 def stages(planes: Planes, shape: Shape) -> list[Row]:
-    """Time each stage alone, on whole volumes."""
-    from mitonb.post.agreement import agree
-    from mitonb.post.atoms import Atoms
-    from mitonb.post.holes import filled
-    from mitonb.post.statistics import Statistics
+    """Time each stage of a run."""
+    rows: dict[str, Row] = {}
+    begin, cpu = time.perf_counter(), time.process_time()
 
-    rows: list[Row] = []
-
-    def timed(stage: str, work: Callable[[], Any]) -> Any:
+    def note(stage: str) -> None:
+        nonlocal begin, cpu
+        row = rows.setdefault(stage, {"stage": stage, "seconds": 0.0, "cpu_seconds": 0.0})
+        row["seconds"] += time.perf_counter() - begin
+        row["cpu_seconds"] += time.process_time() - cpu
         begin, cpu = time.perf_counter(), time.process_time()
-        result = work()
-        row = {"stage": stage, "seconds": time.perf_counter() - begin, "cpu_seconds": time.process_time() - cpu}
-        same = next((r for r in rows if r["stage"] == stage), None)
-        if same is None:
-            rows.append(row)
-        else:
-            for name in ("seconds", "cpu_seconds"):
-                same[name] += row[name]
-        return result
 
-    directions = []
-    for axis, ids in planes.items():
-        runs = timed("runs of planes", lambda ids=ids: [runs_of(plane) for plane in ids])
-        ahead, tracker = Untangler(RECIPE.lookahead), Tracker(RECIPE)
-        runs = timed(
-            "look ahead", lambda runs=runs, u=ahead: [q for p in runs for q in u.add_runs(p)] + [*u.rest_runs()]
-        )
-        runs = timed("overlaps", lambda runs=runs, t=tracker: [t.add_numbered(p) for p in runs])
-        table = timed("matching", tracker.objects)
-        runs = timed("new ids", lambda runs=runs, table=table: relabelled(joined(runs), table))
-        directions.append(timed("turning", lambda runs=runs, axis=axis: turned(runs, axis)))
-    atoms = Atoms(len(directions))
-    runs = timed("atoms", lambda: atoms.number(directions))
-    table = timed("agreement", lambda: agree(*atoms.found(), RECIPE))
-    runs = timed("new ids", lambda: relabelled(runs, table))
-    runs = timed("holes", lambda: filled(runs))
-    statistics = Statistics(shape, int(table.max()))
-    timed("statistics", lambda: statistics.add(runs))
-    timed("writing", lambda: paint(runs, table=statistics.decide(RECIPE)[0]))
-    return rows
+    run = Run(shape, RECIPE)
+    for axis in planes:
+        for ids in planes[axis]:
+            run.add(axis, ids)
+        run.end(axis)
+        note(f"{axis} planes")
+    for step in run.objects():
+        note(step.stage)
+    return list(rows.values())
 
 
 def measured(planes: Planes, shape: Shape, threads: int = 1, repeats: int = 3) -> tuple[Row, np.ndarray]:
@@ -207,7 +183,6 @@ begin = time.perf_counter()
 import numpy as np
 from mitonb.infer.run import Run
 from mitonb.job import drain
-from mitonb.post.runs import runs_of
 from mitonb.recipe import Recipe
 from mitonb.stack import AXES
 imported = time.perf_counter()
@@ -217,7 +192,7 @@ ids[2:6, 2:6], ids[2:6, 8:14] = 1, 2
 for axis in AXES:
     for k in range(16):
         # Objects part and meet, so that everything is called once.
-        run.add(axis, runs_of(ids if k % 4 else np.where(ids.any(axis=1)[:, None], np.uint32(1), ids)))
+        run.add(axis, ids if k % 4 else np.where(ids.any(axis=1)[:, None], np.uint32(1), ids))
     run.end(axis)
 drain(run.objects(), show=False)
 print(imported - begin, time.perf_counter() - imported)
@@ -256,7 +231,8 @@ def compared(volumes: dict[str, Callable[[], np.ndarray]]) -> Row:
         shape: Shape = truth.shape  # type: ignore[assignment]
         planes, share = disturbed(truth), float((truth > 0).mean())
         del truth
-        runs = sum(len(runs_of(p)) for p in planes.values())
+        # Stretches of one id along the rows.
+        runs = sum(int(np.count_nonzero(np.diff(p, axis=2, prepend=0) * (p > 0))) for p in planes.values())
         row, _ = measured(planes, shape)
         row |= {"runs": runs, "filled": share, "ns_per_voxel": 1e9 * row["seconds"] / float(np.prod(shape))}
         result[name] = row

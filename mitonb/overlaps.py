@@ -32,15 +32,19 @@ def pairs(a: npt.NDArray[Any], b: npt.NDArray[Any], mask: npt.NDArray[np.bool_] 
         Each pair that occurs, once, sorted.
     """
     # numba takes half a second to load: whoever only looks at labels need not wait for it.
-    from mitonb.post.pair_counts import PairCounts
+    from mitonb.post.tables import PairTable
 
     if a.ndim > 1 and all(x.flags.f_contiguous for x in (a, b)):
         # The order of the voxels is all one to a table: read them as they lie in memory.
         a, b, mask = a.T, b.T, None if mask is None else mask.T
-    table = PairCounts()
+    table = PairTable()
     a, b = (x.view(f"u{x.dtype.itemsize}") if x.dtype.kind == "i" else x for x in (a, b))
     rows = max(1, _CHUNK // max(1, a[0].size)) if a.ndim and len(a) else 1
     for k in range(0, len(a) if a.ndim else 0, rows):
         part = slice(k, k + rows)
-        table.add(a[part], b[part], None if mask is None else mask[part])
-    return table.pairs()
+        counted = () if mask is None else ~mask[part]
+        table.count(a[part][counted], b[part][counted])
+    first, second, counts = table.columns()
+    order = np.lexsort((second, first))
+    order = order[counts[order] > 0]
+    return first[order], second[order], counts[order]

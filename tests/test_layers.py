@@ -49,15 +49,15 @@ JUPYTER = {
     "IPython", "anywidget", "comm", "ipykernel", "ipyvolume", "ipywidgets", "jupyter_client", "jupyter_server",
     "jupyterlab", "nbclient", "nbconvert", "nbformat", "notebook", "pythreejs", "traitlets",
 }  # fmt: skip
-FORMATS = {"tifffile", "imagecodecs", "tensorstore", "zarr", "h5py", "mrcfile", "nibabel", "nrrd", "imageio", "PIL"}
+FORMATS = {"tifffile", "imagecodecs", "zarr", "h5py", "mrcfile", "nibabel", "nrrd", "imageio", "PIL"}
 # library -> the rooms that may import it
 ONLY_IN = {
     "torch": {"models", "infer", "train"},
     "openvino": {"infer"},
+    "tensorstore": {"io", "infer"},  # kept maps are a Zarr group, ids that wait an array
     **{name: {"widgets"} for name in JUPYTER},
     **{name: {"io"} for name in FORMATS},
     "imagecodecs": {"io", "widgets"},  # a page is shown PNG
-    "tensorstore": {"io", "infer"},  # kept maps are a Zarr group
     "IPython": {"widgets", "job"},  # in a notebook, progress is a line of text in the output
     "matplotlib": {"plot"},
     "safetensors": {"models"},

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.infer.kept import IN_MEMORY, plane_shape
-from mitonb.infer.run import thickness
+from mitonb.infer.run import GROUP, slab_thickness
 from mitonb.infer.scale import Scale
 from mitonb.io.arrays import CACHE_BYTES
 from mitonb.memory import require
@@ -33,8 +33,8 @@ _ENGINES = {"torch": (0.92, 350_000_000, 32_000_000), "openvino": (0.86, 480_000
 takes in a process that has not done so; and what any run takes for its buffers and what the allocator holds back."""
 _COARSE_BYTES, _HEAD_STRIDE = 6, 4
 """float16 center and offsets, at the resolution of most heads."""
-_RUN_BYTES_PER_VOXEL = 0.15
-"""Runs of one direction, where a fifth of the voxels are foreground: more than stacks have, less than noise."""
+_SPILL_BYTES_PER_VOXEL = 0.15
+"""Compressed ids of one direction, where a fifth of the voxels are foreground: more than most stacks have."""
 _BLOCK_BYTES, _BYTES_PER_VOXEL = 1_500_000_000, 48
 """Of a 3-D net: a block in it; and picture, sums of blocks, maps, ids and what decoding takes of the whole volume."""
 _PLANE_BYTES, _MEDIAN_BYTES = 50, 10
@@ -139,11 +139,13 @@ def _reading(stack: Stack, recipe: Recipe, stored: bool) -> tuple[int, int]:
 
 def _stages(shape: tuple[int, int, int], recipe: Recipe, stored: bool) -> tuple[int, int]:
     """Return the peaks of decoding planes, and of making objects and writing labels."""
-    voxels = math.prod(shape)
-    runs = 0 if stored else int(_RUN_BYTES_PER_VOXEL * voxels * len(recipe.planes))
-    planes = max(map(math.prod, _planes(shape, recipe))) * (_PLANE_BYTES + _MEDIAN_BYTES * (recipe.median - 1))
-    slab = 4 * thickness(shape) * shape[1] * shape[2]
-    return planes + runs, 2 * runs + (3 * slab if stored else 4 * voxels)
+    voxels, directions = math.prod(shape), len(recipe.planes)
+    spilled = 0 if stored else int(_SPILL_BYTES_PER_VOXEL * voxels * directions)
+    waiting = 4 * GROUP + 2 * recipe.lookahead + 4 * recipe.gap
+    pixel = _PLANE_BYTES + _MEDIAN_BYTES * (recipe.median - 1) + waiting
+    slab = 4 * slab_thickness(shape) * shape[1] * shape[2]
+    planes = max(map(math.prod, _planes(shape, recipe))) * pixel
+    return planes + spilled, spilled + (directions + 4) * slab + (0 if stored else 4 * voxels)
 
 
 def _planes(shape: tuple[int, int, int], recipe: Recipe) -> list[tuple[int, int]]:

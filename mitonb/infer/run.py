@@ -1,44 +1,58 @@
-"""A run: from kept maps, plane by plane, to objects; how the maps come is somebody else's business."""
+"""A run: from kept maps, plane by plane, to labels; how the maps come is somebody else's business."""
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import tensorstore
 
-from mitonb.infer.scratch import Scratch, slabs
-from mitonb.infer.smoothing import smoothed_planes
+from mitonb.errors import InputError
+from mitonb.infer.kept import VOLUME, median_planes
+from mitonb.io.saving import rescuing
+from mitonb.io.zarr import LabelStore
 from mitonb.job import Progress
-from mitonb.post.agreement import agree
-from mitonb.post.atoms import Atoms
+from mitonb.labels import Labels, StoredLabels
+from mitonb.post.cleaning import ObjectTable, fill_holes
+from mitonb.post.consensus import JoinedRegions, agglomerate
 from mitonb.post.decoding import decode
-from mitonb.post.holes import filled
-from mitonb.post.run_tables import numbered
-from mitonb.post.runs import Runs, paint, runs_of
-from mitonb.post.statistics import Statistics
+from mitonb.post.tables import as_ids
 from mitonb.post.tracking import Tracker
-from mitonb.post.untangling import Untangler
-from mitonb.stack import AXES, Axis
+from mitonb.stack import AXES, Axis, voxel_size_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mitonb.infer.kept import KeptMaps
-    from mitonb.infer.region import Region
-    from mitonb.maps import Maps
+    from mitonb.maps import Ids, Maps
     from mitonb.recipe import Recipe
 
-__all__ = ["PlaneIds", "Run", "Sink", "thickness"]
+__all__ = [
+    "PlaneIds",
+    "Run",
+    "Sink",
+    "Spill",
+    "assemble",
+    "slab_thickness",
+    "smoothed_planes",
+    "stuff_notes",
+    "stuff_of",
+]
 
 Volume = npt.NDArray[np.uint32]
-Fill = Callable[[Axis, int], Generator[None, None, None]]
+Fill = Callable[[Any, int], Iterable[None]]
 
-SLAB_BYTES = 64 << 20
+SLAB_BYTES = 32 << 20
 """Ids of one slab, of one direction."""
+CHUNK = 32, 128, 512
+GROUP = 8
+"""Voxels of a chunk of a spill along each axis; along the direction of its planes, which are written together."""
 
 
 @dataclass(frozen=True)
@@ -49,20 +63,19 @@ class PlaneIds:
     ----------
     axis, index
         Which plane.
-    parts : tuple of Runs
+    parts : tuple of (h, w) arrays
         Profiles 1..n of each class.
     """
 
     axis: Axis
     index: int
-    parts: tuple[Runs, ...]
+    parts: tuple[Volume, ...]
 
     @property
     def ids(self) -> Volume:
         """(h, w) array; profiles 1..n, those of all classes under different ids."""
-        shown: Volume = paint(self.parts[0])[0]
-        for part in self.parts[1:]:
-            ids = paint(part)[0]
+        shown = self.parts[0]
+        for ids in self.parts[1:]:
             shown = np.where(ids > 0, ids + shown.max(), shown)
         return shown
 
@@ -74,18 +87,92 @@ class Sink(Protocol):
         """Take the planes from `top` on, in the order of z."""
 
 
-def thickness(shape: tuple[int, int, int]) -> int:
-    """Return how many planes make a slab: about 64 MB of ids, in whole blocks of a label file where possible."""
+class Spill:
+    """Ids of a volume, compressed, in memory or in a folder: planes of one direction go in, slabs along z come out.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (z, y, x) of the volume in voxels.
+    axis : {"xy", "xz", "yz"}
+        Direction of the planes.
+    folder : path, optional
+        Where to keep them; in memory without.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], axis: Axis, folder: Path | None = None) -> None:
+        self._axis = AXES[axis]
+        self._place = 0
+        self._waiting: list[Volume] = []
+        chunk = [min(GROUP if k == self._axis else CHUNK[k], n) for k, n in enumerate(shape)]
+        self._folder = folder
+        with self._explaining():
+            self._store = tensorstore.open(
+                {
+                    "driver": "zarr3",
+                    "kvstore": "memory://" if folder is None else {"driver": "file", "path": f"{folder}/"},
+                    "metadata": {
+                        "shape": shape, "data_type": "uint32",
+                        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk}},
+                        "codecs": [{"name": "bytes"}, {"name": "zstd", "configuration": {"level": 1}}],
+                    },
+                },
+                create=True,
+            ).result()  # fmt: skip
+
+    def add(self, plane: Volume) -> None:
+        """Take the next plane."""
+        self._waiting.append(plane)
+        if len(self._waiting) == GROUP:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the planes that wait for others; call it after the last one."""
+        if self._waiting:
+            self.put(np.stack(self._waiting, self._axis))
+            self._waiting = []
+
+    def put(self, block: Volume) -> None:
+        """Take the next planes as a block (z, y, x)."""
+        end = self._place + block.shape[self._axis]
+        with self._explaining():
+            self._store[(slice(None),) * self._axis + (slice(self._place, end),)].write(block).result()
+        self._place = end
+
+    def read(self, where: slice) -> Volume:
+        """Return a slab (z, y, x)."""
+        slab: Volume = self._store[where].read().result()
+        return slab
+
+    def close(self) -> None:
+        """Forget everything; the files go."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """Turn what a disk says about temporary files into one clear error."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"The temporary files of this run, which lie beside the labels that it makes, cannot be written "
+                f"({error}). Free some space, or write the labels elsewhere, and run again."
+            ) from error
+
+
+def slab_thickness(shape: tuple[int, int, int]) -> int:
+    """Return how many planes make a slab: about 32 MB of ids, in whole chunks where possible."""
     planes = max(1, SLAB_BYTES // (4 * shape[1] * shape[2]))
-    return min(shape[0], planes if planes < 16 else planes // 16 * 16)
+    return min(shape[0], planes if planes < CHUNK[0] else planes // CHUNK[0] * CHUNK[0])
 
 
 class Run:
     """One way through the planes of all directions to labels, which never holds more than slabs of ids.
 
-    Each plane is decoded, tracked by tables and kept as runs. Then slab after slab is cut out of the runs of all
-    directions: once to number the atoms for the consensus, once to fill holes and measure objects, once to write what
-    stays. Decisions are made on tables in between, so that the labels do not depend on how thick the slabs are.
+    Each plane is decoded, tracked by tables and spilled. Then slab after slab is read back from all directions: once to
+    number joined regions for the consensus, once to fill holes and measure objects, once to write what stays. Decisions
+    are made on tables in between, so that the labels do not depend on how thick the slabs are.
 
     Parameters
     ----------
@@ -94,9 +181,11 @@ class Run:
     recipe : Recipe
         What decoding, tracking, consensus and cleaning read.
     folder : path, optional
-        Keep runs in a temporary file there; in memory without.
+        Keep ids in a temporary folder there; in memory, compressed, without.
     slab : int, optional
         Planes of a slab.
+    blocks : bool
+        The maps are those of a 3-D net: the volume is decoded as a whole, and nothing is tracked.
 
     Attributes
     ----------
@@ -107,31 +196,44 @@ class Run:
     """
 
     def __init__(
-        self, shape: tuple[int, int, int], recipe: Recipe, *, folder: Path | None = None, slab: int | None = None
+        self,
+        shape: tuple[int, int, int],
+        recipe: Recipe,
+        *,
+        folder: Path | None = None,
+        slab: int | None = None,
+        blocks: bool = False,
     ) -> None:
         self.shape = shape
-        self.recipe = recipe
+        # A profile of a plane is what `min_area` is about.
+        self.recipe = recipe.replace(min_area=0) if blocks else recipe
         self.done = 0
-        self.total = sum(shape[AXES[axis]] for axis in recipe.planes) + len(recipe.planes) + 2
+        self.total = 3 if blocks else sum(shape[AXES[axis]] for axis in recipe.planes) + len(recipe.planes) + 2
         self.counts: list[int] = []
         self.stuff: tuple[int, ...] = ()
-        self._slab = slab or thickness(shape)
-        self._folder = folder
-        self._lines: dict[tuple[int, Axis], _Line] = {}
+        step = slab or slab_thickness(shape)
+        self._slabs = [slice(top, min(top + step, shape[0])) for top in range(0, shape[0], step)]
+        self._folder = folder and Path(tempfile.mkdtemp(dir=folder, prefix=".mitonb-"))
+        self._spilled = 0
+        self._directions: dict[tuple[int, Axis], tuple[Spill, Tracker | None]] = {}
         self._kinds = 1
-        self._scratches: list[Scratch] = []
-        self._result: tuple[Scratch, Volume]
+        self._blocks = blocks
+        self._volumes: list[_Objects] = []
+        self._result: _Objects
 
     def progress(self, stage: str, preview: Any = None) -> Progress:
         return Progress(stage, self.done, self.total, preview)
 
     def close(self) -> None:
         """Take the temporary files away."""
-        for scratch in self._scratches:
-            scratch.close()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def planes(self, kept: KeptMaps, fill: Fill, *, rolling: bool) -> Generator[Progress, None, None]:
-        """Decode all planes; `fill` puts the maps of a plane where they are missing."""
+        """Decode all planes, or the whole volume; `fill` puts the maps of a plane where they are missing."""
+        if self._blocks:
+            yield from self._volume(kept, fill, rolling=rolling)
+            return
         reach = self.recipe.median // 2
         for axis in self.recipe.planes:
             count = self.shape[AXES[axis]]
@@ -142,7 +244,11 @@ class Run:
                     for _ in fill(axis, ready):
                         yield self.progress(f"predict {axis}")
                     ready += 1
-                parts = self._decode(axis, index, next(smoothed), kept.region)
+                parts = self.decode(next(smoothed))
+                if kept.region is not None:
+                    parts = tuple(kept.region.cut(part, axis, index) for part in parts)
+                for kind, part in enumerate(parts):
+                    self.add(axis, part, kind=kind)
                 if rolling and index >= reach:
                     kept.drop(axis, index - reach)
                 self.done += 1
@@ -151,28 +257,42 @@ class Run:
             if rolling:
                 kept.clear()
 
-    def _decode(self, axis: Axis, index: int, maps: Maps, region: Region | None) -> tuple[Runs, ...]:
-        """Decode a plane, class by class; return the profiles of each."""
-        self._kinds = len(maps.semantic)
-        parts = []
-        for kind in range(self._kinds):
-            plane = runs_of(decode(maps, self._recipe(kind), kind=kind, stuff=self.stuff))
-            if region is not None:
-                plane, _ = numbered(runs_of(region.cut(paint(plane)[0], axis, index)))
-            self.add(axis, plane, kind=kind)
-            parts.append(plane)
-        return tuple(parts)
+    def _volume(self, kept: KeptMaps, fill: Fill, *, rolling: bool) -> Generator[Progress, None, None]:
+        for _ in fill(VOLUME, 0):
+            yield self.progress("predict blocks")
+        maps = kept.get(VOLUME, 0)
+        if rolling:
+            kept.clear()
+        yield self.progress("decode")
+        for ids in self.decode(maps):
+            if kept.region is not None:
+                for z, plane in enumerate(ids):
+                    plane[...] = kept.region.cut(plane, "xy", z)
+            self._volumes.append(_Objects(self._spill("xy"), np.arange(ids.max(initial=0) + 1, dtype=np.uint32)))
+            self._volumes[-1].spill.put(ids)
 
-    def add(self, axis: Axis, plane: Runs, *, kind: int = 0) -> None:
+    def decode(self, maps: Maps) -> tuple[Volume, ...]:
+        """Return the ids of each class of the maps of a plane or a volume."""
+        self._kinds = len(maps.semantic) if "semantic" in maps else 1
+        return tuple(decode(maps, self._recipe(k), kind=k, stuff=self.stuff) for k in range(self._kinds))
+
+    def add(self, axis: Axis, plane: Ids, *, kind: int = 0) -> None:
         """Take the decoded ids of the next plane of a direction; directions may come in different threads."""
-        if (kind, axis) not in self._lines:
-            self._lines[kind, axis] = _Line(self._scratch(axis), self._recipe(kind))
-        self._lines[kind, axis].add(plane)
+        if (kind, axis) not in self._directions:
+            recipe = self._recipe(kind)
+            # Where nothing is told apart, there is nothing to follow from plane to plane.
+            self._directions[kind, axis] = self._spill(axis), None if recipe.instances == "none" else Tracker(recipe)
+        spill, tracker = self._directions[kind, axis]
+        for numbers in [as_ids(plane)] if tracker is None else tracker.add(plane):
+            spill.add(numbers)
 
     def end(self, axis: Axis) -> None:
         """Take note that a direction has no more planes."""
         for kind in range(self._kinds):
-            self._lines[kind, axis].end()
+            spill, tracker = self._directions[kind, axis]
+            for numbers in () if tracker is None else tracker.rest():
+                spill.add(numbers)
+            spill.flush()
 
     def objects(self, sink: Sink | None = None) -> Generator[Progress, None, Volume | None]:
         """Do what `assemble` and `write` do."""
@@ -181,147 +301,185 @@ class Run:
 
     def assemble(self) -> Generator[Progress, None, None]:
         """Track, vote and clean; `counts` then says how many objects each class has."""
-        parts, counts = [], []
-        for kind in range(self._kinds):
-            part, count = yield from self._agreed(kind)
-            parts.append(part)
-            counts.append(count)
-        first = [1, *(1 + np.cumsum(counts)[:-1]).tolist()]
+        parts = self._volumes.copy()
+        for kind in range(len(parts), self._kinds):
+            parts.append((yield from self._voted(kind)))
+        first = [1, *(1 + np.cumsum([part.count for part in parts])[:-1]).tolist()]
         self.done = self.total - 1
-        statistics = Statistics(self.shape, sum(counts))
-        whole = self._scratch("xy")
-        for k, _ in enumerate(self._slabs()):
-            block = _joined([part.read(k) for part in parts], first)
+        objects = ObjectTable(self.shape, sum(part.count for part in parts))
+        whole = self._spill("xy")
+        for where in self._slabs:
+            slab = _overlaid([part.read(where) for part in parts], first)
             if self.recipe.fill_holes:
-                block = filled(block)
-            statistics.add(block)
-            whole.put(block)
+                fill_holes(slab)
+            objects.add(slab)
+            whole.put(slab)
             yield self.progress("clean")
         for part in parts:
-            part.close()
+            part.spill.close()
         # Where no class has objects, ids are the numbers of the classes, there or not.
         whole_kinds = all(self._recipe(k).instances == "none" for k in range(self._kinds))
-        table, found = statistics.decide(self.recipe, first, renumber=not whole_kinds)
+        table, found = objects.decide(self.recipe, first, renumber=not whole_kinds)
         self.counts = [1] * len(found) if whole_kinds else found
-        self._result = whole, table
+        self._result = _Objects(whole, table)
 
     def write(self, sink: Sink | None = None) -> Generator[Progress, None, Volume | None]:
         """Return the labels that were assembled, or write them to the sink; may be done again."""
-        whole, table = self._result
         self.done = self.total - 1
         labels = np.zeros(self.shape, np.uint32) if sink is None else None
-        for k, where in enumerate(self._slabs()):
+        for where in self._slabs:
+            slab = self._result.read(where)
             if labels is not None:
-                paint(whole.read(k), labels[where], table=table, clear=False)
+                labels[where] = slab
             if sink is not None:
-                sink.write(where.start, paint(whole.read(k), table=table))
+                sink.write(where.start, slab)
             yield self.progress("write" if sink else "clean")
         self.done += 1
         yield self.progress("done")
         return labels
 
-    def _agreed(self, kind: int) -> Generator[Progress, None, tuple[_Renamed, int]]:
-        """Return the objects of one class, 1.. in the order of their first voxels, and their number."""
-        lines, tables = [], []
+    def _voted(self, kind: int) -> Generator[Progress, None, _Objects]:
+        """Return the objects of one class, as the directions agree on them."""
+        parts = []
         for axis in self.recipe.planes:
             yield self.progress(f"track {axis}")
-            lines.append(self._lines[kind, axis].scratch)
-            tables.append(self._lines[kind, axis].objects())
+            spill, tracker = self._directions[kind, axis]
+            parts.append(_Objects(spill, np.arange(2, dtype=np.uint32) if tracker is None else tracker.objects()))
             self.done = min(self.done + 1, self.total - 2)
-        if len(lines) == 1:
-            return _Renamed(lines[0], tables[0]), int(tables[0].max(initial=0))
-        if self.recipe.rules == "published" and self._recipe(kind).instances != "none":
-            tables = [self._sifted(line, table) for line, table in zip(lines, tables, strict=True)]
-        atoms = Atoms(len(lines))
-        part = self._scratch("xy")
-        for k, _ in enumerate(self._slabs()):
-            part.put(atoms.number([line.read(k, table) for line, table in zip(lines, tables, strict=True)]))
+        if len(parts) == 1:
+            return parts[0]
+        told_apart = self._recipe(kind).instances != "none"
+        if self.recipe.rules == "published" and told_apart:
+            parts = [self._sifted(part) for part in parts]
+        joined, spill = JoinedRegions(len(parts)), self._spill("xy")
+        for where in self._slabs:
+            spill.put(joined.number([part.read(where) for part in parts]))
             yield self.progress("consensus")
-        for line in lines:
-            line.close()
-        if self._recipe(kind).instances == "none":
-            return _Renamed(part, _voted(atoms.found()[0], self.recipe.votes)), 1
-        table = agree(*atoms.found(), self.recipe)
-        return _Renamed(part, table), int(table.max(initial=0))
+        for part in parts:
+            part.spill.close()
+        regions, sizes = joined.found()
+        if told_apart:
+            return _Objects(spill, agglomerate(regions, sizes, self.recipe))
+        enough = np.count_nonzero(regions, axis=1) >= min(self.recipe.votes, len(parts))
+        return _Objects(spill, enough.astype(np.uint32))
+
+    def _sifted(self, part: _Objects) -> _Objects:
+        """Return the objects of a direction without those that are too small or too thin in it alone."""
+        objects = ObjectTable(self.shape, part.count)
+        for where in self._slabs:
+            objects.add(part.read(where))
+        return _Objects(part.spill, objects.decide(self.recipe, renumber=False)[0][part.table])
 
     def _recipe(self, kind: int) -> Recipe:
         """Return the recipe for one class."""
         return self.recipe.replace(instances="none") if kind in self.stuff else self.recipe
 
-    def _sifted(self, line: Scratch, table: Volume) -> Volume:
-        """Return the table of a direction without the objects that are too small or too thin in it alone."""
-        statistics = Statistics(self.shape, int(table.max(initial=0)))
-        for k, _ in enumerate(self._slabs()):
-            statistics.add(line.read(k, table))
-        stay, _ = statistics.decide(self.recipe, renumber=False)
-        return stay[table]
-
-    def _slabs(self) -> Iterator[slice]:
-        return slabs(self.shape[0], self._slab)
-
-    def _scratch(self, axis: Axis) -> Scratch:
-        folder = self._folder
-        file = None if folder is None else tempfile.TemporaryFile(dir=folder, prefix=".mitonb-")
-        self._scratches.append(Scratch(self.shape, axis, self._slab, file))
-        return self._scratches[-1]
+    def _spill(self, axis: Axis) -> Spill:
+        self._spilled += 1
+        return Spill(self.shape, axis, self._folder and self._folder / str(self._spilled))
 
 
-class _Line:
-    """The planes of one class and direction on their way to objects."""
+@dataclass(frozen=True)
+class _Objects:
+    """What was spilled, and the object that each number in it belongs to."""
 
-    def __init__(self, scratch: Scratch, recipe: Recipe) -> None:
-        self.scratch = scratch
-        # Where nothing is told apart, there is nothing to follow from plane to plane.
-        self._tracker = Tracker(recipe) if recipe.instances != "none" else None
-        self._untangler = Untangler(recipe.lookahead)
+    spill: Spill
+    table: Volume
 
-    def add(self, plane: Runs) -> None:
-        """Take the decoded ids of the next plane."""
-        if self._tracker is None:
-            self.scratch.add(plane)
-            return
-        for done in self._untangler.add_runs(plane):
-            self.scratch.add(self._tracker.add_numbered(done))
+    @property
+    def count(self) -> int:
+        return int(self.table.max(initial=0))
 
-    def end(self) -> None:
-        """Take what is still held; no plane comes after it."""
-        if self._tracker is not None:
-            for plane in self._untangler.rest_runs():
-                self.scratch.add(self._tracker.add_numbered(plane))
-        self.scratch.flush()
-
-    def objects(self) -> Volume:
-        """Return the object of each number that the scratch holds."""
-        return np.array([0, 1], np.uint32) if self._tracker is None else self._tracker.objects()
+    def read(self, where: slice) -> Volume:
+        slab: Volume = self.table[self.spill.read(where)]
+        return slab
 
 
-class _Renamed:
-    """Slabs under other names."""
-
-    def __init__(self, part: Scratch, table: Volume) -> None:
-        self._part, self._table = part, table
-
-    def read(self, slab: int) -> Runs:
-        return self._part.read(slab, self._table)
-
-    def close(self) -> None:
-        self._part.close()
+def _overlaid(slabs: list[Volume], first: list[int]) -> Volume:
+    """Put the objects of all classes into one slab; where two claim a voxel, the class that comes first has it."""
+    whole = slabs[0]
+    for slab, start in zip(slabs[1:], first[1:], strict=True):
+        whole = np.where((whole == 0) & (slab > 0), slab + np.uint32(start - 1), whole)
+    return whole
 
 
-def _joined(blocks: list[Runs], first: list[int]) -> Runs:
-    """Put the objects of all classes into one block; where two claim a voxel, the class that comes first has it."""
-    if len(blocks) == 1:
-        return blocks[0]
-    whole = paint(blocks[0])
-    for block, start in zip(map(paint, blocks[1:]), first[1:], strict=True):
-        free = (whole == 0) & (block > 0)
-        whole[free] = block[free] + np.uint32(start - 1)
-    return runs_of(whole)
+def smoothed_planes(kept: KeptMaps, axis: Axis, recipe: Recipe) -> Iterator[Maps]:
+    """Yield the maps of each plane of an axis, in order, their semantic map after the median over neighbouring planes.
+
+    Parameters
+    ----------
+    kept : KeptMaps
+        Plane `index` is read when it is asked for, and of those after it as many as the median reaches.
+    axis : {"xy", "xz", "yz"}
+        Direction that the planes are cut along.
+    recipe : Recipe
+        `median` and `rules` are read. The published rules put each median back into the window of the next ones, and
+        leave the planes as they are where the window does not fit into the stack.
+    """
+    count = kept.shape[AXES[axis]]
+    reach = recipe.median // 2
+    before: deque[npt.NDArray[np.uint8]] = deque(maxlen=max(1, reach))
+    for index in range(count):
+        if recipe.rules != "published":
+            yield kept.plane(axis, index, recipe.median)
+            continue
+        maps = kept.get(axis, index)
+        if reach and reach <= index < count - reach:
+            after = [kept.get(axis, i).semantic for i in range(index, index + reach + 1)]
+            maps = maps.replace(semantic=median_planes([*before, *after]))
+        before.append(maps.semantic)
+        yield maps
 
 
-def _voted(atoms: Volume, votes: int) -> Volume:
-    """Say which atoms are there at all: those that enough directions have."""
-    enough = np.count_nonzero(atoms, axis=1) >= min(votes, atoms.shape[1])
-    enough[0] = False
-    table: Volume = enough.astype(np.uint32)
-    return table
+def assemble(
+    run: Run, kept: KeptMaps, record: dict[str, Any], target: Path | None
+) -> Generator[Progress, None, Labels | StoredLabels]:
+    """Make labels of the planes that a run has decoded, in memory or in a store.
+
+    Raises
+    ------
+    InputError
+        If the store could not be written; the error says where the labels are kept instead.
+    """
+    given = kept.about.get("voxel_size")
+    size, name = None if given is None else voxel_size_of(given), f"{kept.about.get('name', 'stack')} labels"
+    yield from run.assemble()
+    record = _with_classes(record, kept.about.get("classes", ()), run.counts)
+    if target is None:
+        ids = yield from run.write()
+        assert ids is not None
+        return Labels(ids, size, name, record or None)
+
+    def store_at(path: Path) -> Generator[Progress, None, None]:
+        with LabelStore.at(path, run.shape, size, name) as store:
+            yield from run.write(store)
+            for _ in store.finish(record or None):
+                yield run.progress("write")
+
+    yield from rescuing(store_at, target)
+    return StoredLabels(target, run.shape, sum(run.counts), size, name, record or None)
+
+
+def stuff_of(spec: Any) -> tuple[int, ...]:
+    """Return the numbers of the classes whose objects a model does not tell apart."""
+    things = getattr(spec, "things", None)
+    return () if things is None else tuple(k for k, name in enumerate(spec.classes) if name not in things)
+
+
+def stuff_notes(spec: Any) -> tuple[str, ...]:
+    """Say which classes of a model become one id each."""
+    names = ", ".join(spec.classes[k] for k in stuff_of(spec))
+    return (f"This model does not tell objects of {names} apart: they are one id.",) if names else ()
+
+
+def _with_classes(record: dict[str, Any], classes: Sequence[str], counts: list[int]) -> dict[str, Any]:
+    """Return the record with the ids of each class, where there are several."""
+    if len(counts) < 2:
+        return record
+    names = [*classes, *(f"class {k + 1}" for k in range(len(classes), len(counts)))]
+    ends = np.cumsum(counts).tolist()
+    found = [
+        {"name": name, "first": end - n + 1, "last": end}
+        for name, n, end in zip(names[: len(counts)], counts, ends, strict=True)
+    ]
+    return {**record, "classes": found}

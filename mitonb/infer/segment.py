@@ -13,24 +13,20 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import InputError, wanting_torch
-from mitonb.infer.finishing import finished, stuff_notes, stuff_of
 from mitonb.infer.kept import VOLUME, KeptMaps, plane_shape
 from mitonb.infer.memory_estimate import READ_ALL, SLAB, estimate, require_for_decoding, require_for_segmenting
 from mitonb.infer.notes import INVERTED, inverted_note, shape_notes
 from mitonb.infer.region import Region, RegionLike, in_plane
-from mitonb.infer.run import PlaneIds, Run, thickness
+from mitonb.infer.run import PlaneIds, Run, assemble, stuff_notes, stuff_of
 from mitonb.infer.scale import Scale
 from mitonb.io.record import plane_digest, run_record, whole_fingerprint
 from mitonb.io.saving import store_path
 from mitonb.job import Progress, drain
-from mitonb.post.cleaning import clean
-from mitonb.post.decoding import decode
 from mitonb.recipe import Recipe
 from mitonb.stack import AXES, Axis, Plane, Stack
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
-    from pathlib import Path
 
     from mitonb.infer.predict import ModelLike, Predictor
     from mitonb.labels import Labels, StoredLabels
@@ -220,7 +216,8 @@ def segmenting(
     predictor = _predictor(model, recipe, stack.voxel_size)
     spec, scale = predictor.model.spec, predictor.scale
     source = _Source(_near(stack, recipe, stored=target is not None), predictor, kept, region)
-    with contextlib.closing(_run(source.kept, scale.in_pixels(recipe), target, blocks=predictor.dimension == 3)) as run:
+    own, folder = scale.in_pixels(recipe), target and target.parent
+    with contextlib.closing(Run(stack.shape, own, folder=folder, blocks=predictor.dimension == 3)) as run:
         run.stuff = stuff_of(spec)
         for _ in source.compare():
             yield run.progress("compare with the kept maps")
@@ -241,7 +238,7 @@ def segmenting(
             record["notes"].append(str(error))
         kept = source.kept
         del source  # with what it has read of a file; the planes are done
-        return (yield from finished(run, kept, record, target))
+        return (yield from assemble(run, kept, record, target))
 
 
 def redecode(
@@ -301,14 +298,14 @@ def redecoding(
             )
     target = None if out is None else store_path(out, overwrite=overwrite)
     require_for_decoding(kept.shape, recipe, stored=target is not None)
-    own = scale_of(kept).in_pixels(recipe)
-    with contextlib.closing(_run(kept, own, target, blocks=kept.has(VOLUME, 0))) as run:
+    own, folder = scale_of(kept).in_pixels(recipe), target and target.parent
+    with contextlib.closing(Run(kept.shape, own, folder=folder, blocks=kept.has(VOLUME, 0))) as run:
         run.stuff = tuple(kept.about.get("stuff") or ())
-        yield from run.planes(kept, lambda axis, index: iter(()), rolling=False)
+        yield from run.planes(kept, lambda axis, index: (), rolling=False)
         if record:
             notes = [*record.get("notes", ()), *_padding_notes(kept, recipe, record)]
             record |= {"recipe": json.loads(recipe.to_json()), "notes": notes}
-        return (yield from finished(run, kept, record, target))
+        return (yield from assemble(run, kept, record, target))
 
 
 def scale_of(kept: KeptMaps) -> Scale:
@@ -327,59 +324,6 @@ def _padding_notes(kept: KeptMaps, recipe: Recipe, record: dict[str, Any]) -> tu
         f"The network saw planes padded by the {before} rules; objects near the bottom and right borders may differ "
         f"from those of a new run by the {recipe.rules} rules.",
     )
-
-
-class _Blocks:
-    """What `Run` is for planes, for a 3-D net: the volume is decoded as a whole, class by class."""
-
-    def __init__(self, shape: tuple[int, int, int], recipe: Recipe) -> None:
-        self.shape = shape
-        self.recipe = recipe
-        self.counts: list[int] = []
-        self.stuff: tuple[int, ...] = ()
-        self._labels = np.zeros(shape, np.uint32)
-
-    def progress(self, stage: str) -> Progress:
-        return Progress(stage, len(self.counts), len(self.counts) + 2)
-
-    def close(self) -> None:
-        """Nothing is to be closed."""
-
-    def planes(self, kept: KeptMaps, fill: Any, *, rolling: bool) -> Generator[Progress, None, None]:
-        """Decode and clean the volume; `fill` puts its maps where they are missing."""
-        for _ in fill(VOLUME, 0):
-            yield self.progress("predict blocks")
-        maps, inside = kept.get(VOLUME, 0), _mask(kept.region)
-        if rolling:
-            kept.clear()
-        for kind in range(len(maps.semantic)):
-            yield self.progress("decode")
-            # A profile of a plane is what `min_area` is about, and there are none here.
-            own = self.recipe.replace(min_area=0, **({"instances": "none"} if kind in self.stuff else {}))
-            ids = decode(maps, own, kind=kind)
-            ids = clean(ids if inside is None else np.where(inside, ids, np.uint32(0)), own)
-            free = (self._labels == 0) & (ids > 0)  # of two classes at a voxel, the first has it
-            self._labels[free] = ids[free] + np.uint32(sum(self.counts))
-            self.counts.append(int(ids.max(initial=0)))
-
-    def objects(self) -> Generator[Progress, None, npt.NDArray[np.uint32]]:
-        """Return the labels."""
-        yield self.progress("done")
-        return self._labels
-
-    def assemble(self) -> Generator[Progress, None, None]:
-        """All is assembled."""
-        yield self.progress("clean")
-
-    def write(self, sink: Any) -> Generator[Progress, None, None]:
-        """Write the labels by slabs."""
-        for z in range(0, self.shape[0], thickness(self.shape)):
-            sink.write(z, self._labels[z : z + thickness(self.shape)])
-            yield self.progress("write")
-
-
-def _run(kept: KeptMaps, recipe: Recipe, target: Path | None, *, blocks: bool) -> Any:
-    return _Blocks(kept.shape, recipe) if blocks else Run(kept.shape, recipe, folder=target and target.parent)
 
 
 def _as_picture(plane: Picture) -> Plane | Stack:

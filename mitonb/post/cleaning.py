@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mitonb.post.holes import filled
-from mitonb.post.run_tables import numbered
-from mitonb.post.runs import Runs, paint, relabelled, runs_of
-from mitonb.post.statistics import Statistics
+import cc3d
+import fastremap
+import numpy as np
+import numpy.typing as npt
+
+from mitonb.post.tables import as_ids
 from mitonb.recipe import Recipe
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from collections.abc import Sequence
 
     from mitonb.maps import Ids
 
-__all__ = ["clean", "cleaned", "fill_holes"]
+__all__ = ["ObjectTable", "clean", "fill_holes"]
+
+Volume = npt.NDArray[np.uint32]
 
 
-def clean(labels: Ids, recipe: Recipe | None = None, *, connected: bool = False) -> npt.NDArray[np.uint32]:
+def clean(labels: Ids, recipe: Recipe | None = None) -> Volume:
     """Fill holes, drop small and flat objects, and number what is left 1.. by first voxels.
 
     Parameters
@@ -30,37 +33,111 @@ def clean(labels: Ids, recipe: Recipe | None = None, *, connected: bool = False)
         `fill_holes`, `min_size` (voxels) and `min_span` (shortest side of the box, voxels) are read. A side counts only
         where the volume is that deep: nothing in a stack of one plane can span two. There `min_area`, where it is less,
         stands for `min_size`. `drop_border` drops what touches the border of the volume.
-    connected : bool
-        Make each connected piece (26 neighbours) an object of its own first.
     """
-    if connected:
-        import cc3d
+    recipe = recipe or Recipe()
+    ids = as_ids(fastremap.renumber(as_ids(labels), in_place=False)[0])
+    if recipe.fill_holes:
+        fill_holes(ids)
+    table = ObjectTable(ids.shape, int(ids.max(initial=0)))
+    table.add(ids)
+    return table.decide(recipe)[0][ids]
 
-        labels = cc3d.connected_components(labels, connectivity=26)
-    return paint(cleaned(numbered(runs_of(labels))[0], recipe or Recipe()))
 
+def fill_holes(planes: Volume) -> None:
+    """Fill, in place, each background region of a plane that one object alone surrounds.
 
-def cleaned(runs: Runs, recipe: Recipe) -> Runs:
-    """Fill holes, drop small and flat objects, and number what is left 1.. by first voxels; `clean` says how.
+    A region (4 neighbours) that touches the border of the plane or a second object is no hole, so no object can lose a
+    pixel and no gap between two objects can close.
 
     Parameters
     ----------
-    runs : Runs
-        A volume (z, y, x) of ids 1..n.
-    recipe : Recipe
-        As for `clean`.
+    planes : (n, h, w) or (h, w) uint32 array
+        Ids.
     """
-    if recipe.fill_holes:
-        runs = filled(runs)
-    statistics = Statistics(runs.shape, int(runs.ids.max(initial=0)))
-    statistics.add(runs)
-    return relabelled(runs, statistics.decide(recipe)[0])
+    for plane in planes.reshape(-1, *planes.shape[-2:]):
+        regions, count = cc3d.connected_components(plane == 0, connectivity=4, return_N=True)
+        inner = np.ones(count + 1, np.bool_)
+        inner[[0, *np.unique(regions[[0, -1]]), *np.unique(regions[:, [0, -1]])]] = False
+        if not inner.any():
+            continue
+        y, x = np.nonzero(inner[regions])
+        region = regions[y, x]
+        least, most = np.full(count + 1, 2**32), np.zeros(count + 1, np.int64)  # of the ids around each region
+        for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+            ids = plane[y + down, x + right].astype(np.int64)
+            np.minimum.at(least, region[ids > 0], ids[ids > 0])
+            np.maximum.at(most, region[ids > 0], ids[ids > 0])
+        hole = (least == most)[region]
+        plane[y[hole], x[hole]] = most[region[hole]]
 
 
-def fill_holes(plane: npt.NDArray[np.uint32]) -> None:
-    """Fill, in place, each background region of a plane that one object alone surrounds.
+class ObjectTable:
+    """Size and box of each object of a volume, collected slab by slab; from them which objects stay.
 
-    A region that touches the border of the plane or a second object is no hole, so no object can lose a pixel and no
-    gap between two objects can close.
+    Parameters
+    ----------
+    shape : tuple of int
+        (z, y, x) of the whole volume in voxels.
+    highest : int
+        Largest id.
     """
-    paint(filled(runs_of(plane)), plane[None])
+
+    def __init__(self, shape: tuple[int, ...], highest: int) -> None:
+        self.shape = shape
+        self._depth = 0
+        self._sizes = np.zeros(highest + 1, np.int64)
+        self._low = np.full((highest + 1, 3), np.int64(1) << 40)
+        self._high = np.full((highest + 1, 3), np.int64(-1))
+        self._order: list[npt.NDArray[np.integer]] = []
+
+    def add(self, slab: Volume) -> None:
+        """Take the next slab of planes, in the order of z."""
+        numbers, names = fastremap.renumber(slab, in_place=False)  # 1.. in the order of first voxels
+        number = np.fromiter(names.values(), np.int64, len(names))
+        ids = np.zeros(number.max(initial=0) + 1, np.int64)
+        ids[number] = np.fromiter(names, np.int64, len(names))
+        ids = ids[1:]
+        self._order.append(ids[self._sizes[ids] == 0])
+        found = cc3d.statistics(numbers, no_slice_conversion=True)
+        boxes, top = found["bounding_boxes"][1:].astype(np.int64), np.array([self._depth, 0, 0])
+        self._sizes[ids] += found["voxel_counts"][1:].astype(np.int64)
+        self._low[ids] = np.minimum(self._low[ids], boxes[:, ::2] + top)
+        self._high[ids] = np.maximum(self._high[ids], boxes[:, 1::2] + top)
+        self._depth += len(slab)
+
+    def decide(self, recipe: Recipe, first: Sequence[int] = (1,), *, renumber: bool = True) -> tuple[Volume, list[int]]:
+        """Say which objects stay, and what they are called.
+
+        Parameters
+        ----------
+        recipe : Recipe
+            `min_size`, `min_span`, `min_area` and `drop_border` are read.
+        first : sequence of int
+            First id of each class, ascending.
+        renumber : bool
+            Number what stays 1.., class after class, within a class in the order of first voxels.
+
+        Returns
+        -------
+        table : (highest + 1,) uint32 array
+            New id of each one; 0 for those that go.
+        counts : list of int
+            Objects of each class that stay.
+        """
+        spans = self._high - self._low + 1
+        flat = recipe.rules == "published" and self.shape[0] > 1  # then thin stacks lose what is as thin as they are
+        least = recipe.min_span if flat else np.minimum(recipe.min_span, np.array(self.shape))
+        # `min_size` speaks of volumes: one section of a good object has fewer pixels, and `min_area` has judged it.
+        smallest = recipe.min_size if self.shape[0] > 1 else min(recipe.min_size, recipe.min_area)
+        keep = (self._sizes >= max(1, smallest)) & (spans >= least).all(axis=1)
+        if recipe.drop_border:
+            last = np.array(self.shape) - 1
+            # An axis of one plane has no inside.
+            keep &= ~(((self._low == 0) | (self._high == last)) & (last > 0)).any(axis=1)
+        order = np.concatenate([np.zeros(0, np.int64), *self._order])
+        stay = order[keep[order]]
+        kind = np.searchsorted(np.asarray(first), stay, side="right") - 1
+        stay = stay[np.argsort(kind, kind="stable")]
+        table = np.zeros(len(keep), np.uint32)
+        table[stay] = np.arange(1, len(stay) + 1) if renumber else stay
+        return table, np.bincount(kind, minlength=len(first)).tolist()

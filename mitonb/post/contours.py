@@ -19,7 +19,7 @@ from scipy import ndimage
 from mitonb.errors import AxesError, InputError
 from mitonb.post.centers import connect
 from mitonb.post.compiled import jit
-from mitonb.post.tables import as_ids, relabel
+from mitonb.post.tables import as_ids
 
 __all__ = ["CONTOUR_SETTINGS", "ContourSettings", "decode_contours", "find_seeds", "watershed"]
 
@@ -299,7 +299,7 @@ def _without_small(labels: Labels, settings: ContourSettings) -> Labels:
     if settings.small == "neighbor":
         _join(labels, (sizes > 0) & ~stays)
     names = np.where(stays, np.cumsum(stays), 0).astype(np.uint32)
-    relabel(labels, names)
+    labels[...] = names[labels]
     return labels
 
 

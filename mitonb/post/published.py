@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+from scipy import ndimage, sparse
 
 from mitonb.maps import Maps
 from mitonb.post.centers import connect
 from mitonb.post.centers import group as group_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
     from mitonb.maps import Image, Points
     from mitonb.recipe import Recipe
 
-__all__ = ["STUFF_AREA", "agree", "centers", "decode", "draw_targets", "enlarge", "group", "modes", "peaks"]
+__all__ = [
+    "STUFF_AREA",
+    "agglomerate",
+    "centers",
+    "decode",
+    "draw_targets",
+    "enlarge",
+    "group",
+    "merge_clusters",
+    "modes",
+    "peaks",
+]
 
 STUFF_AREA = 64
 """Pixels of a plane below which a class whose objects are not told apart is left out of it."""
 
+Numbers = npt.NDArray[np.int64]
 Classes = npt.NDArray[np.unsignedinteger[Any]] | npt.NDArray[np.bool_]
 
 
@@ -213,32 +222,27 @@ def _read(maps: Maps, recipe: Recipe) -> tuple[npt.NDArray[np.floating[Any]], np
 
 # --------------------------------------------------------------------------------- objects of directions to one volume
 
-# All is decided on atoms (voxels with the same ids in all directions) instead of lists of runs; the outcome is the
-# same. Where the order of objects matters it is that of directions, then ids.
-
-Node = tuple[int, int]
-"""Direction and id of an object."""
-Pair = tuple[float, int]
-"""IoU and common voxels of two objects."""
+# All is decided on joined regions (voxels with the same ids in all directions) instead of lists of runs; the outcome
+# is the same. Where the order of objects matters it is that of directions, then ids.
 
 _LEAST_IOU = 0.01
 _LEAST_VOXELS = 100
 """Clusters, and voted objects, that share more than either of these are joined."""
 
 
-def agree(atoms: npt.NDArray[np.uint32], sizes: npt.NDArray[np.int64], recipe: Recipe) -> npt.NDArray[np.uint32]:
-    """Say which object each atom belongs to, by the published rules.
+def agglomerate(regions: npt.NDArray[np.uint32], sizes: Numbers, recipe: Recipe) -> npt.NDArray[np.uint32]:
+    """Say which object each joined region belongs to, by the published rules.
 
-    Objects of different directions that overlap are linked; above an IoU of `recipe.consensus_iou` they are clustered;
-    clusters that overlap are merged, the one with the most neighbours first; a voxel stays where `recipe.votes` members
-    of its cluster hold it; voted objects that still overlap are joined.
+    Objects of different directions that overlap are linked; those with an IoU above `recipe.consensus_iou` are
+    clustered; clusters that overlap are merged, the one with the most neighbours first; a voxel stays where
+    `recipe.votes` members of its cluster hold it; voted objects that still overlap are joined.
 
     Parameters
     ----------
-    atoms : (n, directions) uint32 array
-        Ids of each atom, 0 for none; row 0 is the background.
+    regions : (n, directions) uint32 array
+        Ids of each region, 0 for none; row 0 is the background.
     sizes : (n,) int64 array
-        Voxels of each atom.
+        Voxels of each region.
     recipe : Recipe
         `votes`, `consensus_iou` and `lone_objects` are read.
 
@@ -247,102 +251,57 @@ def agree(atoms: npt.NDArray[np.uint32], sizes: npt.NDArray[np.int64], recipe: R
     objects : (n,) uint32 array
         1.. ; 0 where too few members agree.
     """
-    least = 1 if recipe.lone_objects else atoms.shape[1] // 2 + 1
+    least = 1 if recipe.lone_objects else regions.shape[1] // 2 + 1
     # Fewer votes than members: the published software then merges whatever overlaps at all.
     surely = 0.0 if recipe.votes < least else recipe.consensus_iou
-    held = _held(atoms)
-    pairs = _pairs(atoms, sizes)
-    objects = np.zeros(len(atoms), np.uint32)
+    direction, region = np.nonzero(regions.T)
+    node = np.unique(direction * 2**32 + regions[region, direction], return_inverse=True)[1]
+    nodes = int(node.max(initial=-1)) + 1
+    holds = sparse.coo_array((np.ones(len(node)), (node, region)), (nodes, len(sizes))).tocsr()
+    shared = sparse.triu((holds * sizes[None].astype(np.float64)) @ holds.T, 1).tocoo()
+    p, q = shared.coords
+    volume = holds @ sizes
+    iou = shared.data / (volume[p] + volume[q] - shared.data)
+    cluster = _components(nodes, p[iou > surely], q[iou > surely])
+    near = _touching(cluster, cluster[p], cluster[q], iou, shared.data)
+    held = np.split(holds.indices, holds.indptr[1:-1])
+    objects = np.zeros(len(regions), np.uint32)
     count = 0
-    for component in _components(sorted(held), pairs):
+    for component in _groups(_components(nodes, p, q)):
         if len(component) < least:
             continue
-        links = [(pair, pairs[pair]) for pair in itertools.combinations(component, 2) if pair in pairs]
-        clusters = _components(component, (pair for pair, (iou, _) in links if iou > surely))
-        members = _merged([set(c) for c in clusters], _touching(clusters, links))
-        voted = [_voted(m, held, recipe.votes) for m in members if len(m) >= least]
-        for together in _joined(voted, sizes):
+        members = {k: set(component[cluster[component] == k].tolist()) for k in np.unique(cluster[component]).tolist()}
+        voted = [_voted([held[n] for n in m], recipe.votes) for m in merge_clusters(members, near) if len(m) >= least]
+        pairs = itertools.combinations(range(len(voted)), 2)
+        links = [(a, b) for a, b in pairs if _one(voted[a], voted[b], sizes)]
+        for together in _groups(_components(len(voted), *np.array(links, np.int64).reshape(-1, 2).T)):
             count += 1
-            objects[sorted(together)] = count  # where objects overlap, the last one stands
+            for k in together:
+                objects[voted[k]] = count  # where objects overlap, the last one stands
     return objects
 
 
-def _held(atoms: npt.NDArray[np.uint32]) -> dict[Node, list[int]]:
-    """Return the atoms of each object."""
-    held: dict[Node, list[int]] = defaultdict(list)
-    for direction in range(atoms.shape[1]):
-        for k in np.flatnonzero(atoms[:, direction]).tolist():
-            held[direction, int(atoms[k, direction])].append(k)
-    return held
-
-
-def _pairs(atoms: npt.NDArray[np.uint32], sizes: npt.NDArray[np.int64]) -> dict[tuple[Node, Node], Pair]:
-    """Return IoU and overlap of all objects of different directions that overlap."""
-    directions = range(atoms.shape[1])
-    volume: dict[Node, int] = defaultdict(int)
-    shared: dict[tuple[Node, Node], int] = defaultdict(int)
-    for ids, size in zip(atoms.tolist(), sizes.tolist(), strict=True):
-        nodes = [(i, ids[i]) for i in directions if ids[i]]
-        for node in nodes:
-            volume[node] += size
-        for pair in itertools.combinations(nodes, 2):
-            shared[pair] += size
-    return {(a, b): (n / (volume[a] + volume[b] - n), n) for (a, b), n in shared.items()}
-
-
-def _components(nodes: Sequence[Node], pairs: Iterable[tuple[Node, Node]]) -> list[list[Node]]:
-    """Return groups of linked nodes, in the order of their first members; members are sorted."""
-    parent: dict[Node, Node] = {node: node for node in nodes}
-
-    def find(node: Node) -> Node:
-        while parent[node] != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
-    for a, b in pairs:
-        p, q = find(a), find(b)
-        parent[max(p, q)] = min(p, q)
-    groups: dict[Node, list[Node]] = defaultdict(list)
-    for node in nodes:
-        groups[find(node)].append(node)
-    return list(groups.values())
-
-
-def _touching(clusters: list[list[Node]], links: list[tuple[tuple[Node, Node], Pair]]) -> list[set[int]]:
-    """Return the neighbours of each cluster: those with which, in the mean over all pairs of members, it overlaps."""
-    of = {node: k for k, cluster in enumerate(clusters) for node in cluster}
-    total: dict[tuple[int, int], list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for (a, b), (iou, voxels) in links:
-        p, q = sorted((of[a], of[b]))
-        if p != q:
-            total[p, q][0] += iou
-            total[p, q][1] += voxels
-    near: list[set[int]] = [set() for _ in clusters]
-    for (p, q), (iou_sum, voxel_sum) in total.items():
-        n = len(clusters[p]) * len(clusters[q])
-        if iou_sum / n > _LEAST_IOU or voxel_sum / n > _LEAST_VOXELS:
-            near[p].add(q)
-            near[q].add(p)
-    return near
-
-
-def _merged(members: list[set[Node]], near: list[set[int]]) -> list[set[Node]]:
+def merge_clusters(members: dict[int, set[int]], near: dict[int, set[int]]) -> list[set[int]]:
     """Merge neighbouring clusters, the one with the most neighbours first, until none has any.
 
     A cluster that has a larger neighbour is dealt out to all its neighbours; another one takes all its neighbours in.
     Neighbours of those that were taken in are not linked to the winner: a chain of five becomes three and two.
+
+    Parameters
+    ----------
+    members : dict
+        What is in each cluster; changed in place, as is `near`.
+    near : dict
+        Neighbours of each cluster, of these and of others.
     """
-    left = dict.fromkeys(range(len(members)))
 
     def remove(k: int) -> None:
-        for other in near[k]:
+        for other in near.pop(k):
             near[other].discard(k)
-        near[k] = set()
-        del left[k]
+        del members[k]
 
-    while left:
-        k = max(left, key=lambda k: len(near[k]))  # the first of equals
+    while members:
+        k = max(members, key=lambda k: len(near[k]))  # the first of equals
         if not near[k]:
             break
         if max(len(members[other]) for other in near[k]) > len(members[k]):
@@ -353,25 +312,46 @@ def _merged(members: list[set[Node]], near: list[set[int]]) -> list[set[Node]]:
             for other in sorted(near[k]):
                 members[k] |= members[other]
                 remove(other)
-    return [members[k] for k in left]
+    return list(members.values())
 
 
-def _voted(members: set[Node], held: dict[Node, list[int]], votes: int) -> set[int]:
-    """Return the atoms that enough members hold."""
-    count: dict[int, int] = defaultdict(int)
-    for node in members:
-        for k in held[node]:
-            count[k] += 1
-    return {k for k, n in count.items() if n >= votes}
+def _touching(
+    cluster: Numbers, p: Numbers, q: Numbers, iou: npt.NDArray[np.float64], shared: npt.NDArray[np.float64]
+) -> dict[int, set[int]]:
+    """Return the neighbours of each cluster: those with which, in the mean over all pairs of members, it overlaps."""
+    size = np.bincount(cluster)
+    near: dict[int, set[int]] = {k: set() for k in range(len(size))}
+    apart = p != q
+    (low, high), at = np.unique(np.sort([p[apart], q[apart]], axis=0), axis=1, return_inverse=True)
+    pairs = size[low] * size[high]
+    close = np.bincount(at, iou[apart]) / pairs > _LEAST_IOU
+    close |= np.bincount(at, shared[apart]) / pairs > _LEAST_VOXELS
+    for a, b in zip(low[close].tolist(), high[close].tolist(), strict=True):
+        near[a].add(b)
+        near[b].add(a)
+    return near
 
 
-def _joined(voted: list[set[int]], sizes: npt.NDArray[np.int64]) -> Iterator[set[int]]:
-    """Yield voted objects, joined where they overlap too much."""
-    volume = [int(sizes[sorted(atoms)].sum()) for atoms in voted]
-    linked: list[tuple[Node, Node]] = []
-    for p, q in itertools.combinations(range(len(voted)), 2):
-        shared = int(sizes[sorted(voted[p] & voted[q])].sum())
-        if shared and (shared > _LEAST_VOXELS or shared > _LEAST_IOU * (volume[p] + volume[q] - shared)):
-            linked.append(((0, p), (0, q)))
-    for group in _components([(0, k) for k in range(len(voted))], linked):
-        yield set().union(*(voted[k] for _, k in group))
+def _voted(held: list[Numbers], votes: int) -> Numbers:
+    """Return the regions that enough members hold."""
+    regions, count = np.unique(np.concatenate(held), return_counts=True)
+    return regions[count >= votes]
+
+
+def _one(a: Numbers, b: Numbers, sizes: Numbers) -> bool:
+    """Return whether two voted objects overlap so much that they are one."""
+    shared = sizes[np.intersect1d(a, b)].sum()
+    return bool(shared > min(_LEAST_VOXELS, _LEAST_IOU * (sizes[a].sum() + sizes[b].sum() - shared)))
+
+
+def _components(count: int, p: Numbers, q: Numbers) -> Numbers:
+    """Return the group of each of so many nodes that pairs link; groups are numbered by their first nodes."""
+    graph = sparse.coo_array((np.ones(len(p), np.int8), (p, q)), (count, count))
+    groups: Numbers = sparse.csgraph.connected_components(graph, directed=False)[1]
+    return groups
+
+
+def _groups(groups: Numbers) -> list[Numbers]:
+    """Return the members of each group."""
+    order = np.argsort(groups, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(groups[order])) + 1) if len(order) else []

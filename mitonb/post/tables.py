@@ -1,8 +1,8 @@
-"""Overlap tables: how many voxels each pair of ids shares, in one pass; and ids rewritten by a table."""
+"""Tables: pairs of ids numbered and counted in one pass over two arrays; the one hash loop of the house."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +10,56 @@ import numpy.typing as npt
 from mitonb.errors import InputError
 from mitonb.post.compiled import jit
 
-if TYPE_CHECKING:
-    from mitonb.maps import Ids
+__all__ = ["PairTable", "as_ids", "overlaps"]
 
-__all__ = ["as_ids", "grown", "overlaps", "relabel", "slot"]
+_NOTHING = np.zeros(0, np.uint32)
 
 
-def overlaps(a: Ids, b: Ids) -> npt.NDArray[np.int64]:
+class PairTable:
+    """Each pair (id, other id) at one place of two arrays, with its number and its count; grows piece by piece.
+
+    Numbers are 1.. in the order of first places, so that they do not depend on where pieces begin and end; that of the
+    pair (0, 0) is 0, whether it occurs or not. What ids are called has no effect on speed or memory.
+
+    Examples
+    --------
+    >>> table = PairTable()
+    >>> table.number(np.array([5, 5, 0, 5], np.uint32), np.array([0, 2, 0, 0], np.uint32)).tolist()
+    [1, 2, 0, 1]
+    >>> [column.tolist() for column in table.columns()]
+    [[0, 5, 5], [0, 0, 2], [1, 2, 1]]
+    """
+
+    def __init__(self) -> None:
+        slots = np.zeros(512, np.int64)
+        slots[0] = 1  # the place of (0, 0)
+        self._state: Any = slots, np.zeros(256, np.uint64), np.zeros(256, np.uint64), np.zeros(256, np.int64), 1
+
+    def count(self, a: npt.NDArray[Any], b: npt.NDArray[Any]) -> None:
+        """Count the pairs of the next piece: two arrays of unsigned int of one shape."""
+        self._add(a, b, _NOTHING)
+
+    def number(self, a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:
+        """Count the pairs of the next piece, and return the number of the pair at each place."""
+        numbers = np.empty(a.shape, np.uint32)
+        self._add(a, b, numbers.reshape(-1))
+        if self._state[-1] >= 2**32:
+            raise InputError("More than four billion pairs of ids: cut out a part of the volume.")
+        return numbers
+
+    def columns(self) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+        """Return id, other id and count of each pair, (k,) each, in the order of their numbers."""
+        _, first, second, counts, used = self._state
+        return first[:used].copy(), second[:used].copy(), counts[:used].copy()
+
+    def _add(self, a: npt.NDArray[Any], b: npt.NDArray[Any], numbers: npt.NDArray[np.uint32]) -> None:
+        # One compiled version for 32 bits, one for 64: narrower ids are widened.
+        common = np.promote_types(np.promote_types(a.dtype, b.dtype), np.uint32)
+        a, b = (np.ascontiguousarray(x, dtype=common).reshape(-1) for x in (a, b))
+        self._state = _count(a, b, numbers, *self._state)
+
+
+def overlaps(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """Count the pixels that each pair of ids shares.
 
     Parameters
@@ -29,29 +72,11 @@ def overlaps(a: Ids, b: Ids) -> npt.NDArray[np.int64]:
     table : (n, 3) int64 array
         (id in a, id in b, pixels), sorted.
     """
-    keys, counts = _pairs(_flat(a), _flat(b))
-    order = np.argsort(keys)
-    keys, counts = keys[order], counts[order]
-    return np.stack(
-        [(keys >> np.uint64(32)).astype(np.int64), (keys & np.uint64(0xFFFFFFFF)).astype(np.int64), counts], 1
-    )
-
-
-def relabel(ids: npt.NDArray[np.uint32], table: npt.NDArray[np.uint32]) -> None:
-    """Replace each id, in place, by what the table holds for it; 0 stays 0.
-
-    Parameters
-    ----------
-    ids : uint32 array
-        Changed in place; plane by plane where it is not contiguous.
-    table : (largest id + 1,) uint32 array
-        New id of each old one.
-    """
-    for plane in ids if ids.ndim == 3 else [ids]:
-        if plane.flags.c_contiguous:
-            _relabel(plane.reshape(-1), table)
-        else:
-            plane[...] = table[plane]
+    table = PairTable()
+    table.count(as_ids(a), as_ids(b))
+    rows = np.stack([column.astype(np.int64) for column in table.columns()], axis=1)
+    rows = rows[(rows[:, :2] > 0).all(axis=1)]
+    return rows[np.lexsort((rows[:, 1], rows[:, 0]))]
 
 
 def as_ids(ids: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.uint32]:
@@ -69,64 +94,43 @@ def as_ids(ids: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.uint32]:
     return np.ascontiguousarray(ids, dtype=np.uint32)
 
 
-def _flat(ids: Ids) -> npt.NDArray[np.uint32]:
-    return as_ids(ids).reshape(-1)
-
-
 @jit
-def _relabel(ids: Any, table: Any) -> None:
-    for k in range(len(ids)):
-        if ids[k] != 0:
-            ids[k] = table[ids[k]]
+def _count(a: Any, b: Any, numbers: Any, slots: Any, first: Any, second: Any, counts: Any, used: Any) -> Any:
+    """Add the pairs of two flat arrays to the columns; write their numbers, unless `numbers` is empty.
 
-
-@jit
-def slot(keys: Any, key: Any) -> Any:
-    """Return the place of a key in an open table, or the free place where it belongs; free places hold 0."""
-    mask = np.uint64(len(keys) - 1)
-    at = ((key * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(17)) & mask
-    while keys[at] != 0 and keys[at] != key:
-        at = (at + np.uint64(1)) & mask
-    return np.int64(at)
-
-
-@jit
-def grown(keys: Any, values: Any) -> Any:
-    """Return a table of twice the size with the same content."""
-    bigger = np.zeros(2 * len(keys), np.uint64)
-    moved = np.zeros(2 * len(keys), np.int64)
-    for k in range(len(keys)):
-        if keys[k] != 0:
-            at = slot(bigger, keys[k])
-            bigger[at] = keys[k]
-            moved[at] = values[k]
-    return bigger, moved
-
-
-@jit
-def _pairs(a: Any, b: Any) -> Any:
-    keys = np.zeros(256, np.uint64)
-    counts = np.zeros(256, np.int64)
-    used = 0
+    A slot holds 1 + the number of a pair, 0 where it is free; there are twice as many slots as rows, or more.
+    """
     k = 0
-    n = len(a)
-    while k < n:
-        p, q = a[k], b[k]
-        start = k
+    while k < len(a):
+        p, q, start = a[k], b[k], k
         k += 1
-        # Neighbours mostly repeat: one look-up for a whole run.
-        while k < n and a[k] == p and b[k] == q:
+        while k < len(a) and a[k] == p and b[k] == q:  # neighbours mostly repeat: one look-up for all of them
             k += 1
-        if p == 0 or q == 0:
-            continue
-        key = (np.uint64(p) << np.uint64(32)) | np.uint64(q)
-        at = slot(keys, key)
-        if keys[at] == 0:
-            if 2 * used >= len(keys):
-                keys, counts = grown(keys, counts)
-                at = slot(keys, key)
-            keys[at] = key
+        at = _slot(slots, first, second, p, q)
+        if slots[at] == 0:
+            if used == len(first):
+                first, second = np.concatenate((first, first)), np.concatenate((second, second))
+                counts = np.concatenate((counts, np.zeros_like(counts)))
+                slots = np.zeros(2 * len(slots), np.int64)
+                for n in range(used):
+                    slots[_slot(slots, first, second, first[n], second[n])] = n + 1
+                at = _slot(slots, first, second, p, q)
+            first[used], second[used] = p, q
             used += 1
-        counts[at] += k - start
-    there = np.flatnonzero(keys)
-    return keys[there], counts[there]
+            slots[at] = used
+        number = slots[at] - 1
+        counts[number] += k - start
+        if len(numbers):
+            numbers[start:k] = number
+    return slots, first, second, counts, used
+
+
+@jit
+def _slot(slots: Any, first: Any, second: Any, p: Any, q: Any) -> Any:
+    """Return the slot of a pair, or the free one where it belongs."""
+    p, q, mask = np.uint64(p), np.uint64(q), np.uint64(len(slots) - 1)
+    mixed = p * np.uint64(0x9E3779B97F4A7C15) ^ q * np.uint64(0xC2B2AE3D27D4EB4F)
+    at = (mixed ^ (mixed >> np.uint64(29))) & mask
+    while slots[at] != 0 and (first[slots[at] - 1] != p or second[slots[at] - 1] != q):
+        at = (at + np.uint64(1)) & mask
+    return at

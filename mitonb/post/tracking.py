@@ -1,32 +1,43 @@
-"""Tracking: profiles of neighbouring planes become objects, by tables of their overlaps."""
+"""Tracking: profiles of neighbouring planes become objects; all is decided on tables of their overlaps."""
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
+import fastremap
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
+from scipy.optimize import linear_sum_assignment
 
 from mitonb.errors import InputError
-from mitonb.post.matching import chain
-from mitonb.post.run_tables import Numbered, numbered, shared
-from mitonb.post.runs import Runs, joined, paint, relabelled, runs_of
+from mitonb.post.tables import as_ids, overlaps
 from mitonb.recipe import Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mitonb.maps import Ids
 
-__all__ = ["Tracker", "track"]
+__all__ = ["Tracker", "link_profiles", "match", "split_merged_profiles", "track"]
+
+Plane = npt.NDArray[np.uint32]
+Table = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.int64]
+
+_SURE = 0.57
+"""Above this IoU a pair is in every best assignment: the two pairs that would replace it cannot weigh as much."""
+_WITHIN = 0.5
+"""A profile lies within another one, of the plane before or after, from this part of its pixels on."""
 
 
 def track(planes: Ids, recipe: Recipe | None = None) -> npt.NDArray[np.uint32]:
     """Give the same id to the same object on successive planes.
 
-    A forward pass matches the profiles of each plane with the objects of the plane before: pairs of the best total IoU,
+    First, profiles that run two objects together for up to `recipe.lookahead` planes are cut in two again. Then a
+    forward pass matches the profiles of each plane with the objects of the plane before: pairs of the best total IoU,
     where that reaches `recipe.track_iou`; what is left over but covered by `recipe.track_ioa` joins the object that
     covers it most. A backward pass does the same against the planes behind, so that parts that met late are one from
     their beginnings. The result does not depend on what the profiles are called.
@@ -36,7 +47,7 @@ def track(planes: Ids, recipe: Recipe | None = None) -> npt.NDArray[np.uint32]:
     planes : (n, h, w) array of unsigned int
         Ids of each plane; the same id in two planes means nothing.
     recipe : Recipe, optional
-        `track_iou`, `track_ioa` and `gap` (planes that an object may miss) are read.
+        `track_iou`, `track_ioa`, `lookahead` and `gap` (planes that an object may miss) are read.
 
     Returns
     -------
@@ -58,65 +69,263 @@ def track(planes: Ids, recipe: Recipe | None = None) -> npt.NDArray[np.uint32]:
     if planes.ndim != 3:
         raise InputError(f"Tracking needs planes of ids (n, h, w), got shape {planes.shape}.")
     tracker = Tracker(recipe or Recipe())
-    numbers = [tracker.add_runs(runs_of(plane)) for plane in _contiguous(planes)]
-    if not numbers:
-        return np.zeros(planes.shape, np.uint32)
-    return paint(relabelled(joined(numbers), tracker.objects()))
+    numbers = [done for plane in planes for done in tracker.add(plane)] + list(tracker.rest())
+    return tracker.objects()[np.stack(numbers)] if numbers else np.zeros(planes.shape, np.uint32)
 
 
 class Tracker:
-    """Collects the planes of one axis one by one and then says which of their profiles are one object.
+    """Takes the planes of one direction one by one and then says which of their profiles are one object.
 
-    Only the last `gap + 1` planes are held; what is remembered of the others are tables.
+    Only the last planes and those that look-ahead waits for are held; what is remembered of the others are tables.
 
     Parameters
     ----------
     recipe : Recipe
-        `track_iou`, `track_ioa` and `gap` are read.
+        `track_iou`, `track_ioa`, `lookahead` and `gap` are read.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self._recent: deque[Runs] = deque(maxlen=recipe.gap + 1)
+        self._waiting: deque[Ids] = deque()
+        self._recent: deque[Plane] = deque(maxlen=recipe.gap + 1)  # the newest one first
         self._first = [1]  # number of the first profile of each plane, and of the plane to come
-        self._areas: list[npt.NDArray[np.int64]] = [np.zeros(1, np.int64)]
-        self._tables: list[list[npt.NDArray[np.int64]]] = []
+        self._areas = [np.zeros(1, np.int64)]
+        self._tables: list[list[Table]] = []
 
-    def add(self, ids: Ids) -> npt.NDArray[np.uint32]:
-        """Take the next plane; return it with every profile under a number of its own in the whole stack."""
-        plane: npt.NDArray[np.uint32] = paint(self.add_runs(runs_of(ids)))[0]
-        return plane
+    def add(self, ids: Ids) -> Iterator[Plane]:
+        """Take the next plane; yield those that are done, with a number for every profile of the whole stack."""
+        self._waiting.append(_renumbered(as_ids(ids)))
+        while len(self._waiting) > self.recipe.lookahead:
+            yield self._next()
 
-    def add_runs(self, plane: Runs) -> Runs:
-        """Take the next plane as runs; return it with every profile under a number of its own in the whole stack."""
-        return self.add_numbered(Numbered(*numbered(plane)))
-
-    def add_numbered(self, plane: Numbered) -> Runs:
-        """Take the next plane with what was counted in it; return what `add_runs` returns."""
-        first, areas = self._first[-1], plane.areas
-        if first + len(areas) >= 2**32:
-            raise InputError("More than four billion profiles: raise min_area or the thresholds.")
-        runs = replace(plane.runs, ids=plane.runs.ids + np.uint32(first - 1))
-        tables: list[npt.NDArray[np.int64]] = []
-        if plane.shared is not None:  # with the plane before; the numbers go on from plane to plane here
-            tables.append(plane.shared + np.array([self._first[-2] - 1, first - 1, 0]))
-        tables += [shared(before, runs) for before in list(reversed(self._recent))[len(tables) :]]
-        self._tables.append(tables)
-        self._areas.append(areas)
-        self._recent.append(runs)
-        self._first.append(first + len(areas))
-        return runs
+    def rest(self) -> Iterator[Plane]:
+        """Yield the planes that are still held; no plane comes after them."""
+        while self._waiting:
+            yield self._next()
 
     def objects(self) -> npt.NDArray[np.uint32]:
         """Return the object of each profile number; objects are 1.. in the order of their first profiles."""
-        areas = np.concatenate(self._areas)
-        return chain(self._first, areas, self._tables, self.recipe)
+        return link_profiles(self._first, np.concatenate(self._areas), self._tables, self.recipe)
+
+    def _next(self) -> Plane:
+        plane, tables = as_ids(self._waiting.popleft()), []
+        if self._recent:
+            before, area = self._recent[0], self._areas[-1]
+            tables = [overlaps(before, plane)]
+            cut = split_merged_profiles(before, plane, self._waiting, tables[0], area) if self._waiting else plane
+            if cut is not plane:
+                plane, tables = cut, []
+        tables += [overlaps(before, plane) for before in list(self._recent)[len(tables) :]]
+        areas, first = np.bincount(plane.reshape(-1))[1:], self._first[-1]
+        if first + len(areas) >= 2**32:
+            raise InputError("More than four billion profiles: raise min_area or the thresholds.")
+        offsets = [np.array([self._first[-2 - d] - 1, first - 1, 0]) for d in range(len(tables))]
+        self._tables.append([table + offset for table, offset in zip(tables, offsets, strict=True)])
+        self._recent.appendleft(plane)
+        self._areas.append(areas)
+        self._first.append(first + len(areas))
+        return np.concatenate([[0], np.arange(first, first + len(areas))]).astype(np.uint32)[plane]
 
 
-def _contiguous(planes: Ids) -> Iterator[npt.NDArray[np.integer[Any]]]:
-    """Yield the planes; of a turned volume some are copied at once, since neighbours share cache lines."""
-    if planes.flags.c_contiguous:
-        yield from planes
-        return
-    for k in range(0, len(planes), 16):
-        yield from np.ascontiguousarray(planes[k : k + 16])
+def split_merged_profiles(
+    before: Plane, plane: Plane, after: Iterable[Ids], table: Table | None = None, areas: Numbers | None = None
+) -> Plane:
+    """Cut profiles that run two objects together.
+
+    Where mitochondria touch, a net sees one profile in some planes and two in those before and after. Tracked as it is,
+    such a profile makes one object of both. It is cut where two or more profiles of the plane before lie within it, and
+    so do, in one of the next planes, profiles that go on from at least two of these. Each of its pixels then goes to
+    the nearest of those before. A profile that stays one, as where branches of a mitochondrion meet, is left alone.
+
+    Parameters
+    ----------
+    before, plane : (h, w) uint32 array
+        Ids 1.. of the plane before, after it was cut itself, and of this one.
+    after : iterable of (h, w) arrays of unsigned int
+        Ids of the next planes.
+    table, areas : arrays, optional
+        Overlaps of both planes, and the pixels of each id of the first one, where they are known.
+
+    Returns
+    -------
+    ids : (h, w) uint32 array
+        1.. in the order of their first pixels.
+
+    Examples
+    --------
+    >>> apart, merged = np.array([[1, 1, 0, 2, 2]], np.uint32), np.array([[1, 1, 1, 1, 1]], np.uint32)
+    >>> split_merged_profiles(apart, merged, [apart]).tolist()
+    [[1, 1, 1, 2, 2]]
+    """
+    table = overlaps(before, plane) if table is None else table
+    areas = np.bincount(before.reshape(-1))[1:] if areas is None else areas
+    inner = table[table[:, 2] >= _WITHIN * areas[table[:, 0] - 1]]
+    holders, held = np.unique(inner[:, 1], return_counts=True)
+    boxes = ndimage.find_objects(plane) if (held > 1).any() else []
+    cut, highest = plane, len(boxes)
+    for holder in holders[held > 1]:
+        box = boxes[holder - 1]
+        inside = plane[box] == holder
+        old = np.where(np.isin(before[box], inner[inner[:, 1] == holder, 0]), before[box], 0)
+        owners = _going_on(old, inside, box, after)
+        if len(owners) > 1:
+            cut = plane.copy() if cut is plane else cut
+            seeds = np.where(inside & np.isin(old, owners), old, 0)
+            rows, columns = ndimage.distance_transform_edt(seeds == 0, return_distances=False, return_indices=True)
+            cut[box][inside] = highest + np.searchsorted(owners, seeds[rows, columns][inside]) + 1
+            highest += len(owners)
+    return plane if cut is plane else as_ids(_renumbered(cut))
+
+
+def _going_on(old: Plane, inside: npt.NDArray[np.bool_], box: tuple[slice, ...], after: Iterable[Ids]) -> Numbers:
+    """Return which old profiles go on, each for itself, in the first later plane that shows two of them."""
+    for ids in after:
+        later = as_ids(ids[box])
+        there, pixels = np.unique(later[inside], return_counts=True)
+        if not there.any():
+            break
+        whole = np.array([np.count_nonzero(ids == k) if k else 0 for k in there])
+        there = there[(pixels >= _WITHIN * whole) & (there > 0)]
+        if len(there) < 2:
+            continue
+        table = overlaps(np.where(np.isin(later, there), later, 0), old)
+        # The one that each later profile shares most with: of equals the last.
+        table = table[np.lexsort((table[:, 1], table[:, 2], table[:, 0]))]
+        owners = np.unique(table[np.flatnonzero(np.diff(table[:, 0], append=-1)), 1])
+        if len(owners) > 1:
+            return owners
+    return np.zeros(0, np.int64)
+
+
+def _renumbered(ids: Ids) -> Ids:
+    """Number ids 1.. by their first pixels, in as few bytes as they need."""
+    numbers: Ids = fastremap.renumber(ids, in_place=False)[0]
+    return numbers
+
+
+class Side(NamedTuple):
+    """The profiles of a plane that are matched with those of another one.
+
+    Attributes
+    ----------
+    labels : (n,) int64 array
+        What each profile belongs to: profiles of one label are matched as one.
+    areas : (n,) int64 array
+        Pixels of each profile.
+    first : int
+        Number of the first profile in the table of overlaps.
+    """
+
+    labels: Numbers
+    areas: Numbers
+    first: int
+
+
+def link_profiles(
+    first: Sequence[int], areas: Numbers, tables: Sequence[Sequence[Table]], recipe: Recipe, *, backward: bool = True
+) -> npt.NDArray[np.uint32]:
+    """Join the profiles of a stack to objects, forward and then backward.
+
+    Parameters
+    ----------
+    first : sequence of int
+        Number of the first profile of each plane, then one beyond the last.
+    areas : (profiles + 1,) int64 array
+        Pixels of each profile; entry 0 is unused.
+    tables : for each plane, sequence of (m, 3) int64 arrays
+        `tables[t][d]` has (profile of plane t - d - 1, profile of plane t, pixels).
+    recipe : Recipe
+        `track_iou`, `track_ioa` and `gap` are read.
+    backward : bool
+        Go back after the forward pass.
+
+    Returns
+    -------
+    objects : (profiles + 1,) uint32 array
+        Object of each profile, in the order of their first profiles.
+    """
+    planes = len(first) - 1
+    spans = [slice(a, b) for a, b in itertools.pairwise(first)]
+    labels = np.zeros(first[-1], np.int64)
+
+    def step(t: int, direction: int, units: Numbers) -> Numbers:
+        """Return the label of each unit of plane t from the planes behind it (0: none)."""
+        given = np.zeros(len(units), np.int64)
+        seen = np.zeros(0, np.int64)
+        for d in range(recipe.gap + 1):
+            other = t - direction * (d + 1)
+            if not 0 <= other < planes or given.all():
+                break
+            table = tables[t][d] if direction > 0 else tables[other][d][:, [1, 0, 2]]
+            there = labels[spans[other]]
+            if d > 0:
+                # Objects that go on in a nearer plane, or have just been found in this one, are not looked for again.
+                table = table[~np.isin(labels[table[:, 0]], seen) & (given[table[:, 1] - first[t]] == 0)]
+            sides = Side(there, areas[spans[other]], first[other]), Side(units, areas[spans[t]], first[t])
+            given = np.where(given == 0, match(*sides, table, recipe), given)
+            if d < recipe.gap:
+                seen = np.union1d(seen, np.union1d(there, given[given > 0]))
+        return given
+
+    fresh = 1
+    for t in range(planes):
+        given = step(t, 1, np.arange(first[t], first[t + 1]))
+        missing = given == 0
+        given[missing] = fresh + np.arange(np.count_nonzero(missing))
+        fresh += int(np.count_nonzero(missing))
+        labels[spans[t]] = given
+    for t in range(planes - 2, -1, -1) if backward else ():
+        units = labels[spans[t]].copy()
+        given = step(t, -1, units)
+        labels[spans[t]] = np.where(given > 0, given, units)
+    return np.concatenate([np.zeros(1, np.uint32), fastremap.renumber(labels[1:])[0].astype(np.uint32)])
+
+
+def match(targets: Side, units: Side, table: Table, recipe: Recipe) -> Numbers:
+    """Match the objects of one plane with the units of another.
+
+    Parameters
+    ----------
+    targets, units : Side
+        Objects that go on, and what may continue them.
+    table : (m, 3) int64 array
+        Each row: a profile of the first side, one of the second, and the pixels that they share.
+    recipe : Recipe
+        `track_iou` and `track_ioa` are read.
+
+    Returns
+    -------
+    (n,) int64 array
+        Label of the object that each profile of `units` continues, 0 for none.
+    """
+    if len(table) == 0:
+        return np.zeros(len(units.labels), np.int64)
+    objects, at_object = np.unique(targets.labels, return_inverse=True)
+    names, at_unit = np.unique(units.labels, return_inverse=True)
+    keys = at_object[table[:, 0] - targets.first] * len(names) + at_unit[table[:, 1] - units.first]
+    keys, at = np.unique(keys, return_inverse=True)
+    shared = np.bincount(at, table[:, 2])
+    p, q = keys // len(names), keys % len(names)
+    object_sizes, unit_sizes = np.bincount(at_object, targets.areas), np.bincount(at_unit, units.areas)
+    iou = shared / (object_sizes[p] + unit_sizes[q] - shared)
+    given = np.zeros(len(names), np.int64)
+    paired = _assigned(p, q, iou) & (iou >= recipe.track_iou)
+    given[q[paired]] = objects[p[paired]]
+    covered = np.flatnonzero((shared >= recipe.track_ioa * unit_sizes[q]) & (given[q] == 0))
+    covered = covered[np.lexsort((-p[covered], shared[covered]))]  # what covers most, of equals the first, comes last
+    given[q[covered]] = objects[p[covered]]
+    return given[at_unit]
+
+
+def _assigned(p: Numbers, q: Numbers, weight: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Return which pairs are in the assignment of the largest total weight."""
+    chosen = weight > _SURE
+    rest = np.flatnonzero(~np.isin(p, p[chosen]) & ~np.isin(q, q[chosen]))
+    if len(rest):
+        rows, columns = np.unique(p[rest], return_inverse=True)[1], np.unique(q[rest], return_inverse=True)[1]
+        weights = np.zeros((rows.max() + 1, columns.max() + 1))
+        weights[rows, columns] = weight[rest]
+        best = np.zeros(weights.shape, np.bool_)
+        best[linear_sum_assignment(weights, maximize=True)] = True
+        chosen[rest] = best[rows, columns]
+    return chosen

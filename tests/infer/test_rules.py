@@ -11,8 +11,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from mitonb.infer.kept import KeptMaps, median_planes  # noqa: E402
+from mitonb.infer.run import smoothed_planes  # noqa: E402
 from mitonb.infer.segment import redecoding, segment  # noqa: E402
-from mitonb.infer.smoothing import smoothed_planes  # noqa: E402
 from mitonb.io.opening import open_labels  # noqa: E402
 from mitonb.job import drain  # noqa: E402
 from mitonb.maps import Maps  # noqa: E402

@@ -16,20 +16,17 @@ from hypothesis import strategies as st
 import mitonb as mn
 from mitonb.errors import InputError
 from mitonb.infer.kept import KeptMaps
-from mitonb.infer.run import Run
-from mitonb.infer.scratch import Scratch
+from mitonb.infer.run import Run, Spill
 from mitonb.infer.segment import redecoding, segment, segmenting
 from mitonb.io.opening import open_labels
 from mitonb.job import drain
 from mitonb.labels import Labels, StoredLabels
 from mitonb.maps import Maps
 from mitonb.post.cleaning import clean
+from mitonb.post.consensus import consensus
 from mitonb.post.decoding import decode
-from mitonb.post.runs import joined, paint, runs_of
 from mitonb.post.targets import targets
 from mitonb.post.tracking import track
-from mitonb.post.untangling import Untangler
-from mitonb.post.voting import consensus
 from mitonb.recipe import Recipe
 from mitonb.stack import AXES, Axis, Stack
 from tests.infer.oracle import Oracle, volume
@@ -64,11 +61,8 @@ def whole(kept: KeptMaps, recipe: Recipe, kind: int = 0) -> npt.NDArray[np.uint3
     """Make labels the plain way: all planes, then all volumes."""
     volumes: dict[Axis, npt.NDArray[np.uint32]] = {}
     for axis in recipe.planes:
-        untangler = Untangler(recipe.lookahead)
-        planes = []
-        for index in range(kept.shape[AXES[axis]]):
-            planes += list(untangler.add(decode(kept.plane(axis, index, recipe.median), recipe, kind=kind)))
-        planes += list(untangler.rest())
+        maps = (kept.plane(axis, index, recipe.median) for index in range(kept.shape[AXES[axis]]))
+        planes = [decode(plane, recipe, kind=kind) for plane in maps]
         volumes[axis] = np.ascontiguousarray(np.moveaxis(track(np.stack(planes), recipe), 0, AXES[axis]))
     return clean(consensus(volumes, recipe), recipe)
 
@@ -104,7 +98,7 @@ def test_directions_may_come_in_different_threads() -> None:
 
     def feed(axis: Axis) -> None:
         for index in range(kept.shape[AXES[axis]]):
-            run.add(axis, runs_of(decode(kept.plane(axis, index), recipe)))
+            run.add(axis, decode(kept.plane(axis, index), recipe))
         run.end(axis)
 
     with ThreadPoolExecutor(3) as pool:
@@ -126,16 +120,14 @@ def test_labels_in_a_store_are_those_in_memory(planes: Any, slab: int, tmp_path:
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["xy", "xz", "yz"]), st.integers(1, 9))
 @settings(max_examples=40, deadline=None)
-def test_what_goes_into_scratch_comes_back_turned(seed: int, axis: Axis, slab: int) -> None:
+def test_planes_of_any_direction_come_back_as_slabs(seed: int, axis: Axis, slab: int) -> None:
     rng = np.random.default_rng(seed)
     ids = (rng.integers(0, 4, (7, 18, 35)) * (rng.random((7, 18, 35)) < 0.4)).astype(np.uint32)
-    scratch = Scratch((7, 18, 35), axis, slab)
+    spill = Spill((7, 18, 35), axis)
     for plane in np.moveaxis(ids, AXES[axis], 0):
-        scratch.add(runs_of(plane))
-    scratch.flush()
-    table = np.array([0, 5, 0, 9], np.uint32)
-    parts = [scratch.read(k, table) for k in range(-(-7 // slab))]
-    assert np.array_equal(paint(joined(parts)), table[ids])
+        spill.add(plane)
+    spill.flush()
+    assert np.array_equal(np.concatenate([spill.read(slice(k, min(7, k + slab))) for k in range(0, 7, slab)]), ids)
 
 
 @pytest.mark.parametrize("planes", PLANES)

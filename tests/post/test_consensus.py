@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from mitonb.errors import InputError
 from mitonb.post.cleaning import clean, fill_holes
+from mitonb.post.consensus import consensus
 from mitonb.post.tracking import track
-from mitonb.post.voting import consensus
 from mitonb.recipe import Recipe
 from tests.post.drawing import same_partition
 
@@ -140,15 +140,6 @@ def blocks(rng: np.random.Generator) -> Volume:
     return volume
 
 
-def test_the_result_can_be_written_into_the_first_volume() -> None:
-    a, b = bar((4, 0, 20)), bar((7, 0, 20))
-    copied = consensus(three(a, b, b))
-    written = consensus(three(a, b, b), in_place=True)
-    assert written is a
-    assert np.array_equal(written, copied)
-    assert b.max() == 7
-
-
 def test_volumes_of_different_shapes_are_refused() -> None:
     with pytest.raises(InputError, match="one shape"):
         consensus({"xy": bar(), "xz": bar(length=10)})
@@ -204,14 +195,6 @@ def test_small_and_flat_objects_are_dropped() -> None:
 def test_a_stack_of_one_plane_is_not_all_flat() -> None:
     volume = np.ones((1, 30, 30), np.uint32)
     assert clean(volume, Recipe(min_span=5)).all()
-
-
-def test_pieces_of_an_object_can_be_made_objects() -> None:
-    volume = np.zeros((6, 6, 12), np.uint32)
-    volume[0:2, 0:2, 0:4] = volume[0:2, 0:2, 8:12] = volume[4:6, 4:6, 0:4] = 5
-    recipe = Recipe(min_size=0, min_span=1)
-    assert clean(volume, recipe).max() == 1
-    assert clean(volume, recipe, connected=True).max() == 3
 
 
 @given(st.integers(0, 2**32 - 1))

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pytest
 
 from mitonb.post.centers import group, peaks
+from mitonb.post.consensus import consensus
 from mitonb.post.decoding import decode
 from mitonb.post.targets import targets
 from mitonb.post.tracking import track
-from mitonb.post.voting import consensus
 from mitonb.recipe import PRESETS
 from tests.post.drawing import same_partition
 

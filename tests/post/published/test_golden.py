@@ -11,13 +11,12 @@ import numpy.typing as npt
 import pytest
 
 from mitonb.maps import Maps
+from mitonb.post.consensus import consensus
 from mitonb.post.decoding import centers
-from mitonb.post.matching import chain
 from mitonb.post.published import decode, group, peaks
 from mitonb.post.tables import overlaps
 from mitonb.post.targets import targets
-from mitonb.post.tracking import Tracker, track
-from mitonb.post.voting import consensus
+from mitonb.post.tracking import Tracker, link_profiles, track
 from mitonb.recipe import PRESETS
 from tests.post.drawing import same_partition
 
@@ -81,10 +80,10 @@ def test_objects_of_a_stack_after_both_passes() -> None:
 def test_objects_of_a_stack_after_the_forward_pass_alone() -> None:
     want = golden("stack_matching")
     tracker = Tracker(EMPANADA)
-    planes = np.stack([tracker.add(plane) for plane in partition(want["vol"])])
+    planes = np.stack([done for plane in partition(want["vol"]) for done in tracker.add(plane)])
     first = [1, *(int(n) + 1 for n in np.maximum.accumulate(planes.max(axis=(1, 2))))]
     tables = [[], *([overlaps(a, b)] for a, b in itertools.pairwise(planes))]
-    objects = chain(first, np.bincount(planes.ravel()), tables, EMPANADA, backward=False)
+    objects = link_profiles(first, np.bincount(planes.ravel()), tables, EMPANADA, backward=False)
     assert same_partition(objects[planes], partition(want["forward"]))
 
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from mitonb.maps import Maps
+from mitonb.post.consensus import consensus
 from mitonb.post.decoding import centers, decode
-from mitonb.post.published import _merged, enlarge, group, modes, peaks
+from mitonb.post.published import enlarge, group, merge_clusters, modes, peaks
 from mitonb.post.targets import targets
 from mitonb.post.tracking import track
-from mitonb.post.voting import consensus
 from mitonb.recipe import PRESETS
 from tests.post.drawing import disk, same_partition
 
@@ -248,14 +248,14 @@ def test_objects_of_the_published_consensus_example() -> None:
 
 
 def test_a_chain_of_five_clusters_becomes_three_and_two() -> None:
-    chain = [{(0, k)} for k in range(5)]
-    near = [{1}, {0, 2}, {1, 3}, {2, 4}, {3}]
-    assert _merged(chain, near) == [{(0, 0), (0, 1), (0, 2)}, {(0, 3), (0, 4)}]
+    near = {0: {1}, 1: {0, 2}, 2: {1, 3}, 3: {2, 4}, 4: {3}}
+    assert merge_clusters({k: {k} for k in near}, near) == [{0, 1, 2}, {3, 4}]
 
 
 def test_a_cluster_with_a_larger_neighbour_is_dealt_out() -> None:
-    small, large, other = {(0, 1)}, {(0, 2), (1, 2)}, {(2, 3)}
-    assert _merged([small, large, other], [{1, 2}, {0}, {0}]) == [{(0, 1), (0, 2), (1, 2)}, {(0, 1), (2, 3)}]
+    small, large, other = {1}, {2, 12}, {23}
+    near = {0: {1, 2}, 1: {0}, 2: {0}}
+    assert merge_clusters({0: small, 1: large, 2: other}, near) == [{1, 2, 12}, {1, 23}]
 
 
 def test_of_several_classes_the_most_probable_one_counts_even_below_the_threshold() -> None:

@@ -1,0 +1,82 @@
+"""Joined regions, holes and the table of objects are those of the voxels, however slabs are cut."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from mitonb.errors import InputError
+from mitonb.post.cleaning import ObjectTable, fill_holes
+from mitonb.post.consensus import JoinedRegions
+from mitonb.recipe import Recipe
+
+
+def volumes(seed: int, count: int) -> list[npt.NDArray[np.uint32]]:
+    rng = np.random.default_rng(seed)
+    shape = tuple(int(n) for n in rng.integers(1, [6, 8, 30]))
+    few = int(rng.choice([3, 400]))
+    wide = int(rng.integers(1, 5))
+    return [np.repeat(rng.integers(0, few, shape), wide, axis=2).astype(np.uint32) for _ in range(count)]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 3))
+@settings(max_examples=40, deadline=None)
+def test_joined_regions_are_the_distinct_ids_of_all_directions(seed: int, directions: int) -> None:
+    ids = volumes(seed, directions)
+    joined, cut = JoinedRegions(directions), seed % (len(ids[0]) + 1)
+    parts = [joined.number([v[a:b] for v in ids]) for a, b in [(0, cut), (cut, len(ids[0]))] if a < b]
+    numbers = np.concatenate(parts)
+    table, sizes = joined.found()
+    assert np.array_equal(table[numbers], np.stack(ids, axis=-1))
+    assert np.array_equal(sizes[1:], np.bincount(numbers.ravel(), minlength=len(sizes))[1:])
+    assert not table[0].any()
+    first = [int(np.flatnonzero(numbers.ravel() == k)[0]) for k in range(1, len(table))]
+    assert first == sorted(first)
+    assert len(np.unique(table, axis=0)) == len(table)
+
+
+def test_slabs_that_do_not_fit_together_are_refused() -> None:
+    a, b = np.ones((2, 3, 4), np.uint32), np.ones((2, 3, 5), np.uint32)
+    with pytest.raises(InputError, match="one shape"):
+        JoinedRegions(2).number([a, b])
+    with pytest.raises(InputError, match="3 directions"):
+        JoinedRegions(3).number([a, a])
+    with pytest.raises(InputError, match="two or three"):
+        JoinedRegions(1)
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_holes_are_what_one_object_surrounds(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    ids = rng.choice([0, 1, 1, 1, 2], rng.integers(1, [4, 14, 20])).astype(np.uint32)
+    want = ids.copy()
+    for plane, out in zip(ids, want, strict=True):
+        regions, count = ndimage.label(plane == 0)
+        for k in range(1, count + 1):
+            inside = np.pad(regions == k, 1)
+            around = np.pad(plane.astype(int), 1, constant_values=-1)[ndimage.binary_dilation(inside) & ~inside]
+            if len(set(around.tolist())) == 1 and around[0] > 0:
+                out[regions == k] = around[0]
+    fill_holes(ids)
+    assert np.array_equal(ids, want)
+
+
+def test_the_table_of_objects_says_what_stays() -> None:
+    ids = np.zeros((6, 8, 8), np.uint32)
+    ids[0:4, 0:4, 0:4], ids[5, 5:8, 5:8], ids[2:5, 5:7, 1:4] = 2, 1, 3  # 64 voxels; 9, flat; 18
+    objects = ObjectTable(ids.shape, 3)
+    for k in range(0, 6, 2):
+        objects.add(ids[k : k + 2])
+    recipe = Recipe(min_size=10, min_span=2)
+    table, counts = objects.decide(recipe)
+    assert (table.tolist(), counts) == ([0, 0, 1, 2], [2])
+    assert objects.decide(recipe.replace(min_size=20))[0].tolist() == [0, 0, 1, 0]
+    assert objects.decide(recipe.replace(min_size=0, min_span=1))[0].tolist() == [0, 3, 1, 2]
+    assert objects.decide(recipe.replace(drop_border=True))[0].tolist() == [0, 0, 0, 1]
+    table, counts = objects.decide(recipe, (1, 3), renumber=False)
+    assert (table.tolist(), counts) == ([0, 0, 2, 3], [1, 1])
