@@ -34,9 +34,8 @@ from mitonb.infer.engines.parts import Convolutions, finished
 from mitonb.infer.engines.residuals import WinogradEngine, has_residuals
 from mitonb.infer.engines.vino import Program, has_bf16
 from mitonb.infer.predict import Predictor
-from mitonb.models.layers import fused
 from mitonb.models.spec import WEIGHTS, ModelSpec
-from mitonb.models.zoo import Model, build, read_net
+from mitonb.models.zoo import Model, build, fused, read_net
 from mitonb.phantoms import phantom
 from mitonb.recipe import Recipe
 from mitonb.stack import Stack

@@ -121,8 +121,7 @@ def cite(model: str | ModelSpec = "mito-mini", *, bibtex: bool = False) -> str:
 
 def _named(model: Any) -> tuple[str, list[str], list[str]]:
     """Return the title, what the card names (papers, then data), and closing sentences."""
-    from mitonb.models.folder import installed_as, model_names
-    from mitonb.models.published import PUBLISHED
+    from mitonb.models.folder import PUBLISHED, installed_as, model_names
 
     card = getattr(model, "spec", model)
     if isinstance(card, str):

@@ -22,8 +22,7 @@ from mitonb.errors import InputError, MitonbError, ModelError, wanting_torch
 from mitonb.io.saving import VOLUMES, check_output, require_apart, rescued
 from mitonb.job import drain
 from mitonb.memory import memory_budget
-from mitonb.models.folder import installed, installed_as, model_folder, pinned
-from mitonb.models.published import PUBLISHED
+from mitonb.models.folder import PUBLISHED, installed, installed_as, model_folder, pinned
 from mitonb.models.spec import specs
 from mitonb.recipe import FORMER_NAMES, IN_NM, PRESETS, Recipe
 from mitonb.stack import AXES
@@ -446,7 +445,7 @@ def _list_models(_: Options) -> None:
     rows = [(name, "bundled", card.title) for name, card in specs().items()]
     rows += [(name, "here", one.spec.title or one.source) for name, one in here.items()]
     there = {name: one for name, one in PUBLISHED.items() if name not in here}
-    rows += [(name, "encoder" if one.kind == "encoder" else "to pull", one.card.title) for name, one in there.items()]
+    rows += [(name, "encoder" if not one.card.heads else "to pull", one.card.title) for name, one in there.items()]
     width = max(len(row[0]) for row in rows)
     for name, where, title in rows:
         print(f"{name:<{width}}  {where:<8} {title}".rstrip())
@@ -460,7 +459,7 @@ def _show_model(options: Options) -> None:
         raise ModelError(f"There is no model named {name!r}. The known ones are {known}.")
     facts = _facts(one.spec if one is not None else PUBLISHED[name].card)
     if published is not None:
-        facts |= {"address": published.address, "padding": f"{published.padding} px (its makers')"}
+        facts |= {"address": published.address, "padding": f"{published.card.padding} px (its makers')"}
         if published.quantised:
             facts["quantised"] = f"{published.quantised} (8 bits; runs only by its own code, see docs/models.md)"
     if one is not None:
@@ -484,7 +483,7 @@ def _facts(card: Any) -> dict[str, str]:
 
 
 def _pull(options: Options) -> None:
-    from mitonb.models.bringing import pulling
+    from mitonb.models.zoo import pulling
 
     known = pinned(Path(options.model).stem if options.model.endswith((".yaml", ".yml")) else options.model)
     steps = pulling(options.model, address=options.address, sha256=options.sha256, trust_code=options.trust_code)
@@ -497,7 +496,7 @@ def _pull(options: Options) -> None:
 
 
 def _import(options: Options) -> None:
-    from mitonb.models.bringing import import_model
+    from mitonb.models.zoo import import_model
 
     one = import_model(options.file, options.name, trust_code=options.trust_code)
     print(f"{one.spec.name}\n  weights  {one.path}\n  sha256   {one.spec.sha256} (pinned)")
@@ -505,7 +504,7 @@ def _import(options: Options) -> None:
 
 
 def _export(options: Options) -> None:
-    from mitonb.models.bringing import export
+    from mitonb.models.zoo import export
 
     one = installed_as(options.model)
     inputs = [] if one is None else [str(one.path)]

@@ -130,11 +130,12 @@ def test_heavy_libraries_stay_in_their_rooms() -> None:
 
 # What can run the contents of a file -> the modules that may name it: no file runs code unless its user says so.
 RUNS_FILES = {
-    "eval": set(), "exec": set(), "__import__": set(), "pickle": set(), "marshal": set(), "shelve": set(),
+    "eval": set(), "exec": set(), "__import__": set(), "marshal": set(), "shelve": set(),
+    "pickle": {"models/weights.py"},  # its reader, without what could import or call anything
     "dill": set(), "joblib": set(), "cloudpickle": set(), "torch.hub": set(), "torch.package": set(),
     "torch.export": set(),
     "torch.load": {"train/loop.py"},  # its own checkpoints, weights_only
-    "torch.jit.load": {"models/foreign.py"},  # for the hash that the user typed
+    "torch.jit.load": {"models/exchange.py"},  # for the hash that the user typed
     "yaml.load": set(), "yaml.unsafe_load": set(), "yaml.full_load": set(),
 }  # fmt: skip
 
@@ -166,7 +167,7 @@ def test_only_the_download_speaks_to_the_network() -> None:
         for path in MODULES
         for name in imports(path)
         if name.partition(".")[0] in {"urllib", "http", "socket", "ssl", "requests", "ftplib", "pooch", "aiohttp"}
-        and path.relative_to(PACKAGE).as_posix() != "models/download.py"
+        and path.relative_to(PACKAGE).as_posix() != "models/folder.py"
     ]
     assert not wrong
 

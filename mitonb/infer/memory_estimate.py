@@ -24,7 +24,7 @@ __all__ = ["READ_ALL", "SLAB", "estimate", "require_for_decoding", "require_for_
 READ_ALL, SLAB = 1 << 30, 64 << 20
 """Bytes of a file that are read at once, where planes cross it, and of a slab of one that is larger."""
 
-_NETS = {"panoptic_unet": (215, 0), "panoptic_bifpn": (480, 110 << 20)}
+_NETS = {"unet": (215, 0), "panoptic_unet": (215, 0), "panoptic_bifpn": (480, 110 << 20)}
 _LARGEST_NET, _SMALL_FILE = (500, 220 << 20), 50 << 20
 """Of architectures: bytes per pixel that activations take at their peak (measured at 512), and the weights. Of a file
 that is not loaded, only the size says which it may be."""

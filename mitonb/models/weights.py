@@ -1,12 +1,26 @@
-"""Weight files: safetensors with the model card inside. Reading one never runs code from it."""
+"""Weight files: safetensors with the model card inside, and the tensors of files of PyTorch, whose code is never run.
+
+TorchScript archives and checkpoints are zip files with a pickle and the raw numbers. Names and sizes in the zip are
+checked before anything is read. The pickle is read by Python's own reader with most of it taken away: it knows the few
+instructions that PyTorch writes for weights, and the few names of `NAMES`, which stand for functions of this module.
+What they make is words about tensors, which become tensors once they agree with the numbers that are there. The code
+of a TorchScript archive is not even decompressed.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
+import io
 import json
+import math
+import pickle
+import re
+import zipfile
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from safetensors import SafetensorError
@@ -14,17 +28,29 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from mitonb.errors import CorruptFileError, ModelError
+from mitonb.errors import CorruptFileError, MitonbError, ModelError, TooLargeError, UnsafeFileError, UntrustedModelError
 from mitonb.files import atomic_write
-from mitonb.models.spec import ModelSpec
+from mitonb.models.spec import ModelSpec, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["HEADER_LIMIT", "card_in", "fill", "has_card", "read_plain", "read_weights", "write_weights"]
+__all__ = [
+    "LARGEST_HEADER", "Archive", "card_in", "fill", "open_zip", "read_archive", "read_member", "read_plain",
+    "read_weights", "write_weights",
+]  # fmt: skip
 
-SIZE_LIMIT = 4 << 30  # bytes
-HEADER_LIMIT = 1 << 20  # bytes; a header of ours has about ten thousand
+LARGEST_FILE = 4 << 30  # bytes
+LARGEST_HEADER = 1 << 20  # of safetensors; ours has about ten thousand
+LARGEST_PICKLE = 2 << 20  # a checkpoint with its optimizer has about half of one million
+MOST_MEMBERS = 10_000
+MOST_TENSORS = 20_000
+MOST_VISITS = 200_000  # while looking for tensors
+LARGEST_RATIO = 4  # declared bytes per byte of the file; weights do not compress
+RESAVE = "Save only its state dict, torch.save(net.state_dict(), ...), or as safetensors, where you trust it."
+
+
+# ------------------------------------------------------------------------------------------------------ safetensors
 
 
 def write_weights(net: nn.Module, spec: ModelSpec, path: str | Path, *, half: bool = True) -> ModelSpec:
@@ -46,7 +72,6 @@ def write_weights(net: nn.Module, spec: ModelSpec, path: str | Path, *, half: bo
     ModelSpec
         The card with the file's hash.
     """
-    path = Path(path)
     kind = torch.float16 if half else torch.float32
     tensors = {
         # copies: a block that stands under several names is written under each of them
@@ -57,7 +82,7 @@ def write_weights(net: nn.Module, spec: ModelSpec, path: str | Path, *, half: bo
     if wild:
         raise ModelError(f"{wild[0]} holds numbers that are not finite. The training has diverged; lower its rate.")
     data = save_tensors(tensors, {"card": dataclasses.replace(spec, sha256="").to_json()})
-    with atomic_write(path) as temporary:
+    with atomic_write(Path(path)) as temporary:
         temporary.write_bytes(data)
     return dataclasses.replace(spec, sha256=hashlib.sha256(data).hexdigest())
 
@@ -74,21 +99,46 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], ModelSpec]:
     """
     data = _bytes(Path(path))
     spec = card_in(data, where=str(path))
+    if spec is None:
+        raise ModelError(
+            f"{path} holds tensors but no card of mitonb. Files that `mitonb train` and `mitonb models export` write "
+            "have one."
+        )
     return _tensors(data, str(path)), dataclasses.replace(spec, sha256=hashlib.sha256(data).hexdigest())
 
 
 def read_plain(path: str | Path) -> dict[str, Tensor]:
-    """Read the tensors of a weight file that need not hold a card; see `read_weights`."""
+    """Read the tensors of a safetensors file that need not hold a card; see `read_weights`."""
     data = _bytes(Path(path))
-    has_card(data, where=str(path))  # the header is looked at before the library sees it
+    card_in(data, where=str(path))  # the header is looked at before the library sees it
     return _tensors(data, str(path))
+
+
+def card_in(data: bytes, *, where: str) -> ModelSpec | None:
+    """Return the card inside a safetensors file, of which the beginning is enough; None if it holds none.
+
+    Raises
+    ------
+    CorruptFileError
+        If this is not a safetensors file.
+    ModelError
+        If its card is none.
+    """
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or not 2 <= length <= min(LARGEST_HEADER, len(data) - 8):
+        raise CorruptFileError(f"{where} is not a safetensors file, or is truncated. Fetch or train the model again.")
+    try:
+        card = json.loads(data[8 : 8 + length]).get("__metadata__", {}).get("card")
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise CorruptFileError(f"{where} has a damaged header: {error}. Fetch or train the model again.") from error
+    return None if card is None else ModelSpec.from_json(card, where=where)
 
 
 def _bytes(path: Path) -> bytes:
     if not path.is_file():
         raise ModelError(f"There is no weight file {path}.")
-    if path.stat().st_size > SIZE_LIMIT:
-        raise ModelError(f"{path} has {path.stat().st_size >> 20} MB; weight files have at most {SIZE_LIMIT >> 20}.")
+    if path.stat().st_size > LARGEST_FILE:
+        raise ModelError(f"{path} has {path.stat().st_size >> 20} MB; weight files have at most {LARGEST_FILE >> 20}.")
     return path.read_bytes()
 
 
@@ -105,73 +155,429 @@ def fill(net: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:
     Raises
     ------
     ModelError
-        If a name, shape or kind does not fit, or a number is not finite.
+        If a name or shape does not fit, or a number is not finite.
     """
     own = net.state_dict()
-    for name, want in own.items():
-        got = tensors.get(name)
-        if got is None:
-            raise ModelError(f"{where} lacks the tensor {name}, which its card promises. Fetch or train it again.")
-        if got.shape != want.shape or got.is_floating_point() != want.is_floating_point():
-            raise ModelError(
-                f"{where}: {name} is {got.dtype} {tuple(got.shape)}, but its card promises {tuple(want.shape)}."
-            )
-        if not torch.isfinite(got).all():
-            raise ModelError(f"{where}: {name} holds numbers that are not finite. Fetch or train it again.")
-    extra = sorted(set(tensors) - set(own))
-    if extra:
-        raise ModelError(f"{where} holds {extra[0]}, which its card knows nothing of. Fetch or train it again.")
+    # Counts of batches change nothing, and old files have none.
+    counts = {name: torch.zeros((), dtype=torch.long) for name in own if name.endswith("num_batches_tracked")}
+    tensors = {**counts, **tensors}
+    problems = {
+        "missing": [name for name in own if name not in tensors],
+        "unknown": [name for name in tensors if name not in own],
+        "of another shape": [n for n, t in own.items() if n in tensors and tensors[n].shape != t.shape],
+        "not finite": [name for name, t in tensors.items() if not torch.isfinite(t).all()],
+    }
+    said = [
+        f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for what, names in problems.items()
+        if names
+    ]
+    if said:
+        raise ModelError(
+            f"{where}: of the {len(own)} tensors that its net has, {'; '.join(said)}. Is it damaged, or a variant with "
+            "other options? Fetch, export or train it again."
+        )
     if any(t.is_meta for t in own.values()):
         net.to_empty(device="cpu")
     net.load_state_dict({name: tensors[name].to(want.dtype) for name, want in own.items()})
 
 
-def card_in(data: bytes, *, where: str) -> ModelSpec:
-    """Return the card inside a safetensors file.
+# -------------------------------------------------------------------------------------------------------- zip files
+
+
+@contextlib.contextmanager
+def open_zip(source: Path | bytes | bytearray, where: str) -> Iterator[zipfile.ZipFile]:
+    """Open a zip file to read members of it; nothing is extracted, and all names and sizes are checked first.
 
     Parameters
     ----------
-    data : bytes
-        The file, or at least its header.
+    source : path or bytes
+        The file, or what it holds.
     where : str
-        Path for messages.
+        File for messages.
 
     Raises
     ------
-    CorruptFileError
-        If this is not a safetensors file.
     ModelError
-        If it holds no card of mitonb.
+        If there is no such file.
+    TooLargeError, CorruptFileError, UnsafeFileError
+        If it is too large, damaged, or made to exhaust the memory.
     """
-    metadata = _metadata(data, where)
-    if "card" not in metadata:
-        raise ModelError(
-            f"{where} holds tensors but no card of mitonb. Files that `mitonb train` and `mitonb models export` write "
-            "have one."
-        )
-    return ModelSpec.from_json(metadata["card"], where=where)
-
-
-def has_card(data: bytes, *, where: str) -> bool:
-    """Return whether a safetensors file, or at least its header, holds a card; raises as `card_in` if it is none."""
-    return "card" in _metadata(data, where)
-
-
-def _metadata(data: bytes, where: str) -> dict[str, Any]:
-    """Return what the header of a safetensors file says beside its tensors."""
-    length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or not 2 <= length <= min(HEADER_LIMIT, len(data) - 8):
-        raise CorruptFileError(f"{where} is not a safetensors file, or is truncated. Fetch or train the model again.")
+    if isinstance(source, Path) and not source.is_file():
+        raise ModelError(f"There is no weight file {printable(str(source))}.")
+    length = source.stat().st_size if isinstance(source, Path) else len(source)
+    if length > LARGEST_FILE:
+        raise TooLargeError(f"{where} has {length >> 20} MB; at most {LARGEST_FILE >> 20} are read.")
     try:
-        metadata = json.loads(data[8 : 8 + length], object_pairs_hook=_each_once).get("__metadata__", {})
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise CorruptFileError(f"{where} has a damaged header: {error}. Fetch or train the model again.") from error
-    return metadata if isinstance(metadata, dict) else {}
+        with zipfile.ZipFile(source if isinstance(source, Path) else io.BytesIO(source)) as file:
+            _check_members(file.infolist(), length, where)
+            yield file
+    except MitonbError:
+        raise
+    except Exception as error:  # the library raises whatever a damaged file makes it stumble over
+        said = printable(f"{type(error).__name__}: {error}")
+        raise CorruptFileError(f"{where} is truncated, damaged, or no archive ({said}). Fetch it again.") from error
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of JSON; of a name that stands there twice, readers would take different values."""
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise ValueError("a name stands there twice")
-    return values
+def _check_members(members: list[zipfile.ZipInfo], length: int, where: str) -> None:
+    """Refuse too many members, names that are no plain paths or stand there twice, and sizes that cannot be."""
+    if len(members) > MOST_MEMBERS:
+        raise TooLargeError(f"{where} lists {len(members)} members; at most {MOST_MEMBERS} are read.")
+    for member in members:
+        name, parts = member.orig_filename, member.orig_filename.removesuffix("/").split("/")
+        plain = name.isprintable() and len(name) <= 512 and not set(name) & set("\\:")
+        if not plain or any(part in ("", ".", "..") for part in parts):
+            raise UnsafeFileError(f"{where} holds a member {printable(name)!r}, which is not a plain path.")
+        if member.flag_bits & 1 or member.header_offset + member.compress_size > length:
+            raise UnsafeFileError(f"{where}: {name} is encrypted, or points beyond the end of the file.")
+    if len({member.filename for member in members}) != len(members):
+        raise UnsafeFileError(f"{where} holds two members of the same name.")
+    total = sum(member.file_size for member in members)
+    if total > LARGEST_RATIO * length + (1 << 20):
+        raise UnsafeFileError(f"{where} has {length} bytes, but declares {total}: made to exhaust the memory.")
+
+
+def read_member(file: zipfile.ZipFile, name: str, *, where: str, most: int, packed: bool = False) -> bytes:
+    """Return the bytes of a member.
+
+    Parameters
+    ----------
+    file : ZipFile
+        From `open_zip`.
+    name : str
+        One of its names.
+    where : str
+        File for messages.
+    most : int
+        Refuse more bytes than this.
+    packed : bool
+        Also read compressed members; else they must be stored as they are.
+
+    Raises
+    ------
+    TooLargeError, UnsafeFileError
+        If it is larger, or compressed. A wrong checksum is an error of `open_zip`.
+    """
+    member = file.getinfo(name)
+    if member.file_size > most:
+        raise TooLargeError(f"{where}: {name} declares {member.file_size} bytes; at most {most} fit here.")
+    if not packed and (member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size):
+        raise UnsafeFileError(f"{where}: {name} is compressed. PyTorch stores weights as they are.")
+    data = file.read(member)
+    if len(data) != member.file_size:
+        raise CorruptFileError(f"{where}: {name} has {len(data)} bytes, but declares {member.file_size}.")
+    return data
+
+
+# ---------------------------------------------------------------------------------------------------------- pickles
+
+
+@dataclass(eq=False)
+class Record:
+    """An object of a TorchScript archive: the name of its class, which is never looked for, and its attributes."""
+
+    kind: str
+    attributes: dict[Any, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StoredNumbers:
+    """Numbers in the archive: their kind, the name of the member, and how many they are."""
+
+    dtype: torch.dtype
+    key: str
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class StoredTensor:
+    """A view of numbers: where it starts, its shape and strides, in numbers of elements and still unchecked."""
+
+    numbers: StoredNumbers
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class ScriptedClass(str):
+    """The name of a class whose code is in the archive and stays there unread."""
+
+    __slots__ = ()
+
+
+def _empty(*pairs: Any) -> dict[Any, Any]:
+    _need(not pairs)
+    return {}
+
+
+def _tensor(numbers: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> StoredTensor:
+    whole = [offset, *shape, *strides]
+    _need(isinstance(numbers, StoredNumbers) and isinstance(shape, tuple) and isinstance(strides, tuple))
+    _need(len(whole) < 32 and all(type(v) is int for v in whole))
+    return StoredTensor(numbers, offset, shape, strides)
+
+
+def _first(value: Any, *_: Any) -> Any:
+    _need(isinstance(value, StoredTensor | list | dict | str))
+    return value
+
+
+def _need(fits: bool) -> None:
+    if not fits:
+        raise ValueError("an argument is not what it must be")
+
+
+NAMES: dict[str, Callable[..., Any]] = {
+    "collections.OrderedDict": _empty,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    **dict.fromkeys(
+        (
+            "torch._utils._rebuild_parameter", "torch.device", "torch.jit._pickle.build_intlist",
+            "torch.jit._pickle.build_doublelist", "torch.jit._pickle.build_boollist",
+            "torch.jit._pickle.build_tensorlist", "torch.jit._pickle.restore_type_tag",
+        ),
+        _first,
+    ),
+}  # fmt: skip
+"""Every function that a pickle of weights may name, and the one of this module that it stands for."""
+
+NUMBERS = {
+    f"torch.{name}Storage": dtype
+    for name, dtype in {
+        "Double": torch.float64, "Float": torch.float32, "Half": torch.float16, "BFloat16": torch.bfloat16,
+        "Long": torch.int64, "Int": torch.int32, "Short": torch.int16, "Char": torch.int8, "Byte": torch.uint8,
+        "Bool": torch.bool,
+    }.items()
+}  # fmt: skip
+"""Kinds of numbers that are read."""
+
+SCRIPTED = re.compile(r"__torch__(\.\w+)*", re.ASCII)
+QUANTISED = re.compile(r"torch\._utils\._rebuild_qtensor|torch\.Q\w+Storage|__torch__\.torch\.classes\.quantized\..*")
+INSTRUCTIONS = b"NKMJGX()t]}aesuqrhjcRbQ.\x80\x81\x85\x86\x87\x88\x89\x8a\x8c\x93\x94\x95"
+"""Constants, texts, lists, tuples, dictionaries, the memo, names, calls, and the numbers in the archive."""
+
+
+class WeightsUnpickler(pickle._Unpickler):  # the one in C has no list of instructions
+    """Python's reader of pickles without the instructions and names that weights do not need."""
+
+    stack: list[Any]
+    append: Callable[[Any], None]
+    pop_mark: Callable[[], list[Any]]
+    dispatch: ClassVar[dict[int, Any]] = {code: pickle._Unpickler.dispatch[code] for code in INSTRUCTIONS}
+
+    def __init__(self, data: bytes, where: str) -> None:
+        super().__init__(io.BytesIO(data))
+        self.where = where
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return what a name stands for here; nothing is imported."""
+        text = f"{module}.{name}"
+        if QUANTISED.fullmatch(text):
+            raise UntrustedModelError(f"{self.where} holds quantised weights, which only its own code can run.")
+        if SCRIPTED.fullmatch(text):
+            return ScriptedClass(text)
+        if text not in NAMES and text not in NUMBERS:
+            raise UnsafeFileError(
+                f"{self.where} asks for {printable(text)}. A file of weights may only hold tensors, so nothing of it "
+                f"was run or loaded. {RESAVE}"
+            )
+        return NAMES.get(text) or NUMBERS[text]
+
+    def persistent_load(self, pid: Any) -> StoredNumbers:
+        """Return the word for numbers in the archive."""
+        match pid:
+            case ("storage", torch.dtype() as dtype, str(key), _, int(count)):
+                return StoredNumbers(dtype, key, count)
+        raise ValueError("numbers are told in another way")
+
+    def load_setitems(self) -> None:
+        """Put items into a dictionary."""
+        self._put(self.pop_mark())
+
+    def load_setitem(self) -> None:
+        """Put one item into a dictionary."""
+        self._put([self.stack.pop(), self.stack.pop()][::-1])
+
+    def _put(self, items: list[Any]) -> None:
+        # Only texts and whole numbers are keys: a tuple of tuples of tuples would hash without end.
+        _need(type(self.stack[-1]) is dict and all(isinstance(key, str | int) for key in items[::2]))
+        self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
+
+    def load_newobj(self) -> None:
+        """Make an object of a class of TorchScript."""
+        arguments, kind = self.stack.pop(), self.stack.pop()
+        _need(arguments == () and isinstance(kind, ScriptedClass))
+        self.append(Record(str(kind)))
+
+    def load_build(self) -> None:
+        """Give an object its attributes; those of a dictionary are versions of modules, which nobody needs."""
+        state, target = self.stack.pop(), self.stack[-1]
+        _need(type(state) is dict and (type(target) is dict or (isinstance(target, Record) and not target.attributes)))
+        if isinstance(target, Record):
+            target.attributes = state
+
+    dispatch |= {ord("u"): load_setitems, ord("s"): load_setitem, 0x81: load_newobj, ord("b"): load_build}
+
+
+def _unpickled(data: bytes, where: str) -> Any:
+    """Return what a pickle of weights describes; containers may contain themselves."""
+    try:
+        return WeightsUnpickler(data, where).load()
+    except MitonbError:
+        raise
+    except KeyError as error:
+        raise UnsafeFileError(
+            f"{where} uses the pickle instruction {error}, which weights do not need. {RESAVE}"
+        ) from error
+    except Exception as error:  # the reader raises whatever it stumbles over
+        raise CorruptFileError(
+            f"{where} holds a damaged pickle: {printable(str(error))}. Fetch the file again."
+        ) from error
+
+
+# --------------------------------------------------------------------------------------------------------- archives
+
+
+@dataclass(frozen=True, eq=False)
+class Archive:
+    """What a file of weights holds.
+
+    Attributes
+    ----------
+    tensors : dict of str to Tensor
+        By their dotted names, as in a state dict.
+    norms : object
+        What a checkpoint says under that name, unchecked.
+    """
+
+    tensors: dict[str, Tensor]
+    norms: Any = None
+
+
+def read_archive(path: str | Path, inside: bytes | bytearray | None = None) -> Archive:
+    """Read what a TorchScript archive (.pt, .pth) or a PyTorch checkpoint (.pth, .pth.tar) holds; run nothing of it.
+
+    Parameters
+    ----------
+    path : path
+        A file that `torch.save` (PyTorch 1.6 or later) or `torch.jit.save` wrote.
+    inside : bytes, optional
+        Read these bytes instead, which stood in the file.
+
+    Returns
+    -------
+    Archive
+        The tensors are copies on the CPU; those that shared numbers in the file share them here.
+
+    Raises
+    ------
+    ModelError
+        If there is no such file, or it holds no tensors.
+    UnsafeFileError
+        If it asks for anything but tensors, or plays a trick with names, sizes or places.
+    UntrustedModelError
+        If its weights are quantised: only its own code can run them.
+    CorruptFileError, TooLargeError
+        If it is damaged, or larger than the limits of this module.
+    """
+    where = printable(Path(path).name)
+    with open_zip(Path(path) if inside is None else inside, where) as file:
+        names = file.namelist()
+        top = min(names, default="").partition("/")[0]
+        if f"{top}/data.pkl" not in names or not all(name.startswith(f"{top}/") for name in names):
+            raise CorruptFileError(f"{where} is a zip file, but not of PyTorch: it has no data.pkl in its only folder.")
+        value = _unpickled(read_member(file, f"{top}/data.pkl", where=where, most=LARGEST_PICKLE), where)
+        scripted = isinstance(value, Record)
+        if scripted != any(name.startswith(f"{top}/code/") for name in names):
+            raise UnsafeFileError(f"{where} mixes a TorchScript archive with a checkpoint. Export or fetch it again.")
+        found = dict(_named(value if scripted else _state_of(value, where), where))
+        if len(found) > MOST_TENSORS:
+            raise TooLargeError(f"{where} names {len(found)} tensors; no network has more than {MOST_TENSORS}.")
+        numbers = _Numbers(file, top, where)
+        tensors = {name: numbers.tensor(stored, name) for name, stored in found.items()}
+        total, length = sum(t.nbytes for t in tensors.values()), sum(m.file_size for m in file.infolist())
+    if not tensors:
+        raise ModelError(f"{where} holds no tensors by name. It must be an exported network or a state dict.")
+    if total > LARGEST_RATIO * length:
+        raise UnsafeFileError(f"{where}: its tensors would need {total >> 20} MB, many times what the file holds.")
+    return Archive(tensors, value.get("norms") if isinstance(value, dict) else None)
+
+
+def _state_of(value: Any, where: str) -> dict[Any, Any]:
+    """Return the state dict of a checkpoint, or the value if it is one."""
+    if not isinstance(value, dict):
+        raise ModelError(f"{where} holds no dictionary of tensors. Save net.state_dict() into it.")
+    named = (value.get(key) for key in ("state_dict", "model_state_dict", "model"))
+    return next((state for state in named if isinstance(state, dict)), value)
+
+
+def _named(root: Any, where: str) -> Iterator[tuple[str, StoredTensor]]:
+    """Yield the tensors of a dictionary, or of a tree of modules, with their dotted names."""
+    visited = 0
+    waiting = [("", root)]
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, StoredTensor):
+            yield name, value
+            continue
+        children = value.attributes if isinstance(value, Record) else value
+        visited += len(children)
+        # The pickle may tie knots: an object may contain itself, or be reached in countless ways.
+        if visited > MOST_VISITS or name.count(".") > 64:
+            raise TooLargeError(f"{where} is larger than any network, or contains itself. Export or fetch it again.")
+        for key, child in reversed(children.items()):
+            if isinstance(child, StoredTensor) or (isinstance(child, Record) and _is_module(child)):
+                path = f"{name}.{key}" if name else key
+                if not (isinstance(key, str) and key.isascii() and key.isprintable() and 0 < len(path) <= 512):
+                    raise UnsafeFileError(
+                        f"{where} names a tensor {printable(str(path))!r}. Names are printable ASCII."
+                    )
+                waiting.append((path, child))
+
+
+def _is_module(record: Record) -> bool:
+    """Whether an object of an export is a module with weights: no configuration, and nothing that only watches."""
+    return "training" in record.attributes and not record.kind.endswith(("Observer", "FakeQuantize"))
+
+
+class _Numbers:
+    """The storages of an archive; each is read once."""
+
+    def __init__(self, file: zipfile.ZipFile, top: str, where: str) -> None:
+        self.file, self.top, self.where = file, top, where
+        self.names = set(file.namelist())
+        self.known: dict[str, tuple[StoredNumbers, Tensor]] = {}
+        order = f"{top}/byteorder"
+        if order in self.names and read_member(file, order, where=where, most=16) != b"little":
+            raise CorruptFileError(f"{where} does not have its bytes in little order, as usual machines write them.")
+
+    def tensor(self, stored: StoredTensor, name: str) -> Tensor:
+        """Return one tensor after checking that it stays within its numbers."""
+        numbers, what = self.numbers(stored.numbers), f"{self.where}: the tensor {name}"
+        shape, strides, count = stored.shape, stored.strides, math.prod(stored.shape)
+        if len(shape) != len(strides) or min(stored.offset, *shape, *strides, 0) < 0:
+            raise UnsafeFileError(f"{what} with shape {shape} and strides {strides} is impossible.")
+        last = stored.offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
+        if count > len(numbers) or max(*shape, *strides, last + 1 if count else 0, 0) > max(len(numbers), 1):
+            raise UnsafeFileError(f"{what} with shape {shape} reaches beyond its {len(numbers)} numbers.")
+        return numbers.as_strided(shape, strides, stored.offset) if count else numbers.new_empty(shape)
+
+    def numbers(self, stored: StoredNumbers) -> Tensor:
+        """Return the numbers of a storage as a flat tensor of its kind."""
+        known, numbers = self.known.get(stored.key, (stored, None))
+        if known != stored:
+            raise UnsafeFileError(f"{self.where} gives two kinds to the numbers {printable(stored.key)!r}.")
+        if numbers is not None:
+            return numbers
+        name, width = f"{self.top}/data/{stored.key}", stored.dtype.itemsize
+        if not stored.key.isalnum() or name not in self.names:
+            raise CorruptFileError(f"{self.where} lacks the numbers {printable(stored.key)!r}. Fetch it again.")
+        size = self.file.getinfo(name).file_size
+        if stored.count * width != size:
+            raise UnsafeFileError(f"{self.where}: {name} has {size} bytes, not {stored.count} x {width}.")
+        data = bytearray(read_member(self.file, name, where=self.where, most=size))
+        if stored.dtype == torch.bool and max(data, default=0) > 1:
+            raise CorruptFileError(f"{self.where} holds truth values that are neither 0 nor 1. Fetch it again.")
+        numbers = torch.frombuffer(data, dtype=stored.dtype) if data else torch.empty(0, dtype=stored.dtype)
+        self.known[stored.key] = (stored, numbers)
+        return numbers

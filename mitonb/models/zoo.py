@@ -1,7 +1,10 @@
-"""The zoo: models by name or by file, ready to run."""
+"""The zoo: models by name or by file, ready to run; pulled from their makers, imported and exported."""
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,29 +12,44 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_conv_bn_weights
 
-from mitonb.errors import CorruptFileError, InputError, ModelError
-from mitonb.models.folder import installed_as, model_names
-from mitonb.models.foreign import Trusted, is_foreign, read_foreign
-from mitonb.models.layers import channels_last, fused
-from mitonb.models.layouts import NETS
-from mitonb.models.panoptic_unet import PanopticUNet
-from mitonb.models.published import PUBLISHED
-from mitonb.models.spec import printable
-from mitonb.models.weights import fill, read_weights
+from mitonb.errors import ChecksumError, CorruptFileError, DownloadError, InputError, ModelError
+from mitonb.files import atomic_write
+from mitonb.models.checkpoints import NETS, encoder_from
+from mitonb.models.encoder import Separable
+from mitonb.models.exchange import Trusted, beside, kind_of, read_description, read_foreign, unpacked, written
+from mitonb.models.folder import (
+    PUBLISHED,
+    Installed,
+    add_installed,
+    fetching,
+    installed_as,
+    model_folder,
+    model_names,
+    pinned,
+    plain_name,
+    sha256_of,
+)  # fmt: skip
+from mitonb.models.spec import ModelSpec, printable, specs
+from mitonb.models.unet import UNet
+from mitonb.models.weights import LARGEST_HEADER, card_in, fill, read_archive, read_weights, write_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     import numpy as np
     import numpy.typing as npt
 
-    from mitonb.models.spec import ModelSpec
+    from mitonb.job import Progress
 
-__all__ = ["ARCHITECTURES", "Model", "build", "load_model", "read_net"]
+__all__ = [
+    "ARCHITECTURES", "Model", "build", "channels_last", "export", "fused", "import_model", "load_model", "pulling",
+    "read_net",
+]  # fmt: skip
 
-ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"panoptic_unet": PanopticUNet, **NETS}
-"""Nets that a card may name."""
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"unet": UNet, "panoptic_unet": UNet, **NETS}
+"""Nets that a card may name; "panoptic_unet" is what cards of version 0.1 call a U-Net."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +61,8 @@ class Model:
     spec : ModelSpec
         The card.
     net : nn.Module
-        In evaluation mode on its device. Takes (n, 1, h, w) float32 normalised planes, h and w multiples of
-        `spec.multiple`; returns logits by head name (`mitonb.models.spec.HEADS`).
+        In evaluation mode on its device. Takes (n, 1, [d,] h, w) float32 normalised pictures whose sides are multiples
+        of `spec.multiple`; returns logits by the names of heads (`mitonb.models.spec.HEADS`).
     device : str
         Where it runs.
     """
@@ -54,19 +72,7 @@ class Model:
     device: str = "cpu"
 
     def normalise(self, image: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.float32]:
-        """Return grey values as the net wants them.
-
-        Parameters
-        ----------
-        image : (h, w) array of any real dtype
-            One plane; what is not finite becomes a middle grey.
-        low, high : float
-            Black and white: `plane.contrast` or `plane.intensity`, as `spec.intensity` says.
-
-        Returns
-        -------
-        (h, w) float32 array
-        """
+        """Return grey values as the net wants them; see `ModelSpec.normalise`."""
         return self.spec.normalise(image, low, high)
 
     def __repr__(self) -> str:
@@ -121,27 +127,21 @@ def read_net(name_or_path: str | Path, *, trust_code: str | None = None) -> tupl
     """
     path, card = _find(name_or_path)
     try:
-        net, spec = _read(path, card, trust_code)
+        if _has_our_card(path):
+            tensors, spec = read_weights(path)
+            with torch.device("meta"):  # no room is made for what a card says before the tensors agree
+                net = build(spec)
+            fill(net, tensors, where=str(path))
+        else:
+            net, spec = read_foreign(path, known=card, trust_code=trust_code)
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
-    if card is None:
-        return net.eval(), spec
-    if card.sha256 and card.sha256 != spec.sha256:
+    if card is not None and card.sha256 and card.sha256 != spec.sha256:
         raise CorruptFileError(
             f"{path} has the hash {spec.sha256[:12]}, but {card.sha256[:12]} was pinned. It was changed or damaged: "
             "delete it and install, pull or import it again."
         )
-    return net.eval(), card
-
-
-def _read(path: Path, card: ModelSpec | None, trust_code: str | None) -> tuple[nn.Module, ModelSpec]:
-    if is_foreign(path):
-        return read_foreign(path, known=card, trust_code=trust_code)
-    tensors, spec = read_weights(path)
-    with torch.device("meta"):  # no room is made for what a card says before the tensors agree
-        net = build(spec)
-    fill(net, tensors, where=str(path))
-    return net, spec
+    return net.eval(), card or spec
 
 
 def build(spec: ModelSpec) -> nn.Module:
@@ -155,23 +155,32 @@ def build(spec: ModelSpec) -> nn.Module:
     if spec.architecture not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))
         raise ModelError(f"{spec.name} wants the architecture {spec.architecture!r}; this version knows {known}.")
+    config = dict(spec.config)
+    if ARCHITECTURES[spec.architecture] is UNet:
+        config = {"classes": len(spec.classes), "heads": spec.heads, "dimension": spec.dimension, **config}
     try:
-        net: Any = ARCHITECTURES[spec.architecture](**spec.config)
+        net: Any = ARCHITECTURES[spec.architecture](**config)
     except (TypeError, ValueError, IndexError, KeyError, RuntimeError, ArithmeticError) as error:
         raise ModelError(f"{spec.name}: its card describes no {spec.architecture}: {error}.") from error
-    classes = spec.config.get("classes", 1) if "channels" not in spec.config else max(1, spec.config["channels"] - 1)
-    wrong = (
-        classes != len(spec.classes)
-        or spec.multiple % net.multiple
-        or any(getattr(net, name) != getattr(spec, name) for name in ("heads", "dimension", "output_stride"))
-    )
-    if wrong:
-        raise ModelError(
-            f"{spec.name}: its card tells of {len(spec.classes)} classes, heads {spec.heads}, stride "
-            f"{spec.output_stride} and multiples of {spec.multiple} pixels, but its net has {classes}, {net.heads}, "
-            f"{net.output_stride} and {net.multiple}. Fetch it again."
-        )
+    own = {name: getattr(net, name) for name in ("heads", "dimension", "output_stride", "multiple")}
+    own["classes"] = config.get("classes") or max(1, config.get("channels", 1) - 1)
+    told = {name: getattr(spec, name) for name in own} | {"classes": len(spec.classes)}
+    if "center" not in spec.heads:  # the others stand at full resolution
+        told["output_stride"] = own["output_stride"]
+    if spec.multiple % own["multiple"] or {**told, "multiple": own["multiple"]} != own:
+        raise ModelError(f"{spec.name}: its card tells of {told}, but its net has {own}. Fetch it again.")
     return net  # type: ignore[no-any-return]
+
+
+def _has_our_card(path: Path) -> bool:
+    """Whether a file is in our own format; what is no weight file at all is left to the reader of ours."""
+    try:
+        if kind_of(path) != "safetensors":
+            return False
+        with path.open("rb") as file:
+            return card_in(file.read(8 + LARGEST_HEADER), where=str(path)) is not None
+    except CorruptFileError:
+        return True
 
 
 def _find(name_or_path: str | Path) -> tuple[Path, ModelSpec | None]:
@@ -196,14 +205,245 @@ def _find(name_or_path: str | Path) -> tuple[Path, ModelSpec | None]:
 
 
 def _device(device: str) -> str:
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        return next(name for name, has in there.items() if has)
     kind = device.partition(":")[0] if isinstance(device, str) else ""
     if kind not in there:
         raise InputError(f"A device is one of {', '.join(there)} or auto, got {printable(repr(device))}.")
     if not there[kind]:
         raise ModelError(f'There is no {kind.upper()} device here. Use device "cpu", or "auto" for the best that is.')
     return device
+
+
+# -------------------------------------------------------------------------------------------------------- to run fast
+
+
+def fused(net: nn.Module) -> nn.Module:
+    """Return a copy for inference with every BatchNorm folded into the convolution before it.
+
+    It relies on a rule that all nets here keep: a norm that is registered right after a convolution is applied right
+    after it.
+    """
+    copied = copy.deepcopy(net).eval()
+    for parent in list(copied.modules()):  # a module that stands in several places comes once
+        for (first, conv), (second, after) in itertools.pairwise(parent.named_children()):
+            if isinstance(after, nn.BatchNorm2d | nn.BatchNorm3d) and _fold(parent, first, conv, after):
+                setattr(parent, second, nn.Identity())
+    return copied
+
+
+def _fold(parent: nn.Module, name: str, conv: nn.Module, after: Any) -> bool:
+    """Fold a norm into the convolution before it; return whether it is one."""
+    if isinstance(conv, Separable):
+        conv.sepconv[1] = fuse_conv_bn_eval(conv.sepconv[1], after)  # type: ignore[type-var]
+    elif isinstance(conv, nn.Conv2d | nn.Conv3d):
+        setattr(parent, name, fuse_conv_bn_eval(conv, after))
+    elif isinstance(conv, nn.ConvTranspose2d):
+        conv.weight, conv.bias = fuse_conv_bn_weights(
+            conv.weight, conv.bias, after.running_mean, after.running_var, after.eps, after.weight, after.bias,
+            transpose=True,
+        )  # fmt: skip
+    else:
+        return False
+    return True
+
+
+def channels_last(net: nn.Module) -> nn.Module:
+    """Lay the weights out as convolutions on processors like them best: twice as fast there."""
+    three = any(isinstance(part, nn.Conv3d) for part in net.modules())
+    layout = torch.channels_last_3d if three else torch.channels_last
+    return net.to(memory_format=layout)  # type: ignore[call-overload, no-any-return]
+
+
+# ----------------------------------------------------------------------------------------------- pull, import, export
+
+
+def pulling(
+    name: str,
+    *,
+    address: str | None = None,
+    sha256: str = "",
+    patience: float = 30.0,
+    trust_code: str | None = None,
+) -> Generator[Progress, None, Installed]:
+    """Fetch a published model, check that it is the net it should be, and pin its hash, as a generator.
+
+    Parameters
+    ----------
+    name : str
+        One of `PUBLISHED`, or the path of a description (.yaml) that names its weights by address.
+    address : str, optional
+        Take it from there instead, such as a mirror.
+    sha256 : str
+        The hash that it must have, in hexadecimal. If it came to this machine before, it must be the same again.
+    patience : float
+        Seconds to wait for an answer.
+    trust_code : str, optional
+        As for `mitonb.load_model`. It is not remembered: whoever runs the model says it again.
+
+    Returns
+    -------
+    Installed
+        The model; `spec.sha256` is the hash that was pinned.
+
+    Raises
+    ------
+    MitonbError
+        As `fetching` and `read_foreign`.
+    """
+    known, file, usual = _wanted(name)
+    address = address or usual
+    folder = _writable_folder()
+    pin = sha256.removeprefix("sha256:").lower() or pinned(known.name)
+    found: list[ModelSpec] = []
+    target = yield from fetching(
+        address, folder / file, sha256=pin, patience=patience,
+        check=lambda part: found.append(_checked(part, known, trust_code)),
+    )  # fmt: skip
+    card = found[0] if found else _checked(target, known, trust_code)
+    if pin and card.sha256 != pin:
+        raise ChecksumError(
+            f"{target} has the hash sha256:{card.sha256}, but sha256:{pin} was pinned. Delete it and pull it again; "
+            "if that does not help, ask its makers before you trust it."
+        )
+    return add_installed(card, file, address)
+
+
+def import_model(path: str | Path, name: str | None = None, *, trust_code: str | None = None) -> Installed:
+    """Copy a model into the model folder under a name.
+
+    Parameters
+    ----------
+    path : path
+        A .safetensors file with a card, a TorchScript archive or checkpoint, an exchange file (.empanada), or a
+        description (.yaml) beside its weights.
+    name : str, optional
+        Its name from now on; that of the file by default. With the name of a published model it is taken as that one.
+    trust_code : str, optional
+        As for `mitonb.load_model`. It is not remembered: whoever runs the model says it again.
+
+    Raises
+    ------
+    InputError
+        If the name is taken by another model.
+    MitonbError
+        If the file cannot be read, or holds no net that is known here.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise ModelError(f"There is no file {path}.")
+    name = plain_name(name or path.name.partition(".")[0])
+    if name in specs():
+        raise InputError(f"{name} is the name of a bundled model. Give another one: --name NAME")
+    if name in PUBLISHED:
+        card = _checked(path, PUBLISHED[name].card, trust_code)
+    elif kind_of(path) == "safetensors":
+        card = dataclasses.replace(read_net(path)[1], name=name)
+    else:
+        card = dataclasses.replace(read_foreign(path, trust_code=trust_code)[1], name=name)
+    old = pinned(name)
+    if old and old != card.sha256:
+        raise InputError(
+            f"{name} is another model already (sha256:{old[:12]}...; this one is sha256:{card.sha256[:12]}...). "
+            "Give another name: --name NAME"
+        )
+    data, suffix = _weights_of(path)
+    file, folder = f"{name}{suffix}", _writable_folder()
+    try:
+        with atomic_write(folder / file) as temporary:
+            temporary.write_bytes(data)
+            if sha256_of(temporary) != card.sha256:
+                raise ModelError(f"{path} changed while it was read. Import it again.")
+    except OSError as error:
+        raise DownloadError(f"{folder} cannot be written: {error.strerror or error}.") from error
+    return add_installed(card, file, str(path.absolute()))
+
+
+def export(name: str, out: str | Path) -> Path:
+    """Write a model into a file to hand on.
+
+    Parameters
+    ----------
+    name : str
+        Name of a model on this machine.
+    out : path
+        Ends in .safetensors (any model, with its card), or in .empanada (a state dict and a description, for nets of
+        MitoNet's kinds). Replaced if it is there.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model.
+    InputError
+        If the ending is another one, or the model has no description in that form.
+    """
+    out = Path(out).expanduser()
+    if installed_as(name) is None:
+        raise ModelError(f"There is no model {name!r} on this machine. See: mitonb models list")
+    net, spec = read_net(name)
+    if out.suffix == ".safetensors":
+        write_weights(net, spec, out, half=False)
+    elif out.suffix != ".empanada":
+        raise InputError(f"A model is exported to .safetensors or .empanada, got {out.name!r}.")
+    elif spec.architecture not in NETS:
+        raise InputError(f"{name} is a {spec.architecture}, which empanada does not know. Export it to .safetensors.")
+    else:
+        with atomic_write(out) as temporary:
+            temporary.write_bytes(written(net, spec, name))
+    return out
+
+
+def _wanted(name: str) -> tuple[ModelSpec, str, str]:
+    """Return the card, the file and the address of what is to be pulled."""
+    path = Path(name).expanduser()
+    if path.suffix.lower() not in (".yaml", ".yml") or not path.is_file():
+        if name not in PUBLISHED:
+            known = ", ".join(sorted(PUBLISHED))
+            raise ModelError(f"There is no published model named {name!r}. The known ones are {known}.")
+        return PUBLISHED[name].card, PUBLISHED[name].file, PUBLISHED[name].address
+    told = read_description(path)
+    if "://" not in told.weights:
+        raise InputError(f"{name} names weights on this machine. Bring them in with: mitonb models import {name}")
+    if path.stem in specs() or path.stem in PUBLISHED:
+        raise InputError(f"{path.stem} is the name of another model. Rename the description {name}.")
+    card = ModelSpec(name=plain_name(path.stem), intensity="range", **{"mean": 0.57571, "std": 0.12765, **told.card})
+    return card, f"{card.name}.pth", told.weights
+
+
+def _checked(path: Path, known: ModelSpec, trust_code: str | None) -> ModelSpec:
+    """Read the weights and return the card with all that they tell; raises if they are not what they should be."""
+    if known.architecture == "encoder":
+        encoder_from(read_archive(path).tensors, where=path.name)
+        return dataclasses.replace(known, sha256=sha256_of(path))
+    card = read_foreign(path, known=known, trust_code=trust_code)[1]
+    if known.name in PUBLISHED and card.architecture != known.architecture:
+        raise ModelError(f"{path.name} is a {card.architecture}, but {known.name} is a {known.architecture}.")
+    return dataclasses.replace(card, name=known.name)
+
+
+def _weights_of(path: Path) -> tuple[bytes, str]:
+    """Return the bytes of the weights that a file holds or names, and the ending for them."""
+    match kind_of(path):
+        case "safetensors":
+            return path.read_bytes(), ".safetensors"
+        case "exchange":
+            return unpacked(path)[2], ".pth"
+        case "description":
+            path = beside(path, read_description(path).weights)
+            return path.read_bytes(), ".pth"
+    return path.read_bytes(), ".pth.tar" if path.name.endswith(".tar") else ".pth"
+
+
+def _writable_folder() -> Path:
+    """Return the model folder, made if need be."""
+    folder = model_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DownloadError(
+            f"The model folder {folder} cannot be made: {error.strerror}. Set MITONB_MODEL_DIR."
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise DownloadError(f"The model folder {folder} is read-only. Let MITONB_MODEL_DIR name one of your own.")
+    return folder

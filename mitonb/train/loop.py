@@ -18,10 +18,9 @@ from mitonb.errors import CorruptFileError, InputError, JobError, ModelError, Un
 from mitonb.files import atomic_write
 from mitonb.io.saving import check_output, rescued
 from mitonb.job import Progress
-from mitonb.models.layers import channels_last
 from mitonb.models.spec import ModelSpec, in_todays_words
 from mitonb.models.weights import write_weights
-from mitonb.models.zoo import build, read_net
+from mitonb.models.zoo import build, channels_last, read_net
 from mitonb.post.targets import targets
 from mitonb.train.augment import disturb
 from mitonb.train.losses import panoptic_loss

@@ -15,10 +15,9 @@ from mitonb.errors import InputError, TooLargeError
 from mitonb.infer.kept import KeptMaps
 from mitonb.infer.segment import PlaneIds, estimate, predict, predicting, redecoding, segment, segmenting
 from mitonb.job import Job, Progress, drain
-from mitonb.models.layers import fused
 from mitonb.models.spec import ModelSpec
 from mitonb.models.weights import write_weights
-from mitonb.models.zoo import Model, build
+from mitonb.models.zoo import Model, build, fused
 from mitonb.post.decoding import centers, decode
 from mitonb.post.tables import overlaps
 from mitonb.recipe import PRESETS, Recipe

@@ -19,7 +19,7 @@ from mitonb.infer.segment import (  # noqa: E402
     segment,
 )
 from mitonb.maps import Maps  # noqa: E402
-from mitonb.models.layouts import NETS  # noqa: E402
+from mitonb.models.checkpoints import NETS  # noqa: E402
 from mitonb.models.spec import ModelSpec  # noqa: E402
 from mitonb.models.zoo import Model  # noqa: E402
 from mitonb.phantoms import phantom  # noqa: E402
@@ -38,10 +38,10 @@ CONFIG = {
 def model_of(architecture: str, **card: object) -> Model:
     net = drawn_net(NETS[architecture], encoder="resnet18", channels=1, folded=True, **CONFIG[architecture])
     with torch.no_grad():  # answers of a useful size: some centers, half foreground, offsets of some pixels
-        coarse, _, center, offsets = net.body(torch.from_numpy(prepared(plane_of((256, 256))))[None, None])
+        said = net.body(torch.from_numpy(prepared(plane_of((256, 256))))[None, None])
         for head, answer, mean, std in (
-            (net.semantic_head, coarse, 0.0, 2.0), (net.ins_center, center, -0.2, 0.2),
-            (net.ins_xy, offsets, 0.0, 9.0),
+            (net.semantic_head, said["semantic"], 0.0, 2.0), (net.ins_center, said["center"], -0.2, 0.2),
+            (net.ins_xy, said["offsets"], 0.0, 9.0),
         ):  # fmt: skip
             scale = std / answer.std()
             head.head[1].weight *= scale

@@ -11,7 +11,7 @@ import torch
 
 from mitonb.infer.segment import predict, segment
 from mitonb.infer.tiles import padded, resample
-from mitonb.models.layouts import NETS, card_for, net_from
+from mitonb.models.checkpoints import NETS, card_for, net_from
 from mitonb.models.zoo import Model
 from mitonb.recipe import Recipe
 from tests.models.published import drawn_net

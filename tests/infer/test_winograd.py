@@ -15,8 +15,8 @@ from mitonb.infer.engines.choosing import alike
 from mitonb.infer.engines.residuals import WinogradEngine, has_residuals
 from mitonb.infer.engines.vino import Program
 from mitonb.infer.engines.winograd import Layer, can_convolve, convolved
-from mitonb.models.layers import fused
-from mitonb.models.panoptic_unet import PanopticUNet
+from mitonb.models.unet import UNet
+from mitonb.models.zoo import fused
 
 needs_openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="openvino (extra 'fast') is not installed"
@@ -52,10 +52,10 @@ def test_only_what_fits_is_taken() -> None:
 
 
 @pytest.fixture(scope="module")
-def drawn() -> PanopticUNet:
+def drawn() -> UNet:
     """A net of random weights; zeros among them would make a simpler one."""
     torch.manual_seed(3)
-    net = PanopticUNet((32, 64, 64, 64), (1, 1, 1, 2)).eval()
+    net = UNet((32, 64, 64, 64), (1, 1, 1, 2)).eval()
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     return net
@@ -63,7 +63,7 @@ def drawn() -> PanopticUNet:
 
 @needs_openvino
 @pytest.mark.parametrize("size", [(64, 64), (48, 80)])
-def test_a_net_rewritten_for_it_says_what_torch_says(size: tuple[int, int], drawn: PanopticUNet) -> None:
+def test_a_net_rewritten_for_it_says_what_torch_says(size: tuple[int, int], drawn: UNet) -> None:
     net = fused(drawn)
     picture = np.random.default_rng(1).normal(size=(1, 1, *size)).astype(np.float32)
     program = Program(net)
@@ -74,9 +74,7 @@ def test_a_net_rewritten_for_it_says_what_torch_says(size: tuple[int, int], draw
 
 
 @pytest.mark.parametrize("size", [(64, 64), (48, 80)])
-def test_a_net_in_torch_with_its_blocks_replaced_says_what_torch_says(
-    size: tuple[int, int], drawn: PanopticUNet
-) -> None:
+def test_a_net_in_torch_with_its_blocks_replaced_says_what_torch_says(size: tuple[int, int], drawn: UNet) -> None:
     net = fused(drawn)
     pictures = np.random.default_rng(1).normal(size=(2, 1, *size)).astype(np.float32)
     engine, plain = WinogradEngine(net), TorchEngine(net).run(pictures)
@@ -88,7 +86,7 @@ def test_a_net_in_torch_with_its_blocks_replaced_says_what_torch_says(
     assert np.array_equal(TorchEngine(net).run(pictures)["semantic"], plain["semantic"])  # the net itself is as it was
 
 
-def test_blocks_with_norms_of_their_own_stay_as_they_are(drawn: PanopticUNet) -> None:
+def test_blocks_with_norms_of_their_own_stay_as_they_are(drawn: UNet) -> None:
     assert not has_residuals(drawn)
     assert has_residuals(fused(drawn))
 
@@ -100,7 +98,7 @@ def test_which_form_runs_exactly_is_a_rule(threads: int, openvino: bool, monkeyp
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     monkeypatch.setattr(choosing, "openvino_is_there", lambda: openvino)
     torch.manual_seed(3)
-    net = fused(PanopticUNet((32, 32, 32, 32), (1, 1, 1, 1)))
+    net = fused(UNet((32, 32, 32, 32), (1, 1, 1, 1)))
     key = f"a rule {threads} {openvino}"
     runner = Runner(net, key, "cpu", "exact", "fp32", 0, lambda: [], lambda a, b: (1.0, True))
     runner.run(np.random.default_rng(1).normal(size=(1, 1, 32, 32)).astype(np.float32))

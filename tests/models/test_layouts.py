@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 
 from mitonb.errors import ModelError
 from mitonb.infer.segment import predict
-from mitonb.models.layers import fused
-from mitonb.models.layouts import NETS, card_for, encoder_from, net_from, recognise
+from mitonb.models.checkpoints import NETS, card_for, encoder_from, net_from, recognise
 from mitonb.models.spec import ModelSpec
 from mitonb.models.weights import write_weights
-from mitonb.models.zoo import Model, load_model
+from mitonb.models.zoo import Model, fused, load_model
 from mitonb.recipe import Recipe
 from tests.models.published import drawn_net, export_names
 
@@ -174,7 +173,7 @@ def test_imported_nets_are_written_and_read_as_our_own(architecture, config, hal
     assert model.spec.pixel_offset == 1.5
     assert model.spec.multiple == (32 if architecture == "panoptic_deeplab" else 128)
     with torch.inference_mode():
-        a, b = net.body(picture)[0], model.net.body(picture)[0]
+        a, b = net.body(picture)["semantic"], model.net.body(picture)["semantic"]
     torch.testing.assert_close(a, b, rtol=1e-2, atol=(0.1 if half else 1e-4) * float(a.std()))
 
 

@@ -7,11 +7,10 @@ import torch
 from torch.nn import functional
 
 from mitonb.errors import ModelError
-from mitonb.models.layers import fused
-from mitonb.models.panoptic_bifpn import PanopticBiFPN
-from mitonb.models.panoptic_deeplab import ContourDeepLab, PanopticDeepLab
+from mitonb.models.encoder import Encoder
+from mitonb.models.panoptic import ContourDeepLab, PanopticBiFPN, PanopticDeepLab
 from mitonb.models.point_rend import SUBDIVISION_POINTS, PointRend, _Field
-from mitonb.models.resnet import Encoder
+from mitonb.models.zoo import fused
 from tests.models.published import drawn_net
 
 SMALL = {"stride": 32, "decoder_channels": 8, "low_level_channels": [4], "aspp_channels": 6}
@@ -95,17 +94,14 @@ def test_encoders_that_are_not_there_say_which_are():
         Encoder("resnet50", stride=8)
 
 
-@pytest.mark.parametrize(
-    ("steps", "interpolate", "semantic", "field"),
-    [(2, True, 1, 1), (2, False, 1, 4), (3, False, 0.5, 4), (0, False, 4, 4)],
-)
-def test_render_steps_double_the_semantic_map_and_nothing_else(net, picture, steps, interpolate, semantic, field):
+@pytest.mark.parametrize(("steps", "semantic"), [(2, 1), (3, 0.5), (0, 4)])
+def test_render_steps_double_the_semantic_map_and_nothing_else(net, picture, steps, semantic):
     with torch.inference_mode():
-        heads = net(picture, steps, interpolate)
+        heads = net(picture, steps)
     h, w = picture.shape[2:]
     assert heads["semantic"].shape == (1, 1, h / semantic, w / semantic)
-    assert heads["center"].shape == (1, 1, h / field, w / field)
-    assert heads["offsets"].shape == (1, 2, h / field, w / field)
+    assert heads["center"].shape == (1, 1, h / 4, w / 4)
+    assert heads["offsets"].shape == (1, 2, h / 4, w / 4)
 
 
 def test_the_semantic_head_runs_once(deeplab, picture):
@@ -119,11 +115,11 @@ def test_the_semantic_head_runs_once(deeplab, picture):
 
 def test_the_parts_that_engines_take_make_the_whole(net, picture):
     with torch.inference_mode():
-        coarse, fine, center, offsets = net.body(picture)
+        said = net.body(picture)
         whole = net(picture)
-        assert torch.equal(net.rendered(coarse, fine), whole["semantic"])
-    assert torch.equal(center, whole["center"])
-    assert torch.equal(offsets, whole["offsets"])
+        heads = net.rendered(said)
+    assert list(said) == ["semantic", "semantic_features", "center", "offsets"]
+    assert all(torch.equal(heads[name], whole[name]) for name in whole)
 
 
 def test_pictures_of_a_batch_do_not_see_each_other(net, picture):
@@ -182,7 +178,6 @@ def test_training_gives_points_beside_the_heads(picture):
     heads = net(picture.expand(2, -1, -1, -1))
     assert heads["center"].shape == (2, 1, 32, 64)
     assert heads["semantic"].shape == (2, 3, 128, 256)
-    assert net(picture.expand(2, -1, -1, -1), interpolate=True)["offsets"].shape == (2, 2, 128, 256)
     assert heads["semantic_points"].shape == (2, 3, 1024)
     assert heads["semantic_places"].shape == (2, 1024, 2)
     assert 0 <= heads["semantic_places"].min() <= heads["semantic_places"].max() <= 1
@@ -204,7 +199,7 @@ def test_folding_norms_away_changes_no_answer(net, picture):
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in quick.modules())
     assert any(isinstance(m, torch.nn.BatchNorm2d) for m in net.modules())  # it was a copy
     with torch.inference_mode():
-        for a, b in zip(net.body(picture), quick.body(picture), strict=True):
+        for a, b in zip(net.body(picture).values(), quick.body(picture).values(), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4 * float(a.std()))
 
 

@@ -12,11 +12,10 @@ from safetensors.torch import save
 
 from mitonb.errors import CorruptFileError, InputError, ModelError
 from mitonb.infer.segment import segment
-from mitonb.models.layers import fused
-from mitonb.models.panoptic_unet import PanopticUNet
 from mitonb.models.spec import WEIGHTS, ModelSpec, specs
+from mitonb.models.unet import UNet, fold, unfold
 from mitonb.models.weights import card_in, fill, read_weights, write_weights
-from mitonb.models.zoo import build, load_model, read_net
+from mitonb.models.zoo import build, fused, load_model, read_net
 
 TINY = ModelSpec(name="tiny", config={"widths": [4, 8, 8, 8], "depths": [0, 1, 1, 1], "classes": 1})
 
@@ -32,18 +31,49 @@ def tiny(tmp_path):
 def test_heads_have_the_promised_shapes():
     three = dataclasses.replace(TINY, classes=("a", "b", "c"), config={**TINY.config, "classes": 3})
     heads = build(three)(torch.zeros(2, 1, 32, 48))
-    assert heads["semantic"].shape == (2, 3, 32, 48)
+    assert heads["semantic"].shape == (2, 4, 32, 48)  # the background, and three classes
     assert heads["center"].shape == (2, 1, 8, 12)
     assert heads["offsets"].shape == (2, 2, 8, 12)
 
 
-def test_folding_batch_norm_changes_no_answer():
+KINDS = [
+    {}, {"heads": ("semantic",)}, {"heads": ("semantic", "contour", "distance"), "dimension": 3},
+    {"dimension": 3, "classes": ("a", "b")},
+    {"heads": ("affinities",), "dimension": 3, "config": {**TINY.config, "flat": 2, "residual": False, "fold": False}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_u_net_draws_the_heads_of_its_card_in_planes_and_in_blocks(kind, tmp_path):
+    card = dataclasses.replace(TINY, **{"config": {"widths": [4, 6, 8], "depths": [1, 1, 0]}, **kind})
+    write_weights(build(card), card, tmp_path / "net.safetensors", half=False)
+    model = load_model(tmp_path / "net.safetensors")
+    x = torch.randn(1, 1, *(16, 32, 48)[-card.dimension :])
+    heads = model.net(x)
+    assert set(heads) == set(card.heads)
+    classes = 1 + len(card.classes) if len(card.classes) > 1 else 1
+    channels = {"semantic": classes, "offsets": card.dimension, "affinities": card.dimension}
+    for name, head in heads.items():
+        stride = card.output_stride if name in ("center", "offsets") else 1
+        assert head.shape == (1, channels.get(name, 1), *(side // stride for side in x.shape[2:])), name
+    sum(head.sum() for head in build(card).train()(x.expand(2, *x.shape[1:])).values()).backward()
+
+
+@pytest.mark.parametrize("by", [(2, 2), (1, 2, 2), (2, 2, 2)])
+def test_folding_a_picture_keeps_every_pixel(by):
+    x = torch.randn(1, 2, *(4, 6, 8)[: len(by)])
+    assert torch.equal(unfold(fold(x, by), by), x)
+    assert fold(x, by)[0, :, *[0] * len(by)].tolist() == x[0, :, *(slice(b) for b in by)].flatten().tolist()
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_folding_batch_norm_changes_no_answer(dimension):
     torch.manual_seed(1)
-    net = build(TINY)
+    net = build(dataclasses.replace(TINY, dimension=dimension))
     with torch.no_grad():
         for _ in range(3):
-            net.train()(torch.randn(2, 1, 32, 32))  # gives the norms statistics of their own
-    x = torch.randn(1, 1, 64, 64)
+            net.train()(torch.randn(2, 1, *[32] * dimension))  # gives the norms statistics of their own
+    x = torch.randn(1, 1, *[64, 32, 32][:dimension])
     with torch.inference_mode():
         for a, b in zip(net.eval()(x).values(), fused(net)(x).values(), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
@@ -177,13 +207,16 @@ def test_a_card_that_nothing_could_run_by_is_refused_at_the_door(field, value, t
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"classes": ("a", "b")}, "2 classes"),
-        ({"output_stride": 8}, "stride 8"),
-        ({"multiple": 8}, "multiples of 8"),
-        ({"config": {"widths": [4096] * 4, "depths": [1] * 4}}, "promises"),
+        ({"classes": ("a", "b")}, "'classes': 2"),
+        ({"output_stride": 8}, "'output_stride': 8"),
+        ({"multiple": 8}, "'multiple': 8"),
+        ({"config": {"widths": [4096] * 4, "depths": [1] * 4}}, "122 of another shape"),
         ({"config": {"widths": [4, 4], "depths": [4096, 4096]}}, "up to 64 blocks"),
         ({"config": {"widths": [], "depths": []}}, "at least two widths"),
         ({"config": {"widths": 5}}, "describes no panoptic_unet"),
+        ({"heads": ("semantic", "contour")}, "unknown .*instance"),
+        ({"dimension": 3}, "of another shape"),
+        ({"heads": ("semantic",), "architecture": "panoptic_bifpn", "multiple": 128, "config": {}}, "'heads'"),
         ({"architecture": "panoptic_bifpn", "config": {"fpn_layers": 4096}, "multiple": 128}, "1 to 64 layers"),
         ({"architecture": "panoptic_deeplab", "config": {"stride": 0}}, "stride 16 or 32, got 0"),
     ],
@@ -251,6 +284,6 @@ def test_the_bundled_model_is_small_whole_and_says_where_it_comes_from():
 
 def test_the_bundled_net_can_be_trained_on():
     net, spec = read_net(WEIGHTS / "mito-mini.safetensors")
-    assert isinstance(net, PanopticUNet)
+    assert isinstance(net, UNet)
     assert any(isinstance(m, torch.nn.BatchNorm2d) for m in net.modules())
-    assert spec.output_stride == PanopticUNet.output_stride
+    assert spec.output_stride == net.output_stride

@@ -69,14 +69,11 @@ class Convolutions(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Map (n, 1, [d,] h, w) pictures to the heads, with PointRend to its coarse logits and features among them."""
         if self.renders:
-            outputs: dict[str, Tensor] = dict(zip(RENDERED, self.net.body(x), strict=True))  # type: ignore[operator]
+            outputs: dict[str, Tensor] = self.net.body(x)  # type: ignore[operator]
         else:
             outputs = self.net(x)
         self.names = tuple(outputs)
         return tuple(outputs.values())
-
-
-RENDERED = ("semantic", "features", "center", "offsets")
 
 
 def finished(net: nn.Module, names: Sequence[str], outputs: Sequence[Tensor], doublings: int) -> NetOutput:
@@ -96,5 +93,5 @@ def finished(net: nn.Module, names: Sequence[str], outputs: Sequence[Tensor], do
     heads = {name: tensor.float() for name, tensor in zip(names, outputs, strict=True)}
     if renders(net):
         steps = int(net.full_steps) + doublings  # type: ignore[arg-type]
-        heads["semantic"] = net.rendered(heads["semantic"], heads.pop("features"), steps)  # type: ignore[operator]
+        heads = net.rendered(heads, steps)  # type: ignore[operator]
     return {name: tensor.cpu().numpy() for name, tensor in heads.items()}

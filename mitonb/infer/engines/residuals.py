@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mitonb.infer.engines.native import TorchEngine
 from mitonb.infer.engines.winograd import Layer, can_convolve, convolved
-from mitonb.models.panoptic_unet import ConvNorm, Residual
+from mitonb.models.unet import ConvNorm, Residual
 
 __all__ = ["WinogradEngine", "has_residuals"]
 
@@ -40,7 +40,11 @@ def has_residuals(net: nn.Module) -> bool:
 
 
 def _residuals(net: nn.Module) -> list[Residual]:
-    return [block for block in net.modules() if isinstance(block, Residual) and all(map(_fits, _steps(block)))]
+    return [
+        block
+        for block in net.modules()
+        if isinstance(block, Residual) and block.shortcut and all(map(_fits, _steps(block)))
+    ]
 
 
 def _steps(block: Residual) -> tuple[ConvNorm, ConvNorm]:
@@ -57,7 +61,7 @@ class _Block(nn.Module):
 
     def __init__(self, block: Residual) -> None:
         super().__init__()
-        self.layers = [_layer(step.conv) for step in _steps(block)]
+        self.layers = [_layer(step.conv) for step in _steps(block)]  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, c, h, w) to the same."""

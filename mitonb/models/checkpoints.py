@@ -14,18 +14,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from mitonb.errors import ModelError
-from mitonb.models.panoptic_bifpn import PanopticBiFPN
-from mitonb.models.panoptic_deeplab import ContourDeepLab, PanopticDeepLab
-from mitonb.models.resnet import DEPTHS, Encoder
+from mitonb.models.encoder import DEPTHS, Encoder
+from mitonb.models.panoptic import ContourDeepLab, PanopticBiFPN, PanopticDeepLab, Rendered
 from mitonb.models.spec import ModelSpec
 from mitonb.models.weights import fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from torch import Tensor, nn
-
-    from mitonb.models.rendered import Rendered
+    from torch import Tensor
 
 __all__ = ["NETS", "Recognised", "card_for", "encoder_from", "net_from", "recognise"]
 
@@ -99,7 +96,11 @@ def net_from(tensors: Mapping[str, Tensor], *, where: str, **known: Any) -> tupl
             net = NETS[found.architecture](**found.config)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{where} describes no {found.architecture}: {error}.") from error
-    _pour(found.tensors, net, f"{where} ({found.architecture})")
+    fill(net, found.tensors, where=f"{where} ({found.architecture})")
+    for name, tensor in found.tensors.items():
+        first = re.sub(r"after_combines\.\d", "after_combines.0", name)
+        if first != name and not torch.equal(found.tensors[first], tensor):
+            raise ModelError(f"{where}: {name} and {first} should be one tensor twice, but they differ.")
     return net.eval(), found
 
 
@@ -121,11 +122,10 @@ def encoder_from(tensors: Mapping[str, Tensor], *, where: str, stride: int = 32)
         If it is no residual network of a known depth.
     """
     named = _bare(tensors, where)
-    inner = {name.removeprefix("encoder."): t for name, t in named.items() if name.startswith("encoder.")}
-    inner = inner or {name: t for name, t in named.items() if not name.startswith("fc")}
+    inner = _under(named, "encoder.") or {name: t for name, t in named.items() if not name.startswith("fc")}
     with torch.device("meta"):
         encoder = Encoder(_encoder_name(inner, where), stride=stride, folded="conv1.bias" in inner)
-    _pour(inner, encoder, where)
+    fill(encoder, inner, where=where)
     return encoder.eval()
 
 
@@ -168,9 +168,7 @@ def card_for(net: Rendered, found: Recognised, name: str, **card: Any) -> ModelS
 
     Parameters
     ----------
-    net : Rendered
-        From `net_from`.
-    found : Recognised
+    net, found
         From `net_from`.
     name : str
         Name of the model.
@@ -190,11 +188,8 @@ def card_for(net: Rendered, found: Recognised, name: str, **card: Any) -> ModelS
             "class_names in its description, or take the weights that belong to it."
         )
     classes = ("mitochondrion",) if count == 1 else tuple(f"class {k + 1}" for k in range(count))
-    fields: dict[str, Any] = {
-        "classes": classes, "heads": net.heads, "output_stride": net.output_stride,
-        "pixel_offset": net.pixel_offset, "multiple": net.multiple,
-        "intensity": "range", "mean": 0.57571, "std": 0.12765, **card,
-    }  # fmt: skip
+    own = {key: getattr(net, key) for key in ("heads", "output_stride", "pixel_offset", "multiple")}
+    fields: dict[str, Any] = {"classes": classes, "intensity": "range", "mean": 0.57571, "std": 0.12765, **own, **card}
     return ModelSpec(name=name, architecture=found.architecture, config=found.config, **fields)
 
 
@@ -208,10 +203,10 @@ def _bare(tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
         raise ModelError(
             f"{where} is quantised: its integers fit no net of mitonb. Take the file that is not quantised."
         )
-    wrapped = bool(tensors) and all(name.startswith("module.") for name in tensors)
-    real = {name: t for name, t in tensors.items() if t.is_floating_point()}
-    named = {name.removeprefix("module.") if wrapped else name: t for name, t in real.items()}
-    return {_JOINED.sub(r"\1.\2", name): t for name, t in named.items()}
+    # Training on several devices puts "module." before every name.
+    prefix = "module." if all(name.startswith("module.") for name in tensors) else ""
+    real = {name.removeprefix(prefix): t for name, t in tensors.items() if t.is_floating_point()}
+    return {_JOINED.sub(r"\1.\2", name): t for name, t in real.items()}
 
 
 def _under(named: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -236,8 +231,8 @@ def _encoder_name(inner: Mapping[str, Tensor], where: str) -> str:
     """Return which encoder it is, by kind of block and blocks of each stage."""
     kind = "bottleneck" if "layer1.0.conv3.weight" in inner else "basic"
     depths = tuple(_count(inner, rf"layer{k}\.(\d+)\.") for k in (1, 2, 3, 4))
-    for name, (its_kind, its_depths) in DEPTHS.items():
-        if (kind, depths) == (its_kind, its_depths):
+    for name, known in DEPTHS.items():
+        if (kind, depths) == known:
             return name
     raise ModelError(f"{where}: its encoder has {kind} blocks {depths}; the known ones are {', '.join(DEPTHS)}.")
 
@@ -249,14 +244,14 @@ def _deeplab(named: Mapping[str, Tensor], where: str) -> dict[str, Any]:
         for k in range(_count(named, r"semantic_decoder\.project\.(\d+)\."))
     ]
     with torch.device("meta"):
-        encoder = Encoder(_encoder_name(_under(named, "encoder."), where)).widths
-    wrong = [shape[1] for shape in side if shape[1] not in encoder]
+        widths = Encoder(_encoder_name(_under(named, "encoder."), where)).widths
+    wrong = [shape[1] for shape in side if shape[1] not in widths]
     if wrong:
-        raise ModelError(f"{where}: its decoder is joined by {wrong[0]} channels, but its encoder has {encoder}.")
+        raise ModelError(f"{where}: its decoder is joined by {wrong[0]} channels, but its encoder has {widths}.")
     config: dict[str, Any] = {
         "decoder_channels": _shape(named, "semantic_head.head.1.weight", where)[1],
         # From the end: of two features of one width, the stem and the first stage of basic blocks, take the stage.
-        "low_level_stages": [len(encoder) - 1 - encoder[::-1].index(shape[1]) for shape in side],
+        "low_level_stages": [len(widths) - 1 - widths[::-1].index(shape[1]) for shape in side],
         "low_level_channels": [shape[0] for shape in side],
         "aspp_channels": _shape(named, "semantic_decoder.aspp.project.0.weight", where)[0],
         "ins_decoder": "instance_decoder.aspp.project.0.weight" in named,
@@ -275,25 +270,3 @@ def _bifpn(named: Mapping[str, Tensor], where: str) -> dict[str, Any]:
         "ins_decoder": any(name.startswith("instance_fpn.") for name in named),
         "depthwise": "semantic_fpn.bifpns.0.top_down_fpn.after_combines.0.0.sepconv.0.weight" in named,
     }
-
-
-def _pour(named: dict[str, Tensor], net: nn.Module, where: str) -> None:
-    """Put tensors into a net that has no numbers yet, every one and no other."""
-    own = net.state_dict()
-    for name in own:
-        if name.endswith("num_batches_tracked"):  # a count that changes nothing
-            named[name] = torch.zeros((), dtype=torch.long)
-    missing, extra = [n for n in own if n not in named], [n for n in named if n not in own]
-    other = [n for n, t in own.items() if n in named and named[n].shape != t.shape]
-    if missing or extra or other:
-        said = [
-            f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-            for names, what in ((missing, "missing"), (extra, "unknown"), (other, "of another shape"))
-            if names
-        ]
-        raise ModelError(f"{where}: of {len(own)} tensors, {'; '.join(said)}. Is it a variant with other options?")
-    for name, tensor in named.items():
-        first = re.sub(r"after_combines\.\d", "after_combines.0", name)
-        if first != name and named[first] is not tensor and not torch.equal(named[first], tensor):
-            raise ModelError(f"{where}: {name} and {first} should be one tensor twice, but they differ.")
-    fill(net, named, where=where)

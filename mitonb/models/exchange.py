@@ -1,0 +1,361 @@
+"""Models in the forms that others use: exports, checkpoints, exchange files (.empanada), descriptions in YAML.
+
+Their code is not run. One way to run it is at the end of this file, and it opens only to the hash of the very file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import warnings
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+import yaml
+from torch import nn
+
+from mitonb.errors import CorruptFileError, ModelError, UnsafeFileError, UntrustedModelError
+from mitonb.models.checkpoints import card_for, net_from
+from mitonb.models.folder import sha256_of
+from mitonb.models.spec import MOST_CLASSES, ModelSpec, printable
+from mitonb.models.weights import Archive, open_zip, read_archive, read_member, read_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+__all__ = ["Description", "Trusted", "kind_of", "parsed", "read_description", "read_foreign", "unpacked", "written"]
+
+LARGEST_TEXT = 1 << 20  # bytes
+LARGEST_WEIGHTS = 2 << 30
+
+
+def kind_of(path: Path) -> Literal["safetensors", "archive", "exchange", "description"]:
+    """Tell what a weight file is from its first bytes; its name decides only between texts.
+
+    Raises
+    ------
+    ModelError
+        If it is a pickle of PyTorch before 1.6.
+    CorruptFileError
+        If it is nothing that is read here.
+    """
+    with path.open("rb") as file:
+        head = file.read(9)
+    if head[8:9] == b"{":
+        return "safetensors"
+    if head[:2] == b"PK":
+        with open_zip(path, printable(path.name)) as members:
+            return "archive" if any(n.endswith("/data.pkl") for n in members.namelist()) else "exchange"
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return "description"
+    if head[:1] == b"\x80":
+        raise ModelError(
+            f"{path.name} is a pickle as PyTorch wrote it before 1.6, which is not read here because it can run code. "
+            "Where you trust it, load it with PyTorch and torch.save its state dict again."
+        )
+    raise CorruptFileError(f"{path.name} is not a file of weights (such as .safetensors), or it is truncated.")
+
+
+def read_foreign(
+    path: Path, *, known: ModelSpec | None = None, trust_code: str | None = None
+) -> tuple[nn.Module, ModelSpec]:
+    """Read a net from a file that others wrote.
+
+    Parameters
+    ----------
+    path : path
+        A TorchScript archive or checkpoint, a state dict as safetensors, an exchange file (.empanada), or a description
+        (.yaml) beside its weights.
+    known : ModelSpec, optional
+        A card that is known already; only what the tensors tell is added to it.
+    trust_code : str, optional
+        "sha256:..." of an archive whose own code may run, if its tensors alone are not enough.
+
+    Returns
+    -------
+    net : nn.Module
+        In evaluation mode.
+    spec : ModelSpec
+        Its card, with the hash of the file that holds the weights.
+
+    Raises
+    ------
+    UntrustedModelError
+        If only its own code can run it and the hash was not given; the message tells the hash.
+    ModelError
+        If it holds no net that is known here.
+    MitonbError
+        As `read_archive`.
+    """
+    description, name, inside = Description("", {}), path.name, None
+    own = path.stem.removesuffix(".pth")
+    match kind_of(path):
+        case "exchange":
+            description, name, inside = unpacked(path)
+        case "description":
+            description = read_description(path)
+            path = beside(path, description.weights)
+            name = path.name
+            if kind_of(path) not in ("archive", "safetensors"):
+                raise ModelError(f"The description names {printable(name)}, which is not an archive of weights.")
+    told = () if known is None else _UNTOLD
+    fields = {**{field: getattr(known, field) for field in told}, **description.card}
+    model = known.name if known is not None else own
+    digest = hashlib.sha256(inside).hexdigest() if inside is not None else sha256_of(path)
+    plain = inside is None and kind_of(path) == "safetensors"
+    try:
+        archive = Archive(read_plain(path)) if plain else read_archive(path, inside)
+        net, found = net_from(archive.tensors, where=printable(name))
+    except ModelError as error:
+        if plain:
+            raise
+        return _by_its_code(path.read_bytes() if inside is None else inside, error, model, fields, trust_code)
+    card = card_for(net, found, model, **{**_norms_of(archive.norms), **fields})
+    return net, dataclasses.replace(card, sha256=digest)
+
+
+_UNTOLD = ("title", "classes", "things", "intensity", "mean", "std", "padding", "licence", "papers", "data", "notes")
+"""Fields of a card that tensors do not tell."""
+
+
+def _norms_of(norms: Any) -> dict[str, Any]:
+    """Return the normalisation that a checkpoint carries, if it is one."""
+    try:
+        return _norms(norms, "")
+    except ModelError:
+        return {}
+
+
+def beside(description: Path, weights: str) -> Path:
+    """Return the weights that a description names: a file in its own folder, never elsewhere."""
+    if "://" in weights:
+        raise ModelError(
+            f"{description.name} names weights on the network. Fetch them with: mitonb models pull {description}"
+        )
+    path = description.parent / Path(weights.replace("\\", "/")).name
+    if not weights or not path.is_file():
+        raise ModelError(f"{description.name} names the weights {printable(weights)!r}, which are not beside it.")
+    return path
+
+
+# ------------------------------------------------------------------------------------------------------ descriptions
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a description says; its training settings name functions, which are not looked at.
+
+    Attributes
+    ----------
+    weights : str
+        Path or address of the weights; empty if none is named.
+    card : dict
+        Fields of a `ModelSpec`: classes, things, mean, std, padding, notes.
+    """
+
+    weights: str
+    card: dict[str, Any]
+
+
+def read_description(path: Path) -> Description:
+    """Read a YAML description.
+
+    Raises
+    ------
+    ModelError
+        If it describes no model.
+    CorruptFileError, UnsafeFileError
+        If it is not YAML, or asks for objects of Python.
+    """
+    if path.stat().st_size > LARGEST_TEXT:
+        raise ModelError(f"{path.name} has {path.stat().st_size >> 10} KB; descriptions of models are short.")
+    return parsed(path.read_bytes(), where=path.name)
+
+
+def parsed(data: bytes, *, where: str) -> Description:
+    """Read the text of a description; see `read_description`."""
+    try:
+        # The safe loader makes texts, numbers, lists and dictionaries, and no object that a tag asks for.
+        values = yaml.safe_load(data)
+    except yaml.constructor.ConstructorError as error:
+        problem = " ".join(str(error.problem).split())[:150]
+        raise UnsafeFileError(f"{where} asks for more than a description may hold: {printable(problem)}.") from error
+    except (yaml.YAMLError, UnicodeError, ValueError, RecursionError, OverflowError) as error:
+        raise CorruptFileError(f"{where} is not YAML: {printable(' '.join(str(error).split()))}.") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{where} describes no model: it has no names with values.")
+    card = _classes(values, where) | _norms(values.get("norms"), where)
+    text = values.get("description")
+    if isinstance(text, str):
+        card["notes"] = printable(" ".join(text.split()), 2000)
+    weights, padding = values.get("model"), values.get("padding_factor", 0)
+    if weights is not None and not (isinstance(weights, str) and len(weights) < 4096 and weights.isprintable()):
+        raise ModelError(f"{where}: model is the path or address of its weights, got {printable(repr(weights)[:99])}.")
+    if isinstance(padding, int) and 0 < padding <= 4096:
+        card["padding"] = int(padding)
+    return Description(weights or "", card)
+
+
+def _norms(norms: Any, where: str) -> dict[str, float]:
+    """Return the normalisation, by name or as a pair as in checkpoints."""
+    if norms is None:
+        return {}
+    if isinstance(norms, list) and len(norms) == 2:
+        norms = {"mean": norms[0], "std": norms[1]}
+    if not isinstance(norms, dict):
+        raise ModelError(f"{where}: norms are a mean and a std, got {printable(repr(norms)[:99])}.")
+    for part in ("mean", "std"):
+        value = norms.get(part)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
+            raise ModelError(f"{where}: norms.{part} is a number above 0, got {printable(repr(value)[:99])}.")
+    return {part: float(norms[part]) for part in ("mean", "std")}
+
+
+def _classes(values: dict[Any, Any], where: str) -> dict[str, Any]:
+    """Return classes in the order of their labels, and which of them are told apart into objects."""
+    names = values.get("class_names")
+    if names is None:
+        return {}
+    if not isinstance(names, dict) or not 0 < len(names) <= MOST_CLASSES:
+        raise ModelError(f"{where}: class_names gives a name to each of 1 to {MOST_CLASSES} labels, such as 1: mito.")
+    labels = sorted(names, key=str) if not all(isinstance(k, int) for k in names) else sorted(names)
+    classes = tuple(printable(str(names[label]), 80) for label in labels)
+    if len(set(classes)) != len(classes):
+        raise ModelError(f"{where}: two classes have the same name.")
+    things = values.get("thing_list")
+    if not isinstance(things, list):
+        return {"classes": classes}
+    return {"classes": classes, "things": tuple(n for label, n in zip(labels, classes, strict=True) if label in things)}
+
+
+# ---------------------------------------------------------------------------------------------------- exchange files
+
+
+def unpacked(path: Path) -> tuple[Description, str, bytes]:
+    """Return description, name and bytes of the weights of an exchange file (.empanada); nothing is extracted.
+
+    Raises
+    ------
+    ModelError
+        If it has not one description and weights.
+    MitonbError
+        As `open_zip` does, for tricks with names and sizes.
+    """
+    where = printable(path.name)
+    with open_zip(path, where) as file:
+        names = file.namelist()
+        texts = [name for name in names if name.endswith((".yaml", ".yml"))]
+        weights = [n for n in names if n.endswith((".pth", ".pt")) and not n.endswith("_quantized.pth")]
+        if len(texts) != 1 or len(weights) != 1:
+            raise ModelError(
+                f"{where} holds {len(texts)} descriptions and {len(weights)} files of weights (.pth) that are not "
+                "quantised; an exchange file has one of each."
+            )
+        text = read_member(file, texts[0], where=where, most=LARGEST_TEXT, packed=True)
+        data = read_member(file, weights[0], where=where, most=LARGEST_WEIGHTS, packed=True)
+    return parsed(text, where=f"{where}: {texts[0]}"), weights[0].rpartition("/")[2], data
+
+
+def written(net: nn.Module, spec: ModelSpec, name: str) -> bytes:
+    """Return an exchange file of a net of MitoNet's kinds and what its card says."""
+    state = io.BytesIO()
+    torch.save(net.state_dict(), state)
+    labels = list(range(1, len(spec.classes) + 1))
+    things = spec.classes if spec.things is None else spec.things
+    values = {
+        "model": f"{name}.pth", "model_quantized": None, "norms": {"mean": spec.mean, "std": spec.std},
+        "padding_factor": spec.padding or spec.multiple, "labels": labels,
+        "class_names": dict(zip(labels, spec.classes, strict=True)),
+        "thing_list": [k for k, c in zip(labels, spec.classes, strict=True) if c in things],
+        "description": spec.notes or spec.title or name,
+    }  # fmt: skip
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        file.writestr(f"{name}.yaml", yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+        file.writestr(f"{name}.pth", state.getvalue())
+    return out.getvalue()
+
+
+# ------------------------------------------------------------------------------------------------------ trusted code
+
+
+class Trusted(nn.Module):
+    """An exported network that runs by the code of its file. Takes and gives what our nets do."""
+
+    heads = ("semantic", "center", "offsets")
+    dimension = 2
+    output_stride = 4
+    pixel_offset = 1.5
+    full_steps = 2
+
+    def __init__(self, scripted: nn.Module) -> None:
+        super().__init__()
+        self.scripted = scripted
+        self.multiple = self._smallest_multiple()
+
+    def forward(self, x: Tensor, render_steps: int = full_steps) -> dict[str, Tensor]:
+        """Map normalised planes to the heads, as `mitonb.models.panoptic.Rendered` does."""
+        try:
+            said = self.scripted(x, render_steps, False)
+        except (RuntimeError, torch.jit.Error) as error:
+            last = str(error).strip().rpartition("\n")[2]
+            raise ModelError(f"The code of this model failed: {printable(last, 300)}.") from error
+        names = ("sem_logits", "ctr_hmp", "offsets")
+        if not isinstance(said, dict) or not all(isinstance(said.get(name), torch.Tensor) for name in names):
+            raise ModelError(f"The code of this model gives no {', '.join(names)}, as MitoNet's does.")
+        heads = {head: said[name].float() for head, name in zip(self.heads, names, strict=True)}
+        (n, _, h, w), channels = x.shape, heads["semantic"].shape[1] if heads["semantic"].ndim == 4 else 1
+        fine, small = 2.0 ** (render_steps - self.full_steps), (h // self.output_stride, w // self.output_stride)
+        wanted = ((n, channels, int(h * fine), int(w * fine)), (n, 1, *small), (n, 2, *small))
+        got = tuple(tuple(head.shape) for head in heads.values())
+        if got != wanted:
+            raise ModelError(f"Of a picture of {h} x {w} the code of this model gives {got}, but {wanted} is needed.")
+        return heads
+
+    @torch.inference_mode()
+    def _smallest_multiple(self) -> int:
+        """Return what planes must be multiples of: the first size that works, since no file tells.
+
+        Both sides are odd multiples, so that halving them further would not fit.
+        """
+        for multiple in (16, 32, 64):
+            try:
+                self.eval()(torch.zeros(1, 1, 5 * multiple, 7 * multiple))
+            except ModelError:
+                continue
+            return multiple
+        return 128
+
+
+def _by_its_code(
+    data: bytes, reason: ModelError, name: str, fields: Mapping[str, Any], trust_code: str | None
+) -> tuple[nn.Module, ModelSpec]:
+    """Run the code of an exported network if its user has named its hash; else say the hash and what trust means."""
+    with open_zip(data, name) as file:
+        if not any("/code/" in member for member in file.namelist()):
+            raise reason
+    # The very bytes that are hashed are run: the file could be exchanged in between.
+    digest = hashlib.sha256(data).hexdigest()
+    if trust_code != f"sha256:{digest}":
+        given = f" (you gave {printable(str(trust_code))})" if trust_code else ""
+        raise UntrustedModelError(
+            f"{reason} It can only be run by the code in it, which can do on this computer whatever you can{given}. If "
+            f'you trust who made it: load_model(path, trust_code="sha256:{digest}"), or --trust-code sha256:{digest}'
+        ) from reason
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # the format is old; the files in it are there
+            scripted_net = torch.jit.load(io.BytesIO(data), map_location="cpu")  # type: ignore[no-untyped-call]
+        net = Trusted(scripted_net).eval()
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(f"{name} could not be loaded by its own code: {printable(str(error), 300)}") from error
+    told: dict[str, Any] = {"intensity": "range", "mean": 0.57571, "std": 0.12765, **fields}
+    for field in ("heads", "output_stride", "pixel_offset", "multiple"):
+        told[field] = getattr(net, field)
+    return net, ModelSpec(name=name, architecture="torchscript", sha256=digest, **told)
