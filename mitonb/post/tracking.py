@@ -181,11 +181,14 @@ def _going_on(old: Plane, inside: npt.NDArray[np.bool_], box: tuple[slice, ...],
     """Return which old profiles go on, each for itself, in the first later plane that shows two of them."""
     for ids in after:
         later = as_ids(ids[box])
-        there, pixels = np.unique(later[inside], return_counts=True)
-        if not there.any():
+        pixels = np.bincount(later[inside])
+        there = np.flatnonzero(pixels[1:]) + 1
+        if not len(there):
             break
-        whole = np.array([np.count_nonzero(ids == k) if k else 0 for k in there])
-        there = there[(pixels >= _WITHIN * whole) & (there > 0)]
+        # Whatever reaches out of the box counts with all of its pixels.
+        there = there[pixels[there] >= _WITHIN * np.bincount(later.reshape(-1))[there]]
+        if len(there) > 1:
+            there = np.array([k for k in there if pixels[k] >= _WITHIN * np.count_nonzero(ids == k)], np.int64)
         if len(there) < 2:
             continue
         table = overlaps(np.where(np.isin(later, there), later, 0), old)
