@@ -120,7 +120,7 @@ class Predictor:
         self.model = model
         self.recipe = recipe
         self.scale = Scale.of(voxel_size, recipe, model.spec)
-        self.dimension = int(getattr(model.spec, "dimension", 2))
+        self.dimension = int(model.spec.dimension)
         self.device = device_name(recipe.device)
         # The published rules pad as the makers of a net do, and look at the padding, too.
         self._published = recipe.rules == "published"
@@ -227,7 +227,7 @@ class Predictor:
         small, sides = self._sides(shape, factors)
         channels = {"semantic": len(self.model.spec.classes), "center": 1, "contour": 1, "distance": 1}
         heads = {}
-        for name in getattr(self.model.spec, "heads", ("semantic", "center", "offsets")):
+        for name in self.model.spec.heads:
             there = [n // self._stride if name in COARSE else n for n in sides]
             heads[name] = np.zeros((channels.get(name, len(shape)), *there), np.float32)
         return self._maps(heads, sides, shape, small, factors).kept()
