@@ -509,7 +509,7 @@ def test_a_pulled_model_can_be_trained_on(server, exported, nets):
     pull(address=f"{server}/drawn.pth")
     net, spec = read_net("MitoNet_v1")
     assert same(net, nets[1])
-    assert (spec.output_stride, spec.multiple, spec.pixel_offset) == (4, nets[1].multiple, nets[1].lead)
+    assert (spec.output_stride, spec.multiple, spec.pixel_offset) == (4, nets[1].multiple, nets[1].pixel_offset)
 
 
 def test_what_was_loaded_segments(exported, strange):
