@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from mitonb.errors import InputError, ModelError
-from mitonb.infer.engines import Runner
-from mitonb.infer.engines.parts import renders
+from mitonb.infer.engines import ModelLike, Runner, renders
 from mitonb.infer.scale import Scale
 from mitonb.infer.tiles import Canvas, Cut, cuts, padded, resample
 from mitonb.maps import COARSE, FLOATS, Maps
-from mitonb.post.decoding import decode
-from mitonb.post.tables import overlaps
 from mitonb.stack import Plane, Stack
 
 if TYPE_CHECKING:
@@ -25,7 +22,7 @@ if TYPE_CHECKING:
 
     from mitonb.recipe import Recipe
 
-__all__ = ["ModelLike", "Predictor", "device_name", "label_iou", "probabilities"]
+__all__ = ["Predictor", "device_name", "probabilities"]
 
 Picture = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -36,18 +33,6 @@ _BLOCK, _BLOCK_HALO = 96, 16
 of 64 voxels."""
 _FAR = np.float32(80)
 """Logits beyond are as good as certain, and their exponential still is a number."""
-
-
-class ModelLike(Protocol):
-    """What inference needs of a model; `mitonb.models.zoo.Model` is one."""
-
-    @property
-    def spec(self) -> Any: ...
-
-    @property
-    def net(self) -> torch.nn.Module: ...
-
-    def normalise(self, image: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.float32]: ...
 
 
 def device_name(wish: str) -> str:
@@ -65,22 +50,6 @@ def device_name(wish: str) -> str:
         usable = ", ".join(name for name, has in there.items() if has)
         raise InputError(f"Torch can use no {wish} device here, but {usable}. Set the device to auto.")
     return wish
-
-
-def label_iou(a: npt.NDArray[np.uint32], b: npt.NDArray[np.uint32]) -> float:
-    """Return how much of what either of two label planes covers is the same object in both, 0..1.
-
-    Objects are paired one to one so that as many pixels as possible agree. Two empty planes agree fully.
-    """
-    from scipy.optimize import linear_sum_assignment
-
-    table = overlaps(a, b)
-    union = int(((a > 0) | (b > 0)).sum())
-    if not union:
-        return 1.0
-    shared = np.zeros((int(a.max()) + 1, int(b.max()) + 1))
-    shared[table[:, 0], table[:, 1]] = table[:, 2]
-    return float(shared[linear_sum_assignment(shared, maximize=True)].sum() / union)
 
 
 def probabilities(logits: Mapping[str, Picture]) -> dict[str, Picture]:
@@ -110,8 +79,7 @@ class Predictor:
     model : Model
         Its card says what the net needs: `dimension`, `output_stride`, `multiple`, `intensity`, `pixel_sizes`.
     recipe : Recipe
-        `pixel_size`, `downsampling`, `tile`, `halo`, `batch`, `flips`, `device`, `engine` and `precision` are read; to
-        check a fast engine, also what decoding reads.
+        `pixel_size`, `downsampling`, `tile`, `halo`, `batch`, `flips`, `device`, `engine` and `precision` are read.
     voxel_size : tuple of float, optional
         (z, y, x) of the stack in nm.
     """
@@ -130,10 +98,7 @@ class Predictor:
         shrunk = min(f for axis in recipe.planes for f in self.scale.along(axis))
         doublings = int(math.log2(max(1, shrunk))) if renders(model.net) else 0
         self._super = 2**doublings
-        self._runner = Runner(
-            model.net, model.spec.sha256, self.device, recipe.engine, recipe.precision, doublings=doublings,
-            samples=self._samples, agreement=self._agreement,
-        )  # fmt: skip
+        self._runner = Runner(model, self.device, recipe.engine, recipe.precision, doublings)
 
     def padding(self, sides: Sequence[int]) -> int:
         """Return the multiple that planes with some of these sides are padded to for the published rules, 0 for none.
@@ -145,7 +110,7 @@ class Predictor:
 
     @property
     def engine_record(self) -> dict[str, Any]:
-        """What ran the net: name, precision, mode and timings; complete once a plane has been run."""
+        """What ran the net: name, precision and mode; complete once a plane has been run."""
         return self._runner.record
 
     @property
@@ -332,24 +297,6 @@ class Predictor:
                 back[:, axis] *= -1
             heads[name] = back
         return heads
-
-    def _agreement(self, said: Mapping[str, Picture], other: Mapping[str, Picture]) -> tuple[float, bool]:
-        """Return the label IoU of two answers for one picture, and whether there was any label."""
-        s, ids = self._super, []
-        for answer in (said, other):
-            heads = probabilities({name: head[:1] for name, head in answer.items()})
-            heads = {name: head[0] for name, head in heads.items()}
-            heads |= {"center": heads["center"][0], "offsets": heads["offsets"] * np.float32(s)} if s else {}
-            maps = Maps(heads, self._stride * s, self.model.spec.pixel_offset * s)
-            ids.append(decode(maps.kept(), self.scale.in_pixels(self.recipe)))
-        return label_iou(*ids), bool(ids[1].any())
-
-    def _samples(self) -> list[Picture]:
-        """Return drawn EM, normalised, that shows the net what it may meet: the same on any machine."""
-        from mitonb.phantoms import phantom
-
-        stacks = [phantom((3, 256, 256), seed)[0] for seed in (1, 2, 3)]
-        return [self._normalised(stack.plane(1)) for stack in stacks]
 
 
 def _moved(offsets: Picture, axis: int, count: int, step: float, start: float, stride: int) -> Picture:

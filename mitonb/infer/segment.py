@@ -28,7 +28,8 @@ from mitonb.stack import AXES, Axis, Plane, Stack
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from mitonb.infer.predict import ModelLike, Predictor
+    from mitonb.infer.engines import ModelLike
+    from mitonb.infer.predict import Predictor
     from mitonb.labels import Labels, StoredLabels
     from mitonb.maps import Maps
 
@@ -226,7 +227,7 @@ def segmenting(
         pixels = scale.notes(recipe, spec, recipe.planes)
         notes = (*shape_notes(stack, recipe, scale), *pixels, *stuff_notes(spec), *source.notes, *predictor.notes)
         record = run_record(stack, recipe, spec, image=source.fingerprint)
-        record["engine"].update(predictor.engine_record, device=predictor.device)  # what "fast" and "auto" became
+        record["engine"].update(predictor.engine_record, device=predictor.device)  # what "auto" became
         record["notes"] = list(notes)
         if region is not None:
             ends = {"start": list(region.box.start), "stop": list(region.box.stop)}

@@ -1,4 +1,4 @@
-"""Eight-bit integers for OpenVINO: a net's program with the places marked where numbers may be rounded.
+"""The 8-bit program of a network: made once, offline, and kept beside the weights for OpenVINO on CPUs.
 
 Method: linear quantisation of both inputs of every convolution but those of the heads, activations by one range per
 tensor and weights by one per output channel, with the ranges that leave the smallest squared error on sample pictures.
@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mitonb.infer.engines import convert, import_openvino
+from mitonb.phantoms import phantom
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
-    from mitonb.infer.engines.parts import Picture
-    from mitonb.infer.engines.vino import Program
+    from mitonb.infer.engines import ModelLike, Picture
 
-__all__ = ["Range", "quantise", "ranges"]
+__all__ = ["Range", "draw_samples", "find_ranges", "quantise", "write_program"]
 
 Range = tuple[float, float]
 """Lowest and highest value of an activation that are told apart; what lies beyond is cut off."""
@@ -30,25 +33,52 @@ _PARTS = np.linspace(0.2, 1.0, 33)
 """Parts of the largest value that are tried as the end of a range."""
 
 
-def ranges(program: Program, samples: Sequence[Picture]) -> dict[str, Range]:
+def write_program(model: ModelLike, path: Path, samples: Sequence[Picture] | None = None) -> None:
+    """Write the 8-bit program of a model: `path` (.xml) with what is done, and a .bin of its weights beside it.
+
+    Parameters
+    ----------
+    model : Model
+        Ready to run, on the CPU.
+    path : Path
+        Ends in .xml.
+    samples : sequence of (h, w) arrays, optional
+        Normalised pictures like those that will come; drawn EM if they are left out.
+    """
+    samples = draw_samples(model) if samples is None else samples
+    _, program = convert(model.net, samples[0].shape)
+    quantise(program, find_ranges(program, samples))
+    openvino = import_openvino()
+    from openvino._offline_transformations import compress_quantize_weights_transformation
+
+    compress_quantize_weights_transformation(program)  # weights are stored as the integers that they now are
+    openvino.save_model(program, path, compress_to_fp16=False)
+
+
+def draw_samples(model: ModelLike) -> list[Picture]:
+    """Return drawn EM, normalised, that shows the net what it may meet: the same on any machine."""
+    planes = [phantom((3, 256, 256), seed)[0].plane(1) for seed in (1, 2, 3)]
+    range_ = model.spec.intensity == "range"
+    return [model.normalise(p.image, *(p.intensity if range_ or p.contrast is None else p.contrast)) for p in planes]
+
+
+def find_ranges(program: Any, samples: Sequence[Picture]) -> dict[str, Range]:
     """Return the range of each activation that enters a convolution.
 
     Parameters
     ----------
-    program : Program
-        The net.
+    program : openvino.Model
+        The net, for pictures of any size.
     samples : sequence of (h, w) arrays
         Normalised pictures like those that will come.
     """
-    from mitonb.infer.engines.vino import compiled
-
-    rng = np.random.default_rng(0)
+    core, rng = import_openvino().Core(), np.random.default_rng(0)
     values: dict[str, list[npt.NDArray[np.float32]]] = {}
+    model = program.clone()
+    sources = {_name(c.input_value(0)): c.input_value(0) for c in _convolutions(model)}
+    places = _add_outputs(model, sources)
+    request = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
     for picture in samples:
-        model = program.at(*picture.shape)
-        sources = {_name(c.input_value(0)): c.input_value(0) for c in _convolutions(model)}
-        places = _made_outputs(model, sources)
-        request = compiled(model, "f32").create_infer_request()
         request.infer([picture[None, None]])
         for name, k in places.items():
             flat = request.get_output_tensor(k).data.ravel()
@@ -63,9 +93,9 @@ def quantise(model: Any, known: Mapping[str, Range]) -> None:
     Parameters
     ----------
     model : openvino.Model
-        From `Program.at`.
+        From `convert`.
     known : mapping of str to Range
-        From `ranges`, of the same net.
+        From `find_ranges`, of the same net.
     """
     # Collected before any is changed: several convolutions may read one tensor.
     found = [(c, c.input_value(0)) for c in _convolutions(model)]
@@ -84,7 +114,7 @@ def quantise(model: Any, known: Mapping[str, Range]) -> None:
         convolution.input(1).replace_source_output(_rounded(weights, -end, end, levels=255))
 
 
-def _made_outputs(model: Any, sources: Mapping[str, Any]) -> dict[str, int]:
+def _add_outputs(model: Any, sources: Mapping[str, Any]) -> dict[str, int]:
     """Make tensors outputs of a model, where they are not yet; return the place of each among the outputs."""
     places = {_name(output.get_node().input_value(0)): k for k, output in enumerate(model.outputs)}
     missing = [name for name in sources if name not in places]
@@ -111,10 +141,9 @@ def _name(output: Any) -> str:
 
 
 def _rounded(source: Any, low: npt.NDArray[np.float32], high: npt.NDArray[np.float32], *, levels: int) -> Any:
-    from mitonb.infer.engines.quiet import openvino
-
-    ends = [openvino.opset13.constant(np.asarray(v, np.float32)) for v in (low, high, low, high)]
-    return openvino.opset13.fake_quantize(source, *ends, levels).output(0)
+    opset = import_openvino().opset13
+    ends = [opset.constant(np.asarray(v, np.float32)) for v in (low, high, low, high)]
+    return opset.fake_quantize(source, *ends, levels).output(0)
 
 
 def _best_range(values: npt.NDArray[np.float32]) -> Range:

@@ -1,0 +1,383 @@
+"""Engines: what runs a net. Torch everywhere; on CPUs OpenVINO, in fp32 or by the 8-bit program beside the weights."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import importlib.util
+import sys
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+__all__ = [
+    "Engine", "ModelLike", "NetOutput", "OpenVinoEngine", "Picture", "Runner", "TorchEngine", "agree", "can_convert",
+    "convert", "openvino_is_there", "renders", "runs_own_code",
+]  # fmt: skip
+
+Picture = npt.NDArray[np.float32]
+NetOutput = dict[str, Picture]
+"""What a net said about a batch of pictures, head by head: logits (n, channels, [d,] h, w). `semantic` may be larger
+than the pictures, where the net itself brings it back to full size, and `center` and `offsets` are smaller."""
+
+EXACT = 2e-3
+"""Largest difference that fp32 engines may have, in standard deviations of a map."""
+EXACT_PIXELS = 1e-4
+"""Largest part of pixels that fp32 engines may put on different sides of one half."""
+
+_KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_RENDERED = ("semantic", "features", "center", "offsets")
+
+
+class ModelLike(Protocol):
+    """What inference needs of a model; `mitonb.models.zoo.Model` is one."""
+
+    @property
+    def spec(self) -> Any: ...
+
+    @property
+    def net(self) -> nn.Module: ...
+
+    def normalise(self, image: npt.NDArray[Any], low: float, high: float) -> Picture: ...
+
+
+class Engine(Protocol):
+    """One way to run a net."""
+
+    @property
+    def name(self) -> str:
+        """Library that runs it, for the record."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """Numbers that it computes with: fp32, bf16, fp16 or int8."""
+        ...
+
+    def run(self, pictures: Picture) -> NetOutput:
+        """Run the net on (n, 1, [d,] h, w) normalised pictures."""
+        ...
+
+
+class Runner:
+    """Runs a net with the engine that was asked for.
+
+    The choice is a rule, and no stopwatch is asked, so that a record gives the same labels again. On CPUs "auto" is
+    the 8-bit program of a model that has one (its card shows that its held-out scores are the same), else OpenVINO in
+    fp32, which is what "exact" takes; torch where OpenVINO is not installed, says something else, or cannot run a net.
+
+    Parameters
+    ----------
+    model : Model
+        Its net, ready to run, and its card.
+    device : {"cpu", "cuda", "mps"}
+    mode : {"auto", "exact"}
+    precision : {"fp32", "bf16", "fp16"}
+        Other than fp32: torch in this precision, whatever the mode.
+    doublings : int
+        As for `TorchEngine`.
+    """
+
+    def __init__(self, model: ModelLike, device: str, mode: str, precision: str, doublings: int = 0) -> None:
+        self.notes: list[str] = []
+        self._mode, self._precision, self._device = mode, precision, device
+        self._model = model
+        self._doublings = doublings
+        self._engine: Engine | None = None
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What ran the net, for the run record."""
+        engine = self._engine
+        return {
+            "name": engine.name if engine else "torch",
+            "precision": engine.precision if engine else self._precision,
+            "mode": self._mode,
+        }
+
+    def run(self, pictures: Picture) -> NetOutput:
+        """Run the net on (n, 1, [d,] h, w) normalised pictures."""
+        if self._engine is None:
+            self._engine = self._choose(pictures)
+        return self._engine.run(pictures)
+
+    def _choose(self, pictures: Picture) -> Engine:
+        net, key = self._model.net, str(self._model.spec.sha256)
+        if runs_own_code(net):
+            if self._precision != "fp32":
+                self.notes.append("A model that runs by its own code runs as it is, whatever precision says.")
+            return TorchEngine(net, self._device, "fp32", self._doublings)
+        plain = TorchEngine(net, self._device, self._precision, self._doublings)
+        # Weights without a name may be in training: what was converted once would be old at the next step.
+        fits = self._device == "cpu" and self._precision == "fp32" and bool(key) and can_convert(net)
+        if not fits or not openvino_is_there():
+            return plain
+        program = getattr(self._model, "program", None) if self._mode == "auto" else None
+        engine, word = _converted(key, program, tuple(pictures.shape[2:]), self._doublings, plain)
+        self.notes += [word] if word else []
+        return engine
+
+
+_engines: dict[tuple[Any, ...], tuple[Engine, str]] = {}
+_REMEMBERED = 8
+_lock = threading.Lock()
+
+
+def _converted(
+    key: str, program: Path | None, sides: tuple[int, ...], doublings: int, plain: TorchEngine
+) -> tuple[Engine, str]:
+    """Return the engine for a net on the CPU, and what is to be said about it; kept, so that no plane converts anew."""
+    asked = (key, program, doublings, len(sides), torch.get_num_threads())
+    with _lock:
+        if asked not in _engines:
+            while len(_engines) >= _REMEMBERED:
+                _engines.pop(next(iter(_engines)))
+            try:
+                _engines[asked] = _try_openvino(program, sides, doublings, plain)
+            except Exception as error:  # conversions fail in many ways, and torch can run the net
+                word = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+                _engines[asked] = plain, f"OpenVINO could not run this network ({word}); torch ran it."
+        return _engines[asked]
+
+
+def _try_openvino(
+    program: Path | None, sides: tuple[int, ...], doublings: int, plain: TorchEngine
+) -> tuple[Engine, str]:
+    names, model = convert(plain.net, sides)
+    if program is not None:
+        return OpenVinoEngine(plain.net, names, _core().read_model(program), "int8", doublings), ""
+    engine = OpenVinoEngine(plain.net, names, model, "fp32", doublings)
+    probe = _probe(sides)
+    if agree(engine.run(probe), plain.run(probe)):
+        return engine, ""
+    return plain, "OpenVINO gave other maps than torch for this network and was left out."
+
+
+def renders(net: nn.Module) -> bool:
+    """Return whether a net sharpens its coarse semantic map point by point, after its convolutions (PointRend)."""
+    return hasattr(net, "rendered") and "center" in getattr(net, "heads", ())
+
+
+def can_convert(net: nn.Module) -> bool:
+    """Return whether another engine may take a net: only our own are sure to do the same at each run."""
+    fixed = renders(net) or not hasattr(net, "rendered")  # no choice of points among the convolutions
+    return fixed and type(net).__module__.startswith("mitonb.models.") and not runs_own_code(net)
+
+
+def runs_own_code(net: nn.Module) -> bool:
+    """Return whether a net came with its own code: nobody knows what it computes with, or in which numbers."""
+    return any(isinstance(part, torch.jit.ScriptModule) for part in net.modules())
+
+
+class _Convolutions(nn.Module):
+    """The part of a net that is all convolutions: tensors in and out, no choice that depends on the data."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.names: tuple[str, ...] = ()  # what comes out, once it has run
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Map (n, 1, [d,] h, w) pictures to the heads, with PointRend to its coarse logits and features among them."""
+        if renders(self.net):
+            outputs: dict[str, Tensor] = dict(zip(_RENDERED, self.net.body(x), strict=True))  # type: ignore[operator]
+        else:
+            outputs = self.net(x)
+        self.names = tuple(outputs)
+        return tuple(outputs.values())
+
+
+def _finish(net: nn.Module, names: Sequence[str], outputs: Sequence[Tensor], doublings: int) -> NetOutput:
+    """Turn what the convolutions gave into logits at full size, in float32.
+
+    The points of PointRend are chosen by rank and placed by coordinates, which half precision would ruin.
+    """
+    heads = {name: tensor.float() for name, tensor in zip(names, outputs, strict=True)}
+    if renders(net):
+        steps = int(net.full_steps) + doublings  # type: ignore[arg-type]
+        heads["semantic"] = net.rendered(heads["semantic"], heads.pop("features"), steps)  # type: ignore[operator]
+    return {name: tensor.cpu().numpy() for name, tensor in heads.items()}
+
+
+class TorchEngine:
+    """A net in torch, channels last where it is 2-D.
+
+    Parameters
+    ----------
+    net : nn.Module
+        Ready to run: in evaluation mode, BatchNorm folded where it can be.
+    device : {"cpu", "cuda", "mps"}
+        Where.
+    precision : {"fp32", "bf16", "fp16"}
+        Of the convolutions; everything after them is float32.
+    doublings : int
+        How often a net with PointRend doubles its semantic map beyond the size of the picture.
+    """
+
+    name = "torch"
+
+    def __init__(self, net: nn.Module, device: str = "cpu", precision: str = "fp32", doublings: int = 0) -> None:
+        self.precision = precision
+        self._doublings = doublings
+        self._device = device
+        self._kind = _KINDS[precision]
+        self.net = net.eval().to(device)
+        # A copy where numbers get shorter: the net itself belongs to the caller, and its point head stays float32.
+        low = self.net if precision == "fp32" else copy.deepcopy(self.net).to(self._kind)
+        self._body = _Convolutions(low).eval()
+
+    def run(self, pictures: Picture) -> NetOutput:
+        """Run the net on (n, 1, [d,] h, w) normalised pictures."""
+        x = torch.from_numpy(np.ascontiguousarray(pictures)).to(self._device)
+        with torch.inference_mode():
+            if x.ndim == 4:
+                x = x.contiguous(memory_format=torch.channels_last)
+            outputs = self._body(x.to(self._kind))  # first, since it also finds out the names
+            return _finish(self.net, self._body.names, outputs, self._doublings)
+
+
+class OpenVinoEngine:
+    """A net whose convolutions OpenVINO runs on the CPU.
+
+    One program is compiled for each size of picture, when it first comes. Pictures go through one by one: a batch
+    gains nothing on a CPU and would need programs of its own.
+
+    Parameters
+    ----------
+    net : nn.Module
+        The net, for what comes after its convolutions.
+    names : sequence of str
+        What the program gives, in its order.
+    program : openvino.Model
+        From `convert` or from a file, for pictures of any size.
+    precision : {"fp32", "int8"}
+        What the program computes with, for the record.
+    doublings : int
+        As for `TorchEngine`.
+    """
+
+    name = "openvino"
+
+    def __init__(
+        self, net: nn.Module, names: Sequence[str], program: Any, precision: str = "fp32", doublings: int = 0
+    ) -> None:
+        self.precision = precision
+        self._net, self._names, self._program, self._doublings = net, names, program, doublings
+        self._requests: dict[tuple[int, ...], Any] = {}
+        self._lock = threading.Lock()  # a preview and a run may share an engine, but a request serves one at a time
+
+    def run(self, pictures: Picture) -> NetOutput:
+        """Run the net on (n, 1, [d,] h, w) normalised pictures."""
+        said = [self._run_one(np.ascontiguousarray(picture[None])) for picture in pictures]
+        return {name: np.concatenate([s[name] for s in said]) for name in said[0]}
+
+    def _run_one(self, x: Picture) -> NetOutput:
+        with self._lock:
+            if x.shape not in self._requests:
+                model = self._program.clone()
+                model.reshape(list(x.shape))
+                self._requests[x.shape] = _compile(model).create_infer_request()
+            found = self._requests[x.shape].infer([x])
+            outputs = [torch.from_numpy(found[k]) for k in range(len(self._names))]
+        with torch.inference_mode():
+            return _finish(self._net, self._names, outputs, self._doublings)
+
+
+def convert(net: nn.Module, sides: Sequence[int]) -> tuple[tuple[str, ...], Any]:
+    """Return what a net gives, and the net as OpenVINO reads it, for pictures of any size.
+
+    Parameters
+    ----------
+    net : nn.Module
+        One of the package's, in evaluation mode, on the CPU.
+    sides : sequence of int
+        Pixels of a picture that it can take.
+    """
+    # Noise, not the picture at hand: were the net to do anything but arithmetic, its answer would be that for noise,
+    # and the comparison with torch that follows would show it.
+    example = torch.randn(1, 1, *sides, generator=torch.Generator().manual_seed(1))
+    traced = _Convolutions(net.eval()).eval()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # torch.jit, which the conversion uses, says that it is deprecated
+        model = import_openvino().convert_model(traced, example_input=example)
+    return traced.names, model
+
+
+def _compile(model: Any) -> Any:
+    """Compile a model for this CPU, with as many threads as torch would use."""
+    settings = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "PERFORMANCE_HINT": "LATENCY",
+        # On a shared machine a pinned thread waits for its core although another one is free.
+        "ENABLE_CPU_PINNING": "NO",
+    }
+    return _core().compile_model(model, "CPU", settings)
+
+
+@functools.cache
+def _core() -> Any:
+    return import_openvino().Core()
+
+
+def openvino_is_there() -> bool:
+    """Return whether the OpenVINO runtime is installed."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO without its telemetry; only the first import of a process decides.
+
+    Left alone, OpenVINO reports its import and each conversion to its makers, and writes an identity into the home
+    folder. mitonb promises that nothing leaves the machine. Where the telemetry package cannot be imported OpenVINO
+    keeps silent.
+    """
+    with _missing("openvino_telemetry"):
+        import openvino
+    return openvino
+
+
+@contextlib.contextmanager
+def _missing(package: str) -> Iterator[None]:
+    """Let a package be missing for a while; one that somebody has imported stays."""
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]  # so that importing it raises ImportError
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+
+
+def agree(a: NetOutput, b: NetOutput) -> bool:
+    """Return whether two answers are the same but for rounding, as fp32 engines must be.
+
+    A head differs by at most 2e-3 standard deviations (a net with PointRend may put a few points elsewhere: 99.9 % of
+    its logits), and at most 1e-4 of the pixels of `semantic` change sides.
+    """
+    for name, true in b.items():
+        off = np.abs(a[name] - true) > EXACT * (true.std() + 1e-6)
+        if off.mean() > (1e-3 if name == "semantic" else 0):
+            return False
+    sides = [(x["semantic"] > 0) for x in (a, b) if "semantic" in x]
+    return len(sides) < 2 or bool((sides[0] != sides[1]).mean() <= EXACT_PIXELS)
+
+
+def _probe(sides: Sequence[int]) -> Picture:
+    """Return a made-up picture with fine and coarse structure."""
+    rng = np.random.default_rng(2)
+    coarse = rng.normal(size=[-(-n // 16) for n in sides])
+    for axis, n in enumerate(sides):
+        coarse = coarse.repeat(16, axis).take(range(n), axis)
+    return (coarse + 0.5 * rng.normal(size=sides)).astype(np.float32)[None, None]
