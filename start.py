@@ -39,7 +39,7 @@ PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
 TORCH = "torch>=2.10,<3"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 STAMP = "mitonb-stamp.json"
-EXTRAS = {"lab": ["lab"], "fast": ["fast"], "test": ["lab", "test", "dev"], "torch-free": ["test"]}
+EXTRAS = {"lab": ["lab"], "test": ["lab", "test", "dev"], "torch-free": ["test"]}
 NO_TORCH = """No CPU build of PyTorch can be reached for Python {version}: neither among the local wheels that pip knows
 (PIP_FIND_LINKS), nor at {index}, nor on the package index (there it would bring gigabytes of CUDA).
 Check the network, use another Python of 3.11 to 3.14, or take the CUDA build on purpose with --cuda (about 6 GB)."""
@@ -79,9 +79,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--env", type=Path, help="folder of the environment (default: .venv beside this file)")
     parser.add_argument("--cuda", action="store_true", help="take the CUDA build of PyTorch (about 6 GB)")
     parser.add_argument("--cpu", action="store_true", help="take the CPU build even where there is an NVIDIA GPU")
-    parser.add_argument(
-        "--fast", action="store_true", help="add OpenVINO (180 MB): faster networks on a CPU, in bf16 or eight bits too"
-    )
     parser.add_argument(
         "--unpinned", action="store_true", help="take the newest libraries instead of the versions that were tested"
     )
@@ -137,7 +134,6 @@ def test(options: argparse.Namespace) -> int:
         check("lint", python, "-m", "ruff", "check", ".")
         check("types", python, "-m", "mypy")
         javascript(python, check)
-        engines(python, check)
         browser = find_browser(python)
         check(tag, python, "-m", "pytest", env={"MITONB_CHROMIUM": browser} if browser else None)
     print()
@@ -165,16 +161,6 @@ def javascript(python: Path, check: Callable[..., None]) -> None:
     check("js", node, "--test", *tests)
 
 
-def engines(python: Path, check: Callable[..., None]) -> None:
-    """Test what runs networks once more with OpenVINO, kept beside the environment: the main job goes without it."""
-    folder, log = ROOT / ".env-openvino", ARTIFACTS / "openvino-setup.log"
-    command = [str(python), "-m", "pip", "install", "--upgrade", "--no-deps", "--target", str(folder)]
-    if not (folder / "openvino").exists() and run([*command, "--requirement", str(PINS / "fast.txt")], log) != 0:
-        say(f"engines: OpenVINO could not be installed (see {show(log)}): its tests SKIP.")
-        return
-    check("engines", python, "-m", "pytest", "tests/infer", env={"PYTHONPATH": str(folder)})
-
-
 # ------------------------------------------------------------------------------------------------- the environment
 
 
@@ -192,8 +178,7 @@ def set_up(profile: str, options: argparse.Namespace) -> Path:
         fingerprint = hashlib.sha256(described).hexdigest()[:16]
         fits = stamp.get("python") == version and stamp.get("pyproject") == fingerprint and python.exists()
         fits = fits and not (options.cuda and stamp.get("torch") != "cuda")
-        wanted = {profile, *(["fast"] if options.fast else [])}
-        if fits and wanted <= set(stamp.get("profiles", [])):
+        if fits and profile in stamp.get("profiles", []):
             say(f"The environment {show(env)} is ready ({stamp.get('size', '?')}, Python {version}).")
             return python
         if stamp.get("python") not in (None, version):
@@ -225,8 +210,10 @@ def fill(env: Path, python: Path, profile: str, version: str, fingerprint: str, 
         print(NO_TORCH.format(version=version, index=TORCH_CPU_INDEX))
         print("Going on without: tests that need it SKIP.")
 
-    profiles = sorted({*done, profile, *(["fast"] if options.fast else [])})
-    extras = sorted({e for p in profiles for e in EXTRAS[p]} | ({"torch"} if torch != "none" else set()))
+    profiles = sorted({*done, profile})
+    # OpenVINO runs networks where there is no GPU for it.
+    network = {"none": set(), "cuda": {"torch"}}.get(torch, {"torch", "fast"})
+    extras = sorted({e for p in profiles for e in EXTRAS[p]} | network)
     say(f"3/3  mitonb and what it needs ({', '.join(extras)})")
     install(python, log, extras, pinned=not options.unpinned)
 

@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.network import CARDS
 from benchmarks.network import model as network
 from mitonb.accuracy import score
-from mitonb.infer.predict import label_iou
+from benchmarks.network import label_iou
 from mitonb.infer.segment import predict
 from mitonb.models.zoo import load_model
 from mitonb.phantoms import phantom

@@ -144,6 +144,16 @@ def test_a_net_that_openvino_cannot_read_runs_in_torch_and_that_is_told(
     assert "torch ran it" in runner.notes[0]
 
 
+def test_without_openvino_torch_runs_the_net(
+    mini: Model, picture: npt.NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "openvino_is_there", lambda: False)
+    runner = Runner(mini, "cpu", "auto", "fp32")
+    assert agree(runner.run(picture), TorchEngine(mini.net).run(picture))
+    assert runner.record == {"name": "torch", "precision": "fp32", "mode": "auto"}
+    assert not runner.notes
+
+
 def test_the_record_says_what_ran_and_the_word_fast_of_the_old_version_is_auto() -> None:
     stack, _ = phantom((2, 96, 96), seed=6)
     labels = segment(stack, Recipe.of({"engine": "fast", "tile": 0}), show=False)
