@@ -8,7 +8,8 @@ same on blocks and seeds inside the training part instead: that is where thresho
 
 - plane: the net and decoding on single planes, `mn.predict` and `mn.decode`, without any neighbour
 - stack: `mn.segment` along z;  volume: `mn.segment` along x, y and z, joined by votes
-- IoU: of the foreground;  F1 and F1@75: of objects at IoU 0.5 and 0.75 (of profiles in 2-D; those below `min_area` do not count)
+- IoU: of the foreground;  F1 and F1@75: of objects at IoU 0.5 and 0.75 (of profiles in
+  2-D; those below `min_area` do not count)
 """
 
 from __future__ import annotations

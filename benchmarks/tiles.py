@@ -18,10 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.network import CARDS
+from benchmarks.network import CARDS, label_iou
 from benchmarks.network import model as network
 from mitonb.accuracy import score
-from benchmarks.network import label_iou
 from mitonb.infer.segment import predict
 from mitonb.models.zoo import load_model
 from mitonb.phantoms import phantom
