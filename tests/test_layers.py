@@ -53,7 +53,7 @@ FORMATS = {"tifffile", "imagecodecs", "zarr", "h5py", "mrcfile", "nibabel", "nrr
 # library -> the rooms that may import it
 ONLY_IN = {
     "torch": {"models", "infer", "train"},
-    "openvino": {"infer"},
+    "openvino": {"infer", "train"},
     "tensorstore": {"io", "infer"},  # kept maps are a Zarr group, ids that wait an array
     **{name: {"widgets"} for name in JUPYTER},
     **{name: {"io"} for name in FORMATS},
@@ -107,7 +107,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
             while name and name not in names:  # a name in a module
                 name = name.rpartition(".")[0]
             needed.add(name)
-        needs[module] = {name for name in needed - {"", module, "mitonb"}}
+        needs[module] = needed - {"", module, "mitonb"}
     try:
         TopologicalSorter(needs).prepare()
     except CycleError as circle:
@@ -234,7 +234,7 @@ def test_no_tracked_file_names_a_place_on_someones_machine() -> None:
     places = re.compile(r"(?<![\w.])/(wor" + r"k|tm" + r"p|roo" + r"t|User" + r"s|hom" + r"e/\w+)/")
     wrong = []
     for path in tracked():
-        if path.suffix in {".png", ".gif", ".safetensors", ".npz", ".tif"}:
+        if path.suffix in {".png", ".gif", ".safetensors", ".bin", ".npz", ".tif"}:
             continue
         for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
             if places.search(line):
@@ -243,8 +243,8 @@ def test_no_tracked_file_names_a_place_on_someones_machine() -> None:
 
 
 def test_tracked_files_are_small() -> None:
-    """8 MB for the weights; nothing else comes near."""
-    large = [p.name for p in tracked() if p.stat().st_size > (8_000_000 if p.suffix == ".safetensors" else 1_500_000)]
+    """8 MB for weights; nothing else comes near."""
+    large = [p.name for p in tracked() if p.stat().st_size > (8_000_000 if p.suffix in {".safetensors", ".bin"} else 1_500_000)]
     assert not large
 
 
