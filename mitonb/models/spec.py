@@ -77,6 +77,9 @@ class ModelSpec:
         Command, seed, steps and settings that made it.
     scores : mapping
         Held-out scores, by name.
+    program : mapping
+        Of the 8-bit program that lies beside the weights: hashes of its two files, `xml` and `bin`, and its own held-out
+        `scores`. Empty if there is none, or its scores are not those of the weights.
     sha256 : str
         Hash of the weight file; empty for files without a card beside them until they are read.
     notes : str
@@ -104,6 +107,7 @@ class ModelSpec:
     data: tuple[str, ...] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, float] = field(default_factory=dict)
+    program: Mapping[str, Any] = field(default_factory=dict)
     sha256: str = ""
     notes: str = ""
 
@@ -265,5 +269,5 @@ _FIELDS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("std", lambda v: _is_number(v, 1e-9), "a number above 0"),
     ("pixel_sizes", lambda v: v is None or _is_range(v), "the finest and the coarsest pixel in nm, or nothing"),
     *((name, _are_texts, "a list of texts") for name in ("papers", "data")),
-    *((name, lambda v: isinstance(v, Mapping), "names with values") for name in ("training", "scores")),
+    *((name, lambda v: isinstance(v, Mapping), "names with values") for name in ("training", "scores", "program")),
 )

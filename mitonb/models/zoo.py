@@ -65,11 +65,14 @@ class Model:
         of `spec.multiple`; returns logits by the names of heads (`mitonb.models.spec.HEADS`).
     device : str
         Where it runs.
+    program : Path, optional
+        Its 8-bit program (.xml) for OpenVINO, where its card has one.
     """
 
     spec: ModelSpec
     net: nn.Module
     device: str = "cpu"
+    program: Path | None = None
 
     def normalise(self, image: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.float32]:
         """Return grey values as the net wants them; see `ModelSpec.normalise`."""
@@ -109,7 +112,7 @@ def load_model(name_or_path: str | Path = "mito-mini", *, device: str = "cpu", t
     place = _device(device)
     if isinstance(net, Trusted):
         return Model(spec, net.to(place), place)
-    return Model(spec, channels_last(fused(net).to(place)), place)
+    return Model(spec, channels_last(fused(net).to(place)), place, program_of(_find(name_or_path)[0], spec))
 
 
 def read_net(name_or_path: str | Path, *, trust_code: str | None = None) -> tuple[nn.Module, ModelSpec]:
@@ -142,6 +145,27 @@ def read_net(name_or_path: str | Path, *, trust_code: str | None = None) -> tupl
             "delete it and install, pull or import it again."
         )
     return net.eval(), card or spec
+
+
+def program_of(weights: Path, spec: ModelSpec) -> Path | None:
+    """Return the 8-bit program beside a weight file, if the card has one and it was not left behind.
+
+    Raises
+    ------
+    CorruptFileError
+        If it is not the one that the card tells of.
+    """
+    program = weights.with_suffix(".int8.xml")
+    for ending in ("xml", "bin") if spec.program else ():
+        file = program.with_suffix(f".{ending}")
+        if not file.is_file():
+            return None
+        if sha256_of(file) != spec.program.get(ending):
+            raise CorruptFileError(
+                f"{file} is not the program that the card of {spec.name} tells of. Delete it: the model then runs in "
+                "fp32. Or install the model again."
+            )
+    return program if spec.program else None
 
 
 def build(spec: ModelSpec) -> nn.Module:
