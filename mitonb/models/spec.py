@@ -78,7 +78,7 @@ class ModelSpec:
     scores : mapping
         Held-out scores, by name.
     program : mapping
-        Of the 8-bit program that lies beside the weights: hashes of its two files, `xml` and `bin`, and its own held-out
+        Of the 8-bit program beside the weights: hashes of its two files, `xml` and `bin`, and its own held-out
         `scores`. Empty if there is none, or its scores are not those of the weights.
     sha256 : str
         Hash of the weight file; empty for files without a card beside them until they are read.
