@@ -36,7 +36,7 @@ def test_a_recipe_of_the_old_version_keeps_its_values_under_the_names_of_today()
 
 def test_the_recipe_in_a_record_of_the_old_version_is_the_same_as_the_recipe_file() -> None:
     record = json.loads((DATA / "record.json").read_text())
-    assert mn.Recipe.of(record["recipe"]) == mn.Recipe.from_json((DATA / "recipe.json").read_text())
+    assert mn.Recipe.from_json(json.dumps(record["recipe"])) == mn.Recipe.from_json((DATA / "recipe.json").read_text())
 
 
 def test_a_run_repeated_from_the_recipe_of_the_old_version_gives_its_labels() -> None:
