@@ -15,7 +15,7 @@ from psygnal import Signal
 from mitonb.errors import InputError, MitonbError
 from mitonb.recipe import PRESETS, Recipe, Rerun
 from mitonb.stack import AXES, Stack
-from mitonb.widgets.style import TIMES, button, error_html, note, row, sheet, size_text
+from mitonb.widgets.style import button, error_html, note, row, sheet, size_text
 from mitonb.widgets.upload import Upload
 
 if TYPE_CHECKING:
@@ -262,12 +262,19 @@ class VoxelSizeField(ipw.HBox):
 
     def __init__(self, value: Sequence[float] | None = None, **options: Any) -> None:
         self.fields = [
-            ipw.FloatText(value=v, step=1, layout={"width": "62px"}, tooltip=f"{axis} in nm")
+            ipw.FloatText(
+                value=v,
+                step=1,
+                description=axis,
+                tooltip=f"{axis} in nm",
+                layout={"width": "66px"},
+                style={"description_width": "10px"},
+            )
             for axis, v in zip("zyx", value or (0, 0, 0), strict=True)
         ]
         self.button = button("set", tip="Use this voxel size")
         self.message = ipw.HTML()
-        hint = ipw.HTML(note("" if value else f"voxel size unknown: set z {TIMES} y {TIMES} x", "warn"))
+        hint = ipw.HTML(note("" if value else "voxel size unknown:", "warn"))
         parts = row(hint, *self.fields, ipw.HTML("nm"), self.button, self.message).add_class("mnb-spaced")
         super().__init__([sheet(), parts], **options)
         self.add_class("mnb")
