@@ -327,8 +327,8 @@ def _add_train(commands: Any) -> None:
 
 
 def _train(options: Options) -> None:
+    from mitonb.train.data import draw_phantoms, read_source, require_share, shared
     from mitonb.train.loop import Settings, card_fields, startable, training
-    from mitonb.train.sources import draw_phantoms, read_source, require_share, shared
 
     # All arguments first: phantoms take minutes, and a run takes hours.
     given = ("minutes", "steps", "seed", "batch", "rate", "precision")

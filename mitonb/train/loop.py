@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mitonb.errors import CorruptFileError, InputError, JobError, ModelError, UntrustedModelError
 from mitonb.files import atomic_write
@@ -22,17 +23,14 @@ from mitonb.models.spec import ModelSpec, in_todays_words
 from mitonb.models.weights import write_weights
 from mitonb.models.zoo import build, channels_last, read_net
 from mitonb.post.targets import targets
-from mitonb.train.augment import disturb
-from mitonb.train.losses import panoptic_loss
-from mitonb.train.patches import Source, draw_batch
-from mitonb.train.watch import watch
+from mitonb.train.data import Source, disturb, draw_batch
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
 
-__all__ = ["Settings", "card_fields", "startable", "training"]
+__all__ = ["Settings", "card_fields", "panoptic_loss", "startable", "training", "watch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -333,3 +331,55 @@ class _Run:
 def _rate(fraction: float) -> float:
     """Warm up for a thirtieth of the run, then fall along a cosine."""
     return float(min(1.0, fraction * 30 + 0.02) * (0.5 + 0.5 * np.cos(np.pi * fraction)) + 0.005)
+
+
+# ---------------------------------------------------------------------------------------------------- losses and scores
+
+
+def panoptic_loss(
+    heads: dict[str, Tensor], mask: Tensor, center: Tensor, offsets: Tensor
+) -> tuple[Tensor, dict[str, float]]:
+    """Return the weighted sum of the losses and each of them.
+
+    Parameters
+    ----------
+    heads : dict of str to tensor
+        What the net says: "semantic", "center" and "offsets".
+    mask : (n, 1, h, w) float tensor
+        1 on objects.
+    center, offsets : (n, 1, h', w') and (n, 2, h', w') float tensors
+        Targets at head resolution.
+    """
+    semantic, heat, arrows = (heads[name].float() for name in ("semantic", "center", "offsets"))
+    each = functional.binary_cross_entropy_with_logits(semantic, mask, reduction="none")
+    # Half of the weight goes to the hardest eighth: myelin and long dark profiles are few pixels among many easy ones.
+    hard = each.flatten().topk(max(1, each.numel() // 8)).values.mean()
+    probability = semantic.sigmoid()
+    dice = 1 - (2 * (probability * mask).sum() + 1) / (probability.sum() + mask.sum() + 1)
+    inside = (offsets != 0).any(dim=1, keepdim=True).float()  # also just beside objects: that helps to place borders
+    heat_loss = ((heat - center).square() * (1 + 4 * inside)).mean()
+    arrow_loss = ((arrows - offsets).abs() * inside).sum() / (inside.sum() + 1) / 2
+    parts = {"bce": each.mean(), "hard": hard, "dice": dice, "center": heat_loss, "offsets": arrow_loss}
+    weights = {"bce": 1.0, "hard": 0.3, "dice": 0.5, "center": 30.0, "offsets": 0.03}
+    total = torch.stack([weights[k] * v for k, v in parts.items()]).sum()
+    return total, {k: float(v.detach()) for k, v in parts.items()}
+
+
+@torch.inference_mode()
+def watch(net: nn.Module, spec: ModelSpec, sources: Sequence[Source], *, threshold: float = 0.5) -> dict[str, float]:
+    """Return the foreground IoU of the held planes of each source that has some, as {"iou NAME": 0..1}."""
+    logit = float(np.log(threshold / (1 - threshold)))
+    scores = {}
+    for source in sources:
+        both = either = 0
+        for z in source.held:
+            x = spec.normalise(source.image[z], *source.contrast)
+            h, w = x.shape
+            x = np.pad(x, [(0, -n % spec.multiple) for n in (h, w)], mode="symmetric")
+            batch = torch.from_numpy(x)[None, None].contiguous(memory_format=torch.channels_last)
+            found = net(batch)["semantic"][0, 0, :h, :w].numpy() >= logit
+            truth = source.labels[z] > 0
+            both, either = both + int((found & truth).sum()), either + int((found | truth).sum())
+        if source.held:
+            scores[f"iou {source.name}"] = round(both / max(either, 1), 4)
+    return scores

@@ -12,11 +12,8 @@ from mitonb.errors import CorruptFileError, InputError, JobError, ModelError
 from mitonb.job import drain
 from mitonb.models.zoo import load_model
 from mitonb.post.targets import targets
-from mitonb.train.augment import disturb
-from mitonb.train.loop import Settings, training
-from mitonb.train.losses import panoptic_loss
-from mitonb.train.patches import Source, draw, draw_batch
-from mitonb.train.sources import draw_phantoms, read_source, shared
+from mitonb.train.data import Source, disturb, draw, draw_batch, draw_phantoms, read_source, shared
+from mitonb.train.loop import Settings, panoptic_loss, training
 
 
 def disks(held=(), **options):

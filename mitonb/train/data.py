@@ -1,0 +1,397 @@
+"""What to learn from: labelled files and phantoms, cut into patches that are disturbed as microscopes do."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import ndimage
+from torch.nn import functional
+
+from mitonb.errors import InputError
+from mitonb.files import atomic_write
+from mitonb.io.opening import open as open_stack
+from mitonb.io.opening import open_labels
+from mitonb.job import Progress
+from mitonb.phantoms import phantom
+from mitonb.stack import AXES, Axis, Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+__all__ = [
+    "Source", "disturb", "draw", "draw_batch", "draw_phantoms", "read_source", "require_share", "shared",
+]  # fmt: skip
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A labelled volume to learn from.
+
+    Attributes
+    ----------
+    name : str
+        Shown in progress and in the model card.
+    image, labels : (z, y, x) array
+        Pixels and instance ids.
+    contrast : tuple of float
+        Grey values that stand for black and white, as `Stack.contrast`.
+    axes : tuple of {"xy", "xz", "yz"}
+        Directions to cut planes along: all three only for (nearly) isotropic voxels.
+    held : tuple of int
+        Positions along z that are never trained on but watched while training.
+    weight : float
+        How often to draw from it, relative to the others.
+    zoom : float
+        Factor that brings its pixels to the size at which it shall be seen most often.
+    """
+
+    name: str
+    image: Array
+    labels: Array
+    contrast: tuple[float, float]
+    axes: tuple[Axis, ...] = ("xy",)
+    held: tuple[int, ...] = ()
+    weight: float = 1.0
+    zoom: float = 1.0
+    used: tuple[int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.image.shape != self.labels.shape or self.image.ndim != 3:
+            raise InputError(
+                f"{self.name}: image {self.image.shape} and labels {self.labels.shape} must be one (z, y, x) shape."
+            )
+        _require_plain(self)
+        free = [z for z in range(len(self.image)) if z not in self.held]
+        if not free or free != list(range(free[0], free[-1] + 1)):
+            raise InputError(f"{self.name}: held planes {self.held} must leave one unbroken block to train on.")
+        object.__setattr__(self, "used", (free[0], free[-1] + 1))
+
+    def plane(self, axis: Axis, index: int) -> tuple[Array, Array]:
+        """Return the image and labels of one plane of the part that is trained on."""
+        a, b = self.used
+        key: list[Any] = [slice(a, b), slice(None), slice(None)]
+        key[AXES[axis]] = index + a if axis == "xy" else index
+        return self.image[tuple(key)], self.labels[tuple(key)]
+
+    def count(self, axis: Axis) -> int:
+        """Return the number of planes to train on along an axis."""
+        return self.used[1] - self.used[0] if axis == "xy" else int(self.image.shape[AXES[axis]])
+
+
+def _require_plain(source: Source) -> None:
+    """Refuse what would only be found in the middle of a run."""
+    name, depth, (low, high) = source.name, len(source.image), source.contrast
+    outside = [z for z in source.held if not 0 <= z < depth]
+    if outside:
+        raise InputError(f"{name}: held planes are some of its planes 0 to {depth - 1}, got {outside[0]}.")
+    if source.image.dtype.kind not in "buif" or source.labels.dtype.kind not in "bui" or not source.image.size:
+        raise InputError(f"{name} needs real pixels and whole ids, got {source.image.dtype} and {source.labels.dtype}.")
+    if not source.axes or not set(source.axes) <= set(AXES):
+        raise InputError(f"{name}: axes are some of {', '.join(AXES)}, got {source.axes}.")
+    if not (-np.inf < low < high < np.inf):
+        raise InputError(f"{name}: white must be above black, got {low:g} and {high:g}. Is the image all one grey?")
+    if not 0 < source.weight < np.inf or not 0.01 <= source.zoom <= 100:
+        raise InputError(
+            f"{name}: a weight is above 0 and a zoom is from 0.01 to 100, got {source.weight} and {source.zoom}."
+        )
+
+
+def draw(source: Source, rng: np.random.Generator, size: int) -> tuple[Array, Array]:
+    """Cut one random square out of a source.
+
+    Returns
+    -------
+    image : (size, size) float32 array
+        Grey values with the source's black and white at 0 and 1.
+    ids : (size, size) uint32 array
+        Instance ids as in the source.
+    """
+    axis = source.axes[int(rng.integers(len(source.axes)))]
+    image, labels = source.plane(axis, int(rng.integers(source.count(axis))))
+    near = rng.random() < 0.5
+    zoom = source.zoom * 2.0 ** (rng.normal(0.0, 0.2) if near else rng.uniform(-1.0, 0.9))
+    grid = _grid(image.shape, _place(labels, rng), zoom, rng, size)
+    pixels = torch.from_numpy(np.ascontiguousarray(image, np.float32))[None, None]
+    ids = torch.from_numpy(np.ascontiguousarray(labels, np.float32))[None, None]
+    fine = functional.interpolate(grid.permute(0, 3, 1, 2), scale_factor=2.0, mode="bilinear").permute(0, 2, 3, 1)
+    cut = _sample(pixels, fine if zoom < 0.8 else grid, "bilinear")
+    if zoom < 0.8:  # the net must not learn from aliasing that a shrunken image does not have
+        cut = functional.avg_pool2d(cut, 2)
+    low, high = source.contrast
+    return (cut[0, 0].numpy() - low) / (high - low), _sample(ids, grid, "nearest")[0, 0].numpy().astype(np.uint32)
+
+
+def draw_batch(sources: Sequence[Source], rng: np.random.Generator, size: int, count: int) -> tuple[Array, Array]:
+    """Cut `count` squares, each from a source drawn by weight; return (count, size, size) images and ids."""
+    weights = np.array([s.weight for s in sources], np.float64)
+    chosen = rng.choice(len(sources), count, p=weights / weights.sum())
+    pairs = [draw(sources[int(i)], rng, size) for i in chosen]
+    return np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs])
+
+
+def _place(labels: Array, rng: np.random.Generator) -> tuple[float, float]:
+    """Choose where the middle of a patch lies: half of the time near an object, for they are rare, else anywhere."""
+    h, w = labels.shape
+    if rng.random() < 0.5:
+        found = np.flatnonzero(labels[::4, ::4])
+        if found.size:
+            y, x = divmod(int(found[rng.integers(found.size)]), -(-w // 4))
+            return y * 4 + rng.normal(0, 50), x * 4 + rng.normal(0, 50)
+    return rng.uniform(0, h), rng.uniform(0, w)
+
+
+def _grid(
+    shape: tuple[int, ...], middle: tuple[float, float], zoom: float, rng: np.random.Generator, size: int
+) -> torch.Tensor:
+    """Return where in the plane each patch pixel comes from, in the units of `grid_sample`."""
+    angle = rng.uniform(0, 2 * np.pi) if rng.random() < 0.5 else np.pi / 2 * rng.integers(4)
+    stretch = np.exp(rng.normal(0, 0.06))
+    flip = -1.0 if rng.random() < 0.5 else 1.0
+    shear = rng.normal(0, 0.05)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = turn @ np.array([[stretch, shear], [0, flip / stretch]]) / zoom
+    h, w = shape
+    reach = [min(n / 2, size / 2 / zoom) for n in (h, w)]  # keep the patch inside where it fits
+    y, x = (float(np.clip(m, r, n - r)) for m, r, n in zip(middle, reach, (h, w), strict=True))
+    theta = np.array(
+        [[matrix[1, 1] * size / w, matrix[1, 0] * size / w, 2 * x / w - 1],
+         [matrix[0, 1] * size / h, matrix[0, 0] * size / h, 2 * y / h - 1]], np.float32,
+    )  # fmt: skip
+    return functional.affine_grid(torch.from_numpy(theta)[None], [1, 1, size, size], align_corners=False)
+
+
+def _sample(plane: torch.Tensor, grid: torch.Tensor, mode: str) -> torch.Tensor:
+    return functional.grid_sample(plane, grid, mode=mode, padding_mode="reflection", align_corners=False)
+
+
+# ---------------------------------------------------------------------------------------------- from files and phantoms
+
+
+GRAMMAR = "NAME=RAW[+RAW]:LABELS[:key=value,...] with keys planes, held (1-5;8), axes (xy+xz+yz), weight, zoom"
+HELD_OUT = range(9000, 9010)
+"""Seeds of the phantoms that accuracy is measured on."""
+
+
+def read_source(text: str) -> Source:
+    """Read a labelled stack that a command line describes.
+
+    Parameters
+    ----------
+    text : str
+        `NAME=RAW:LABELS`, then after another colon, separated by commas: `planes=0-9` (the only planes that are kept),
+        `held=8-9` (planes that are watched, never trained on), `axes=xy+xz+yz`, `weight=1.5`, `zoom=0.5`. A volume
+        that lies in several files is `RAW+RAW`. Black and white are measured on the whole volume, as in a run.
+
+    Returns
+    -------
+    Source
+
+    Examples
+    --------
+    `vnc=raw.tif:mito.tif:planes=0-9,held=9`
+    """
+    name, _, rest = text.partition("=")
+    raw, _, rest = rest.partition(":")
+    truth, _, more = rest.partition(":")
+    if not (name and raw and truth):
+        raise InputError(f"A source is {GRAMMAR}; got {text!r}.")
+    options = _options(more, text)
+    image = np.concatenate([open_stack(Path(p)).read() for p in raw.split("+")])
+    labels = open_labels(Path(truth)).data
+    if image.shape != labels.shape:
+        raise InputError(f"{name}: the image is {image.shape}, but its labels are {labels.shape}.")
+    contrast = Stack(image).contrast
+    kept = _numbers(options.get("planes") or f"0-{len(image) - 1}", len(image))
+    a, b = kept[0], kept[-1] + 1
+    if kept != list(range(a, b)):
+        raise InputError(f"{name}: planes= is one unbroken block such as 0-9, got {options['planes']!r}.")
+    axes = tuple(_axis(letters) for letters in options.get("axes", "xy").split("+"))
+    held = _numbers(options.get("held", ""), len(image))
+    outside = [z for z in held if not a <= z < b]
+    if outside:
+        raise InputError(
+            f"{name}: held= must lie within planes={options['planes']}, got {outside[0]}. Held planes are "
+            "watched and never learned from: let planes= include them."
+        )
+    weight, zoom = (_real(options.get(key, "1"), key) for key in ("weight", "zoom"))
+    small = np.uint16 if labels.max() < 2**16 else np.uint32
+    return Source(
+        name, image[a:b].copy(), labels[a:b].astype(small), contrast, axes, tuple(z - a for z in held), weight, zoom
+    )
+
+
+def draw_phantoms(
+    count: int, *, seed: int = 1000, cache: str | Path | None = None
+) -> Generator[Progress, None, list[Source]]:
+    """Draw phantoms to learn from: every other one with the usual parameters, the rest varied.
+
+    Parameters
+    ----------
+    count : int
+        How many; the seeds are `seed`, `seed` + 1, ...
+    cache : path, optional
+        Folder that keeps them for the next run.
+
+    Raises
+    ------
+    InputError
+        If that would use the seeds that accuracy is measured on.
+    """
+    seeds = range(seed, seed + count)
+    if set(seeds) & set(HELD_OUT):
+        raise InputError(f"Phantoms {HELD_OUT[0]} to {HELD_OUT[-1]} are for measuring. Train on other seeds.")
+    found = []
+    for n, one in enumerate(seeds):
+        yield Progress("draw phantoms", n, count)
+        found.append(_phantom(one, Path(cache) if cache else None))
+    return found
+
+
+def shared(sources: Sequence[Source], phantoms: Sequence[Source], share: float) -> list[Source]:
+    """Return both kinds in one list, weighted so that this share (0..1) of the patches comes from phantoms."""
+    if not phantoms or not sources:
+        return [*sources, *phantoms]
+    require_share(share)
+    each = sum(s.weight for s in sources) * share / (1 - share) / len(phantoms)
+    return [*sources, *(dataclasses.replace(p, weight=each) for p in phantoms)]
+
+
+def require_share(share: float) -> None:
+    """Refuse a share of phantoms that is none."""
+    if not 0 < share < 1:
+        raise InputError(f"The share of phantoms lies between 0 and 1, got {share}.")
+
+
+def _phantom(seed: int, cache: Path | None) -> Source:
+    """Draw one phantom, or take it from the cache."""
+    path = cache / f"phantom-{seed}.npz" if cache else None
+    if path is not None and path.is_file():
+        with np.load(path) as kept:
+            image, ids = kept["image"], kept["labels"]
+    else:
+        stack, labels = _drawn(seed)
+        image, ids = stack.read(), labels.data.astype(np.uint16)
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(path) as temporary, temporary.open("wb") as file:
+                np.savez(file, image=image, labels=ids)
+    return Source(f"phantom {seed}", image, ids, Stack(image).contrast, ("xy", "xz", "yz"))
+
+
+def _drawn(seed: int) -> tuple:  # type: ignore[type-arg]
+    rng = np.random.default_rng([seed, 7])
+    if seed % 2 == 0:
+        return tuple(phantom(seed=seed))
+    thin = float(rng.uniform(140, 240))
+    return tuple(
+        phantom(
+            seed=seed, touching=float(rng.uniform(0.3, 0.8)), branching=float(rng.uniform(0.1, 0.5)),
+            diameter=(thin, thin * float(rng.uniform(1.4, 2.4))), cristae=("mixed", "dark", "light")[rng.integers(3)],
+            distractors=float(rng.uniform(0.5, 2)), noise=float(rng.uniform(0.4, 1.8)),
+            contrast=float(rng.uniform(0.5, 1.1)),
+        )
+    )  # fmt: skip
+
+
+def _options(text: str, whole: str) -> dict[str, str]:
+    """Split key=value pairs and refuse unknown keys."""
+    options = {}
+    for pair in filter(None, text.split(",")):
+        key, sep, value = pair.partition("=")
+        if not sep or key not in ("planes", "held", "axes", "weight", "zoom"):
+            raise InputError(f"A source is {GRAMMAR}; got {pair!r} in {whole!r}.")
+        options[key] = value
+    return options
+
+
+def _numbers(text: str, count: int) -> list[int]:
+    """Read `1-3;7` as 1, 2, 3, 7."""
+    found: list[int] = []
+    for piece in filter(None, text.split(";")):
+        first, _, last = piece.partition("-")
+        try:
+            found += range(int(first), int(last or first) + 1)
+        except ValueError:
+            raise InputError(f"Planes are numbers like 0-9 or 3;5;8-12, got {text!r}.") from None
+    if found and not 0 <= min(found) <= max(found) < count:
+        raise InputError(f"The volume has planes 0 to {count - 1}, got {text!r}.")
+    return found
+
+
+def _real(text: str, key: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{key}= is a number, got {text!r}.") from None
+
+
+def _axis(letters: str) -> Axis:
+    for axis in AXES:
+        if letters == axis:
+            return axis
+    raise InputError(f"Axes are {', '.join(AXES)}, got {letters!r}.")
+
+
+# --------------------------------------------------------------------------------------------------------- disturbances
+
+
+def disturb(image: Array, rng: np.random.Generator) -> Array:
+    """Return a patch as another microscope, stain or section might have shown it.
+
+    Parameters
+    ----------
+    image : (h, w) float array
+        Grey values, black at 0 and white at 1.
+    rng : Generator
+        Source of all randomness.
+
+    Returns
+    -------
+    (h, w) float32 array
+    """
+    y = image.astype(np.float32)
+    if rng.random() < 0.3:
+        y = ndimage.gaussian_filter(y, rng.uniform(0.3, 1.6))
+    elif rng.random() < 0.2:
+        y = y + rng.uniform(0.3, 1.2) * (y - ndimage.gaussian_filter(y, 1.5))
+    if rng.random() < 0.5:
+        y = np.clip(y, 0, 1.2) ** np.float32(2.0 ** rng.normal(0, 0.5))
+    if rng.random() < 0.8:
+        y = (y - 0.5) * np.float32(2.0 ** rng.normal(0, 0.35)) + 0.5 + np.float32(rng.normal(0, 0.12))
+    if rng.random() < 0.25:
+        y = y + _shade(y.shape, rng)
+    if rng.random() < 0.5:
+        grain = rng.standard_normal(y.shape, dtype=np.float32)
+        if rng.random() < 0.4:
+            grain = ndimage.gaussian_filter(grain, 0.8) * 2.5
+        y = y + grain * np.float32(rng.uniform(0.01, 0.15))
+    if rng.random() < 0.06:
+        y = _defect(y, rng)
+    return y.astype(np.float32)
+
+
+def _shade(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Return a slow change of brightness across the patch."""
+    v, u = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in shape), indexing="ij")
+    a, b, c = rng.normal(0, 0.12, 3)
+    return np.asarray(a * u + b * v + c * u * v, np.float32)
+
+
+def _defect(y: Array, rng: np.random.Generator) -> Array:
+    """Draw a dark fold, a lost stripe or a speck of dirt across the patch."""
+    h, w = y.shape
+    v, u = np.mgrid[:h, :w].astype(np.float32)
+    angle, wide = rng.uniform(0, np.pi), rng.uniform(2, 12)
+    along = (v - rng.uniform(0, h)) * np.cos(angle) + (u - rng.uniform(0, w)) * np.sin(angle)
+    if rng.random() < 0.3:
+        along = np.hypot(v - rng.uniform(0, h), u - rng.uniform(0, w)) - wide
+    mask = np.exp(-((along / wide) ** 2))
+    return np.asarray(y * (1 - mask) + mask * rng.choice([0.0, 0.1, 0.9, 1.0]), np.float32)
