@@ -36,7 +36,6 @@ EXACT_PIXELS = 1e-4
 """Largest part of pixels that fp32 engines may put on different sides of one half."""
 
 _KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_RENDERED = ("semantic", "features", "center", "offsets")
 
 
 class ModelLike(Protocol):
@@ -188,11 +187,8 @@ class _Convolutions(nn.Module):
         self.names: tuple[str, ...] = ()  # what comes out, once it has run
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Map (n, 1, [d,] h, w) pictures to the heads, with PointRend to its coarse logits and features among them."""
-        if renders(self.net):
-            outputs: dict[str, Tensor] = dict(zip(_RENDERED, self.net.body(x), strict=True))  # type: ignore[operator]
-        else:
-            outputs = self.net(x)
+        """Map (n, 1, [d,] h, w) pictures to the heads, with PointRend to coarse logits and its features among them."""
+        outputs: dict[str, Tensor] = self.net.body(x) if renders(self.net) else self.net(x)  # type: ignore[operator]
         self.names = tuple(outputs)
         return tuple(outputs.values())
 
@@ -205,7 +201,7 @@ def _finish(net: nn.Module, names: Sequence[str], outputs: Sequence[Tensor], dou
     heads = {name: tensor.float() for name, tensor in zip(names, outputs, strict=True)}
     if renders(net):
         steps = int(net.full_steps) + doublings  # type: ignore[arg-type]
-        heads["semantic"] = net.rendered(heads["semantic"], heads.pop("features"), steps)  # type: ignore[operator]
+        heads = net.rendered(heads, steps)  # type: ignore[operator]
     return {name: tensor.cpu().numpy() for name, tensor in heads.items()}
 
 
