@@ -116,8 +116,9 @@ class Recipe:
     flips: bool = _net(False, "Test-time flips",
         help="Average the maps of four mirrored views: better, four times slower.")
     device: Literal["auto", "cpu", "cuda", "mps"] = _net("auto", "Device", help="Where the network runs.")
-    engine: Literal["auto", "exact"] = _net("auto", "Engine",
-        help="Auto takes a model's 8-bit program on CPUs, where its card shows equal scores. Exact is fp32.")
+    engine: Literal["auto", "exact", "fast"] = _net("auto", "Engine",
+        help="Exact is fp32. Fast is a model's 8-bit program, on CPUs. Auto is fast if the model's card says that its "
+        "held-out scores are the same, else exact.")
     precision: Literal["fp32", "bf16", "fp16"] = _net("fp32", "Precision",
         help="fp32 is exact; the others are faster on some machines.")
     keep_maps: bool = _net(True, "Keep maps", help="Keep the network's maps, so that thresholds can be moved later.")
@@ -245,8 +246,6 @@ class Recipe:
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values by today's field names; refuse unknown names, with the nearest known ones."""
     values = {FORMER_NAMES.get(name, name): value for name, value in values.items()}
-    if values.get("engine") == "fast":  # as version 0.1 called what is now a rule
-        values["engine"] = "auto"
     names = [f.name for f in dataclasses.fields(Recipe)]
     for name in values:
         if name not in names:

@@ -71,16 +71,16 @@ class Engine(Protocol):
 class Runner:
     """Runs a net with the engine that was asked for.
 
-    The choice is a rule, and no stopwatch is asked, so that a record gives the same labels again. On CPUs "auto" is
-    the 8-bit program of a model that has one (its card shows that its held-out scores are the same), else OpenVINO in
-    fp32, which is what "exact" takes; torch where OpenVINO is not installed, says something else, or cannot run a net.
+    The choice is a rule, and no stopwatch is asked, so that a record gives the same labels again. On CPUs "fast" is the
+    8-bit program of a model that has one, and so is "auto" if the card says that its held-out scores are the same; else
+    OpenVINO in fp32, which is what "exact" takes; torch where it is not installed, says something else, or cannot run.
 
     Parameters
     ----------
     model : Model
         Its net, ready to run, and its card.
     device : {"cpu", "cuda", "mps"}
-    mode : {"auto", "exact"}
+    mode : {"auto", "exact", "fast"}
     precision : {"fp32", "bf16", "fp16"}
         Other than fp32: torch in this precision, whatever the mode.
     doublings : int
@@ -121,7 +121,8 @@ class Runner:
         fits = self._device == "cpu" and self._precision == "fp32" and bool(key) and can_convert(net)
         if not fits or not openvino_is_there():
             return plain
-        program = getattr(self._model, "program", None) if self._mode == "auto" else None
+        wanted = self._mode == "fast" or (self._mode == "auto" and self._model.spec.program.get("same") is True)
+        program = getattr(self._model, "program", None) if wanted else None
         engine, word = _converted(key, program, tuple(pictures.shape[2:]), self._doublings, plain)
         self.notes += [word] if word else []
         return engine

@@ -78,8 +78,8 @@ class ModelSpec:
     scores : mapping
         Held-out scores, by name.
     program : mapping
-        Of the 8-bit program beside the weights: hashes of its two files, `xml` and `bin`, and its own held-out
-        `scores`. Empty if there is none, or its scores are not those of the weights.
+        Of the 8-bit program beside the weights: hashes of its two files, `xml` and `bin`, its own held-out `scores`,
+        and whether they are the `same` as those of the weights (none differs by more than 0.005).
     sha256 : str
         Hash of the weight file; empty for files without a card beside them until they are read.
     notes : str

@@ -73,7 +73,7 @@ def test_openvino_in_fp32_says_what_torch_says_about_pictures_of_any_size(
 def test_the_bundled_model_has_a_program_that_gives_nearly_the_same_labels() -> None:
     stack, _ = phantom((2, 192, 192), seed=5)
     recipe = Recipe(tile=0, min_size=200)
-    fast, exact = (segment(stack, recipe.replace(engine=e), show=False) for e in ("auto", "exact"))  # type: ignore[arg-type]
+    fast, exact = (segment(stack, recipe.replace(engine=e), show=False) for e in ("fast", "exact"))  # type: ignore[arg-type]
     assert [x.record["engine"]["precision"] for x in (fast, exact)] == ["int8", "fp32"]  # type: ignore[index]
     assert exact.data.any()
     assert ((fast.data > 0) & (exact.data > 0)).sum() / ((fast.data > 0) | (exact.data > 0)).sum() > 0.97
@@ -84,9 +84,9 @@ def test_a_program_that_is_written_for_a_model_says_what_it_says_but_for_roundin
     mini: Model, picture: npt.NDArray[np.float32], tmp_path: Path
 ) -> None:
     write_program(mini, tmp_path / "small.xml", [picture[0, 0]])
-    fast = Runner(replace(mini, program=tmp_path / "small.xml"), "cpu", "auto", "fp32")
+    fast = Runner(replace(mini, program=tmp_path / "small.xml"), "cpu", "fast", "fp32")
     said, true = fast.run(picture), TorchEngine(mini.net).run(picture)
-    assert fast.record == {"name": "openvino", "precision": "int8", "mode": "auto"}
+    assert fast.record == {"name": "openvino", "precision": "int8", "mode": "fast"}
     for name, head in true.items():
         assert 0 < np.abs(said[name] - head).mean() < 0.1 * head.std()
     assert (tmp_path / "small.bin").stat().st_size < 4e6  # 3.5 million weights of one byte
@@ -139,7 +139,7 @@ def test_a_net_that_openvino_cannot_read_runs_in_torch_and_that_is_told(
 ) -> None:
     monkeypatch.setattr(engines, "_engines", {})
     (tmp_path / "broken.xml").write_text("<net/>")
-    runner = Runner(replace(mini, program=tmp_path / "broken.xml"), "cpu", "auto", "fp32")
+    runner = Runner(replace(mini, program=tmp_path / "broken.xml"), "cpu", "fast", "fp32")
     assert agree(runner.run(picture), TorchEngine(mini.net).run(picture))
     assert "torch ran it" in runner.notes[0]
 
@@ -154,12 +154,15 @@ def test_without_openvino_torch_runs_the_net(
     assert not runner.notes
 
 
-def test_the_record_says_what_ran_and_the_word_fast_of_the_old_version_is_auto() -> None:
-    stack, _ = phantom((2, 96, 96), seed=6)
-    labels = segment(stack, Recipe.of({"engine": "fast", "tile": 0}), show=False)
-    engine = labels.record["engine"]  # type: ignore[index]
-    assert engine["mode"] == "auto"
-    assert engine["precision"] in ("fp32", "int8")
+@needs_openvino
+@pytest.mark.parametrize("same", [True, False])
+def test_auto_takes_the_program_only_if_the_card_says_that_its_scores_are_the_same(
+    mini: Model, picture: npt.NDArray[np.float32], same: bool
+) -> None:
+    spec = replace(mini.spec, program={**mini.spec.program, "same": same})
+    runner = Runner(replace(mini, spec=spec), "cpu", "auto", "fp32")
+    runner.run(picture)
+    assert runner.record["precision"] == ("int8" if same else "fp32")
 
 
 def test_the_range_of_eight_bits_leaves_out_what_is_rare_and_far() -> None:
@@ -175,8 +178,8 @@ def test_the_range_of_eight_bits_leaves_out_what_is_rare_and_far() -> None:
 
 def test_maps_of_the_program_differ_little(mini: Model) -> None:
     stack, _ = phantom((2, 128, 128), seed=7)
-    exact, auto = (predict(stack.plane(0), model=mini, recipe=Recipe(engine=e)) for e in ("exact", "auto"))  # type: ignore[arg-type]
-    assert np.abs(exact.semantic.astype(int) - auto.semantic).mean() < 3
+    exact, fast = (predict(stack.plane(0), model=mini, recipe=Recipe(engine=e)) for e in ("exact", "fast"))  # type: ignore[arg-type]
+    assert np.abs(exact.semantic.astype(int) - fast.semantic).mean() < 3
 
 
 @needs_openvino
