@@ -113,8 +113,8 @@ class Runner:
     def _choose(self, pictures: Picture) -> Engine:
         net, key = self._model.net, str(self._model.spec.sha256)
         if runs_own_code(net):
-            if self._precision != "fp32":
-                self.notes.append("A model that runs by its own code runs as it is, whatever precision says.")
+            if self._mode == "fast" or self._precision != "fp32":
+                self.notes.append("A model that runs by its own code runs as it is, whatever engine and precision say.")
             return TorchEngine(net, self._device, "fp32", self._doublings)
         plain = TorchEngine(net, self._device, self._precision, self._doublings)
         # Weights without a name may be in training: what was converted once would be old at the next step.
@@ -123,6 +123,8 @@ class Runner:
             return plain
         wanted = self._mode == "fast" or (self._mode == "auto" and self._model.spec.program.get("same") is True)
         program = getattr(self._model, "program", None) if wanted else None
+        if self._mode == "fast" and program is None:
+            self.notes.append(f"{self._model.spec.name} has no 8-bit program: it ran in fp32.")
         engine, word = _converted(key, program, tuple(pictures.shape[2:]), self._doublings, plain)
         self.notes += [word] if word else []
         return engine

@@ -54,7 +54,7 @@ def kind_of(path: Path) -> Literal["safetensors", "archive", "exchange", "descri
             return "archive" if any(n.endswith("/data.pkl") for n in members.namelist()) else "exchange"
     if path.suffix.lower() in (".yaml", ".yml"):
         return "description"
-    if head[:1] == b"\x80":
+    if head[:1] == b"\x80" and len(head) == 9:  # shorter, it may be the length at the head of a safetensors file
         raise ModelError(
             f"{path.name} is a pickle as PyTorch wrote it before 1.6, which is not read here because it can run code. "
             "Where you trust it, load it with PyTorch and torch.save its state dict again."
