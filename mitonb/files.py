@@ -20,7 +20,7 @@ from mitonb.errors import InputError, MitonbError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["LockHolder", "atomic_write", "disk_reason", "explain_write", "remove", "wait_in_line"]
+__all__ = ["LockHolder", "atomic_write", "disk_reason", "explain_write", "remove", "scratch_folder", "wait_in_line"]
 
 HELD = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK)
 
@@ -52,6 +52,26 @@ def atomic_write(target: Path, check: Callable[[Path], object] | None = None) ->
     >>> Path("note.txt").read_text()
     'whole'
     """
+    with _beside(target) as temporary:
+        yield temporary
+        with explain_write(target) if check else contextlib.nullcontext():
+            _sync(temporary)
+            if check:
+                check(temporary)
+            _rename(temporary, target)
+
+
+@contextlib.contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """Give a hidden folder in another for the length of the block; what killed processes left of theirs goes first."""
+    with _beside(parent / "scratch") as folder:
+        folder.mkdir()
+        yield folder
+
+
+@contextlib.contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """Give a hidden path beside a target; at the end, what still has it is removed."""
     # A name of its own: two processes may write the same target, and the last one wins.
     key = hashlib.sha256(target.name.encode("utf-8", "surrogatepass")).hexdigest()[:10]
     stem = f".mitonb-{key}-"
@@ -64,11 +84,6 @@ def atomic_write(target: Path, check: Callable[[Path], object] | None = None) ->
             _lock(held.enter_context(lock.open("w+b")))
         held.callback(remove, temporary)
         yield temporary
-        with explain_write(target) if check else contextlib.nullcontext():
-            _sync(temporary)
-            if check:
-                check(temporary)
-            _rename(temporary, target)
 
 
 def remove(path: Path) -> None:
@@ -236,6 +251,8 @@ def _rename(temporary: Path, target: Path) -> None:
     """Replace the target; a folder is moved aside first, because no system replaces a full folder at once."""
     # Beside the temporary name, whose lock tells the next that writes here that both may go.
     aside = temporary.with_name(f"{temporary.name}.old")
+    if target.is_dir() and not temporary.is_dir():  # a folder may be full of other things: no file takes its place
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     if target.is_dir() and not target.is_symlink():
         os.replace(target, aside)
     elif temporary.is_dir() and target.exists():

@@ -130,7 +130,7 @@ class Runner:
         return engine
 
 
-_engines: dict[tuple[Any, ...], tuple[Engine, str]] = {}
+_engines: dict[tuple[Any, ...], tuple[Engine | None, str]] = {}
 _REMEMBERED = 8
 _lock = threading.Lock()
 
@@ -148,21 +148,23 @@ def _converted(
                 _engines[asked] = _try_openvino(program, sides, doublings, plain)
             except Exception as error:  # conversions fail in many ways, and torch can run the net
                 word = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-                _engines[asked] = plain, f"OpenVINO could not run this network ({word}); torch ran it."
-        return _engines[asked]
+                _engines[asked] = None, f"OpenVINO could not run this network ({word}); torch ran it."
+        engine, word = _engines[asked]
+        return engine or plain, word  # never the net of an older model, which may be on another device by now
 
 
 def _try_openvino(
     program: Path | None, sides: tuple[int, ...], doublings: int, plain: TorchEngine
-) -> tuple[Engine, str]:
+) -> tuple[Engine | None, str]:
     names, model = convert(plain.net, sides)
+    net = copy.deepcopy(plain.net) if renders(plain.net) else plain.net  # its owner may move it to another device
     if program is not None:
-        return OpenVinoEngine(plain.net, names, _core().read_model(program), "int8", doublings), ""
-    engine = OpenVinoEngine(plain.net, names, model, "fp32", doublings)
+        return OpenVinoEngine(net, names, _core().read_model(program), "int8", doublings), ""
+    engine = OpenVinoEngine(net, names, model, "fp32", doublings)
     probe = _probe(sides)
     if agree(engine.run(probe), plain.run(probe)):
         return engine, ""
-    return plain, "OpenVINO gave other maps than torch for this network and was left out."
+    return None, "OpenVINO gave other maps than torch for this network and was left out."
 
 
 def renders(net: nn.Module) -> bool:

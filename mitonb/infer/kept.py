@@ -34,6 +34,7 @@ VOLUME: Literal["zyx"] = "zyx"
 FORMAT, VERSION = "mitonb-kept-maps", 2
 HEADER = ".zattrs"
 _CHUNK = 64
+_MOST = 1 << 20
 """Planes of a volume that lie in one file."""
 
 
@@ -321,7 +322,13 @@ class KeptMaps:
         if "region" in self.about:
             self.region = Region.from_json(self.about["region"])
         for axis, form in found["axes"].items():
-            self._axes[axis] = _Group(folder, axis, self._planes(axis), form)
+            try:
+                self._axes[axis] = _Group(folder, axis, self._planes(axis), form)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                reason = " ".join(str(error).split())[:160]
+                raise CorruptFileError(
+                    f"{folder / HEADER} or the {axis} maps are damaged ({reason}). Delete the folder and segment again."
+                ) from error
 
 
 class _Group:
@@ -463,7 +470,9 @@ def _read_header(folder: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_text("utf-8"))
         z, y, x = found["shape"]
-        good = found["format"] == FORMAT and found["version"] == VERSION and min(z, y, x) > 0
+        good = found["format"] == FORMAT and found["version"] == VERSION
+        # No stack is larger; the table of its planes is read as a whole.
+        good = good and all(type(n) is int and 0 < n <= _MOST for n in (z, y, x))
         good = good and set(found["axes"]) <= {*AXES, VOLUME}
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptFileError(f"{path} is damaged ({error}). Delete the folder and segment again.") from error

@@ -96,9 +96,8 @@ class Predictor:
         self._stride = int(model.spec.output_stride)
         # A net with PointRend brings the semantic map of a shrunk plane back by itself, by doubling it.
         shrunk = min(f for axis in recipe.planes for f in self.scale.along(axis))
-        doublings = int(math.log2(max(1, shrunk))) if renders(model.net) else 0
-        self._super = 2**doublings
-        self._runner = Runner(model, self.device, recipe.engine, recipe.precision, doublings)
+        self.doublings = int(math.log2(max(1, shrunk))) if renders(model.net) else 0
+        self._runner = Runner(model, self.device, recipe.engine, recipe.precision, self.doublings)
 
     def padding(self, sides: Sequence[int]) -> int:
         """Return the multiple that planes with some of these sides are padded to for the published rules, 0 for none.

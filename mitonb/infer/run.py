@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -16,6 +14,7 @@ import numpy.typing as npt
 import tensorstore
 
 from mitonb.errors import InputError
+from mitonb.files import scratch_folder
 from mitonb.infer.kept import VOLUME, median_planes
 from mitonb.io.saving import rescuing
 from mitonb.io.zarr import LabelStore
@@ -29,6 +28,8 @@ from mitonb.post.tracking import Tracker
 from mitonb.stack import AXES, Axis, voxel_size_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mitonb.infer.kept import KeptMaps
     from mitonb.maps import Ids, Maps
     from mitonb.recipe import Recipe
@@ -213,7 +214,8 @@ class Run:
         self.stuff: tuple[int, ...] = ()
         step = slab or slab_thickness(shape)
         self._slabs = [slice(top, min(top + step, shape[0])) for top in range(0, shape[0], step)]
-        self._folder = folder and Path(tempfile.mkdtemp(dir=folder, prefix=".mitonb-"))
+        self._temporary = contextlib.ExitStack()
+        self._folder = folder and self._temporary.enter_context(scratch_folder(folder))
         self._spilled = 0
         self._directions: dict[tuple[int, Axis], tuple[Spill, Tracker | None]] = {}
         self._kinds = 1
@@ -226,8 +228,7 @@ class Run:
 
     def close(self) -> None:
         """Take the temporary files away."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        self._temporary.close()
 
     def planes(self, kept: KeptMaps, fill: Fill, *, rolling: bool) -> Generator[Progress, None, None]:
         """Decode all planes, or the whole volume; `fill` puts the maps of a plane where they are missing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mitonb.errors import InputError
@@ -63,9 +63,15 @@ class Scale:
             )
         if wish == "as is" or voxel_size is None or known is None:
             return cls(voxel_size=voxel_size)
-        seen = (0, 1, 2) if getattr(spec, "dimension", 2) == 3 else {i for a in recipe.planes for i in _sides(a)}
-        z, y, x = (_factor(v, *known) if i in seen else 1.0 for i, v in enumerate(voxel_size))
-        return cls((z, y, x), voxel_size, by_size=True)
+        z, y, x = (_factor(v, *known) for v in voxel_size)
+        whole = cls((z, y, x), voxel_size, by_size=True)
+        return whole if getattr(spec, "dimension", 2) == 3 else whole.seen_along(recipe.planes)
+
+    def seen_along(self, axes: Sequence[Axis]) -> Scale:
+        """Return the scale of planes of some directions: a side that none of them shows stays as it is."""
+        seen = {i for axis in axes for i in _sides(axis)}
+        z, y, x = (f if i in seen or not self.by_size else 1.0 for i, f in enumerate(self.factors))
+        return replace(self, factors=(z, y, x))
 
     def along(self, axis: Axis) -> tuple[float, float]:
         """Return the factors of (rows, columns) of the planes of a direction."""

@@ -234,7 +234,8 @@ def segmenting(
             record["region"] = {**ends, "mask": region.mask is not None}
         about = {"voxel_size": stack.voxel_size, "name": stack.name, "classes": tuple(spec.classes), "stuff": run.stuff}
         try:
-            source.kept.tell(record=record, scale=[scale.factors, scale.by_size], **about)
+            whole = _whole_scale(stack, predictor)
+            source.kept.tell(record=record, scale=[whole.factors, whole.by_size], **about)
         except InputError as error:  # a full disk must not cost the labels
             record["notes"].append(str(error))
         kept = source.kept
@@ -299,7 +300,8 @@ def redecoding(
             )
     target = None if out is None else store_path(out, overwrite=overwrite)
     require_for_decoding(kept.shape, recipe, stored=target is not None)
-    own, folder = scale_of(kept).in_pixels(recipe), target and target.parent
+    scale = scale_of(kept) if kept.has(VOLUME, 0) else scale_of(kept).seen_along(recipe.planes)
+    own, folder = scale.in_pixels(recipe), target and target.parent
     with contextlib.closing(Run(kept.shape, own, folder=folder, blocks=kept.has(VOLUME, 0))) as run:
         run.stuff = tuple(kept.about.get("stuff") or ())
         yield from run.planes(kept, lambda axis, index: (), rolling=False)
@@ -310,7 +312,7 @@ def redecoding(
 
 
 def scale_of(kept: KeptMaps) -> Scale:
-    """Return the scale of the run that filled some maps."""
+    """Return the scale of the run that filled some maps, along all sides of its stack."""
     size = kept.about.get("voxel_size")
     factors, by_size = kept.about.get("scale") or ((1.0, 1.0, 1.0), False)
     return Scale(tuple(factors), None if size is None else tuple(size), by_size)
@@ -564,11 +566,18 @@ def _middle(stack: Stack, axis: Axis, region: Region | None) -> tuple[Axis, int,
     return axis, index, (places[0], places[1])
 
 
+def _whole_scale(stack: Stack, predictor: Predictor) -> Scale:
+    """Return the scale of a run of all directions."""
+    return Scale.of(stack.voxel_size, predictor.recipe.replace(planes=tuple(AXES)), predictor.model.spec)
+
+
 def _key(stack: Stack, predictor: Predictor) -> dict[str, Any]:
     """Return what maps depend on besides the pixels of their planes."""
     spec, recipe = predictor.model.spec, predictor.recipe
     return {
         "model": spec.name, "sha256": spec.sha256, **{name: getattr(recipe, name) for name in NET_FIELDS},
-        "pixel_size": predictor.scale.factors, "intensity": stack.intensity, "contrast": stack.contrast,
+        # Of all directions, whichever are named: those of one more run beside the maps that are there.
+        "pixel_size": (_whole_scale(stack, predictor).factors, predictor.doublings),
+        "intensity": stack.intensity, "contrast": stack.contrast,
         "padding": predictor.padding(stack.shape),
     }  # fmt: skip

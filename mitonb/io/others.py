@@ -119,6 +119,8 @@ def read_npz(path: Path, series: str | None = None) -> Source:
 
 def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> Array:
     """Read one member, never more than its header declares."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # they unpack in one go, however large
+        raise UnsupportedFormatError(f"{what} is packed with LZMA or the like. Save it with numpy.savez_compressed.")
     with archive.open(member) as stream:
         shape, _, dtype = _npy_header(stream, what)
     declared = math.prod(shape) * dtype.itemsize

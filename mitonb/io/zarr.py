@@ -120,8 +120,9 @@ def store_in_zip(path: Path) -> zipfile.Path | None:
             raise UnsafeFileError(f"{what} has a member {member.filename[:80]!r}, which lies outside of it.")
         if stat.S_ISLNK(member.external_attr >> 16):
             raise UnsafeFileError(f"{what} has a link inside: {member.filename[:80]!r}. Zip the files themselves.")
-        if member.flag_bits & 1 or member.compress_type == zipfile.ZIP_LZMA:
-            raise UnsupportedFormatError(f"{what} is encrypted or packed with LZMA. Unpack it first.")
+        # Python unpacks members of other kinds in one go, however large they get.
+        if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise UnsupportedFormatError(f"{what} is encrypted, or packed with LZMA or the like. Unpack it first.")
     root = zipfile.Path(archive)
     for _ in range(8):
         folders = [e for e in root.iterdir() if e.is_dir() and e.name != "__MACOSX"]

@@ -44,6 +44,7 @@ LARGEST_FILE = 4 << 30  # bytes
 LARGEST_HEADER = 1 << 20  # of safetensors; ours has about ten thousand
 LARGEST_PICKLE = 2 << 20  # a checkpoint with its optimizer has about half of one million
 MOST_MEMBERS = 10_000
+LARGEST_DIRECTORY = 4 << 20  # of a zip file; one member takes about a hundred bytes there, and a thousand in memory
 MOST_TENSORS = 20_000
 MOST_VISITS = 200_000  # while looking for tensors
 LARGEST_RATIO = 4  # declared bytes per byte of the file; weights do not compress
@@ -209,6 +210,10 @@ def open_zip(source: Path | bytes | bytearray, where: str) -> Iterator[zipfile.Z
     if length > LARGEST_FILE:
         raise TooLargeError(f"{where} has {length >> 20} MB; at most {LARGEST_FILE >> 20} are read.")
     try:
+        with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as stream:
+            end: Any = zipfile._EndRecData(stream)  # type: ignore[attr-defined]  # the library's own search for it
+            if end and end[zipfile._ECD_SIZE] > LARGEST_DIRECTORY:  # type: ignore[attr-defined]
+                raise TooLargeError(f"{where} lists too many members; at most {MOST_MEMBERS} are read.")
         with zipfile.ZipFile(source if isinstance(source, Path) else io.BytesIO(source)) as file:
             _check_members(file.infolist(), length, where)
             yield file
@@ -228,6 +233,9 @@ def _check_members(members: list[zipfile.ZipInfo], length: int, where: str) -> N
         plain = name.isprintable() and len(name) <= 512 and not set(name) & set("\\:")
         if not plain or any(part in ("", ".", "..") for part in parts):
             raise UnsafeFileError(f"{where} holds a member {printable(name)!r}, which is not a plain path.")
+        # Other ways of packing unpack a member in one go, however large it gets.
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise UnsafeFileError(f"{where}: {name} is packed in a way that models are not. Pack it again as usual.")
         if member.flag_bits & 1 or member.header_offset + member.compress_size > length:
             raise UnsafeFileError(f"{where}: {name} is encrypted, or points beyond the end of the file.")
     if len({member.filename for member in members}) != len(members):
@@ -263,7 +271,10 @@ def read_member(file: zipfile.ZipFile, name: str, *, where: str, most: int, pack
         raise TooLargeError(f"{where}: {name} declares {member.file_size} bytes; at most {most} fit here.")
     if not packed and (member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size):
         raise UnsafeFileError(f"{where}: {name} is compressed. PyTorch stores weights as they are.")
-    data = file.read(member)
+    # With a number the library unpacks no more than that; without, all that a member holds, whatever it declares.
+    with file.open(member) as stream:
+        data = stream.read(member.file_size)
+        stream.read(1)  # reaches the end, where the checksum is looked at
     if len(data) != member.file_size:
         raise CorruptFileError(f"{where}: {name} has {len(data)} bytes, but declares {member.file_size}.")
     return data

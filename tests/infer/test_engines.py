@@ -200,3 +200,20 @@ def test_openvino_reports_to_nobody(tmp_path: Path) -> None:
     """)
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "HOME": str(tmp_path)})
     assert not (tmp_path / "intel").exists()
+
+
+def test_a_net_that_torch_runs_is_that_of_the_model_at_hand_and_not_of_an_older_one(
+    picture: npt.NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("cannot be read")
+
+    monkeypatch.setattr(engines, "openvino_is_there", lambda: True)
+    monkeypatch.setattr(engines, "_try_openvino", fail)
+    monkeypatch.setattr(engines, "_engines", {})
+    older = load_model()
+    Runner(older, "cpu", "exact", "fp32").run(picture)
+    older.net.to("meta")  # as a run on a GPU moves it
+    runner = Runner(load_model(), "cpu", "exact", "fp32")
+    assert np.isfinite(runner.run(picture)["semantic"]).all()
+    assert "torch ran it" in runner.notes[0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import json
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -267,3 +269,17 @@ def test_any_heads_of_a_plane_and_the_block_of_a_whole_stack_are_kept(tmp_path: 
         ("semantic", "|u1"), ("contour", "|u1"), ("distance", "<f2"),
     ]  # fmt: skip
     assert np.array_equal(again.plane("xz", 3)["contour"], back["contour"][:, :, 3])
+
+
+@pytest.mark.parametrize("change", [{"shape": [40_000_000, 16, 16]}, {"shape": [2, 16, True]}, {"shape": [3, 16, 16]}])
+def test_a_header_that_lies_about_its_stack_is_refused_without_room_made_for_it(
+    change: dict[str, list[int]], tmp_path: Path
+) -> None:
+    kept = KeptMaps((2, 16, 16), tmp_path / "maps")
+    kept.put("xy", 0, Maps({"semantic": np.zeros((1, 16, 16), np.uint8)}, 4))
+    header = tmp_path / "maps" / ".zattrs"
+    header.write_text(json.dumps({**json.loads(header.read_text()), **change}))
+    if change["shape"][0] > 3:
+        shutil.rmtree(tmp_path / "maps" / "xy")
+    with pytest.raises(CorruptFileError):
+        KeptMaps(folder=tmp_path / "maps")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,19 @@ def test_one_voxel_changes_one_plane_of_each_direction(tmp_path: Path) -> None:
     labels, runs = ran(ids, tmp_path / "maps", ALL)
     assert runs == 3
     assert np.array_equal(labels.data, ran(ids, None, ALL)[0].data)
+
+
+def test_another_direction_joins_the_maps_that_are_kept_also_where_planes_are_resampled(tmp_path: Path) -> None:
+    model = Oracle()
+    model.spec = dataclasses.replace(model.spec, pixel_sizes=(8.0, 16.0))
+    stack = Stack(volume((20, 64, 80)), (24.0, 8.0, 8.0))
+    kept = KeptMaps(folder=tmp_path / "maps")
+    flat = segment(stack, GENTLE, model=model, kept=kept, show=False)
+    before = len(model.net.calls)
+    segment(stack, GENTLE.replace(planes=ALL), model=model, kept=KeptMaps(folder=tmp_path / "maps"), show=False)
+    assert len(model.net.calls) - before == 64 + 80, "the xy planes are there already"
+    again = redecode(KeptMaps(folder=tmp_path / "maps"), GENTLE, show=False)
+    assert np.array_equal(again.data, flat.data), "sizes are those of a run of xy planes, too"
 
 
 def test_maps_of_another_image_are_refused_and_stay(tmp_path: Path) -> None:

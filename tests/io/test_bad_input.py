@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import struct
 import sys
+import tracemalloc
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -241,3 +243,17 @@ def test_an_address_and_axes_that_are_no_text_are_named():
         mn.open("https://example.org/cell.tif")
     with pytest.raises(InputError, match="axes= is a text"):
         mn.open(np.zeros((4, 5, 6)), axes=5)
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("name", ["a.npy", ".zattrs"])
+def test_a_zip_file_that_python_unpacks_in_one_go_is_refused(kind: int, name: str, tmp_path: Path) -> None:
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", kind) as file:
+        file.writestr(name, bytes(100 << 20))
+    tracemalloc.start()
+    with pytest.raises(InputError, match="LZMA"):
+        mn.open(path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 20 << 20

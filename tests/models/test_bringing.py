@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import shutil
+import struct
 import threading
+import tracemalloc
 import warnings
 import zipfile
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +26,7 @@ from mitonb.errors import (
     DownloadError,
     InputError,
     ModelError,
+    TooLargeError,
     UnsafeFileError,
     UntrustedModelError,
 )
@@ -30,7 +34,7 @@ from mitonb.job import drain
 from mitonb.models.checkpoints import NETS
 from mitonb.models.exchange import parsed
 from mitonb.models.folder import PUBLISHED, installed, installed_as, model_folder, model_names, sha256_of
-from mitonb.models.weights import write_weights
+from mitonb.models.weights import read_archive, write_weights
 from mitonb.models.zoo import export, import_model, load_model, pulling, read_net
 from tests.models import hostile
 from tests.models.published import drawn_net, export_names, write_checkpoint, write_torchscript
@@ -613,3 +617,34 @@ def test_a_trusted_model_must_give_what_is_needed(what, said, tmp_path):
     model = load_model(tmp_path / "wrong.pth", trust_code=f"sha256:{sha256_of(tmp_path / 'wrong.pth')}")
     with pytest.raises(ModelError, match=said):
         mn.predict(mn.phantom((1, 100, 140), seed=1)[0].plane(0), model=model)
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_exchange_file_unpacks_to_no_more_than_it_declares(kind, tmp_path):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", kind) as file:
+        file.writestr("net.yaml", bytes(100 << 20))
+        file.writestr(zipfile.ZipInfo("net.pth"), bytes(100))
+    data = bytearray(packed.getvalue())
+    struct.pack_into("<L", data, data.find(b"PK\1\2") + 24, 1000)  # so it says in the directory
+    path = tmp_path / "bomb.empanada"
+    path.write_bytes(data)
+    tracemalloc.start()
+    with pytest.raises((CorruptFileError, UnsafeFileError)):
+        import_model(path, "bomb")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 20 << 20
+
+
+def test_a_directory_of_countless_members_is_refused_before_it_is_read(tmp_path):
+    entry = struct.pack("<4s6H3L5H2Ls", b"PK\1\2", *[0] * 9, 1, *[0] * 6, b"a")
+    directory = entry * 300_000
+    path = tmp_path / "many.pth"
+    path.write_bytes(directory + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 10, 10, len(directory), 0, 0))
+    tracemalloc.start()
+    with pytest.raises(TooLargeError, match="members"):
+        read_archive(path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 20 << 20

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mitonb.files import atomic_write
+from mitonb.files import atomic_write, scratch_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +51,7 @@ def test_two_that_write_one_file_do_not_meet(tmp_path: Path) -> None:
 WRITER = """
 import sys, time
 from pathlib import Path
-from mitonb.files import atomic_write
+from mitonb.files import atomic_write, scratch_folder
 
 target = Path(sys.argv[1])
 with atomic_write(target) as temporary:
@@ -97,3 +97,39 @@ def test_what_a_killed_process_left_goes_with_the_next_that_writes_the_same_name
         temporary.write_text("whole")
     assert set(tmp_path.iterdir()) == {target, other}
     assert target.read_text() == "whole"
+
+
+def test_a_file_never_takes_the_place_of_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "thesis"
+    folder.mkdir()
+    (folder / "chapter").write_text("years")
+    with pytest.raises(IsADirectoryError), atomic_write(folder) as temporary:
+        temporary.write_text("a,b")
+    assert (folder / "chapter").read_text() == "years"
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+# A process that makes a scratch folder, says so, and is killed.
+SCRATCH = """
+import sys, time
+from pathlib import Path
+from mitonb.files import scratch_folder
+
+with scratch_folder(Path(sys.argv[1])) as folder:
+    (folder / "ids").write_bytes(bytes(1000))
+    print("there", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_scratch_folder_of_a_killed_process_goes_with_the_next_one(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", SCRATCH, str(tmp_path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with scratch_folder(tmp_path):
+            assert len(list(tmp_path.rglob("ids"))) == 1, "the other still works"
+        process.kill()
+    assert len(list(tmp_path.rglob("ids"))) == 1
+    with scratch_folder(tmp_path) as folder:
+        assert [path for path in tmp_path.iterdir() if path.is_dir()] == [folder]
+    assert not list(tmp_path.iterdir())
