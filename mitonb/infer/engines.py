@@ -232,7 +232,9 @@ class TorchEngine:
         self._doublings = doublings
         self._device = device
         self._kind = _KINDS[precision]
-        self.net = net.eval().to(device)
+        there = next(net.parameters(), None)
+        # The net belongs to the caller, who may run it elsewhere at the same time.
+        self.net = net.eval() if there is None or there.device.type == device else copy.deepcopy(net).eval().to(device)
         # A copy where numbers get shorter: the net itself belongs to the caller, and its point head stays float32.
         low = self.net if precision == "fp32" else copy.deepcopy(self.net).to(self._kind)
         self._body = _Convolutions(low).eval()
@@ -285,6 +287,8 @@ class OpenVinoEngine:
     def _run_one(self, x: Picture) -> NetOutput:
         with self._lock:
             if x.shape not in self._requests:
+                if len(self._requests) == _REMEMBERED:  # parts of a plane may have many sizes
+                    self._requests.pop(next(iter(self._requests)))
                 model = self._program.clone()
                 model.reshape(list(x.shape))
                 self._requests[x.shape] = _compile(model).create_infer_request()
