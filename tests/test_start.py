@@ -194,6 +194,7 @@ def test_every_library_that_mitonb_imports_is_declared() -> None:
     names = {line.partition(">=")[0].partition("[")[0] for found in declared().values() for line in found}
     called = {
         "scikit-image": "skimage",
+        "pillow": "PIL",
         "PyYAML": "yaml",
         "pyyaml": "yaml",
         "connected-components-3d": "cc3d",

@@ -111,7 +111,7 @@ def test_disks_are_learned_and_the_card_tells_how(tmp_path):
     """Sixty steps are enough to tell dark from bright."""
     source = disks(held=(3,))
     source = dataclasses.replace(source, held=(2, 3))
-    settings = tiny(steps=60, batch=4, average=0.9, rate=0.01)
+    settings = tiny(steps=60, batch=4, average=0.9, rate=0.005)
     path = drain(training([source], out=tmp_path / "disks.safetensors", settings=settings, card={"licence": "CC0"}))
     spec = load_model(path).spec
     assert spec.name == "disks"
