@@ -135,7 +135,9 @@ def test(options: argparse.Namespace) -> int:
         check("types", python, "-m", "mypy")
         javascript(python, check)
         browser = find_browser(python)
-        check(tag, python, "-m", "pytest", env={"MITONB_CHROMIUM": browser} if browser else None)
+        # Beside a browser and a server, threads of torch that spin while they wait take the cores from everybody.
+        env = {"OMP_WAIT_POLICY": "PASSIVE"} | ({"MITONB_CHROMIUM": browser} if browser else {})
+        check(tag, python, "-m", "pytest", env=env)
     print()
     for name, code in results:
         print(f"   {'ok    ' if code == 0 else 'FAILED'} {name}" + (f" (exit code {code})" if code else ""))

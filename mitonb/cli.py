@@ -538,6 +538,8 @@ def _lab(options: Options) -> int:
             f"JupyterLab is not installed here. Install it with: pip install jupyterlab ipykernel. Or open {book} in "
             "the notebook program that you use, with the Python of this environment."
         )
+    # Kernel, server and browser share the cores: threads of torch that spin while they wait would take them.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     command = [sys.executable, "-m", "jupyterlab", str(book)]
     command += ["--no-browser"] if options.no_browser else []
     # Containers run as root, where Jupyter wants to be asked.
