@@ -143,7 +143,7 @@ class Saved:
 
     def saved(self) -> tuple[str, dict[str, str]]:
         """Return a sentence that says what is shown, and MIME types with their contents."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must say what a notebook without a kernel shows of it.")
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         made = super()._repr_mimebundle_(**options)  # type: ignore[misc]
