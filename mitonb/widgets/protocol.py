@@ -481,7 +481,8 @@ class Conversation:
         """Take the plane that a page is on, before the message that was sent from it."""
         axis, index = place(message, self.session.shape)
         # As if the traits themselves had come: other pages are told, and this one, which may be further, is not.
-        self.viewer.set_state({"axis": axis, "index": index})
+        if (axis, index) != (self.viewer.axis, self.viewer.index):
+            self.viewer.set_state({"axis": axis, "index": index})
 
     def _here(self, message: Message, _: Buffers) -> None:
         """Take the answer of a page to `when_told`; before it came what the page had to tell."""

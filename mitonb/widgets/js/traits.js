@@ -15,13 +15,11 @@ export class Traits {
     this.later = undefined;
     /** The plane that was scrolled to and that the kernel has not been told yet. @type {number | undefined} */
     this.wanted = undefined;
-    /** Whether the plane on screen may be another than the last one of a message. */
+    /**
+     * Whether the user went to another plane since the last message. Where the kernel went itself it need not hear: Jupyter
+     * may give two messages to two threads, and one of an older plane, come late, would take back the kernel's next move.
+     */
     this.untold = false;
-    this.turned = () => {
-      this.untold = true;
-    };
-    model.on("change:index", this.turned);
-    model.on("change:axis", this.turned);
     // A button elsewhere on the page acts on the plane that the kernel knows: it must be the one on screen.
     this.pressed = (/** @type {Event} */ event) => {
       if (!(event instanceof KeyboardEvent) || event.key === "Enter" || event.key === " ") this.tell();
@@ -32,8 +30,12 @@ export class Traits {
   dispose() {
     clearTimeout(this.later);
     for (const type of PRESSES) removeEventListener(type, this.pressed, true);
-    this.model.off("change:index", this.turned);
-    this.model.off("change:axis", this.turned);
+  }
+
+  /** Remember that the user went to a plane. @param {number} index */
+  went(index) {
+    this.wanted = index;
+    this.untold = true;
   }
 
   /** To the kernel, now. */

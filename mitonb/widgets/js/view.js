@@ -92,7 +92,7 @@ export class View {
   /** Set a trait here at once and in the kernel soon. @param {string} name @param {any} value */
   set(name, value) {
     const { traits, speed } = this.store;
-    if (name === "index") traits.wanted = value;
+    if (name === "index") traits.went(value);
     this.model.set(name, value);
     if (name === "index") traits.saveSoon(speed);
     else traits.save();
@@ -397,8 +397,9 @@ export class View {
     const { index } = pixelOf(axis, point);
     // Both at once: between them there might be no such plane.
     const { traits } = this.store;
-    traits.wanted = Math.min(Math.max(index, 0), sheetOf(info.shape, null, axis).count - 1);
-    this.model.set({ axis, index: traits.wanted });
+    const next = Math.min(Math.max(index, 0), sheetOf(info.shape, null, axis).count - 1);
+    traits.went(next);
+    this.model.set({ axis, index: next });
     traits.save();
     if (this.place) this.center(point);
   }
