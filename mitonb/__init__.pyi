@@ -1,6 +1,7 @@
 """The names of the front door and where they live: `mitonb/__init__.py` loads each when it is first used."""
 
 from mitonb.accuracy import score as score
+from mitonb.auditing import audit as audit
 from mitonb.box import Box as Box
 from mitonb.checkup import doctor as doctor
 from mitonb.citing import cite as cite

@@ -26,7 +26,7 @@ MODULES = sorted(p for p in PACKAGE.rglob("*.py") if "node_modules" not in p.par
 NOUNS = {"errors", "box", "stack", "maps", "labels", "recipe", "job", "memory", "phantoms", "colors",
          "files"}  # fmt: skip
 CORE = NOUNS | {"models", "post", "overlaps"}
-MIDDLE = {"io", "infer", "train", "edit", "measurements", "accuracy", "mesh", "citing"}
+MIDDLE = {"io", "infer", "train", "edit", "measurements", "accuracy", "mesh", "citing", "auditing"}
 OWNERS = {"session", "plot"}
 # room -> the other rooms that it may import; arrows never point up (docs/design.md, the house)
 MAY_IMPORT = {
