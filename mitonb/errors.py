@@ -12,7 +12,7 @@ __all__ = [
     "AxesError", "CancelledError", "ChangedFileError", "ChecksumError", "CorruptFileError", "DownloadError",
     "InputError", "JobError", "MissingTorchError", "MitonbError", "ModelError", "ReadOnlyStoreError",
     "StaleWriterError", "StoreError", "TooLargeError", "UnsafeFileError", "UnsupportedFormatError",
-    "UntrustedModelError", "wanting_torch",
+    "UntrustedModelError", "guarded", "wanting_torch",
 ]  # fmt: skip
 
 
@@ -86,6 +86,27 @@ class JobError(MitonbError):
 
 class CancelledError(JobError):
     """A long job was cancelled by its user."""
+
+
+@contextlib.contextmanager
+def guarded(what: object, kind: type[MitonbError] = CorruptFileError, advice: str = "") -> Iterator[None]:
+    """Turn whatever damaged files make libraries and readers raise into one clear error.
+
+    What only a fault of ours raises, a name or a module that is not there, stays as it is.
+    """
+    try:
+        yield
+    except (MitonbError, NameError, ImportError):
+        raise
+    except MemoryError as error:
+        raise TooLargeError(
+            f"{what} needs more memory than there is. Take a part, or close other notebooks."
+        ) from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise kind(
+            f"{what} cannot be read: it is damaged, truncated or unusual ({reason}). {advice}".strip()
+        ) from error
 
 
 @contextlib.contextmanager

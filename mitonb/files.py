@@ -240,33 +240,38 @@ def _clear(target: Path, stem: str) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Put a file, or every file of a folder, on the disk: else a power cut after the rename leaves a name alone."""
-    for file in [path, *(path.rglob("*") if path.is_dir() else ())]:
-        if file.is_file():
-            with open(file, "rb+") as handle:
+    """Put a file, or all of a folder, on the disk: else a power cut after the rename leaves a name alone."""
+    for inner in [*(path.rglob("*") if path.is_dir() else ()), path]:
+        if inner.is_dir():
+            _sync_names(inner)
+        elif inner.is_file():
+            with open(inner, "rb+") as handle:
                 os.fsync(handle.fileno())
 
 
-def _rename(temporary: Path, target: Path) -> None:
-    """Replace the target; a folder is moved aside first, because no system replaces a full folder at once."""
-    # Beside the temporary name, whose lock tells the next that writes here that both may go.
-    aside = temporary.with_name(f"{temporary.name}.old")
-    if target.is_dir() and not temporary.is_dir():  # a folder may be full of other things: no file takes its place
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
-    if target.is_dir() and not target.is_symlink():
-        os.replace(target, aside)
-    elif temporary.is_dir() and target.exists():
-        target.unlink()
-    try:
-        os.replace(temporary, target)
-    except OSError:
-        if aside.exists():
-            os.replace(aside, target)
-        raise
-    remove(aside)
-    with contextlib.suppress(OSError, AttributeError):  # the rename itself, where folders can be synced
-        handle = os.open(target.parent, os.O_RDONLY)
+def _sync_names(folder: Path) -> None:
+    """Put the names in a folder on the disk, where folders can be synced."""
+    with contextlib.suppress(OSError, AttributeError):
+        handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _rename(temporary: Path, target: Path) -> None:
+    """Replace the target; for a folder it is moved aside first, because no system puts a folder over anything."""
+    # Beside the temporary name, whose lock tells the next that writes here that both may go.
+    aside = temporary.with_name(f"{temporary.name}.old")
+    if target.is_dir() and not temporary.is_dir():  # a folder may be full of other things: no file takes its place
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    if temporary.is_dir() and os.path.lexists(target):
+        os.replace(target, aside)
+    try:
+        os.replace(temporary, target)
+    except OSError:
+        if os.path.lexists(aside):
+            os.replace(aside, target)
+        raise
+    remove(aside)
+    _sync_names(target.parent)

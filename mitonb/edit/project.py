@@ -89,7 +89,6 @@ class Project:
         self._corners = np.array([(box.start, box.stop) for box in self._blocks])
         self._snapped()
         self._replayed_from = snapshot
-        self._broken = False
         self._behind = 0
         self.offered = store.offered()
         self.next_id = max(store.head.next_id, *(id + 1 for id in self.offered), 1)
@@ -240,7 +239,7 @@ class Project:
         InputError
             If there is nothing to take.
         """
-        self._mend()
+        self._require_in_step()
         stack, kind = (self.redoable, "redo") if redo else (self.undoable, "undo")
         if not stack:
             raise InputError(f"There is nothing to {kind}.")
@@ -251,11 +250,10 @@ class Project:
         used: int = 0, *, record: Mapping[str, Any] | None = None, **more: Any,
     ) -> tuple[Row, Box]:  # fmt: skip
         """Add a record to the journal, and bring the labels in step with it; `used` is its highest id."""
-        self._mend()
+        self._require_in_step()
         next_id = max(self.next_id, used + 1)
         with _undisturbed():
-            with self._noticed():
-                row = self.store.append(kind, intent or {}, effect, next_id=next_id, record=record, **more)
+            row = self.store.append(kind, intent or {}, effect, next_id=next_id, record=record, **more)
             try:
                 self.next_id = next_id
                 if record is not None:
@@ -266,11 +264,11 @@ class Project:
                 # No edit may be recorded against labels that could not follow the journal.
                 self._behind = row.seq
                 if isinstance(error, MemoryError):
-                    raise self._behind_error() from error
+                    self._require_in_step()
                 raise
             if self.store.path and (self._edits >= _EDITS or self._bytes >= _BYTES):
                 # The edit itself is recorded; where the snapshot fails, the next edit says what is wrong.
-                with contextlib.suppress(MitonbError), self._noticed():
+                with contextlib.suppress(MitonbError):
                     self._snapshot()
         return row, around(parts)
 
@@ -352,10 +350,9 @@ class Project:
         StoreError
             If that cannot be recorded.
         """
-        self._mend()
+        self._require_in_step()
         (id,) = self.free_ids(1)
-        with self._noticed():
-            self.store.offer(id)
+        self.store.offer(id)
         self.offered.add(id)
         self.next_id = max(self.next_id, id + 1)
         return id
@@ -385,8 +382,7 @@ class Project:
 
     def copy_to(self, path: Path, stack: Mapping[str, Any] | None) -> None:
         """Write the project, with facts about its stack, to a new file as well; work goes on where it was."""
-        if self._behind:
-            raise self._behind_error()
+        self._require_in_step()
         self.store.copy_to(path, (pack(self.labels[box.slices]) for box in self._blocks), {"stack": stack})
 
     def move_to(self, path: Path, stack: Mapping[str, Any] | None) -> None:
@@ -397,12 +393,11 @@ class Project:
         self.store.close()
         self.store = store
         self._snapped()
-        self._broken = False
 
     def close(self) -> None:
         """Write a snapshot and let go of the file."""
         try:
-            if self._stale and not self._broken and not self._behind:
+            if self._stale and not self._behind:
                 self._snapshot()
         except StoreError:
             pass  # the journal has every edit; the snapshot only saves time
@@ -419,38 +414,14 @@ class Project:
         self._stale: set[int] = set()
         self._edits = self._bytes = 0
 
-    @contextlib.contextmanager
-    def _noticed(self) -> Iterator[None]:
-        """Remember when a write failed: the file is opened anew before the next one."""
-        try:
-            yield
-        except MitonbError:
-            self._broken = not self.store.read_only
-            raise
-
-    def _mend(self) -> None:
-        """After a failed write: open the file anew, and go on only if it ends where these labels do."""
-        if self._behind:
-            raise self._behind_error()
-        if not self._broken:
+    def _require_in_step(self) -> None:
+        """Refuse to go on with labels that could not follow the journal."""
+        if not self._behind:
             return
-        self.store.reconnect()
-        mine = self.store.head
-        self.store.rows()
-        if self.store.head.seq == mine.seq + 1:
-            # The failed write had reached the disk after all.
-            self.refresh()
-        elif self.store.head != mine:
-            self.store.head = mine
-            raise StoreError(f"{self.store.path} was changed by another program. Open it again to go on.")
-        self._broken = False
-
-    def _behind_error(self) -> StoreError:
-        memory_ran_out = f"memory ran out in the middle of edit {self._behind}. Close other notebooks and"
-        if self.store.path is None:
-            return StoreError(f"These labels are half changed: {memory_ran_out} run this one again, with path=...")
-        return StoreError(
-            f"The edit is safe in {self.store.path}, but {memory_ran_out} open the project again: nothing is lost."
+        safe = f"The edit is safe in {self.store.path}" if self.store.path else "These labels are half changed"
+        again = "open the project again: nothing is lost" if self.store.path else "run this one again, with path=..."
+        raise StoreError(
+            f"{safe}, but memory ran out in the middle of edit {self._behind}. Close other notebooks and {again}."
         )
 
 

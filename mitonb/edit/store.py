@@ -14,7 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mitonb.errors import MitonbError, ReadOnlyStoreError, StaleWriterError, StoreError, TooLargeError
+from mitonb.errors import ReadOnlyStoreError, StaleWriterError, StoreError, guarded
 from mitonb.files import LockHolder, atomic_write
 
 if TYPE_CHECKING:
@@ -123,6 +123,7 @@ class Store:
         self.path, self.read_only = path, read_only
         self.head = Head(0, "", 1)
         self.epoch = 0
+        self._failed = False
         self._pid = os.getpid()
         self._stat = path.stat() if path else None
         self._copy = _mended_copy(path) if path and read_only else None
@@ -291,14 +292,6 @@ class Store:
                 self._put("blocks", number, data)
             self._put_meta("snapshot", self.head.seq)
 
-    def reconnect(self) -> None:
-        """Open the file anew after a failed write; SQLite then rolls half a transaction back."""
-        if self.path is not None:
-            self._check_file()
-            # The old connection stays until the new one works: it may hold the last copy of the journal.
-            old, self._db = self._db, _connect(self.path)
-            old.close()
-
     def copy_to(self, path: Path, blocks: Iterable[bytes], meta: Mapping[str, Any]) -> None:
         """Write the project up to `head`, with all blocks as of then and new facts, to a new file that nobody owns.
 
@@ -407,16 +400,28 @@ class Store:
             raise StoreError("This project was opened in another process. Open it again in this one.")
         self._check_file()
         with _translated(self.path):
+            if self._failed:
+                # The old connection stays until the new one works: it may hold the last copy of the journal.
+                old, self._db = self._db, _connect(self.path)
+                old.close()
+                self._failed = False
             try:
                 self._db.execute("BEGIN IMMEDIATE")
-                if self.path is not None and self.meta("epoch") != self.epoch:
-                    raise StaleWriterError(f"Another session has taken over {self.path}. Open it again to go on.")
+                if self.path is not None:
+                    self._require_still_ours()
                 yield
                 self._db.execute("COMMIT")
             except BaseException:
+                self._failed = self.path is not None
                 with contextlib.suppress(sqlite3.Error):
                     self._db.execute("ROLLBACK")
                 raise
+
+    def _require_still_ours(self) -> None:
+        if self.meta("epoch") != self.epoch:
+            raise StaleWriterError(f"Another session has taken over {self.path}. Open it again to go on.")
+        if Head(*self.meta("head")) != self.head:  # also where a write that failed had reached the disk after all
+            raise StoreError(f"{self.path} holds edits that are not in these labels. Open it again to go on.")
 
     def _check_file(self) -> None:
         # SQLite would go on writing into a file that has no name any more.
@@ -458,30 +463,10 @@ def check_place(path: Path) -> None:
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """The one door of project files: whatever a damaged one makes Python or SQLite raise is a sentence.
-
-    What only a fault of ours raises, a name or a module that is not there, stays as it is.
-
-    Raises
-    ------
-    StoreError
-        If the file is damaged.
-    TooLargeError
-        If what it says it holds does not fit into memory.
-    """
-    try:
-        with _translated(path):
-            yield
-    except (MitonbError, NameError, ImportError):
-        raise
-    except MemoryError as error:
-        raise TooLargeError(f"{path} needs more memory than there is. Close other notebooks.") from error
-    except Exception as error:
-        # Where checksums agree and yet the values make no sense, no mitonb wrote this.
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise StoreError(
-            f"{path} cannot be read: it is damaged ({reason}). Go on with a copy from a backup."
-        ) from error
+    """The one door of project files: whatever a damaged one makes Python or SQLite raise is a StoreError."""
+    # Where checksums agree and yet the values make no sense, no mitonb wrote this.
+    with guarded(path, StoreError, "Go on with a copy from a backup."), _translated(path):
+        yield
 
 
 @contextlib.contextmanager

@@ -6,26 +6,24 @@ import functools
 import itertools
 import math
 import operator
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mitonb.errors import ChangedFileError, CorruptFileError, TooLargeError
-from mitonb.io.limits import guarded
+from mitonb.errors import ChangedFileError, CorruptFileError, TooLargeError, guarded
 from mitonb.memory import require_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from mitonb.stack import LazyArray
 
 __all__ = [
-    "CACHE_BYTES", "Array", "Lazy", "Saving", "Slices", "Source", "blocks_of", "box_of", "changed", "native", "paged",
-    "raw_voxels", "read_items", "stamp_of",
+    "CACHE_BYTES", "Array", "Lazy", "Saving", "Slices", "Source", "Stamp", "blocks_of", "box_of", "changed", "native",
+    "paged", "raw_voxels", "read_items", "stamp_of",
 ]  # fmt: skip
 
 Array = npt.NDArray[Any]
@@ -313,13 +311,13 @@ def _pages(outer: Sequence[slice], lead: Sequence[int]) -> Iterator[tuple[tuple[
         yield place, int(np.ravel_multi_index(index, tuple(lead))) if index else 0
 
 
-def stamp_of(path: Path | os.stat_result | None) -> Stamp | None:
+def stamp_of(path: Path) -> Stamp | None:
     """Return what tells a file from what another program makes of it; None where there is none."""
     try:
-        found = os.stat(path) if isinstance(path, Path) else path
+        found = path.stat()
     except OSError:
         return None
-    return None if found is None else (found.st_size, found.st_mtime_ns, found.st_ino)
+    return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def changed(name: str) -> ChangedFileError:

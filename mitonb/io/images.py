@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngImageFile
 from mitonb.errors import AxesError, CorruptFileError, InputError, UnsupportedFormatError
 from mitonb.io.arrays import Array, Source, paged, stamp_of
 from mitonb.io.axes import nanometres
-from mitonb.io.limits import check_block, check_sizes, inside
+from mitonb.io.limits import check_block, inside
 from mitonb.io.tiff import read_tiff
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def read_picture(path: Path) -> Source:
     shape = (h, w) if samples == 1 else (h, w, samples)
     dtype = np.dtype(np.uint16 if coding in DEEP or mode == "I;16" else np.uint8)
     total, stored = math.prod(shape) * dtype.itemsize, path.stat().st_size
-    check_sizes(path.name, total, stored, block=(total, stored))
+    check_block(path.name, total, min(stored, total))
     _check_chunks(path, total)
     data = paged((), shape, dtype, lambda k: _decode(path), path.name)
     ids = None
@@ -83,7 +83,7 @@ def _check_chunks(path: Path, decoded: int) -> None:
         while png and kind != b"IEND" and len(head := file.read(8)) == 8:
             length, kind = struct.unpack(">I4s", head)
             stored += length
-            check_block(path.name, stored, decoded)
+            check_block(path.name, decoded, stored)
             file.seek(length + 4, 1)
 
 

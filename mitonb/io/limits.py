@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import functools
 import json
@@ -12,37 +11,19 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from mitonb.errors import CorruptFileError, InputError, MitonbError, TooLargeError, UnsafeFileError
-from mitonb.memory import memory_budget
+from mitonb.errors import CorruptFileError, InputError, UnsafeFileError, guarded
+from mitonb.memory import require
 
 if TYPE_CHECKING:
     import zipfile
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-__all__ = ["check_block", "check_sizes", "checked_path", "door", "guarded", "inside", "read_json", "size_text"]
+__all__ = ["check_block", "check_held", "checked_path", "door", "inside", "read_json", "size_text"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 LARGEST_JSON = 2**24
-LARGEST_CHUNK = 256 * 2**20
-LARGEST_RATIO = 1000
-
-
-@contextlib.contextmanager
-def guarded(what: str) -> Iterator[None]:
-    """Turn whatever damaged files make libraries and readers raise into one clear error.
-
-    What only a fault of ours raises, a name or a module that is not there, stays as it is.
-    """
-    try:
-        yield
-    except (MitonbError, NameError, ImportError):
-        raise
-    except MemoryError as error:
-        raise TooLargeError(f"{what} needs more memory than there is. Cut out a part of it first.") from error
-    except Exception as error:
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise CorruptFileError(f"{what} cannot be read: it is damaged, truncated or unusual ({reason}).") from error
+LARGEST_BLOCK = 256 * 2**20
 
 
 def door(read: Callable[P, T]) -> Callable[P, T]:
@@ -70,58 +51,46 @@ def size_text(count: int) -> str:
     return f"{count / 1024**step:.{min(step, 1)}f} {('B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB')[step]}"
 
 
-def check_sizes(what: str, voxels: int, stored: int, *, packed: bool = True, block: tuple[int, int] = (0, 0)) -> None:
-    """Refuse a file whose header declares more voxels than its bytes can hold, or a block that would not fit.
+def check_held(what: str, voxels: int, stored: int) -> None:
+    """Refuse a file that declares more bytes of voxels, which are not compressed, than it holds.
+
+    Raises
+    ------
+    CorruptFileError
+        With both numbers.
+    """
+    if voxels > stored:
+        text = f"it declares {size_text(voxels)} of voxels, but holds {size_text(stored)}"
+        raise CorruptFileError(f"{what} is truncated: {text}. Copy or export it again.")
+
+
+def check_block(what: str, decoded: int, stored: int) -> None:
+    """Refuse a block of a file that is not what it says, or would not fit: it is read and decoded at once.
 
     Parameters
     ----------
     what : str
         Name of the file.
-    voxels, stored : int
-        Bytes of all voxels, and of the file.
-    packed : bool
-        Whether the voxels are compressed.
-    block : tuple of int
-        Bytes of a block that is decoded at once, and of what it is decoded from.
+    decoded, stored : int
+        Bytes of its voxels, and of what they are decoded from.
 
     Raises
     ------
-    CorruptFileError
-        If voxels that are not compressed take more than there is.
     TooLargeError
-        If a block is larger than the memory that may be used.
+        If it is larger than the memory that may be used.
     UnsafeFileError
-        If all would unpack to more than 1000 times its size and 4 GiB, or a block to more than 200 times and 256 MiB.
+        If it is stored in more than twice the bytes of its voxels, or would unpack to more than 200 times what is
+        stored and 256 MiB.
     """
-    if not packed and voxels > stored:
-        text = f"it declares {size_text(voxels)} of voxels, but holds {size_text(stored)}"
-        raise CorruptFileError(f"{what} is truncated: {text}. Copy or export it again.")
-    told, held = block
-    budget = memory_budget() if told else None
-    if budget and told > budget.bytes:
-        raise TooLargeError(
-            f"{what} must be decoded in blocks of {size_text(told)}, but {size_text(budget.bytes)} may be used "
-            f"(half of the limit of {budget.source}, less what is in use). Save it in tiles, or use a larger machine."
-        )
-    for declared, there, least, ratio in ((voxels, stored, 4 * 2**30, LARGEST_RATIO), (told, held, LARGEST_CHUNK, 200)):
-        if packed and declared > least and declared > ratio * max(there, 1):
-            raise UnsafeFileError(
-                f"{what} declares {size_text(declared)} of voxels, but holds {size_text(there)}: over {ratio} to 1. "
-                "It is damaged or made to exhaust the memory."
-            )
-
-
-def check_block(what: str, stored: int, decoded: int) -> None:
-    """Refuse a block that takes far more bytes in the file than its voxels: all of it would be read or unpacked.
-
-    Raises
-    ------
-    UnsafeFileError
-        If it is stored in more than twice the bytes of its voxels.
-    """
+    said = ""
     if stored > 2 * decoded + 2**16:
-        text = f"a block of {size_text(decoded)} is stored in {size_text(stored)}"
-        raise UnsafeFileError(f"{what}: {text}. It is damaged or made to exhaust the memory.")
+        said = f"a block of {size_text(decoded)} is stored in {size_text(stored)}"
+    elif decoded > LARGEST_BLOCK:
+        require(decoded, f"{what} must be decoded in blocks, each of which", "Save it in tiles.")
+        if decoded > 200 * max(stored, 1):
+            said = f"it declares {size_text(decoded)} of voxels, but holds {size_text(stored)}: over 200 to 1"
+    if said:
+        raise UnsafeFileError(f"{what}: {said}. It is damaged or made to exhaust the memory.")
 
 
 def checked_path(path: str | os.PathLike[str]) -> Path:

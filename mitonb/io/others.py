@@ -20,7 +20,7 @@ import numpy as np
 from mitonb.errors import CorruptFileError, InputError, UnsafeFileError, UnsupportedFormatError
 from mitonb.io.arrays import Array, Lazy, Source, blocks_of, raw_voxels
 from mitonb.io.axes import describe, plain
-from mitonb.io.limits import check_block, check_sizes
+from mitonb.io.limits import check_block, check_held
 from mitonb.memory import memory_budget
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def read_npy(path: Path) -> Source:
         shape, fortran, dtype = _npy_header(file, path.name)
         start = file.tell()
     fortran = fortran and len(shape) > 1
-    check_sizes(path.name, math.prod(shape) * dtype.itemsize, path.stat().st_size - start, packed=False)
+    check_held(path.name, math.prod(shape) * dtype.itemsize, path.stat().st_size - start)
     notes = ("Stored in Fortran order: planes along x are read fastest.",) if fortran else ()
     return Source(raw_voxels(path, dtype, shape, start, fortran=fortran), kind="npy", notes=notes)
 
@@ -124,8 +124,8 @@ def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> A
     with archive.open(member) as stream:
         shape, _, dtype = _npy_header(stream, what)
     declared = math.prod(shape) * dtype.itemsize
-    check_sizes(what, declared, member.file_size, packed=False)
-    check_sizes(what, declared, member.compress_size, block=(declared, member.compress_size))
+    check_held(what, declared, member.file_size)
+    check_block(what, declared, member.compress_size)
     with archive.open(member) as stream:
         data: Array = np.lib.format.read_array(stream, allow_pickle=False)
         stream.read(1)  # reaches the end, where zipfile checks the checksum
@@ -160,7 +160,7 @@ def read_mrc(path: Path) -> Source:
         head = file.read(1024)
     order: Literal["little", "big"] = "big" if head[212:213] == b"\x11" else "little"
     # mrcfile makes room for all of an extended header, whatever the file holds.
-    check_sizes(what, int.from_bytes(head[92:96], order, signed=True), stored - 1024, packed=False)
+    check_held(what, int.from_bytes(head[92:96], order, signed=True), stored - 1024)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with mrcfile.open(path, mode="r", header_only=True) as volume:
@@ -170,7 +170,7 @@ def read_mrc(path: Path) -> Source:
     if 0 in shape:
         raise CorruptFileError(f"{what} holds no voxels.")
     start = 1024 + int(header.nsymbt)
-    check_sizes(what, math.prod(shape) * dtype.itemsize, stored - start, packed=False)
+    check_held(what, math.prod(shape) * dtype.itemsize, stored - start)
     axes, notes = _mrc_axes(header, len(shape))
     if dtype == np.int8 and _is_unsigned(header, order):
         dtype = np.dtype(np.uint8)
@@ -273,10 +273,9 @@ def _check_hdf5(dataset: Any, path: Path) -> None:
         raise UnsafeFileError(f"{what} is compressed {len(packed)} times over. Save it with gzip once.")
     if set(filters) - BUILT_IN_FILTERS:
         raise UnsupportedFormatError(f"{what} is compressed by a plug-in (filter {max(filters)}). Save it with gzip.")
-    held, stored, one = dataset.id.get_storage_size(), path.stat().st_size, dataset.dtype.itemsize
-    check_sizes(what, held, stored, packed=False)
-    check_sizes(what, dataset.size * one if held else 0, held)
-    check_sizes(what, 0, stored, block=(math.prod(dataset.chunks or (0,)) * one, stored))
+    stored, block = path.stat().st_size, math.prod(dataset.chunks or (0,)) * dataset.dtype.itemsize
+    check_held(what, dataset.id.get_storage_size(), stored)
+    check_block(what, block, min(stored, block))
 
 
 def _hdf5_voxels(dataset: Any, path: Path, h5py: Any) -> Lazy:
@@ -304,11 +303,11 @@ def _check_blocks(dataset: Any, key: tuple[slice, ...], what: str) -> None:
     for index in blocks_of(key, sides, what):
         corner = tuple(i * n for i, n in zip(index, sides, strict=True))
         stored = dataset.id.get_chunk_info_by_coord(corner).size
-        check_block(what, stored, decoded)
+        check_block(what, decoded, stored)
         if dataset.compression == "gzip" and stored * LARGEST_DEFLATED > room:
             unpacked = zlib.decompressobj()
             unpacked.decompress(dataset.id.read_direct_chunk(corner)[1], decoded)
-            check_block(what, len(unpacked.unconsumed_tail) * LARGEST_DEFLATED, 2**16)
+            check_block(what, 0, len(unpacked.unconsumed_tail) * LARGEST_DEFLATED)
 
 
 def _attributes(dataset: Any, path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -18,10 +18,10 @@ import numpy as np
 import tifffile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from mitonb.errors import AxesError, CorruptFileError, InputError, UnsupportedFormatError
+from mitonb.errors import AxesError, CorruptFileError, InputError, UnsupportedFormatError, guarded
 from mitonb.io.arrays import Array, Lazy, Saving, Source, native, paged, raw_voxels
 from mitonb.io.axes import nanometres
-from mitonb.io.limits import check_block, check_sizes, guarded
+from mitonb.io.limits import check_block, check_held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,13 +103,11 @@ def _source(file: tifffile.TiffFile, image: Any, path: Path) -> Source:
         raise UnsupportedFormatError(f"{what} has {bits}-bit samples that cannot be read. Export it as 8 or 16 bit.")
     shape = tuple(int(n) for n in image.shape)
     declared, chunk = math.prod(shape) * image.dtype.itemsize, _chunk_bytes(page)
-    # Pages of a bilevel image take an eighth of the bytes that they are read to.
-    check_sizes(what, declared, stored, packed=page.compression != 1 or page.bitspersample < 8)
     if image.dataoffset is not None:
-        check_sizes(what, image.dataoffset + declared, stored, packed=False)
+        check_held(what, image.dataoffset + declared, stored)
         data = raw_voxels(path, image.dtype.newbyteorder(file.byteorder), shape, int(image.dataoffset))
     else:
-        check_sizes(what, 0, stored, block=(chunk, max(page.databytecounts, default=0)))
+        check_block(what, chunk, max(page.databytecounts, default=0))
         data = _Pages(file, image, path).lazy(shape)
     notes: list[str] = []
     if page.photometric == 3:
@@ -165,13 +163,13 @@ class _Pages:
             raise CorruptFileError(f"{self._what}: plane {k} is {page.shape} {page.dtype}, unlike the first.")
         decoded = _chunk_bytes(page)
         for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
-            check_block(self._what, count, decoded)
+            check_block(self._what, decoded, count)
             if offset + count > self._stored:
                 said = f"plane {k} needs byte {offset + count}, but the file has {self._stored}"
                 raise CorruptFileError(f"{self._what} is truncated: {said}. Copy it again.")
             if page.compression == 7 and count:  # a JPEG says its own size, and its decoder believes it
                 tile = JpegImageFile(io.BytesIO(self._bytes(offset, min(count, 2**16))))
-                check_block(self._what, math.prod(tile.size) * tile.layers, decoded)
+                check_block(self._what, decoded, math.prod(tile.size) * tile.layers)
         return page
 
     def _bytes(self, offset: int, count: int) -> bytes:

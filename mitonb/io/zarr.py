@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import json
 import math
@@ -23,12 +22,12 @@ from mitonb.errors import CorruptFileError, InputError, UnsafeFileError, Unsuppo
 from mitonb.files import atomic_write, explain_write
 from mitonb.io.arrays import CACHE_BYTES, Array, Lazy, Saving, Slices, Source, blocks_of, changed, native, stamp_of
 from mitonb.io.axes import Notes, arrange, axes_of, describe, is_size, lengths_of, spacing_of
-from mitonb.io.limits import check_block, check_sizes, inside, read_json
-from mitonb.memory import require
+from mitonb.io.limits import check_block, inside, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from mitonb.io.arrays import Stamp
     from mitonb.stack import VoxelSize
 
 __all__ = ["LabelStore", "is_store", "is_zarr", "read_store", "store_in_zip", "write_zarr"]
@@ -105,11 +104,6 @@ def store_in_zip(path: Path) -> zipfile.Path | None:
         If a name leads out of the file, or a member is a link.
     """
     what = path.name
-    with open(path, "rb") as file:
-        file.seek(max(0, path.stat().st_size - 2**17))
-        tail = file.read()
-    end = max(tail.rfind(b"PK\5\6"), 0)
-    require(100 * int.from_bytes(tail[end + 12 : end + 16], "little"), f"Looking into {what}", "Unpack it.")
     archive = zipfile.ZipFile(path)
     members = archive.infolist()
     if not any(PurePosixPath(m.filename).name in METADATA for m in members):
@@ -312,45 +306,30 @@ class _Blocks:
         self._dtype = native(self._store.dtype.numpy_dtype)
         self._sides = tuple(int(n or 1) for n in self._store.chunk_layout.write_chunk.shape or ())
         self._bytes = math.prod(self._sides) * self._dtype.itemsize
-        self._folders: set[str] = set()
-        self._seen: dict[str, Any] = {}
-        self._blosc_at: int | None = None  # where in a file blosc says how much it will unpack to
-        self._inner, self._index_at = 0, (0, os.SEEK_SET)  # blocks in a shard, and where their index is
-        self._find_files(driver, self._store.spec().to_json()["metadata"])
-
-    def _find_files(self, driver: str, metadata: Mapping[str, Any]) -> None:
-        """Note how the files of blocks are called, and where the sizes of what blosc has packed stand in them."""
-        self._start, self._between = "", metadata.get("dimension_separator", "/" if driver == "n5" else ".")
-        packed = metadata.get("compression") or metadata.get("compressor") or {}
-        if "blosc" in (packed.get("type"), packed.get("id")):
-            self._blosc_at = 4 + 4 * len(self._sides) if driver == "n5" else 0
-        if driver != "zarr3":
-            return
-        coding = metadata["chunk_key_encoding"]
-        default = coding["name"] == "default"
-        self._between = coding.get("configuration", {}).get("separator", "/" if default else ".")
-        self._start = f"c{self._between}" if default else ""
-        codecs = {codec["name"]: codec.get("configuration", {}) for codec in metadata["codecs"]}
-        self._blosc_at = 0 if "blosc" in codecs else None
-        sharding = codecs.get("sharding_indexed")
-        if sharding and any(codec["name"] == "blosc" for codec in sharding["codecs"]):
-            self._inner = math.prod(n // int(k) for n, k in zip(self._sides, sharding["chunk_shape"], strict=True))
-            length = 16 * self._inner + 4 * any(c["name"] == "crc32c" for c in sharding.get("index_codecs", ()))
-            if sharding.get("index_location") != "start":
-                self._index_at = (-length, os.SEEK_END)
+        self._seen: dict[Path, Stamp | None] = {}
+        metadata = self._store.spec().to_json()["metadata"]
+        naming = metadata.get("chunk_key_encoding", {"name": driver})
+        usual = "." if naming["name"] in ("zarr", "v2") else "/"
+        stated = metadata.get("dimension_separator") or naming.get("configuration", {}).get("separator")
+        self._between = stated or usual
+        self._start = f"c{self._between}" if naming["name"] == "default" else ""
+        codecs = metadata.get("codecs") or [metadata.get("compressor"), metadata.get("compression")]
+        self._blosc, self._header = "'blosc'" in str(codecs), 4 + 4 * len(self._sides) if driver == "n5" else 0
+        self._shard = next((c["configuration"] for c in codecs if c and c.get("name") == "sharding_indexed"), None)
+        self._inner = math.prod(self._sides) // math.prod(self._shard["chunk_shape"] if self._shard else self._sides)
 
     def lazy(self) -> Lazy:
         """Return the array."""
         self._watch()
         blocks = tuple(int(n or 1) for n in self._store.chunk_layout.read_chunk.shape or (1,) * self._store.rank)
         found = Lazy(self._store.shape, self._dtype, self._read, self._what, blocks)
-        check_sizes(self._what, 0, 0, block=(found.block_bytes, found.block_bytes))
+        check_block(self._what, found.block_bytes, found.block_bytes)
         return found
 
     def _read(self, key: Slices) -> Array:
         self._watch()
         for index in blocks_of(key, self._sides, self._what):
-            self._check(self._start + self._between.join(map(str, index)))
+            self._check(self._path / (self._start + self._between.join(map(str, index))))
         try:
             return np.asarray(self._store[key].read().result())
         except ValueError as error:
@@ -365,50 +344,42 @@ class _Blocks:
     def _watch(self) -> None:
         """Refuse to go on if the metadata of the array were written again."""
         for name in METADATA[2:] if isinstance(self._path, Path) else ():
-            self._unchanged(name, self._path / name)  # type: ignore[arg-type]
+            self._unchanged(self._path / name)  # type: ignore[arg-type]
 
-    def _unchanged(self, name: str, found: Path | os.stat_result | None) -> None:
-        """Refuse a file that is another one than when it was first looked at."""
-        stamp = stamp_of(found)
-        if self._seen.setdefault(name, stamp) != stamp:
+    def _unchanged(self, path: Path) -> int:
+        """Return the size of a file, 0 where there is none; refuse one that is another than at the first look."""
+        stamp = stamp_of(path)
+        if self._seen.setdefault(path, stamp) != stamp:
             raise changed(self._what)
+        return stamp[0] if stamp else 0
 
-    def _check(self, name: str) -> None:
+    def _check(self, path: Folder) -> None:
         """Refuse the file of a block that is a link out of the store, no file, or holds far more than the block.
 
         The decoder of blosc makes room for what a block says of itself.
         """
-        path = self._path / name
+        there = inside(path, self._root, self._what)
         if isinstance(path, zipfile.Path):
-            size = getattr(path.root.NameToInfo.get(path.at), "file_size", 0)
+            size = path.root.NameToInfo[path.at].file_size if there else 0
         else:
-            found = self._stat(path)
-            self._unchanged(name, found)
-            size = found.st_size if found else 0
-        check_block(self._what, size, self._bytes)
-        if self._inner and size >= 16 * self._inner:
+            size = self._unchanged(path)
+        check_block(self._what, self._bytes, size)
+        if self._blosc and size:
             with path.open("rb") as file:
-                file.seek(*self._index_at)
-                for at, length in np.frombuffer(file.read(16 * self._inner), "<u8").reshape(-1, 2).tolist():
-                    if length < 2**63:
-                        file.seek(at)
-                        told = int.from_bytes(file.read(8)[4:], "little")
-                        check_block(self._what, max(length, told), self._bytes // self._inner)
-        elif self._blosc_at is not None and size >= self._blosc_at + 8:
-            with path.open("rb") as file:
-                check_block(self._what, int.from_bytes(file.read(self._blosc_at + 8)[-4:], "little"), self._bytes)
+                for at, length in self._packed(file):
+                    file.seek(at)
+                    told = int.from_bytes(file.read(8)[4:], "little")
+                    check_block(self._what, self._bytes // self._inner, max(length, told))
 
-    def _stat(self, path: Path) -> os.stat_result | None:
-        """Look at a file, which lies in the store without a link out of it; None if there is none."""
-        try:
-            found = path.lstat()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        if str(path.parent) not in self._folders or not stat.S_ISREG(found.st_mode):
-            inside(path, self._root, self._what)
-            self._folders.add(str(path.parent))
-            found = path.stat()
-        return found
+    def _packed(self, file: Any) -> list[list[int]]:
+        """Return where in the file of a block, or of a shard of them, each is that blosc has packed, and its length."""
+        if not self._shard:
+            return [[self._header, 0]]
+        length = 16 * self._inner + 4 * ("crc32c" in str(self._shard.get("index_codecs")))
+        file.seek(*((0, os.SEEK_SET) if self._shard.get("index_location") == "start" else (-length, os.SEEK_END)))
+        found = np.frombuffer(file.read(16 * self._inner), "<u8").reshape(-1, 2)
+        listed: list[list[int]] = found[found[:, 0] < 2**63].tolist()
+        return listed
 
 
 # --- Writing: a pyramid of levels, every block on disk, so that a lost one shows
@@ -474,12 +445,12 @@ def _finish(
 ) -> Iterator[int]:  # fmt: skip
     """Write all but the finest level of a volume, which is there, and the metadata; yield after each row of blocks."""
     factors = _factors(saving)
+    # Of ids every second voxel, so that none is invented; of greys the mean of neighbours.
+    how = "stride" if saving.labels or level.dtype.numpy_dtype.kind == "b" else "mean"
     for k, (above, below) in enumerate(itertools.pairwise(factors), 1):
-        steps = [b // a for a, b in zip(above, below, strict=True)]
-        shape = tuple(-(-n // s) for n, s in zip(level.shape, steps, strict=True))
-        half = _create(path / str(k), shape, level.dtype.numpy_dtype, version)
-        yield from _fill(half, functools.partial(_reduce, level, steps, saving.labels))
-        level = half
+        half = tensorstore.downsample(level, [b // a for a, b in zip(above, below, strict=True)], how)
+        level = _create(path / str(k), half.shape, half.dtype.numpy_dtype, version)
+        yield from _fill(level, lambda start, stop, half=half: half[start:stop].read().result())
     _write_metadata(path, saving, factors, version, record)
 
 
@@ -494,20 +465,6 @@ def _factors(saving: Saving) -> list[tuple[int, ...]]:
         now, spacing = -(-now // step), spacing * step
         factors.append(tuple((np.array(factors[-1]) * step).tolist()))
     return factors
-
-
-def _reduce(level: Any, steps: list[int], labels: bool, start: int, stop: int) -> Array:
-    """Return planes of a level from the one above: every second voxel of ids, else the mean of neighbours."""
-    data = np.asarray(level[start * steps[0] : min(stop * steps[0], level.shape[0])].read().result())
-    if labels or data.dtype.kind == "b":
-        return data[tuple(slice(None, None, step) for step in steps)]
-    # At an odd end one voxel is its own mean.
-    mean = np.pad(data, [(0, n % step) for n, step in zip(data.shape, steps, strict=True)], "edge")
-    mean = mean.astype(np.float32 if data.dtype.itemsize < 4 else np.float64)
-    for axis in (axis for axis, step in enumerate(steps) if step == 2):
-        first, second = (mean[(slice(None),) * axis + (slice(start, None, 2),)] for start in (0, 1))
-        mean = (first + second) / 2
-    return (np.rint(mean) if data.dtype.kind in "ui" else mean).astype(data.dtype)
 
 
 def _write_metadata(
@@ -551,8 +508,13 @@ class LabelStore:
     block ends early, nothing is left.
     """
 
-    def __init__(self, folder: Path, target: Path, saving: Saving, store: Any) -> None:
-        self.folder, self.target, self._saving, self._store = folder, target, saving, store
+    def __init__(
+        self, folder: Path, target: Path, shape: tuple[int, int, int], voxel_size: VoxelSize | None, name: str
+    ) -> None:
+        self.folder, self.target = folder, target
+        folder.mkdir()
+        self._store = _create(folder / "0", shape, np.dtype(np.uint32), "0.4")
+        self._saving = Saving(self._store, voxel_size, name, True)
         self.sums: list[tuple[slice, int]] = []
         """Each slab that was written, with its checksum."""
 
@@ -574,13 +536,10 @@ class LabelStore:
         name : str
             Shown to the user.
         """
-        made: list[LabelStore] = []
-        with atomic_write(target, lambda path: made[0].check()) as folder:
+        with atomic_write(target, lambda path: store.check()) as folder:
             with explain_write(target):
-                folder.mkdir()
-                store = _create(folder / "0", shape, np.dtype(np.uint32), "0.4")
-                made.append(cls(folder, target, Saving(store, voxel_size, name, True), store))
-            yield made[0]
+                store = cls(folder, target, shape, voxel_size, name)
+            yield store
 
     def write(self, top: int, slab: npt.NDArray[np.uint32]) -> None:
         """Write the planes from `top` on."""
