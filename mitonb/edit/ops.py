@@ -228,10 +228,8 @@ def stroke(points: npt.NDArray[Any], radius: float, shape: tuple[int, int]) -> t
         )
     low, high = np.maximum(centers.min(axis=0) - reach, 0), np.minimum(centers.max(axis=0) + reach + 1, shape)
     covered = np.zeros(high - low, bool)
-    # A long line over a large plane is looked at bit by bit: distances take time and memory for every pixel.
-    bit_by_bit = len(centers) / _STEP * (_STEP + 2 * reach) ** 2
-    step = _STEP if covered.size > min(bit_by_bit, _PIECE) else len(centers)
-    for some in (centers[k : k + step] for k in range(0, len(centers), step)):
+    # Bit by bit along the line: distances take time and memory for every pixel that is looked at.
+    for some in (centers[k : k + _STEP] for k in range(0, len(centers), _STEP)):
         begin, end = some.min(axis=0) - reach, some.max(axis=0) + reach + 1
         away = np.ones(end - begin, bool)
         away[tuple((some - begin).T)] = False

@@ -111,8 +111,10 @@ class Region:
         z, y, x = values["shape"]
         (start, stop), mask = map(tuple, values["box"]), None
         if "mask" in values:
-            bits = np.frombuffer(zlib.decompress(base64.b64decode(values["mask"])), np.uint8)
-            part = np.unpackbits(bits, count=values["planes"] * y * x).reshape(-1, y, x)
+            size = values["planes"] * y * x
+            packed = zlib.decompressobj().decompress(base64.b64decode(values["mask"]), max(1, -(-size // 8)))
+            bits = np.frombuffer(packed, np.uint8)  # never more than they are for, whatever the text unpacks to
+            part = np.unpackbits(bits)[:size].reshape(-1, y, x)
             mask = np.broadcast_to(part.astype(np.bool_), (z, y, x))
         return cls((z, y, x), Box(start, stop), mask)
 

@@ -160,13 +160,7 @@ def read_planes(paths: Sequence[Path], what: str) -> Source:
         raise InputError(
             f"The planes of {what} differ: {first.path.name} is {first.size}, but {odd[0].path.name} is {odd[0].size}"
             + (f", and {len(odd) - 1} others differ too. " if len(odd) > 1 else ". ")
-            + "Remove what does not belong, or bring all to one size."
-        )
-    turned = [p.path.name for p in planes if p.black is not None]
-    if 0 < len(turned) < len(planes):
-        raise InputError(
-            f"The planes of {what} differ: {len(turned)} of {len(planes)}, such as {turned[0]}, say that 0 is white, "
-            "the others do not. Save all of them in one way."
+            + "Remove what does not belong, or save all of them in one way."
         )
     notes, spacing = _jumps([p.name for p in paths]), first.spacing
     other = next((p for p in planes if spacing and p.spacing and p.spacing != spacing), None)
@@ -198,7 +192,8 @@ class _Plane:
         self.shape, self.dtype = source.shape[len(pages) :], np.dtype(source.data.dtype)
         self.indexed = source.ids is not None
         h, w, *samples = self.shape
-        self.size = f"{w} x {h}" + (f" in {samples[0]} colours" if samples else "") + f", {self.dtype}"
+        colours, white = (f" in {samples[0]} colours" if samples else ""), ", 0 is white" * (source.black is not None)
+        self.size = f"{w} x {h}{colours}, {self.dtype}{white}"
 
     @staticmethod
     def _open(path: Path) -> Source:

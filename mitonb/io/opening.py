@@ -49,17 +49,13 @@ FORMATS = (
     Format((b"\x89HDF\r\n\x1a\n",), (".h5", ".hdf5"), read_hdf5, str),
     Format((b"MAP ",), (".mrc",), read_mrc, at=208),
 )
-TURNED = (
-    "The file says that 0 is white: grey values are turned round, so that the image looks as it does in other viewers. "
-    "mn.open(..., invert=False) keeps them as they are stored."
-)
-TURNING = {
-    (True, None): (TURNED,),
-    (True, True): (TURNED,),
-    (True, False): ("The file says that 0 is white, and values are kept as they are stored (invert=False).",),
-    (False, True): ("Grey values are turned round (invert=True): what is dark in the file is bright here.",),
+TURNED = {
+    (True, True): "The file says that 0 is white: grey values are turned round, so that the image looks as it does in "
+    "other viewers. mn.open(..., invert=False) keeps them as they are stored.",
+    (True, False): "The file says that 0 is white, and values are kept as they are stored (invert=False).",
+    (False, True): "Grey values are turned round (invert=True): what is dark in the file is bright here.",
 }
-"""What is said, by whether the file says that 0 is white and what the caller wants."""
+"""What is said, by whether the file says that 0 is white and whether values are turned round."""
 KNOWN = "TIFF, PNG, JPEG, .npy, .npz, OME-Zarr, MRC or HDF5"
 
 
@@ -112,11 +108,12 @@ def open(
         remark = "The voxel size is unknown: the file does not say. Give it with voxel_size=(z, y, x) in nm."
     if invert not in (None, False, True):
         raise InputError(f"invert is True, False or None, got {invert!r}.")
-    notes = (*found.notes, *notes, *TURNING.get((found.black is not None, invert), ()), *([remark] if remark else []))
-    if invert or (invert is None and found.black is not None):
-        # Of what is turned round the black and white point is taken once.
-        data = Inverted(data, found.black)
-    return Stack(data, size, name=name or title, source=where, notes=notes)
+    white = found.black is not None
+    turn = white if invert is None else invert
+    said = [*found.notes, *notes, TURNED.get((white, turn)), remark]
+    # Of what is turned round the black and white point is taken once.
+    data = Inverted(data, found.black) if turn else data
+    return Stack(data, size, name=name or title, source=where, notes=tuple(filter(None, said)))
 
 
 @door

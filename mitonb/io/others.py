@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
 import math
+import mmap
 import re
 import struct
 import threading
@@ -19,7 +19,7 @@ import numpy as np
 
 from mitonb.errors import CorruptFileError, InputError, UnsafeFileError, UnsupportedFormatError
 from mitonb.io.arrays import Array, Lazy, Source, blocks_of, raw_voxels
-from mitonb.io.axes import describe, plain
+from mitonb.io.axes import describe
 from mitonb.io.limits import check_block, check_held
 from mitonb.memory import memory_budget
 
@@ -33,13 +33,14 @@ MOST_DATASETS = 10_000
 LARGEST_DEFLATED = 1032  # bytes that one byte of gzip can become
 NEAR_ENDS = 2**24
 LONGEST_TEXT = 2**24
+HEAP = re.compile(rb"GCOL\x01\0\0\0(.{8})", re.DOTALL)
 BUILT_IN_FILTERS = {1, 2, 3, 4, 5, 6, 32000}
 
 
 def read_array(source: Any) -> Source:
     """Wrap an array: numpy, masked, dask, or anything with a shape, a dtype and slicing.
 
-    Of xarray, h5py, zarr and tensorstore the names of axes, the coordinates and the attributes count.
+    Of xarray, h5py, zarr and tensorstore the names of axes and the attributes count.
     """
     if hasattr(source, "data_vars"):
         held = ", ".join(map(str, source.data_vars))[:80] or "nothing"
@@ -61,9 +62,7 @@ def read_array(source: Any) -> Source:
     domain, metadata = getattr(source, "domain", None), getattr(source, "metadata", None)
     named = (getattr(source, "dims", None), getattr(metadata, "dimension_names", None), getattr(domain, "labels", None))
     names = next((n for n in named if isinstance(n, tuple) and len(n) == len(data.shape) and any(n)), ())
-    coords = getattr(source, "coords", {})
-    points = [coords[name] if name in coords else None for name in names]
-    return describe(data, attributes, "array", names=names, points=points)
+    return describe(data, attributes, "array", names=names)
 
 
 # --- NumPy's files
@@ -235,11 +234,9 @@ def read_hdf5(path: Path, series: str | None = None) -> Source:
         dataset = file[_chosen(file, series, path.name, h5py)]
         _check_hdf5(dataset, path)
         attributes, notes = _attributes(dataset, path)
-        names, points = _dimensions(dataset, attributes)
         # Files of the N5 programs count x first, also in HDF5.
         x_first = any(name in attributes for name in ("painteraData", "downsamplingFactors", "n5"))
-        data = _hdf5_voxels(dataset, path, h5py)
-        return describe(data, attributes, "HDF5", names=names, points=points, x_first=x_first, notes=notes)
+        return describe(_hdf5_voxels(dataset, path, h5py), attributes, "HDF5", x_first=x_first, notes=notes)
 
 
 def _chosen(file: Any, series: str | None, what: str, h5py: Any) -> str:
@@ -335,42 +332,19 @@ def _has_whole_texts(path: Path) -> bool:
 
     They are written with the first attributes or the last, near the start or the end of a file.
     """
-    size = path.stat().st_size
-    with open(path, "rb") as file:
-        start = file.read(NEAR_ENDS)
-        file.seek(max(len(start), size - NEAR_ENDS))
-        skipped = file.tell() - len(start)
-        data = start + file.read(NEAR_ENDS)
-    for heap in re.finditer(rb"GCOL\x01\0\0\0(.{8})", data, re.DOTALL):
-        at, end = heap.end(), heap.start() + int.from_bytes(heap[1], "little")
-        while at + 16 <= min(end, len(data)):
-            index, length = struct.unpack_from("<H6xQ", data, at)
-            taken = 16 + (length + 7) // 8 * 8 if index else length
-            if not 0 < taken <= end - at:
-                return False
-            at += taken
-        place = heap.start() + (skipped if heap.start() >= len(start) else 0)
-        for text in re.finditer(re.escape(struct.pack("<Q", place)), data):
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        ends = ((0, NEAR_ENDS), (max(NEAR_ENDS, len(data) - NEAR_ENDS), len(data)))
+        for start, declared in [(h.start(), h[1]) for end in ends for h in HEAP.finditer(data, *end)]:
+            at, stop = start + 16, min(start + int.from_bytes(declared, "little"), len(data))
+            while at + 16 <= stop:
+                index, length = struct.unpack_from("<H6xQ", data, at)
+                taken = 16 + (length + 7) // 8 * 8 if index else length
+                if not 0 < taken <= stop - at:
+                    return False
+                at += taken
             # The library makes room for as many letters as are declared before it looks for them.
-            if int.from_bytes(data[max(0, text.start() - 4) : text.start()], "little") > LONGEST_TEXT:
-                return False
+            address = re.compile(re.escape(struct.pack("<Q", start)))
+            for text in [t.start() for end in ends for t in address.finditer(data, *end)]:
+                if int.from_bytes(data[max(0, text - 4) : text], "little") > LONGEST_TEXT:
+                    return False
     return True
-
-
-def _dimensions(dataset: Any, attributes: dict[str, Any]) -> tuple[list[str], list[Any]]:
-    """Return the name of each axis and the dataset of its coordinates, where there are some.
-
-    Both are read out of the attributes: the library's own functions for them crash on damaged ones.
-    """
-    labels = plain(attributes.get("DIMENSION_LABELS"))
-    names = [str(name) for name in labels] if isinstance(labels, list) else []
-    names += [""] * (dataset.ndim - len(names))
-    scales: list[Any] = [None] * dataset.ndim
-    for axis, references in enumerate(np.atleast_1d(attributes.get("DIMENSION_LIST", ()))[: dataset.ndim]):
-        with contextlib.suppress(Exception):  # a reference to nowhere names nothing
-            scale = dataset.file[references[0]]
-            called = str(plain(scale.attrs.get("NAME", b"")))
-            # netCDF writes a sentence there.
-            names[axis] = names[axis] or (called if 0 < len(called) < 32 else scale.name.rpartition("/")[2])
-            scales[axis] = scale if scale.shape == dataset.shape[axis : axis + 1] else None
-    return names, scales

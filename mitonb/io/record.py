@@ -17,7 +17,7 @@ from mitonb.errors import CorruptFileError, InputError
 from mitonb.io.limits import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from mitonb.io.arrays import Array
@@ -50,17 +50,18 @@ def fingerprint(stack: Stack) -> str:
     >>> fingerprint(mn.Stack(np.zeros((2, 2, 2), np.uint8)))[:18]
     'all-sha256:d0b85a4'
     """
-    if int(np.prod(stack.shape, dtype=np.int64)) * stack.dtype.itemsize > READ_ALL:
-        return sampled_fingerprint(stack)
-    return whole_fingerprint(stack, (plane_digest(np.asarray(stack.data[z])) for z in range(stack.shape[0])))
+    large = int(np.prod(stack.shape, dtype=np.int64)) * stack.dtype.itemsize > READ_ALL
+    return sampled_fingerprint(stack) if large else whole_fingerprint(stack, _digests(stack))
 
 
 def same_image(stack: Stack, known: str) -> bool:
     """Return whether a stack has the fingerprint that is known, by the planes that this one looked at."""
-    if not known.startswith(WHOLE):
-        return sampled_fingerprint(stack) == known
-    digests = (plane_digest(np.asarray(stack.data[z])) for z in range(stack.shape[0]))
-    return whole_fingerprint(stack, digests) == known
+    whole = known.startswith(WHOLE)
+    return known == (whole_fingerprint(stack, _digests(stack)) if whole else sampled_fingerprint(stack))
+
+
+def _digests(stack: Stack) -> Iterator[bytes]:
+    return (plane_digest(np.asarray(stack.data[z])) for z in range(stack.shape[0]))
 
 
 def plane_digest(image: Array) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import tempfile
 import uuid
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 
 from mitonb.errors import CorruptFileError, InputError, MitonbError, UnsupportedFormatError
-from mitonb.files import atomic_write, explain_write
+from mitonb.files import atomic_write, explain_write, remove
 from mitonb.io.arrays import Array, Lazy, Saving, native
 from mitonb.io.opening import read_back
 from mitonb.io.record import VOXEL_SIZE, record_path
@@ -26,7 +25,7 @@ from mitonb.memory import require, require_room
 from mitonb.stack import Stack, in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
 __all__ = ["VOLUMES", "check_output", "require_apart", "rescued", "rescuing", "save", "store_path"]
 
@@ -232,8 +231,7 @@ def check_output(
     InputError
         If its folder is missing or cannot be written to, something is there, or it would replace an input.
     """
-    with explain_write(Path(str(path))):
-        target = _target_path(path, overwrite=overwrite)
+    target = _target_path(path, overwrite=overwrite)
     if endings and not target.name.lower().endswith(tuple(endings)):
         raise UnsupportedFormatError(f"{target.name!r} must end in {', '.join(endings)}. Choose another name.")
     for other in apart_from:
@@ -242,8 +240,6 @@ def check_output(
     with explain_write(target), contextlib.ExitStack() as after:
         after.callback(trial.unlink, missing_ok=True)
         trial.touch()
-        with contextlib.suppress(FileNotFoundError):
-            os.lstat(target)  # says if the name is too long
     return target
 
 
@@ -255,11 +251,7 @@ def store_path(path: str | os.PathLike[str], *, overwrite: bool = False, source:
     InputError
         If the path does not end in .ome.zarr, is the image itself, is there already, or cannot be written.
     """
-    target = check_output(path, overwrite=overwrite, apart_from=() if source is None else (source,))
-    if not target.name.lower().endswith(".zarr"):
-        text = "Let the name end in .ome.zarr, or segment into memory (without out=) and save the labels."
-        raise InputError(f"Labels are streamed into OME-Zarr, got {target.name!r}. {text}")
-    return target
+    return check_output(path, (".zarr",), overwrite=overwrite, apart_from=() if source is None else (source,))
 
 
 def _target_path(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
@@ -278,25 +270,22 @@ def _target_path(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
     if not text.strip() or "\0" in text:
         raise InputError(f"A path names a file, got {path!r}.")
     target = Path(text).expanduser()
-    if len(os.fsencode(target.name)) > 255:
-        raise InputError(f"The name {target.name[:40]}... is too long: a name has at most 255 bytes.")
-    try:
-        there = target.parent.is_dir()
-    except OSError as error:
-        raise InputError(f"{str(target)[:80]}... cannot be saved to: {error.strerror}.") from error
-    if not there:
-        raise InputError(f"The folder {target.parent} does not exist. Create it first, or save elsewhere.")
-    if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise InputError(f"The folder {target.parent} is read-only. Save elsewhere.")
-    if not target.name:
-        raise InputError(f"{text!r} is a folder. Name the file in it that is to be saved.")
-    if target.is_symlink():
+    with explain_write(target):
+        if not target.parent.is_dir():
+            raise InputError(f"The folder {target.parent} does not exist. Create it first, or save elsewhere.")
+        if not os.access(target.parent, os.W_OK | os.X_OK):
+            raise InputError(f"The folder {target.parent} is read-only. Save elsewhere.")
+        if not target.name:
+            raise InputError(f"{text!r} is a folder. Name the file in it that is to be saved.")
         with contextlib.suppress(RuntimeError):  # what Python before 3.13 makes of links that lead to each other
-            target = target.resolve()
+            target = target.resolve() if target.is_symlink() else target
         if target.is_symlink():
             raise InputError(f"{target} is a link that leads to itself. Take it away, or choose another name.")
-    if target.exists() and not overwrite:
-        raise InputError(f"{target.name} already exists. Pass overwrite=True to replace it, or choose another name.")
+        with contextlib.suppress(FileNotFoundError):
+            os.lstat(target)  # says if the name is too long
+            if not overwrite:
+                again = "Pass overwrite=True to replace it, or choose another name."
+                raise InputError(f"{target.name} already exists. {again}")
     if target.is_dir() and not is_zarr(target) and any(target.iterdir()):
         raise InputError(f"{target.name} is a folder with other things in it. Choose another name.")
     return target
@@ -339,13 +328,15 @@ def rescuing(write: Callable[[Path], Generator[Progress, None, T]], target: Path
             return (yield from write(target))
     except MitonbError as error:
         first = error
-    for spare in _spares(target):
-        try:
+    # Beside temporary files, in the user's own folder, in the present one.
+    for folder in (tempfile.gettempdir(), Path.home(), Path.cwd()):
+        with contextlib.suppress(OSError, MitonbError), contextlib.ExitStack() as failed:
+            spare = Path(tempfile.mkdtemp(prefix="mitonb-rescued-", dir=folder)) / target.name
+            failed.callback(remove, spare.parent)
             yield from write(spare)
-        except (OSError, MitonbError):
-            shutil.rmtree(spare.parent, ignore_errors=True)
-            continue
-        raise InputError(f"{first} What was computed is kept in {spare}. Move it from there.") from first
+            failed.pop_all()
+            first = InputError(f"{first} What was computed is kept in {spare}. Move it from there.")
+            break
     raise first
 
 
@@ -357,10 +348,3 @@ def rescued(write: Callable[[Path], T], target: Path) -> T:
         yield
 
     return drain(rescuing(steps, target), show=False)
-
-
-def _spares(target: Path) -> Iterator[Path]:
-    """Yield paths in new folders: beside temporary files, in the user's own folder, in the present one."""
-    for folder in dict.fromkeys((tempfile.gettempdir(), os.path.expanduser("~"), os.getcwd())):
-        with contextlib.suppress(OSError):
-            yield Path(tempfile.mkdtemp(prefix="mitonb-rescued-", dir=folder)) / target.name

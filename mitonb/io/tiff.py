@@ -18,7 +18,7 @@ import numpy as np
 import tifffile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from mitonb.errors import AxesError, CorruptFileError, InputError, UnsupportedFormatError, guarded
+from mitonb.errors import AxesError, CorruptFileError, InputError, UnsupportedFormatError
 from mitonb.io.arrays import Array, Lazy, Saving, Source, native, paged, raw_voxels
 from mitonb.io.axes import nanometres
 from mitonb.io.limits import check_block, check_held
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read_tiff", "write_tiff"]
 
+TESCAN = re.compile(rb"PixelSize([XY])\s*=\s*([0-9.eE+-]+)")
 BIG = 2**32 - 2**25
 """Bytes of voxels above which a file needs 64-bit offsets."""
 
@@ -180,12 +181,11 @@ class _Pages:
 
     def page(self, k: int) -> Array:
         """Decode page k."""
-        with guarded(f"{self._what}, plane {k}"):
-            with self._lock, _listening() as heard:
-                image = np.asarray(self._checked(k).asarray(maxworkers=1))
-            if any(r.levelno >= logging.ERROR for r in heard):
-                raise CorruptFileError(f"{self._what}, plane {k}: {_said(heard[0])}.")
-            return np.ascontiguousarray(image, dtype=native(image.dtype))
+        with self._lock, _listening() as heard:
+            image = np.asarray(self._checked(k).asarray(maxworkers=1))
+        if any(r.levelno >= logging.ERROR for r in heard):
+            raise CorruptFileError(f"{self._what}, plane {k}: {_said(heard[0])}.")
+        return np.ascontiguousarray(image, dtype=native(image.dtype))
 
     def part(self, k: int, rows: slice, columns: slice) -> Array:
         """Decode the strips or tiles of page k that hold some rows and columns."""
@@ -244,19 +244,17 @@ def _microscope_spacing(file: tifffile.TiffFile, page: Any) -> dict[str, float]:
     fei, zeiss = file.fei_metadata or {}, file.sem_metadata or {}
     olympus, tvips = file.sis_metadata or {}, file.tvips_metadata or {}
     scans = [scan for scan in map(fei.get, ("Scan", "EScan", "IScan")) if isinstance(scan, dict)]
-    found: list[tuple[Any, Any, str]] = [(scan.get("PixelHeight"), scan.get("PixelWidth"), "m") for scan in scans]
-    for value in map(zeiss.get, ("ap_image_pixel_size", "ap_pixel_size")):
-        if isinstance(value, tuple) and len(value) == 3:
-            found.append((value[1], value[1], str(value[2])))
+    found: list[tuple[Any, Any, Any]] = [(scan.get("PixelHeight"), scan.get("PixelWidth"), "m") for scan in scans]
+    sizes = [size for size in map(zeiss.get, ("ap_image_pixel_size", "ap_pixel_size")) if isinstance(size, tuple)]
+    found += [(size[1], size[1], size[2]) for size in sizes if len(size) == 3]
     raw = zeiss.get("", ())
     if len(raw) > 3 and isinstance(raw[3], float):  # of a screen of 1024 pixels
         found.append((raw[3] * 1024 / page.imagewidth, raw[3] * 1024 / page.imagewidth, "m"))
     found.append((olympus.get("pixelsizey"), olympus.get("pixelsizex"), "m"))
     found.append((tvips.get("PixelSizeY"), tvips.get("PixelSizeX"), "nm"))
-    tescan = page.tags.valueof(50431, default=b"")
-    if isinstance(tescan, bytes):
-        height, width = (re.search(rb"PixelSize%c\s*=\s*([0-9.eE+-]+)" % axis, tescan[: 2**20]) for axis in b"YX")
-        found.append((height and height[1].decode(), width and width[1].decode(), "m"))
+    text = page.tags.valueof(50431, default=b"")
+    tescan = dict(TESCAN.findall(text[: 2**20]) if isinstance(text, bytes) else ())
+    found.append((tescan.get(b"Y"), tescan.get(b"X"), "m"))
     for y, x in ((nanometres(height, unit), nanometres(width, unit)) for height, width, unit in found):
         if y is not None and x is not None:
             return {"y": y, "x": x}

@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ from mitonb.io.axes import Notes, arrange, axes_of, describe, is_size, lengths_o
 from mitonb.io.limits import check_block, inside, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from mitonb.io.arrays import Stamp
     from mitonb.stack import VoxelSize
@@ -70,7 +70,7 @@ def read_store(path: Folder, series: int | str | None = None, *, strict: bool = 
     if not isinstance(image, dict) or not isinstance(image.get("datasets"), list) or not image["datasets"]:
         if "plate" in attributes:
             raise UnsupportedFormatError(f"{path.name} is a plate of wells. Open one image of it: series='A/1/0'.")
-        raise InputError(f"{path.name} is a zarr group without an image.{node.choices(is_zarr)}")
+        raise InputError(f"{path.name} is a zarr group without an image.{node.choices()}")
     own = own if isinstance(own, dict) else {}
     levels = [d for d in image["datasets"] if isinstance(d, dict) and isinstance(d.get("path"), str)]
     level = _level(levels, series, path.name)
@@ -165,20 +165,17 @@ class _Node:
     def inner(self, name: str) -> _Node:
         """Return a folder inside, and refuse names that lead out."""
         inner = self.folder.joinpath(*PurePosixPath(name).parts) if name.strip("/.") else self.folder
-        outside = _leads_out(name)
-        if isinstance(self.folder, Path) and isinstance(inner, Path) and not outside:
-            outside = not inner.resolve().is_relative_to(self.folder.resolve())
-        if outside:
+        linked = isinstance(inner, Path) and not inner.resolve().is_relative_to(Path(str(self.folder)).resolve())
+        if linked or _leads_out(name):
             raise UnsafeFileError(f"{self.root.name} refers to {name!r}, which lies outside of it.")
         if not inner.is_dir():
-            near = ", ".join(sorted(e.name for e in self.folder.iterdir() if e.is_dir())[:8])
-            raise InputError(f"{self.root.name} has no {name!r} inside; it holds {near or 'nothing'}.")
+            raise InputError(f"{self.root.name} has no {name!r} inside.{self.choices()}")
         return _Node(inner, self.root)
 
-    def choices(self, wanted: Callable[[Folder], bool]) -> str:
+    def choices(self) -> str:
         """Return a sentence about what series= can be, as seen from the folder that the user named."""
         start = str(self.folder)[len(str(self.root)) :].replace("\\", "/").strip("/")
-        names = sorted(e.name for e in self.folder.iterdir() if e.is_dir() and wanted(e))
+        names = sorted(e.name for e in self.folder.iterdir() if e.is_dir())
         listed = ", ".join(f"series={f'{start}/{name}'.lstrip('/')!r}" for name in names[:8])
         return f" Inside are: {listed}." if listed else ""
 
@@ -251,7 +248,7 @@ def _read_n5(node: _Node, level: int | None) -> Source:
     if "dimensions" not in own:
         levels = [e.name for e in node.folder.iterdir() if e.name[:1] == "s" and e.name[1:].isdecimal()]
         if not levels:
-            raise InputError(f"{what} is a group of N5 without an image.{node.choices(lambda folder: True)}")
+            raise InputError(f"{what} is a group of N5 without an image.{node.choices()}")
         return _read_n5(node.inner(_level(sorted(levels, key=lambda name: int(name[1:])), level, what)), None)
     if own.get("isLabelMultiset") or "dataType" not in own:
         remedy = "Convert it to plain uint64 labels (paintera-convert to-scalar)"
@@ -400,43 +397,36 @@ def write_zarr(path: Path, saving: Saving, version: str) -> None:
         raise InputError(f"OME-Zarr is written as version '0.4' or '0.5', got {version!r}.")
     path.mkdir()
     store = _create(path / "0", saving.shape, native(saving.data.dtype), version)
-    finest = _fill(store, lambda a, b: saving.data[a:b])
-    for _ in itertools.chain(finest, _finish(path, store, saving, saving.record, version)):
+    for _ in itertools.chain(_fill(store, saving.data), _finish(path, store, saving, saving.record, version)):
         pass
 
 
 def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], version: str) -> Any:
     """Create one array."""
-    block = [min(n, b) for n, b in zip(shape, BLOCK, strict=True)]
-    blosc = {"cname": "zstd", "clevel": 5}
-    fill = False if dtype.kind == "b" else 0
-    if version == "0.4":
-        metadata: dict[str, Any] = {
-            "chunks": block, "dtype": dtype.newbyteorder("<").str, "dimension_separator": "/",
-            "compressor": {"id": "blosc", "shuffle": 1, **blosc},
-        }  # fmt: skip
-    else:
-        blosc |= {"shuffle": "shuffle", "typesize": dtype.itemsize, "blocksize": 0}
-        endian = {"configuration": {"endian": "little"}} if dtype.itemsize > 1 else {}
-        metadata = {
-            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": block}}, "data_type": dtype.name,
-            "codecs": [{"name": "bytes", **endian}, {"name": "blosc", "configuration": blosc}],
-            "dimension_names": ["z", "y", "x"], "chunk_key_encoding": {"name": "default"},
-        }  # fmt: skip
+    old, blosc = version == "0.4", {"cname": "zstd", "clevel": 5}
+    codec: dict[str, Any] = {"driver": "zarr", "compressor": {"id": "blosc", "shuffle": 1, **blosc}}
+    if not old:
+        codec = {"driver": "zarr3", "codecs": [{"name": "blosc", "configuration": {"shuffle": "shuffle", **blosc}}]}
+    schema = {
+        "dtype": dtype.name, "domain": {"shape": shape}, "codec": codec,
+        "fill_value": False if dtype.kind == "b" else 0,
+        "chunk_layout": {"chunk": {"shape": [min(n, b) for n, b in zip(shape, BLOCK, strict=True)]}},
+    }  # fmt: skip
     spec = {
-        "driver": "zarr" if version == "0.4" else "zarr3", "kvstore": {"driver": "file", "path": f"{path.resolve()}/"},
-        "metadata": {"shape": list(shape), "fill_value": fill, **metadata}, "store_data_equal_to_fill_value": True,
+        "driver": codec["driver"], "kvstore": {"driver": "file", "path": f"{path.resolve()}/"}, "schema": schema,
+        "metadata": {"dimension_separator": "/"} if old else {"dimension_names": ["z", "y", "x"]},
+        "store_data_equal_to_fill_value": True,
         # The whole folder is synced once before it is renamed; a sync for every block is four times slower.
         "context": {"file_io_sync": False},
     }  # fmt: skip
     return tensorstore.open(spec, create=True).result()
 
 
-def _fill(store: Any, read: Callable[[int, int], Any]) -> Iterator[int]:
-    """Fill an array, a row of blocks at a time; yield the planes that are done."""
+def _fill(store: Any, data: Any) -> Iterator[int]:
+    """Fill an array with another, a row of blocks at a time; yield the planes that are done."""
     for start in range(0, store.shape[0], BLOCK[0]):
         stop = min(start + BLOCK[0], store.shape[0])
-        store[start:stop].write(np.ascontiguousarray(read(start, stop))).result()
+        store[start:stop].write(np.ascontiguousarray(data[start:stop])).result()
         yield stop
 
 
@@ -446,11 +436,11 @@ def _finish(
     """Write all but the finest level of a volume, which is there, and the metadata; yield after each row of blocks."""
     factors = _factors(saving)
     # Of ids every second voxel, so that none is invented; of greys the mean of neighbours.
-    how = "stride" if saving.labels or level.dtype.numpy_dtype.kind == "b" else "mean"
+    how: Literal["stride", "mean"] = "stride" if saving.labels or level.dtype.numpy_dtype.kind == "b" else "mean"
     for k, (above, below) in enumerate(itertools.pairwise(factors), 1):
-        half = tensorstore.downsample(level, [b // a for a, b in zip(above, below, strict=True)], how)
+        half: Any = tensorstore.downsample(level, [b // a for a, b in zip(above, below, strict=True)], how)
         level = _create(path / str(k), half.shape, half.dtype.numpy_dtype, version)
-        yield from _fill(level, lambda start, stop, half=half: half[start:stop].read().result())
+        yield from _fill(level, half)
     _write_metadata(path, saving, factors, version, record)
 
 

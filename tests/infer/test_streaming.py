@@ -163,7 +163,7 @@ def test_wrong_stores_are_refused_before_the_net_runs(tmp_path: Path) -> None:
     model = Oracle()
     mn.save(Stack(volume()), tmp_path / "cell.ome.zarr")
     stack = mn.open(tmp_path / "cell.ome.zarr")
-    with pytest.raises(InputError, match=r"streamed into OME-Zarr.*\.ome\.zarr"):
+    with pytest.raises(InputError, match=r"must end in \.zarr"):
         segment(stack, model=model, out=tmp_path / "labels.tif", show=False)
     with pytest.raises(InputError, match="already exists"):
         segment(stack, model=model, out=tmp_path / "cell.ome.zarr", show=False)

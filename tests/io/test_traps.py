@@ -338,9 +338,9 @@ def test_names_that_are_too_long_are_named(tmp_path):
     for work in (mn.open, mn.open_labels, open_ids, probe, lambda path: mn.save(mn.Stack(DATA[:2]), path)):
         with pytest.raises(InputError):
             work(long)
-    with pytest.raises(InputError, match="cannot be saved to"):
+    with pytest.raises(InputError, match="the name is too long"):
         mn.save(mn.Stack(DATA[:2]), tmp_path / ("deep/" * 1500) / "cell.npy")
-    with pytest.raises(InputError, match="at most 255 bytes"):
+    with pytest.raises(InputError, match="the name is too long"):
         mn.save(mn.Labels(DATA[:2]), tmp_path / ("\u00fc" * 130 + ".tif"))
 
 
