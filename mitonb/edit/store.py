@@ -20,7 +20,7 @@ from mitonb.files import LockHolder, atomic_write
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["FORMAT", "Head", "Row", "Store", "check_place", "checksum", "reading"]
+__all__ = ["FORMAT", "Head", "Row", "Store", "checksum", "reading"]
 
 FORMAT = 1
 _APPLICATION = 0x6D746E62  # "mtnb": tells file(1) and us whose SQLite file this is
@@ -442,25 +442,6 @@ def checksum(*values: object) -> bytes:
     return state.digest()
 
 
-def check_place(path: Path) -> None:
-    """Refuse a place where no new file can be made, before any work is done for it.
-
-    Raises
-    ------
-    StoreError
-        Saying why not.
-    """
-    try:
-        if path.exists():
-            raise StoreError(f"{path} exists already. Open it with Session.open, or choose another name.")
-        if not path.parent.is_dir():
-            raise StoreError(f"There is no folder {path.parent}. Create it first, or choose another.")
-        if not os.access(path.parent, os.W_OK):
-            raise OSError("no permission")
-    except (OSError, ValueError) as error:
-        raise _unwritable(path, error) from error
-
-
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
     """The one door of project files: whatever a damaged one makes Python or SQLite raise is a StoreError."""
@@ -548,16 +529,17 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
 @contextlib.contextmanager
 def _new_file(path: Path) -> Iterator[Path]:
     """Give a name to write under until the file is whole: half a project never has the project's name."""
-    check_place(path)
     try:
+        if path.exists():
+            raise StoreError(f"{path} exists already. Open it with Session.open, or choose another name.")
+        if not path.parent.is_dir():
+            raise StoreError(f"There is no folder {path.parent}. Create it first, or choose another.")
         with atomic_write(path) as temporary:
             temporary.touch()
             yield temporary
             if path.exists():
                 raise StoreError(f"{path} was made by another program meanwhile. Choose another name.")
     except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _unwritable(path: Path, why: object) -> ReadOnlyStoreError:
-    return ReadOnlyStoreError(f"The project {path} cannot be written ({why}). Choose a folder that you may write to.")
+        raise ReadOnlyStoreError(
+            f"The project {path} cannot be written ({error}). Choose a folder that you may write to."
+        ) from error

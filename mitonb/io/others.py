@@ -96,23 +96,17 @@ def read_npz(path: Path, series: str | None = None) -> Source:
     what = path.name
     with zipfile.ZipFile(path) as archive:
         members = {m.filename.removesuffix(".npy"): m for m in archive.infolist() if m.filename.endswith(".npy")}
-        names = sorted(n for n in members if n not in ("voxel_size", "record", "axes"))
-        listed = ", ".join(names[:10])
+        names = [n for n in members if n not in ("voxel_size", "record", "axes")]
         if not names:
             raise InputError(f"{what} is a zip file without a NumPy array, zarr or N5. Unpack it first.")
-        if series is None and len(names) > 1:
-            raise InputError(f"{what} holds {len(names)} arrays ({listed}). Choose one with series='name'.")
-        if series is not None and series not in names:
-            raise InputError(f"{what} has no array {series!r}; it holds {listed}.")
-        data = _unpacked(archive, members[series or names[0]], what)
+        data = _unpacked(archive, members[_chosen(names, series, what)], what)
         beside = {name: members[name] for name in ("voxel_size", "record") if name in members}
         small = {n: _unpacked(archive, m, n) for n, m in beside.items() if m.file_size <= 2**20}
     spacing, record = small.get("voxel_size"), small.get("record")
     sizes = {}
     if spacing is not None and spacing.shape == (3,) and spacing.dtype.kind in "uif":
         sizes = dict(zip("zyx", map(float, spacing), strict=True))
-    found = json.loads(record.tobytes()) if record is not None and record.dtype == np.uint8 else None
-    kept = found if isinstance(found, dict) else None
+    kept = json.loads(record.tobytes()) if record is not None and record.dtype == np.uint8 else None
     return Source(data, kind="npz", spacing=sizes, record=kept, chunk_bytes=data.nbytes)
 
 
@@ -140,6 +134,17 @@ def _npy_header(stream: Any, what: str) -> tuple[tuple[int, ...], bool, np.dtype
     if dtype.hasobject:
         raise UnsafeFileError(f"{what} holds Python objects, which could run code. Save plain numbers instead.")
     return shape, fortran, dtype
+
+
+def _chosen(names: list[str], series: str | None, what: str) -> str:
+    """Return the array to read: the one that is named, or the only one."""
+    listed = ", ".join(sorted(names)[:8])
+    if series is not None and series.strip("/") not in names:
+        raise InputError(f"{what} has no array {series!r} of its own; it holds {listed}.")
+    if series is None and len(names) != 1:
+        held = f"{len(names)} arrays ({listed})" if names else "no image"
+        raise InputError(f"{what} holds {held}. Choose one with series='name'.")
+    return series or names[0]
 
 
 # --- MRC
@@ -231,7 +236,7 @@ def read_hdf5(path: Path, series: str | None = None) -> Source:
     """
     h5py = _extra("h5py", path)
     with h5py.File(path, "r") as file:
-        dataset = file[_chosen(file, series, path.name, h5py)]
+        dataset = file[_chosen(_datasets(file, h5py), series, path.name)]
         _check_hdf5(dataset, path)
         attributes, notes = _attributes(dataset, path)
         # Files of the N5 programs count x first, also in HDF5.
@@ -239,23 +244,17 @@ def read_hdf5(path: Path, series: str | None = None) -> Source:
         return describe(_hdf5_voxels(dataset, path, h5py), attributes, "HDF5", x_first=x_first, notes=notes)
 
 
-def _chosen(file: Any, series: str | None, what: str, h5py: Any) -> str:
-    """Return the dataset to read: the one that is named, or the only one with two or more axes; by no link."""
+def _datasets(file: Any, h5py: Any) -> list[str]:
+    """Return the names of all datasets that may be an image; links are not followed."""
     names: list[str] = []
 
-    def visit(name: str, node: Any) -> bool | None:  # links are not followed
+    def visit(name: str, node: Any) -> bool | None:
         if isinstance(node, h5py.Dataset) and len(node.shape or ()) >= 2 and node.dtype.kind in "buifc":
             names.append(name)
         return True if len(names) >= MOST_DATASETS else None
 
     file.visititems(visit)
-    listed = ", ".join(sorted(names)[:8])
-    if series is not None and series.strip("/") not in names:
-        raise InputError(f"{what} has no dataset {series!r} of its own; it holds {listed}.")
-    if series is None and len(names) != 1:
-        held = f"{len(names)} images ({listed})" if names else "no image"
-        raise InputError(f"{what} holds {held}. Choose one with series='name'.")
-    return series or names[0]
+    return names
 
 
 def _check_hdf5(dataset: Any, path: Path) -> None:

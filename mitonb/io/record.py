@@ -15,6 +15,7 @@ import numpy as np
 
 from mitonb.errors import CorruptFileError, InputError
 from mitonb.io.limits import read_json
+from mitonb.stack import voxel_size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -171,9 +172,7 @@ def read_record(path: Path) -> Mapping[str, Any] | None:
 def recorded_voxel_size(path: Path) -> tuple[float, float, float] | None:
     """Return the voxel size (z, y, x) in nm kept beside a file that has no room for it: .npy."""
     value = _beside(path).get(VOXEL_SIZE) if path.suffix.lower() == ".npy" else None
-    if isinstance(value, list) and len(value) == 3 and all(isinstance(v, int | float) and v > 0 for v in value):
-        return float(value[0]), float(value[1]), float(value[2])
-    return None
+    return None if value is None else voxel_size_of(value)
 
 
 def _beside(path: Path) -> dict[str, Any]:

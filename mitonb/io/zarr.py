@@ -65,20 +65,21 @@ def read_store(path: Folder, series: int | str | None = None, *, strict: bool = 
     if node.kind() == "array":
         return _read_array(node, None, strict=strict)
     attributes = node.attributes()
-    images, own = attributes.get("multiscales"), attributes.get("mitonb")
-    image = images[0] if isinstance(images, list) and images else None
-    if not isinstance(image, dict) or not isinstance(image.get("datasets"), list) or not image["datasets"]:
+    image, own = _image(attributes), attributes.get("mitonb") or {}
+    if image is None:
         if "plate" in attributes:
             raise UnsupportedFormatError(f"{path.name} is a plate of wells. Open one image of it: series='A/1/0'.")
         raise InputError(f"{path.name} is a zarr group without an image.{node.choices()}")
-    own = own if isinstance(own, dict) else {}
-    levels = [d for d in image["datasets"] if isinstance(d, dict) and isinstance(d.get("path"), str)]
-    level = _level(levels, series, path.name)
+    level = _level(image["datasets"], series, path.name)
     found = _read_array(node.inner(level["path"]), image, strict=strict or bool(own.get("complete")))
     spacing, notes = _ome_spacing(image, level, found.axes or "")
-    record = own.get("record") if isinstance(own.get("record"), dict) else None
     kind = f"OME-Zarr {node.kind()}"
-    return replace(found, spacing=spacing, notes=(*found.notes, *notes), kind=kind, record=record)
+    return replace(found, spacing=spacing, notes=(*found.notes, *notes), kind=kind, record=own.get("record"))
+
+
+def _image(attributes: Mapping[str, Any]) -> Any:
+    """Return the image that a group describes: the first of its multiscales."""
+    return (attributes.get("multiscales") or [None])[0]
 
 
 def is_zarr(folder: Folder) -> bool:
@@ -151,8 +152,7 @@ class _Node:
     def attributes(self) -> dict[str, Any]:
         """Return the attributes of a group or an array, in whatever file they are."""
         found = self.read("zarr.json").get("attributes") or self.read(".zattrs") or self.read("attributes.json")
-        found = found if isinstance(found, dict) else {}
-        return found | (found["ome"] if isinstance(found.get("ome"), dict) else {})
+        return {**found, **found.get("ome", {})}
 
     def inherited(self) -> dict[str, Any]:
         """Return the attributes of an array, and of the groups that it lies in those that it has not itself."""
@@ -184,8 +184,7 @@ def _labels_inside(node: _Node) -> str | None:
     """Return the path of the only label image inside an OME-Zarr image."""
     if not (node.folder / "labels").is_dir() or not is_zarr(node.folder / "labels"):
         return None
-    listed = node.inner("labels").attributes().get("labels")
-    within = [f"labels/{name}" for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
+    within = [f"labels/{name}" for name in node.inner("labels").attributes().get("labels") or ()]
     if len(within) > 1:
         held = ", ".join(within)
         raise InputError(f"{node.root.name} holds the labels {held}. Choose one with series='{within[0]}'.")
@@ -221,17 +220,14 @@ def _read_array(node: _Node, image: Mapping[str, Any] | None, *, strict: bool) -
 
 def _ome_spacing(image: Mapping[str, Any], level: Mapping[str, Any], letters: str) -> tuple[dict[str, float], Notes]:
     """Return the voxel size in nm by axis letter, where scale and unit are both stated."""
-    transforms = [part.get("coordinateTransformations") for part in (level, image)]
-    listed = [t for part in transforms if isinstance(part, list) for t in part if isinstance(t, dict)]
-    scales = [t["scale"] for t in listed if t.get("scale") is not None]
-    if not scales:
-        return {}, ("The file gives no scale that can be read: the voxel size stays unknown.",)
-    for scale in scales:
-        good = isinstance(scale, list) and all(isinstance(v, int | float) for v in scale)
-        if not good or len(scale) != len(letters):
-            note = f"The scale of this file is no list of {len(letters)} numbers: the voxel size stays unknown."
-            return {}, (note,)
-    factors = np.prod(np.array(scales, float), axis=0)
+    try:
+        listed = [t for part in (level, image) for t in part.get("coordinateTransformations") or ()]
+        scales = np.array([t["scale"] for t in listed if t.get("scale") is not None], float)
+        if scales.ndim != 2 or scales.shape[1] != len(letters):
+            raise ValueError
+    except (TypeError, ValueError, AttributeError):
+        return {}, (f"The file gives no scale of {len(letters)} numbers: the voxel size stays unknown.",)
+    factors = np.prod(scales, axis=0)
     units = [a.get("unit") if isinstance(a, dict) else None for a in image.get("axes") or ()] or [None] * len(letters)
     known = lengths_of(letters, factors, units)
     if not known and (factors != 1).any():
@@ -268,11 +264,8 @@ def _of_level(attributes: dict[str, Any], own: Mapping[str, Any], name: str) -> 
     number = int(name[1:]) if name[:1] == "s" and name[1:].isdecimal() else 0
     if any(is_size(key) for key in own):
         return attributes, ()
-    images = attributes.get("multiscales")
-    image = images[0] if isinstance(images, list) and images else None
-    levels = image.get("datasets") if isinstance(image, dict) else None
-    for level in levels if isinstance(levels, list) else ():  # CellMap
-        if isinstance(level, dict) and level.get("path") == name and "transform" in level:
+    for level in (_image(attributes) or {}).get("datasets") or ():  # CellMap
+        if level.get("path") == name and "transform" in level:
             return attributes | {"transform": level["transform"]}, ()
     if number == 0 or "downsamplingFactors" in own:
         return attributes, ()
@@ -477,18 +470,15 @@ def _write_metadata(
     own = {"complete": True, **({} if record is None else {"record": dict(record)})}
     old = version == "0.4"
     labelled = {"image-label": {"version": version} if old else {}} if saving.labels else {}
-    files: dict[str, Any] = {
-        ".zgroup": {"zarr_format": 2},
-        ".zattrs": {"multiscales": [{"version": "0.4", **image}], **labelled, "mitonb": own},
-    }
-    if not old:
-        ome = {"version": "0.5", "multiscales": [image], **labelled}
-        files = {"zarr.json": {"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome, "mitonb": own}}}
+    if old:
+        image = {"version": version, **image}
+        attributes: dict[str, Any] = {"multiscales": [image], **labelled, "mitonb": own}
+        files: dict[str, Any] = {".zgroup": {"zarr_format": 2}, ".zattrs": attributes}
+    else:
+        attributes = {"ome": {"version": version, "multiscales": [image], **labelled}, "mitonb": own}
+        files = {"zarr.json": {"zarr_format": 3, "node_type": "group", "attributes": attributes}}
     for name, value in files.items():
-        try:
-            (path / name).write_text(json.dumps(value, indent=1, allow_nan=False), "utf-8")
-        except (TypeError, ValueError) as error:
-            raise InputError(f"The run record cannot be written as JSON: {error}.") from error
+        (path / name).write_text(json.dumps(value, indent=1, allow_nan=False), "utf-8")
 
 
 class LabelStore:

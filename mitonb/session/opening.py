@@ -193,14 +193,11 @@ def _as_it_was(stack: Stack, facts: Mapping[str, Any], place: Path) -> Stack:
 
     They may have been turned round with `invert=`, or, by an earlier version, not where the file says that 0 is white.
     """
-    try:
-        _check_image(stack, facts, place)
-    except InputError:
-        turned = stack.inverted()
+    for same in (stack, stack.inverted()):
         with contextlib.suppress(InputError):
-            _check_image(turned, facts, place)
-            return turned
-        raise
+            _check_image(same, facts, place)
+            return same
+    _check_image(stack, facts, place)
     return stack
 
 

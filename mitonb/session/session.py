@@ -336,9 +336,8 @@ class Session:
         """Return the plane that `adopt_plane` would put, (h, w); nothing is changed, and no id is spent."""
         plane = Labels(np.asarray(ids)[None]).data[0]
         with self._lock:
-            return project.plane_with(self._project, plane, axis, index, iou=iou, replace_corrected=replace_corrected)[
-                0
-            ]
+            put, _ = project.plane_with(self._project, plane, axis, index, iou=iou, replace_corrected=replace_corrected)
+            return put
 
     def adopt(
         self, labels: Labels | npt.NDArray[Any], *, replace_corrected: bool = False, client: Client | None = None

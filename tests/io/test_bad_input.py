@@ -160,7 +160,7 @@ def test_an_npz_asks_which_array(tmp_path, volume):
     with pytest.raises(InputError, match=r"2 arrays \(mask, raw\). Choose one with series='name'"):
         mn.open(path)
     np.testing.assert_array_equal(mn.open(path, series="raw").read(), volume)
-    with pytest.raises(InputError, match=r"no array 'row'; it holds mask, raw"):
+    with pytest.raises(InputError, match=r"no array 'row' of its own; it holds mask, raw"):
         mn.open(path, series="row")
 
 

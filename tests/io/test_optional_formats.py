@@ -37,10 +37,10 @@ def test_the_only_volume_of_an_hdf5_file_opens(tmp_path, h5py):
 def test_several_volumes_ask_which(tmp_path, h5py, volume):
     with h5py.File(tmp_path / "cell.h5", "w") as file:
         file["raw"], file["labels/mito"] = volume, volume > 5
-    with pytest.raises(InputError, match=r"2 images \(labels/mito, raw\). Choose one with series='name'"):
+    with pytest.raises(InputError, match=r"2 arrays \(labels/mito, raw\). Choose one with series='name'"):
         mn.open(tmp_path / "cell.h5")
     np.testing.assert_array_equal(mn.open(tmp_path / "cell.h5", series="raw").read(), volume)
-    with pytest.raises(InputError, match=r"no dataset 'row'"):
+    with pytest.raises(InputError, match=r"no array 'row'"):
         mn.open(tmp_path / "cell.h5", series="row")
 
 
@@ -56,7 +56,7 @@ def test_hdf5_never_leads_to_other_files(tmp_path, h5py, volume):
         file["raw"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "raw")
     with pytest.raises(InputError, match="no image"):
         mn.open(tmp_path / "link.h5")
-    with pytest.raises(InputError, match="no dataset 'raw' of its own"):
+    with pytest.raises(InputError, match="no array 'raw' of its own"):
         mn.open(tmp_path / "link.h5", series="raw")
     layout = h5py.VirtualLayout((3, 5, 7), np.uint8)
     layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "raw", (3, 5, 7))
