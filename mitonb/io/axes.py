@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mitonb.stack import LazyArray, VoxelSize
 
 __all__ = [
-    "Channel", "Notes", "arrange", "axes_of", "describe", "is_size", "lengths_of", "nanometres", "plain", "spacing_of",
+    "Channel", "Notes", "arrange", "axes_of", "describe", "is_size", "lengths_of", "nanometres", "plain",
     "spacing_to_voxel_size", "stated_axes",
 ]  # fmt: skip
 
@@ -353,7 +353,7 @@ def is_size(key: str) -> bool:
     return key == "transform" or bool(_sized(key)[0])
 
 
-def spacing_of(
+def _spacing_of(
     attributes: Mapping[str, Any], letters: str, *, x_first: bool = False
 ) -> tuple[dict[str, float], Notes]:  # fmt: skip
     """Return the size in nm by axis letter that attributes state, and what is to be said about it.
@@ -467,13 +467,13 @@ def describe(
     data : array-like
         The voxels.
     attributes : mapping
-        As for `spacing_of`.
+        As for `_spacing_of`.
     kind : str
         Name of the format.
     names : sequence
         Names of the axes, where there are some.
     x_first : bool
-        As for `spacing_of`.
+        As for `_spacing_of`.
     notes : tuple of str
         What is to be said already.
     """
@@ -481,6 +481,7 @@ def describe(
     letters, said = name_axes(names) if any(names) else (None, ())
     if not letters and not said:
         letters, said = axes_of(attributes, rank)
-    axes = letters or "zyx"[-rank:]
-    spacing, more = spacing_of(attributes, axes, x_first=x_first)
+    if x_first and letters and letters[0] == "x":
+        letters = letters[::-1]
+    spacing, more = _spacing_of(attributes, letters or "zyx"[-rank:], x_first=x_first)
     return Source(data, letters, spacing, (*notes, *said, *more), kind, getattr(data, "block_bytes", 0))

@@ -21,7 +21,7 @@ import tensorstore
 from mitonb.errors import CorruptFileError, InputError, UnsafeFileError, UnsupportedFormatError
 from mitonb.files import atomic_write, explain_write
 from mitonb.io.arrays import CACHE_BYTES, Array, Lazy, Saving, Slices, Source, blocks_of, changed, native, stamp_of
-from mitonb.io.axes import Notes, arrange, axes_of, describe, is_size, lengths_of, spacing_of
+from mitonb.io.axes import Notes, arrange, axes_of, describe, is_size, lengths_of
 from mitonb.io.limits import check_block, inside, read_json
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def _ome_spacing(image: Mapping[str, Any], level: Mapping[str, Any], letters: st
 def _read_n5(node: _Node, level: int | None) -> Source:
     """Open an N5 array, or a resolution level of a group that counts them s0, s1, ...
 
-    N5 names the fastest axis first: x, y, z. Attributes follow that order.
+    N5 names the fastest axis first: x, y, z. Attributes follow that order; the array is given as z, y, x.
     """
     what, own = node.root.name, node.read("attributes.json")
     if "dimensions" not in own:
@@ -251,12 +251,7 @@ def _read_n5(node: _Node, level: int | None) -> Source:
         raise UnsupportedFormatError(f"{what} holds label multisets of Paintera, several ids a voxel. {remedy}.")
     data = _Blocks("n5", node, strict=False).lazy()
     attributes, told = _of_level(node.inherited(), own, node.folder.name)
-    letters, notes = axes_of(attributes, len(data.shape))
-    if letters and letters[-1] == "x":
-        letters = letters[::-1]  # written as numpy counts
-    letters = letters or "xyz"[: len(data.shape)].ljust(len(data.shape), "?")
-    spacing, more = spacing_of(attributes, letters[::-1], x_first=True)
-    return Source(data, letters, spacing, (*told, *notes, *more), "N5", data.block_bytes)
+    return describe(data, attributes, "N5", x_first=True, notes=told)
 
 
 def _of_level(attributes: dict[str, Any], own: Mapping[str, Any], name: str) -> tuple[dict[str, Any], Notes]:
@@ -293,11 +288,12 @@ class _Blocks:
             "context": {"cache_pool": {"total_bytes_limit": CACHE_BYTES}},
         }  # fmt: skip
         self._store = tensorstore.open(spec, open=True, read=True).result()
+        metadata = self._store.spec().to_json()["metadata"]
+        self._store, self._order = (self._store.T, -1) if driver == "n5" else (self._store, 1)
         self._dtype = native(self._store.dtype.numpy_dtype)
         self._sides = tuple(int(n or 1) for n in self._store.chunk_layout.write_chunk.shape or ())
         self._bytes = math.prod(self._sides) * self._dtype.itemsize
         self._seen: dict[Path, Stamp | None] = {}
-        metadata = self._store.spec().to_json()["metadata"]
         naming = metadata.get("chunk_key_encoding", {"name": driver})
         usual = "." if naming["name"] in ("zarr", "v2") else "/"
         stated = metadata.get("dimension_separator") or naming.get("configuration", {}).get("separator")
@@ -319,7 +315,7 @@ class _Blocks:
     def _read(self, key: Slices) -> Array:
         self._watch()
         for index in blocks_of(key, self._sides, self._what):
-            self._check(self._path / (self._start + self._between.join(map(str, index))))
+            self._check(self._path / (self._start + self._between.join(map(str, index[:: self._order]))))
         try:
             return np.asarray(self._store[key].read().result())
         except ValueError as error:
