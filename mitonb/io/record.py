@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from mitonb.stack import Stack
 
 __all__ = [
-    "VOXEL_SIZE", "WHOLE", "fingerprint", "plane_digest", "read_record", "record_path", "recorded_voxel_size",
-    "run_record", "same_image", "sampled_fingerprint", "whole_fingerprint",
+    "VOXEL_SIZE", "WHOLE", "fingerprint", "plane_digest", "read_record", "record_json", "record_path",
+    "recorded_voxel_size", "run_record", "same_image", "sampled_fingerprint", "whole_fingerprint",
 ]  # fmt: skip
 
 FORMAT = "mitonb-run-record"
@@ -154,6 +154,20 @@ def record_path(path: Path) -> Path:
     if len(name.encode()) > 230:  # a file name has at most 255 bytes
         name = hashlib.sha256(name.encode()).hexdigest()[:32]
     return path.with_name(f"{name}.record.json")
+
+
+def record_json(record: Mapping[str, Any]) -> str:
+    """Return a record as JSON text.
+
+    Raises
+    ------
+    InputError
+        If it holds what JSON cannot write.
+    """
+    try:
+        return json.dumps(dict(record), indent=1, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"The run record cannot be written as JSON: {error}.") from error
 
 
 def read_record(path: Path) -> Mapping[str, Any] | None:

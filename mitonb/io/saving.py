@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import tempfile
 import uuid
@@ -16,7 +15,7 @@ from mitonb.errors import CorruptFileError, InputError, MitonbError, Unsupported
 from mitonb.files import atomic_write, explain_write, remove
 from mitonb.io.arrays import Array, Lazy, Saving, native
 from mitonb.io.opening import read_back
-from mitonb.io.record import VOXEL_SIZE, record_path
+from mitonb.io.record import VOXEL_SIZE, record_json, record_path
 from mitonb.io.tiff import write_tiff
 from mitonb.io.zarr import is_zarr, write_zarr
 from mitonb.job import Progress, drain
@@ -25,7 +24,7 @@ from mitonb.memory import require, require_room
 from mitonb.stack import Stack, in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
 __all__ = ["VOLUMES", "check_output", "require_apart", "rescued", "rescuing", "save", "store_path"]
 
@@ -81,7 +80,7 @@ def save(
         raise UnsupportedFormatError(".csv holds tables; save mn.measure(labels), or choose .tif, .npy or .ome.zarr.")
     saving = _volume(what)
     _require_room(saving, ending)
-    _json(saving.record or {})  # what cannot be written should fail before anything is
+    record_json(saving.record or {})  # what cannot be written should fail before anything is
     with explain_write(target), atomic_write(target, lambda path: _compare(path, saving)) as temporary:
         if ending.endswith("zarr"):
             write_zarr(temporary, saving, version)
@@ -153,17 +152,9 @@ def _write_npz(path: Path, saving: Saving) -> None:
     if saving.voxel_size is not None:
         arrays["voxel_size"] = np.array(saving.voxel_size, np.float64)
     if saving.record is not None:
-        arrays["record"] = np.frombuffer(_json(saving.record).encode(), np.uint8)
+        arrays["record"] = np.frombuffer(record_json(saving.record).encode(), np.uint8)
     with open(path, "wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-
-
-def _json(record: Mapping[str, Any]) -> str:
-    """Return a record as JSON text."""
-    try:
-        return json.dumps(dict(record), indent=1, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"The run record cannot be written as JSON: {error}.") from error
 
 
 def _save_record(saving: Saving, target: Path) -> None:
@@ -172,7 +163,7 @@ def _save_record(saving: Saving, target: Path) -> None:
     if saving.voxel_size is not None and target.suffix == ".npy":
         kept[VOXEL_SIZE] = list(saving.voxel_size)
     if kept:
-        _put_text(beside, _json(kept))
+        _put_text(beside, record_json(kept))
     else:
         beside.unlink(missing_ok=True)
 

@@ -23,6 +23,7 @@ from mitonb.files import atomic_write, explain_write
 from mitonb.io.arrays import CACHE_BYTES, Array, Lazy, Saving, Slices, Source, blocks_of, changed, native, stamp_of
 from mitonb.io.axes import Notes, arrange, axes_of, describe, is_size, lengths_of
 from mitonb.io.limits import check_block, inside, read_json
+from mitonb.io.record import record_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -450,6 +451,7 @@ def _write_metadata(
     path: Path, saving: Saving, factors: list[tuple[int, ...]], version: str, record: Mapping[str, Any] | None
 ) -> None:  # fmt: skip
     """Write the attributes of the group: OME's multiscale image, and what mitonb adds."""
+    record_json(record or {})  # says what is wrong with it
     size = np.array(saving.voxel_size or (1.0, 1.0, 1.0))
     datasets: list[dict[str, Any]] = []
     for k, factor in enumerate(factors):
