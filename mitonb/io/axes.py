@@ -39,6 +39,7 @@ SIZED = (
     "scale", "pixelresolution",
 )  # fmt: skip
 """Written with capitals, underscores, or _nm and _um at the end, too."""
+MOST_COORDINATES = 2**22
 NANOMETRES_BY_HABIT = ("resolution", "voxelsize")
 """CREMI, gunpowder, funlib and Paintera write nm and no unit."""
 UNITS: dict[str, float] = {
@@ -457,10 +458,10 @@ def _offset(attributes: Mapping[str, Any], letters: str) -> Notes:
 
 
 def describe(
-    data: Any, attributes: Mapping[str, Any], kind: str, *, names: Sequence[Any] = (), x_first: bool = False,
-    notes: Notes = (),
+    data: Any, attributes: Mapping[str, Any], kind: str, *, names: Sequence[Any] = (), points: Sequence[Any] = (),
+    x_first: bool = False, notes: Notes = (),
 ) -> Source:  # fmt: skip
-    """Return a source with the axes and sizes that names and attributes state.
+    """Return a source with the axes and sizes that names, attributes and coordinates state.
 
     Parameters
     ----------
@@ -470,8 +471,8 @@ def describe(
         As for `_spacing_of`.
     kind : str
         Name of the format.
-    names : sequence
-        Names of the axes, where there are some.
+    names, points : sequence
+        Names of the axes, and the coordinates along each, where there are some.
     x_first : bool
         As for `_spacing_of`.
     notes : tuple of str
@@ -483,5 +484,32 @@ def describe(
         letters, said = axes_of(attributes, rank)
     if x_first and letters and letters[0] == "x":
         letters = letters[::-1]
-    spacing, more = _spacing_of(attributes, letters or "zyx"[-rank:], x_first=x_first)
-    return Source(data, letters, spacing, (*notes, *said, *more), kind, getattr(data, "block_bytes", 0))
+    axes = letters or "zyx"[-rank:]
+    spacing, more = _spacing_of(attributes, axes, x_first=x_first)
+    along, loose = _spacing_along({c: p for c, p in zip(axes, points, strict=False) if c in "zyx" and c not in spacing})
+    chunk = getattr(data, "block_bytes", 0)
+    return Source(data, letters, {**along, **spacing}, (*notes, *said, *more, *loose), kind, chunk)
+
+
+def _spacing_along(coordinates: Mapping[str, Any]) -> tuple[dict[str, float], Notes]:
+    """Return the size in nm of evenly spaced coordinates with a unit, by axis letter, and what is to be said.
+
+    A step of 1 without a unit only counts voxels.
+    """
+    spacing: dict[str, float] = {}
+    loose: list[str] = []
+    for letter, found in coordinates.items():
+        if found is None or len(found.shape) != 1 or not 2 <= found.shape[0] < MOST_COORDINATES:
+            continue
+        points, unit = np.asarray(found[:]), found.attrs.get("units", found.attrs.get("unit"))
+        if points.dtype.kind not in "iuf":
+            continue
+        steps = np.abs(np.diff(points.astype(np.float64)))
+        step = abs(float(points[-1]) - float(points[0])) / len(steps)
+        size = nanometres(step, plain(unit)) if np.allclose(steps, step, rtol=1e-3, atol=0) else None
+        if size is not None:
+            spacing[letter] = size
+        elif step != 1:
+            loose.append(letter)
+    note = f"The coordinates along {', '.join(loose)} are uneven or have no unit that is known: not used."
+    return spacing, (note,) if loose else ()

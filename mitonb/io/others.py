@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import math
@@ -19,7 +20,7 @@ import numpy as np
 
 from mitonb.errors import CorruptFileError, InputError, UnsafeFileError, UnsupportedFormatError
 from mitonb.io.arrays import Array, Lazy, Source, blocks_of, raw_voxels
-from mitonb.io.axes import describe
+from mitonb.io.axes import describe, plain
 from mitonb.io.limits import check_block, check_held
 from mitonb.memory import memory_budget
 
@@ -40,7 +41,7 @@ BUILT_IN_FILTERS = {1, 2, 3, 4, 5, 6, 32000}
 def read_array(source: Any) -> Source:
     """Wrap an array: numpy, masked, dask, or anything with a shape, a dtype and slicing.
 
-    Of xarray, h5py, zarr and tensorstore the names of axes and the attributes count.
+    Of xarray, h5py, zarr and tensorstore the names of axes, the coordinates and the attributes count.
     """
     if hasattr(source, "data_vars"):
         held = ", ".join(map(str, source.data_vars))[:80] or "nothing"
@@ -62,7 +63,9 @@ def read_array(source: Any) -> Source:
     domain, metadata = getattr(source, "domain", None), getattr(source, "metadata", None)
     named = (getattr(source, "dims", None), getattr(metadata, "dimension_names", None), getattr(domain, "labels", None))
     names = next((n for n in named if isinstance(n, tuple) and len(n) == len(data.shape) and any(n)), ())
-    return describe(data, attributes, "array", names=names)
+    coords = getattr(source, "coords", {})
+    points = [coords[name] if name in coords else None for name in names]
+    return describe(data, attributes, "array", names=names, points=points)
 
 
 # --- NumPy's files
@@ -241,7 +244,9 @@ def read_hdf5(path: Path, series: str | None = None) -> Source:
         attributes, notes = _attributes(dataset, path)
         # Files of the N5 programs count x first, also in HDF5.
         x_first = any(name in attributes for name in ("painteraData", "downsamplingFactors", "n5"))
-        return describe(_hdf5_voxels(dataset, path, h5py), attributes, "HDF5", x_first=x_first, notes=notes)
+        names, points = _dimensions(dataset, attributes)
+        data = _hdf5_voxels(dataset, path, h5py)
+        return describe(data, attributes, "HDF5", names=names, points=points, x_first=x_first, notes=notes)
 
 
 def _datasets(file: Any, h5py: Any) -> list[str]:
@@ -347,3 +352,22 @@ def _has_whole_texts(path: Path) -> bool:
                 if int.from_bytes(data[max(0, text - 4) : text], "little") > LONGEST_TEXT:
                     return False
     return True
+
+
+def _dimensions(dataset: Any, attributes: dict[str, Any]) -> tuple[list[str], list[Any]]:
+    """Return the name of each axis and the dataset of its coordinates, where there are some.
+
+    Both are read out of the attributes: the library's own functions for them crash on damaged ones.
+    """
+    labels = plain(attributes.get("DIMENSION_LABELS"))
+    names = [str(name) for name in labels] if isinstance(labels, list) else []
+    names += [""] * (dataset.ndim - len(names))
+    scales: list[Any] = [None] * dataset.ndim
+    for axis, references in enumerate(np.atleast_1d(attributes.get("DIMENSION_LIST", ()))[: dataset.ndim]):
+        with contextlib.suppress(Exception):  # a reference to nowhere names nothing
+            scale = dataset.file[references[0]]
+            called = str(plain(scale.attrs.get("NAME", b"")))
+            # netCDF writes a sentence there.
+            names[axis] = names[axis] or (called if 0 < len(called) < 32 else scale.name.rpartition("/")[2])
+            scales[axis] = scale if scale.shape == dataset.shape[axis : axis + 1] else None
+    return names, scales

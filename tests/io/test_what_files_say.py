@@ -154,6 +154,20 @@ def test_axistags_of_ilastik_and_labels_of_dimensions_are_the_axes(tmp_path):
     np.testing.assert_array_equal(mn.open(tmp_path / "labelled.h5").read(), DATA)
 
 
+def test_scales_of_dimensions_are_axes_and_sizes(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "cell.nc", "w") as file:
+        raw = file.create_dataset("raw", data=DATA.transpose(2, 1, 0))
+        for axis, (name, step) in enumerate((("x", 0.004), ("y", 0.005), ("z", 0.04))):
+            scale = file.create_dataset(name, data=np.arange(raw.shape[axis]) * step)
+            scale.attrs["units"] = "micrometer"
+            scale.make_scale(name)
+            raw.dims[axis].attach_scale(scale)
+    stack = mn.open(tmp_path / "cell.nc")
+    np.testing.assert_array_equal(stack.read(), DATA)
+    assert stack.voxel_size == pytest.approx((40, 5, 4))
+
+
 def test_a_damaged_or_endless_attribute_is_told_and_the_voxels_are_read(tmp_path):
     path = hdf5(tmp_path / "cell.h5", resolution=[40.0, 4.0, 4.0], units="nanometer-marker")
     data = path.read_bytes()
@@ -532,10 +546,10 @@ def test_metadata_without_end_is_refused(tmp_path):
 
 
 class Named:
-    """What xarray, and what speaks like it, shows of an array: names of the axes, attributes."""
+    """What xarray, and what speaks like it, shows of an array: names of the axes, coordinates, attributes."""
 
-    def __init__(self, data, dims, **attrs):
-        self.data, self.dims, self.attrs = data, dims, attrs
+    def __init__(self, data, dims, coords=None, **attrs):
+        self.data, self.dims, self.coords, self.attrs = data, dims, coords or {}, attrs
         self.shape, self.dtype = data.shape, data.dtype
 
     def __getitem__(self, key):
@@ -552,18 +566,25 @@ def test_names_of_axes_in_memory_are_the_axes():
     with pytest.raises(AxesError, match=r"Choose one channel with channel=0 to 1"):
         mn.open_labels(both)
     np.testing.assert_array_equal(mn.open_labels(both, channel=1).data, DATA + 1)
-    assert mn.open(Named(np.stack([DATA, DATA]), ("c^", "z", "y", "x")), channel=1).shape == DATA.shape
     assert mn.open(Named(DATA, ("dim_0", "dim_1", "dim_2"))).notes == ()
     assert "are called a, b, c" in mn.open(Named(DATA, ("a", "b", "c"))).notes[0]
 
 
-def test_attributes_of_an_xarray_are_its_voxel_size():
+def test_coordinates_and_attributes_of_an_xarray_are_its_voxel_size():
     xarray = pytest.importorskip("xarray", reason="xarray is not needed, only understood")
+    coords = {
+        c: (c, np.arange(n) * step, {"units": "um"})
+        for c, n, step in (("z", 4, 0.04), ("y", 6, 0.004), ("x", 10, 0.005))
+    }
+    turned = xarray.DataArray(DATA, dims=("z", "y", "x"), coords=coords).transpose("x", "y", "z")
+    stack = mn.open(turned)
+    np.testing.assert_array_equal(stack.read(), DATA)
+    assert stack.voxel_size == pytest.approx((40, 4, 5))
     said = xarray.DataArray(
         DATA.transpose(1, 2, 0), dims=("y", "x", "z"), attrs={"resolution": [4, 5, 40], "units": "nm"}
     )
     assert mn.open(said).voxel_size == pytest.approx((40, 4, 5))
-    assert mn.open(xarray.DataArray(DATA, dims=("z", "y", "x"))).voxel_size is None
+    assert mn.open(xarray.DataArray(DATA, dims=("z", "y", "x"), coords={"z": np.arange(4)})).voxel_size is None
 
 
 def named(turned, dims):
@@ -609,6 +630,17 @@ def test_arrays_of_h5py_zarr_and_tensorstore_follow_the_names_of_their_axes(tmp_
     path = stored(tmp_path / "cell.zarr", DATA.transpose(), "zarr3", dimension_names=["x", "y", "z"])
     spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/"}}
     np.testing.assert_array_equal(mn.open(tensorstore.open(spec).result()).read(), DATA)
+
+
+def test_coordinates_without_a_unit_are_told():
+    class Point(np.ndarray):
+        attrs = {"long_name": "stage"}  # noqa: RUF012
+
+    coords = {"x": (np.arange(10) * 4.0).view(Point), "y": np.arange(6).view(Point), "z": np.arange(4).view(Point)}
+    stack = mn.open(Named(DATA, ("z", "y", "x"), coords))
+    assert stack.voxel_size is None
+    assert "coordinates along x are uneven or have no unit" in stack.notes[0]
+    assert mn.open(Named(np.stack([DATA, DATA]), ("c^", "z", "y", "x")), channel=1).shape == DATA.shape
 
 
 def test_several_images_of_an_xarray_are_named():
