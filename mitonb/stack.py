@@ -15,7 +15,7 @@ from mitonb.memory import require_room
 
 __all__ = [
     "AXES", "Axis", "Inverted", "LazyArray", "Plane", "Stack", "VoxelSize", "checked_axis", "checked_plane", "in_order",
-    "intensity_range", "read_part", "voxel_size_of", "whole_number",
+    "doubt_voxel_size", "given_voxel_size", "intensity_range", "read_part", "voxel_size_of", "whole_number",
 ]  # fmt: skip
 
 Axis = Literal["xy", "xz", "yz"]
@@ -195,7 +195,7 @@ class Stack:
 
     def with_voxel_size(self, *nm: float) -> Stack:
         """Return the same stack with a voxel size: one number, or (z, y, x), in nm."""
-        return replace(self, voxel_size=voxel_size_of(nm[0] if len(nm) == 1 else nm))
+        return replace(self, voxel_size=given_voxel_size(nm[0] if len(nm) == 1 else nm))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.asarray(self.read(), dtype=dtype)
@@ -327,6 +327,32 @@ def voxel_size_of(given: Any) -> VoxelSize:
     if len(sizes) != 3 or not all(np.isfinite(v) and v > 0 for v in sizes):
         raise InputError(f"voxel_size is one size or three (z, y, x) in positive nanometres, got {given!r}.")
     return sizes[0], sizes[1], sizes[2]
+
+
+def doubt_voxel_size(size: VoxelSize) -> str:
+    """Return why no electron microscope gives voxels of this size in nm; "" if one may."""
+    low, high, longest = 0.02, 2e5, 1000
+    if low <= min(size) <= max(size) <= high and max(size) <= longest * min(size):
+        return ""
+    sides = " x ".join(f"{side:g}" for side in size)
+    return (
+        f"voxels of {sides} nm: sides are {low:g} to {high:.0f} nm, and the longest is at most {longest} times the "
+        "shortest"
+    )
+
+
+def given_voxel_size(given: Any) -> VoxelSize:
+    """Return a (z, y, x) voxel size in nm that a user gives as one number or three.
+
+    Raises
+    ------
+    InputError
+        If it is not one or three positive numbers, or so far from any microscope that another unit was meant.
+    """
+    size = voxel_size_of(given)
+    if doubt := doubt_voxel_size(size):
+        raise InputError(f"No microscope has {doubt}. Sizes are in nm: 0.005 um is 5.")
+    return size
 
 
 def intensity_range(data: LazyArray) -> tuple[float, float]:

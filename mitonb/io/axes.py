@@ -12,6 +12,7 @@ import numpy as np
 
 from mitonb.errors import AxesError, InputError
 from mitonb.io.arrays import Array, Lazy, Source, native
+from mitonb.stack import doubt_voxel_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -311,6 +312,8 @@ def spacing_to_voxel_size(spacing: Mapping[str, float], planes: int) -> tuple[Vo
     z, y, x = (spacing.get(axis) for axis in "zyx")
     if y is None or x is None:
         return None, None
+    if doubt := doubt_voxel_size((z or x, y, x)):
+        return None, f"The file says {doubt}: not used. Give the size with voxel_size=(z, y, x) in nm."
     if z is not None:
         return (z, y, x), None
     if planes == 1:

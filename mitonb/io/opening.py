@@ -22,7 +22,7 @@ from mitonb.io.tiff import read_tiff
 from mitonb.io.zarr import is_store, read_store, store_in_zip
 from mitonb.labels import Labels, renumbered, with_original_ids
 from mitonb.memory import require
-from mitonb.stack import Inverted, Stack, VoxelSize, voxel_size_of
+from mitonb.stack import Inverted, Stack, VoxelSize, given_voxel_size
 
 if TYPE_CHECKING:
     import zipfile
@@ -306,7 +306,7 @@ def _voxel_size(
     Spacing follows its axis through axes=: time that is really z keeps none.
     """
     if given is not None:
-        return voxel_size_of(given), None
+        return given_voxel_size(given), None
     stated = found.axes or letters
     pairs = zip(stated, letters, strict=True)
     moved = {new: found.spacing[old] for old, new in pairs if old in found.spacing and new in "zyx"}

@@ -21,7 +21,7 @@ from mitonb.errors import InputError
 from mitonb.labels import Labels, ignore_note, scale_note
 from mitonb.session import opening
 from mitonb.session.writer import Change, SaveState, Writer, emit
-from mitonb.stack import Axis, Stack, VoxelSize, voxel_size_of, whole_number
+from mitonb.stack import Axis, Stack, VoxelSize, given_voxel_size, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -385,7 +385,7 @@ class Session:
 
     def set_voxel_size(self, *nm: float, client: Client | None = None) -> Change:
         """Set the voxel size: one number, or (z, y, x), in nm."""
-        size = voxel_size_of(nm[0] if len(nm) == 1 else nm)
+        size = given_voxel_size(nm[0] if len(nm) == 1 else nm)
         return self._do("set_voxel_size", client, *size, bare=self.voxel_size != size)
 
     def undo(self, *, of: int | None = None, client: Client | None = None) -> Change:

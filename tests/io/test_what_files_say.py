@@ -647,3 +647,17 @@ def test_several_images_of_an_xarray_are_named():
     both = type("Dataset", (), {"data_vars": {"raw": 0, "labels": 0}, "dims": {"z": 4}})()
     with pytest.raises(InputError, match=r"holds raw, labels. Pass one of them, dataset\['name'\]"):
         mn.open(both)
+
+
+@pytest.mark.parametrize("size", [0.005, (1e9, 5, 5), (1e5, 5, 5), (40, 0.004, 0.004)])
+def test_sizes_that_no_microscope_has_are_refused_or_not_used(tmp_path, size):
+    stack = mn.Stack(DATA)
+    for door in (stack.with_voxel_size, mn.Session(stack).set_voxel_size):
+        with pytest.raises(InputError, match="Sizes are in nm"):
+            door(*size) if isinstance(size, tuple) else door(size)
+    with pytest.raises(InputError, match="Sizes are in nm"):
+        mn.open(DATA, voxel_size=size)
+    sides = list(size) if isinstance(size, tuple) else [size] * 3
+    found = mn.open(hdf5(tmp_path / "cell.h5", element_size_um=[side / 1000 for side in sides]))
+    assert found.voxel_size is None
+    assert "not used" in found.notes[-1]
