@@ -53,14 +53,16 @@ def device_name(wish: str) -> str:
 
 
 def probabilities(logits: Mapping[str, Picture]) -> dict[str, Picture]:
-    """Return heads as maps hold them: probabilities 0..1 of logits; center, offsets and distance as they are.
+    """Return heads as maps hold them: probabilities 0..1 of logits, distances -1..1; center and offsets as they are.
 
     Of several semantic channels the first is background, which is left out.
     """
-    return {name: head if name in FLOATS else _probability(name, head) for name, head in logits.items()}
+    return {name: head if name in COARSE else _squashed(name, head) for name, head in logits.items()}
 
 
-def _probability(name: str, logits: Picture) -> Picture:
+def _squashed(name: str, logits: Picture) -> Picture:
+    if name == "distance":
+        return np.tanh(logits)
     if name == "semantic" and logits.shape[1] > 1:
         several: Picture = torch.from_numpy(logits).softmax(1)[:, 1:].numpy()
         return several
@@ -177,8 +179,8 @@ class Predictor:
             yield n + len(batch)
         return self._maps(canvas.maps(), picture.shape, shape, small, factors).kept()
 
-    def maps(self, plane: Plane) -> Maps:
-        """Run the net on one plane, all in one go."""
+    def maps(self, plane: Plane | Stack) -> Maps:
+        """Run the net on one plane, or a 3-D net on a stack, all in one go."""
         steps = self.steps(plane)
         while True:
             try:

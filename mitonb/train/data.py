@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
 __all__ = [
-    "Source", "disturb", "draw", "draw_batch", "draw_phantoms", "read_source", "require_share", "shared",
+    "IGNORED", "Size", "Source", "disturb", "draw", "draw_batch", "draw_phantoms", "read_source", "require_share",
+    "shared",
 ]  # fmt: skip
 
 Array = npt.NDArray[Any]
+Size = int | tuple[int, int, int]
+
+IGNORED = -1
+"""Stands, in the ids of a patch, where nothing is known."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,8 @@ class Source:
         How often to draw from it, relative to the others.
     zoom : float
         Factor that brings its pixels to the size at which it shall be seen most often.
+    ignore : int, optional
+        Id, in `labels`, of voxels of which nothing is known: neither mitochondrion nor background.
     """
 
     name: str
@@ -61,6 +68,7 @@ class Source:
     held: tuple[int, ...] = ()
     weight: float = 1.0
     zoom: float = 1.0
+    ignore: int | None = None
     used: tuple[int, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -104,58 +112,105 @@ def _require_plain(source: Source) -> None:
         )
 
 
-def draw(source: Source, rng: np.random.Generator, size: int) -> tuple[Array, Array]:
-    """Cut one random square out of a source.
+def draw(source: Source, rng: np.random.Generator, size: Size, *, augment: bool = True) -> tuple[Array, Array]:
+    """Cut one random square, or block, out of a source.
+
+    Parameters
+    ----------
+    source : Source
+        What to cut from; of the planes that are held, nothing is.
+    rng : Generator
+        Source of all randomness.
+    size : int or tuple of int
+        Side of a square, or (z, y, x) of a block.
+    augment : bool
+        Turn, shear and zoom squares, and zoom blocks a little; else they are only flipped and turned by quarters in
+        their planes.
 
     Returns
     -------
-    image : (size, size) float32 array
+    image : float32 array
         Grey values with the source's black and white at 0 and 1.
-    ids : (size, size) uint32 array
-        Instance ids as in the source.
+    ids : int64 array
+        Instance ids as in the source; `IGNORED` where nothing is known.
     """
+    cut = _cut_square if isinstance(size, int) else _cut_block
+    image, ids = cut(source, rng, size, augment)
+    low, high = source.contrast
+    return (image - low) / (high - low), ids if source.ignore is None else np.where(ids == source.ignore, IGNORED, ids)
+
+
+def draw_batch(
+    sources: Sequence[Source], rng: np.random.Generator, size: Size, count: int, *, augment: float = 1.0
+) -> tuple[Array, Array]:
+    """Cut `count` squares or blocks, each from a source drawn by weight; return the images and ids of all.
+
+    This part (0..1) of them is augmented: sheared, zoomed and disturbed.
+    """
+    weights = np.array([s.weight for s in sources], np.float64)
+    images, ids = [], []
+    for i in rng.choice(len(sources), count, p=weights / weights.sum()):
+        augmented = bool(rng.random() < augment)
+        image, truth = draw(sources[i], rng, size, augment=augmented)
+        images.append(disturb(image, rng) if augmented else image)
+        ids.append(truth)
+    return np.stack(images), np.stack(ids)
+
+
+def _cut_square(source: Source, rng: np.random.Generator, size: int, augment: bool) -> tuple[Array, Array]:
     axis = source.axes[int(rng.integers(len(source.axes)))]
     image, labels = source.plane(axis, int(rng.integers(source.count(axis))))
     near = rng.random() < 0.5
-    zoom = source.zoom * 2.0 ** (rng.normal(0.0, 0.2) if near else rng.uniform(-1.0, 0.9))
-    grid = _grid(image.shape, _place(labels, rng), zoom, rng, size)
+    zoom = source.zoom * 2.0 ** (augment * (rng.normal(0.0, 0.2) if near else rng.uniform(-1.0, 0.9)))
+    grid = _grid(image.shape, _place(source, labels, rng, size / 5), zoom, rng, size, augment)
     pixels = torch.from_numpy(np.ascontiguousarray(image, np.float32))[None, None]
-    ids = torch.from_numpy(np.ascontiguousarray(labels, np.float32))[None, None]
+    ids = torch.from_numpy(np.ascontiguousarray(labels, np.float64))[None, None]  # no id is rounded to another one
     fine = functional.interpolate(grid.permute(0, 3, 1, 2), scale_factor=2.0, mode="bilinear").permute(0, 2, 3, 1)
     cut = _sample(pixels, fine if zoom < 0.8 else grid, "bilinear")
     if zoom < 0.8:  # the net must not learn from aliasing that a shrunken image does not have
         cut = functional.avg_pool2d(cut, 2)
-    low, high = source.contrast
-    return (cut[0, 0].numpy() - low) / (high - low), _sample(ids, grid, "nearest")[0, 0].numpy().astype(np.uint32)
+    return cut[0, 0].numpy(), _sample(ids, grid.double(), "nearest")[0, 0].numpy().astype(np.int64)
 
 
-def draw_batch(sources: Sequence[Source], rng: np.random.Generator, size: int, count: int) -> tuple[Array, Array]:
-    """Cut `count` squares, each from a source drawn by weight; return (count, size, size) images and ids."""
-    weights = np.array([s.weight for s in sources], np.float64)
-    chosen = rng.choice(len(sources), count, p=weights / weights.sum())
-    pairs = [draw(sources[int(i)], rng, size) for i in chosen]
-    return np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs])
+def _cut_block(source: Source, rng: np.random.Generator, shape: tuple[int, ...], augment: bool) -> tuple[Array, Array]:
+    both = [volume[slice(*source.used)] for volume in (source.image, source.labels)]
+    zoom = source.zoom * 2.0 ** (augment * rng.normal(0.0, 0.2))
+    middle = _place(source, both[1], rng, max(shape) / 5)
+    box, grow = [], []
+    for n, at, there in zip(shape, middle, both[1].shape, strict=True):
+        length = max(1, round(n / zoom))
+        first = int(np.clip(at - length / 2, 0, max(0, there - length)))
+        box.append(slice(first, first + length))
+        grow.append((0, max(0, length - there)))
+    both = [np.pad(volume[tuple(box)], grow, mode="symmetric") for volume in both]
+    flips = tuple(axis for axis in range(3) if rng.random() < 0.5)
+    quarters = int(rng.integers(4)) if shape[1] == shape[2] else 0
+    image, ids = (np.rot90(np.flip(v, flips), quarters, (1, 2)).astype(np.float64)[None, None] for v in both)
+    mode = "area" if zoom < 0.8 else "trilinear"  # the mean of what becomes one voxel: no aliasing
+    cut = functional.interpolate(torch.from_numpy(image), shape, mode=mode)
+    near = functional.interpolate(torch.from_numpy(ids), shape, mode="nearest-exact")
+    return cut[0, 0].numpy().astype(np.float32), near[0, 0].numpy().astype(np.int64)
 
 
-def _place(labels: Array, rng: np.random.Generator) -> tuple[float, float]:
+def _place(source: Source, labels: Array, rng: np.random.Generator, spread: float) -> Array:
     """Choose where the middle of a patch lies: half of the time near an object, for they are rare, else anywhere."""
-    h, w = labels.shape
     if rng.random() < 0.5:
-        found = np.flatnonzero(labels[::4, ::4])
+        few = labels[(slice(None, None, 4),) * labels.ndim]
+        found = np.flatnonzero((few != 0) & (few != source.ignore))
         if found.size:
-            y, x = divmod(int(found[rng.integers(found.size)]), -(-w // 4))
-            return y * 4 + rng.normal(0, 50), x * 4 + rng.normal(0, 50)
-    return rng.uniform(0, h), rng.uniform(0, w)
+            place = np.unravel_index(int(found[rng.integers(found.size)]), few.shape)
+            return np.multiply(place, 4) + rng.normal(0, spread, labels.ndim)
+    return rng.uniform(0, labels.shape)
 
 
 def _grid(
-    shape: tuple[int, ...], middle: tuple[float, float], zoom: float, rng: np.random.Generator, size: int
+    shape: tuple[int, ...], middle: Array, zoom: float, rng: np.random.Generator, size: int, augment: bool
 ) -> torch.Tensor:
     """Return where in the plane each patch pixel comes from, in the units of `grid_sample`."""
-    angle = rng.uniform(0, 2 * np.pi) if rng.random() < 0.5 else np.pi / 2 * rng.integers(4)
-    stretch = np.exp(rng.normal(0, 0.06))
+    angle = rng.uniform(0, 2 * np.pi) if augment and rng.random() < 0.5 else np.pi / 2 * rng.integers(4)
+    stretch = np.exp(augment * rng.normal(0, 0.06))
     flip = -1.0 if rng.random() < 0.5 else 1.0
-    shear = rng.normal(0, 0.05)
+    shear = augment * rng.normal(0, 0.05)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = turn @ np.array([[stretch, shear], [0, flip / stretch]]) / zoom
     h, w = shape
@@ -175,7 +230,7 @@ def _sample(plane: torch.Tensor, grid: torch.Tensor, mode: str) -> torch.Tensor:
 # ---------------------------------------------------------------------------------------------- from files and phantoms
 
 
-GRAMMAR = "NAME=RAW[+RAW]:LABELS[:key=value,...] with keys planes, held (1-5;8), axes (xy+xz+yz), weight, zoom"
+GRAMMAR = "NAME=RAW[+RAW]:LABELS[:key=value,...] with keys planes, held (1-5;8), axes (xy+xz+yz), weight, zoom, ignore"
 HELD_OUT = range(9000, 9010)
 """Seeds of the phantoms that accuracy is measured on."""
 
@@ -187,8 +242,9 @@ def read_source(text: str) -> Source:
     ----------
     text : str
         `NAME=RAW:LABELS`, then after another colon, separated by commas: `planes=0-9` (the only planes that are kept),
-        `held=8-9` (planes that are watched, never trained on), `axes=xy+xz+yz`, `weight=1.5`, `zoom=0.5`. A volume
-        that lies in several files is `RAW+RAW`. Black and white are measured on the whole volume, as in a run.
+        `held=8-9` (planes that are watched, never trained on), `axes=xy+xz+yz`, `weight=1.5`, `zoom=0.5`,
+        `ignore=255` (the id of voxels of which nothing is known). A volume that lies in several files is `RAW+RAW`.
+        Black and white are measured on the whole volume, as in a run.
 
     Returns
     -------
@@ -203,7 +259,9 @@ def read_source(text: str) -> Source:
     truth, _, more = rest.partition(":")
     if not (name and raw and truth):
         raise InputError(f"A source is {GRAMMAR}; got {text!r}.")
-    options = _options(more, text)
+    options = dict(pair.partition("=")[::2] for pair in filter(None, more.split(",")))
+    if unknown := sorted(set(options) - {"planes", "held", "axes", "weight", "zoom", "ignore"}):
+        raise InputError(f"A source is {GRAMMAR}; got {unknown[0]}={options[unknown[0]]} in {text!r}.")
     image = np.concatenate([open_stack(Path(p)).read() for p in raw.split("+")])
     labels = open_labels(Path(truth)).data
     if image.shape != labels.shape:
@@ -213,7 +271,7 @@ def read_source(text: str) -> Source:
     a, b = kept[0], kept[-1] + 1
     if kept != list(range(a, b)):
         raise InputError(f"{name}: planes= is one unbroken block such as 0-9, got {options['planes']!r}.")
-    axes = tuple(_axis(letters) for letters in options.get("axes", "xy").split("+"))
+    axes = cast("tuple[Axis, ...]", tuple(options.get("axes", "xy").split("+")))
     held = _numbers(options.get("held", ""), len(image))
     outside = [z for z in held if not a <= z < b]
     if outside:
@@ -221,11 +279,12 @@ def read_source(text: str) -> Source:
             f"{name}: held= must lie within planes={options['planes']}, got {outside[0]}. Held planes are "
             "watched and never learned from: let planes= include them."
         )
-    weight, zoom = (_real(options.get(key, "1"), key) for key in ("weight", "zoom"))
+    weight, zoom, ignore = (_real(options.get(key, "1"), key) for key in ("weight", "zoom", "ignore"))
     small = np.uint16 if labels.max() < 2**16 else np.uint32
     return Source(
-        name, image[a:b].copy(), labels[a:b].astype(small), contrast, axes, tuple(z - a for z in held), weight, zoom
-    )
+        name, image[a:b].copy(), labels[a:b].astype(small), contrast, axes, tuple(z - a for z in held), weight, zoom,
+        ignore=int(ignore) if "ignore" in options else None,
+    )  # fmt: skip
 
 
 def draw_phantoms(
@@ -301,17 +360,6 @@ def _drawn(seed: int) -> tuple:  # type: ignore[type-arg]
     )  # fmt: skip
 
 
-def _options(text: str, whole: str) -> dict[str, str]:
-    """Split key=value pairs and refuse unknown keys."""
-    options = {}
-    for pair in filter(None, text.split(",")):
-        key, sep, value = pair.partition("=")
-        if not sep or key not in ("planes", "held", "axes", "weight", "zoom"):
-            raise InputError(f"A source is {GRAMMAR}; got {pair!r} in {whole!r}.")
-        options[key] = value
-    return options
-
-
 def _numbers(text: str, count: int) -> list[int]:
     """Read `1-3;7` as 1, 2, 3, 7."""
     found: list[int] = []
@@ -333,13 +381,6 @@ def _real(text: str, key: str) -> float:
         raise InputError(f"{key}= is a number, got {text!r}.") from None
 
 
-def _axis(letters: str) -> Axis:
-    for axis in AXES:
-        if letters == axis:
-            return axis
-    raise InputError(f"Axes are {', '.join(AXES)}, got {letters!r}.")
-
-
 # --------------------------------------------------------------------------------------------------------- disturbances
 
 
@@ -348,14 +389,14 @@ def disturb(image: Array, rng: np.random.Generator) -> Array:
 
     Parameters
     ----------
-    image : (h, w) float array
-        Grey values, black at 0 and white at 1.
+    image : ([d,] h, w) float array
+        Grey values of a square or a block, black at 0 and white at 1.
     rng : Generator
         Source of all randomness.
 
     Returns
     -------
-    (h, w) float32 array
+    float32 array of the same shape
     """
     y = image.astype(np.float32)
     if rng.random() < 0.3:
@@ -367,14 +408,15 @@ def disturb(image: Array, rng: np.random.Generator) -> Array:
     if rng.random() < 0.8:
         y = (y - 0.5) * np.float32(2.0 ** rng.normal(0, 0.35)) + 0.5 + np.float32(rng.normal(0, 0.12))
     if rng.random() < 0.25:
-        y = y + _shade(y.shape, rng)
+        y = y + _shade(y.shape[-2:], rng)
     if rng.random() < 0.5:
         grain = rng.standard_normal(y.shape, dtype=np.float32)
         if rng.random() < 0.4:
             grain = ndimage.gaussian_filter(grain, 0.8) * 2.5
         y = y + grain * np.float32(rng.uniform(0.01, 0.15))
     if rng.random() < 0.06:
-        y = _defect(y, rng)
+        section = y if y.ndim == 2 else y[rng.integers(len(y))]
+        section[...] = _defect(section, rng)
     return y.astype(np.float32)
 
 

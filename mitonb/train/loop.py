@@ -13,24 +13,27 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mitonb.errors import CorruptFileError, InputError, JobError, ModelError, UntrustedModelError
 from mitonb.files import atomic_write
+from mitonb.infer.predict import Predictor
 from mitonb.io.saving import check_output, rescued
 from mitonb.job import Progress
 from mitonb.models.spec import ModelSpec, in_todays_words
+from mitonb.models.unet import UNet
 from mitonb.models.weights import write_weights
-from mitonb.models.zoo import build, channels_last, read_net
-from mitonb.post.targets import targets
-from mitonb.train.data import Source, disturb, draw_batch
+from mitonb.models.zoo import ARCHITECTURES, Model, build, channels_last, read_net
+from mitonb.recipe import Recipe
+from mitonb.stack import Stack
+from mitonb.train.data import Size, Source, draw_batch
+from mitonb.train.losses import add_losses, batch_targets
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
 
-__all__ = ["Settings", "card_fields", "panoptic_loss", "startable", "training", "watch"]
+__all__ = ["Settings", "card_fields", "startable", "training", "watch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,10 @@ class Settings:
         Of the first weights, the patches and their disturbances.
     batch, patch : int
         Patches per step, and their side in pixels.
+    planes : int, optional
+        Of a block, for nets that look at blocks; by default as many as there are pixels on its side.
+    augment : float
+        Part of the patches, 0..1, that are sheared, zoomed and disturbed; the others are only turned and flipped.
     rate, decay, average : float
         Highest learning rate, weight decay, and how slowly the kept mean of the weights follows.
     precision : {"fp32", "bf16"}
@@ -58,6 +65,8 @@ class Settings:
     seed: int = 0
     batch: int = 8
     patch: int = 256
+    planes: int | None = None
+    augment: float = 1.0
     rate: float = 2e-3
     decay: float = 0.03
     average: float = 0.998
@@ -68,14 +77,17 @@ class Settings:
     def __post_init__(self) -> None:
         if (self.minutes is None) == (self.steps is None):
             raise InputError("Say how long to train: either minutes or steps, and not both.")
-        whole = (self.batch, self.patch, *(() if self.steps is None else (self.steps,)))
+        whole = (self.batch, self.patch, *(n for n in (self.steps, self.planes) if n is not None))
         real = (self.rate, *(() if self.minutes is None else (self.minutes,)))
         if not all(isinstance(n, int) and n > 0 for n in whole) or not all(0 < r < np.inf for r in real):
             raise InputError(f"Duration, batch, patch and rate must be above 0, got {self}.")
         if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
             raise InputError(f"A seed is a whole number from 0 on, got {self.seed}.")
-        if not 0 <= self.decay < np.inf or not 0 <= self.average < 1:
-            raise InputError(f"decay is from 0 on, and average from 0 to below 1, got {self.decay} and {self.average}.")
+        if not 0 <= self.decay < np.inf or not 0 <= self.average < 1 or not 0 <= self.augment <= 1:
+            raise InputError(
+                "decay is from 0 on, average from 0 to below 1 and augment from 0 to 1, got "
+                f"{self.decay}, {self.average} and {self.augment}."
+            )
         if self.precision not in ("fp32", "bf16"):
             raise InputError(f"precision is 'fp32' or 'bf16', got {self.precision!r}.")
 
@@ -90,7 +102,7 @@ def training(
     watch_every: float = 180.0,
     save_every: float = 120.0,
 ) -> Generator[Progress, None, Path]:
-    """Train the panoptic U-Net and write its weights.
+    """Train a net and write its weights: its heads and its dimension decide what is drawn and what it learns by.
 
     Each step is one `Progress` whose preview is a dict of the losses and of the newest scores of the held planes.
     Batches depend on the seed and the step alone; a run that was stopped goes on from `out` + ".part" where it was.
@@ -106,7 +118,8 @@ def training(
     start : path, optional
         Weight file to begin from.
     card : mapping, optional
-        Fields of the new model's card, such as title, licence, papers, data and notes.
+        Fields of the new model's card, such as title, licence, papers, data and notes. Where training starts from
+        nothing they also say which U-Net: `heads`, `dimension` and `config`, by default the panoptic one of planes.
     watch_every, save_every : float
         Seconds between looks at the held planes, and between pictures of the run on disk.
 
@@ -131,8 +144,8 @@ def training(
         raise InputError(f"{out} is a folder. Give the name of a file for the weights.")
     part = out.with_name(out.name + ".part")
     run = _Run(settings, start, {"name": out.stem, **card_fields(card)})
-    if settings.patch % run.spec.multiple:
-        raise InputError(f"A patch is a multiple of {run.spec.multiple} pixels, got {settings.patch}.")
+    if any(n % run.spec.multiple for n in (settings.patch, settings.planes or 0)):
+        raise InputError(f"A patch is a multiple of {run.spec.multiple} pixels, got {run.size}.")
     if part.exists():
         run.resume(part)
     clock, saved, watched = time.monotonic() - run.seconds, time.monotonic(), time.monotonic()
@@ -206,6 +219,26 @@ def card_fields(card: Mapping[str, Any] | None) -> dict[str, Any]:
     return fields
 
 
+_OF_THE_NET = (
+    "architecture", "config", "classes", "things", "mean", "std", "intensity", "heads", "dimension", "output_stride",
+    "multiple", "padding", "pixel_offset",
+)  # fmt: skip
+"""What a card says of the net itself: it stays when training goes on from weights."""
+
+
+def _new_net(settings: Settings, card: Mapping[str, Any]) -> tuple[ModelSpec, nn.Module]:
+    """Return the U-Net that settings and card describe, and its whole card."""
+    asked = ModelSpec(**card)
+    if ARCHITECTURES.get(asked.architecture) is not UNet:
+        return asked, build(asked)
+    config = {"widths": list(settings.widths), "depths": list(settings.depths), **asked.config}
+    try:
+        net = UNet(**{"classes": len(asked.classes), "heads": asked.heads, "dimension": asked.dimension, **config})
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{asked.name}: its card describes no U-Net: {error}.") from error
+    return dataclasses.replace(asked, config=config, multiple=net.multiple, output_stride=net.output_stride), net
+
+
 class _Run:
     """What changes while training; the file on disk is a picture of it."""
 
@@ -213,29 +246,19 @@ class _Run:
         self.settings = settings
         torch.manual_seed(settings.seed)
         if start is None:
-            config = {"widths": list(settings.widths), "depths": list(settings.depths), "classes": 1}
-            self.spec = ModelSpec(**{"config": config, **card})
-            net = build(self.spec)
+            self.spec, net = _new_net(settings, card)
         else:
             net, old = startable(start)
-            kept = (
-                "architecture",
-                "config",
-                "classes",
-                "things",
-                "mean",
-                "std",
-                "intensity",
-                "heads",
-                "dimension",
-                "output_stride",
-                "multiple",
-                "padding",
-                "pixel_offset",
-            )
-            same = {k: getattr(old, k) for k in kept}
+            same = {name: getattr(old, name) for name in _OF_THE_NET}
             before = {"start": old.sha256, "before": old.training}
             self.spec = ModelSpec(**{**card, **same, "training": before})
+        if "semantic" not in self.spec.heads or len(self.spec.classes) > 1:
+            raise ModelError(
+                f"A net with one class and a semantic head can be trained, got {len(self.spec.classes)} classes and "
+                f"the heads {', '.join(self.spec.heads) or 'none'}."
+            )
+        blocks = self.spec.dimension == 3
+        self.size: Size = (settings.planes or settings.patch, *(settings.patch,) * 2) if blocks else settings.patch
         self.net = channels_last(net).train()
         self.mean = copy.deepcopy(self.net).eval()
         plain = [p for p in self.net.parameters() if p.ndim > 1]
@@ -257,10 +280,10 @@ class _Run:
         """Do one step of the optimizer and return the losses."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.rate * _rate(self.fraction)
-        x, mask, center, offsets = self._batch(sources)
+        x, truth, weights = self._batch(sources)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            heads: dict[str, Tensor] = self.net(x.contiguous(memory_format=torch.channels_last))
-        loss, parts = panoptic_loss(heads, mask, center, offsets)
+            heads: dict[str, Tensor] = self.net(x)
+        loss, parts = add_losses(heads, truth, weights)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         length = float(nn.utils.clip_grad_norm_(self.net.parameters(), 5.0))
@@ -307,15 +330,14 @@ class _Run:
         data = self.spec.data or tuple(sorted(s.name for s in sources))
         return dataclasses.replace(self.spec, data=data, training=training)
 
-    def _batch(self, sources: Sequence[Source]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return images, masks, centers and offsets of one step."""
+    def _batch(self, sources: Sequence[Source]) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """Return pictures, targets and weights of one step."""
         rng = np.random.default_rng([self.settings.seed, self.step])
-        images, ids = draw_batch(sources, rng, self.settings.patch, self.settings.batch)
-        x = [self.spec.normalise(disturb(image, rng), 0.0, 1.0)[None] for image in images]
-        truth = [targets(one, output_stride=self.spec.output_stride) for one in ids]
-        stacks = (x, [t.semantic for t in truth], [t.center[None] for t in truth], [t.offsets for t in truth])
-        a, b, c, d = (torch.from_numpy(np.stack(arrays).astype(np.float32, copy=False)) for arrays in stacks)
-        return a, b, c, d
+        images, ids = draw_batch(sources, rng, self.size, self.settings.batch, augment=self.settings.augment)
+        shown = self.spec.normalise(images, 0.0, 1.0)[:, None]
+        layout = torch.channels_last if self.spec.dimension == 2 else torch.channels_last_3d
+        x = torch.from_numpy(shown).contiguous(memory_format=layout)
+        return x, *batch_targets(ids, self.spec)
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -333,53 +355,27 @@ def _rate(fraction: float) -> float:
     return float(min(1.0, fraction * 30 + 0.02) * (0.5 + 0.5 * np.cos(np.pi * fraction)) + 0.005)
 
 
-# ---------------------------------------------------------------------------------------------------- losses and scores
-
-
-def panoptic_loss(
-    heads: dict[str, Tensor], mask: Tensor, center: Tensor, offsets: Tensor
-) -> tuple[Tensor, dict[str, float]]:
-    """Return the weighted sum of the losses and each of them.
-
-    Parameters
-    ----------
-    heads : dict of str to tensor
-        What the net says: "semantic", "center" and "offsets".
-    mask : (n, 1, h, w) float tensor
-        1 on objects.
-    center, offsets : (n, 1, h', w') and (n, 2, h', w') float tensors
-        Targets at head resolution.
-    """
-    semantic, heat, arrows = (heads[name].float() for name in ("semantic", "center", "offsets"))
-    each = functional.binary_cross_entropy_with_logits(semantic, mask, reduction="none")
-    # Half of the weight goes to the hardest eighth: myelin and long dark profiles are few pixels among many easy ones.
-    hard = each.flatten().topk(max(1, each.numel() // 8)).values.mean()
-    probability = semantic.sigmoid()
-    dice = 1 - (2 * (probability * mask).sum() + 1) / (probability.sum() + mask.sum() + 1)
-    inside = (offsets != 0).any(dim=1, keepdim=True).float()  # also just beside objects: that helps to place borders
-    heat_loss = ((heat - center).square() * (1 + 4 * inside)).mean()
-    arrow_loss = ((arrows - offsets).abs() * inside).sum() / (inside.sum() + 1) / 2
-    parts = {"bce": each.mean(), "hard": hard, "dice": dice, "center": heat_loss, "offsets": arrow_loss}
-    weights = {"bce": 1.0, "hard": 0.3, "dice": 0.5, "center": 30.0, "offsets": 0.03}
-    total = torch.stack([weights[k] * v for k, v in parts.items()]).sum()
-    return total, {k: float(v.detach()) for k, v in parts.items()}
-
-
 @torch.inference_mode()
-def watch(net: nn.Module, spec: ModelSpec, sources: Sequence[Source], *, threshold: float = 0.5) -> dict[str, float]:
-    """Return the foreground IoU of the held planes of each source that has some, as {"iou NAME": 0..1}."""
-    logit = float(np.log(threshold / (1 - threshold)))
+def watch(net: nn.Module, spec: ModelSpec, sources: Sequence[Source]) -> dict[str, float]:
+    """Return the foreground IoU of the held planes of each source that has some, as {"iou NAME": 0..1}.
+
+    Nets of blocks see held planes that lie beside each other at once. What is unknown counts nothing.
+    """
+    # A net without a hash is run as it is now, and the range of a stack is given, its contrast measured.
+    model = Model(dataclasses.replace(spec, sha256="", intensity="range"), net)
+    predictor = Predictor(model, Recipe(pixel_size="as is"))
     scores = {}
     for source in sources:
+        held = sorted(source.held)
+        apart = np.flatnonzero(np.diff(held) > 1) + 1 if spec.dimension == 3 else range(1, len(held))
         both = either = 0
-        for z in source.held:
-            x = spec.normalise(source.image[z], *source.contrast)
-            h, w = x.shape
-            x = np.pad(x, [(0, -n % spec.multiple) for n in (h, w)], mode="symmetric")
-            batch = torch.from_numpy(x)[None, None].contiguous(memory_format=torch.channels_last)
-            found = net(batch)["semantic"][0, 0, :h, :w].numpy() >= logit
-            truth = source.labels[z] > 0
+        for part in np.split(held, apart) if held else ():
+            image, labels = (volume[part[0] : part[-1] + 1] for volume in (source.image, source.labels))
+            stack = Stack(image, intensity=source.contrast)
+            maps = predictor.maps(stack if spec.dimension == 3 else stack.plane(0))
+            found = maps.semantic[0].reshape(labels.shape) >= 128
+            found, truth = (mask & (labels != source.ignore) for mask in (found, labels > 0))
             both, either = both + int((found & truth).sum()), either + int((found | truth).sum())
-        if source.held:
+        if held:
             scores[f"iou {source.name}"] = round(both / max(either, 1), 4)
     return scores

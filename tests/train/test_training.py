@@ -10,10 +10,11 @@ import torch
 
 from mitonb.errors import CorruptFileError, InputError, JobError, ModelError
 from mitonb.job import drain
+from mitonb.models.spec import HEADS, ModelSpec
 from mitonb.models.zoo import load_model
-from mitonb.post.targets import targets
-from mitonb.train.data import Source, disturb, draw, draw_batch, draw_phantoms, read_source, shared
-from mitonb.train.loop import Settings, panoptic_loss, training
+from mitonb.train.data import IGNORED, Source, disturb, draw, draw_batch, draw_phantoms, read_source, shared
+from mitonb.train.loop import Settings, training, watch
+from mitonb.train.losses import add_losses, batch_targets
 
 
 def disks(held=(), **options):
@@ -60,17 +61,82 @@ def test_disturbing_keeps_shape_and_repeats_with_the_seed():
         np.testing.assert_array_equal(a, b)
 
 
-def said(semantic, center, offsets):
-    return {"semantic": semantic, "center": center, "offsets": offsets}
+def card_of(heads, dimension=2):
+    return ModelSpec(name="net", heads=heads, dimension=dimension, output_stride=4 if "center" in heads else 1)
 
 
-def test_the_loss_of_perfect_heads_is_nearly_zero():
-    ids = disks().labels[0][:64, :64].astype(np.uint32)
-    truth = targets(ids, output_stride=4)
-    mask, center, offsets = (torch.from_numpy(a)[None] for a in (truth.semantic, truth.center[None], truth.offsets))
-    perfect, _ = panoptic_loss(said((mask - 0.5) * 40, center, offsets), mask, center, offsets)
-    blank, _ = panoptic_loss(said(mask * 0, center * 0, offsets * 0), mask, center, offsets)
-    assert perfect < 0.01 < blank
+def perfect(truth):
+    """Return what a net would say that knows the truth: certain logits, distances before tanh."""
+    exact = {"center": lambda v: v, "offsets": lambda v: v, "distance": lambda v: torch.atanh(v.clamp(-0.999, 0.999))}
+    return {name: exact.get(name, lambda v: (v - 0.5) * 40)(aim) for name, aim in truth.items()}
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+@pytest.mark.parametrize(
+    "heads", [("semantic", "center", "offsets"), ("semantic", "contour", "distance"), ("semantic", "affinities")]
+)
+def test_the_loss_of_perfect_heads_is_nearly_zero(heads, dimension):
+    ids = disks().labels[0][:64, :64].astype(np.int64)
+    ids = np.repeat(ids[None], 8, 0) if dimension == 3 else ids
+    truth, weights = batch_targets([ids], card_of(heads, dimension))
+    assert {name: aim.ndim for name, aim in truth.items()} == dict.fromkeys(heads, 2 + dimension)
+    _, parts = add_losses(perfect(truth), truth, weights)
+    _, blank = add_losses({name: aim * 0 for name, aim in truth.items()}, truth, weights)
+    assert {name.split()[0] for name in parts} == set(heads) <= set(HEADS)
+    assert all(parts[name] < 0.01 < 2 * blank[name] for name in parts)
+
+
+@pytest.mark.parametrize(
+    "heads", [("semantic", "center", "offsets"), ("semantic", "contour", "distance"), ("semantic", "affinities")]
+)
+def test_what_is_said_of_the_unknown_costs_nothing(heads):
+    """The right half is unknown; it cuts the disks of the middle column in two, whose shape nobody knows then."""
+    ids = disks().labels[0].astype(np.int64)
+    ids[:, 48:] = IGNORED
+    truth, weights = batch_targets([ids], card_of(heads))
+    wrong = {name: aim.clone() for name, aim in perfect(truth).items()}
+    for name, aim in wrong.items():
+        lost = (ids == IGNORED) | (np.isin(ids, (2, 5, 8)) & (name != "semantic"))
+        by = len(ids) // aim.shape[-1]
+        aim[..., torch.from_numpy(lost[::by, ::by])] = 7.0
+    _, parts = add_losses(wrong, truth, weights)
+    assert max(parts.values()) < 1e-6
+    assert float(weights["semantic"].mean()) == 0.5
+
+
+def test_the_unknown_is_drawn_as_such_and_not_watched():
+    labels = disks().labels.copy()
+    labels[:, :48] = 255
+    source = dataclasses.replace(disks(held=(3,)), labels=labels, ignore=255)
+    rng = np.random.default_rng(0)
+    drawn = [draw(source, rng, size)[1] for size in (64, (2, 64, 64)) for _ in range(4)]
+    assert all((ids == IGNORED).any() for ids in drawn)
+    assert 255 not in np.unique(drawn[0])
+    flat = torch.nn.Conv2d(1, 1, 1)
+    torch.nn.init.constant_(flat.bias, 9.0)
+    net = Says(flat)
+    spec = ModelSpec(name="net", heads=("semantic",), multiple=1, output_stride=1)
+    assert watch(net, spec, [source]) == {"iou disks": 1.0}  # all of plane 3 is one object
+    assert watch(net, spec, [dataclasses.replace(source, ignore=None)]) == {"iou disks": 1.0}
+
+
+class Says(torch.nn.Module):
+    """Says mitochondrion everywhere."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return {"semantic": self.net(x) * 0 + 9}
+
+
+def test_blocks_and_their_labels_fit_each_other():
+    source = disks()
+    for seed in range(8):
+        image, ids = draw(source, np.random.default_rng(seed), (8, 32, 32))  # thicker than the source: reflected
+        assert image.shape == ids.shape == (8, 32, 32)
+        assert np.abs(np.where(ids > 0, 60, 180) / 255 - image)[:, 2:-2, 2:-2].mean() < 0.05
 
 
 def test_the_same_settings_give_the_same_weights(tmp_path):
@@ -215,7 +281,7 @@ def test_a_source_reads_as_the_command_line_says(tmp_path):
     [
         ("planes=0-9", "planes 0 to 3"),
         ("planes=a", "numbers"),
-        ("axes=zz", "Axes are"),
+        ("axes=zz", "axes are some of"),
         ("size=3", "size=3"),
         ("planes=0-1,held=3", r"held= must lie within planes=0-1, got 3"),
         ("planes=1-3,held=0", "held= must lie"),

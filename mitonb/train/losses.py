@@ -1,0 +1,148 @@
+"""What a net is taught of known ids, head by head: the targets, the pixels that count, and the losses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional
+
+from mitonb.post.targets import targets
+from mitonb.train.data import IGNORED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mitonb.models.spec import ModelSpec
+
+__all__ = ["LOSSES", "LOSSES_OF", "add_losses", "batch_targets", "draw_targets"]
+
+Array = npt.NDArray[Any]
+Truth = tuple[dict[str, Tensor], dict[str, Tensor]]
+_CONTOUR = 2
+"""Pixels beside the unknown in which a contour may lie that nobody drew."""
+
+
+def draw_targets(ids: Array, spec: ModelSpec) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Draw what the heads of a net should say about ids, and what counts of it.
+
+    Where ids are `IGNORED` nothing counts. Close to it, and of objects that run into it, the semantic map alone counts:
+    nobody knows where their centers and contours are.
+
+    Parameters
+    ----------
+    ids : ([d,] h, w) array of int
+        Of a square or a block.
+    spec : ModelSpec
+        Card of the net: its heads and its output stride.
+
+    Returns
+    -------
+    truth, weights : dict of (channels, [d,] h, w) float32 arrays
+        By the names of heads, at their resolution; weights have one channel.
+    """
+    known = ids >= 0
+    cut, whole = np.zeros_like(known), known
+    if not known.all():
+        beside = ndimage.binary_dilation(~known, iterations=_CONTOUR)
+        cut = np.isin(ids, np.setdiff1d(ids[beside], (0, IGNORED)))
+        whole = ~ndimage.binary_dilation(~known | cut, iterations=_CONTOUR)
+    drawn = targets(np.where(known & ~cut, ids, 0), heads=spec.heads, output_stride=spec.output_stride).heads
+    truth = {name: head[None] if name == "center" else head for name, head in drawn.items()}
+    truth["semantic"] = (ids > 0)[None].astype(np.float32)
+    weights = {name: (known if name == "semantic" else whole)[None].astype(np.float32) for name in spec.heads}
+    if "center" in spec.heads:
+        near = (truth["offsets"] != 0).any(axis=0)  # also just beside objects: that helps to place borders
+        seen = whole[(slice(None, None, spec.output_stride),) * ids.ndim]
+        weights["center"] = ((1 + 4 * near) * seen)[None].astype(np.float32)
+        weights["offsets"] = (near & seen)[None].astype(np.float32)
+    return truth, weights
+
+
+def batch_targets(ids: Sequence[Array], spec: ModelSpec) -> Truth:
+    """Return `draw_targets` of several squares or blocks, as tensors (n, channels, [d,] h, w)."""
+    pairs = [draw_targets(one, spec) for one in ids]
+    truth, weights = (
+        {name: torch.from_numpy(np.stack([pair[k][name] for pair in pairs])) for name in spec.heads} for k in (0, 1)
+    )
+    return truth, weights
+
+
+# A loss takes what a head said, the truth, and the weight of each pixel; (n, channels, [d,] h, w), weights one channel.
+
+
+def _mean(errors: Tensor, weight: Tensor) -> Tensor:
+    return (errors * weight).sum() / (weight.sum() * errors.shape[1] + 1)
+
+
+def bce(said: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Return the binary cross-entropy of logits."""
+    return _mean(functional.binary_cross_entropy_with_logits(said, truth, reduction="none"), weight)
+
+
+def bootstrapped(said: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Return the cross-entropy of the hardest eighth: myelin and dark profiles are few pixels among many easy ones."""
+    each = functional.binary_cross_entropy_with_logits(said, truth, reduction="none") * weight
+    return each.flatten().topk(max(1, int(weight.sum()) * said.shape[1] // 8)).values.mean()
+
+
+def dice(said: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Return one minus the Dice overlap of probabilities, over all pixels of a batch."""
+    probability, truth = said.sigmoid() * weight, truth * weight
+    return 1 - (2 * (probability * truth).sum() + 1) / (probability.sum() + truth.sum() + 1)
+
+
+def mse(said: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Return the mean of the squared errors."""
+    return _mean((said - truth).square(), weight)
+
+
+def tanh_mse(said: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Return the mean of the squared errors of what tanh brings to -1..1."""
+    return mse(said.tanh(), truth, weight)
+
+
+def l1(said: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Return the mean of the absolute errors."""
+    return _mean((said - truth).abs(), weight)
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "bce": bce, "bootstrapped": bootstrapped, "dice": dice, "mse": mse, "tanh mse": tanh_mse, "l1": l1,
+}  # fmt: skip
+"""Losses by name."""
+
+LOSSES_OF: dict[str, dict[str, float]] = {
+    "semantic": {"bce": 1.0, "bootstrapped": 0.3, "dice": 0.5},
+    "center": {"mse": 45.0},
+    "offsets": {"l1": 0.03},
+    "contour": {"bce": 1.0, "dice": 0.5},
+    "distance": {"tanh mse": 5.0},
+    "affinities": {"bce": 1.0, "dice": 0.5},
+}
+"""What each head learns by: losses and their weights."""
+
+
+def add_losses(
+    heads: Mapping[str, Tensor], truth: Mapping[str, Tensor], weights: Mapping[str, Tensor]
+) -> tuple[Tensor, dict[str, float]]:
+    """Return the weighted sum of the losses of all heads, and each loss as {"contour dice": 0.2}.
+
+    Parameters
+    ----------
+    heads : mapping of tensors
+        What the net says: logits by the names of heads.
+    truth, weights : mapping of tensors
+        From `batch_targets`.
+    """
+    total, parts = torch.zeros(()), {}
+    for name, aim in truth.items():
+        for kind, share in LOSSES_OF[name].items():
+            loss = LOSSES[kind](heads[name].float(), aim, weights[name])
+            total = total + share * loss
+            parts[f"{name} {kind}"] = float(loss.detach())
+    return total, parts
