@@ -308,12 +308,15 @@ def _add_train(commands: Any) -> None:
     parser.add_argument("out", metavar="OUT", help="weights to write; ends in .safetensors")
     parser.add_argument("--source", action="append", default=[], metavar="NAME=RAW:LABELS",
                         help="a labelled volume; may be repeated; after another colon planes=0-9,held=8;9,"
-                        "axes=xy+xz+yz,weight=2,zoom=0.5 (held planes are watched, never learned from)")  # fmt: skip
+                        "axes=xy+xz+yz,weight=2,zoom=0.5,ignore=255 (held planes are watched, never learned from; "
+                        "voxels with the id to ignore are unknown, not background)")  # fmt: skip
     parser.add_argument("--phantoms", type=int, default=0, metavar="N", help="also learn from N drawn volumes")
     parser.add_argument("--share", type=float, default=0.3, help="part of the patches from phantoms (default: 0.3)")
     parser.add_argument("--cache", metavar="FOLDER", help="keep the phantoms there for the next run")
     parser.add_argument("--start", metavar="WEIGHTS", help="start from these weights instead of random ones")
-    parser.add_argument("--card", metavar="JSON", help="fields of the model card: title, licence, papers, data, notes")
+    parser.add_argument("--card", metavar="JSON",
+                        help="fields of the model card: title, licence, papers, data, notes; for a new net also heads, "
+                        "dimension (2 or 3) and config")  # fmt: skip
     length = parser.add_mutually_exclusive_group(required=True)
     length.add_argument("--minutes", type=float, help="how long")
     length.add_argument("--steps", type=int, help="number of steps; the only way to get the same weights again")

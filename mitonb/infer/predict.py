@@ -191,11 +191,11 @@ class Predictor:
     def empty(self, shape: tuple[int, ...], factors: Sequence[float]) -> Maps:
         """Return the maps of a picture that the net need not see: nothing anywhere."""
         small, sides = self._sides(shape, factors)
-        channels = {"semantic": len(self.model.spec.classes), "center": 1, "contour": 1, "distance": 1}
+        channels = {"semantic": len(self.model.spec.classes), "offsets": len(shape), "affinities": len(shape)}
         heads = {}
         for name in self.model.spec.heads:
             there = [n // self._stride if name in COARSE else n for n in sides]
-            heads[name] = np.zeros((channels.get(name, len(shape)), *there), np.float32)
+            heads[name] = np.zeros((channels.get(name, 1), *there), np.float32)
         return self._maps(heads, sides, shape, small, factors).kept()
 
     def _sides(self, shape: Sequence[int], factors: Sequence[float]) -> tuple[tuple[int, ...], tuple[int, ...]]:

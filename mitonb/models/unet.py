@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mitonb.maps import COARSE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -139,8 +141,8 @@ class UNet(nn.Module):
         if "center" in self.heads:
             self.instance = block(widths[1])
             self.instance_head = conv(widths[1], 1 + dimension, 1)
-        channels = {"semantic": classes + (classes > 1), "contour": 1, "distance": 1, "affinities": dimension}
-        self.fine = {name: channels[name] for name in self.heads if name in channels}
+        channels = {"semantic": classes + (classes > 1), "affinities": dimension}
+        self.fine = {name: channels.get(name, 1) for name in self.heads if name not in COARSE}
         self.semantic_head = conv(widths[0], pixels * sum(self.fine.values()), 3, padding=1)
         nn.init.constant_(self.semantic_head.bias, -2.0)  # type: ignore[arg-type]  # most pixels are background
 

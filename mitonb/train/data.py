@@ -134,8 +134,10 @@ def draw(source: Source, rng: np.random.Generator, size: Size, *, augment: bool 
     ids : int64 array
         Instance ids as in the source; `IGNORED` where nothing is known.
     """
-    cut = _cut_square if isinstance(size, int) else _cut_block
-    image, ids = cut(source, rng, size, augment)
+    if isinstance(size, int):
+        image, ids = _cut_square(source, rng, size, augment)
+    else:
+        image, ids = _cut_block(source, rng, size, augment)
     low, high = source.contrast
     return (image - low) / (high - low), ids if source.ignore is None else np.where(ids == source.ignore, IGNORED, ids)
 

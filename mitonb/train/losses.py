@@ -15,7 +15,7 @@ from mitonb.post.targets import targets
 from mitonb.train.data import IGNORED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from mitonb.models.spec import ModelSpec
 
@@ -63,7 +63,7 @@ def draw_targets(ids: Array, spec: ModelSpec) -> tuple[dict[str, Array], dict[st
     return truth, weights
 
 
-def batch_targets(ids: Sequence[Array], spec: ModelSpec) -> Truth:
+def batch_targets(ids: Iterable[Array], spec: ModelSpec) -> Truth:
     """Return `draw_targets` of several squares or blocks, as tensors (n, channels, [d,] h, w)."""
     pairs = [draw_targets(one, spec) for one in ids]
     truth, weights = (
