@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anywidget
 import ipywidgets as ipw
@@ -11,51 +10,15 @@ import numpy as np
 import traitlets
 from psygnal import Signal
 
-from mitonb.colors import coloring_of
 from mitonb.errors import InputError
-from mitonb.labels import Labels
 from mitonb.measurements import COLUMNS, measure
 from mitonb.session import Session
-from mitonb.widgets.style import JS, Latest, Saved, error_html, sheet
+from mitonb.widgets.style import JS, Latest, Part, Saved, error_html
 
-if TYPE_CHECKING:
-    from mitonb.colors import Coloring
-
-__all__ = ["LookedAt", "ObjectsTable", "show_table"]
+__all__ = ["ObjectsTable", "show_table"]
 
 _PIECE = 8000  # rows in one message; at most 12 columns of 8 bytes make 0.8 MB
 _KEPT, _PATIENCE = 20, 2  # rows that a saved notebook keeps, and seconds that it waits for them
-
-
-class LookedAt:
-    """Labels that belong to no session, under the names that table and 3-D view use of one."""
-
-    edited = Signal(object)
-    selected = Signal(tuple)
-
-    def __init__(self, labels: Any) -> None:
-        self.labels = labels if isinstance(labels, Labels) else Labels(labels)
-        self.selection: tuple[int, ...] = ()
-
-    @cached_property
-    def colors(self) -> Coloring:
-        """The colours of the objects."""
-        return coloring_of(self.labels)
-
-    def select(self, *ids: int) -> None:
-        """Select objects."""
-        self.selection = ids
-        self.selected.emit(ids)
-
-    go_to = select
-
-    def voxels(self, id: int) -> int:
-        """Return 1: no object goes."""
-        return 1
-
-    def delete(self, *ids: int) -> Any:
-        """Refuse it."""
-        raise InputError("These labels belong to no session, and are only looked at. Delete in mn.explore(labels).")
 
 
 class Grid(anywidget.AnyWidget):
@@ -69,17 +32,15 @@ class Grid(anywidget.AnyWidget):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._columns: list[dict[str, Any]] = []
-        self._values: list[np.ndarray] = []
-        self._colors = np.zeros((0, 3), np.uint8)
-        self.on_msg(self._on_message)
+        self._rows: tuple[list[dict[str, Any]], list[np.ndarray]] | None = None
+        self.on_msg(lambda _, message, __: self._on_message(message))
 
-    def fill(self, columns: list[dict[str, Any]], values: list[np.ndarray], colors: np.ndarray) -> None:
-        """Take new rows: one float array per column, and a colour per row."""
-        self._columns, self._values, self._colors = columns, values, colors
-        total = len(colors)
+    def fill(self, columns: list[dict[str, Any]], values: list[np.ndarray]) -> None:
+        """Take new rows: the columns, and an array for each; the last array are the colours of the rows."""
+        self._rows = columns, values
+        total = len(values[-1])
         for start in range(0, max(1, total), _PIECE):
-            parts = [np.ascontiguousarray(part[start : start + _PIECE]) for part in (*values, colors)]
+            parts = [np.ascontiguousarray(part[start : start + _PIECE]) for part in values]
             head = {"kind": "rows", "columns": columns, "total": total, "offset": start, "count": len(parts[-1])}
             self.send(head, [part.tobytes() for part in parts])
 
@@ -87,14 +48,14 @@ class Grid(anywidget.AnyWidget):
         """Show what was done beside the search, with Undo where it is an edit."""
         self.send({"kind": "said", "text": text, "edit": edit})
 
-    def _on_message(self, _widget: Any, message: dict[str, Any], _buffers: Any) -> None:
+    def _on_message(self, message: dict[str, Any]) -> None:
         if message.get("kind") != "ready":
             self.asked.emit(str(message.get("kind")), message)
-        elif self._columns:
-            self.fill(self._columns, self._values, self._colors)
+        elif self._rows:
+            self.fill(*self._rows)
 
 
-class ObjectsTable(Saved, ipw.VBox):
+class ObjectsTable(Saved, Part):
     """A table of objects to sort, search and filter.
 
     Parameters
@@ -112,26 +73,21 @@ class ObjectsTable(Saved, ipw.VBox):
     """
 
     def __init__(self, source: Any, *, height: int = 220, **options: Any) -> None:
-        self.source: Any = source if isinstance(source, Session | LookedAt) else LookedAt(source)
+        self.session = source if isinstance(source, Session) else Session(labels=source)
         self.table: Any = None
-        self.grid = Grid(layout={"height": f"{height}px", "width": "100%"}, deletes=isinstance(source, Session))
+        self.grid = Grid(layout={"height": f"{height}px", "width": "100%"}, deletes=self.session is source)
         self.status = ipw.HTML(layout={"display": "none"})
         self._worker = Latest(self._measure, failed=self._fail, delay=0.3)
-        super().__init__([sheet(), self.status, self.grid], **options)
-        self.add_class("mnb")
+        super().__init__(self.status, self.grid, **options)
         self.grid.asked.connect(self._on_asked)
-        self.source.edited.connect(self._on_edited)
-        self.source.selected.connect(self._on_selected)
+        self.session.edited.connect(self._on_edited)
+        self.session.selected.connect(lambda ids: setattr(self.grid, "selected", list(ids)))
         self._worker.ask()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the table is up to date; return whether it is."""
-        return self._worker.wait(timeout)
 
     def go_to(self, key: int) -> None:
         """Select an object, and with a session look at its middle."""
-        if self.source.voxels(key):  # else the row is of an object that has just gone
-            self.source.go_to(key)
+        if self.session.voxels(key):  # else the row is of an object that has just gone
+            self.session.go_to(key)
 
     def delete(self, *ids: int) -> None:
         """Delete objects: one edit of the session, said with Undo.
@@ -141,9 +97,11 @@ class ObjectsTable(Saved, ipw.VBox):
         InputError
             If one of them is not there, or the labels belong to no session.
         """
-        change = self.source.delete(*ids)
-        self.source.select(*(i for i in self.source.selection if i not in set(ids)))
-        self.grid.tell(self.source.history(after=change.seq - 1)[0].sentence, change.seq)
+        if not self.grid.deletes:
+            raise InputError("These labels belong to no session: delete in mn.explore(labels), which makes one.")
+        change = self.session.delete(*ids)
+        self.session.select(*(i for i in self.session.selection if i not in set(ids)))
+        self.grid.tell(self.session.history(after=change.seq - 1)[0].sentence, change.seq)
 
     def _on_asked(self, kind: str, message: dict[str, Any]) -> None:
         """Do what the user wants; what cannot be done is said on screen."""
@@ -151,9 +109,9 @@ class ObjectsTable(Saved, ipw.VBox):
             if kind == "pick":
                 self.go_to(int(message["id"]))
             elif kind == "undo":
-                self.source.undo(of=int(message["edit"]))
+                self.session.undo(of=int(message["edit"]))
             elif kind in ("select", "delete"):
-                (self.delete if kind == "delete" else self.source.select)(*map(int, message["ids"]))
+                (self.delete if kind == "delete" else self.session.select)(*map(int, message["ids"]))
             self._say("")
         except Exception as error:  # a click has no caller
             self.grid.send_state("selected")
@@ -176,18 +134,16 @@ class ObjectsTable(Saved, ipw.VBox):
         return "\n".join([" | ".join(c["label"] for c in columns), *lines])
 
     def _measure(self) -> None:
-        self.table = table = measure(self.source.labels)
-        colors = np.rint(self.source.colors.rgb(table["id"].to_numpy(np.uint32)) * 255).astype(np.uint8)
+        self.table = table = measure(self.session.labels)
+        colors = np.rint(self.session.colors.rgb(table["id"].to_numpy(np.uint32)) * 255).astype(np.uint8)
         self.grid.empty = "No objects yet: segment a plane (Enter) or the volume, or paint one (P)."
-        self.grid.fill(*_columns(table), colors)
+        columns, values = _columns(table)
+        self.grid.fill(columns, [*values, colors])
 
     def _on_edited(self, _change: Any) -> None:
         self.grid.tell()
         # Also while the first measurement runs: it may have seen labels from the middle of this edit.
         self._worker.ask()
-
-    def _on_selected(self, ids: tuple[int, ...]) -> None:
-        self.grid.selected = list(ids)
 
     def _fail(self, error: BaseException) -> None:
         self._say(error_html(error))
@@ -215,8 +171,6 @@ def show_table(source: Any, *, height: int = 220) -> ObjectsTable:
     InputError
         If there are no labels in it.
     """
-    if source is None:
-        raise InputError("show_table lists the objects of a Session or of Labels, got None.")
     return ObjectsTable(source, height=height)
 
 

@@ -11,15 +11,19 @@ import threading
 import uuid
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mitonb import colors
+from mitonb.edit import ops
 from mitonb.edit.verbs import VERBS, on_screen
 from mitonb.errors import InputError, MitonbError
 from mitonb.stack import AXES, Axis
+
+if TYPE_CHECKING:
+    from mitonb.box import Box
 
 __all__ = ["COMMANDS", "HEADS", "MAX_REPLY", "PARTS", "Conversation", "cut", "encode", "strips"]
 
@@ -40,10 +44,7 @@ _PROTOCOL = 1
 _STEPS = (1, 2, 4, 8, 16)  # pixels on a side that one pixel of a coarser image may stand for
 _MAX_POINTS = 40_000
 _MAX_IDS = 10_000
-_MAX_RADIUS = 1000
-_MAX_ID = 2**32 - 1
 _MAX_COUNT = 2**53
-_MOST_COLORS = 100_000  # colours in one message: 0.8 MB
 _QUICK = 1 << 25  # voxels whose colours are chosen within a second
 _KERNEL = uuid.uuid4().hex  # tells the pages this kernel from one before it
 
@@ -70,41 +71,25 @@ def word(message: Message, name: str, choices: Collection[str] = ()) -> str:
     return value
 
 
-def place(message: Message, shape: Sequence[int]) -> tuple[Axis, int]:
-    """Return the axis and the index of a plane of a volume, or refuse it."""
-    axis: Any = word(message, "axis", AXES)
-    return axis, whole(message, "index", 0, shape[AXES[axis]] - 1)
+def edit_of(message: Message, buffers: Buffers, labels: npt.NDArray[Any]) -> tuple[str, dict[str, Any]]:
+    """Return the verb that a message asks for, and its arguments by name; the operation checks what it is given."""
+    verb = word(message, "op", [name for name, row in VERBS.items() if row.gesture])
+    arguments = {p.name: message[p.name] for p in VERBS[verb].parameters if p.name in message}
+    if "points" in arguments:
+        arguments["points"] = _points(message, buffers, labels)
+    if "id" in arguments:  # 0 is for scripts: a page erases
+        arguments["id"] = whole(message, "id", 1, ops.MAX_ID)
+    if not isinstance(arguments.get("preserve", False), bool):
+        raise InputError(f"preserve is true or false, got {arguments['preserve']!r:.60}.")
+    if any(isinstance(value, list) and len(value) > _MAX_IDS for value in arguments.values()):
+        raise InputError(f"At most {_MAX_IDS:,} objects can be named at once.")
+    return verb, arguments
 
 
-def point(message: Message, shape: Sequence[int]) -> tuple[int, ...]:
-    """Return a voxel (z, y, x) inside a volume, or refuse it."""
-    value = message.get("point")
-    if not isinstance(value, list) or len(value) != 3:
-        raise InputError(f"point is [z, y, x], got {value!r:.60}.")
-    return tuple(whole({"point": v}, "point", 0, n - 1) for v, n in zip(value, shape, strict=True))
-
-
-def _id(message: Message, name: str) -> int:
-    return whole(message, name, 1, _MAX_ID)
-
-
-def _ids(message: Message, name: str) -> list[int]:
-    value = message.get(name)
-    if not isinstance(value, list) or not 0 < len(value) <= _MAX_IDS:
-        raise InputError(f"{name} is a list of 1 to {_MAX_IDS} ids.")
-    return [_id({name: v}, name) for v in value]
-
-
-def _flag(message: Message, name: str) -> bool:
-    value = message.get(name, False)
-    if not isinstance(value, bool):
-        raise InputError(f"{name} is true or false, got {value!r:.60}.")
-    return value
-
-
-def _points(message: Message, buffers: Buffers, shape: Sequence[int]) -> npt.NDArray[np.int64]:
+def _points(message: Message, buffers: Buffers, labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """Return the points of a stroke, (n, 3) z, y, x; they may lie a little outside of the plane."""
-    axis, index = place(message, shape)
+    axis: Any = message.get("axis")
+    index = ops.checked_index(labels, axis, message.get("index"))  # type: ignore[arg-type]
     count = whole(message, "points", 1, _MAX_POINTS)
     if len(buffers) != 1 or memoryview(buffers[0]).nbytes != 8 * count:
         raise InputError(f"A stroke of {count} points comes with one buffer of {8 * count} bytes.")
@@ -112,41 +97,6 @@ def _points(message: Message, buffers: Buffers, shape: Sequence[int]) -> npt.NDA
     if np.abs(line).max() > 1_000_000:
         raise InputError("A stroke has points far outside the plane.")
     return np.insert(line, AXES[axis], index, axis=1)
-
-
-def _plain(message: Message, name: str) -> Any:
-    """Return a value that only its verb knows; an operation checks what it is given."""
-    value = message.get(name)
-    if not isinstance(value, bool | int | float) and not (isinstance(value, str) and len(value) <= 64):
-        raise InputError(f"{name} is a number, true, false or a short text, got {value!r:.60}.")
-    return value
-
-
-# How an argument of a verb (`mitonb.edit.verbs`) is read; others are numbers, flags or short texts.
-_READERS: dict[str, Callable[[Message, Buffers, Sequence[int]], Any]] = {
-    "points": _points,
-    "point": lambda message, _, shape: point(message, shape),
-    "axis": lambda message, *_: word(message, "axis", AXES),
-    "radius": lambda message, *_: whole(message, "radius", 0, _MAX_RADIUS),
-    "id": lambda message, *_: _id(message, "id"),
-    "only": lambda message, *_: None if message.get("only") is None else _id(message, "only"),
-    "preserve": lambda message, *_: _flag(message, "preserve"),
-    "keep": lambda message, *_: _id(message, "keep"),
-    "gone": lambda message, *_: _ids(message, "gone"),
-    "ids": lambda message, *_: _ids(message, "ids"),
-}
-
-
-def edit_of(message: Message, buffers: Buffers, shape: Sequence[int]) -> tuple[str, dict[str, Any]]:
-    """Return the verb that a message asks for, and its arguments by name, or refuse it."""
-    verb = word(message, "op", [name for name, row in VERBS.items() if row.gesture])
-    arguments = {}
-    for parameter in VERBS[verb].parameters:
-        name = parameter.name
-        if name in message or parameter.default is parameter.empty:
-            read = _READERS.get(name, lambda message, *_, name=name: _plain(message, name))
-            arguments[name] = read(message, buffers, shape)
-    return verb, arguments
 
 
 # --- packing what goes out -------------------------------------------------------------------------------------------
@@ -245,31 +195,30 @@ class Conversation:
         with self._lock:
             self.viewer.send(message, list(buffers))
 
-    def say(self, sentence: str, *, error: bool = False, **more: Any) -> None:
+    def say(self, sentence: str, **more: Any) -> None:
         """Show a sentence over the picture of every page."""
-        self.post({"kind": "notice", "text": sentence[:1000], "error": error, **more})
+        self.post({"kind": "notice", "text": sentence[:1000], "error": False, **more})
 
     def on_edited(self, change: Any) -> None:
         """Tell every page where labels changed, and say what became of whole objects."""
         with self._lock:
             self._seq += 1
-            news = {"kind": "changed", "seq": self._seq, "what": str(change.what)}
+            news = {"kind": "changed", "seq": self._seq, "what": str(change.what), **_ends(change.box)}
         self._keep_promise(change)
         self._tell_colors()
-        box = change.box
-        patch, *data = self._patch(box)
-        self.post({**news, "start": list(box.start), "stop": list(box.stop), **patch, **self._state()}, *data)
+        patch, *data = self._patch(change.box)
+        self.post({**news, **patch, **self._state()}, *data)
         if change.what in ("merge", "delete"):
             # After the change: the next one takes the sentence away.
             self.say(self.session.history(after=change.seq - 1)[0].sentence, undo=change.seq)
 
-    def _patch(self, box: Any) -> tuple[Any, ...]:
+    def _patch(self, box: Box) -> tuple[Any, ...]:
         """Return the pixels of the shown plane in a box, as a field of a message and its buffer, where they are few."""
         axis, index = self.viewer.axis, self.viewer.index
         along = AXES[axis]
         if not box.size or not box.start[along] <= index < box.stop[along]:
             return ({},)
-        y, x = (slice(a, b) for i, (a, b) in enumerate(zip(box.start, box.stop, strict=True)) if i != along)
+        y, x = (part for i, part in enumerate(box.slices) if i != along)
         pixels = encode("labels", cut(self.session.labels.data, axis, index)[y, x])
         header, data = next(strips(pixels, raw=False))
         h, w = pixels.shape
@@ -287,34 +236,27 @@ class Conversation:
         if coloring.version == self._colored and not (anew and coloring.moved):
             return
         self._colored = coloring.version
-        moved = np.array(sorted(coloring.moved.items()), "<u4").reshape(-1, 2)
-        for k in range(0, max(1, len(moved)), _MOST_COLORS):
-            self.post({"kind": "colors", "first": k == 0}, moved[k : k + _MOST_COLORS].tobytes())
+        self.post({"kind": "colors"}, np.array(sorted(coloring.moved.items()), "<u4").tobytes())
 
     def _keep_promise(self, change: Any) -> None:
         """See that the label for a new object is one that nothing has, and that a run leaves no other in hand."""
         active, promise = self.viewer.active_id, self._promise
         lost = change.what == "adopt" and active != promise and not self.session.in_hand(active)
-        if promise and not self.session.is_free(promise):
-            self._promise = self.session.free_ids(1)[0]
-            self._gave_way[promise] = (self._seq, self._promise)
-        elif lost and not promise:
-            self._promise = self.session.free_ids(1)[0]
+        if (promise or lost) and not (promise and self.session.is_free(promise)):
+            self._give_way(promise, self._seq)
         if lost or active == promise:
             self.viewer.active_id = self._promise
+
+    def _give_way(self, promise: int, seq: int) -> None:
+        """Promise another label; who has not heard of a change yet may still paint with the one from before it."""
+        self._promise = self.session.free_ids(1)[0]
+        self._gave_way[promise] = seq, self._promise
 
     def on_moved(self, point: tuple[int, int, int]) -> None:
         """Show every page where the user looks now."""
         # The picture must not jump under the pointer that clicked.
         if tuple(point) != self._own_point:
             self.viewer.show(*point)
-
-    def zoom_to(self, id: int) -> None:
-        """Let every page zoom to an object that the user was brought to."""
-        box = self.session.box(id)
-        if box is not None:
-            place = {"start": list(box.start), "stop": list(box.stop)}
-            self.post({"kind": "center", "point": list(self.session.position), "box": place})
 
     def on_state(self, *_: Any) -> None:
         """Tell every page whether the work is safe and what can be done."""
@@ -372,10 +314,9 @@ class Conversation:
                 raise InputError("A message is an object with a kind.")
             self._HANDLERS[word(message, "kind", self._HANDLERS)](self, message, buffers or [])
         except Exception as error:
-            head = {} if not isinstance(message, dict) else message
-            self.post(
-                _nack(error, **{k: head[k] for k in ("client", "cseq", "req") if isinstance(head.get(k), str | int)})
-            )
+            head = message if isinstance(message, dict) else {}
+            told = {k: head[k] for k in ("client", "cseq", "req") if isinstance(head.get(k), str | int)}
+            self.post(_nack(error, **told))
 
     def _hello(self, message: Message, _: Buffers) -> None:
         whole(message, "protocol", _PROTOCOL, _PROTOCOL)
@@ -394,15 +335,16 @@ class Conversation:
 
     def _want(self, message: Message, _: Buffers) -> None:
         client, request = word(message, "client"), whole(message, "req", 1, _MAX_COUNT)
-        parts = message.get("parts")
-        if not isinstance(parts, list) or not 0 < len(parts) <= len(PARTS):
+        parts, step = message.get("parts"), message.get("step", 1)
+        if (
+            not isinstance(parts, list)
+            or not 0 < len(parts) <= len(PARTS)
+            or any(part not in [*PARTS] for part in parts)
+        ):
             raise InputError(f"parts are some of {', '.join(PARTS)}, got {parts!r:.60}.")
-        for part in parts:
-            word({"part": part}, "part", PARTS)
-        axis, index = place(message, self.session.shape)
-        step = whole(message, "step", 1, max(_STEPS)) if "step" in message else 1
-        if step not in _STEPS:
-            raise InputError(f"step is one of {_STEPS}, got {step}.")
+        if step not in _STEPS or isinstance(step, bool):
+            raise InputError(f"step is one of {_STEPS}, got {step!r:.60}.")
+        axis, index = self._place(message)
         # One question for all parts of a plane: each message costs JupyterLab more than its pixels.
         failed = None
         for part in dict.fromkeys(parts):
@@ -415,7 +357,7 @@ class Conversation:
 
     def _edit(self, message: Message, buffers: Buffers) -> None:
         client, cseq = word(message, "client"), whole(message, "cseq", 1, _MAX_COUNT)
-        verb, arguments = edit_of(message, buffers, self.session.shape)
+        verb, arguments = edit_of(message, buffers, self.session.labels.data)
         head = {"client": client, "cseq": cseq}
         with self._order:
             expected = self._last.get(client, 0) + 1
@@ -450,11 +392,10 @@ class Conversation:
 
     def _take(self, message: Message, _: Buffers) -> None:
         """Remember which label for a new object a page shows now."""
-        taken = _id(message, "id")
-        self._promise = taken
+        self._promise = taken = whole(message, "id", 1, ops.MAX_ID)
         if not self.session.is_free(taken):
-            self._promise = self.viewer.active_id = self.session.free_ids(1)[0]
-            self._gave_way[taken] = (self._seq + 1, self._promise)
+            self._give_way(taken, self._seq + 1)
+            self.viewer.active_id = self._promise
         self.on_state()
 
     def _take_back(self, message: Message, _: Buffers) -> None:
@@ -462,7 +403,7 @@ class Conversation:
         self.session.undo(of=whole(message, "edit", 1, _MAX_COUNT))
 
     def _move(self, message: Message, _: Buffers) -> None:
-        self._own_point = voxel = point(message, self.session.shape)
+        self._own_point = voxel = ops.inside(self.session.shape, message.get("point"))  # type: ignore[arg-type]
         try:
             self.session.move_to(*voxel)
         finally:
@@ -472,14 +413,20 @@ class Conversation:
 
     def _step(self, message: Message, _: Buffers) -> None:
         found = self.session.step_object(1 if word(message, "to", ("next", "previous")) == "next" else -1)
-        if found:
-            self.zoom_to(found)
-        else:
+        box = self.session.box(found) if found else None
+        if box is None:
             self.say("No labels yet.")
+        else:
+            self.post({"kind": "center", "point": list(self.session.position), "box": _ends(box)})
+
+    def _place(self, message: Message) -> tuple[Axis, int]:
+        """Return the plane that a message is about, or refuse it."""
+        axis: Any = message.get("axis")
+        return axis, ops.checked_index(self.session.labels.data, axis, message.get("index"))  # type: ignore[arg-type]
 
     def _at(self, message: Message, _: Buffers) -> None:
         """Take the plane that a page is on, before the message that was sent from it."""
-        axis, index = place(message, self.session.shape)
+        axis, index = self._place(message)
         # As if the traits themselves had come: other pages are told, and this one, which may be further, is not.
         if (axis, index) != (self.viewer.axis, self.viewer.index):
             self.viewer.set_state({"axis": axis, "index": index})
@@ -495,6 +442,10 @@ class Conversation:
         "hello": _hello, "want": _want, "edit": _edit, "take": _take, "move": _move, "step": _step, "at": _at,
         "here": _here, "ask": _ask, "take-back": _take_back,
     }  # fmt: skip
+
+
+def _ends(box: Box) -> dict[str, list[int]]:
+    return {"start": list(box.start), "stop": list(box.stop)}
 
 
 def _nack(error: Exception, **head: Any) -> dict[str, Any]:

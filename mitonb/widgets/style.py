@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 __all__ = [
-    "JS", "TIMES", "Latest", "Saved", "as_png", "button", "count_text", "error_html", "gray", "note", "png", "row",
-    "sheet", "size_text", "thinned",
+    "JS", "TIMES", "Latest", "Part", "Saved", "as_png", "button", "count_text", "error_html", "gray", "note", "png",
+    "row", "sheet", "size_text", "thinned",
 ]  # fmt: skip
 
 JS = Path(__file__).parent / "js"
@@ -56,6 +56,20 @@ def sheet() -> Sheet:
         _sheet = Sheet()
         _sheet.add_class("mnb-sheet")
     return _sheet
+
+
+class Part(ipw.VBox):
+    """What stands below each other and works alone: it brings the look, and follows what changes by a worker."""
+
+    _worker: Latest
+
+    def __init__(self, *children: ipw.Widget, **options: Any) -> None:
+        super().__init__([sheet(), *children], **options)
+        self.add_class("mnb")
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until what is shown is up to date; return whether it is."""
+        return self._worker.wait(timeout)
 
 
 def row(*children: ipw.Widget, **layout: str) -> ipw.HBox:

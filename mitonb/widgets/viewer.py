@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +17,14 @@ import numpy.typing as npt
 import traitlets as t
 from psygnal import Signal
 
+from mitonb.edit import ops
 from mitonb.edit.verbs import VERBS
 from mitonb.errors import InputError
 from mitonb.labels import Labels
 from mitonb.maps import COARSE, FLOATS
 from mitonb.session import Session
 from mitonb.stack import AXES, Axis, Stack, in_order
-from mitonb.widgets.protocol import HEADS, Conversation, cut, place
+from mitonb.widgets.protocol import HEADS, Conversation, cut
 from mitonb.widgets.style import Saved, as_png, count_text, gray, thinned
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Planes:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self._maps: OrderedDict[tuple[str, int], tuple[Maps, npt.NDArray[np.int32] | None]] = OrderedDict()
+        self._maps: dict[tuple[str, int], tuple[Maps, npt.NDArray[np.int32]]] = {}
         self._previews: dict[tuple[str, int], npt.NDArray[np.uint32]] = {}
         self._lock = threading.Lock()
         self._reading = threading.Lock()
@@ -65,13 +65,13 @@ class Planes:
     def set_maps(self, axis: Axis, index: int, maps: Maps | None, peaks: npt.ArrayLike | None) -> None:
         """Keep the maps of a plane; the oldest of other planes go when they are too much."""
         self._check(axis, index, maps)
-        points = None if peaks is None else np.asarray(peaks, dtype=np.int32).reshape(-1, 2)
+        points = np.asarray([] if peaks is None else peaks, dtype=np.int32).reshape(-1, 2)
         with self._lock:
             self._maps.pop((axis, index), None)
             if maps is not None:
                 self._maps[axis, index] = (maps.kept(), points)
             while len(self._maps) > 1 and sum(m.nbytes for m, _ in self._maps.values()) > _KEPT_MAPS:
-                self._maps.popitem(last=False)
+                del self._maps[next(iter(self._maps))]
 
     def set_preview(self, axis: Axis, index: int, ids: Ids | None) -> None:
         """Keep the preview of a plane."""
@@ -98,10 +98,8 @@ class Planes:
 
         Of images, `step` pixels on a side become one.
         """
-        if part == "image":
-            stack = self.session.stack
-            if stack is None:
-                return None
+        stack, (maps, peaks) = self.session.stack, self._maps.get((axis, index), ((), None))
+        if part == "image" and stack is not None:
             # Readers of files need not be thread-safe.
             with self._reading:
                 image = stack.plane(index, axis).image
@@ -109,25 +107,23 @@ class Planes:
             return shrink(image if ready else gray(image, *stack.intensity), step), {"step": step}
         if part == "labels":
             return cut(self.session.labels.data, axis, index), {}
-        if part == "preview":
-            ids = self.preview(axis, index)
-            return None if ids is None else (ids, {})
-        maps, peaks = self._maps.get((axis, index), (None, None))
-        if maps is None or part not in maps:
+        if part == "preview" and (axis, index) in self._previews:
+            return self._previews[axis, index], {}
+        if part not in maps:
             return None
         values = maps.cropped()[part]
         if part in COARSE:
-            drawn = {} if part != "center" or peaks is None else {"peaks": peaks[:_MOST_PEAKS].tolist()}
+            drawn = {"peaks": peaks[:_MOST_PEAKS].tolist()} if part == "center" else {}
             return values, {"step": maps.output_stride, **drawn}
         highest = values.max(axis=0)  # of several classes or channels
         return (gray(highest, 0, max(1.0, float(highest.max()))) if part in FLOATS else highest), {}
 
     def _check(self, axis: Axis, index: int, given: Any) -> None:
         """Refuse what is of no plane, or of one of another shape."""
-        place({"axis": axis, "index": int(index)}, self.session.shape)
-        want = tuple(n for i, n in enumerate(self.session.shape) if i != AXES[axis])
-        if given is not None and given.shape != want:
-            raise InputError(f"A {axis} plane of this stack is {want}, got {type(given).__name__} of {given.shape}.")
+        data = self.session.labels.data
+        ops.checked_index(data, axis, index)
+        if given is not None:
+            ops.whole_plane(data, given.shape, axis, index)
 
 
 class Viewer(Saved, anywidget.AnyWidget):

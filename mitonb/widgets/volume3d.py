@@ -13,23 +13,10 @@ import traitlets
 
 from mitonb.colors import coloring_of
 from mitonb.errors import InputError
-from mitonb.mesh import Mesh, surfaces
+from mitonb.mesh import surfaces
 from mitonb.session import Session
-from mitonb.widgets.objects_table import LookedAt
-from mitonb.widgets.style import (
-    JS,
-    Latest,
-    Saved,
-    as_png,
-    button,
-    count_text,
-    error_html,
-    note,
-    png,
-    row,
-    sheet,
-    thinned,
-)
+from mitonb.widgets import style
+from mitonb.widgets.style import button, count_text, note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,13 +38,13 @@ _TOOLBAR = 34  # pixels that ipyvolume's own buttons and margins take above its 
 class Probe(anywidget.AnyWidget):
     """Asks the browser: `webgl` is "unknown", "yes", or a sentence that says why not."""
 
-    _esm = JS / "probe.js"
+    _esm = style.JS / "probe.js"
     webgl = traitlets.Unicode("unknown").tag(sync=True)
     width = traitlets.Int(630).tag(sync=True)
     background = traitlets.Unicode("#ffffff").tag(sync=True)
 
 
-class View3D(Saved, ipw.VBox):
+class View3D(style.Saved, style.Part):
     """Surfaces of objects; a click on one selects it.
 
     Parameters
@@ -80,55 +67,40 @@ class View3D(Saved, ipw.VBox):
     def __init__(
         self, source: Any, ids: Sequence[int] | None = None, *, lazy: bool = False, height: int = 420, **options: Any
     ) -> None:
-        self.source = source if isinstance(source, Session | LookedAt) else LookedAt(source)
+        self.session = source if isinstance(source, Session) else Session(labels=source)
         self.ids = None if ids is None else [int(i) for i in ids]
         self.meshes: dict[int, Any] = {}
         self.built = False
-        self._edits = 0
         self._height = height
-        self._points: npt.NDArray[Any] = np.zeros((0, 3))
         self._voxel_size: tuple[float, float, float] | None = None
-        self._worker = Latest(self._build, failed=self._fail)
+        self._worker = style.Latest(self._build, failed=self._fail)
         self.probe = Probe()
         self.only = button("selected only", "filter", "Show the selected objects alone", kind=ipw.ToggleButton)
         self.again = button("refresh", "refresh", "Build the surfaces again from the labels as they are now")
         self.status = ipw.HTML(note("press refresh to build the surfaces"))
         self.stage = ipw.Box(layout={"height": f"{height}px", "overflow": "hidden", "justify_content": "center"})
         self.stage.add_class("mnb-stage")
-        head = row(self.only, self.again, self.status).add_class("mnb-spaced")
-        super().__init__([sheet(), self.probe, head, self.stage], **options)
-        self.add_class("mnb")
-        self._connect()
+        head = style.row(self.only, self.again, self.status).add_class("mnb-spaced")
+        super().__init__(self.probe, head, self.stage, **options)
+        self.again.on_click(lambda _: self.refresh())
+        self.only.observe(lambda _: self._on_selected(self.session.selection), "value")
+        self.probe.observe(lambda _: self.built and self._reason() and self.refresh(), "webgl")
+        self.probe.observe(lambda _: self._on_page(), ["width", "background"])
+        self.session.edited.connect(self._on_edited)
+        self.session.selected.connect(self._on_selected)
         if not lazy:
             self.refresh()
-
-    def _connect(self) -> None:
-        self.again.on_click(lambda _: self.refresh())
-        self.only.observe(lambda _: self._on_selected(self.source.selection), "value")
-        self.probe.observe(lambda _: self._on_probe(), "webgl")
-        self.probe.observe(lambda _: self._on_page(), ["width", "background"])
-        self.source.edited.connect(self._on_edited)
-        self.source.selected.connect(self._on_selected)
-
-    @property
-    def labels(self) -> Labels:
-        """What is shown, as it is now."""
-        return self.source.labels
 
     def refresh(self) -> None:
         """Build the surfaces in a thread."""
         self.status.value = note("building surfaces …")
         self._worker.ask()
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the surfaces stand; return whether they do."""
-        return self._worker.wait(timeout)
-
     def saved(self) -> tuple[str, dict[str, str]]:
         """Return a still picture, seen along z, for readers without a kernel."""
-        rgba = still(self.labels, self.ids, colors=self.source)
+        rgba = still(self.session.labels, self.ids, colors=self.session)
         white = np.where(rgba[..., 3:] > 0, rgba[..., :3], np.uint8(255))
-        return "mitonb objects in 3D, seen along z", as_png(thinned(white))
+        return "mitonb objects in 3D, seen along z", style.as_png(style.thinned(white))
 
     def state(self) -> str:
         """Return what is shown, as text."""
@@ -136,64 +108,79 @@ class View3D(Saved, ipw.VBox):
         return f"{type(self.stage.children[0]).__name__ if self.stage.children else 'nothing'}: {visible}"
 
     def _build(self) -> None:
-        edits, labels = self._edits, self.labels
-        self._voxel_size = labels.voxel_size
+        version, labels = self.session.version, self.session.labels
         ids = self.ids if self.ids is not None else [int(i) for i in labels.ids()]
-        self.meshes = {}
-        self.built = bool(ids)
-        ipv, reason = self._means()
+        self._voxel_size, self.meshes, self.built = labels.voxel_size, {}, bool(ids)
         shown: Any
         if not ids:
             shown = ipw.HTML(note("No objects yet: segment a plane or the volume, or paint, then refresh."))
             self.status.value = ""
-        elif reason:
-            picture = still(labels, self.ids, colors=self.source)
-            shown = ipw.Image(value=png(picture), layout={"max_height": "100%", "object_fit": "contain"})
+        elif reason := self._reason():
+            picture = style.png(still(labels, self.ids, colors=self.session))
+            shown = ipw.Image(value=picture, layout={"max_height": "100%", "object_fit": "contain"})
             self.status.value = note(f"{reason} This is a still picture, seen along z.", "warn")
         else:
-            shown = self._figure(ipv, labels, ids)
+            shown = self._figure(labels, ids)
         self.stage.children = (shown,)
-        self._on_selected(self.source.selection)
-        if self._edits != edits:  # while the surfaces were built
+        self._on_selected(self.session.selection)
+        if self.session.version != version:  # edited while the surfaces were built
             self._tell_changed()
 
-    def _means(self) -> tuple[Any, str]:
-        """Return ipyvolume, or why it cannot draw here."""
+    def _reason(self) -> str:
+        """Return why ipyvolume cannot draw here, if it cannot."""
         if self.probe.webgl not in ("unknown", "yes"):
-            return None, self.probe.webgl
+            return str(self.probe.webgl)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # its imports use names that numpy and traitlets are about to drop
-                import ipyvolume  # late: it costs seconds
+                import ipyvolume  # noqa: F401  late: it costs seconds
         except ImportError as error:
-            return None, f"ipyvolume cannot be used here ({error}). Install it with: pip install mitonb"
-        return ipyvolume, ""
+            return f"ipyvolume cannot be used here ({error}). Install it with: pip install mitonb"
+        return ""
 
-    def _figure(self, ipv: Any, labels: Labels, ids: list[int]) -> Any:
+    def _figure(self, labels: Labels, ids: list[int]) -> Any:
         """Return the surfaces as a figure of ipyvolume."""
-        found = surfaces(labels, ids, budget=_MOST_TRIANGLES)
-        found = sorted((m for m in found if len(m.triangles)), key=lambda m: -len(m.triangles))
-        colors = self.source.colors.rgb([m.id for m in found])
-        draw = _Drawing(ipv)
+        import ipyvolume as ipv
+        import pythreejs
+
+        # ipyvolume's own shader takes the normal of each triangle, so that every facet is seen; this material takes
+        # those of vertices. Its light is bright in front above, dim behind below: no side is black, however it turns.
+        material = pythreejs.MeshLambertMaterial(side="DoubleSide")
+        light = pythreejs.HemisphereLight(color="#ffffff", groundColor="#404040", intensity=1, position=(-0.5, 1, 1.2))
+
+        def mesh(vertices: npt.NDArray[Any], color: Any, **shape: Any) -> Any:
+            z, y, x = np.asarray(vertices, np.float32).T
+            return ipv.Mesh(x=x, y=-y, z=z, color=color, **shape)  # in the image y runs down, in the figure up
+
+        found = [m for m in surfaces(labels, ids, budget=_MOST_TRIANGLES) if len(m.triangles)]
+        found.sort(key=lambda m: -len(m.triangles))
+        colors = self.session.colors.rgb([m.id for m in found])
         for m, color in zip(found[:_MOST_PICKABLE], colors, strict=False):
-            self.meshes[m.id] = mesh = draw.surface(m.vertices, m.triangles, _css(color))
-            mesh.observe(lambda change, key=m.id: self._on_click(key, change["new"]), "clicked")
-        rest = found[_MOST_PICKABLE:]
-        crowd = [draw.crowd(rest, colors[_MOST_PICKABLE:])] if rest else []
-        edges = draw.edges((np.asarray(labels.shape) - 1) * np.asarray(labels.voxel_size or (1.0, 1.0, 1.0)))
+            self.meshes[m.id] = one = mesh(m.vertices, _css(color), triangles=m.triangles, material=material)
+            one.observe(lambda change, key=m.id: self._on_click(key, change["new"]), "clicked")
+        meshes = [*self.meshes.values()]
+        if rest := found[_MOST_PICKABLE:]:
+            sizes = [len(m.vertices) for m in rest]
+            starts = np.cumsum([0, *sizes[:-1]])
+            triangles = np.concatenate([m.triangles + start for m, start in zip(rest, starts, strict=True)])
+            vertices = np.concatenate([m.vertices for m in rest])
+            color = np.repeat(colors[_MOST_PICKABLE:], sizes, axis=0)
+            meshes.append(mesh(vertices, color, triangles=triangles, material=material))
+        # The edges of the volume, as thin lines: without them nobody knows where up is.
+        corners = (
+            np.indices((2, 2, 2)).reshape(3, 8).T * (np.array(labels.shape) - 1) * (labels.voxel_size or (1, 1, 1))
+        )
+        lines = [(i, i + step) for step in (1, 2, 4) for i in range(8) if not i & step]
+        meshes.append(mesh(corners, "#808080", lines=np.array(lines, np.uint32)))
         figure = ipv.Figure(
-            width=self.probe.width - 10, height=self._height - _TOOLBAR, meshes=[*self.meshes.values(), *crowd, edges],
-            style=_style(self.probe.background), camera_control="trackball", camera_fov=_FOV, lights=draw.lights,
+            width=self.probe.width - 10, height=self._height - _TOOLBAR, meshes=meshes, camera_control="trackball",
+            style=_style(self.probe.background), camera_fov=_FOV, lights=[light],
         )  # fmt: skip
         figure.camera.position = _EYE
         unit = "nm" if labels.voxel_size else "vx"
         figure.xlabel, figure.ylabel, figure.zlabel = (f"{axis} {unit}" for axis in "xyz")
-        self._points = np.concatenate([m.vertices[:, ::-1] for m in found]) * (1, -1, 1)
-        box = np.stack([edges.x, edges.y, edges.z], axis=1)
-        if (np.ptp(self._points, axis=0) >= _MOST_OF_THE_VOLUME * np.ptp(box, axis=0)).all():
-            self._points = box
-        _frame(figure, self._points)
-        count = count_text(sum(len(mesh.triangles) for mesh in found), "triangle")
+        _frame(figure)
+        count = count_text(sum(len(m.triangles) for m in found), "triangle")
         self.status.value = note(f"{count_text(len(ids))}, {count}; drag turns, the wheel zooms, a click selects")
         return figure
 
@@ -202,41 +189,36 @@ class View3D(Saved, ipw.VBox):
             return
         # ipyvolume sets True on every click, and an unchanged trait tells nobody: only the first would count.
         self.meshes[key].clicked = False
-        if self.source.voxels(key):  # else the mesh is of an object that has just gone
-            self.source.go_to(key)
+        if self.session.voxels(key):  # else the mesh is of an object that has just gone
+            self.session.go_to(key)
 
     def _on_selected(self, ids: tuple[int, ...]) -> None:
         """Brighten what is selected; when asked, hide the rest instead."""
         for key, mesh in self.meshes.items():
             on = key in ids
-            color = self.source.colors.rgb([key])[0]
+            color = self.session.colors.rgb([key])[0]
             mesh.color = _css(0.4 * color + 0.6 if on and not self.only.value else color)
             mesh.visible = on or not (self.only.value and ids)
 
     def _on_edited(self, _change: Any) -> None:
-        self._edits += 1
         if self.built:
-            self._on_selected(self.source.selection)  # a neighbour may have got another colour
+            self._on_selected(self.session.selection)  # a neighbour may have got another colour
             self._tell_changed()
-            if self.labels.voxel_size != self._voxel_size:  # everything here has another form
+            if self.session.voxel_size != self._voxel_size:  # everything here has another form
                 self.refresh()
 
     def _tell_changed(self) -> None:
         self.status.value = note("The labels have changed: refresh to see it here.", "warn")
-
-    def _on_probe(self) -> None:
-        if self.probe.webgl not in ("unknown", "yes") and self.built:
-            self.refresh()
 
     def _on_page(self) -> None:
         """Follow the width and the theme of the page."""
         for figure in self.stage.children:
             if hasattr(figure, "meshes"):
                 figure.width, figure.style = self.probe.width - 10, _style(self.probe.background)
-                _frame(figure, self._points)
+                _frame(figure)
 
     def _fail(self, error: BaseException) -> None:
-        self.status.value = error_html(error)
+        self.status.value = style.error_html(error)
 
 
 def show3d(source: Any, ids: Sequence[int] | None = None, *, height: int = 420) -> View3D:
@@ -258,7 +240,7 @@ def show3d(source: Any, ids: Sequence[int] | None = None, *, height: int = 420) 
     """
     view = View3D(source, lazy=True, height=height)
     if ids is not None:
-        known = set(view.labels.ids().tolist())
+        known = set(view.session.labels.ids().tolist())
         missing = [i for i in ids if int(i) not in known]
         if missing:
             raise InputError(f"There is no object {missing[0]} in these labels; they have {count_text(len(known))}.")
@@ -288,53 +270,21 @@ def still(
     return np.dstack([rgb.astype(np.uint8), np.where(seen, 255, 0).astype(np.uint8)])
 
 
-class _Drawing:
-    """Makes the meshes of a figure, which share a material that takes the normals of vertices, and light for it.
-
-    ipyvolume's own shader takes the normal of each triangle, so that every facet is seen.
-    """
-
-    def __init__(self, ipv: Any) -> None:
-        import pythreejs  # late, as ipyvolume
-
-        self._ipv = ipv
-        self._material = pythreejs.MeshLambertMaterial(side="DoubleSide")
-        # From bright in front above to dim behind below: no side is black, however the objects are turned.
-        self.lights = [
-            pythreejs.HemisphereLight(color="#ffffff", groundColor="#404040", intensity=1, position=(-0.5, 1, 1.2))
-        ]
-
-    def surface(self, vertices: Any, triangles: Any, color: Any) -> Any:
-        """Return one surface; in the image y runs down, in the figure up."""
-        z, y, x = np.asarray(vertices, np.float32).T
-        triangles = np.asarray(triangles, np.uint32)
-        return self._ipv.Mesh(x=x, y=-y, z=z, triangles=triangles, color=color, material=self._material)
-
-    def crowd(self, rest: list[Mesh], colors: npt.NDArray[Any]) -> Any:
-        """Return many small objects as one mesh with a colour per vertex."""
-        sizes = [len(m.vertices) for m in rest]
-        starts = np.cumsum([0, *sizes])
-        triangles = np.concatenate([m.triangles + start for m, start in zip(rest, starts, strict=False)])
-        return self.surface(np.concatenate([m.vertices for m in rest]), triangles, np.repeat(colors, sizes, axis=0))
-
-    def edges(self, size: npt.NDArray[Any]) -> Any:
-        """Return the edges of the volume as thin lines: without them nobody knows where up is."""
-        corners = np.array([(a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1)], np.float32)
-        lines = [(i, j) for i in range(8) for j in range(i + 1, 8) if (corners[i] != corners[j]).sum() == 1]
-        z, y, x = (corners * size).astype(np.float32).T
-        return self._ipv.Mesh(x=x, y=-y, z=z, lines=np.asarray(lines, np.uint32), color="#808080")
-
-
 def _css(rgb: npt.NDArray[np.float32]) -> str:
     """Return a colour as CSS text: three bare numbers would be drawn as white by ipyvolume."""
     red, green, blue = np.rint(np.asarray(rgb) * 255).astype(int)
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-def _frame(figure: Any, points: npt.NDArray[Any]) -> None:
-    """Set the same scale on all three axes, so large that the camera just sees all points, (n, 3) x, y, z."""
-    if not len(points):
-        return
+def _frame(figure: Any) -> None:
+    """Set the same scale on all three axes, so large that the camera just sees all objects.
+
+    Where they reach over most of the volume, it sees the edges of that, too, which are the last mesh.
+    """
+    *objects, box = (np.stack([mesh.x, mesh.y, mesh.z], axis=1) for mesh in figure.meshes)
+    points = np.concatenate(objects or [box])
+    if (np.ptp(points, axis=0) >= _MOST_OF_THE_VOLUME * np.ptp(box, axis=0)).all():
+        points = box
     eye = np.asarray(_EYE)
     distance = np.linalg.norm(eye)
     back = eye / distance

@@ -132,8 +132,7 @@ def test_the_objects_fill_the_frame_wherever_they_lie(book: Notebook) -> None:
     hue = float(book.ask("hue_of(ids[0])"))
     book.add(
         "corner = np.zeros((40, 300, 300), np.uint32); corner[2:8, 20:40, 250:290] = ids[0]\n"
-        "from mitonb.widgets.objects_table import LookedAt\n"
-        "view.source, old = LookedAt(Labels(corner, (20.0, 10.0, 10.0))), view.source\n"
+        "view.session, old = mn.Session(labels=Labels(corner, (20.0, 10.0, 10.0))), view.session\n"
         "view.refresh()"
     )
     box = scene(book)
@@ -148,7 +147,7 @@ def test_the_objects_fill_the_frame_wherever_they_lie(book: Notebook) -> None:
     assert rows.max() < box["height"] - 3
     assert columns.max() < box["width"] - 3
     book.shot(SHOTS / "in-a-corner.png")
-    book.add("view.source = old; view.refresh()")
+    book.add("view.session = old; view.refresh()")
 
 
 def test_only_those_of_ipyvolumes_buttons_are_there_that_do_something(book: Notebook) -> None:

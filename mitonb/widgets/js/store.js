@@ -278,7 +278,7 @@ export class Store extends EventTarget {
     } else if (m.kind === "stale") {
       this.#stale(m);
     } else if (m.kind === "colors") {
-      this.#colors(m, buffers[0]);
+      this.#colors(buffers[0]);
     } else if (m.kind === "ack" && box) {
       box.settle(m.cseq);
     } else if (m.kind === "gap" && box) {
@@ -354,10 +354,10 @@ export class Store extends EventTarget {
     this.emit("changed", { what: m.what, touched });
   }
 
-  /** @param {any} m @param {DataView} pairs of id and slot */
-  #colors(m, pairs) {
+  /** @param {DataView} pairs of id and slot */
+  #colors(pairs) {
     // A new map each time: the renderer sees by that whether its table is old.
-    this.moved = new Map(m.first ? [] : this.moved);
+    this.moved = new Map();
     for (let at = 0; at < pairs.byteLength; at += 8) this.moved.set(pairs.getUint32(at, true), pairs.getUint32(at + 4, true));
     if (this.info) this.info.moved = this.moved;
     this.emit("colors");
