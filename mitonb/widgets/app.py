@@ -20,7 +20,7 @@ from mitonb.widgets.forms import OpenForm, RecipeForm, SaveForm, VoxelSizeField,
 from mitonb.widgets.history_view import HistoryView
 from mitonb.widgets.objects_table import ObjectsTable
 from mitonb.widgets.runs import RunBar, Runs, ScaleChoice
-from mitonb.widgets.style import Latest, Saved, button, count_text, note, row, sheet, size_text
+from mitonb.widgets.style import Latest, Part, Saved, button, count_text, note, row, sheet, size_text
 from mitonb.widgets.viewer import Viewer, session_of
 from mitonb.widgets.volume3d import View3D
 
@@ -31,16 +31,18 @@ if TYPE_CHECKING:
     from mitonb.labels import Labels
     from mitonb.recipe import Recipe
     from mitonb.session import Change
+    from mitonb.stack import Axis
     from mitonb.widgets.runs import Sentence
 
 __all__ = ["App", "explore"]
 
 _TAB_HEIGHT = 180
 _COMPARE = "Look at this plane at three scales, side by side, and choose the one at which the network does best"
+_UNSEEN = "The network has not seen this plane yet: segment it once, or look at its maps; thresholds then act at once."
 _NO_WORKBENCH = "The workbench needs JupyterLab: marimo does not show ipywidgets."
 
 
-class App(Saved, ipw.VBox):
+class App(Saved, Part):
     """The workbench of one session.
 
     A script calls the same methods that the buttons call.
@@ -75,7 +77,7 @@ class App(Saved, ipw.VBox):
         height: int | None = None,
     ) -> None:
         super().__init__()
-        self.add_class("mnb").add_class("mnb-app")
+        self.add_class("mnb-app")
         self.session: Session | None = None
         self._recipe, self._height = recipe, height
         if session is not None:
@@ -91,52 +93,44 @@ class App(Saved, ipw.VBox):
         self._previewing = False
         self._draft: tuple[str, int, Any, Recipe] | None = None
         self.viewer = Viewer(session, height=self._height)
+        self.viewer.layout.flex, self.viewer.layout.min_width = "1 1 0", "0"
         self.form = RecipeForm(self._recipe, models=model_names())
         self._applied = self._joined = self.form.recipe
-        self.run_bar = RunBar()
+        self.run_bar, self.scales = RunBar(), ScaleChoice()
         self.table = ObjectsTable(session, height=_TAB_HEIGHT)
         self.view3d = View3D(session, lazy=True)
         self.history = HistoryView(session, height=_TAB_HEIGHT - 32)
         self.saver = SaveForm(self.save, stem=f"{_plain(_name(session))}-labels")
-        self.to_save = button("save as …", "download", "Save labels or the table")
         self.about = ipw.HTML(layout={"flex": "1 1 150px"})
         self.voxel_size = VoxelSizeField()
         self.compare = button("compare scales", tip=_COMPARE, css="mnb-link")
-        self.scales = ScaleChoice()
-        self._live = Latest(self._redecode, failed=self.run_bar.fail)
-        self.children = (sheet(), *self._laid_out())
-        self._connect(session)
-        self._describe()
-        if session.notes:
-            self.run_bar.say(" ".join(session.notes))
-        self._live.ask()
-
-    def _laid_out(self) -> tuple[ipw.Widget, ...]:
-        head = row(self.about, self.voxel_size, self.compare, self.to_save, justify_content="space-between")
-        head.add_class("mnb-head")
-        self.viewer.layout.flex = "1 1 0"
-        self.viewer.layout.min_width = "0"
+        to_save = button("save as …", "download", "Save labels or the table")
+        head = row(self.about, self.voxel_size, self.compare, to_save, justify_content="space-between")
         # The page folds the recipe, and moves it above the picture where there is no room beside it (js/frame.js).
-        side = ipw.VBox([self.form]).add_class("mnb-side")
-        main = ipw.HBox([self.viewer, side]).add_class("mnb-main")
+        main = ipw.HBox([self.viewer, ipw.VBox([self.form]).add_class("mnb-side")]).add_class("mnb-main")
         parts = {"Objects": self.table, "3D": self.view3d, "History": self.history, "Save": self.saver}
         self.tabs = ipw.Tab(list(parts.values()), titles=tuple(parts), selected_index=0)
-        return head, self.run_bar, self.scales, main, self.tabs
+        self._live = Latest(self._redecode, failed=self.run_bar.fail)
+        self.children = (sheet(), head.add_class("mnb-head"), self.run_bar, self.scales, main, self.tabs)
 
-    def _connect(self, session: Session) -> None:
         session.edited.connect(self._on_edited)
+        self.run_bar.asked.connect(lambda what: self.viewer.when_told(lambda: self._on_asked(what)))
         self.run_bar.undone.connect(lambda edit: self._try(self._take_back, session, edit))
         self.run_bar.worked.connect(lambda busy: setattr(self.viewer, "running", busy))
         self.run_bar.replace.observe(lambda _: self._live.ask(), "value")
-        self.run_bar.asked.connect(lambda what: self.viewer.when_told(lambda: self._on_asked(what)))
         self.voxel_size.chosen.connect(lambda nm: self._try(session.set_voxel_size, *nm))
         self.compare.on_click(lambda _: self.viewer.when_told(lambda: self._try(self.compare_scales)))
         self.scales.chosen.connect(self._on_scale)
-        self.to_save.on_click(lambda _: setattr(self.tabs, "selected_index", 3))
+        to_save.on_click(lambda _: setattr(self.tabs, "selected_index", 3))
         self.form.changed.connect(self._on_recipe)
         self.viewer.asked.connect(self._on_asked)
         self.viewer.observe(lambda _: self._live.ask(), ["axis", "index"])
         self.tabs.observe(self._on_tab, "selected_index")
+
+        self._describe()
+        if session.notes:
+            self.run_bar.say(" ".join(session.notes))
+        self._live.ask()
 
     # What the buttons do, and a script may call.
 
@@ -145,45 +139,61 @@ class App(Saved, ipw.VBox):
 
         Corrected objects are kept, unless the switch beside the buttons says otherwise; so they are in the others.
         """
-        axis, index, recipe = self.viewer.axis, self.viewer.index, self.form.recipe
+        axis, index, recipe = self._here()
         steps = self.runs.plane(axis, index, recipe, replace_corrected=self.run_bar.replaces)
-        return self._watch(
-            f"Segment {axis} plane {index}", steps,
-            lambda change: self._after(recipe, self._told(f"{axis} plane {index} segmented."), change),
-        )  # fmt: skip
+
+        def tell(change: Change) -> Sentence:
+            return self._after(recipe, " ".join([f"{axis} plane {index} segmented.", *self.runs.notes]), change)
+
+        return self.run_bar.watch(Job(steps, name=f"Segment {axis} plane {index}"), then=tell)
 
     def look_at_maps(self) -> Job[Any]:
         """Run the net on the plane on screen for its maps alone, in a thread; the labels stay as they are."""
-        axis, index, recipe = self.viewer.axis, self.viewer.index, self.form.recipe
-        steps = self.runs.look(axis, index, recipe)
-        return self._watch(f"Look at {axis} plane {index}", steps, lambda _: self._show_maps(axis, index))
+        axis, index, recipe = self._here()
+
+        def tell(_maps: Any) -> str:
+            self.viewer.set_layer("semantic", visible=True)
+            self._live.ask()
+            said = f"The maps of {axis} plane {index} are shown; the labels are as they were."
+            return " ".join([said, *self.runs.notes])
+
+        job = Job(self.runs.look(axis, index, recipe), name=f"Look at {axis} plane {index}")
+        return self.run_bar.watch(job, then=tell)
 
     def compare_scales(self) -> Job[Any]:
         """Find the objects of the plane on screen at three scales, in a thread, and offer them side by side."""
-        axis, index = self.viewer.axis, self.viewer.index
+        axis, index, recipe = self._here()
 
         def offer(found: dict[int, Any]) -> str:
             self.scales.offer(self.runs.stack.plane(index, axis), found)
             return "Click the scale at which the objects look right."
 
-        return self._watch(
-            f"Compare scales of {axis} plane {index}", self.runs.scales(axis, index, self.form.recipe), offer
-        )
+        job = Job(self.runs.scales(axis, index, recipe), name=f"Compare scales of {axis} plane {index}")
+        return self.run_bar.watch(job, then=offer)
 
     def run_volume(self) -> Job[Labels]:
         """Segment the whole stack, in a thread; `.result()` of the job waits."""
-        steps = self.runs.volume(self.form.recipe, replace_corrected=self.run_bar.replaces)
-        return self._watch_volume("Segment the volume", steps, " found.")
+        return self._watch_volume("Segment the volume", self.runs.volume, " found.")
 
     def apply_volume(self) -> Job[Labels]:
         """Decode and track the kept maps of the volume with the recipe of the form; the net is not run."""
-        steps = self.runs.redecode(self.form.recipe, replace_corrected=self.run_bar.replaces)
-        return self._watch_volume("Decode the volume again", steps, " found, without running the network.")
+        return self._watch_volume("Decode the volume again", self.runs.redecode, " found, without running the network.")
+
+    def _watch_volume(self, name: str, run: Callable[..., Any], said: str) -> Job[Labels]:
+        recipe = self.form.recipe
+
+        def tell(labels: Labels) -> Sentence:
+            self._joined = recipe
+            notes = (labels.record or {}).get("notes") or ()
+            return self._after(recipe, " ".join([count_text(len(labels.ids())) + said, *notes]), self.runs.change)
+
+        steps = run(recipe, replace_corrected=self.run_bar.replaces)
+        return self.run_bar.watch(Job(steps, name=name), then=tell)
 
     def apply_plane(self) -> None:
         """Make the preview of the plane on screen an edit."""
         assert self.session is not None
-        axis, index = self.viewer.axis, self.viewer.index
+        axis, index, _ = self._here()
         if self._draft is None or self._draft[:2] != (axis, index):
             self.run_bar.say("There is no preview of this plane: move a threshold first.", "error")
             return
@@ -229,6 +239,10 @@ class App(Saved, ipw.VBox):
 
     # What happens on screen.
 
+    def _here(self) -> tuple[Axis, int, Recipe]:
+        """Return the plane on screen, and the recipe of the form."""
+        return self.viewer.axis, self.viewer.index, self.form.recipe
+
     def _on_asked(self, what: str) -> None:
         doing = {
             "plane": self.run_plane, "segment-plane": self.run_plane, "volume": self.run_volume,
@@ -247,19 +261,6 @@ class App(Saved, ipw.VBox):
         """Return how the profiles of a plane get into the labels."""
         return {"iou": recipe.track_iou, "replace_corrected": self.run_bar.replaces}
 
-    def _watch(self, name: str, steps: Any, then: Callable[[Any], str | Sentence]) -> Job[Any]:
-        return self.run_bar.watch(Job(steps, name=name), then=then)
-
-    def _watch_volume(self, name: str, steps: Any, said: str) -> Job[Labels]:
-        recipe = self.form.recipe
-
-        def tell(labels: Labels) -> Sentence:
-            self._joined = recipe
-            notes = (labels.record or {}).get("notes") or ()
-            return self._after(recipe, " ".join([count_text(len(labels.ids())) + said, *notes]), self.runs.change)
-
-        return self._watch(name, steps, tell)
-
     def _after(self, recipe: Recipe, said: str, change: Change | None) -> Sentence:
         """Drop the preview after its plane or volume became labels, unless a threshold was moved meanwhile.
 
@@ -271,15 +272,6 @@ class App(Saved, ipw.VBox):
         if change is None:
             return said, 0
         return f"{said} {change.about_corrections()}".strip(), 0 if change.what == "nothing" else change.seq
-
-    def _show_maps(self, axis: str, index: int) -> str:
-        self.viewer.set_layer("semantic", visible=True)
-        self._live.ask()
-        return self._told(f"The maps of {axis} plane {index} are shown; the labels are as they were.")
-
-    def _told(self, said: str) -> str:
-        """Return what was done, with what the run of a plane has to tell about the image."""
-        return " ".join([said, *self.runs.notes])
 
     def _differs(self, recipe: Recipe) -> bool:
         """Return whether the kept maps of the volume would become other labels than they did last."""
@@ -302,7 +294,7 @@ class App(Saved, ipw.VBox):
     def _redecode(self) -> None:
         """Show the maps that are kept of the plane on screen, and its preview while thresholds move."""
         assert self.session is not None
-        axis, index, recipe = self.viewer.axis, self.viewer.index, self.form.recipe
+        axis, index, recipe = self._here()
         maps = self.runs.maps(axis, index, recipe.median)
         peaks = centers(maps, self.runs.in_pixels(recipe)) if maps is not None and "center" in maps else None
         self.viewer.set_maps(axis, index, maps, peaks)
@@ -315,10 +307,7 @@ class App(Saved, ipw.VBox):
             count = len(np.unique(ids[ids > 0]))
             self.run_bar.say(f"Preview: {count} profiles on this plane. Apply it, or move on to drop it.")
         elif self._previewing and maps is None:
-            self.run_bar.say(
-                "The network has not seen this plane yet: segment it once, or look at its maps; thresholds then act at "
-                "once."
-            )
+            self.run_bar.say(_UNSEEN)
 
     def _describe(self) -> None:
         session = self.session

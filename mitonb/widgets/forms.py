@@ -13,18 +13,15 @@ import traitlets
 from psygnal import Signal
 
 from mitonb.errors import InputError, MitonbError
-from mitonb.recipe import PRESETS, Recipe, Rerun
+from mitonb.recipe import IN_NM, PRESETS, Recipe, Rerun
 from mitonb.stack import AXES, Stack
-from mitonb.widgets.style import button, error_html, note, row, sheet, size_text
+from mitonb.widgets.style import Part, button, error_html, note, row, sheet, size_text
 from mitonb.widgets.upload import Upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = [
-    "FORMATS", "OpenForm", "RecipeForm", "SaveForm", "VoxelSizeField", "open_form", "rerun_of",
-    "reruns_of",
-]  # fmt: skip
+__all__ = ["FORMATS", "OpenForm", "RecipeForm", "SaveForm", "VoxelSizeField", "open_form", "rerun_of", "reruns_of"]
 
 FORMATS = {
     "labels · OME-Zarr": ".ome.zarr",
@@ -34,15 +31,14 @@ FORMATS = {
     "table of objects · CSV": ".csv",
 }
 """What can be saved, and the ending of each."""
-_FIELDS = dataclasses.fields(Recipe)
-_MOST_CHOICES = 64
+_FIELDS = {f.name: f for f in dataclasses.fields(Recipe)}
 _MOST_STEPS = 1000
 
 
 # --- the recipe ------------------------------------------------------------------------------------------------------
 
 
-class RecipeForm(ipw.VBox):
+class RecipeForm(Part):
     """A form for a recipe.
 
     Parameters
@@ -72,8 +68,8 @@ class RecipeForm(ipw.VBox):
 
     def __init__(self, recipe: Recipe | None = None, *, models: tuple[str, ...] = (), **options: Any) -> None:
         start, hints = Recipe.of(recipe), get_type_hints(Recipe)
-        self.controls = {f.name: _control(f, hints[f.name], models) for f in _FIELDS}
-        self._units = {f.name: f.metadata["unit"] for f in _FIELDS}
+        self.controls = {name: _control(f, hints[name], models) for name, f in _FIELDS.items()}
+        self._units = {name: ipw.Label(f.metadata["unit"], layout={"width": "41px"}) for name, f in _FIELDS.items()}
         self._rows = {name: _line(control, self._units[name]) for name, control in self.controls.items()}
         self._base = min(PRESETS, key=lambda name: len(start.changes(PRESETS[name])))
         self.preset = ipw.Dropdown(
@@ -84,23 +80,18 @@ class RecipeForm(ipw.VBox):
         self.message = ipw.HTML()
         title = ipw.HTML('<span class="mnb-title">Recipe</span>')
         head = row(title, self.preset, self.reset, justify_content="space-between")
-        basic = [self._rows[f.name] for f in _FIELDS if f.metadata["basic"]]
-        self._extra = ipw.VBox([self._rows[f.name] for f in _FIELDS if not f.metadata["basic"]])
-        super().__init__([sheet(), head, *basic, self.message, self.more, self._extra], recipe=start, **options)
-        self.add_class("mnb")
-        for name in self.controls:
-            self._show(name)
-        self._connect()
-        self._unfold(False)
-        self._show_changes()
-
-    def _connect(self) -> None:
+        basic = [line for name, line in self._rows.items() if _FIELDS[name].metadata["basic"]]
+        self._extra = ipw.VBox([line for line in self._rows.values() if line not in basic])
+        super().__init__(head, *basic, self.message, self.more, self._extra, recipe=start, **options)
         for name, control in self.controls.items():
+            self._show(name)
             control.observe(lambda change, name=name: self._on_control(name, change["new"]), "value")
         self.observe(lambda change: self._fill(change["old"], change["new"]), "recipe")
         self.preset.observe(lambda change: self._on_preset(change["new"]), "value")
         self.reset.on_click(lambda _: setattr(self, "recipe", PRESETS[self._base]))
         self.more.observe(lambda change: self._unfold(change["new"]), "value")
+        self._unfold(False)
+        self._show_changes()
 
     def _on_control(self, name: str, value: Any) -> None:
         """Take one value from the screen, or say why it cannot be and put the old one back."""
@@ -129,10 +120,10 @@ class RecipeForm(ipw.VBox):
 
     def _show(self, name: str) -> None:
         """Show one value; a length that a script gave in nm stands in the place of the unit."""
-        value, (control, unit) = getattr(self.recipe, name), self._rows[name].children
-        control.disabled = isinstance(value, str) and isinstance(control, ipw.IntSlider | ipw.BoundedIntText)
-        unit.value = value if control.disabled else self._units[name]
-        if not control.disabled:
+        value, control = getattr(self.recipe, name), self.controls[name]
+        control.disabled = in_nm = name in IN_NM and isinstance(value, str)
+        self._units[name].value = value if in_nm else _FIELDS[name].metadata["unit"]
+        if not in_nm:
             control.value = value
 
     def _show_changes(self) -> None:
@@ -151,7 +142,7 @@ class RecipeForm(ipw.VBox):
         """Return what the form shows, one field a line; a star marks what differs from the preset."""
         changes = self.recipe.changes(PRESETS[self._base])
         lines = [f"preset {self._base}, {self.reset.description}"]
-        for f in _FIELDS:
+        for f in _FIELDS.values():
             if f.metadata["basic"] or self.more.value:
                 said = f"{f.metadata['label']}: {getattr(self.recipe, f.name)} {f.metadata['unit']}".rstrip()
                 lines.append(f"{'*' if f.name in changes else ' '} {said}")
@@ -171,10 +162,10 @@ class AxesChoice(ipw.HBox):
         }
         super().__init__([ipw.Label(description, layout=place), *self.toggles.values()], value=tuple(value))
         for toggle in self.toggles.values():
-            toggle.observe(self._collect, "value")
+            toggle.observe(lambda _: self._collect(), "value")
         self.observe(self._show, "value")
 
-    def _collect(self, _change: Any) -> None:
+    def _collect(self) -> None:
         self.value = tuple(axis for axis, toggle in self.toggles.items() if toggle.value)
 
     def _show(self, change: Any) -> None:
@@ -191,52 +182,42 @@ def rerun_of(old: Recipe, new: Recipe) -> Rerun:
 
 def reruns_of(old: Recipe, new: Recipe) -> set[Rerun]:
     """Return what has to run again between two recipes: the classes of the fields that differ."""
-    changed = new.changes(old)
-    return {f.metadata["rerun"] for f in _FIELDS if f.name in changed}
+    return {_FIELDS[name].metadata["rerun"] for name in new.changes(old)}
 
 
-def _line(control: Any, unit: str) -> ipw.HBox:
+def _line(control: Any, unit: ipw.Label) -> ipw.HBox:
     """Return a control with its unit at a fixed place, so that all rows line up."""
     control.layout.flex = "1 1 auto"
     control.layout.min_width = "0"
-    line = ipw.HBox([control, ipw.Label(unit, layout={"width": "41px"})], layout={"overflow": "visible"})
-    return line.add_class("mnb-field")
+    return ipw.HBox([control, unit], layout={"overflow": "visible"}).add_class("mnb-field")
 
 
 def _control(field: dataclasses.Field[Any], hint: Any, models: tuple[str, ...]) -> Any:
     """Return the control for one field, chosen by its type and range."""
-    m, start = field.metadata, getattr(Recipe(), field.name)
+    m, start, name = field.metadata, getattr(Recipe(), field.name), field.name
     told = {"description": m["label"], "tooltip": m["help"], "value": start}
     # Only what can be shown while the slider moves may follow it: the net is not run thirty times on the way.
-    span = {"min": m["low"], "max": m["high"], "step": m["step"], "continuous_update": m["rerun"] == "decode"}
+    span = {"min": m["low"], "max": m["high"], "step": m["step"], "continuous_update": m["rerun"] == "decode", **told}
     control: Any
-    if field.name == "planes":
+    if name == "planes":
         control = AxesChoice(start, description=m["label"], tooltip=m["help"])
     elif get_origin(hint) is Literal:
-        control = ipw.Dropdown(options=list(get_args(hint)), **told)
+        control = ipw.Dropdown(options=get_args(hint), **told)
     elif hint is bool:
         control = ipw.Checkbox(indent=True, **told)
     elif hint is str:
-        offered = {"model": models, "pixel_size": ("auto", "as is")}.get(field.name, ())
-        control = ipw.Combobox(options=list(offered), continuous_update=False, **told)
+        offered = models if name == "model" else ("auto", "as is")
+        control = ipw.Combobox(options=offered, continuous_update=False, **told)
     elif hint is float:
-        control = ipw.FloatSlider(readout_format=".2f", **span, **told)
+        control = ipw.FloatSlider(readout_format=".2f", **span)
+    elif name in ("downsampling", "median"):  # where only some numbers are allowed
+        control = ipw.Dropdown(options=[v for v in range(m["low"], m["high"] + 1) if _valid(name, v)], **told)
+    elif (m["high"] - m["low"]) / m["step"] < _MOST_STEPS:
+        control = ipw.IntSlider(**span)
     else:
-        control = _whole(field.name, span, told)
-    return control.add_class(f"mnb-field-{field.name}")
-
-
-def _whole(name: str, span: dict[str, Any], told: dict[str, Any]) -> Any:
-    """Return a list where only some numbers are allowed, a slider for a short range, else a number box."""
-    steps = range(span["min"], span["max"] + 1, span["step"])
-    if len(steps) <= _MOST_CHOICES:
-        allowed = [v for v in steps if _valid(name, v)]
-        if len(allowed) < len(steps):
-            return ipw.Dropdown(options=allowed, **told)
-    if len(steps) <= _MOST_STEPS:
-        return ipw.IntSlider(**span, **told)
-    # continuous_update of a number box means "at every key"; a half-typed number is nobody's wish.
-    return ipw.BoundedIntText(**{**span, "continuous_update": False}, **told)
+        # continuous_update of a number box means "at every key"; a half-typed number is nobody's wish.
+        control = ipw.BoundedIntText(**{**span, "continuous_update": False})
+    return control.add_class(f"mnb-field-{name}")
 
 
 def _valid(name: str, value: Any) -> bool:
@@ -261,15 +242,9 @@ class VoxelSizeField(ipw.HBox):
     chosen = Signal(tuple)
 
     def __init__(self, value: Sequence[float] | None = None, **options: Any) -> None:
+        look = {"step": 1, "layout": {"width": "66px"}, "style": {"description_width": "10px"}}
         self.fields = [
-            ipw.FloatText(
-                value=v,
-                step=1,
-                description=axis,
-                tooltip=f"{axis} in nm",
-                layout={"width": "66px"},
-                style={"description_width": "10px"},
-            )
+            ipw.FloatText(value=v, description=axis, tooltip=f"{axis} in nm", **look)
             for axis, v in zip("zyx", value or (0, 0, 0), strict=True)
         ]
         self.button = button("set", tip="Use this voxel size")
@@ -294,7 +269,7 @@ class VoxelSizeField(ipw.HBox):
         self.chosen.emit(tuple(nm))
 
 
-class OpenForm(ipw.VBox):
+class OpenForm(Part):
     """A form that opens a stack.
 
     Attributes
@@ -322,12 +297,8 @@ class OpenForm(ipw.VBox):
         self.about = ipw.HTML()
         self.voxel_size = VoxelSizeField(layout={"display": "none"})
         ways = row(ipw.HTML(note("or")), self.sample, ipw.HTML(note("or")), self.upload)
-        parts = [sheet(), row(self.path, self.button), ways, self.message, self.about, self.voxel_size]
-        super().__init__(parts, layout={"max_width": "760px"} | options.pop("layout", {}), **options)
-        self.add_class("mnb")
-        self._connect()
-
-    def _connect(self) -> None:
+        parts = [row(self.path, self.button), ways, self.message, self.about, self.voxel_size]
+        super().__init__(*parts, layout={"max_width": "760px"}, **options)
         self.button.on_click(lambda _: _in_thread(self.open_path, self.path.value))
         self.path.on_msg(lambda _, message, __: message.get("event") == "submit" and self.button.click())
         self.sample.on_click(lambda _: _in_thread(self.open_sample))
@@ -339,13 +310,12 @@ class OpenForm(ipw.VBox):
     def open_path(self, path: str | Path) -> Stack | None:
         """Open a path as if it had been typed; return the stack, or None with a sentence on screen."""
         self.path.value = str(path)
-        place = str(path).strip()
-        if not place:
+        if not str(path).strip():
             self.message.value = note("Type a path first, drop a file, or take the bundled sample.", "error")
             return None
         from mitonb.io.opening import open as open_stack
 
-        return self._take(f"opening {Path(path).name} …", lambda: (open_stack(place), None))
+        return self._take(f"opening {Path(path).name} …", lambda: (open_stack(str(path).strip()), None))
 
     def open_sample(self) -> Stack | None:
         """Draw the bundled sample and open it, with its truth in `labels`."""
@@ -367,12 +337,10 @@ class OpenForm(ipw.VBox):
         return self.stack
 
     def _on_voxel_size(self, nm: tuple[float, float, float]) -> None:
-        if self.stack is not None:
-            self.stack = self.stack.with_voxel_size(*nm)
+        self.stack = self.stack and self.stack.with_voxel_size(*nm)
 
     def _describe(self) -> None:
-        stack = self.stack
-        lines = []
+        stack, lines = self.stack, [""]
         if stack is not None:
             about = f"{stack.name}: {size_text(stack.shape, stack.voxel_size)}, {stack.dtype}"
             lines = [note(about, "good"), *map(note, stack.notes)]
@@ -402,7 +370,7 @@ def open_form(path: str | Path = "") -> OpenForm:
 # --- saving ----------------------------------------------------------------------------------------------------------
 
 
-class SaveForm(ipw.VBox):
+class SaveForm(Part):
     """Choose a format and a path, and save.
 
     Parameters
@@ -421,9 +389,9 @@ class SaveForm(ipw.VBox):
         self.overwrite.tooltip = "Write over a file that is already there"
         self.button = button("Save", "download")
         self.message = ipw.HTML(layout={"min_height": "18px"})
-        parts = [sheet(), row(self.format, self.path, self.overwrite, self.button), self.message]
-        super().__init__(parts, layout={"max_width": "860px"} | options.pop("layout", {}), **options)
-        self.add_class("mnb").add_class("mnb-save")
+        parts = row(self.format, self.path, self.overwrite, self.button)
+        super().__init__(parts, self.message, layout={"max_width": "860px"}, **options)
+        self.add_class("mnb-save")
         self.format.observe(self._on_format, "value")
         self.button.on_click(lambda _: _in_thread(self.save))
 
@@ -450,11 +418,9 @@ class SaveForm(ipw.VBox):
 
     def _on_format(self, change: Any) -> None:
         # The longest first: .ome.tif ends like .tif.
-        for ending in sorted(FORMATS.values(), key=len, reverse=True):
-            if self.path.value.endswith(ending):
-                self.path.value = self.path.value.removesuffix(ending)
-                break
-        self.path.value += FORMATS[change["new"]]
+        endings = sorted(FORMATS.values(), key=len, reverse=True)
+        ending = next(filter(self.path.value.endswith, endings), "")
+        self.path.value = self.path.value.removesuffix(ending) + FORMATS[change["new"]]
 
 
 def _path_box(path: str | Path, tip: str) -> ipw.Text:

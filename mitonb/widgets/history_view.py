@@ -10,8 +10,7 @@ import ipywidgets as ipw
 import traitlets
 from psygnal import Signal
 
-from mitonb.errors import MitonbError
-from mitonb.widgets.style import JS, Latest, button, count_text, error_html, note, row, sheet
+from mitonb.widgets.style import JS, Latest, Part, button, count_text, error_html, note, row
 
 if TYPE_CHECKING:
     from mitonb.session import Session
@@ -33,7 +32,7 @@ class Lines(anywidget.AnyWidget):
         self.on_msg(lambda _, message, __: self.asked.emit(message.get("seq")))
 
 
-class HistoryView(ipw.VBox):
+class HistoryView(Part):
     """The journal of a session; a click on an edit goes to its place.
 
     Attributes
@@ -53,25 +52,18 @@ class HistoryView(ipw.VBox):
         self.code.tooltip = "The edits as lines of Python"
         self._worker = Latest(self._draw, failed=self._fail, delay=0.1)
         head = row(self.as_code, self.status).add_class("mnb-spaced")
-        super().__init__([sheet(), head, self.lines, self.code], **options)
-        self.add_class("mnb")
+        super().__init__(head, self.lines, self.code, **options)
         self.as_code.observe(lambda change: self._swap(change["new"]), "value")
         self.lines.asked.connect(self.go_to)
         session.edited.connect(lambda _: self._worker.ask())
         self._swap(False)
         self._draw()
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the last edit is shown."""
-        return self._worker.wait(timeout)
-
     def go_to(self, seq: int) -> None:
         """Look at the place of an edit; of one without a place, it is said on screen."""
         try:
             self.session.go_to_edit(seq)
             self._count(len(self.session.history()))
-        except MitonbError as error:
-            self.status.value = note(str(error), "warn")
         except Exception as error:  # a click has no caller
             self._fail(error)
 

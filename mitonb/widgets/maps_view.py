@@ -12,11 +12,10 @@ import numpy.typing as npt
 from mitonb.colors import map_colors
 from mitonb.errors import InputError
 from mitonb.maps import COARSE, Maps, Points
-from mitonb.plot import wheel
+from mitonb.plot import overlay, wheel
 from mitonb.post.decoding import centers, foreground
 from mitonb.recipe import Recipe
-from mitonb.stack import Plane
-from mitonb.widgets.style import Saved, as_png, count_text, gray, sheet, thinned
+from mitonb.widgets.style import Part, Saved, as_png, count_text, thinned
 
 __all__ = ["MapsView", "show_maps"]
 
@@ -37,7 +36,7 @@ _WORDS = {
 }
 
 
-class MapsView(Saved, ipw.VBox):
+class MapsView(Saved, Part):
     """A picture for each head, side by side, and one of the image where it is given.
 
     Attributes
@@ -47,6 +46,9 @@ class MapsView(Saved, ipw.VBox):
     """
 
     def __init__(self, maps: Maps, image: Any = None, *, recipe: Recipe | None = None, **options: Any) -> None:
+        if not isinstance(maps, Maps) or len(maps.shape) != 2:
+            got = f"those of a block, {maps.shape}" if isinstance(maps, Maps) else type(maps).__name__
+            raise InputError(f"show_maps shows the Maps of a plane, got {got}. Take mn.predict(stack.plane(0)).")
         recipe, maps = Recipe.of(recipe), maps.cropped()
         self.points: Points = centers(maps, recipe) if "center" in maps else np.zeros((0, 2), np.int64)
         self._inside = foreground(maps, recipe) if "semantic" in maps else np.ones(maps.shape, np.bool_)
@@ -55,16 +57,17 @@ class MapsView(Saved, ipw.VBox):
         if image is not None:
             pictures = {"image": under, **pictures}
         self._pictures = list(pictures.values())
-        said: dict[str, Any] = {"threshold": recipe.semantic_threshold, "center": recipe.center_threshold}
-        said["peaks"] = count_text(len(self.points), "peak")
+        said = {
+            "threshold": recipe.semantic_threshold, "center": recipe.center_threshold,
+            "peaks": count_text(len(self.points), "peak"),
+        }  # fmt: skip
         marks = {"center": _rings(self.points, maps.shape), "offsets": _arrows(maps, self._inside)}
-        figures = [
+        figures = "".join(
             _figure(picture, name, _WORDS.get(name, "").format(**said), marks.get(name, ""))
             for name, picture in pictures.items()
-        ]
-        self.html = ipw.HTML(f'<div class="mnb-maps">{"".join(figures)}</div>')
-        super().__init__([sheet(), self.html], **options)
-        self.add_class("mnb")
+        )
+        self.html = ipw.HTML(f'<div class="mnb-maps">{figures}</div>')
+        super().__init__(self.html, **options)
 
     def saved(self) -> tuple[str, dict[str, str]]:
         """Return the pictures side by side, for readers without a kernel."""
@@ -99,9 +102,6 @@ def show_maps(maps: Maps, image: Any = None, *, recipe: Recipe | None = None) ->
     InputError
         If these are no maps of a plane, or maps and image differ in size.
     """
-    if not isinstance(maps, Maps) or len(maps.shape) != 2:
-        got = f"those of a block, {maps.shape}" if isinstance(maps, Maps) else type(maps).__name__
-        raise InputError(f"show_maps shows the Maps of a plane, got {got}. Take mn.predict(stack.plane(0)).")
     return MapsView(maps, image, recipe=recipe)
 
 
@@ -109,13 +109,9 @@ def _picture(maps: Maps, image: Any) -> Rgb:
     """Return the plane as a grey picture, or black without one."""
     if image is None:
         return np.zeros((*maps.shape, 3), np.uint8)
-    pixels = np.asarray(image)
-    if pixels.shape != maps.shape:
-        raise InputError(f"These maps are of a plane of {maps.shape} pixels, the image has {pixels.shape}.")
-    given = image.contrast or image.intensity if isinstance(image, Plane) else None
-    finite = pixels[np.isfinite(pixels)]
-    low, high = given or (np.percentile(finite, (1, 99)) if finite.size else (0.0, 1.0))
-    return np.repeat(gray(pixels, float(low), max(float(high), float(low) + 1e-6))[..., None], 3, axis=2)
+    if np.shape(image) != maps.shape:
+        raise InputError(f"These maps are of a plane of {maps.shape} pixels, the image has {np.shape(image)}.")
+    return np.rint(overlay(image) * 255).astype(np.uint8)
 
 
 def _drawn(maps: Maps, name: str, under: Rgb, inside: npt.NDArray[np.bool_]) -> Rgb:

@@ -336,11 +336,7 @@ class Conversation:
     def _want(self, message: Message, _: Buffers) -> None:
         client, request = word(message, "client"), whole(message, "req", 1, _MAX_COUNT)
         parts, step = message.get("parts"), message.get("step", 1)
-        if (
-            not isinstance(parts, list)
-            or not 0 < len(parts) <= len(PARTS)
-            or any(part not in [*PARTS] for part in parts)
-        ):
+        if not isinstance(parts, list) or not 0 < len(parts) <= len(PARTS) or set(map(str, parts)) - set(PARTS):
             raise InputError(f"parts are some of {', '.join(PARTS)}, got {parts!r:.60}.")
         if step not in _STEPS or isinstance(step, bool):
             raise InputError(f"step is one of {_STEPS}, got {step!r:.60}.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as ipw
@@ -18,7 +17,7 @@ from mitonb.infer.scale import Scale
 from mitonb.infer.segment import look_at_scales, predict, predicting, redecoding, segmenting
 from mitonb.job import Progress, Steps, clock
 from mitonb.post.decoding import decode
-from mitonb.widgets.style import button, count_text, error_html, note, png, row, sheet, thinned
+from mitonb.widgets.style import Part, button, count_text, error_html, note, png, row, thinned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,10 +72,9 @@ class Runs:
         self.net_runs = 0
         self.notes: tuple[str, ...] = ()
         self.change: Change | None = None
-        self._planes: OrderedDict[tuple[Axis, int], Maps] = OrderedDict()
+        self._planes: dict[tuple[Axis, int], Maps] = {}
         self._models: dict[str, Any] = {}
         self._inverted: dict[tuple[str, bool, int], str] = {}
-        self._lock = threading.Lock()
 
     @property
     def stack(self) -> Stack:
@@ -91,31 +89,32 @@ class Runs:
         with wanting_torch():
             from mitonb.models.zoo import load_model
 
-        with self._lock:
-            if name not in self._models:
-                self._models = {name: load_model(name)}
-            return self._models[name]
+        if name not in self._models:
+            self._models = {name: load_model(name)}
+        return self._models[name]
+
+    def _loading(self, recipe: Recipe) -> Steps[Any]:
+        """Load the model of a recipe, to run it."""
+        yield Progress("loading the model", 0, 100)
+        self.net_runs += 1
+        return self.model(recipe.model)
 
     def look(self, axis: Axis, index: int, recipe: Recipe) -> Steps[Maps]:
         """Run the net on one plane for its maps alone; the labels stay as they are."""
         plane = self.stack.plane(index, axis)
-        yield Progress("loading the model", 0, 100)
-        model = self.model(recipe.model)
-        self.net_runs += 1
+        model = yield from self._loading(recipe)
         maps: Maps = yield from predicting(plane, model=model, recipe=recipe)
-        with self._lock:
-            self._planes.pop((axis, index), None)
-            self._planes[axis, index] = maps
-            while len(self._planes) > _MOST_PLANES:
-                self._planes.popitem(last=False)
+        self._planes.pop((axis, index), None)
+        self._planes[axis, index] = maps
+        if len(self._planes) > _MOST_PLANES:
+            del self._planes[next(iter(self._planes))]
         key = (recipe.model, recipe.invert, recipe.downsampling)
         if key not in self._inverted:  # asked once: it runs the net
             self._inverted[key] = inverted_note(
                 plane, maps, recipe, lambda part: predict(part, model=model, recipe=recipe)
             )
-        scale = Scale.of(self.stack.voxel_size, recipe, model.spec)
-        notes = [*scale.notes(recipe, model.spec, [axis]), self._inverted[key]]
-        self.notes = tuple(filter(None, notes))
+        notes = Scale.of(self.stack.voxel_size, recipe, model.spec).notes(recipe, model.spec, [axis])
+        self.notes = tuple(filter(None, [*notes, self._inverted[key]]))
         return maps
 
     def plane(self, axis: Axis, index: int, recipe: Recipe, *, replace_corrected: bool = False) -> Steps[Change]:
@@ -127,11 +126,9 @@ class Runs:
     def scales(self, axis: Axis, index: int, recipe: Recipe) -> Steps[dict[int, Ids]]:
         """Find the objects of one plane at several scales, by `Recipe.downsampling`; the labels stay as they are."""
         plane = self.stack.plane(index, axis)
-        yield Progress("loading the model", 0, 100)
-        model = self.model(recipe.model)
+        model = yield from self._loading(recipe)
         found = {}
         for factor, maps in look_at_scales(plane, model=model, recipe=recipe):
-            self.net_runs += 1
             found[factor] = decode(maps, self.in_pixels(recipe))
             yield Progress("compare scales", len(found), 3)
         return found
@@ -139,13 +136,10 @@ class Runs:
     def volume(self, recipe: Recipe, *, replace_corrected: bool = False) -> Steps[Labels]:
         """Run the net on the whole stack and adopt the result as one edit; see `mitonb.session.Session.adopt`."""
         stack = self.stack
-        yield Progress("loading the model", 0, 100)
-        model = self.model(recipe.model)
+        model = yield from self._loading(recipe)
         self.kept = (self.kept or KeptMaps(stack.shape)) if recipe.keep_maps else None
-        self.net_runs += 1
         labels: Labels = yield from segmenting(stack, recipe, model=model, kept=self.kept)
-        with self._lock:
-            self._planes.clear()
+        self._planes.clear()
         self.change = self.session.adopt(labels, replace_corrected=replace_corrected)
         return labels
 
@@ -163,8 +157,7 @@ class Runs:
 
     def maps(self, axis: Axis, index: int, median: int = 1) -> Maps | None:
         """Return what the net said about a plane, newest first, or None when it was not asked."""
-        with self._lock:
-            own, kept = self._planes.get((axis, index)), self.kept
+        own, kept = self._planes.get((axis, index)), self.kept
         if own is not None or kept is None or not kept.has(axis, index):
             return own
         return kept.plane(axis, index, median)
@@ -181,7 +174,7 @@ class Runs:
 
 
 class ScaleChoice(ipw.HBox):
-    """What the network finds on a plane at several scales, side by side; one click chooses.
+    """What the network finds on a plane at several scales, side by side; one click chooses, or closes it.
 
     Attributes
     ----------
@@ -197,24 +190,27 @@ class ScaleChoice(ipw.HBox):
 
     def offer(self, plane: Plane, found: dict[int, Ids]) -> None:
         """Show the objects that were found, by scale."""
-        self.children = [self._one(plane, factor, ids) for factor, ids in found.items()]
-        self.layout.display = ""
-
-    def _one(self, plane: Plane, factor: int, ids: Ids) -> ipw.VBox:
         from mitonb.plot import overlay  # late: it brings matplotlib
 
-        picture = ipw.Image(value=png(thinned(overlay(plane, ids))), layout={"width": "100%"})
-        size = "full size" if factor == 1 else f"1/{factor} of the size"
-        take = button(f"{size}: {count_text(len(np.unique(ids[ids > 0])))}", tip=f"Set downsampling to {factor}")
-        take.on_click(lambda _: self._take(factor))
-        return ipw.VBox([picture, take])
+        leave = button(icon="times", tip="Close without choosing", css="mnb-link")
+        leave.on_click(lambda _: self.leave())
+        parts = []
+        for factor, ids in found.items():
+            size = "full size" if factor == 1 else f"1/{factor} of the size"
+            said = f"{size}: {count_text(len(np.unique(ids[ids > 0])))}"
+            take = button(said, tip=f"Set downsampling to {factor}")
+            take.on_click(lambda _, factor=factor: (self.leave(), self.chosen.emit(factor)))
+            picture = png(thinned(overlay(plane, ids)))
+            parts.append(ipw.VBox([ipw.Image(value=picture, layout={"width": "100%"}), take]))
+        self.children = [*parts, leave]
+        self.layout.display = ""
 
-    def _take(self, factor: int) -> None:
+    def leave(self) -> None:
+        """Take the pictures away."""
         self.layout.display = "none"
-        self.chosen.emit(factor)
 
 
-class RunBar(ipw.VBox):
+class RunBar(Part):
     """Buttons that ask for runs, and a progress bar with stage, percent, time left and cancel.
 
     The bar runs nothing by itself: it emits `asked` and shows the job that it is given.
@@ -245,7 +241,7 @@ class RunBar(ipw.VBox):
         self._allowed = {name: not name.startswith("apply") for name in _BUTTONS}
         self.buttons = {name: button(*look) for name, look in _BUTTONS.items()}
         place = {"flex": "1 1 60px", "max_width": "220px", "width": "auto", "height": "8px"}
-        self.progress = ipw.FloatProgress(min=0, max=1, value=0, layout=place)
+        self.progress = ipw.FloatProgress(min=0, max=1, value=0, bar_style="info", layout=place)
         self.stop = button(icon="times", tip="Cancel the running job; nothing is changed", css="mnb-stop")
         self.stop.layout.width = "28px"
         self.status = ipw.HTML().add_class("mnb-ellipsis")
@@ -260,8 +256,8 @@ class RunBar(ipw.VBox):
         # Both take the same place, which is kept free: nothing jumps when a job starts or something is said.
         said = row(self.message, self.undo, flex_flow="row nowrap")
         news = ipw.VBox([self.running, said]).add_class("mnb-news")
-        super().__init__([sheet(), row(*self.buttons.values()), row(self.replace, news)], **options)
-        self.add_class("mnb").add_class("mnb-run")
+        super().__init__(row(*self.buttons.values()), row(self.replace, news), **options)
+        self.add_class("mnb-run")
         for name, pressed in self.buttons.items():
             pressed.on_click(lambda _, name=name: self.asked.emit(name))
         self.stop.on_click(lambda _: self.cancel())
@@ -292,12 +288,11 @@ class RunBar(ipw.VBox):
                 raise JobError(f"{self.job.name} is still running: wait for its end or cancel it.")
             self.job, self._stopping, self._stages, self._read = job, False, set(), 0.0
             job.progressed.connect(self._on_progress)
-            job.finished.connect(lambda result: self._on_finish(result, then))
-            job.failed.connect(lambda error: self._end("danger", error))
+            job.finished.connect(lambda result: self._end(lambda: self.say((then and then(result)) or "", "good")))
+            job.failed.connect(lambda error: self._end(lambda: self.fail(error)))
             stopped = f"{job.name} cancelled; nothing was changed. You can run it again at any time."
-            job.cancelled.connect(lambda: self._end("", stopped))
+            job.cancelled.connect(lambda: self._end(lambda: self.say(stopped)))
             self.say("")
-            self.progress.bar_style = "info"
             self._draw(job.progress)
             job.start()
             self._enable()
@@ -358,20 +353,12 @@ class RunBar(ipw.VBox):
             rest = "" if left is None else f" · {clock(left)} left"
             self.status.value = note(f"{progress.stage or self.job.name} · {progress.fraction:.0%}{rest}", "plain")
 
-    def _on_finish(self, result: Any, then: Callable[[Any], str | Sentence | None] | None) -> None:
+    def _end(self, tell: Callable[[], None]) -> None:
+        self.progress.value, self.status.value = 0.0, ""
         try:
-            self._end("success", (then and then(result)) or "", "good")
+            tell()
         except Exception as error:  # what happens after a job must reach the screen as well
-            self._end("danger", error)
-
-    def _end(self, style: str, said: str | Sentence | BaseException, kind: str = "dim") -> None:
-        self.progress.bar_style = style
-        self.progress.value = 0.0
-        self.status.value = ""
-        if isinstance(said, BaseException):
-            self.fail(said)
-        else:
-            self.say(said, kind)
+            self.fail(error)
         self._enable()
 
     def _enable(self) -> None:
