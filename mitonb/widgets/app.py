@@ -14,7 +14,7 @@ import numpy as np
 from mitonb.errors import InputError
 from mitonb.job import Job
 from mitonb.models.folder import model_names
-from mitonb.post.decoding import centers
+from mitonb.post.decoding import centers, decode
 from mitonb.session import Session
 from mitonb.widgets.forms import OpenForm, RecipeForm, SaveForm, VoxelSizeField, reruns_of
 from mitonb.widgets.history_view import HistoryView
@@ -40,6 +40,7 @@ _TAB_HEIGHT = 180
 _COMPARE = "Look at this plane at three scales, side by side, and choose the one at which the network does best"
 _UNSEEN = "The network has not seen this plane yet: segment it once, or look at its maps; thresholds then act at once."
 _NO_WORKBENCH = "The workbench needs JupyterLab: marimo does not show ipywidgets."
+_VIEWER_ALONE = "This is mn.view, to look and to correct; mn.segment, mn.measure and mn.save do the rest."
 
 
 class App(Saved, Part):
@@ -69,13 +70,9 @@ class App(Saved, Part):
     """
 
     def __init__(
-        self,
-        session: Session | None = None,
-        *,
-        recipe: Recipe | None = None,
-        path: Any = None,
+        self, session: Session | None = None, *, recipe: Recipe | None = None, path: Any = None,
         height: int | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         self.add_class("mnb-app")
         self.session: Session | None = None
@@ -85,7 +82,7 @@ class App(Saved, Part):
             return
         self.opener = OpenForm()
         self.opener.opened.connect(lambda stack: self.start(Session(stack, path=path)))
-        self.children = (sheet(), ipw.HTML("<b>Open a stack</b>"), self.opener)
+        self.children = [sheet(), ipw.HTML("<b>Open a stack</b>"), self.opener]
 
     def start(self, session: Session) -> None:
         """Show the workbench for a session."""
@@ -111,7 +108,7 @@ class App(Saved, Part):
         parts = {"Objects": self.table, "3D": self.view3d, "History": self.history, "Save": self.saver}
         self.tabs = ipw.Tab(list(parts.values()), titles=tuple(parts), selected_index=0)
         self._live = Latest(self._redecode, failed=self.run_bar.fail)
-        self.children = (sheet(), head.add_class("mnb-head"), self.run_bar, self.scales, main, self.tabs)
+        self.children = [sheet(), head.add_class("mnb-head"), self.run_bar, self.scales, main, self.tabs]
 
         session.edited.connect(self._on_edited)
         self.run_bar.asked.connect(lambda what: self.viewer.when_told(lambda: self._on_asked(what)))
@@ -261,7 +258,7 @@ class App(Saved, Part):
         """Return how the profiles of a plane get into the labels."""
         return {"iou": recipe.track_iou, "replace_corrected": self.run_bar.replaces}
 
-    def _after(self, recipe: Recipe, said: str, change: Change | None) -> Sentence:
+    def _after(self, recipe: Recipe, said: str, change: Change) -> Sentence:
         """Drop the preview after its plane or volume became labels, unless a threshold was moved meanwhile.
 
         Returns what was done, also about corrections, and the edit that it was.
@@ -269,8 +266,6 @@ class App(Saved, Part):
         self._applied = recipe
         self._previewing = "decode" in reruns_of(recipe, self.form.recipe)
         self._live.ask()
-        if change is None:
-            return said, 0
         return f"{said} {change.about_corrections()}".strip(), 0 if change.what == "nothing" else change.seq
 
     def _differs(self, recipe: Recipe) -> bool:
@@ -295,10 +290,12 @@ class App(Saved, Part):
         """Show the maps that are kept of the plane on screen, and its preview while thresholds move."""
         assert self.session is not None
         axis, index, recipe = self._here()
-        maps = self.runs.maps(axis, index, recipe.median)
-        peaks = centers(maps, self.runs.in_pixels(recipe)) if maps is not None and "center" in maps else None
+        maps, peaks, ids = self.runs.maps(axis, index, recipe.median), None, None
+        if maps is not None:
+            in_pixels = self.runs.in_pixels(recipe)
+            peaks = centers(maps, in_pixels) if "center" in maps else None
+            ids = decode(maps, in_pixels) if self._previewing else None
         self.viewer.set_maps(axis, index, maps, peaks)
-        ids = self.runs.preview(axis, index, recipe) if self._previewing else None
         self._draft = None if ids is None else (axis, index, ids, recipe)
         shown = None if ids is None else self.session.plane_with(ids, axis, index, **self._adopting(recipe))
         self.viewer.set_preview(axis, index, shown)
@@ -336,13 +333,9 @@ class App(Saved, Part):
 
 
 def explore(
-    stack: Any = None,
-    labels: Any = None,
-    *,
-    path: str | os.PathLike[str] | None = None,
-    recipe: Recipe | None = None,
-    height: int | None = None,
-) -> App | Viewer:
+    stack: Any = None, labels: Any = None, *, path: str | os.PathLike[str] | None = None,
+    recipe: Recipe | None = None, height: int | None = None,
+) -> App | Viewer:  # fmt: skip
     """Open the workbench: look, segment, correct, measure and save, in one widget.
 
     In marimo, which does not show ipywidgets, it opens the viewer alone, and says so.
@@ -384,19 +377,14 @@ def explore(
         session = session_of(stack, labels, path)
     elif path is not None and path.exists():
         session = Session.open(path)
-    if not _in_marimo():
+    marimo = sys.modules.get("marimo")
+    if marimo is None or not marimo.running_in_notebook():
         return App(session, recipe=recipe, path=path, height=height)
     if session is None:
         raise InputError(f"{_NO_WORKBENCH} Open a file yourself: mn.explore(mn.open(...)).")
-    rest = "This is mn.view, to look and to correct; mn.segment, mn.measure and mn.save do the rest."
     # On lines of their own: marimo cuts long ones off.
-    warnings.warn(f"\n{_NO_WORKBENCH}\n{rest}", stacklevel=2)
+    warnings.warn(f"\n{_NO_WORKBENCH}\n{_VIEWER_ALONE}", stacklevel=2)
     return Viewer(session, height=height)
-
-
-def _in_marimo() -> bool:
-    marimo = sys.modules.get("marimo")
-    return bool(marimo is not None and marimo.running_in_notebook())
 
 
 def _name(session: Session) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["HistoryView"]
 
 _MOST = 200
+_EMPTY = "Nothing yet. Each run and each stroke will be a line here, and can be undone."
 
 
 class Lines(anywidget.AnyWidget):
@@ -51,8 +52,7 @@ class HistoryView(Part):
         self.code = ipw.Textarea(layout={"height": f"{height}px", "width": "100%"})
         self.code.tooltip = "The edits as lines of Python"
         self._worker = Latest(self._draw, failed=self._fail, delay=0.1)
-        head = row(self.as_code, self.status).add_class("mnb-spaced")
-        super().__init__(head, self.lines, self.code, **options)
+        super().__init__(row(self.as_code, self.status).add_class("mnb-spaced"), self.lines, self.code, **options)
         self.as_code.observe(lambda change: self._swap(change["new"]), "value")
         self.lines.asked.connect(self.go_to)
         session.edited.connect(lambda _: self._worker.ask())
@@ -84,11 +84,9 @@ class HistoryView(Part):
         self.code.value = "\n".join(["session = app.session", *(entry.code for entry in history if entry.stands)])
 
     def _count(self, count: int) -> None:
-        said = "Nothing yet. Each run and each stroke will be a line here, and can be undone."
-        if count:
-            last = f", the last {_MOST} are shown" if count > _MOST else ""
-            said = f"{count_text(count, 'edit')}{last}; click one to go to its place"
-        self.status.value = note(said)
+        last = f", the last {_MOST} are shown" if count > _MOST else ""
+        said = f"{count_text(count, 'edit')}{last}; click one to go to its place"
+        self.status.value = note(said if count else _EMPTY)
 
     def _swap(self, code: bool) -> None:
         self.lines.layout.display = "none" if code else ""

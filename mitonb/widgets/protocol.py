@@ -269,16 +269,15 @@ class Conversation:
     def send_part(self, part: str, axis: Axis, index: int, *, client: str = "", req: int = 0, step: int = 1) -> None:
         """Send one part of a plane in strips, or say that there is none; `client` and `req` name the question."""
         # The number is read before the pixels: an edit in between makes the browser ask again, never miss it.
-        head = {"kind": "part", "client": client, "req": req, "part": part, "axis": axis, "index": index}
-        head["seq"] = self._seq
+        head: dict[str, Any] = {"kind": "part", "client": client, "req": req, "part": part, "axis": axis}
+        head |= {"index": index, "seq": self._seq}
         found = self._planes.pixels(part, axis, index, step)
         if found is None:
             self.post({**head, "empty": True})
             return
-        pixels = encode(part, found[0])
-        head |= {"h": pixels.shape[0], "w": pixels.shape[1], **found[1]}
+        pixels, facts = encode(part, found[0]), found[1]
         for header, data in strips(pixels, raw=part == "image"):
-            self.post({**head, **header}, data)
+            self.post({**head, "h": pixels.shape[0], "w": pixels.shape[1], **facts, **header}, data)
 
     def _state(self) -> dict[str, Any]:
         session, save = self.session, self.session.save_state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as ipw
@@ -62,7 +63,7 @@ class Runs:
         How often the net was asked for a plane or a volume.
     notes : tuple of str
         What the last run of a plane has to tell about the image.
-    change : Change or None
+    change : Change
         What the last run of the volume did to the labels.
     """
 
@@ -71,7 +72,7 @@ class Runs:
         self.kept: KeptMaps | None = None
         self.net_runs = 0
         self.notes: tuple[str, ...] = ()
-        self.change: Change | None = None
+        self.change: Any = None
         self._planes: dict[tuple[Axis, int], Maps] = {}
         self._models: dict[str, Any] = {}
         self._inverted: dict[tuple[str, bool, int], str] = {}
@@ -110,9 +111,8 @@ class Runs:
             del self._planes[next(iter(self._planes))]
         key = (recipe.model, recipe.invert, recipe.downsampling)
         if key not in self._inverted:  # asked once: it runs the net
-            self._inverted[key] = inverted_note(
-                plane, maps, recipe, lambda part: predict(part, model=model, recipe=recipe)
-            )
+            again = partial(predict, model=model, recipe=recipe)
+            self._inverted[key] = inverted_note(plane, maps, recipe, again)
         notes = Scale.of(self.stack.voxel_size, recipe, model.spec).notes(recipe, model.spec, [axis])
         self.notes = tuple(filter(None, [*notes, self._inverted[key]]))
         return maps
@@ -158,14 +158,7 @@ class Runs:
     def maps(self, axis: Axis, index: int, median: int = 1) -> Maps | None:
         """Return what the net said about a plane, newest first, or None when it was not asked."""
         own, kept = self._planes.get((axis, index)), self.kept
-        if own is not None or kept is None or not kept.has(axis, index):
-            return own
-        return kept.plane(axis, index, median)
-
-    def preview(self, axis: Axis, index: int, recipe: Recipe) -> Ids | None:
-        """Decode what is kept of a plane with a recipe; None when nothing is kept."""
-        maps = self.maps(axis, index, recipe.median)
-        return None if maps is None else decode(maps, self.in_pixels(recipe))
+        return kept.plane(axis, index, median) if own is None and kept is not None and kept.has(axis, index) else own
 
     def in_pixels(self, recipe: Recipe) -> Recipe:
         """Return a recipe with its lengths in pixels of the stack; see `mitonb.infer.scale.Scale`."""
@@ -199,7 +192,7 @@ class ScaleChoice(ipw.HBox):
             size = "full size" if factor == 1 else f"1/{factor} of the size"
             said = f"{size}: {count_text(len(np.unique(ids[ids > 0])))}"
             take = button(said, tip=f"Set downsampling to {factor}")
-            take.on_click(lambda _, factor=factor: (self.leave(), self.chosen.emit(factor)))
+            take.on_click(lambda _, factor=factor: self._take(factor))
             picture = png(thinned(overlay(plane, ids)))
             parts.append(ipw.VBox([ipw.Image(value=picture, layout={"width": "100%"}), take]))
         self.children = [*parts, leave]
@@ -208,6 +201,10 @@ class ScaleChoice(ipw.HBox):
     def leave(self) -> None:
         """Take the pictures away."""
         self.layout.display = "none"
+
+    def _take(self, factor: int) -> None:
+        self.leave()
+        self.chosen.emit(factor)
 
 
 class RunBar(Part):
@@ -326,14 +323,13 @@ class RunBar(Part):
 
     def _show(self, text: str, edit: int) -> None:
         """Show a text under the bar; while a job runs in its line, for a while, so that the picture stays in place."""
-        with self._lock:
-            # A traceback stays: whoever reports it needs more than a while.
-            if self.busy and "<details>" not in text:
-                self.status.value = text
-                self._read = time.monotonic() + _READ
-            else:
-                self.message.value = text
-            self.offer_undo(edit)
+        # A traceback stays: whoever reports it needs more than a while.
+        if self.busy and "<details>" not in text:
+            self.status.value = text
+            self._read = time.monotonic() + _READ
+        else:
+            self.message.value = text
+        self.offer_undo(edit)
 
     def state(self) -> str:
         """Return what the bar shows, in one short text."""

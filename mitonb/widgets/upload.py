@@ -55,7 +55,6 @@ class Upload(anywidget.AnyWidget):
 
     def _on_message(self, _widget: Any, message: dict[str, Any], buffers: list[memoryview]) -> None:
         """Answer one message; whatever goes wrong ends this upload, with a sentence."""
-        arrived = None
         with self._lock:
             try:
                 arrived = self._take(message, buffers)
@@ -63,6 +62,7 @@ class Upload(anywidget.AnyWidget):
                 self._drop()
                 self.send({"kind": "refused", "id": message.get("id")})
                 self.refused.emit(error)
+                return
         if arrived is not None:
             self.received.emit(arrived)
 
@@ -95,24 +95,19 @@ class Upload(anywidget.AnyWidget):
             raise InputError(
                 f"{name} is empty, or a folder. An OME-Zarr folder cannot be dropped: give its path instead."
             )
-        folder = self._writable()
-        most = max(0, min(self.limit, shutil.disk_usage(folder).free - _RESERVE))
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.folder).close()
+        except OSError:
+            self.folder = Path(tempfile.mkdtemp(prefix="mitonb-uploads-"))
+        most = max(0, min(self.limit, shutil.disk_usage(self.folder).free - _RESERVE))
         if size > most:
             raise InputError(
                 f"{name} has {size / 1e6:.0f} MB; through the browser at most {most / 1e6:.0f} MB can come. Copy it "
                 "to this computer with JupyterLab's file browser or scp, and give its path."
             )
-        self._id, self._size, self._target = key, size, _free_name(folder, name)
+        self._id, self._size, self._target = key, size, _free_name(self.folder, name)
         self._file = self._target.with_name(self._target.name + ".part").open("wb")
-
-    def _writable(self) -> Path:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.folder):
-                pass
-        except OSError:
-            self.folder = Path(tempfile.mkdtemp(prefix="mitonb-uploads-"))
-        return self.folder
 
     def _drop(self) -> None:
         """Forget an upload that did not come to its end."""

@@ -28,15 +28,17 @@ from mitonb.widgets.protocol import HEADS, Conversation, cut
 from mitonb.widgets.style import Saved, as_png, count_text, gray, thinned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from mitonb.maps import Ids, Maps
 
 __all__ = ["LAYERS", "TOOLS", "Planes", "Viewer", "session_of", "shrink", "view"]
 
 _STATIC = Path(__file__).parent / "static"
-_KEPT_MAPS = 256 * 2**20
+_KEPT = 256 * 2**20  # bytes of maps and previews
 _MOST_PEAKS = 5000
+
+Pixels = tuple[npt.NDArray[Any], dict[str, Any]]
 
 TOOLS = ("look", "pick", *(name for name, verb in VERBS.items() if verb.gesture in ("stroke", "click", "pair")))
 """What a press on the picture does: looks, takes a label, or corrects."""
@@ -57,73 +59,71 @@ class Planes:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self._maps: dict[tuple[str, int], tuple[Maps, npt.NDArray[np.int32]]] = {}
-        self._previews: dict[tuple[str, int], npt.NDArray[np.uint32]] = {}
+        # Of each plane, by the names of its parts: pixels, and what a browser must know of them besides.
+        self._extras: dict[tuple[str, int], dict[str, Pixels]] = {}
         self._lock = threading.Lock()
         self._reading = threading.Lock()
 
     def set_maps(self, axis: Axis, index: int, maps: Maps | None, peaks: npt.ArrayLike | None) -> None:
-        """Keep the maps of a plane; the oldest of other planes go when they are too much."""
-        self._check(axis, index, maps)
-        points = np.asarray([] if peaks is None else peaks, dtype=np.int32).reshape(-1, 2)
-        with self._lock:
-            self._maps.pop((axis, index), None)
-            if maps is not None:
-                self._maps[axis, index] = (maps.kept(), points)
-            while len(self._maps) > 1 and sum(m.nbytes for m, _ in self._maps.values()) > _KEPT_MAPS:
-                del self._maps[next(iter(self._maps))]
+        """Keep the maps of a plane."""
+        self._set(axis, index, HEADS, maps, {} if maps is None else _drawn(maps, peaks))
 
     def set_preview(self, axis: Axis, index: int, ids: Ids | None) -> None:
         """Keep the preview of a plane."""
-        self._check(axis, index, ids)
-        with self._lock:
-            self._previews.pop((axis, index), None)
-            if ids is not None:
-                self._previews[axis, index] = np.ascontiguousarray(ids, dtype=np.uint32)
+        shown: dict[str, Pixels] = {} if ids is None else {"preview": (np.ascontiguousarray(ids, dtype=np.uint32), {})}
+        self._set(axis, index, ("preview",), ids, shown)
 
-    def preview(self, axis: Axis, index: int) -> npt.NDArray[np.uint32] | None:
-        """Return the preview of a plane."""
-        return self._previews.get((axis, index))
-
-    def extras(self) -> list[str]:
-        """Return which planes have more than image and labels, such as "semantic/xy/17"."""
-        with self._lock:
-            heads = [f"{name}/{a}/{i}" for (a, i), (maps, _) in self._maps.items() for name in maps.heads]
-            return [*heads, *(f"preview/{a}/{i}" for a, i in self._previews)]
-
-    def pixels(
-        self, part: str, axis: Axis, index: int, step: int = 1
-    ) -> tuple[npt.NDArray[Any], dict[str, Any]] | None:
-        """Return one part of a plane and what a browser must know of it besides; None where there is none.
-
-        Of images, `step` pixels on a side become one.
-        """
-        stack, (maps, peaks) = self.session.stack, self._maps.get((axis, index), ((), None))
-        if part == "image" and stack is not None:
-            # Readers of files need not be thread-safe.
-            with self._reading:
-                image = stack.plane(index, axis).image
-            ready = image.dtype == np.uint8 and stack.intensity == (0.0, 255.0)
-            return shrink(image if ready else gray(image, *stack.intensity), step), {"step": step}
-        if part == "labels":
-            return cut(self.session.labels.data, axis, index), {}
-        if part == "preview" and (axis, index) in self._previews:
-            return self._previews[axis, index], {}
-        if part not in maps:
-            return None
-        values = maps.cropped()[part]
-        if part in COARSE:
-            drawn = {"peaks": peaks[:_MOST_PEAKS].tolist()} if part == "center" else {}
-            return values, {"step": maps.output_stride, **drawn}
-        highest = values.max(axis=0)  # of several classes or channels
-        return (gray(highest, 0, max(1.0, float(highest.max()))) if part in FLOATS else highest), {}
-
-    def _check(self, axis: Axis, index: int, given: Any) -> None:
-        """Refuse what is of no plane, or of one of another shape."""
+    def _set(self, axis: Axis, index: int, names: Collection[str], given: Any, parts: dict[str, Pixels]) -> None:
+        """Replace some parts of a plane; those of other planes go when all are too much, the oldest first."""
         data = self.session.labels.data
         ops.checked_index(data, axis, index)
         if given is not None:
             ops.whole_plane(data, given.shape, axis, index)
+        with self._lock:
+            old = self._extras.pop((axis, index), {})
+            self._extras[axis, index] = {name: p for name, p in old.items() if name not in names} | parts
+            while len(self._extras) > 1 and sum(a.nbytes for p in self._extras.values() for a, _ in p.values()) > _KEPT:
+                del self._extras[next(iter(self._extras))]
+
+    def preview(self, axis: Axis, index: int) -> npt.NDArray[np.uint32] | None:
+        """Return the preview of a plane."""
+        return self._extras.get((axis, index), {}).get("preview", (None,))[0]
+
+    def extras(self) -> list[str]:
+        """Return which planes have more than image and labels, such as "semantic/xy/17"."""
+        with self._lock:
+            return [f"{part}/{axis}/{index}" for (axis, index), parts in self._extras.items() for part in parts]
+
+    def pixels(self, part: str, axis: Axis, index: int, step: int = 1) -> Pixels | None:
+        """Return one part of a plane and what a browser must know of it besides; None where there is none.
+
+        Of images, `step` pixels on a side become one.
+        """
+        stack = self.session.stack
+        if part == "labels":
+            return cut(self.session.labels.data, axis, index), {}
+        if part != "image" or stack is None:
+            return self._extras.get((axis, index), {}).get(part)
+        # Readers of files need not be thread-safe.
+        with self._reading:
+            image = stack.plane(index, axis).image
+        ready = image.dtype == np.uint8 and stack.intensity == (0.0, 255.0)
+        return shrink(image if ready else gray(image, *stack.intensity), step), {"step": step}
+
+
+def _drawn(maps: Maps, peaks: npt.ArrayLike | None) -> dict[str, Pixels]:
+    """Return what a page draws of maps, head by head."""
+    parts: dict[str, Pixels] = {}
+    for name, head in maps.kept().cropped().heads.items():
+        if name in COARSE:
+            parts[name] = head, {"step": maps.output_stride}
+        else:
+            highest = head.max(axis=0)  # of several classes or channels
+            scaled = gray(highest, 0, max(1.0, float(highest.max()))) if name in FLOATS else highest
+            parts[name] = scaled, {}
+    if peaks is not None and "center" in parts:
+        parts["center"][1]["peaks"] = np.asarray(peaks, np.int32).reshape(-1, 2)[:_MOST_PEAKS].tolist()
+    return parts
 
 
 class Viewer(Saved, anywidget.AnyWidget):
@@ -180,11 +180,12 @@ class Viewer(Saved, anywidget.AnyWidget):
         self._conversation = Conversation(self, self._planes)
         self.on_msg(self._conversation.receive)
         self.observe(lambda change: session.select(*change["new"]), "selected")
-        self._slots = [
-            (session.edited, self._conversation.on_edited), (session.selected, self._on_session_selected),
-            (session.moved, self._conversation.on_moved), (session.state_changed, self._conversation.on_state),
-        ]  # fmt: skip
-        for signal, slot in self._slots:
+        talk = self._conversation
+        self._slots = {
+            session.edited: talk.on_edited, session.selected: self._on_session_selected,
+            session.moved: talk.on_moved, session.state_changed: talk.on_state,
+        }  # fmt: skip
+        for signal, slot in self._slots.items():
             signal.connect(slot)
 
     def when_told(self, action: Callable[[], object]) -> None:
@@ -241,9 +242,8 @@ class Viewer(Saved, anywidget.AnyWidget):
 
     def close(self) -> None:
         """Leave the session and close the widget."""
-        for signal, slot in self._slots:
+        for signal, slot in self._slots.items():
             signal.disconnect(slot, missing_ok=True)
-        self._slots = []
         super().close()
 
     # --- traits -------------------------------------------------------------------------------------------------
@@ -258,11 +258,15 @@ class Viewer(Saved, anywidget.AnyWidget):
 
     @t.validate("layers")
     def _checked_layers(self, proposal: Any) -> dict[str, dict[str, Any]]:
-        return _with_defaults(proposal["value"])
+        """Return complete layer settings; unknown names and settings are dropped."""
+        given = proposal["value"]
+        return {
+            name: settings | {key: v for key, v in given.get(name, {}).items() if key in settings}
+            for name, settings in LAYERS.items()
+        }
 
-    def _on_session_selected(self, ids: Any) -> None:
-        if list(ids) != self.selected:
-            self.selected = [int(i) for i in ids]
+    def _on_session_selected(self, ids: tuple[int, ...]) -> None:
+        self.selected = [*ids]
 
 
 def _first_contrast(stack: Stack | None) -> dict[str, int]:
@@ -272,14 +276,6 @@ def _first_contrast(stack: Stack | None) -> dict[str, int]:
     low, high = stack.intensity
     a, b = (round(min(max(255 * (v - low) / (high - low), 0), 255)) for v in stack.contrast)
     return {"low": a, "high": b} if b - a >= 4 else {}
-
-
-def _with_defaults(layers: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return complete layer settings; unknown names and settings are dropped."""
-    return {
-        name: {key: layers.get(name, {}).get(key, value) for key, value in settings.items()}
-        for name, settings in LAYERS.items()
-    }
 
 
 def shrink(image: npt.NDArray[np.uint8], step: int) -> npt.NDArray[np.uint8]:
@@ -330,12 +326,10 @@ def session_of(source: Any, labels: Any = None, path: str | os.PathLike[str] | N
         If labels or a project file are given for a session, which has its own.
     """
     if isinstance(source, str | os.PathLike):
-        if Path(source).suffix.lower() == ".mitonb":
-            source = Session.open(Path(source))
-        else:
-            from mitonb.io.opening import open as open_stack
+        from mitonb.io.opening import open as open_stack
 
-            source = open_stack(source)
+        is_project = Path(source).suffix.lower() == ".mitonb"
+        source = Session.open(Path(source)) if is_project else open_stack(source)
     if isinstance(source, Session):
         if labels is not None or path is not None:
             raise InputError("A session has labels and a project file of its own: leave labels= and path= out.")
@@ -348,4 +342,4 @@ def session_of(source: Any, labels: Any = None, path: str | os.PathLike[str] | N
         source = Stack(np.asarray(in_order(source)))
     if source is not None and labels is not None and not isinstance(labels, Labels):
         labels = Labels(labels, source.voxel_size)
-    return Session(source, labels, None if path is None else Path(path).expanduser())
+    return Session(source, labels, None if path is None else Path(path))

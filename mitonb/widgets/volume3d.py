@@ -32,6 +32,7 @@ _EYE = (0.8, 0.7, 1.7)
 _MOST_OF_THE_VOLUME = 0.7  # objects that reach over so much of each side of the volume are shown with all of its edges
 _FOV = 45.0  # degrees that the camera sees from bottom to top
 _FILLED = 0.92  # how much of the picture the objects take, in the direction in which they are larger
+_MOST_PIXELS = 480  # of a still picture
 _TOOLBAR = 34  # pixels that ipyvolume's own buttons and margins take above its picture
 
 
@@ -69,6 +70,9 @@ class View3D(style.Saved, style.Part):
     ) -> None:
         self.session = source if isinstance(source, Session) else Session(labels=source)
         self.ids = None if ids is None else [int(i) for i in ids]
+        there = set(self.session.ids())
+        if missing := set(self.ids or ()) - there:
+            raise InputError(f"There is no object {min(missing)} in these labels; they have {count_text(len(there))}.")
         self.meshes: dict[int, Any] = {}
         self.built = False
         self._height = height
@@ -84,7 +88,7 @@ class View3D(style.Saved, style.Part):
         super().__init__(self.probe, head, self.stage, **options)
         self.again.on_click(lambda _: self.refresh())
         self.only.observe(lambda _: self._on_selected(self.session.selection), "value")
-        self.probe.observe(lambda _: self.built and self._reason() and self.refresh(), "webgl")
+        self.probe.observe(lambda _: self._on_probe(), "webgl")
         self.probe.observe(lambda _: self._on_page(), ["width", "background"])
         self.session.edited.connect(self._on_edited)
         self.session.selected.connect(self._on_selected)
@@ -109,7 +113,7 @@ class View3D(style.Saved, style.Part):
 
     def _build(self) -> None:
         version, labels = self.session.version, self.session.labels
-        ids = self.ids if self.ids is not None else [int(i) for i in labels.ids()]
+        ids = self.session.ids() if self.ids is None else self.ids
         self._voxel_size, self.meshes, self.built = labels.voxel_size, {}, bool(ids)
         shown: Any
         if not ids:
@@ -210,6 +214,10 @@ class View3D(style.Saved, style.Part):
     def _tell_changed(self) -> None:
         self.status.value = note("The labels have changed: refresh to see it here.", "warn")
 
+    def _on_probe(self) -> None:
+        if self.built and self._reason():
+            self.refresh()
+
     def _on_page(self) -> None:
         """Follow the width and the theme of the page."""
         for figure in self.stage.children:
@@ -238,25 +246,15 @@ def show3d(source: Any, ids: Sequence[int] | None = None, *, height: int = 420) 
     InputError
         If an id does not occur.
     """
-    view = View3D(source, lazy=True, height=height)
-    if ids is not None:
-        known = set(view.session.labels.ids().tolist())
-        missing = [i for i in ids if int(i) not in known]
-        if missing:
-            raise InputError(f"There is no object {missing[0]} in these labels; they have {count_text(len(known))}.")
-        view.ids = [int(i) for i in ids]
-    view.refresh()
-    return view
+    return View3D(source, ids, height=height)
 
 
-def still(
-    labels: Labels, ids: Sequence[int] | None = None, *, most: int = 480, colors: Any = None
-) -> npt.NDArray[np.uint8]:
-    """Return objects seen along z as a shaded (h, w, 4) uint8 picture, at most `most` pixels wide and high.
+def still(labels: Labels, ids: Sequence[int] | None = None, *, colors: Any = None) -> npt.NDArray[np.uint8]:
+    """Return objects seen along z as a shaded (h, w, 4) uint8 picture, at most 480 pixels wide and high.
 
     Each pixel shows the first object under it, darker the deeper it lies and the steeper its surface is.
     """
-    thin = max(1, -(-max(labels.shape[1:]) // most))
+    thin = max(1, -(-max(labels.shape[1:]) // _MOST_PIXELS))
     data = labels.data[:, ::thin, ::thin]
     if ids is not None:
         data = np.where(np.isin(data, np.asarray(ids, np.uint32)), data, 0)
