@@ -51,17 +51,10 @@ class ModelLike(Protocol):
 
 
 class Engine(Protocol):
-    """One way to run a net."""
+    """One way to run a net, and for the record the library and the numbers (fp32, bf16, fp16, int8) that it takes."""
 
-    @property
-    def name(self) -> str:
-        """Library that runs it, for the record."""
-        ...
-
-    @property
-    def precision(self) -> str:
-        """Numbers that it computes with: fp32, bf16, fp16 or int8."""
-        ...
+    name: str
+    precision: str
 
     def run(self, pictures: Picture) -> NetOutput:
         """Run the net on (n, 1, [d,] h, w) normalised pictures."""

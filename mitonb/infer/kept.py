@@ -52,14 +52,12 @@ def median_planes(planes: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uin
     planes : sequence of uint8 arrays
         At least one plane, all of one shape; they are not changed.
     """
-    rows = np.stack(planes)
-    high = len(rows) // 2
-    rows.partition((max(0, high - 1), high), axis=0)
-    if len(rows) % 2:
-        middle: npt.NDArray[np.uint8] = rows[high]
-        return middle
-    mean: npt.NDArray[np.uint8] = ((rows[high - 1].astype(np.uint16) + rows[high] + 1) >> 1).astype(np.uint8)
-    return mean
+    rows = list(planes)
+    for end in range(len(rows) - 1, 0, -1):  # sorted by pairs: far quicker than numpy's partition
+        for k in range(end):
+            rows[k], rows[k + 1] = np.minimum(rows[k], rows[k + 1]), np.maximum(rows[k], rows[k + 1])
+    low, high = rows[(len(rows) - 1) // 2], rows[len(rows) // 2]
+    return high if low is high else ((low.astype(np.uint16) + high + 1) >> 1).astype(np.uint8)
 
 
 class KeptMaps:

@@ -19,15 +19,15 @@ from mitonb.memory import require
 from mitonb.recipe import Recipe
 from mitonb.stack import Stack
 
-__all__ = ["READ_ALL", "SLAB", "estimate", "require_for_decoding", "require_for_segmenting"]
+__all__ = ["READ_ALL", "SLAB", "estimate", "require_for", "stages"]
 
 READ_ALL, SLAB = 1 << 30, 64 << 20
 """Bytes of a file that are read at once, where planes cross it, and of a slab of one that is larger."""
 
 _NETS = {"unet": (215, 0), "panoptic_unet": (215, 0), "panoptic_bifpn": (480, 110 << 20)}
-_LARGEST_NET, _SMALL_FILE = (500, 220 << 20), 50 << 20
-"""Of architectures: bytes per pixel that activations take at their peak (measured at 512), and the weights. Of a file
-that is not loaded, only the size says which it may be."""
+_LARGEST_NET = 500, 220 << 20
+"""Of architectures: bytes per pixel that activations take at their peak (measured at 512), and the weights. What is not
+loaded yet may be the largest."""
 _ENGINES = {"torch": (0.92, 350_000_000, 32_000_000), "openvino": (0.86, 480_000_000, 44_000_000)}
 """Share of these bytes that an engine takes, which uses buffers again; what loading it, numba and the compiled loops
 takes in a process that has not done so; and what any run takes for its buffers and what the allocator holds back."""
@@ -81,38 +81,21 @@ def estimate(
     kept = int((classes + _COARSE_BYTES / (_HEAD_STRIDE * factor) ** 2) * math.prod(stack.shape))
     maps = len(recipe.planes) * kept if keep and kept <= IN_MEMORY else 0
     file, ahead = _reading(stack, recipe, stored)
-    planes, objects = _stages(stack.shape, recipe, stored)
+    planes, objects = stages(stack.shape, recipe, stored)
     return known + file + maps + max(net + ahead + planes, objects)
 
 
-def require_for_segmenting(stack: Stack, recipe: Recipe, *, model: Any, keep: bool, stored: bool) -> None:
-    """Refuse a run that would not fit into memory; see `estimate`.
+def require_for(what: str, needed: int, *, stored: bool) -> None:
+    """Refuse what would not fit into memory.
 
     Raises
     ------
     TooLargeError
         Saying what it needs, what there is, and what to do.
     """
-    shape = " x ".join(map(str, stack.shape))
-    what = f"Segmenting {stack.name} ({shape} voxels, {len(recipe.planes)} directions)"
-    require(estimate(stack, recipe, model=model, keep=keep, stored=stored), what, _advice(stored))
-
-
-def require_for_decoding(shape: tuple[int, int, int], recipe: Recipe, *, stored: bool) -> None:
-    """Refuse to make labels of maps where that would not fit into memory.
-
-    Raises
-    ------
-    TooLargeError
-        Saying what it needs, what there is, and what to do.
-    """
-    require(max(_stages(shape, recipe, stored)), "Decoding kept maps", _advice(stored))
-
-
-def _advice(stored: bool) -> str:
-    if stored:
-        return "Take a smaller tile or batch, or cut out a part of the stack."
-    return "Write the labels to a store (out='labels.ome.zarr'), cut out a part of the stack, or take a smaller tile."
+    store = "" if stored else "write the labels to a store (out='labels.ome.zarr'), "
+    advice = f"{store}cut out a part of the stack, or take a smaller tile or batch."
+    require(needed, what, advice[0].upper() + advice[1:])
 
 
 def _net(model: Any, recipe: Recipe) -> tuple[Any, int, int]:
@@ -121,9 +104,6 @@ def _net(model: Any, recipe: Recipe) -> tuple[Any, int, int]:
 
     name = os.fspath(model) if isinstance(model, str | os.PathLike) else recipe.model
     spec = getattr(model, "spec", None) or specs().get(name)
-    if spec is None and os.path.isfile(name):
-        size = os.path.getsize(name)
-        return None, (_NETS["panoptic_unet"] if size < _SMALL_FILE else _LARGEST_NET)[0], 2 * size
     return spec, *_NETS.get(getattr(spec, "architecture", ""), _LARGEST_NET)
 
 
@@ -137,11 +117,11 @@ def _reading(stack: Stack, recipe: Recipe, stored: bool) -> tuple[int, int]:
     return min(CACHE_BYTES, size), size if size <= READ_ALL and not stored else min(size, 2 * SLAB)
 
 
-def _stages(shape: tuple[int, int, int], recipe: Recipe, stored: bool) -> tuple[int, int]:
+def stages(shape: tuple[int, int, int], recipe: Recipe, stored: bool) -> tuple[int, int]:
     """Return the peaks of decoding planes, and of making objects and writing labels."""
     voxels, directions = math.prod(shape), len(recipe.planes)
     spilled = 0 if stored else int(_SPILL_BYTES_PER_VOXEL * voxels * directions)
-    waiting = 4 * GROUP + 2 * recipe.lookahead + 4 * recipe.gap
+    waiting = 4 * GROUP + 4 * recipe.lookahead + 4 * recipe.gap
     pixel = _PLANE_BYTES + _MEDIAN_BYTES * (recipe.median - 1) + waiting
     slab = 4 * slab_thickness(shape) * shape[1] * shape[2]
     planes = max(map(math.prod, _planes(shape, recipe))) * pixel

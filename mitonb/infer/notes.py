@@ -90,29 +90,24 @@ def shape_notes(stack: Stack, recipe: Recipe, scale: Scale) -> tuple[str, ...]:
     """Say what the user should know about this choice of directions."""
     notes = []
     for axis in recipe.planes:
-        h, w = plane_shape(stack.shape, axis)
-        seen = min(-(-n // f) for n, f in zip((h, w), scale.along(axis), strict=True))
+        sides, factors = plane_shape(stack.shape, axis), scale.along(axis)
+        seen = min(-(-n // f) for n, f in zip(sides, factors, strict=True))
         if seen < _LEAST_SIDE:
-            advice = "" if recipe.planes == ("xy",) else " For a thin stack, xy planes alone may do better."
             notes.append(
-                f"The network sees {axis} planes of {h} x {w} pixels, {seen:g} on the short side; it needs a few dozen "
-                f"to recognise an object.{advice}"
+                f"The network sees {axis} planes of {sides[0]} x {sides[1]} pixels, {seen:g} on the short side; it "
+                "needs a few dozen to recognise an object. For a thin stack, xy planes alone may do better."
             )
+        if len(recipe.planes) > 1 and stack.voxel_size is not None:
+            row, column = (v * f for v, f in zip(np.delete(stack.voxel_size, AXES[axis]), factors, strict=True))
+            if (ratio := max(row / column, column / row)) > 2:
+                notes.append(
+                    f"Pixels of the {axis} planes are {ratio:.1f} times longer than wide to the net, which knows "
+                    "square ones. Directions help on nearly isotropic stacks; here xy alone may do better."
+                )
     thin = min(stack.shape)
     if recipe.rules == "published" and stack.shape[0] > 1 and thin < recipe.min_span:
         notes.append(
             f"The stack is only {thin} voxels thin, and by the published rules objects whose shortest side is below "
             f"min_span={recipe.min_span} are dropped: none can be left. Take min_span={thin} or less."
         )
-    if recipe.planes == ("xy",) or stack.voxel_size is None:
-        return tuple(notes)
-    for axis in recipe.planes:
-        row, column = (v for i, v in enumerate(stack.voxel_size) if i != AXES[axis])
-        seen_row, seen_column = (v * f for v, f in zip((row, column), scale.along(axis), strict=True))
-        ratio = max(seen_row, seen_column) / min(seen_row, seen_column)
-        if ratio > 2:
-            notes.append(
-                f"Pixels of the {axis} planes are {row:g} x {column:g} nm, {ratio:.1f} times longer than wide to the "
-                "net, which knows square ones. Directions help on nearly isotropic stacks; here xy alone may do better."
-            )
     return tuple(notes)

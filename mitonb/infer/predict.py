@@ -14,6 +14,7 @@ from mitonb.errors import InputError, ModelError
 from mitonb.infer.engines import ModelLike, Runner, renders
 from mitonb.infer.scale import Scale
 from mitonb.infer.tiles import Canvas, Cut, cuts, padded, resample
+from mitonb.job import Progress, drain
 from mitonb.maps import COARSE, FLOATS, Maps
 from mitonb.stack import Plane, Stack
 
@@ -147,8 +148,8 @@ class Predictor:
         last = -(-(int(there[-1] / factor) + 1 + self.recipe.halo) // self._multiple) * self._multiple
         return Cut(first, min(length, last))
 
-    def steps(self, plane: Plane | Stack, where: Mask | None = None) -> Generator[int, None, Maps]:
-        """Run the net on a plane, or a 3-D net on a stack; yield the number of tiles done, return the maps as kept.
+    def steps(self, plane: Plane | Stack, where: Mask | None = None) -> Generator[Progress, None, Maps]:
+        """Run the net on a plane, or a 3-D net on a stack, tile by tile; return the maps as they are kept.
 
         Parameters
         ----------
@@ -176,17 +177,12 @@ class Predictor:
             said = self._run(np.stack(cut))
             for i, tile in enumerate(batch):
                 canvas.add(tile, {name: head[i] for name, head in said.items()})
-            yield n + len(batch)
+            yield Progress("predict", n + len(batch), len(tiles))
         return self._maps(canvas.maps(), picture.shape, shape, small, factors).kept()
 
     def maps(self, plane: Plane | Stack) -> Maps:
         """Run the net on one plane, or a 3-D net on a stack, all in one go."""
-        steps = self.steps(plane)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
+        return drain(self.steps(plane), show=False)
 
     def empty(self, shape: tuple[int, ...], factors: Sequence[float]) -> Maps:
         """Return the maps of a picture that the net need not see: nothing anywhere."""
@@ -272,8 +268,6 @@ class Predictor:
         """Return the heads (n, channels, [d,] h, w) of (n, [d,] h, w) pictures."""
         mirrors = ((), (-2,), (-1,), (-2, -1)) if self.recipe.flips else ((),)
         parts = [self._once(pictures, mirror) for mirror in mirrors]
-        if len(parts) == 1:
-            return parts[0]
         return {name: np.add.reduce([p[name] for p in parts]) / np.float32(len(parts)) for name in parts[0]}
 
     def _once(self, pictures: Picture, mirror: tuple[int, ...]) -> dict[str, Picture]:

@@ -68,10 +68,7 @@ class Region:
 
     def touches(self, axis: Axis, index: int) -> bool:
         """Return whether any pixel of a plane is inside."""
-        k = AXES[axis]
-        if not self.box.start[k] <= index < self.box.stop[k]:
-            return False
-        return self.mask is None or bool(self.mask.take(index, k).any())
+        return bool(self.plane(axis, index).any())
 
     def plane(self, axis: Axis, index: int) -> Mask:
         """Return the (h, w) pixels of a plane that are inside."""

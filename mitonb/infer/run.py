@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import fastremap
 import numpy as np
 import numpy.typing as npt
 import tensorstore
@@ -23,7 +24,7 @@ from mitonb.labels import Labels, StoredLabels
 from mitonb.post.cleaning import ObjectTable, fill_holes
 from mitonb.post.consensus import JoinedRegions, agglomerate
 from mitonb.post.decoding import decode
-from mitonb.post.tables import as_ids
+from mitonb.post.tables import as_ids, replaced
 from mitonb.post.tracking import Tracker
 from mitonb.stack import AXES, Axis, voxel_size_of
 
@@ -75,10 +76,7 @@ class PlaneIds:
     @property
     def ids(self) -> Volume:
         """(h, w) array; profiles 1..n, those of all classes under different ids."""
-        shown = self.parts[0]
-        for ids in self.parts[1:]:
-            shown = np.where(ids > 0, ids + shown.max(), shown)
-        return shown
+        return _overlaid(self.parts, _firsts([int(ids.max(initial=0)) for ids in self.parts]))
 
 
 class Sink(Protocol):
@@ -130,20 +128,17 @@ class Spill:
     def flush(self) -> None:
         """Write the planes that wait for others; call it after the last one."""
         if self._waiting:
-            self.put(np.stack(self._waiting, self._axis))
-            self._waiting = []
+            end = self._place + len(self._waiting)
+            self[(slice(None),) * self._axis + (slice(self._place, end),)] = np.stack(self._waiting, self._axis)
+            self._place, self._waiting = end, []
 
-    def put(self, block: Volume) -> None:
-        """Take the next planes as a block (z, y, x)."""
-        end = self._place + block.shape[self._axis]
+    def __setitem__(self, where: Any, block: Volume) -> None:
         with self._explaining():
-            self._store[(slice(None),) * self._axis + (slice(self._place, end),)].write(block).result()
-        self._place = end
+            self._store[where].write(block).result()
 
-    def read(self, where: slice) -> Volume:
-        """Return a slab (z, y, x)."""
-        slab: Volume = self._store[where].read().result()
-        return slab
+    def __getitem__(self, where: Any) -> Volume:
+        block: Volume = self._store[where].read().result()
+        return block
 
     def close(self) -> None:
         """Forget everything; the files go."""
@@ -197,14 +192,9 @@ class Run:
     """
 
     def __init__(
-        self,
-        shape: tuple[int, int, int],
-        recipe: Recipe,
-        *,
-        folder: Path | None = None,
-        slab: int | None = None,
-        blocks: bool = False,
-    ) -> None:
+        self, shape: tuple[int, int, int], recipe: Recipe, *,
+        folder: Path | None = None, slab: int | None = None, blocks: bool = False,
+    ) -> None:  # fmt: skip
         self.shape = shape
         # A profile of a plane is what `min_area` is about.
         self.recipe = recipe.replace(min_area=0) if blocks else recipe
@@ -221,7 +211,8 @@ class Run:
         self._kinds = 1
         self._blocks = blocks
         self._volumes: list[_Objects] = []
-        self._result: _Objects
+        self._whole: Volume | Spill
+        self._names: Volume
 
     def progress(self, stage: str, preview: Any = None) -> Progress:
         return Progress(stage, self.done, self.total, preview)
@@ -270,7 +261,7 @@ class Run:
                 for z, plane in enumerate(ids):
                     plane[...] = kept.region.cut(plane, "xy", z)
             self._volumes.append(_Objects(self._spill("xy"), np.arange(ids.max(initial=0) + 1, dtype=np.uint32)))
-            self._volumes[-1].spill.put(ids)
+            self._volumes[-1].spill[:] = ids
 
     def decode(self, maps: Maps) -> tuple[Volume, ...]:
         """Return the ids of each class of the maps of a plane or a volume."""
@@ -305,31 +296,32 @@ class Run:
         parts = self._volumes.copy()
         for kind in range(len(parts), self._kinds):
             parts.append((yield from self._voted(kind)))
-        first = [1, *(1 + np.cumsum([part.count for part in parts])[:-1]).tolist()]
+        first = _firsts([part.count for part in parts])
         self.done = self.total - 1
         objects = ObjectTable(self.shape, sum(part.count for part in parts))
-        whole = self._spill("xy")
+        self._whole = np.empty(self.shape, np.uint32) if self._folder is None else self._spill("xy")
         for where in self._slabs:
             slab = _overlaid([part.read(where) for part in parts], first)
             if self.recipe.fill_holes:
                 fill_holes(slab)
             objects.add(slab)
-            whole.put(slab)
+            self._whole[where] = slab
             yield self.progress("clean")
         for part in parts:
             part.spill.close()
         # Where no class has objects, ids are the numbers of the classes, there or not.
         whole_kinds = all(self._recipe(k).instances == "none" for k in range(self._kinds))
-        table, found = objects.decide(self.recipe, first, renumber=not whole_kinds)
+        self._names, found = objects.decide(self.recipe, first, renumber=not whole_kinds)
         self.counts = [1] * len(found) if whole_kinds else found
-        self._result = _Objects(whole, table)
 
     def write(self, sink: Sink | None = None) -> Generator[Progress, None, Volume | None]:
-        """Return the labels that were assembled, or write them to the sink; may be done again."""
+        """Return the labels that were assembled, or write them to the sink, which may be done again."""
         self.done = self.total - 1
-        labels = np.zeros(self.shape, np.uint32) if sink is None else None
+        labels = None
+        if sink is None:  # in place, where they are in memory
+            labels = self._whole if isinstance(self._whole, np.ndarray) else np.empty(self.shape, np.uint32)
         for where in self._slabs:
-            slab = self._result.read(where)
+            slab = replaced(self._whole[where], self._names)
             if labels is not None:
                 labels[where] = slab
             if sink is not None:
@@ -354,7 +346,7 @@ class Run:
             parts = [self._sifted(part) for part in parts]
         joined, spill = JoinedRegions(len(parts)), self._spill("xy")
         for where in self._slabs:
-            spill.put(joined.number([part.read(where) for part in parts]))
+            spill[where] = joined.number([part.read(where) for part in parts])
             yield self.progress("consensus")
         for part in parts:
             part.spill.close()
@@ -392,11 +384,17 @@ class _Objects:
         return int(self.table.max(initial=0))
 
     def read(self, where: slice) -> Volume:
-        slab: Volume = self.table[self.spill.read(where)]
+        slab = self.spill[where]
+        fastremap.remap_from_array(slab.reshape(-1), self.table)  # in place
         return slab
 
 
-def _overlaid(slabs: list[Volume], first: list[int]) -> Volume:
+def _firsts(counts: list[int]) -> list[int]:
+    """Return the first id of each class, of the objects that each has."""
+    return [1 + sum(counts[:k]) for k in range(len(counts))]
+
+
+def _overlaid(slabs: Sequence[Volume], first: list[int]) -> Volume:
     """Put the objects of all classes into one slab; where two claim a voxel, the class that comes first has it."""
     whole = slabs[0]
     for slab, start in zip(slabs[1:], first[1:], strict=True):
@@ -478,9 +476,5 @@ def _with_classes(record: dict[str, Any], classes: Sequence[str], counts: list[i
     if len(counts) < 2:
         return record
     names = [*classes, *(f"class {k + 1}" for k in range(len(classes), len(counts)))]
-    ends = np.cumsum(counts).tolist()
-    found = [
-        {"name": name, "first": end - n + 1, "last": end}
-        for name, n, end in zip(names[: len(counts)], counts, ends, strict=True)
-    ]
-    return {**record, "classes": found}
+    rows = zip(names, counts, _firsts(counts), strict=False)
+    return {**record, "classes": [{"name": name, "first": first, "last": first + n - 1} for name, n, first in rows]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -110,26 +111,21 @@ def pixel_notes(scale: Scale, recipe: Recipe, spec: Any, axes: Sequence[Axis]) -
     trained = getattr(spec, "pixel_sizes", None)
     if scale.voxel_size is None or trained is None or recipe.pixel_size.endswith("nm"):
         return ()
-    notes: dict[str, str] = {}  # by the advice, which several directions may share
     finest, coarsest = trained
     for axis in axes:
         row, column = (scale.voxel_size[i] for i in _sides(axis))
-        shrunk = scale.along(axis)
-        own = (row * column) ** 0.5
-        seen = own * (shrunk[0] * shrunk[1]) ** 0.5
+        own, seen = math.sqrt(row * column), math.sqrt(row * column * math.prod(scale.along(axis)))
         if seen >= finest / _FAR and max(own, seen) <= coarsest * _FAR:
             continue
-        after = "" if seen == own else f", {seen:.3g} nm as the network sees them"
-        what = (
-            f"Pixels of the {axis} planes are {row:g} x {column:g} nm{after}; {spec.name} was trained on {finest:g} to "
-            f"{coarsest:g} nm"
-        )
-        fine = "finer ones it misses what is large" if seen < finest else "coarser ones it misses what is small"
         advice = "Leave downsampling at 1 and pixel_size at auto, which brings them to the nearest size that it knows."
         if own > coarsest:
             advice = (
                 "These are too coarse for it: open a higher resolution of the image (series=), or choose or train a "
                 "model for such pixels. If the voxel size is wrong, give the right one (voxel_size=)."
             )
-        notes.setdefault(advice, f"{what}, and on {fine}. {advice}")
-    return tuple(notes.values())
+        return (
+            f"Pixels of the {axis} planes are {row:g} x {column:g} nm, {seen:.3g} nm as the network sees them; "
+            f"{spec.name} was trained on {finest:g} to {coarsest:g} nm. On finer ones it misses what is large, and on "
+            f"coarser ones what is small. {advice}",
+        )
+    return ()

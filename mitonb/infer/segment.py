@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from mitonb.errors import InputError, wanting_torch
 from mitonb.infer.kept import VOLUME, KeptMaps, plane_shape
-from mitonb.infer.memory_estimate import READ_ALL, SLAB, estimate, require_for_decoding, require_for_segmenting
+from mitonb.infer.memory_estimate import READ_ALL, SLAB, estimate, require_for, stages
 from mitonb.infer.notes import INVERTED, inverted_note, shape_notes
 from mitonb.infer.region import Region, RegionLike, in_plane
 from mitonb.infer.run import PlaneIds, Run, assemble, stuff_notes, stuff_of
@@ -122,15 +122,8 @@ def predicting(
     if (predictor.dimension == 3) != isinstance(picture, Stack):
         wants = "blocks: give it a stack" if predictor.dimension == 3 else "planes: take one with stack.plane(index)"
         raise InputError(f"{predictor.model.spec.name} looks at {wants}. Got an image of shape {picture.shape}.")
-    total = len(predictor.tiles(picture.shape, predictor.factors(picture), where))
-    steps = predictor.steps(picture, where)
-    while True:
-        try:
-            done = next(steps)
-        except StopIteration as end:
-            maps: Maps = end.value
-            return maps if where is None else maps.replace(semantic=maps.semantic * where)
-        yield Progress("predict", done, total)
+    maps = yield from predictor.steps(picture, where)
+    return maps if where is None else maps.replace(semantic=maps.semantic * where)
 
 
 def segment(
@@ -212,7 +205,9 @@ def segmenting(
     region = Region.of(roi, stack.shape)
     target = None if out is None else store_path(out, overwrite=overwrite, source=stack.source)
     keep = kept is not None and not kept.on_disk
-    require_for_segmenting(stack, recipe, model=model, keep=keep, stored=out is not None)
+    what = f"Segmenting {stack.name} ({' x '.join(map(str, stack.shape))} voxels, {len(recipe.planes)} directions)"
+    needed = estimate(stack, recipe, model=model, keep=keep, stored=out is not None)
+    require_for(what, needed, stored=out is not None)
     yield Progress("load model", 0, 1)
     predictor = _predictor(model, recipe, stack.voxel_size)
     spec, scale = predictor.model.spec, predictor.scale
@@ -299,7 +294,8 @@ def redecoding(
                 "these kept maps), or leave this direction out."
             )
     target = None if out is None else store_path(out, overwrite=overwrite)
-    require_for_decoding(kept.shape, recipe, stored=target is not None)
+    needed = max(stages(kept.shape, recipe, stored=target is not None))
+    require_for("Decoding kept maps", needed, stored=target is not None)
     scale = scale_of(kept) if kept.has(VOLUME, 0) else scale_of(kept).seen_along(recipe.planes)
     own, folder = scale.in_pixels(recipe), target and target.parent
     with contextlib.closing(Run(kept.shape, own, folder=folder, blocks=kept.has(VOLUME, 0))) as run:
@@ -449,7 +445,7 @@ class _Source:
                 f"{len(changed)} planes have changed since their maps were kept, and were run again: {some}."
             )
 
-    def fill(self, axis: Any, index: int) -> Generator[None, None, None]:
+    def fill(self, axis: Any, index: int) -> Generator[Progress, None, None]:
         """Put the maps of a plane, or with `VOLUME` of the whole stack, where they are missing."""
         if not self._touches(axis, index):
             if not self.kept.has(axis, index):
@@ -467,14 +463,7 @@ class _Source:
             return
         # The same tiles in all planes: the median looks along them.
         where = None if self._region is None else _mask(self._region) if axis == VOLUME else self._region.shadow(axis)
-        steps = self.predictor.steps(picture, where)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                maps = end.value
-                break
-            yield
+        maps = yield from self.predictor.steps(picture, where)
         self.kept.put(axis, index, maps, digest)
         if (axis, index) == self._looked_at[:2] and isinstance(picture, Plane):
             self._doubt = inverted_note(picture, maps, self.predictor.recipe, self.predictor.maps, self._looked_at[2])

@@ -39,8 +39,8 @@ def peaks(center: Image, threshold: float, radius: int) -> Points:
     """
     heat = np.ascontiguousarray(center, dtype=np.float32)
     volume = heat if heat.ndim == 3 else heat[None]
-    found: Points = np.argwhere(_peaks(volume, np.float32(threshold), max(1, int(radius))).reshape(heat.shape))
-    return found
+    found = np.flatnonzero(_peaks(volume, np.float32(threshold), max(1, int(radius))))
+    return np.stack(np.unravel_index(found, heat.shape), axis=1)
 
 
 def group(
@@ -77,12 +77,14 @@ def group(
     # Whatever is closer to a center than half way to its neighbour needs no search.
     apart = cKDTree(spots).query(spots, k=2)[0][:, 1] if len(spots) > 1 else np.full(1, np.inf)
     clear = (apart * 0.4999).astype(np.float32) ** 2
-    field = np.ascontiguousarray(offsets, dtype=np.float32)
+    if mask.ndim == 2:  # a plane is a volume with a middle axis of one pixel: centers are in order along the first
+        field = np.zeros((3, offsets.shape[1], 1, offsets.shape[2]), np.float32)
+        field[::2, :, 0] = offsets
+        spots = np.insert(spots, 1, 0, axis=1)
+    else:
+        field = np.ascontiguousarray(offsets, dtype=np.float32)
     if not np.isfinite(field).all():
         field = np.nan_to_num(field, nan=0, posinf=0, neginf=0)
-    if mask.ndim == 2:  # a plane is a volume with a middle axis of one pixel: centers are in order along the first
-        field = np.stack([field[0], np.zeros_like(field[0]), field[1]])[:, :, None]
-        spots = np.insert(spots, 1, 0, axis=1)
     volume, corners = (mask, range(8)) if mask.ndim == 3 else (mask[:, None], (0, 1, 4, 5))
     shares = _shares(np.array(corners if output_stride > 1 else [0]), output_stride)
     groups: npt.NDArray[np.uint32] = _group(volume, field, spots, clear, output_stride, *shares).reshape(mask.shape)

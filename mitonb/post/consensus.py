@@ -237,17 +237,19 @@ class Groups:
         A mean over two groups that became one is never above both of theirs. So what a pair was voted to be is an upper
         bound for what becomes of it, and is looked at again only when it comes to the top.
         """
-        heap = [(-score, p, q, self.sizes[p], self.sizes[q]) for score, p, q in cases if score > 0]
+        heap = [(-score, (p, q, self.sizes[p], self.sizes[q])) for score, p, q in cases if score > 0]
         heapq.heapify(heap)
+        asked = {case for _, case in heap}
         while heap:
-            _, p, q, p_size, q_size = heapq.heappop(heap)
-            a, b = sorted((self._root(p), self._root(q)))
-            if a == b:
-                continue
-            if (a, b, self.sizes[a], self.sizes[b]) == (p, q, p_size, q_size):
-                self._merge(p, q)
-            elif (score := vote(a, b)) > 0:
-                heapq.heappush(heap, (-score, a, b, self.sizes[a], self.sizes[b]))
+            _, case = heapq.heappop(heap)
+            a, b = sorted((self._root(case[0]), self._root(case[1])))
+            now = a, b, self.sizes[a], self.sizes[b]
+            if case == now and a != b:
+                self._merge(a, b)
+            elif a != b and now not in asked:
+                asked.add(now)
+                if (score := vote(a, b)) > 0:
+                    heapq.heappush(heap, (-score, now))
 
     def agreeing(self) -> Iterator[Case]:
         """Yield mean votes above 0 and their pairs of groups, as they were at first; for each group with larger ones.

@@ -12,6 +12,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import fastremap
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -152,12 +153,15 @@ def decode_contours(
     array([1, 1, 2], dtype=uint32)
     """
     settings = ContourSettings.of(settings)
-    levels = _levels_of(scale, semantic=semantic, contour=contour, distance=distance)
-    if seeds is not None and np.shape(seeds) != np.shape(semantic):
-        raise AxesError(f"Seeds need the shape of the maps, {np.shape(semantic)}, got {np.shape(seeds)}.")
-    labels = _seeds(*levels, settings) if seeds is None else _given(as_ids(np.asarray(seeds)))
-    inside = _above(levels[0], levels[2], settings.foreground, settings.foreground_distance)
-    return _without_small(watershed(levels[0], labels, inside), settings)
+    s, _, d = _levels_of(scale, semantic=semantic, contour=contour, distance=distance)
+    if seeds is None:
+        labels = find_seeds(semantic, contour, distance, settings=settings, scale=scale)
+    elif np.shape(seeds) != s.shape:
+        raise AxesError(f"Seeds need the shape of the maps, {s.shape}, got {np.shape(seeds)}.")
+    else:
+        labels = np.searchsorted(np.union1d(seeds, 0), as_ids(np.asarray(seeds))).astype(np.uint32)
+    inside = _above(s, d, settings.foreground, settings.foreground_distance)
+    return _without_small(watershed(s, labels, inside), settings)
 
 
 def find_seeds(
@@ -173,8 +177,12 @@ def find_seeds(
     Parameters and errors are those of `decode_contours`. Seeds are numbered 1.. by their first voxels; pieces that
     touch at a corner are one.
     """
-    levels = _levels_of(scale, semantic=semantic, contour=contour, distance=distance)
-    return _seeds(*levels, ContourSettings.of(settings))
+    settings = ContourSettings.of(settings)
+    s, c, d = _levels_of(scale, semantic=semantic, contour=contour, distance=distance)
+    core = _above(s, d, settings.seed, settings.seed_distance)
+    if c is not None:
+        core &= c < int(255 * settings.contour)
+    return connect(core, settings.min_seed)[0]
 
 
 def watershed(level: Level, seeds: Labels, inside: npt.NDArray[np.bool_]) -> Labels:
@@ -268,14 +276,6 @@ def _levels(values: npt.NDArray[Any], scale: float | None, name: str) -> Level:
     return out
 
 
-def _seeds(s: Level, c: Level | None, d: Level | None, settings: ContourSettings) -> Labels:
-    """Return the seeds, numbered by their first voxels."""
-    core = _above(s, d, settings.seed, settings.seed_distance)
-    if c is not None:
-        core &= c < int(255 * settings.contour)
-    return connect(core, settings.min_seed)[0]
-
-
 def _above(s: Level, d: Level | None, semantic: float, distance: float) -> npt.NDArray[np.bool_]:
     """Return where probability and distance, of which each level stands for one from -1 to 1, are above thresholds."""
     inside = np.asarray(s > int(255 * semantic))
@@ -284,33 +284,26 @@ def _above(s: Level, d: Level | None, semantic: float, distance: float) -> npt.N
     return inside
 
 
-def _given(seeds: Labels) -> Labels:
-    """Return seeds of the caller under numbers without gaps, in the order of their ids."""
-    return np.searchsorted(np.union1d(seeds, 0), seeds).astype(np.uint32)
-
-
 def _without_small(labels: Labels, settings: ContourSettings) -> Labels:
     """Deal with small objects, in place, and number the others without gaps, in the order of their ids."""
-    count = int(labels.max(initial=0)) + 1
-    # By parts: counting makes a copy of eight bytes for each voxel.
-    sizes = sum((np.bincount(part.ravel(), minlength=count) for part in labels), start=np.zeros(count, np.int64))
-    stays = sizes >= (1 if settings.small == "none" else max(1, settings.min_size))
-    stays[0] = False
+    ids, sizes = fastremap.unique(labels, return_counts=True)
+    small = ids[sizes < (1 if settings.small == "none" else settings.min_size)]
     if settings.small == "neighbor":
-        _join(labels, (sizes > 0) & ~stays)
-    names = np.where(stays, np.cumsum(stays), 0).astype(np.uint32)
-    labels[...] = names[labels]
-    return labels
+        _join(labels, small[small > 0].astype(np.int64))
+    ids = np.setdiff1d(ids, np.append(small, 0), assume_unique=True)
+    names = np.zeros(int(labels.max(initial=0)) + 1, np.uint32)
+    names[ids] = np.arange(1, len(ids) + 1)
+    return names[labels]
 
 
-def _join(labels: Labels, small: npt.NDArray[np.bool_]) -> None:
+def _join(labels: Labels, small: npt.NDArray[Any]) -> None:
     """Give each small object, in the order of their ids, to the neighbour in the same planes that it touches most.
 
     The lowest id wins a tie; one that touches none is dropped.
     """
     boxes = ndimage.find_objects(labels)
     square = np.ones((1, 3, 3)[-labels.ndim :], np.bool_)
-    for k in np.flatnonzero(small[1:]).tolist():
+    for k in (small - 1).tolist():
         wide = [
             slice(max(0, s.start - r), s.stop + r) for s, r in zip(boxes[k], (0, 1, 1)[-labels.ndim :], strict=True)
         ]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import fastremap
 import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import InputError
 from mitonb.post.compiled import jit
 
-__all__ = ["PairTable", "as_ids", "overlaps"]
+__all__ = ["PairTable", "as_ids", "overlaps", "replaced"]
 
 _NOTHING = np.zeros(0, np.uint32)
 
@@ -79,6 +80,13 @@ def overlaps(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     return rows[np.lexsort((rows[:, 1], rows[:, 0]))]
 
 
+def replaced(ids: npt.NDArray[np.uint32], table: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    """Return `table[ids]`, several times faster than numpy."""
+    flat: Any = ids.reshape(-1)
+    found: Any = fastremap.remap_from_array(flat, table, in_place=False)  # type: ignore[arg-type]
+    return np.asarray(found.reshape(ids.shape))
+
+
 def as_ids(ids: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.uint32]:
     """Return ids as a contiguous uint32 array, of the same values.
 
@@ -100,12 +108,13 @@ def _count(a: Any, b: Any, numbers: Any, slots: Any, first: Any, second: Any, co
 
     A slot holds 1 + the number of a pair, 0 where it is free; there are twice as many slots as rows, or more.
     """
-    k = 0
-    while k < len(a):
+    k, one = np.uint64(0), np.uint64(1)
+    end = np.uint64(len(a))
+    while k < end:
         p, q, start = a[k], b[k], k
-        k += 1
-        while k < len(a) and a[k] == p and b[k] == q:  # neighbours mostly repeat: one look-up for all of them
-            k += 1
+        k += one
+        while k < end and a[k] == p and b[k] == q:  # neighbours mostly repeat: one look-up for all of them
+            k += one
         at = _slot(slots, first, second, p, q)
         if slots[at] == 0:
             if used == len(first):
@@ -119,7 +128,7 @@ def _count(a: Any, b: Any, numbers: Any, slots: Any, first: Any, second: Any, co
             used += 1
             slots[at] = used
         number = slots[at] - 1
-        counts[number] += k - start
+        counts[number] += np.int64(k - start)
         if len(numbers):
             numbers[start:k] = number
     return slots, first, second, counts, used

@@ -13,7 +13,7 @@ from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
 from mitonb.errors import InputError
-from mitonb.post.tables import as_ids, overlaps
+from mitonb.post.tables import as_ids, overlaps, replaced
 from mitonb.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mitonb.maps import Ids
 
-__all__ = ["Tracker", "link_profiles", "match", "split_merged_profiles", "track"]
+__all__ = ["Profiles", "Tracker", "link_profiles", "match", "split_merged_profiles", "track"]
 
 Plane = npt.NDArray[np.uint32]
 Table = npt.NDArray[np.int64]
@@ -69,7 +69,7 @@ def track(planes: Ids, recipe: Recipe | None = None) -> npt.NDArray[np.uint32]:
     if planes.ndim != 3:
         raise InputError(f"Tracking needs planes of ids (n, h, w), got shape {planes.shape}.")
     tracker = Tracker(recipe or Recipe())
-    numbers = [done for plane in planes for done in tracker.add(plane)] + list(tracker.rest())
+    numbers = [done for plane in planes for done in tracker.add(_renumbered(as_ids(plane)))] + list(tracker.rest())
     return tracker.objects()[np.stack(numbers)] if numbers else np.zeros(planes.shape, np.uint32)
 
 
@@ -86,15 +86,18 @@ class Tracker:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self._waiting: deque[Ids] = deque()
+        self._waiting: deque[Profiles] = deque()
         self._recent: deque[Plane] = deque(maxlen=recipe.gap + 1)  # the newest one first
         self._first = [1]  # number of the first profile of each plane, and of the plane to come
         self._areas = [np.zeros(1, np.int64)]
         self._tables: list[list[Table]] = []
 
     def add(self, ids: Ids) -> Iterator[Plane]:
-        """Take the next plane; yield those that are done, with a number for every profile of the whole stack."""
-        self._waiting.append(_renumbered(as_ids(ids)))
+        """Take the next plane; yield those that are done, with a number for every profile of the whole stack.
+
+        The ids of a plane are 1.. in the order of their first pixels; some may be missing.
+        """
+        self._waiting.append(Profiles.of(as_ids(ids)))
         while len(self._waiting) > self.recipe.lookahead:
             yield self._next()
 
@@ -108,15 +111,16 @@ class Tracker:
         return link_profiles(self._first, np.concatenate(self._areas), self._tables, self.recipe)
 
     def _next(self) -> Plane:
-        plane, tables = as_ids(self._waiting.popleft()), []
-        if self._recent:
-            before, area = self._recent[0], self._areas[-1]
-            tables = [overlaps(before, plane)]
-            cut = split_merged_profiles(before, plane, self._waiting, tables[0], area) if self._waiting else plane
+        plane, areas = self._waiting.popleft()
+        tables = [overlaps(before, plane) for before in self._recent]
+        if self._recent and self._waiting:
+            before = Profiles(self._recent[0], np.append(0, self._areas[-1]))
+            cut = split_merged_profiles(before, plane, self._waiting, tables[0])
             if cut is not plane:
-                plane, tables = cut, []
-        tables += [overlaps(before, plane) for before in list(self._recent)[len(tables) :]]
-        areas, first = np.bincount(plane.reshape(-1))[1:], self._first[-1]
+                plane, areas = Profiles.of(cut)
+                tables = [overlaps(before, plane) for before in self._recent]
+        areas = areas[1:]
+        first = self._first[-1]
         if first + len(areas) >= 2**32:
             raise InputError("More than four billion profiles: raise min_area or the thresholds.")
         offsets = [np.array([self._first[-2 - d] - 1, first - 1, 0]) for d in range(len(tables))]
@@ -124,11 +128,34 @@ class Tracker:
         self._recent.appendleft(plane)
         self._areas.append(areas)
         self._first.append(first + len(areas))
-        return np.concatenate([[0], np.arange(first, first + len(areas))]).astype(np.uint32)[plane]
+        return replaced(plane, np.append(0, np.arange(first, first + len(areas))).astype(np.uint32))
+
+
+class Profiles(NamedTuple):
+    """The profiles of a plane.
+
+    Attributes
+    ----------
+    ids : (h, w) uint32 array
+        1.. ; some may be missing.
+    areas : (n + 1,) int64 array
+        Pixels of each id; entry 0 is unused.
+    """
+
+    ids: Plane
+    areas: Numbers
+
+    @classmethod
+    def of(cls, ids: Plane) -> Profiles:
+        """Count the pixels of a plane."""
+        areas = np.zeros(int(ids.max(initial=0)) + 1, np.int64)
+        table = overlaps(ids, ids)
+        areas[table[:, 0]] = table[:, 2]
+        return cls(ids, areas)
 
 
 def split_merged_profiles(
-    before: Plane, plane: Plane, after: Iterable[Ids], table: Table | None = None, areas: Numbers | None = None
+    before: Profiles, plane: Plane, after: Iterable[Profiles], table: Table | None = None
 ) -> Plane:
     """Cut profiles that run two objects together.
 
@@ -139,12 +166,14 @@ def split_merged_profiles(
 
     Parameters
     ----------
-    before, plane : (h, w) uint32 array
-        Ids 1.. of the plane before, after it was cut itself, and of this one.
-    after : iterable of (h, w) arrays of unsigned int
-        Ids of the next planes.
-    table, areas : arrays, optional
-        Overlaps of both planes, and the pixels of each id of the first one, where they are known.
+    before : Profiles
+        The plane before, after it was cut itself.
+    plane : (h, w) uint32 array
+        Ids 1.. of this one.
+    after : iterable of Profiles
+        The next planes.
+    table : array, optional
+        Overlaps of both planes, where they are known.
 
     Returns
     -------
@@ -154,19 +183,18 @@ def split_merged_profiles(
     Examples
     --------
     >>> apart, merged = np.array([[1, 1, 0, 2, 2]], np.uint32), np.array([[1, 1, 1, 1, 1]], np.uint32)
-    >>> split_merged_profiles(apart, merged, [apart]).tolist()
+    >>> split_merged_profiles(Profiles.of(apart), merged, [Profiles.of(apart)]).tolist()
     [[1, 1, 1, 2, 2]]
     """
-    table = overlaps(before, plane) if table is None else table
-    areas = np.bincount(before.reshape(-1))[1:] if areas is None else areas
-    inner = table[table[:, 2] >= _WITHIN * areas[table[:, 0] - 1]]
+    table = overlaps(before.ids, plane) if table is None else table
+    inner = table[table[:, 2] >= _WITHIN * before.areas[table[:, 0]]]
     holders, held = np.unique(inner[:, 1], return_counts=True)
     boxes = ndimage.find_objects(plane) if (held > 1).any() else []
     cut, highest = plane, len(boxes)
     for holder in holders[held > 1]:
         box = boxes[holder - 1]
         inside = plane[box] == holder
-        old = np.where(np.isin(before[box], inner[inner[:, 1] == holder, 0]), before[box], 0)
+        old = np.where(np.isin(before.ids[box], inner[inner[:, 1] == holder, 0]), before.ids[box], 0)
         owners = _going_on(old, inside, box, after)
         if len(owners) > 1:
             cut = plane.copy() if cut is plane else cut
@@ -174,21 +202,18 @@ def split_merged_profiles(
             rows, columns = ndimage.distance_transform_edt(seeds == 0, return_distances=False, return_indices=True)
             cut[box][inside] = highest + np.searchsorted(owners, seeds[rows, columns][inside]) + 1
             highest += len(owners)
-    return plane if cut is plane else as_ids(_renumbered(cut))
+    return plane if cut is plane else _renumbered(cut)
 
 
-def _going_on(old: Plane, inside: npt.NDArray[np.bool_], box: tuple[slice, ...], after: Iterable[Ids]) -> Numbers:
+def _going_on(old: Plane, inside: npt.NDArray[np.bool_], box: tuple[slice, ...], after: Iterable[Profiles]) -> Numbers:
     """Return which old profiles go on, each for itself, in the first later plane that shows two of them."""
-    for ids in after:
-        later = as_ids(ids[box])
+    for ids, areas in after:
+        later = ids[box]
         pixels = np.bincount(later[inside])
         there = np.flatnonzero(pixels[1:]) + 1
         if not len(there):
             break
-        # Whatever reaches out of the box counts with all of its pixels.
-        there = there[pixels[there] >= _WITHIN * np.bincount(later.reshape(-1))[there]]
-        if len(there) > 1:
-            there = np.array([k for k in there if pixels[k] >= _WITHIN * np.count_nonzero(ids == k)], np.int64)
+        there = there[pixels[there] >= _WITHIN * areas[there]]
         if len(there) < 2:
             continue
         table = overlaps(np.where(np.isin(later, there), later, 0), old)
@@ -200,10 +225,9 @@ def _going_on(old: Plane, inside: npt.NDArray[np.bool_], box: tuple[slice, ...],
     return np.zeros(0, np.int64)
 
 
-def _renumbered(ids: Ids) -> Ids:
-    """Number ids 1.. by their first pixels, in as few bytes as they need."""
-    numbers: Ids = fastremap.renumber(ids, in_place=False)[0]
-    return numbers
+def _renumbered(ids: Plane) -> Plane:
+    """Number ids 1.. by their first pixels."""
+    return as_ids(fastremap.renumber(ids, in_place=False)[0])
 
 
 class Side(NamedTuple):
@@ -312,7 +336,7 @@ def match(targets: Side, units: Side, table: Table, recipe: Recipe) -> Numbers:
     object_sizes, unit_sizes = np.bincount(at_object, targets.areas), np.bincount(at_unit, units.areas)
     iou = shared / (object_sizes[p] + unit_sizes[q] - shared)
     given = np.zeros(len(names), np.int64)
-    paired = _assigned(p, q, iou) & (iou >= recipe.track_iou)
+    paired = _assigned(p, q, iou, recipe.track_iou) & (iou >= recipe.track_iou)
     given[q[paired]] = objects[p[paired]]
     covered = np.flatnonzero((shared >= recipe.track_ioa * unit_sizes[q]) & (given[q] == 0))
     covered = covered[np.lexsort((-p[covered], shared[covered]))]  # what covers most, of equals the first, comes last
@@ -320,11 +344,11 @@ def match(targets: Side, units: Side, table: Table, recipe: Recipe) -> Numbers:
     return given[at_unit]
 
 
-def _assigned(p: Numbers, q: Numbers, weight: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """Return which pairs are in the assignment of the largest total weight."""
+def _assigned(p: Numbers, q: Numbers, weight: npt.NDArray[np.float64], least: float) -> npt.NDArray[np.bool_]:
+    """Return which pairs are in the assignment of the largest total weight; lighter ones than `least` do not matter."""
     chosen = weight > _SURE
     rest = np.flatnonzero(~np.isin(p, p[chosen]) & ~np.isin(q, q[chosen]))
-    if len(rest):
+    if (weight[rest] >= least).any():
         rows, columns = np.unique(p[rest], return_inverse=True)[1], np.unique(q[rest], return_inverse=True)[1]
         weights = np.zeros((rows.max() + 1, columns.max() + 1))
         weights[rows, columns] = weight[rest]

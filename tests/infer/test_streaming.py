@@ -127,7 +127,7 @@ def test_planes_of_any_direction_come_back_as_slabs(seed: int, axis: Axis, slab:
     for plane in np.moveaxis(ids, AXES[axis], 0):
         spill.add(plane)
     spill.flush()
-    assert np.array_equal(np.concatenate([spill.read(slice(k, min(7, k + slab))) for k in range(0, 7, slab)]), ids)
+    assert np.array_equal(np.concatenate([spill[k : min(7, k + slab)] for k in range(0, 7, slab)]), ids)
 
 
 @pytest.mark.parametrize("planes", PLANES)

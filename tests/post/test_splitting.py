@@ -6,7 +6,7 @@ import fastremap
 import numpy as np
 import pytest
 
-from mitonb.post.tracking import split_merged_profiles, track
+from mitonb.post.tracking import Profiles, split_merged_profiles, track
 from mitonb.recipe import Recipe
 
 APART = np.zeros((12, 30), np.uint32)
@@ -20,8 +20,8 @@ def split(reach: int, *planes: np.ndarray) -> np.ndarray:
     done: list[np.ndarray] = []
     for z, plane in enumerate(planes):
         ids = fastremap.renumber(plane, in_place=False)[0].astype(np.uint32)
-        after = planes[z + 1 : z + 1 + reach]
-        done.append(split_merged_profiles(done[-1], ids, after) if done and after else ids)
+        after = [Profiles.of(later) for later in planes[z + 1 : z + 1 + reach]]
+        done.append(split_merged_profiles(Profiles.of(done[-1]), ids, after) if done and after else ids)
     return np.stack(done)
 
 
