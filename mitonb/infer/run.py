@@ -9,7 +9,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-import fastremap
 import numpy as np
 import numpy.typing as npt
 import tensorstore
@@ -48,7 +47,7 @@ __all__ = [
 ]
 
 Volume = npt.NDArray[np.uint32]
-Fill = Callable[[Any, int], Iterable[None]]
+Fill = Callable[[Any, int], Iterable[object]]
 
 SLAB_BYTES = 32 << 20
 """Ids of one slab, of one direction."""
@@ -384,9 +383,7 @@ class _Objects:
         return int(self.table.max(initial=0))
 
     def read(self, where: slice) -> Volume:
-        slab = self.spill[where]
-        fastremap.remap_from_array(slab.reshape(-1), self.table)  # in place
-        return slab
+        return replaced(self.spill[where], self.table, in_place=True)
 
 
 def _firsts(counts: list[int]) -> list[int]:

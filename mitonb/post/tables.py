@@ -80,10 +80,12 @@ def overlaps(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     return rows[np.lexsort((rows[:, 1], rows[:, 0]))]
 
 
-def replaced(ids: npt.NDArray[np.uint32], table: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
-    """Return `table[ids]`, several times faster than numpy."""
+def replaced(
+    ids: npt.NDArray[np.uint32], table: npt.NDArray[np.uint32], *, in_place: bool = False
+) -> npt.NDArray[np.uint32]:
+    """Return `table[ids]`, several times faster than numpy; in place, the ids themselves are overwritten."""
     flat: Any = ids.reshape(-1)
-    found: Any = fastremap.remap_from_array(flat, table, in_place=False)  # type: ignore[arg-type]
+    found: Any = fastremap.remap_from_array(flat, table, in_place=in_place)  # type: ignore[arg-type]
     return np.asarray(found.reshape(ids.shape))
 
 
