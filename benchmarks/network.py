@@ -24,7 +24,7 @@ import torch
 import mitonb as mn
 from mitonb.infer.engines import OpenVinoEngine, Runner, TorchEngine, convert, openvino_is_there
 from mitonb.models.spec import WEIGHTS, ModelSpec
-from mitonb.models.zoo import Model, build, fused, load_model, read_net
+from mitonb.models.zoo import Model, build, load_model, read_net
 from mitonb.phantoms import phantom
 from mitonb.post.tables import overlaps
 from mitonb.stack import Stack
@@ -42,7 +42,7 @@ def model(name: str) -> tuple[torch.nn.Module, Model]:
     if name in CARDS:
         torch.manual_seed(0)
         net = settled(build(CARDS[name]))
-        return net, Model(CARDS[name], fused(net))
+        return net, Model(CARDS[name], net)
     return read_net(WEIGHTS / f"{name}.safetensors")[0], load_model(name)
 
 

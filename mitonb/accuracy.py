@@ -189,23 +189,19 @@ class Table:
 
     def assign(self, able: Counts) -> Counts:
         """Choose as many of these pairs as can be, no object used twice, then the highest IoU in all; by index."""
-        # Above an IoU of 0.5 a partner is the only one: only what has rivals is to be assigned, which takes longer.
-        ends = self.rows[able], self.columns[able]
-        rivals = (np.bincount(ends[0])[ends[0]] > 1) | (np.bincount(ends[1])[ends[1]] > 1)
-        sure, able = able[~rivals], able[rivals]
         if len(able) == 0:
-            return sure
-        rows, r = np.unique(ends[0][rivals], return_inverse=True)
-        columns, c = np.unique(ends[1][rivals], return_inverse=True)
+            return able
+        rows, r = np.unique(self.rows[able], return_inverse=True)
+        columns, c = np.unique(self.columns[able], return_inverse=True)
         n, m = len(rows), len(columns)
         # Each row may also stay alone, in a column of its own, at twice the cost: so there always is a full matching,
         # and one pair more saves more than all IoUs together. Sparse: what does not overlap is not even looked at.
         cost = np.concatenate([1 - self.ious[able] / (n + 1), np.full(n, 2.0)])
         graph = csr_array((cost, (np.append(r, np.arange(n)), np.append(c, m + np.arange(n)))), shape=(n, m + n))
         row, column = min_weight_full_bipartite_matching(graph)
-        partner = np.full(n, -1)
-        partner[row[column < m]] = column[column < m]
-        return np.sort(np.concatenate([sure, able[partner[r] == c]]))
+        partner = np.empty(n, np.int64)
+        partner[row] = column
+        return able[partner[r] == c]
 
 
 @dataclass(frozen=True, eq=False)

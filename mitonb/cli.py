@@ -70,14 +70,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> Parser:
-    """Return the parser of all commands."""
+    """Return the parser of all commands: what they take stands in `commands.json`."""
     parser = _Parser(prog="mitonb", description=(mn.__doc__ or "").splitlines()[0], epilog=EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"mitonb {mn.__version__}")
     parser.add_argument("--traceback", action="store_true", help="on an error, show where it happened")
+    told = json.loads(Path(__file__).with_name("commands.json").read_text("utf-8"))
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (_add_segment, _add_train, _add_score, _add_models, _add_lab, _add_questions):
-        add(commands)
+    for name, command in told["commands"].items():
+        _add_command(commands, name, command, told["shared"])
+    group = commands.choices["segment"].add_argument_group("recipe", "the other parameters keep their defaults")
+    group.add_argument("--preset", choices=sorted(PRESETS), default="default", help="start from a named recipe")
+    group.add_argument("--recipe", metavar="FILE", help="start from a recipe, or the record of a run, in JSON")
+    hints = get_type_hints(Recipe)
+    for field in dataclasses.fields(Recipe):
+        names = [field.name, *(old for old, name in FORMER_NAMES.items() if name == field.name)]
+        flags = ["--" + name.replace("_", "-") for name in names]
+        group.add_argument(*flags, **_option(field, hints[field.name]))
     return parser
+
+
+def _add_command(commands: Any, name: str, told: dict[str, Any], shared: dict[str, Any]) -> None:
+    """Add a command, with the actions below it if it has any."""
+    parser: Parser = commands.add_parser(
+        name.split()[-1], help=told["help"], description=told["help"], usage=told.get("usage"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="\n  ".join(["examples:", *told["examples"]]) + f"\n\n{EXIT_CODES}",
+    )  # fmt: skip
+    parser.set_defaults(run=_RUNS[name])
+    _add_options(parser, told["options"])
+    if "either" in told:
+        _add_options(parser.add_mutually_exclusive_group(required=True), told["either"])
+    for group in told.get("shared", ()):
+        about = "for files that do not say these things, or say them wrongly" if group == "reading" else None
+        _add_options(parser.add_argument_group(group, about), shared[group])
+    if "actions" in told:
+        inner = parser.add_subparsers(title="what to do (default: list)", metavar="ACTION")
+        for action, inside in told["actions"].items():
+            _add_command(inner, f"{name} {action}", inside, shared)
+
+
+def _add_options(parser: Any, options: dict[str, dict[str, Any]]) -> None:
+    types = {"int": int, "float": float, "Path": Path}
+    for name, facts in options.items():
+        parser.add_argument(name, **{**facts, **({"type": types[facts["type"]]} if "type" in facts else {})})
 
 
 class _Parser(Parser):
@@ -109,37 +144,7 @@ def _note(options: Options, *lines: str) -> None:
         print(*lines, sep="\n", file=sys.stderr)
 
 
-def _command(commands: Any, name: str, run: Callable[[Options], int | None], text: str, *examples: str) -> Parser:
-    parser: Parser = commands.add_parser(
-        name, help=text, description=text, formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="\n  ".join(["examples:", *examples]) + f"\n\n{EXIT_CODES}",
-    )  # fmt: skip
-    parser.set_defaults(run=run)
-    return parser
-
-
 # ------------------------------------------------------------------------------------------- what commands share
-
-
-def _add_reading(parser: Parser) -> None:
-    group = parser.add_argument_group("reading", "for files that do not say these things, or say them wrongly")
-    _add_voxel_size(group)
-    group.add_argument("--channel", help="number of the channel, or mean")
-    group.add_argument("--time", type=int, help="number of the time point in a series")
-    group.add_argument("--axes", help="the meaning of each axis, such as tczyx")
-    group.add_argument("--series", help="which image of a file with several: number, level, name or path")
-
-
-def _add_voxel_size(parser: Any) -> None:
-    parser.add_argument("--voxel-size", nargs="+", type=float, metavar="NM", help="one size, or z y x, in nm")
-
-
-def _add_trust(parser: Parser) -> None:
-    parser.add_argument(
-        "--trust-code", metavar="HASH",
-        help="sha256:... of a model that only its own code can run, such as a quantised one: it can then do on this "
-        "computer whatever you can (docs/models.md)",
-    )  # fmt: skip
 
 
 def _open(options: Options) -> Any:
@@ -198,34 +203,6 @@ def _read_json(path: str, what: str) -> Any:
 
 
 # ------------------------------------------------------------------------------------------------------- segment
-
-
-def _add_segment(commands: Any) -> None:
-    parser = _command(
-        commands, "segment", _segment, "Segment a volume and save the labels.",
-        "mitonb segment cell.tif labels.ome.tif",
-        "mitonb segment cell.ome.zarr labels.ome.zarr --planes xy xz yz --table objects.csv",
-        "mitonb segment huge.ome.zarr labels.ome.zarr --maps huge-maps    (larger than memory: slab by slab)",
-        "mitonb segment planes/ labels.tif --voxel-size 50 5 5 --center-threshold 0.2",
-    )  # fmt: skip
-    parser.usage = "mitonb segment [options] IN OUT"
-    parser.add_argument("image", metavar="IN", help="TIFF, OME-Zarr, .npy, .npz, or a folder of planes")
-    parser.add_argument("labels", metavar="OUT", help="ends in .tif, .ome.tif, .ome.zarr, .npy or .npz")
-    parser.add_argument("--table", metavar="CSV", help="also write a table of all objects, measured")
-    parser.add_argument("--maps", metavar="FOLDER",
-                        help="keep the network's maps there, so that the next run can use them again")  # fmt: skip
-    parser.add_argument("--overwrite", action="store_true", help="replace OUT and CSV if they are there")
-    parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
-    _add_trust(parser)
-    _add_reading(parser)
-    group = parser.add_argument_group("recipe", "every parameter of the run; the others keep their defaults")
-    group.add_argument("--preset", choices=sorted(PRESETS), default="default", help="start from a named recipe")
-    group.add_argument("--recipe", metavar="FILE", help="start from a recipe, or the record of a run, in JSON")
-    hints = get_type_hints(Recipe)
-    for field in dataclasses.fields(Recipe):
-        names = [field.name, *(old for old, name in FORMER_NAMES.items() if name == field.name)]
-        flags = ["--" + name.replace("_", "-") for name in names]
-        group.add_argument(*flags, **_option(field, hints[field.name]))
 
 
 def _option(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
@@ -299,36 +276,6 @@ def _recipe(options: Options) -> Recipe:
 # --------------------------------------------------------------------------------------------------------- train
 
 
-def _add_train(commands: Any) -> None:
-    parser = _command(
-        commands, "train", _train, "Train a model on labelled volumes, on phantoms, or on both.",
-        "mitonb train small.safetensors --phantoms 4 --steps 200",
-        "mitonb train mine.safetensors --source mine=cell.tif:cell_labels.tif:held=20-29 --phantoms 8 --minutes 60",
-    )  # fmt: skip
-    parser.add_argument("out", metavar="OUT", help="weights to write; ends in .safetensors")
-    parser.add_argument("--source", action="append", default=[], metavar="NAME=RAW:LABELS",
-                        help="a labelled volume; may be repeated; after another colon planes=0-9,held=8;9,"
-                        "axes=xy+xz+yz,weight=2,zoom=0.5,ignore=255 (held planes are watched, never learned from; "
-                        "voxels with the id to ignore are unknown, not background)")  # fmt: skip
-    parser.add_argument("--phantoms", type=int, default=0, metavar="N", help="also learn from N drawn volumes")
-    parser.add_argument("--share", type=float, default=0.3, help="part of the patches from phantoms (default: 0.3)")
-    parser.add_argument("--cache", metavar="FOLDER", help="keep the phantoms there for the next run")
-    parser.add_argument("--start", metavar="WEIGHTS", help="start from these weights instead of random ones")
-    parser.add_argument("--card", metavar="JSON",
-                        help="fields of the model card: title, licence, papers, data, notes; for a new net also heads, "
-                        "dimension (2 or 3) and config")  # fmt: skip
-    length = parser.add_mutually_exclusive_group(required=True)
-    length.add_argument("--minutes", type=float, help="how long")
-    length.add_argument("--steps", type=int, help="number of steps; the only way to get the same weights again")
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights, patches and augmentation (default: 0)")
-    parser.add_argument("--batch", type=int, default=8, help="patches per step (default: 8)")
-    parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate (default: 0.002)")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32",
-                        help="bf16 is about twice as fast on recent processors (default: fp32)")  # fmt: skip
-    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
-    parser.add_argument("--quiet", action="store_true", help="no progress")
-
-
 def _train(options: Options) -> None:
     from mitonb.train.data import draw_phantoms, read_source, require_share, shared
     from mitonb.train.loop import Settings, card_fields, startable, training
@@ -359,28 +306,6 @@ def _train(options: Options) -> None:
 # --------------------------------------------------------------------------------------------------------- score
 
 
-def _add_score(commands: Any) -> None:
-    parser = _command(
-        commands, "score", _score, "Compare labels with the truth.",
-        "mitonb score labels.tif truth.tif",
-        "mitonb score labels.ome.zarr truth.tif --iou 0.5 0.75 0.9 --mistakes",
-        "mitonb score labels.tif truth.tif --planes xy --ignore 255 --smallest 50 --json",
-    )  # fmt: skip
-    parser.add_argument("labels", metavar="LABELS")
-    parser.add_argument("truth", metavar="TRUTH")
-    parser.add_argument("--iou", nargs="+", type=float, default=[0.5, 0.75],
-                        help="IoU from which two objects match (default: 0.5 0.75)")  # fmt: skip
-    parser.add_argument("--planes", choices=tuple(AXES), help="compare profiles plane by plane instead of volumes")
-    parser.add_argument("--ignore", type=int, metavar="ID",
-                        help="leave out the voxels of TRUTH with this id; it may be negative, as -1")  # fmt: skip
-    parser.add_argument("--smallest", type=int, default=0, metavar="VOXELS",
-                        help="objects below this size count neither as found nor as wrong (default: 0)")  # fmt: skip
-    parser.add_argument("--ranking", metavar="MAP",
-                        help="a semantic map; AP ranks labels by their mean in it (default: by size)")  # fmt: skip
-    parser.add_argument("--mistakes", action="store_true", help="list what went wrong, with the ids")
-    parser.add_argument("--json", action="store_true", help="print numbers for programs")
-
-
 def _score(options: Options) -> None:
     from mitonb.accuracy import score_planes, size_notes
     from mitonb.io.opening import open_ids, probe
@@ -405,50 +330,12 @@ def _score(options: Options) -> None:
 # -------------------------------------------------------------------------------------------------------- models
 
 
-def _add_models(commands: Any) -> None:
-    parser = _command(
-        commands, "models", _list_models, "List, pull, import and export models.",
-        "mitonb models list",
-        "mitonb models pull MitoNet_v1",
-        "mitonb models import mine.empanada --name mine",
-    )  # fmt: skip
-    inner = parser.add_subparsers(title="what to do (default: list)", metavar="ACTION")
-    _command(inner, "list", _list_models, "List the models that are here, and those to download.", "mitonb models list")
-    info = _command(inner, "info", _show_model, "Say what is known about a model.", "mitonb models info MitoNet_v1")
-    info.add_argument("model", metavar="NAME", help="a model's name")
-    pull = _command(
-        inner, "pull", _pull, "Fetch a published model and pin its hash.",
-        "mitonb models pull MitoNet_v1_mini",
-        "mitonb models pull my_model.yaml        # a description that names its weights by address",
-    )  # fmt: skip
-    pull.add_argument("model", metavar="NAME", help="a published model, or a description (.yaml)")
-    pull.add_argument("--address", metavar="URL", help="fetch it from there instead, such as a mirror; https only")
-    pull.add_argument("--sha256", default="", metavar="HASH", help="the hash that it must have")
-    _add_trust(pull)
-    pull.add_argument("--quiet", action="store_true", help="no progress")
-    bring = _command(
-        inner, "import", _import, "Register a file of your own under a name.",
-        "mitonb models import finetuned.pth.tar --name my-cells",
-        "mitonb models import MitoNet_v1.pth --name MitoNet_v1     # fetched on another machine",
-    )  # fmt: skip
-    bring.add_argument("file", metavar="FILE", help=".safetensors, .pth, .pth.tar, .empanada or .yaml")
-    bring.add_argument("--name", help="its name from now on (default: that of the file)")
-    _add_trust(bring)
-    export = _command(
-        inner, "export", _export, "Write a model into a file to hand on.",
-        "mitonb models export MitoNet_v1 mitonet.safetensors",
-    )  # fmt: skip
-    export.add_argument("model", metavar="NAME", help="a model on this machine")
-    export.add_argument("out", metavar="OUT", help="ends in .safetensors or .empanada")
-    export.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
-
-
 def _list_models(_: Options) -> None:
     here = installed()
     rows = [(name, "bundled", card.title) for name, card in specs().items()]
     rows += [(name, "here", one.spec.title or one.source) for name, one in here.items()]
     there = {name: one for name, one in PUBLISHED.items() if name not in here}
-    rows += [(name, "encoder" if not one.card.heads else "to pull", one.card.title) for name, one in there.items()]
+    rows += [(name, "to pull", one.card.title) for name, one in there.items()]
     width = max(len(row[0]) for row in rows)
     for name, where, title in rows:
         print(f"{name:<{width}}  {where:<8} {title}".rstrip())
@@ -460,29 +347,22 @@ def _show_model(options: Options) -> None:
     if one is None and published is None:
         known = ", ".join(dict.fromkeys((*specs(), *installed(), *PUBLISHED)))
         raise ModelError(f"There is no model named {name!r}. The known ones are {known}.")
-    facts = _facts(one.spec if one is not None else PUBLISHED[name].card)
-    if published is not None:
-        facts |= {"address": published.address, "padding": f"{published.card.padding} px (its makers')"}
-        if published.quantised:
-            facts["quantised"] = f"{published.quantised} (8 bits; runs only by its own code, see docs/models.md)"
-    if one is not None:
-        facts |= {"weights": str(one.path), "source": one.source}
-    print(name)
-    for label, value in facts.items():
-        if value:
-            print(f"  {label:<12} {value}")
-    if one is None:
-        print(f"  not here yet; fetch it with: mitonb models pull {name}")
-
-
-def _facts(card: Any) -> dict[str, str]:
-    return {
+    card = one.spec if one is not None else PUBLISHED[name].card
+    facts = {
         "title": card.title, "architecture": card.architecture, "classes": ", ".join(card.classes),
         "normalised": f"mean {card.mean:g}, std {card.std:g}, of grey values from 0 to 1",
         "multiple": f"{card.multiple} px", "licence": card.licence,
         "cite": "; ".join(str(REFERENCES.get(paper, paper)) for paper in card.papers),
         "data": "; ".join(card.data), "sha256": card.sha256, "notes": card.notes,
     }  # fmt: skip
+    if published is not None:
+        facts |= {"address": published.address, "padding": f"{published.card.padding} px (its makers')"}
+        facts |= {"quantised": f"{published.quantised} (8 bits; runs only by its own code, see docs/models.md)"}
+    if one is not None:
+        facts |= {"weights": str(one.path), "source": one.source}
+    print(name, *(f"  {label:<12} {value}" for label, value in facts.items() if value), sep="\n")
+    if one is None:
+        print(f"  not here yet; fetch it with: mitonb models pull {name}")
 
 
 def _pull(options: Options) -> None:
@@ -511,24 +391,11 @@ def _export(options: Options) -> None:
 
     one = installed_as(options.model)
     inputs = [] if one is None else [str(one.path)]
-    _check_outputs([(options.out, (".safetensors", ".empanada"))], inputs, overwrite=options.overwrite)
+    _check_outputs([(options.out, (".safetensors",))], inputs, overwrite=options.overwrite)
     print(export(options.model, options.out))
 
 
 # ----------------------------------------------------------------------------------------- the notebook: mitonb lab
-
-
-def _add_lab(commands: Any) -> None:
-    parser = _command(
-        commands, "lab", _lab, "Open JupyterLab on a notebook that opens your file.",
-        "mitonb lab",
-        "mitonb lab cell.tif",
-    )  # fmt: skip
-    parser.add_argument("file", nargs="?", metavar="FILE", help="an image volume (default: a drawn one)")
-    _add_voxel_size(parser)
-    parser.add_argument("--folder", type=Path, default=Path(), help="where notebook and results go (default: here)")
-    parser.add_argument("--no-browser", action="store_true", help="print the address instead of opening it")
-    parser.add_argument("--write-only", action="store_true", help="write the notebook, start nothing")
 
 
 def _lab(options: Options) -> int:
@@ -598,8 +465,7 @@ def write_quickstart(
         one opens another file, the new one gets a number: "cell-2.ipynb".
     """
     if source is None:
-        book = json.loads(quickstart_path().read_text(encoding="utf-8"))
-        path = folder / "00_quickstart.ipynb"
+        name, text = "00_quickstart", quickstart_path().read_text(encoding="utf-8")
     else:
         file = Path(source).expanduser().resolve()
         if not file.exists():
@@ -608,37 +474,28 @@ def write_quickstart(
         names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
         name = next(name for name in names if _is_free(folder / f"{name}.ipynb", str(file)))
         book = pointed_at(str(file), name=name, voxel_size=voxel_size)
-        path = folder / f"{name}.ipynb"
+        text = json.dumps(book, indent=1, ensure_ascii=False) + "\n"
+    path = folder / f"{name}.ipynb"
     if path.exists():
         return path, False
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder.absolute()} for the notebook. Create it first.")
-    path.write_text(json.dumps(book, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     return path, True
 
 
 def _is_free(book: Path, source: str) -> bool:
     """Whether a notebook is not there yet, or is this file's own."""
+    if not book.exists():
+        return True
     try:
         cells = json.loads(book.read_text(encoding="utf-8"))["cells"]
         return any(f"mn.open({source!r}" in "".join(cell["source"]) for cell in cells)
-    except FileNotFoundError:
-        return True
     except (ValueError, KeyError, TypeError):  # not a notebook, but somebody's file
         return False
 
 
 # ------------------------------------------------------------------------------ questions that are answered at once
-
-
-def _add_questions(commands: Any) -> None:
-    info = _command(commands, "info", _info, "Say what a file holds, from its headers.", "mitonb info cell.ome.zarr")
-    info.add_argument("image", metavar="FILE")
-    _add_reading(info)
-    text = "Check this machine, and say how to fix what is wrong."
-    _command(commands, "doctor", _doctor, text, "mitonb doctor")
-    cite = _command(commands, "cite", _cite, "List the papers to cite when you use a model.", "mitonb cite mito-mini")
-    cite.add_argument("model", nargs="?", default="mito-mini")
 
 
 def _info(options: Options) -> None:
@@ -660,3 +517,11 @@ def _doctor(_: Options) -> int:
 
 def _cite(options: Options) -> None:
     print(mn.cite(options.model))
+
+
+_RUNS: dict[str, Callable[[Options], int | None]] = {
+    "segment": _segment, "train": _train, "score": _score, "lab": _lab, "info": _info, "doctor": _doctor,
+    "cite": _cite, "models": _list_models, "models list": _list_models, "models info": _show_model,
+    "models pull": _pull, "models import": _import, "models export": _export,
+}  # fmt: skip
+"""What each command does."""

@@ -29,7 +29,7 @@ import numpy.typing as npt
 from mitonb.labels import Labels
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
 
     from mitonb.box import Box
 
@@ -77,8 +77,6 @@ _STRIDES = (2, 4, 8)
 """Pixels in a plane between two samples; objects nearer than that are neighbours, though they do not touch."""
 _REACH = 16
 """Voxels around an edit in which it can make neighbours."""
-_PATIENCE = 8
-"""How often one object may change its colour in one go, before two of a colour are left as they are."""
 
 
 def neighbors(ids: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:
@@ -157,11 +155,6 @@ class Coloring:
         rgb[array == 0] = 0
         return rgb
 
-    def hexes(self, ids: Iterable[int]) -> list[str]:
-        """Return the colours of ids as CSS text, such as "#e69f00"."""
-        rgb = np.rint(self.rgb(np.asarray(list(ids), np.int64)).reshape(-1, 3) * 255).astype(int)
-        return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in rgb]
-
     def follow(self, ids: npt.NDArray[Any], box: Box | None = None) -> None:
         """Look for neighbours in a volume, or around a box in which it has changed, and part those of one colour.
 
@@ -201,20 +194,13 @@ class Coloring:
 
     def _part(self, pairs: list[list[int]], fixed: Collection[int] = ()) -> None:
         """Give other slots to objects until no pair has one colour, or nothing more can be done about it."""
-        turns: dict[int, int] = {}
-        open_pairs = pairs[::-1]
-        while open_pairs:
-            a, b = open_pairs.pop()
+        for a, b in pairs:
             if self.slot(a) != self.slot(b):
                 continue
             # Who is new moves, so that the others keep theirs; else who has fewer neighbours, for a hub hardly any is
             # left; of equals the younger.
             for one in sorted((a, b), key=lambda i: (i in self._known, len(self._near.get(i, ())), -i)):
-                if one in fixed or turns.get(one, 0) >= _PATIENCE:
-                    continue
-                turns[one] = turns.get(one, 0) + 1
-                if self._move(one):
-                    open_pairs += [[one, other] for other in sorted(self._near[one], reverse=True)]
+                if one not in fixed and self._move(one):
                     break
 
     def _move(self, one: int) -> bool:
@@ -224,7 +210,7 @@ class Coloring:
         # From the hash's own slot on, so that it comes back to that where it can.
         order = (np.arange(SLOTS) + _hashed(one)) % SLOTS
         new = int(order[np.argmin(taken[order])])
-        if new == old:
+        if taken[new] == taken[old]:
             return False
         if new == _hashed(one):
             self.moved.pop(one, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import threading
@@ -55,23 +56,14 @@ def drain(steps: Steps[T], *, show: bool = True) -> T:
     The line is rewritten in a terminal and in a notebook, which keeps its last state when it is saved. Elsewhere, such
     as in a log file, each state is a line of its own: at the first step of every stage, and then every ten seconds.
     """
-    line = _Line() if show else None
-    if line is not None:
-        _listeners.append(line.announce)
-    try:
+    with _Line() if show else contextlib.nullcontext() as line:
         while True:
             try:
                 step = next(steps)
             except StopIteration as end:
-                if line is not None:
-                    line.finish()
                 return end.value  # type: ignore[no-any-return]
             if line is not None:
                 line.show(step)
-    finally:
-        if line is not None:
-            _listeners.remove(line.announce)
-            line.close()
 
 
 _listeners: list[Callable[[str], None]] = []
@@ -89,53 +81,50 @@ class _Line:
     def __init__(self) -> None:
         self._notebook = "ipykernel" in sys.modules and type(sys.stdout).__module__.startswith("ipykernel")
         self._rewrites = self._notebook or sys.stderr.isatty()
-        self._every = (0.25 if self._notebook else 0.1) if self._rewrites else 10.0
+        self._every = 0.25 if self._rewrites else 10.0
         self._started = self._shown = time.monotonic()
         self._stages: set[str] = set()
         self._step = Progress("", 0, 0)
         self._display: Any = None
         self._width = 0
 
-    def show(self, step: Progress) -> None:
-        """Show a step, unless another one was shown a moment ago; what is done at once shows nothing."""
-        self._step = step
-        now = time.monotonic()
-        if now - self._started > 0.5 and (now - self._shown >= self._every or self._is_news(step.stage)):
-            self._write()
+    def __enter__(self) -> _Line:
+        _listeners.append(self.announce)
+        return self
 
-    def announce(self, stage: str) -> None:
-        """Show a stage at once, or in a log when it is the first of its kind."""
-        self._step = Progress(stage, self._step.done, self._step.total)
-        if self._rewrites or self._is_news(stage) or time.monotonic() - self._shown >= self._every:
-            self._write()
-
-    def _is_news(self, stage: str) -> bool:
-        return not self._rewrites and _kind(stage) not in self._stages
-
-    def finish(self) -> None:
-        """Leave how long it took, if anything was shown."""
-        if self._width:
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Leave how long it took, if anything was shown, and the cursor on a line of its own."""
+        _listeners.remove(self.announce)
+        if self._width and kind is None:
             self._write(f"done in {clock(time.monotonic() - self._started)}")
-
-    def close(self) -> None:
-        """Leave the cursor on a line of its own."""
         if self._width and self._rewrites and not self._notebook:
             sys.stderr.write("\n")
 
-    def _text(self) -> str:
-        elapsed = time.monotonic() - self._started
+    def show(self, step: Progress, *, at_once: bool = False) -> None:
+        """Show a step, unless another one was shown a moment ago; what is done at once shows nothing."""
+        self._step, now = step, time.monotonic()
+        # In a log, the first of its kind: a stage without what changes, such as the loss in "train: loss 0.31".
+        kind = step.stage.partition(":")[0]
+        due = now - self._shown >= self._every or (at_once if self._rewrites else kind not in self._stages)
+        if due and (at_once or now - self._started > 0.5):
+            self._stages.add(kind)
+            self._write(self._text(now - self._started))
+
+    def announce(self, stage: str) -> None:
+        """Show a stage at once, or in a log when it is the first of its kind."""
+        self.show(Progress(stage, self._step.done, self._step.total), at_once=True)
+
+    def _text(self, elapsed: float) -> str:
         fraction = min(self._step.fraction, 1.0)
-        left = f", {clock(elapsed * (1 - fraction) / fraction)} left" if fraction > 0.02 else ""
+        seconds = _seconds_left(elapsed, fraction)
+        left = "" if seconds is None else f", {clock(seconds)} left"
         filled = round(20 * fraction)
         bar = f"{'█' * filled}{'░' * (20 - filled)} " if self._rewrites else ""
         return f"{bar}{fraction:4.0%} {self._step.stage}{left}"
 
-    def _write(self, text: str = "") -> None:
-        text = text or self._text()
-        self._stages.add(_kind(self._step.stage))
+    def _write(self, text: str) -> None:
         self._shown = time.monotonic()
-        padded = text.ljust(self._width)
-        self._width = len(text)
+        padded, self._width = text.ljust(self._width), len(text)
         if self._notebook:
             from IPython.display import display
 
@@ -144,16 +133,14 @@ class _Line:
                 self._display = display(said, raw=True, display_id=True)  # type: ignore[no-untyped-call]
             else:
                 self._display.update(said, raw=True)
-        elif self._rewrites:
-            sys.stderr.write(f"\r{padded}")
-            sys.stderr.flush()
         else:
-            sys.stderr.write(f"{text.strip()}\n")
+            sys.stderr.write(f"\r{padded}" if self._rewrites else f"{text.strip()}\n")
+            sys.stderr.flush()
 
 
-def _kind(stage: str) -> str:
-    """Return a stage without what changes from step to step, such as the loss in "train: loss 0.31"."""
-    return stage.partition(":")[0]
+def _seconds_left(elapsed: float, fraction: float) -> float | None:
+    """Estimate the time to the end, or None before enough is known."""
+    return None if fraction < 0.02 or elapsed < 0.5 else elapsed * (1 - fraction) / fraction
 
 
 def clock(seconds: float) -> str:
@@ -238,9 +225,7 @@ class Job(Generic[T]):
     @property
     def seconds_left(self) -> float | None:
         """Estimated time to the end in seconds, or None before enough is known."""
-        fraction = self.progress.fraction
-        elapsed = time.monotonic() - self._started
-        return None if fraction < 0.02 or elapsed < 0.5 else elapsed * (1 - fraction) / fraction
+        return _seconds_left(time.monotonic() - self._started, self.progress.fraction)
 
     def _announce(self, stage: str) -> None:
         self.progress = Progress(stage, self.progress.done, self.progress.total)

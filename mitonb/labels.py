@@ -184,10 +184,7 @@ def renumbered(data: npt.NDArray[Any], *, always: bool) -> tuple[npt.NDArray[Any
     Only ids above 32 bits are renumbered, unless `always`. What is no id (fractions, negative marks) stays for `Labels`
     to refuse.
     """
-    limit = 2**24 if data.dtype.itemsize <= 4 else 2**53
-    if data.dtype.kind == "f" and np.isfinite(data).all() and (np.abs(data) <= limit).all():
-        whole = data.astype(np.int64)
-        data = whole if (whole == data).all() else data
+    data = _whole(data)
     if data.dtype.kind not in "iu" or not data.size or data.min() < 0 or not (always or data.max() > 2**32 - 1):
         return data, None
     originals = np.unique(np.concatenate([np.unique(plane) for plane in data]))
@@ -241,13 +238,21 @@ def integers(labels: AnyLabels, name: str) -> npt.NDArray[Any]:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
+def _whole(data: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return floats as integers if all of them are whole and small enough to be exact; else what was given."""
+    limit = 2**24 if data.dtype.itemsize <= 4 else 2**53
+    if data.dtype.kind != "f" or not np.isfinite(data).all() or (np.abs(data) > limit).any():
+        return data
+    whole = data.astype(np.int64)
+    return whole if (whole == data).all() else data
+
+
 def _checked(data: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:
     """Convert to uint32 without ever changing an id."""
+    data = _whole(data)
     if data.dtype.kind == "f":
-        limit = 2**24 if data.dtype.itemsize <= 4 else 2**53
-        if not np.isfinite(data).all() or (data != np.trunc(data)).any() or (np.abs(data) > limit).any():
-            raise InputError("Labels are whole numbers; this float array holds others. Round it first.")
-    elif data.dtype.kind not in "bui":
+        raise InputError("Labels are whole numbers; this float array holds others. Round it first.")
+    if data.dtype.kind not in "bui":
         raise InputError(f"Labels are whole numbers, got dtype {data.dtype}.")
     if data.size:
         low, high = data.min(), data.max()

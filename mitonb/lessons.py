@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,28 +46,6 @@ class Result:
 
     def __repr__(self) -> str:
         return self.text
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question of a lesson.
-
-    Attributes
-    ----------
-    text : str
-        What is asked.
-    judge : callable
-        Takes the answer; returns "" if it is right, else what is wrong with it.
-    hints : three texts
-        From a nudge to nearly the solution.
-    praise : str
-        What the right answer teaches.
-    """
-
-    text: str
-    judge: Callable[[Any], str]
-    hints: tuple[str, str, str]
-    praise: str
 
 
 _tries: Counter[str] = Counter()
@@ -108,21 +88,21 @@ def check(number: str, answer: Any = None, *, hint: int | None = None) -> Result
     if hint is not None:
         if hint not in (1, 2, 3):
             raise InputError(f"There are hints 1, 2 and 3, got {hint!r}.")
-        return Result(False, f"Hint {hint} for {number}: {question.hints[hint - 1]}")
+        return Result(False, f"Hint {hint} for {number}: {question['hints'][hint - 1]}")
     if answer is None or answer is ...:
-        return Result(False, f"{number} is not answered yet: {question.text}")
+        return Result(False, f"{number} is not answered yet: {question['text']}")
     try:
-        wrong = question.judge(answer)
+        wrong = _JUDGES[number](answer)
     except _NotYetError:  # a function that was left as it came
-        return Result(False, f"{number} is not answered yet: {question.text}")
+        return Result(False, f"{number} is not answered yet: {question['text']}")
     except Exception as error:  # a student's function may fail in any way, and that is an answer too
         wrong = f"it failed with {type(error).__name__}: {error}."
     if not wrong:
         _tries[number] = 0
-        return Result(True, f"✓ {number} is right. {question.praise}")
+        return Result(True, f"✓ {number} is right. {question['praise']}")
     _tries[number] = min(3, _tries[number] + 1)
     step = _tries[number]
-    return Result(False, f"✗ {number}: {wrong}\n  Hint {step} of 3: {question.hints[step - 1]}")
+    return Result(False, f"✗ {number}: {wrong}\n  Hint {step} of 3: {question['hints'][step - 1]}")
 
 
 @cache
@@ -211,55 +191,10 @@ def _judge_ids(answer: Any) -> str:
     return "" if count == right else f"these ids hold {count} objects; the plane has {right}."
 
 
-QUESTIONS: dict[str, Question] = {
-    "1.1": Question(
-        "how many connected pieces does the ideal semantic map show?",
-        _judge_components,
-        (
-            "The semantic map knows only 'mitochondrion or not': touching ones are one piece.",
-            "Make a mask first, ideal.semantic[0] > 0.5, then count its connected pieces.",
-            "skimage.measure.label(ideal.semantic[0] > 0.5).max()",
-        ),
-        "Fewer pieces than mitochondria: those that touch cannot be told apart by the semantic map alone.",
-    ),
-    "1.2": Question(
-        "how many peaks does the ideal center map have?",
-        _judge_centers,
-        (
-            "Each mitochondrion has one peak, however close its neighbours are.",
-            "A peak is a local maximum above a threshold, say 0.5.",
-            "len(skimage.feature.peak_local_max(ideal.center, 5, 0.5, exclude_border=False))",
-        ),
-        "One peak for each object: centers tell touching objects apart.",
-    ),
-    "1.3": Question(
-        f"at pixel (y, x) = {SPOT} of the tiny map, where do the offsets lead?",
-        _judge_spot,
-        (
-            "The offsets of a pixel are a step (dy, dx) in pixels, from the pixel to the center of its object.",
-            f"Read both offsets at row {SPOT[0]}, column {SPOT[1]}, and add each to its coordinate.",
-            f"y, x = {SPOT}; dy, dx = tiny.offsets[:, y, x]; the answer is (y + dy, x + dx)",
-        ),
-        "Every pixel of an object points at the same place.",
-    ),
-    "1.4": Question(
-        "write nearest(y, x, dy, dx, centers): the number of the center that this pixel belongs to.",
-        _judge_nearest,
-        (
-            "Follow the offset first; only then look for the nearest center.",
-            "Compute the distance from (y + dy, x + dx) to each center, and return the position of the smallest.",
-            "return min(range(len(centers)), key=lambda i: math.dist((y + dy, x + dx), centers[i]))",
-        ),
-        "This line, for all foreground pixels at once, is mn.decode.",
-    ),
-    "1.5": Question(
-        "decode the ideal maps into ids, (256, 256), so that every mitochondrion has its own.",
-        _judge_ids,
-        (
-            "mn.decode takes maps and a recipe, and gives ids.",
-            "If there are too few objects, centers were missed: lower center_threshold or center_distance.",
-            "mn.decode(ideal, mn.Recipe())",
-        ),
-        "Semantic says where, centers say how many, offsets say which pixel is whose.",
-    ),
-}
+QUESTIONS: dict[str, Any] = json.loads(Path(__file__).with_name("questions.json").read_text("utf-8"))
+"""By number: what is asked, three hints from a nudge to nearly the solution, and what the right answer teaches."""
+
+_JUDGES: dict[str, Callable[[Any], str]] = {
+    "1.1": _judge_components, "1.2": _judge_centers, "1.3": _judge_spot, "1.4": _judge_nearest, "1.5": _judge_ids,
+}  # fmt: skip
+"""Each takes the answer to a question; returns "" if it is right, else what is wrong with it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from dataclasses import dataclass
@@ -47,8 +48,10 @@ def memory_budget() -> Budget:
     The limit is the smallest of the container's (cgroup), the hub's (MEM_LIMIT), the shell's (ulimit) and the
     machine's. What the machine has says nothing inside a container, which is where the kernel dies silently.
     """
+    import psutil
+
     limit, source = min(_limits())
-    held = _resident()
+    held = psutil.Process().memory_info().rss
     # A process that holds half already can still do small work.
     return Budget(max(limit // 2 - held, limit // 8), limit, source)
 
@@ -102,17 +105,12 @@ def _limits() -> list[tuple[int, str]]:
     found = [(int(psutil.virtual_memory().total), "this machine")]
     found += [(value, "this container") for value in _group_limits()]
     hub = os.environ.get("MEM_LIMIT", "")
-    if hub.isdigit() and int(hub) > 0:
-        found.append((int(hub), "this hub (MEM_LIMIT)"))
-    try:
+    found.append((int(hub) if hub.isdigit() else 0, "this hub (MEM_LIMIT)"))
+    with contextlib.suppress(ImportError):  # Windows has no such limit
         import resource
 
-        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-        if 0 < soft < _NO_LIMIT:
-            found.append((soft, "this shell (ulimit -v)"))
-    except ImportError:  # Windows has no such limit
-        pass
-    return found
+        found.append((resource.getrlimit(resource.RLIMIT_AS)[0], "this shell (ulimit -v)"))
+    return [(value, source) for value, source in found if 0 < value < _NO_LIMIT]
 
 
 def _group_limits() -> Iterator[int]:
@@ -123,8 +121,7 @@ def _group_limits() -> Iterator[int]:
         for here in (base / group for group in groups if ".." not in group):
             for place in (here, *here.parents):
                 text = _read(place / name).strip() if place.is_relative_to(base) else ""
-                if text.isdigit() and 0 < int(text) < _NO_LIMIT:
-                    yield int(text)
+                yield int(text) if text.isdigit() else 0
 
 
 def _read(path: Path) -> str:
@@ -132,9 +129,3 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-
-
-def _resident() -> int:
-    import psutil
-
-    return int(psutil.Process().memory_info().rss)

@@ -211,14 +211,6 @@ class Grid:
         start, stop = np.floor(np.multiply(box.start, scale)), np.floor(np.subtract(box.stop, 1) * scale) + 4
         return Box(_three(start), _three(stop)).clip(self.counts)
 
-    def covered(self, mask: npt.NDArray[np.bool_]) -> Box:
-        """Return the voxels around the coarse nodes that are set."""
-        hits = np.argwhere(mask)
-        if len(hits) == 0:
-            return Box((0, 0, 0), (0, 0, 0))
-        low, high = np.maximum(hits.min(axis=0) - 1, 0), np.minimum(hits.max(axis=0) + 2, self.counts)
-        return self.around((low - 1) * self.steps, (high - 2) * self.steps)
-
     def refine(self, values: Field, box: Box) -> Field:
         """Interpolate coarse values, given on `support(box)`, to the voxels of the box."""
         support = self.support(box)
@@ -355,17 +347,9 @@ def _cone(nodes: list[Field], ends: Vectors, radii: Vectors) -> Field:
     along = ends[1] - ends[0]
     square = float(along @ along) or 1.0
     away = [n - np.float32(e) for n, e in zip(nodes, ends[0], strict=True)]
-    t = away[0] * np.float32(along[0] / square)
-    t += away[1] * np.float32(along[1] / square)
-    t += away[2] * np.float32(along[2] / square)
-    np.clip(t, 0, 1, out=t)
-    total = np.zeros_like(t)
-    for offset, a in zip(away, along, strict=True):
-        offset -= t * np.float32(a)
-        total += offset * offset
-    np.sqrt(total, out=total)
-    total -= np.float32(radii[0]) + t * np.float32(radii[1] - radii[0])
-    return total
+    t = np.clip(sum(d * np.float32(a / square) for d, a in zip(away, along, strict=True)), 0, 1)
+    total = np.sqrt(sum((d - t * np.float32(a)) ** 2 for d, a in zip(away, along, strict=True)))
+    return total - (np.float32(radii[0]) + t * np.float32(radii[1] - radii[0]))
 
 
 class _Nearest:
@@ -462,8 +446,9 @@ class _Scene:
             lowest.add(c, f)
         near = _Nearest(grid.shape, _FAR)
         for c, f in enumerate(fields):
-            box = grid.covered(f - lowest.first < 200)
-            if box.size:
+            nodes = np.argwhere(f - lowest.first < 200)
+            if len(nodes):
+                box = grid.around((nodes.min(axis=0) - 2) * grid.steps, nodes.max(axis=0) * grid.steps)
                 near.add(c, grid.refine(f[grid.support(box).slices], box), box)
         near.second -= near.first
         near.second *= 0.5

@@ -254,7 +254,7 @@ def test_train_writes_weights_that_segment_takes(cell: Path, tmp_path: Path) -> 
 def test_doctor_looks_at_everything(capsys: pytest.CaptureFixture[str]) -> None:
     report = mn.doctor()
     names = {finding.name for finding in report.findings}
-    assert names == {"versions", "memory", "network engine", "GPU", "WebGL", "messages", "busy kernel", "3-D view"}
+    assert names == {"versions", "memory", "network engine", "GPU", "WebGL", "busy kernel", "3-D view"}
     assert report["memory"].text.startswith("limit")
     assert all(finding.advice for finding in report.findings if finding.verdict == "bad")
     assert main(["doctor"]) == (0 if report.healthy else 1)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["NETS", "Recognised", "card_for", "encoder_from", "net_from", "recognise"]
+__all__ = ["NETS", "Recognised", "card_for", "net_from", "recognise"]
 
 NETS: dict[str, type[Rendered]] = {
     "panoptic_deeplab": PanopticDeepLab,
@@ -102,31 +102,6 @@ def net_from(tensors: Mapping[str, Tensor], *, where: str, **known: Any) -> tupl
         if first != name and not torch.equal(found.tensors[first], tensor):
             raise ModelError(f"{where}: {name} and {first} should be one tensor twice, but they differ.")
     return net.eval(), found
-
-
-def encoder_from(tensors: Mapping[str, Tensor], *, where: str, stride: int = 32) -> Encoder:
-    """Build an encoder from a state dict of one alone (CEM1.5M), or from that of a whole net.
-
-    Parameters
-    ----------
-    tensors : mapping of str to Tensor
-        With or without the prefix `encoder.`; a classifier (`fc`) is left out.
-    where : str
-        Path for messages.
-    stride : {32, 16}
-        Output stride that the encoder shall have; tensors are the same for both.
-
-    Raises
-    ------
-    ModelError
-        If it is no residual network of a known depth.
-    """
-    named = _bare(tensors, where)
-    inner = _under(named, "encoder.") or {name: t for name, t in named.items() if not name.startswith("fc")}
-    with torch.device("meta"):
-        encoder = Encoder(_encoder_name(inner, where), stride=stride, folded="conv1.bias" in inner)
-    fill(encoder, inner, where=where)
-    return encoder.eval()
 
 
 def recognise(tensors: Mapping[str, Tensor], *, where: str, **known: Any) -> Recognised:

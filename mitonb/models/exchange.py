@@ -5,31 +5,26 @@ Their code is not run. One way to run it is at the end of this file, and it open
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
 import warnings
-import zipfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 import yaml
 from torch import nn
 
 from mitonb.errors import CorruptFileError, ModelError, UnsafeFileError, UntrustedModelError
-from mitonb.models.checkpoints import card_for, net_from
-from mitonb.models.folder import sha256_of
 from mitonb.models.spec import MOST_CLASSES, ModelSpec, printable
-from mitonb.models.weights import Archive, open_zip, read_archive, read_member, read_plain
+from mitonb.models.weights import open_zip, read_bytes, read_member
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
 
-__all__ = ["Description", "Trusted", "kind_of", "parsed", "read_description", "read_foreign", "unpacked", "written"]
+__all__ = ["Description", "Trusted", "kind_of", "parsed", "read_description", "read_norms", "trusted", "unwrapped"]
 
 LARGEST_TEXT = 1 << 20  # bytes
 LARGEST_WEIGHTS = 2 << 30
@@ -59,77 +54,33 @@ def kind_of(path: Path) -> Literal["safetensors", "archive", "exchange", "descri
             f"{path.name} is a pickle as PyTorch wrote it before 1.6, which is not read here because it can run code. "
             "Where you trust it, load it with PyTorch and torch.save its state dict again."
         )
-    raise CorruptFileError(f"{path.name} is not a file of weights (such as .safetensors), or it is truncated.")
+    raise CorruptFileError(f"{path.name} is not a safetensors file or another file of weights, or it is truncated.")
 
 
-def read_foreign(
-    path: Path, *, known: ModelSpec | None = None, trust_code: str | None = None
-) -> tuple[nn.Module, ModelSpec]:
-    """Read a net from a file that others wrote.
+def unwrapped(path: Path) -> tuple[Description, str, bytes]:
+    """Return what a file tells of a model, and the name and the bytes of the weights that it holds or names.
 
     Parameters
     ----------
     path : path
-        A TorchScript archive or checkpoint, a state dict as safetensors, an exchange file (.empanada), or a description
-        (.yaml) beside its weights.
-    known : ModelSpec, optional
-        A card that is known already; only what the tensors tell is added to it.
-    trust_code : str, optional
-        "sha256:..." of an archive whose own code may run, if its tensors alone are not enough.
-
-    Returns
-    -------
-    net : nn.Module
-        In evaluation mode.
-    spec : ModelSpec
-        Its card, with the hash of the file that holds the weights.
+        A TorchScript archive or checkpoint, safetensors, an exchange file (.empanada), or a description (.yaml)
+        beside its weights.
 
     Raises
     ------
-    UntrustedModelError
-        If only its own code can run it and the hash was not given; the message tells the hash.
-    ModelError
-        If it holds no net that is known here.
-    MitonbError
-        As `read_archive`.
+    ModelError, CorruptFileError, UnsafeFileError, TooLargeError
+        As `kind_of`, `parsed` and `open_zip`.
     """
-    description, name, inside = Description("", {}), path.name, None
-    own = path.stem.removesuffix(".pth")
+    told = Description("", {})
     match kind_of(path):
         case "exchange":
-            description, name, inside = unpacked(path)
+            return _unpacked(path)
         case "description":
-            description = read_description(path)
-            path = beside(path, description.weights)
-            name = path.name
+            told = read_description(path)
+            path = beside(path, told.weights)
             if kind_of(path) not in ("archive", "safetensors"):
-                raise ModelError(f"The description names {printable(name)}, which is not an archive of weights.")
-    told = () if known is None else _UNTOLD
-    fields = {**{field: getattr(known, field) for field in told}, **description.card}
-    model = known.name if known is not None else own
-    digest = hashlib.sha256(inside).hexdigest() if inside is not None else sha256_of(path)
-    plain = inside is None and kind_of(path) == "safetensors"
-    try:
-        archive = Archive(read_plain(path)) if plain else read_archive(path, inside)
-        net, found = net_from(archive.tensors, where=printable(name))
-    except ModelError as error:
-        if plain:
-            raise
-        return _by_its_code(path.read_bytes() if inside is None else inside, error, model, fields, trust_code)
-    card = card_for(net, found, model, **{**_norms_of(archive.norms), **fields})
-    return net, dataclasses.replace(card, sha256=digest)
-
-
-_UNTOLD = ("title", "classes", "things", "intensity", "mean", "std", "padding", "licence", "papers", "data", "notes")
-"""Fields of a card that tensors do not tell."""
-
-
-def _norms_of(norms: Any) -> dict[str, Any]:
-    """Return the normalisation that a checkpoint carries, if it is one."""
-    try:
-        return _norms(norms, "")
-    except ModelError:
-        return {}
+                raise ModelError(f"The description names {printable(path.name)}, which is not an archive of weights.")
+    return told, path.name, read_bytes(path)
 
 
 def beside(description: Path, weights: str) -> Path:
@@ -147,8 +98,7 @@ def beside(description: Path, weights: str) -> Path:
 # ------------------------------------------------------------------------------------------------------ descriptions
 
 
-@dataclass(frozen=True)
-class Description:
+class Description(NamedTuple):
     """What a description says; its training settings name functions, which are not looked at.
 
     Attributes
@@ -190,7 +140,7 @@ def parsed(data: bytes, *, where: str) -> Description:
         raise CorruptFileError(f"{where} is not YAML: {printable(' '.join(str(error).split()))}.") from error
     if not isinstance(values, dict):
         raise ModelError(f"{where} describes no model: it has no names with values.")
-    card = _classes(values, where) | _norms(values.get("norms"), where)
+    card = _classes(values, where) | read_norms(values.get("norms"), where)
     text = values.get("description")
     if isinstance(text, str):
         card["notes"] = printable(" ".join(text.split()), 2000)
@@ -202,7 +152,7 @@ def parsed(data: bytes, *, where: str) -> Description:
     return Description(weights or "", card)
 
 
-def _norms(norms: Any, where: str) -> dict[str, float]:
+def read_norms(norms: Any, where: str) -> dict[str, float]:
     """Return the normalisation, by name or as a pair as in checkpoints."""
     if norms is None:
         return {}
@@ -237,7 +187,7 @@ def _classes(values: dict[Any, Any], where: str) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------------------- exchange files
 
 
-def unpacked(path: Path) -> tuple[Description, str, bytes]:
+def _unpacked(path: Path) -> tuple[Description, str, bytes]:
     """Return description, name and bytes of the weights of an exchange file (.empanada); nothing is extracted.
 
     Raises
@@ -260,26 +210,6 @@ def unpacked(path: Path) -> tuple[Description, str, bytes]:
         text = read_member(file, texts[0], where=where, most=LARGEST_TEXT, packed=True)
         data = read_member(file, weights[0], where=where, most=LARGEST_WEIGHTS, packed=True)
     return parsed(text, where=f"{where}: {texts[0]}"), weights[0].rpartition("/")[2], data
-
-
-def written(net: nn.Module, spec: ModelSpec, name: str) -> bytes:
-    """Return an exchange file of a net of MitoNet's kinds and what its card says."""
-    state = io.BytesIO()
-    torch.save(net.state_dict(), state)
-    labels = list(range(1, len(spec.classes) + 1))
-    things = spec.classes if spec.things is None else spec.things
-    values = {
-        "model": f"{name}.pth", "model_quantized": None, "norms": {"mean": spec.mean, "std": spec.std},
-        "padding_factor": spec.padding or spec.multiple, "labels": labels,
-        "class_names": dict(zip(labels, spec.classes, strict=True)),
-        "thing_list": [k for k, c in zip(labels, spec.classes, strict=True) if c in things],
-        "description": spec.notes or spec.title or name,
-    }  # fmt: skip
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as file:
-        file.writestr(f"{name}.yaml", yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
-        file.writestr(f"{name}.pth", state.getvalue())
-    return out.getvalue()
 
 
 # ------------------------------------------------------------------------------------------------------ trusted code
@@ -333,7 +263,7 @@ class Trusted(nn.Module):
         return 128
 
 
-def _by_its_code(
+def trusted(
     data: bytes, reason: ModelError, name: str, fields: Mapping[str, Any], trust_code: str | None
 ) -> tuple[nn.Module, ModelSpec]:
     """Run the code of an exported network if its user has named its hash; else say the hash and what trust means."""

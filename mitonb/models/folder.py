@@ -11,14 +11,13 @@ import os
 import re
 import shutil
 import sys
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from mitonb.errors import CancelledError, ChecksumError, CorruptFileError, DownloadError, ModelError, TooLargeError
+from mitonb.errors import ChecksumError, CorruptFileError, DownloadError, ModelError, TooLargeError
 from mitonb.files import atomic_write, wait_in_line
 from mitonb.job import Progress
 from mitonb.models.spec import WEIGHTS, ModelSpec, printable, specs
@@ -203,58 +202,12 @@ class Published:
 
     card: ModelSpec
     address: str
-    quantised: str = ""
-
-    @property
-    def file(self) -> str:
-        """Name of the weight file in the model folder."""
-        return f"{self.card.name}{'.pth.tar' if '.pth.tar' in self.address else '.pth'}"
+    quantised: str
 
 
-def _published(name: str, title: str, *, record: str, file: str, quantised: str = "", **card: Any) -> Published:
-    place = f"https://zenodo.org/records/{record}"
-    usual = {"architecture": "panoptic_deeplab", "padding": 16, "mean": 0.57571, "std": 0.12765, "intensity": "range"}
-    known = ModelSpec(name=name, title=title, licence=f"as stated at {place}", **{**usual, **card})
-    weights, small = (f"{place}/files/{one}?download=1" if one else "" for one in (file, quantised))
-    return Published(known, weights, small)
+_TOLD = json.loads(Path(__file__).with_name("published.json").read_text("utf-8"))
 
-
-_STEM = "PanopticDeepLabPR_{}_panoptic_deeplab_pointrend{}.pth"
-_DROPNET, _NUCLEONET = "b0d99498-6c99-4b45-844e-2b4dca58f24a", "5f023685-7433-404c-9f3d-692898aff9ab"
-_PREPRINT = "NucleoNet and DropNet, preprint (2026). https://doi.org/10.64898/2026.04.02.713930"
-
-_ALL = (
-    _published(
-        "MitoNet_v1", "MitoNet: mitochondria in EM of many kinds", record="6861565", file="MitoNet_v1.pth",
-        quantised="MitoNet_v1_quantized.pth", papers=("conrad2023", "cheng2020"), data=("CEM-MitoLab (EMPIAR-11037)",),
-        notes="55 million parameters; slow without a GPU.",
-    ),
-    _published(
-        "MitoNet_v1_mini", "MitoNet mini: smaller and about four times faster", record="6861565",
-        file="MitoNet_v1_mini.pth", quantised="MitoNet_v1_mini_quantized.pth", architecture="panoptic_bifpn",
-        multiple=128, padding=128, papers=("conrad2023",), data=("CEM-MitoLab (EMPIAR-11037)",),
-        notes="Planes are padded to multiples of 128 pixels.",
-    ),
-    _published(
-        "NucleoNet_base_v2", "NucleoNet: nuclei in EM", record="18142651", file=_STEM.format(_NUCLEONET, ""),
-        quantised=_STEM.format(_NUCLEONET, "_quantized"), classes=("nucleus",), padding=512,
-        papers=(_PREPRINT, "cheng2020"),
-        notes="Nuclei are large: look at planes downsampled to tens of nanometres. Its makers pad to 512 pixels.",
-    ),
-    _published(
-        "DropNet_base_v1", "DropNet: lipid droplets in EM", record="15298854", file=_STEM.format(_DROPNET, ""),
-        quantised=_STEM.format(_DROPNET, "_quantized"), classes=("lipid droplet",), padding=512,
-        papers=(_PREPRINT, "cheng2020"), notes="Its makers pad to 512 pixels.",
-    ),
-    _published(
-        "CEM1.5M_resnet50", "Encoder pretrained on 1.5 million EM pictures without labels", record="6453160",
-        file="cem1.5m_swav_resnet50_200ep_balanced.pth.tar", architecture="encoder", heads=(), classes=("features",),
-        multiple=32, padding=32, papers=("conrad2023", "conrad2021"), data=("CEM1.5M (EMPIAR-11035)",),
-        notes="To train from, not to segment with: its head is missing.",
-    ),
-)  # fmt: skip
-
-PUBLISHED: dict[str, Published] = {one.card.name: one for one in _ALL}
+PUBLISHED = {told["card"]["name"]: Published(**{**told, "card": ModelSpec(**told["card"])}) for told in _TOLD}
 """Published models by name."""
 
 
@@ -323,77 +276,52 @@ def fetching(
     return target
 
 
-class _Bar:
-    """Counts what has come, in the form that pooch wants of a progress bar; stops the transfer when told to."""
-
-    def __init__(self, most: int) -> None:
-        self.done, self.total, self.most, self.stopped = 0, 0, most, False
-
-    def update(self, count: int) -> None:
-        self.done += count
-        if self.stopped:
-            raise CancelledError("The download was stopped.")
-        if self.done > self.most:
-            raise TooLargeError(f"The server sent more than {self.most} bytes; nothing was kept.")
-
-    def reset(self) -> None:
-        self.done = 0
-
-    def close(self) -> None:
-        """Do nothing: this bar shows nothing by itself."""
-
-
 def _transfer(address: str, part: Path, patience: float, most: int) -> Iterator[Progress]:
-    """Fetch a file in a thread, and yield how much has come."""
-    import pooch
-
-    bar, failed, answers = _Bar(most), list[BaseException](), list[Any]()
-
-    def seen(answer: Any, *_: Any, **__: Any) -> None:
-        answers.append(answer)
-        _check_answer(answer, part, most)
+    """Fetch a file, and yield how much has come; redirects are followed within the same server."""
+    import requests
 
     # Packed on the way, its size would not be known before.
-    words = {"headers": {"Accept-Encoding": "identity"}, "hooks": {"response": seen}, "timeout": patience}
-
-    def work() -> None:
-        try:
-            pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, **words)(address, str(part), None)
-        except BaseException as error:
-            failed.append(error)
-        finally:
-            for answer in answers:
-                answer.close()
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        while thread.is_alive():
-            thread.join(0.2)
-            yield Progress("fetching", bar.done, bar.total)
-    finally:
-        bar.stopped = True
-        thread.join()
-    if failed:
-        raise failed[0]
+    settings: Any = {"headers": {"Accept-Encoding": "identity"}, "timeout": patience, "stream": True}
+    for _ in range(10):
+        with requests.get(address, allow_redirects=False, **settings) as answer:
+            if answer.is_redirect:
+                address = _redirected(address, answer.headers["Location"])
+                continue
+            answer.raise_for_status()
+            size = _checked_size(answer, part, most)
+            done, shown = 0, 0.0
+            with part.open("wb") as file:
+                for piece in answer.iter_content(1 << 16):
+                    file.write(piece)
+                    done += len(piece)
+                    if done > most:
+                        raise TooLargeError(f"The server sent more than {most} bytes; nothing was kept.")
+                    if time.monotonic() - shown > 0.2:
+                        yield Progress("fetching", done, size)
+                        shown = time.monotonic()
+            return
+    raise DownloadError(f"{address} leads from redirects to redirects. Fetch the file with a browser.")
 
 
-def _check_answer(answer: Any, part: Path, most: int) -> None:
-    """Refuse answers that lead elsewhere, are web pages, or would not fit; pooch follows and writes the others."""
-    old = urlsplit(answer.url).hostname or ""
-    if answer.is_redirect:
-        new = urljoin(answer.url, answer.headers["Location"])
-        _require_https(new)
-        host = urlsplit(new).hostname or ""
-        if host != old and not host.endswith(f".{old}"):  # a hash may not be known yet
-            raise DownloadError(
-                f"{old} sends on to {printable(host)}, another server, which was not followed. If you trust it, fetch "
-                "the file with a browser and bring it in: mitonb models import FILE --name NAME"
-            )
-    elif answer.ok and "html" in answer.headers.get("Content-Type", ""):
+def _redirected(address: str, location: str) -> str:
+    """Return where a server sends on to; another server is not followed: a hash may not be known yet."""
+    new = urljoin(address, location)
+    _require_https(new)
+    old, host = urlsplit(address).hostname or "", urlsplit(new).hostname or ""
+    if host != old and not host.endswith(f".{old}"):
         raise DownloadError(
-            f"{old} sent a web page instead of weights. Is a login page of the network between? Open the address in a "
-            "browser."
+            f"{old} sends on to {printable(host)}, another server, which was not followed. If you trust it, fetch "
+            "the file with a browser and bring it in: mitonb models import FILE --name NAME"
+        )
+    return new
+
+
+def _checked_size(answer: Any, part: Path, most: int) -> int:
+    """Return the bytes that are to come, 0 if unknown; refuse web pages, and what would not fit."""
+    if "html" in answer.headers.get("Content-Type", ""):
+        raise DownloadError(
+            f"{urlsplit(answer.url).hostname} sent a web page instead of weights. Is a login page of the network "
+            "between? Open the address in a browser."
         )
     length = answer.headers.get("Content-Length", "")
     size, free = int(length) if length.isdigit() else 0, shutil.disk_usage(part.parent).free
@@ -401,6 +329,7 @@ def _check_answer(answer: Any, part: Path, most: int) -> None:
         raise TooLargeError(f"The file has {size >> 20} MB; at most {most >> 20} MB are fetched.")
     if size + RESERVE > free:
         raise OSError(errno.ENOSPC, f"{size >> 20} MB are to come, {free >> 20} MB are free")
+    return size
 
 
 def _require_https(address: str) -> None:

@@ -127,19 +127,16 @@ class Rendered(nn.Module):
         Returns
         -------
         dict of str to tensor
-            Logits by the names of heads. In training, what PointRend would refine is enlarged by interpolation alone,
-            and its answers at random places are there, too: "semantic_points" (n, channels, p), "semantic_places"
-            (n, p, 2).
+            Logits by the names of heads. In training, what PointRend would refine is enlarged by interpolation alone.
         """
         said = self.body(x)
         if not self.training:
             return self.rendered(said, render_steps)
-        for name in self.heads:
-            if render := PARTS[name][1]:
-                coarse, fine = said[name], said.pop(f"{name}_features")
-                said[f"{name}_points"], said[f"{name}_places"] = getattr(self, render).points(fine, coarse)
-                said[name] = functional.interpolate(coarse.float(), scale_factor=4.0, mode="bilinear")
-        return said
+        heads = {name: said[name] for name in self.heads}
+        for name in heads:
+            if PARTS[name][1]:
+                heads[name] = functional.interpolate(said[name].float(), scale_factor=4.0, mode="bilinear")
+        return heads
 
 
 # ------------------------------------------------------------------------------------------------- Panoptic DeepLab
@@ -228,7 +225,7 @@ class PanopticDeepLab(Rendered):
     low_level_channels : sequence of int
         Width that each is brought to for the semantic decoder.
     ins_low_level_channels : sequence of int, optional
-        The same for the instance decoder; by default `ins_ratio` times as many.
+        The same for the instance decoder; by default half as many.
     atrous_rates : sequence of int
         Distances that the pyramid looks at, in pixels of the deepest features.
     aspp_channels : int, optional
@@ -237,8 +234,6 @@ class PanopticDeepLab(Rendered):
         Share of the pyramid's channels that a training step leaves out.
     ins_decoder : bool
         Whether the instance heads have a decoder of their own.
-    ins_ratio : float
-        Width of the instance decoder's projections against the semantic ones.
     folded : bool
         As in exported files: encoder, pyramid and projections have biases in place of norms.
 
@@ -264,7 +259,6 @@ class PanopticDeepLab(Rendered):
         aspp_channels: int | None = None,
         dropout: float = 0.5,
         ins_decoder: bool = True,
-        ins_ratio: float = 0.5,
         folded: bool = False,
     ) -> None:
         super().__init__()
@@ -283,7 +277,7 @@ class PanopticDeepLab(Rendered):
             return DeepLabDecoder(aspp, coarse, pairs, decoder_channels, low_level_stages, folded=folded)
 
         self.semantic_decoder = decoder(low_level_channels)
-        sides = ins_low_level_channels or [int(ins_ratio * width) for width in low_level_channels]
+        sides = ins_low_level_channels or [width // 2 for width in low_level_channels]
         self.instance_decoder = decoder(sides) if ins_decoder else None
         self.add_heads(decoder_channels, channels)
 
@@ -332,55 +326,36 @@ class Pass(nn.Module):
         shared = nn.Sequential(conv, nn.BatchNorm2d(width), nn.SiLU(inplace=True))
         self.after_combines = nn.ModuleList([shared] * 4)
 
-    def combined(self, level: int, inputs: Sequence[Tensor]) -> Tensor:
-        """Return the weighted mean of a level's inputs after the shared convolution."""
+    def forward(self, level: int, own: Tensor, before: list[Tensor], after: list[Tensor]) -> Tensor:
+        """Return the weighted mean of a level and its other inputs after the shared convolution."""
+        inputs = [*before, self.resamplings[level](own), *after]
         weights = functional.relu(self.weights)
         weights = weights / (weights.sum() + 1e-4)
         weights = weights[level : level + len(inputs)]
         weights = (weights / (weights.sum() + 1e-4)).to(inputs[0].dtype)
-        total = weights[0] * inputs[0]
-        for k, more in enumerate(inputs[1:], 1):
-            total = total + weights[k] * more
-        y: Tensor = self.after_combines[level](total)
-        return y
-
-
-class TopDown(Pass):
-    """From the coarsest level to the finest."""
-
-    def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
-        """Map levels 3 to 7 (finest first) to as many."""
-        out = [levels[-1]]
-        for i, level in enumerate(reversed(levels[:-1])):
-            up = functional.interpolate(out[-1], scale_factor=2.0, mode="nearest")
-            out.append(self.combined(i, [up, self.resamplings[i](level)]))
-        return out[::-1]
-
-
-class BottomUp(Pass):
-    """From the finest level to the coarsest; each is joined by what the way down made of it."""
-
-    def forward(self, levels: Sequence[Tensor], down: Sequence[Tensor]) -> list[Tensor]:
-        """Map levels 3 to 7 before and after the way down to as many."""
-        out = [down[0]]
-        for i, (level, after) in enumerate(zip(levels[1:], down[1:], strict=True)):
-            inputs = [functional.max_pool2d(out[-1], 3, 2, 1), self.resamplings[i](level)]
-            if i < len(levels) - 2:  # the way down left the coarsest level as it was
-                inputs.append(after)
-            out.append(self.combined(i, inputs))
-        return out
+        total = sum(weight * part for weight, part in zip(weights, inputs, strict=True))
+        return self.after_combines[level](total)  # type: ignore[no-any-return]
 
 
 class DownAndUp(nn.Module):
-    """Once down and once up."""
+    """Once down, from the coarsest level to the finest, and once up, joined by what the way down made of each."""
 
     def __init__(self, widths: Sequence[int], width: int, *, depthwise: bool) -> None:
         super().__init__()
-        self.top_down_fpn = TopDown(widths[-2::-1], width, depthwise=depthwise)
-        self.bottom_up_fpn = BottomUp(widths[1:], width, depthwise=depthwise)
+        self.top_down_fpn = Pass(widths[-2::-1], width, depthwise=depthwise)
+        self.bottom_up_fpn = Pass(widths[1:], width, depthwise=depthwise)
 
     def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
-        up: list[Tensor] = self.bottom_up_fpn(levels, self.top_down_fpn(levels))
+        """Map levels 3 to 7 (finest first) to as many."""
+        down = [levels[-1]]
+        for i, level in enumerate(reversed(levels[:-1])):
+            coarser = functional.interpolate(down[-1], scale_factor=2.0, mode="nearest")
+            down.append(self.top_down_fpn(i, level, [coarser], []))
+        up = [down[-1]]
+        for i, level in enumerate(levels[1:]):
+            # The way down left the coarsest level as it was.
+            after = [] if i == len(levels) - 2 else [down[-2 - i]]
+            up.append(self.bottom_up_fpn(i, level, [functional.max_pool2d(up[-1], 3, 2, 1)], after))
         return up
 
 

@@ -13,10 +13,6 @@ __all__ = ["PointRend"]
 
 SUBDIVISION_POINTS = 8192
 """Pixels of a plane that are asked again at each doubling."""
-TRAIN_POINTS = 1024
-OVERSAMPLING = 3
-CERTAIN_SHARE = 0.25
-"""Part of the training points that is drawn evenly, certain or not."""
 
 
 class PointLayer(nn.Conv1d):
@@ -79,38 +75,17 @@ class PointRend(nn.Module):
         -------
         (n, channels, h * 2**steps, w * 2**steps) float32 tensor
         """
-        coarse = coarse.float()
-        logits, fine, rough = coarse, _Field(features), _Field(coarse)
+        logits = coarse = coarse.float()
+        kind = self.point_head.predictor.weight.dtype
         for _ in range(steps):
             logits = functional.interpolate(logits, scale_factor=2.0, mode="bilinear", align_corners=False)
             h, w = logits.shape[2:]
             flat = logits.flatten(2)  # (n, channels, h * w)
             index = uncertainty(flat).topk(min(SUBDIVISION_POINTS, h * w), sorted=False).indices  # (n, p)
-            places = torch.stack([(index // w + 0.5) / h, (index % w + 0.5) / w], 2)  # (n, p, 2)
-            better = self._ask(fine, rough, places)  # (n, channels, p)
+            places = torch.stack([(index % w + 0.5) / w, (index // w + 0.5) / h], 2)  # (n, p, 2)
+            better = self.point_head(sampled(features, places).to(kind), sampled(coarse, places).to(kind)).float().mT
             logits = flat.scatter(2, index[:, None].expand_as(better), better).view(*flat.shape[:2], h, w)
         return logits
-
-    def points(self, features: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
-        """Predict at random places, three of four where the coarse logits are uncertain: what a training step needs.
-
-        Returns logits (n, channels, p), and places (n, p, 2): (y, x) from 0 to 1 across the picture.
-        """
-        coarse = coarse.float()
-        fine, rough = _Field(features), _Field(coarse)
-        n, keep = len(coarse), round((1 - CERTAIN_SHARE) * TRAIN_POINTS)
-        with torch.no_grad():
-            drawn = torch.rand(n, OVERSAMPLING * TRAIN_POINTS, 2, device=coarse.device)
-            index = uncertainty(rough.at(drawn).mT).topk(keep).indices  # (n, keep)
-            places = drawn.gather(1, index[..., None].expand(-1, -1, 2))
-            places = torch.cat([places, torch.rand(n, TRAIN_POINTS - keep, 2, device=coarse.device)], 1)
-        return self._ask(fine, rough, places), places
-
-    def _ask(self, fine: _Field, rough: _Field, places: Tensor) -> Tensor:
-        """Return float32 logits (n, channels, p) at places (n, p, 2)."""
-        kind = self.point_head.predictor.weight.dtype
-        answer: Tensor = self.point_head(fine.at(places).to(kind), rough.at(places).to(kind))
-        return answer.float().mT
 
 
 def uncertainty(logits: Tensor) -> Tensor:
@@ -121,24 +96,6 @@ def uncertainty(logits: Tensor) -> Tensor:
     return second - first
 
 
-class _Field:
-    """A (n, c, h, w) map that can be asked at any place; beyond its outermost pixel centers it fades to 0."""
-
-    def __init__(self, values: Tensor) -> None:
-        self.n, self.c, self.h, self.w = values.shape
-        # In one piece: rows whose numbers lie apart are gathered ten times as slowly.
-        self.rows = values.permute(0, 2, 3, 1).reshape(-1, self.c).contiguous()  # (n * h * w, c)
-
-    def at(self, places: Tensor) -> Tensor:
-        """Return (n, p, c) float32 values at (n, p, 2) places (y, x) from 0 to 1, bilinearly."""
-        y, x = places[..., 0] * self.h - 0.5, places[..., 1] * self.w - 0.5
-        first = torch.arange(self.n, device=places.device)[:, None] * (self.h * self.w)
-        total = torch.zeros(*places.shape[:2], self.c, device=places.device)
-        for corner_y in (y.floor(), y.floor() + 1):
-            for corner_x in (x.floor(), x.floor() + 1):
-                weight = (1 - (y - corner_y).abs()) * (1 - (x - corner_x).abs())  # (n, p)
-                inside = (corner_y >= 0) & (corner_y < self.h) & (corner_x >= 0) & (corner_x < self.w)
-                row, column = corner_y.clamp(0, self.h - 1).long(), corner_x.clamp(0, self.w - 1).long()
-                corner = self.rows.index_select(0, (first + row * self.w + column).flatten())
-                total = torch.addcmul(total, corner.float().view_as(total), (weight * inside)[..., None])
-        return total
+def sampled(field: Tensor, places: Tensor) -> Tensor:
+    """Return (n, p, c) float32 values of a (n, c, h, w) map at (n, p, 2) places (x, y) from 0 to 1, bilinearly."""
+    return functional.grid_sample(field.float(), 2 * places[:, :, None] - 1, align_corners=False)[..., 0].mT

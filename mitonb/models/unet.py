@@ -26,7 +26,7 @@ OFFSET_SCALE = 16.0
 
 
 class ConvNorm(nn.Module):
-    """Convolution and BatchNorm: one linear step, joined into a single convolution by `fused`."""
+    """Convolution and BatchNorm: one linear step."""
 
     def __init__(
         self, dimension: int, c_in: int, c_out: int, size: int = 3, *, stride: int | tuple[int, ...] = 1

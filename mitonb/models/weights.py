@@ -3,8 +3,8 @@
 TorchScript archives and checkpoints are zip files with a pickle and the raw numbers. Names and sizes in the zip are
 checked before anything is read. The pickle is read by Python's own reader with most of it taken away: it knows the few
 instructions that PyTorch writes for weights, and the few names of `NAMES`, which stand for functions of this module.
-What they make is words about tensors, which become tensors once they agree with the numbers that are there. The code
-of a TorchScript archive is not even decompressed.
+A tensor is made once its shape and strides agree with the numbers that are there. The code of a TorchScript archive is
+not even decompressed.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 __all__ = [
-    "LARGEST_HEADER", "Archive", "card_in", "fill", "open_zip", "read_archive", "read_member", "read_plain",
-    "read_weights", "write_weights",
+    "Archive", "card_in", "fill", "open_zip", "read_archive", "read_bytes", "read_member", "read_weights",
+    "write_weights",
 ]  # fmt: skip
 
 LARGEST_FILE = 4 << 30  # bytes
@@ -88,43 +88,26 @@ def write_weights(net: nn.Module, spec: ModelSpec, path: str | Path, *, half: bo
     return dataclasses.replace(spec, sha256=hashlib.sha256(data).hexdigest())
 
 
-def read_weights(path: str | Path) -> tuple[dict[str, Tensor], ModelSpec]:
-    """Read tensors and card of a weight file.
+def read_weights(data: bytes, *, where: str) -> tuple[dict[str, Tensor], ModelSpec | None]:
+    """Read the tensors of a safetensors file, and its card with the hash of the file; None if it holds no card.
 
     Raises
     ------
-    ModelError
-        If there is no such file, or it holds no card.
     CorruptFileError
         If it is damaged or truncated.
-    """
-    data = _bytes(Path(path))
-    spec = card_in(data, where=str(path))
-    if spec is None:
-        raise ModelError(
-            f"{path} holds tensors but no card of mitonb. Files that `mitonb train` and `mitonb models export` write "
-            "have one."
-        )
-    return _tensors(data, str(path)), dataclasses.replace(spec, sha256=hashlib.sha256(data).hexdigest())
-
-
-def read_plain(path: str | Path) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file that need not hold a card; see `read_weights`."""
-    data = _bytes(Path(path))
-    card_in(data, where=str(path))  # the header is looked at before the library sees it
-    return _tensors(data, str(path))
-
-
-def card_in(data: bytes, *, where: str) -> ModelSpec | None:
-    """Return the card inside a safetensors file, of which the beginning is enough; None if it holds none.
-
-    Raises
-    ------
-    CorruptFileError
-        If this is not a safetensors file.
     ModelError
         If its card is none.
     """
+    card = card_in(data, where=where)  # the header is looked at before the library sees it
+    try:
+        tensors = load_tensors(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise CorruptFileError(f"{where} is damaged: {error}. Fetch or train the model again.") from error
+    return tensors, card and dataclasses.replace(card, sha256=hashlib.sha256(data).hexdigest())
+
+
+def card_in(data: bytes, *, where: str) -> ModelSpec | None:
+    """Return the card inside a safetensors file, None if it holds none; see `read_weights`."""
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or not 2 <= length <= min(LARGEST_HEADER, len(data) - 8):
         raise CorruptFileError(f"{where} is not a safetensors file, or is truncated. Fetch or train the model again.")
@@ -135,19 +118,19 @@ def card_in(data: bytes, *, where: str) -> ModelSpec | None:
     return None if card is None else ModelSpec.from_json(card, where=where)
 
 
-def _bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """Return what a weight file holds.
+
+    Raises
+    ------
+    ModelError
+        If there is no such file, or it is larger than any weights.
+    """
     if not path.is_file():
         raise ModelError(f"There is no weight file {path}.")
     if path.stat().st_size > LARGEST_FILE:
-        raise ModelError(f"{path} has {path.stat().st_size >> 20} MB; weight files have at most {LARGEST_FILE >> 20}.")
+        raise TooLargeError(f"{path} has {path.stat().st_size >> 20} MB; at most {LARGEST_FILE >> 20} are read.")
     return path.read_bytes()
-
-
-def _tensors(data: bytes, where: str) -> dict[str, Tensor]:
-    try:
-        return load_tensors(data)
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise CorruptFileError(f"{where} is damaged: {error}. Fetch or train the model again.") from error
 
 
 def fill(net: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:
@@ -291,25 +274,6 @@ class Record:
     attributes: dict[Any, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class StoredNumbers:
-    """Numbers in the archive: their kind, the name of the member, and how many they are."""
-
-    dtype: torch.dtype
-    key: str
-    count: int
-
-
-@dataclass(frozen=True, eq=False)
-class StoredTensor:
-    """A view of numbers: where it starts, its shape and strides, in numbers of elements and still unchecked."""
-
-    numbers: StoredNumbers
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
 class ScriptedClass(str):
     """The name of a class whose code is in the archive and stays there unread."""
 
@@ -321,15 +285,8 @@ def _empty(*pairs: Any) -> dict[Any, Any]:
     return {}
 
 
-def _tensor(numbers: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> StoredTensor:
-    whole = [offset, *shape, *strides]
-    _need(isinstance(numbers, StoredNumbers) and isinstance(shape, tuple) and isinstance(strides, tuple))
-    _need(len(whole) < 32 and all(type(v) is int for v in whole))
-    return StoredTensor(numbers, offset, shape, strides)
-
-
 def _first(value: Any, *_: Any) -> Any:
-    _need(isinstance(value, StoredTensor | list | dict | str))
+    _need(isinstance(value, Tensor | list | dict | str))
     return value
 
 
@@ -340,7 +297,6 @@ def _need(fits: bool) -> None:
 
 NAMES: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _empty,
-    "torch._utils._rebuild_tensor_v2": _tensor,
     **dict.fromkeys(
         (
             "torch._utils._rebuild_parameter", "torch.device", "torch.jit._pickle.build_intlist",
@@ -350,7 +306,7 @@ NAMES: dict[str, Callable[..., Any]] = {
         _first,
     ),
 }  # fmt: skip
-"""Every function that a pickle of weights may name, and the one of this module that it stands for."""
+"""Functions that a pickle of weights may name, and those of this module that they stand for; see also `find_class`."""
 
 NUMBERS = {
     f"torch.{name}Storage": dtype
@@ -369,16 +325,28 @@ INSTRUCTIONS = b"NKMJGX()t]}aesuqrhjcRbQ.\x80\x81\x85\x86\x87\x88\x89\x8a\x8c\x9
 
 
 class WeightsUnpickler(pickle._Unpickler):  # the one in C has no list of instructions
-    """Python's reader of pickles without the instructions and names that weights do not need."""
+    """Python's reader of pickles without the instructions and names that weights do not need.
+
+    Parameters
+    ----------
+    file : ZipFile
+        An archive of PyTorch, from `open_zip`.
+    top : str
+        Its only folder.
+    where : str
+        File for messages.
+    """
 
     stack: list[Any]
     append: Callable[[Any], None]
     pop_mark: Callable[[], list[Any]]
     dispatch: ClassVar[dict[int, Any]] = {code: pickle._Unpickler.dispatch[code] for code in INSTRUCTIONS}
 
-    def __init__(self, data: bytes, where: str) -> None:
-        super().__init__(io.BytesIO(data))
-        self.where = where
+    def __init__(self, file: zipfile.ZipFile, top: str, where: str) -> None:
+        super().__init__(io.BytesIO(read_member(file, f"{top}/data.pkl", where=where, most=LARGEST_PICKLE)))
+        self.file, self.top, self.where = file, top, where
+        self.known: dict[str, Tensor] = {}
+        self.made = 0
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what a name stands for here; nothing is imported."""
@@ -387,19 +355,50 @@ class WeightsUnpickler(pickle._Unpickler):  # the one in C has no list of instru
             raise UntrustedModelError(f"{self.where} holds quantised weights, which only its own code can run.")
         if SCRIPTED.fullmatch(text):
             return ScriptedClass(text)
-        if text not in NAMES and text not in NUMBERS:
+        known = {**NAMES, **NUMBERS, "torch._utils._rebuild_tensor_v2": self.tensor}
+        if text not in known:
             raise UnsafeFileError(
                 f"{self.where} asks for {printable(text)}. A file of weights may only hold tensors, so nothing of it "
                 f"was run or loaded. {RESAVE}"
             )
-        return NAMES.get(text) or NUMBERS[text]
+        return known[text]
 
-    def persistent_load(self, pid: Any) -> StoredNumbers:
-        """Return the word for numbers in the archive."""
+    def persistent_load(self, pid: Any) -> Tensor:
+        """Return the numbers of a storage in the archive as a flat tensor of its kind; each is read once."""
         match pid:
             case ("storage", torch.dtype() as dtype, str(key), _, int(count)):
-                return StoredNumbers(dtype, key, count)
-        raise ValueError("numbers are told in another way")
+                name = f"{self.top}/data/{key}"
+            case _:
+                raise ValueError("numbers are told in another way")
+        if not key.isalnum() or name not in self.file.NameToInfo:
+            raise CorruptFileError(f"{self.where} lacks the numbers {printable(key)!r}. Fetch it again.")
+        size = self.file.getinfo(name).file_size
+        if count * dtype.itemsize != size or (key in self.known and self.known[key].dtype != dtype):
+            raise UnsafeFileError(
+                f"{self.where}: {name} has {size} bytes, not {count} numbers of {dtype}, or two kinds."
+            )
+        if key not in self.known:
+            data = bytearray(read_member(self.file, name, where=self.where, most=size))
+            if dtype == torch.bool and max(data, default=0) > 1:
+                raise CorruptFileError(f"{self.where} holds truth values that are neither 0 nor 1. Fetch it again.")
+            self.known[key] = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
+        return self.known[key]
+
+    def tensor(self, numbers: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
+        """Return a view of numbers after checking that it stays within them."""
+        _need(isinstance(numbers, Tensor) and isinstance(shape, tuple) and isinstance(strides, tuple))
+        whole = [offset, *shape, *strides]
+        _need(len(whole) < 32 and all(type(v) is int for v in whole))
+        self.made += 1
+        if self.made > MOST_TENSORS:
+            raise TooLargeError(f"{self.where} has more tensors than any network.")
+        count, most = math.prod(shape), len(numbers)
+        fits = len(shape) == len(strides) and min(whole) >= 0 and count <= most and max(*whole, 0) <= max(most, 1)
+        if not fits or (count and offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) >= most):
+            raise UnsafeFileError(
+                f"{self.where}: a tensor of shape {shape}, strides {strides} has only {most} numbers."
+            )
+        return numbers.as_strided(shape, strides, offset) if count else numbers.new_empty(shape)
 
     def load_setitems(self) -> None:
         """Put items into a dictionary."""
@@ -428,22 +427,6 @@ class WeightsUnpickler(pickle._Unpickler):  # the one in C has no list of instru
             target.attributes = state
 
     dispatch |= {ord("u"): load_setitems, ord("s"): load_setitem, 0x81: load_newobj, ord("b"): load_build}
-
-
-def _unpickled(data: bytes, where: str) -> Any:
-    """Return what a pickle of weights describes; containers may contain themselves."""
-    try:
-        return WeightsUnpickler(data, where).load()
-    except MitonbError:
-        raise
-    except KeyError as error:
-        raise UnsafeFileError(
-            f"{where} uses the pickle instruction {error}, which weights do not need. {RESAVE}"
-        ) from error
-    except Exception as error:  # the reader raises whatever it stumbles over
-        raise CorruptFileError(
-            f"{where} holds a damaged pickle: {printable(str(error))}. Fetch the file again."
-        ) from error
 
 
 # --------------------------------------------------------------------------------------------------------- archives
@@ -497,15 +480,25 @@ def read_archive(path: str | Path, inside: bytes | bytearray | None = None) -> A
         top = min(names, default="").partition("/")[0]
         if f"{top}/data.pkl" not in names or not all(name.startswith(f"{top}/") for name in names):
             raise CorruptFileError(f"{where} is a zip file, but not of PyTorch: it has no data.pkl in its only folder.")
-        value = _unpickled(read_member(file, f"{top}/data.pkl", where=where, most=LARGEST_PICKLE), where)
+        if f"{top}/byteorder" in names and read_member(file, f"{top}/byteorder", where=where, most=16) != b"little":
+            raise CorruptFileError(f"{where} does not have its bytes in little order, as usual machines write them.")
+        try:
+            value = WeightsUnpickler(file, top, where).load()
+        except MitonbError:
+            raise
+        except KeyError as error:
+            raise UnsafeFileError(
+                f"{where} uses the pickle instruction {error}, which weights do not need. {RESAVE}"
+            ) from error
+        except Exception as error:  # the reader raises whatever it stumbles over
+            said = printable(str(error))
+            raise CorruptFileError(f"{where} holds a damaged pickle: {said}. Fetch the file again.") from error
         scripted = isinstance(value, Record)
         if scripted != any(name.startswith(f"{top}/code/") for name in names):
             raise UnsafeFileError(f"{where} mixes a TorchScript archive with a checkpoint. Export or fetch it again.")
-        found = dict(_named(value if scripted else _state_of(value, where), where))
-        if len(found) > MOST_TENSORS:
-            raise TooLargeError(f"{where} names {len(found)} tensors; no network has more than {MOST_TENSORS}.")
-        numbers = _Numbers(file, top, where)
-        tensors = {name: numbers.tensor(stored, name) for name, stored in found.items()}
+        tensors = dict(_named(value if scripted else _state_of(value, where), where))
+        if len(tensors) > MOST_TENSORS:
+            raise TooLargeError(f"{where} names {len(tensors)} tensors; no network has more than {MOST_TENSORS}.")
         total, length = sum(t.nbytes for t in tensors.values()), sum(m.file_size for m in file.infolist())
     if not tensors:
         raise ModelError(f"{where} holds no tensors by name. It must be an exported network or a state dict.")
@@ -522,13 +515,13 @@ def _state_of(value: Any, where: str) -> dict[Any, Any]:
     return next((state for state in named if isinstance(state, dict)), value)
 
 
-def _named(root: Any, where: str) -> Iterator[tuple[str, StoredTensor]]:
+def _named(root: Any, where: str) -> Iterator[tuple[str, Tensor]]:
     """Yield the tensors of a dictionary, or of a tree of modules, with their dotted names."""
     visited = 0
     waiting = [("", root)]
     while waiting:
         name, value = waiting.pop()
-        if isinstance(value, StoredTensor):
+        if isinstance(value, Tensor):
             yield name, value
             continue
         children = value.attributes if isinstance(value, Record) else value
@@ -537,7 +530,7 @@ def _named(root: Any, where: str) -> Iterator[tuple[str, StoredTensor]]:
         if visited > MOST_VISITS or name.count(".") > 64:
             raise TooLargeError(f"{where} is larger than any network, or contains itself. Export or fetch it again.")
         for key, child in reversed(children.items()):
-            if isinstance(child, StoredTensor) or (isinstance(child, Record) and _is_module(child)):
+            if isinstance(child, Tensor) or (isinstance(child, Record) and _is_module(child)):
                 path = f"{name}.{key}" if name else key
                 if not (isinstance(key, str) and key.isascii() and key.isprintable() and 0 < len(path) <= 512):
                     raise UnsafeFileError(
@@ -549,46 +542,3 @@ def _named(root: Any, where: str) -> Iterator[tuple[str, StoredTensor]]:
 def _is_module(record: Record) -> bool:
     """Whether an object of an export is a module with weights: no configuration, and nothing that only watches."""
     return "training" in record.attributes and not record.kind.endswith(("Observer", "FakeQuantize"))
-
-
-class _Numbers:
-    """The storages of an archive; each is read once."""
-
-    def __init__(self, file: zipfile.ZipFile, top: str, where: str) -> None:
-        self.file, self.top, self.where = file, top, where
-        self.names = set(file.namelist())
-        self.known: dict[str, tuple[StoredNumbers, Tensor]] = {}
-        order = f"{top}/byteorder"
-        if order in self.names and read_member(file, order, where=where, most=16) != b"little":
-            raise CorruptFileError(f"{where} does not have its bytes in little order, as usual machines write them.")
-
-    def tensor(self, stored: StoredTensor, name: str) -> Tensor:
-        """Return one tensor after checking that it stays within its numbers."""
-        numbers, what = self.numbers(stored.numbers), f"{self.where}: the tensor {name}"
-        shape, strides, count = stored.shape, stored.strides, math.prod(stored.shape)
-        if len(shape) != len(strides) or min(stored.offset, *shape, *strides, 0) < 0:
-            raise UnsafeFileError(f"{what} with shape {shape} and strides {strides} is impossible.")
-        last = stored.offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
-        if count > len(numbers) or max(*shape, *strides, last + 1 if count else 0, 0) > max(len(numbers), 1):
-            raise UnsafeFileError(f"{what} with shape {shape} reaches beyond its {len(numbers)} numbers.")
-        return numbers.as_strided(shape, strides, stored.offset) if count else numbers.new_empty(shape)
-
-    def numbers(self, stored: StoredNumbers) -> Tensor:
-        """Return the numbers of a storage as a flat tensor of its kind."""
-        known, numbers = self.known.get(stored.key, (stored, None))
-        if known != stored:
-            raise UnsafeFileError(f"{self.where} gives two kinds to the numbers {printable(stored.key)!r}.")
-        if numbers is not None:
-            return numbers
-        name, width = f"{self.top}/data/{stored.key}", stored.dtype.itemsize
-        if not stored.key.isalnum() or name not in self.names:
-            raise CorruptFileError(f"{self.where} lacks the numbers {printable(stored.key)!r}. Fetch it again.")
-        size = self.file.getinfo(name).file_size
-        if stored.count * width != size:
-            raise UnsafeFileError(f"{self.where}: {name} has {size} bytes, not {stored.count} x {width}.")
-        data = bytearray(read_member(self.file, name, where=self.where, most=size))
-        if stored.dtype == torch.bool and max(data, default=0) > 1:
-            raise CorruptFileError(f"{self.where} holds truth values that are neither 0 nor 1. Fetch it again.")
-        numbers = torch.frombuffer(data, dtype=stored.dtype) if data else torch.empty(0, dtype=stored.dtype)
-        self.known[stored.key] = (stored, numbers)
-        return numbers

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import dataclasses
-import itertools
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_conv_bn_weights
 
 from mitonb.errors import ChecksumError, CorruptFileError, DownloadError, InputError, ModelError
-from mitonb.files import atomic_write
-from mitonb.models.checkpoints import NETS, encoder_from
-from mitonb.models.encoder import Separable
-from mitonb.models.exchange import Trusted, beside, kind_of, read_description, read_foreign, unpacked, written
+from mitonb.files import atomic_write, explain_write
+from mitonb.models.checkpoints import NETS, card_for, net_from
+from mitonb.models.exchange import Trusted, read_description, read_norms, trusted, unwrapped
 from mitonb.models.folder import (
     PUBLISHED,
     Installed,
@@ -33,7 +31,7 @@ from mitonb.models.folder import (
 )  # fmt: skip
 from mitonb.models.spec import ModelSpec, printable, specs
 from mitonb.models.unet import UNet
-from mitonb.models.weights import LARGEST_HEADER, card_in, fill, read_archive, read_weights, write_weights
+from mitonb.models.weights import Archive, fill, read_archive, read_weights, write_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -44,7 +42,7 @@ if TYPE_CHECKING:
     from mitonb.job import Progress
 
 __all__ = [
-    "ARCHITECTURES", "Model", "build", "channels_last", "export", "fused", "import_model", "load_model", "pulling",
+    "ARCHITECTURES", "Model", "build", "channels_last", "export", "import_model", "load_model", "pulling",
     "read_net",
 ]  # fmt: skip
 
@@ -112,7 +110,7 @@ def load_model(name_or_path: str | Path = "mito-mini", *, device: str = "cpu", t
     place = _device(device)
     if isinstance(net, Trusted):
         return Model(spec, net.to(place), place)
-    return Model(spec, channels_last(fused(net).to(place)), place, program_of(_find(name_or_path)[0], spec))
+    return Model(spec, channels_last(net.to(place)), place, program_of(_find(name_or_path)[0], spec))
 
 
 def read_net(name_or_path: str | Path, *, trust_code: str | None = None) -> tuple[nn.Module, ModelSpec]:
@@ -129,22 +127,62 @@ def read_net(name_or_path: str | Path, *, trust_code: str | None = None) -> tupl
         As `load_model`.
     """
     path, card = _find(name_or_path)
-    try:
-        if _has_our_card(path):
-            tensors, spec = read_weights(path)
-            with torch.device("meta"):  # no room is made for what a card says before the tensors agree
-                net = build(spec)
-            fill(net, tensors, where=str(path))
-        else:
-            net, spec = read_foreign(path, known=card, trust_code=trust_code)
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
+    net, spec = read_file(path, known=card, trust_code=trust_code)
     if card is not None and card.sha256 and card.sha256 != spec.sha256:
         raise CorruptFileError(
             f"{path} has the hash {spec.sha256[:12]}, but {card.sha256[:12]} was pinned. It was changed or damaged: "
             "delete it and install, pull or import it again."
         )
-    return net.eval(), card or spec
+    return net, card or spec
+
+
+def read_file(
+    path: Path, *, known: ModelSpec | None = None, trust_code: str | None = None
+) -> tuple[nn.Module, ModelSpec]:
+    """Read a net, in evaluation mode, and its card with the hash of its weights from a file.
+
+    Parameters
+    ----------
+    path : path
+        As for `load_model`.
+    known : ModelSpec, optional
+        A card that is known already; only what the tensors of a foreign file tell is added to it.
+    trust_code : str, optional
+        As for `load_model`.
+
+    Raises
+    ------
+    MitonbError
+        As `load_model`.
+    """
+    try:
+        told, name, data = unwrapped(path)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
+    where, plain = printable(name), data[8:9] == b"{"
+    model = path.stem.removesuffix(".pth") if known is None else known.name
+    fields = {**({} if known is None else {field: getattr(known, field) for field in _UNTOLD}), **told.card}
+    try:
+        tensors, own = read_weights(data, where=where) if plain else (None, None)
+        if tensors is not None and own is not None:
+            with torch.device("meta"):  # no room is made for what a card says before the tensors agree
+                net = build(own)
+            fill(net, tensors, where=where)
+            return net.eval(), own
+        archive = read_archive(path, data) if tensors is None else Archive(tensors)
+        net, found = net_from(archive.tensors, where=where)
+    except ModelError as error:
+        if plain:
+            raise
+        return trusted(data, error, model, fields, trust_code)
+    with contextlib.suppress(ModelError):  # whatever a checkpoint has under that name
+        fields = {**read_norms(archive.norms, where), **fields}
+    card = card_for(net, found, model, **fields)
+    return net, dataclasses.replace(card, sha256=hashlib.sha256(data).hexdigest())
+
+
+_UNTOLD = ("title", "classes", "things", "intensity", "mean", "std", "padding", "licence", "papers", "data", "notes")
+"""Fields of a card that tensors do not tell."""
 
 
 def program_of(weights: Path, spec: ModelSpec) -> Path | None:
@@ -196,25 +234,12 @@ def build(spec: ModelSpec) -> nn.Module:
     return net  # type: ignore[no-any-return]
 
 
-def _has_our_card(path: Path) -> bool:
-    """Whether a file is in our own format; what is no weight file at all is left to the reader of ours."""
-    try:
-        if kind_of(path) != "safetensors":
-            return False
-        with path.open("rb") as file:
-            return card_in(file.read(8 + LARGEST_HEADER), where=str(path)) is not None
-    except CorruptFileError:
-        return True
-
-
 def _find(name_or_path: str | Path) -> tuple[Path, ModelSpec | None]:
     """Return the weight file and, for a model that has a name here, its card."""
     name = os.fspath(name_or_path) if isinstance(name_or_path, str | os.PathLike) else None
     if not isinstance(name, str):
         raise InputError(f"A model is a name, or the path of its weights, got {printable(repr(name_or_path))}.")
     one = installed_as(name)
-    if one is not None and one.spec.architecture == "encoder":
-        raise ModelError(f"{name} is an encoder without a head: a start for training, not a model to segment with.")
     if one is not None:
         return one.path, one.spec
     path = os.path.expanduser(name)
@@ -238,39 +263,6 @@ def _device(device: str) -> str:
     if not there[kind]:
         raise ModelError(f'There is no {kind.upper()} device here. Use device "cpu", or "auto" for the best that is.')
     return device
-
-
-# -------------------------------------------------------------------------------------------------------- to run fast
-
-
-def fused(net: nn.Module) -> nn.Module:
-    """Return a copy for inference with every BatchNorm folded into the convolution before it.
-
-    It relies on a rule that all nets here keep: a norm that is registered right after a convolution is applied right
-    after it.
-    """
-    copied = copy.deepcopy(net).eval()
-    for parent in list(copied.modules()):  # a module that stands in several places comes once
-        for (first, conv), (second, after) in itertools.pairwise(parent.named_children()):
-            if isinstance(after, nn.BatchNorm2d | nn.BatchNorm3d) and _fold(parent, first, conv, after):
-                setattr(parent, second, nn.Identity())
-    return copied
-
-
-def _fold(parent: nn.Module, name: str, conv: nn.Module, after: Any) -> bool:
-    """Fold a norm into the convolution before it; return whether it is one."""
-    if isinstance(conv, Separable):
-        conv.sepconv[1] = fuse_conv_bn_eval(conv.sepconv[1], after)  # type: ignore[type-var]
-    elif isinstance(conv, nn.Conv2d | nn.Conv3d):
-        setattr(parent, name, fuse_conv_bn_eval(conv, after))
-    elif isinstance(conv, nn.ConvTranspose2d):
-        conv.weight, conv.bias = fuse_conv_bn_weights(
-            conv.weight, conv.bias, after.running_mean, after.running_var, after.eps, after.weight, after.bias,
-            transpose=True,
-        )  # fmt: skip
-    else:
-        return False
-    return True
 
 
 def channels_last(net: nn.Module) -> nn.Module:
@@ -314,7 +306,7 @@ def pulling(
     Raises
     ------
     MitonbError
-        As `fetching` and `read_foreign`.
+        As `fetching` and `load_model`.
     """
     known, file, usual = _wanted(name)
     address = address or usual
@@ -360,61 +352,45 @@ def import_model(path: str | Path, name: str | None = None, *, trust_code: str |
     name = plain_name(name or path.name.partition(".")[0])
     if name in specs():
         raise InputError(f"{name} is the name of a bundled model. Give another one: --name NAME")
-    if name in PUBLISHED:
-        card = _checked(path, PUBLISHED[name].card, trust_code)
-    elif kind_of(path) == "safetensors":
-        card = dataclasses.replace(read_net(path)[1], name=name)
-    else:
-        card = dataclasses.replace(read_foreign(path, trust_code=trust_code)[1], name=name)
+    known = PUBLISHED[name].card if name in PUBLISHED else None
+    card = dataclasses.replace(_checked(path, known, trust_code), name=name)
     old = pinned(name)
     if old and old != card.sha256:
         raise InputError(
             f"{name} is another model already (sha256:{old[:12]}...; this one is sha256:{card.sha256[:12]}...). "
             "Give another name: --name NAME"
         )
-    data, suffix = _weights_of(path)
-    file, folder = f"{name}{suffix}", _writable_folder()
-    try:
-        with atomic_write(folder / file) as temporary:
-            temporary.write_bytes(data)
-            if sha256_of(temporary) != card.sha256:
-                raise ModelError(f"{path} changed while it was read. Import it again.")
-    except OSError as error:
-        raise DownloadError(f"{folder} cannot be written: {error.strerror or error}.") from error
-    return add_installed(card, file, str(path.absolute()))
+    data, folder = unwrapped(path)[2], _writable_folder()
+    target = folder / f"{name}{'.safetensors' if data[8:9] == b'{' else '.pth'}"
+    with explain_write(target), atomic_write(target) as temporary:
+        temporary.write_bytes(data)
+    return add_installed(card, target.name, str(path.absolute()))
 
 
 def export(name: str, out: str | Path) -> Path:
-    """Write a model into a file to hand on.
+    """Write a model, with its card, into a file to hand on.
 
     Parameters
     ----------
     name : str
         Name of a model on this machine.
     out : path
-        Ends in .safetensors (any model, with its card), or in .empanada (a state dict and a description, for nets of
-        MitoNet's kinds). Replaced if it is there.
+        Ends in .safetensors. Replaced if it is there.
 
     Raises
     ------
     ModelError
         If there is no such model.
     InputError
-        If the ending is another one, or the model has no description in that form.
+        If the ending is another one.
     """
     out = Path(out).expanduser()
     if installed_as(name) is None:
         raise ModelError(f"There is no model {name!r} on this machine. See: mitonb models list")
+    if out.suffix != ".safetensors":
+        raise InputError(f"A model is exported to .safetensors, got {out.name!r}.")
     net, spec = read_net(name)
-    if out.suffix == ".safetensors":
-        write_weights(net, spec, out, half=False)
-    elif out.suffix != ".empanada":
-        raise InputError(f"A model is exported to .safetensors or .empanada, got {out.name!r}.")
-    elif spec.architecture not in NETS:
-        raise InputError(f"{name} is a {spec.architecture}, which empanada does not know. Export it to .safetensors.")
-    else:
-        with atomic_write(out) as temporary:
-            temporary.write_bytes(written(net, spec, name))
+    write_weights(net, spec, out, half=False)
     return out
 
 
@@ -425,7 +401,7 @@ def _wanted(name: str) -> tuple[ModelSpec, str, str]:
         if name not in PUBLISHED:
             known = ", ".join(sorted(PUBLISHED))
             raise ModelError(f"There is no published model named {name!r}. The known ones are {known}.")
-        return PUBLISHED[name].card, PUBLISHED[name].file, PUBLISHED[name].address
+        return PUBLISHED[name].card, f"{name}.pth", PUBLISHED[name].address
     told = read_description(path)
     if "://" not in told.weights:
         raise InputError(f"{name} names weights on this machine. Bring them in with: mitonb models import {name}")
@@ -435,28 +411,14 @@ def _wanted(name: str) -> tuple[ModelSpec, str, str]:
     return card, f"{card.name}.pth", told.weights
 
 
-def _checked(path: Path, known: ModelSpec, trust_code: str | None) -> ModelSpec:
+def _checked(path: Path, known: ModelSpec | None, trust_code: str | None) -> ModelSpec:
     """Read the weights and return the card with all that they tell; raises if they are not what they should be."""
-    if known.architecture == "encoder":
-        encoder_from(read_archive(path).tensors, where=path.name)
-        return dataclasses.replace(known, sha256=sha256_of(path))
-    card = read_foreign(path, known=known, trust_code=trust_code)[1]
+    card = read_file(path, known=known, trust_code=trust_code)[1]
+    if known is None:
+        return card
     if known.name in PUBLISHED and card.architecture != known.architecture:
         raise ModelError(f"{path.name} is a {card.architecture}, but {known.name} is a {known.architecture}.")
     return dataclasses.replace(card, name=known.name)
-
-
-def _weights_of(path: Path) -> tuple[bytes, str]:
-    """Return the bytes of the weights that a file holds or names, and the ending for them."""
-    match kind_of(path):
-        case "safetensors":
-            return path.read_bytes(), ".safetensors"
-        case "exchange":
-            return unpacked(path)[2], ".pth"
-        case "description":
-            path = beside(path, read_description(path).weights)
-            return path.read_bytes(), ".pth"
-    return path.read_bytes(), ".pth.tar" if path.name.endswith(".tar") else ".pth"
 
 
 def _writable_folder() -> Path:

@@ -23,7 +23,7 @@ def test_the_hash_is_what_its_docstring_says() -> None:
 
 
 def test_any_21_successive_ids_have_colours_of_their_own() -> None:
-    colours = Coloring().hexes(np.arange(1, 3000))
+    colours = [tuple(rgb) for rgb in Coloring().rgb(np.arange(1, 3000)).tolist()]
     assert all(len(set(colours[i : i + 21])) == 21 for i in range(len(colours) - 21))
 
 

@@ -17,7 +17,7 @@ from mitonb.infer.segment import PlaneIds, estimate, predict, predicting, redeco
 from mitonb.job import Job, Progress, drain
 from mitonb.models.spec import ModelSpec
 from mitonb.models.weights import write_weights
-from mitonb.models.zoo import Model, build, fused
+from mitonb.models.zoo import Model, build
 from mitonb.post.decoding import centers, decode
 from mitonb.post.tables import overlaps
 from mitonb.recipe import PRESETS, Recipe
@@ -39,7 +39,7 @@ def random_model() -> Model:
     net = build(spec)
     torch.nn.init.normal_(net.semantic_head.weight, std=0.05)  # type: ignore[union-attr,arg-type]
     torch.nn.init.zeros_(net.semantic_head.bias)  # type: ignore[union-attr,arg-type]
-    return Model(spec, fused(net))
+    return Model(spec, net.eval())
 
 
 def texture(*shape: int, seed: int = 0) -> npt.NDArray[np.uint8]:

@@ -387,15 +387,6 @@ def test_a_description_with_an_address_can_be_pulled(server, exported, tmp_path,
     assert load_model("theirs").spec.mean == 0.5
 
 
-def test_an_encoder_is_kept_to_train_from(server, exported, nets):
-    state = {n.removeprefix("encoder."): t for n, t in nets[1].state_dict().items() if n.startswith("encoder.")}
-    torch.save({"state_dict": state, "norms": [0.5, 0.1]}, exported.with_name("cem.pth.tar"))
-    one = pull("CEM1.5M_resnet50", address=f"{server}/cem.pth.tar")
-    assert one.path.name == "CEM1.5M_resnet50.pth.tar"
-    with pytest.raises(ModelError, match="a start for training"):
-        load_model("CEM1.5M_resnet50")
-
-
 def test_a_file_is_imported_under_a_name_and_only_once(exported, nets, folder, tmp_path):
     import_model(exported, "mine")
     exported.rename(exported.with_name("moved.pth"))
@@ -426,10 +417,9 @@ def test_a_model_of_ours_is_imported_with_its_card(nets, tmp_path):
     assert load_model("new").spec.scores == spec.scores
 
 
-@pytest.mark.parametrize("ending", [".safetensors", ".empanada"])
-def test_an_exported_model_is_the_same_after_import(ending, exported, nets, tmp_path):
+def test_an_exported_model_is_the_same_after_import(exported, nets, tmp_path):
     import_model(exported, "mine")
-    out = export("mine", tmp_path / f"out{ending}")
+    out = export("mine", tmp_path / "out.safetensors")
     import_model(out, "again")
     assert same(load_model("again").net, nets[1])
     assert load_model("again").spec.classes == ("mitochondrion",)
@@ -437,10 +427,8 @@ def test_an_exported_model_is_the_same_after_import(ending, exported, nets, tmp_
 
 def test_what_cannot_be_exported_is_said(exported, tmp_path):
     import_model(exported, "mine")
-    with pytest.raises(InputError, match=r"\.safetensors or \.empanada"):
+    with pytest.raises(InputError, match=r"to \.safetensors, got 'x\.pth'"):
         export("mine", tmp_path / "x.pth")
-    with pytest.raises(InputError, match="empanada does not know"):
-        export("mito-mini", tmp_path / "x.empanada")
     with pytest.raises(ModelError, match="no model 'none'"):
         export("none", tmp_path / "x.safetensors")
 
@@ -504,7 +492,6 @@ def test_every_published_model_says_where_it_is_and_what_to_cite():
     assert PUBLISHED["MitoNet_v1_mini"].card.multiple == 128
     assert {name: one.card.makers_multiple for name, one in PUBLISHED.items()} == {
         "MitoNet_v1": 16, "MitoNet_v1_mini": 128, "NucleoNet_base_v2": 512, "DropNet_base_v1": 512,
-        "CEM1.5M_resnet50": 32,
     }  # fmt: skip
     assert model_folder().name == "models"
 

@@ -99,7 +99,7 @@ def test_an_export_goes_every_way_that_a_model_takes(net, root, tmp_path, monkey
     out = tmp_path / "trained.safetensors"
     words = ["--start", str(path), "--source", f"cell={raw}:{truth}", "--steps", "1", "--batch", "1", "--quiet"]
     assert main(["train", str(out), *words]) == 0, capsys.readouterr().err
-    tensors, card = read_weights(out)
+    tensors, card = read_weights(out.read_bytes(), where="out")
     assert (card.architecture, card.training["start"]) == (net.architecture, load_model(path).spec.sha256)
     assert np.isfinite(mn.predict(stack.plane(0), model=str(out)).center).all()
     assert tensors["encoder.conv1.bias"].shape == (64,)

@@ -15,7 +15,6 @@ from torch.nn import functional
 
 from mitonb.models.checkpoints import net_from
 from mitonb.models.weights import read_archive
-from mitonb.models.zoo import fused
 from tests.models.exports import tree_of, write_export
 from tests.models.published import golden, golden_state, write_checkpoint
 
@@ -66,9 +65,3 @@ def test_they_answer_as_published(case, record_property):
         assert share >= 0.999 if array.startswith("sem") else deviation.max() <= CLOSE, array
         seen += 1
     assert seen == len(arrays) - 1
-
-
-def test_they_do_so_with_their_norms_folded_away(case):
-    _, net, arrays = case
-    for array, deviation in deviations(fused(net), arrays):
-        assert (deviation <= CLOSE).mean() >= 0.999 if array.startswith("sem") else deviation.max() <= CLOSE, array

@@ -21,7 +21,7 @@ READER = """
 import json, os, resource, sys
 from pathlib import Path
 from mitonb.errors import MitonbError
-from mitonb.models.weights import read_archive, read_weights
+from mitonb.models.weights import read_archive, read_bytes, read_weights
 
 folder, current, seen = Path(sys.argv[1]), None, []
 files = sorted(folder.iterdir())
@@ -38,10 +38,12 @@ resource.setrlimit(resource.RLIMIT_AS, (room, room))
 sys.addaudithook(hook)
 said = {}
 for path in files:
-    read = read_weights if path.suffix == ".safetensors" else read_archive
     current = path
     try:
-        read(path)
+        if path.suffix == ".safetensors":
+            read_weights(read_bytes(path), where=path.name)
+        else:
+            read_archive(path)
         what = ["read", ""]
     except MitonbError as error:
         what = ["refused", f"{type(error).__name__}: {error}"]

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from mitonb.errors import ModelError
 from mitonb.infer.segment import predict
-from mitonb.models.checkpoints import NETS, card_for, encoder_from, net_from, recognise
+from mitonb.models.checkpoints import NETS, card_for, net_from, recognise
 from mitonb.models.spec import ModelSpec
 from mitonb.models.weights import write_weights
-from mitonb.models.zoo import Model, fused, load_model
+from mitonb.models.zoo import Model, load_model
 from mitonb.recipe import Recipe
 from tests.models.published import drawn_net, export_names
 
@@ -25,7 +25,7 @@ BIFPN = {"encoder": "resnet18", "fpn_dim": 8, "fpn_layers": 2}
 KINDS = [
     ("panoptic_deeplab", DEEPLAB),
     ("panoptic_deeplab", {**DEEPLAB, "encoder": "resnet34", "channels": 3, "ins_decoder": False}),
-    ("panoptic_deeplab", {**DEEPLAB, "low_level_stages": [3, 2, 1], "low_level_channels": [8, 6, 4], "ins_ratio": 1.0}),
+    ("panoptic_deeplab", {**DEEPLAB, "low_level_stages": [3, 2, 1], "low_level_channels": [8, 6, 4]}),
     ("contour_deeplab", DEEPLAB),
     ("panoptic_bifpn", BIFPN),
     ("panoptic_bifpn", {**BIFPN, "channels": 4, "ins_decoder": False, "fpn_layers": 3}),
@@ -148,16 +148,6 @@ def test_copies_of_one_block_must_be_equal():
         net_from(tensors, where="net.pth")
 
 
-def test_an_encoder_alone_loads_without_its_classifier(small):
-    alone = {name.removeprefix("encoder."): t for name, t in small.state_dict().items() if name.startswith("encoder.")}
-    alone |= {"fc.weight": torch.zeros(9, 512), "fc.bias": torch.zeros(9)}
-    encoder = encoder_from({f"module.{name}": tensor for name, tensor in alone.items()}, where="cem.pth.tar")
-    assert torch.equal(encoder.layer4[1].conv2.weight, small.encoder.layer4[1].conv2.weight)
-    assert torch.equal(encoder_from(small.state_dict(), where="net").conv1.weight, encoder.conv1.weight)
-    with pytest.raises(ModelError, match="unknown"):
-        encoder_from({**alone, "head.weight": torch.zeros(1)}, where="cem.pth.tar")
-
-
 # ------------------------------------------------------------------------------------------------- as models of mitonb
 
 
@@ -181,7 +171,7 @@ def test_imported_nets_are_written_and_read_as_our_own(architecture, config, hal
 @pytest.mark.parametrize(("architecture", "config"), [KINDS[0], KINDS[4]])
 def test_they_predict_a_plane(architecture, config, recipe):
     net, found = net_from(drawn_net(NETS[architecture], **config).state_dict(), where="net.pth")
-    model = Model(card_for(net, found, "random"), fused(net))
+    model = Model(card_for(net, found, "random"), net)
     maps = predict(np.random.default_rng(0).integers(0, 256, (150, 170)).astype(np.uint8), model=model, recipe=recipe)
     assert maps.semantic.shape == (1, 150, 170)
     assert maps.offsets.shape == (2, 38, 43)
