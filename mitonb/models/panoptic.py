@@ -39,9 +39,6 @@ class Head(nn.Module):
             conv_norm_relu(Separable(width, width, 5), width),
             nn.Conv2d(width, outputs, 1),
         )
-        for layer in self.head.modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.normal_(layer.weight, std=0.001)
 
     def forward(self, features: Tensor) -> Tensor:
         y: Tensor = self.head(features)

@@ -144,26 +144,17 @@ def fill(net: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:
     own = net.state_dict()
     # Counts of batches change nothing, and old files have none.
     counts = {name: torch.zeros((), dtype=torch.long) for name in own if name.endswith("num_batches_tracked")}
-    tensors = {**counts, **tensors}
-    problems = {
-        "missing": [name for name in own if name not in tensors],
-        "unknown": [name for name in tensors if name not in own],
-        "of another shape": [n for n, t in own.items() if n in tensors and tensors[n].shape != t.shape],
-        "not finite": [name for name, t in tensors.items() if not torch.isfinite(t).all()],
-    }
-    said = [
-        f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-        for what, names in problems.items()
-        if names
-    ]
-    if said:
+    wild = [name for name, t in tensors.items() if not torch.isfinite(t).all()]
+    if wild:
+        raise ModelError(f"{where}: the numbers of {wild[0]} are not finite. Fetch, export or train it again.")
+    kinds = {name: own.get(name, t).dtype for name, t in tensors.items()}
+    try:
+        net.load_state_dict(counts | {n: t.to(kinds[n], copy=True) for n, t in tensors.items()}, assign=True)
+    except RuntimeError as error:
+        said = printable(" ".join(str(error).split()), 400)
         raise ModelError(
-            f"{where}: of the {len(own)} tensors that its net has, {'; '.join(said)}. Is it damaged, or a variant with "
-            "other options? Fetch, export or train it again."
-        )
-    if any(t.is_meta for t in own.values()):
-        net.to_empty(device="cpu")
-    net.load_state_dict({name: tensors[name].to(want.dtype) for name, want in own.items()})
+            f"{where}: {said} Is it damaged, or a variant with other options? Fetch, export or train it again."
+        ) from error
 
 
 # -------------------------------------------------------------------------------------------------------- zip files

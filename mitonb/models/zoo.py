@@ -312,12 +312,11 @@ def pulling(
     address = address or usual
     folder = _writable_folder()
     pin = sha256.removeprefix("sha256:").lower() or pinned(known.name)
-    found: list[ModelSpec] = []
     target = yield from fetching(
         address, folder / file, sha256=pin, patience=patience,
-        check=lambda part: found.append(_checked(part, known, trust_code)),
+        check=lambda part: _checked(part, known, trust_code),
     )  # fmt: skip
-    card = found[0] if found else _checked(target, known, trust_code)
+    card = _checked(target, known, trust_code)
     if pin and card.sha256 != pin:
         raise ChecksumError(
             f"{target} has the hash sha256:{card.sha256}, but sha256:{pin} was pinned. Delete it and pull it again; "
@@ -423,13 +422,12 @@ def _checked(path: Path, known: ModelSpec | None, trust_code: str | None) -> Mod
 
 def _writable_folder() -> Path:
     """Return the model folder, made if need be."""
-    folder = model_folder()
+    folder, reason = model_folder(), "it is read-only"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        fits = os.access(folder, os.W_OK)
     except OSError as error:
-        raise DownloadError(
-            f"The model folder {folder} cannot be made: {error.strerror}. Set MITONB_MODEL_DIR."
-        ) from error
-    if not os.access(folder, os.W_OK):
-        raise DownloadError(f"The model folder {folder} is read-only. Let MITONB_MODEL_DIR name one of your own.")
+        fits, reason = False, error.strerror or str(error)
+    if not fits:
+        raise DownloadError(f"The model folder {folder} cannot be used: {reason}. Let MITONB_MODEL_DIR name your own.")
     return folder
