@@ -8,6 +8,7 @@ interpolation: a smooth distance field loses nothing by it, and a volume costs 1
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -258,15 +259,13 @@ def _direction(rng: Random) -> Vectors:
     return _unit(rng.standard_normal(3))
 
 
-def _between(points: Vectors, at: Vectors) -> Vectors:
-    """Return points (n, 3) at places along a line, counted in its points."""
-    return np.stack([np.interp(at, np.arange(len(points)), points[:, k]) for k in range(3)], axis=1)
+def _between(line: Vectors, at: Vectors) -> Vectors:
+    """Return points of a line at places along it, counted in its points."""
+    return np.stack([np.interp(at, np.arange(len(line)), column) for column in line.T], axis=1)
 
 
-def _line(
-    rng: Random, length: float, radius: float, *, middle: Vectors, heading: Vectors, bend: float
-) -> tuple[Vectors, Vectors]:
-    """Walk a curved line of some length (nm) through `middle`; radius varies by a quarter along it."""
+def _line(rng: Random, length: float, radius: float, *, middle: Vectors, heading: Vectors, bend: float) -> Vectors:
+    """Walk a curved line of some length (nm) through `middle`; return (n, 4) points and radii, which vary a little."""
     count = max(3, int(length / 90) + 2)
     turn = _direction(rng)
     steps = np.empty((count - 1, 3))
@@ -276,7 +275,7 @@ def _line(
         steps[i] = heading * length / (count - 1)
     points = np.concatenate([np.zeros((1, 3)), np.cumsum(steps, axis=0)])
     points += middle - points[count // 2]
-    return points, radius * np.clip(1 + 0.13 * rng.standard_normal(count), 0.75, 1.25)
+    return np.column_stack([points, radius * np.clip(1 + 0.13 * rng.standard_normal(count), 0.75, 1.25)])
 
 
 @dataclass
@@ -285,7 +284,7 @@ class _Tube:
 
     Attributes
     ----------
-    lines : list of ((n, 3) array, (n,) array)
+    lines : list of (n, 4) array
         Points (z, y, x) and radii in nm.
     margin : float
         How far off the cell membrane runs around it, in nm.
@@ -295,7 +294,7 @@ class _Tube:
         The cell that it lies in; -1 before that is decided.
     """
 
-    lines: list[tuple[Vectors, Vectors]]
+    lines: list[Vectors]
     margin: float = 30.0
     partner: int = -1
     cell: int = -1
@@ -303,27 +302,27 @@ class _Tube:
     @property
     def points(self) -> Vectors:
         """All points of all lines, (n, 3) nm."""
-        return np.concatenate([p for p, _ in self.lines])
+        return np.concatenate(self.lines)[:, :3]
 
     def corners(self, margin: float) -> tuple[Vectors, Vectors]:
         """Return the two corners of the box around the tube, with a margin in nm."""
-        reach = np.concatenate([r for _, r in self.lines])[:, None] + margin
+        reach = np.concatenate(self.lines)[:, 3:] + margin
         return (self.points - reach).min(axis=0), (self.points + reach).max(axis=0)
 
     def distance(self, nodes: list[Field]) -> Field:
         """Return the signed distance in nm from each node to the surface, negative inside."""
         out = np.full(nodes[0].shape, _FAR, np.float32)
-        for points, radii in self.lines:
-            for i in range(len(points) - 1):
-                np.minimum(out, _cone(nodes, points[i : i + 2], radii[i : i + 2]), out=out)
+        for line in self.lines:
+            for start, stop in pairwise(line):
+                np.minimum(out, _cone(nodes, start, stop), out=out)
         return out
 
     def gap(self, other: _Tube) -> tuple[float, Vectors]:
         """Return the free distance to another tube in nm (negative: overlap) and the direction towards it."""
-        (pa, ra), (pb, rb) = self._samples(), other._samples()
-        delta = pb[None] - pa[:, None]
+        a, b = self._samples(), other._samples()
+        delta = b[None, :, :3] - a[:, None, :3]
         distance = np.sqrt((delta**2).sum(axis=2))
-        free = distance - ra[:, None] - rb[None]
+        free = distance - a[:, None, 3] - b[None, :, 3]
         i, j = np.unravel_index(int(free.argmin()), free.shape)
         return float(free[i, j]), delta[i, j] / max(distance[i, j], 1e-6)
 
@@ -331,25 +330,23 @@ class _Tube:
         """Move against the partner, if there is one; say whether `free` nm are kept from all the others."""
         for _ in range(6 if self.partner >= 0 else 0):
             distance, direction = others[self.partner].gap(self)
-            self.lines = [(p - direction * (distance + overlap), r) for p, r in self.lines]
+            self.lines = [line - np.append(direction * (distance + overlap), 0) for line in self.lines]
         return all(t.gap(self)[0] > free for i, t in enumerate(others) if i != self.partner)
 
-    def _samples(self) -> tuple[Vectors, Vectors]:
-        """Points and radii along the tube, three per segment."""
-        at = [np.linspace(0, len(p) - 1, 3 * (len(p) - 1) + 1) for p, _ in self.lines]
-        points = [_between(p, a) for a, (p, _) in zip(at, self.lines, strict=True)]
-        radii = [np.interp(a, np.arange(len(r)), r) for a, (_, r) in zip(at, self.lines, strict=True)]
-        return np.concatenate(points), np.concatenate(radii)
+    def _samples(self) -> Vectors:
+        """Points and radii along the tube, three per segment, (n, 4)."""
+        ends = [(line, len(line) - 1) for line in self.lines]
+        return np.concatenate([_between(line, np.linspace(0, end, 3 * end + 1)) for line, end in ends])
 
 
-def _cone(nodes: list[Field], ends: Vectors, radii: Vectors) -> Field:
+def _cone(nodes: list[Field], start: Vectors, stop: Vectors) -> Field:
     """Signed distance to a segment whose radius goes linearly from one end to the other."""
-    along = ends[1] - ends[0]
-    square = float(along @ along) or 1.0
-    away = [n - np.float32(e) for n, e in zip(nodes, ends[0], strict=True)]
+    *along, wider = stop - start
+    square = float(np.dot(along, along)) or 1.0
+    away = [n - np.float32(e) for n, e in zip(nodes, start[:3], strict=True)]
     t = np.clip(sum(d * np.float32(a / square) for d, a in zip(away, along, strict=True)), 0, 1)
     total = np.sqrt(sum((d - t * np.float32(a)) ** 2 for d, a in zip(away, along, strict=True)))
-    return total - (np.float32(radii[0]) + t * np.float32(radii[1] - radii[0]))
+    return np.asarray(total - (np.float32(start[3]) + t * np.float32(wider)))
 
 
 class _Nearest:
@@ -403,11 +400,9 @@ class _Scene:
                 middle = at + _direction(rng) * radius
             lines = [_line(rng, length, radius, middle=middle, heading=heading, bend=0.25)]
             if rng.random() < branching:
-                points = lines[0][0]
-                fork = points[int(rng.integers(1, len(points) - 1))]
+                fork = lines[0][int(rng.integers(1, len(lines[0]) - 1)), :3]
                 side = _line(rng, 0.8 * length, 0.85 * radius, middle=fork, heading=_direction(rng), bend=0.2)
-                half = len(side[0]) // 2
-                lines.append((side[0][half:], side[1][half:]))
+                lines.append(side[len(side) // 2 :])
             tube = _Tube(lines, margin=14 + 60 * rng.random() ** 2, partner=partner)
             fits = tube.settle(placed, free=45.0, overlap=0.2 * radius + 12)
             centre = tube.points[len(tube.points) // 2]
@@ -461,9 +456,9 @@ class _Scene:
             middle = (self.grid.extent + 400) * rng.random(3) - 200
             weight = 40 + 260 * rng.random() ** 3
             length = 150 + 1400 * rng.random()
-            points, radii = _line(rng, length, weight, middle=middle, heading=_direction(rng), bend=0.2)
-            thin = np.unique(np.linspace(0, len(points) - 1, 5).astype(int))
-            fields.append(_Tube([(points[thin], radii[thin])]).distance(self.folded))
+            line = _line(rng, length, weight, middle=middle, heading=_direction(rng), bend=0.2)
+            thin = np.unique(np.linspace(0, len(line) - 1, 5).astype(int))
+            fields.append(_Tube([line[thin]]).distance(self.folded))
         return fields
 
     def _walls(self, cells: Cells) -> dict[int, Field]:
@@ -537,8 +532,8 @@ def _draw_organelles(scene: _Scene, picture: Field, cells: Cells, depth: Field, 
     for _ in range(round(scene.room / 1.5e7)):
         radius = 9 + 16 * rng.random() ** 2
         middle, length = grid.extent * rng.random(3), 80 + 350 * rng.random()
-        points, _radii = _line(rng, length, radius, middle=middle, heading=_direction(rng), bend=0.35)
-        _draw_thread(grid, surface, points, radius)
+        line = _line(rng, length, radius, middle=middle, heading=_direction(rng), bend=0.35)
+        _draw_thread(grid, surface, line, radius)
     for _ in range(round(scene.room / 7e7)):
         middle, spread = grid.extent * rng.random(3), 60 + 70 * rng.random()
         home = cells[grid.voxel(middle)]
@@ -552,8 +547,8 @@ def _draw_organelles(scene: _Scene, picture: Field, cells: Cells, depth: Field, 
         middle, heading = grid.extent * rng.random(3), _direction(rng)
         for _ in range(int(rng.integers(3, 9))):
             start = middle + 70 * rng.standard_normal(3)
-            points, _radii = _line(rng, 500, 7, middle=start, heading=heading, bend=0.03)
-            _draw_thread(grid, surface, points, 6)
+            line = _line(rng, 500, 7, middle=start, heading=heading, bend=0.03)
+            _draw_thread(grid, surface, line, 6)
     near = np.flatnonzero((surface < 9) & (depth > 14) & (inside > 12))
     d = surface.ravel()[near]
     rim = np.clip(1 - np.abs(d) / 8.5, 0, 1)
@@ -579,8 +574,9 @@ def _draw_sphere(grid: Grid, surface: Field, centre: Vectors, radius: float) -> 
         np.minimum(part, np.sqrt(squares) - np.float32(radius), out=part)
 
 
-def _draw_thread(grid: Grid, surface: Field, points: Vectors, radius: float) -> None:
+def _draw_thread(grid: Grid, surface: Field, line: Vectors, radius: float) -> None:
     """Take a thin tube along a line into a distance field, in place."""
+    points = line[:, :3]
     length = float(np.sqrt((np.diff(points, axis=0) ** 2).sum(axis=1)).sum())
     for centre in _between(points, np.linspace(0, len(points) - 1, int(length / 8) + 2)):
         _draw_sphere(grid, surface, centre, radius)
@@ -648,7 +644,7 @@ class _Look:
     def phase(self, tube: _Tube, grid: Grid, points: list[Field], nodes: tuple[slice, ...]) -> Field:
         """Return a phase on some coarse nodes, at their points; every 2 pi of it is one fold."""
         rng = self.rng
-        line = tube.lines[0][0]
+        line = tube.lines[0][:, :3]
         axis, normal = _unit(line[-1] - line[0]), _direction(rng)
         along = rng.random() < self.lengthwise
         normal = _unit(normal - axis * float(normal @ axis) if along else axis + 0.35 * normal)

@@ -65,7 +65,7 @@ class Recognised(NamedTuple):
     tensors: dict[str, Tensor]
 
 
-def net_from(tensors: Mapping[str, Tensor], *, where: str, **known: Any) -> tuple[Rendered, Recognised]:
+def net_from(tensors: Mapping[str, Tensor], *, where: str) -> tuple[Rendered, Recognised]:
     """Build the net that a state dict is of, and fill it.
 
     Parameters
@@ -74,9 +74,6 @@ def net_from(tensors: Mapping[str, Tensor], *, where: str, **known: Any) -> tupl
         A training checkpoint's `state_dict` or the tensors of an exported archive.
     where : str
         Path for messages.
-    **known
-        Arguments of the architecture that shapes cannot tell (`stride`, `atrous_rates`, `dropout`); by default they
-        are as published.
 
     Returns
     -------
@@ -90,7 +87,7 @@ def net_from(tensors: Mapping[str, Tensor], *, where: str, **known: Any) -> tupl
     ModelError
         If this is no net that is known here, or a tensor is missing, left over, or of another shape.
     """
-    found = recognise(tensors, where=where, **known)
+    found = recognise(tensors, where=where)
     try:
         with torch.device("meta"):  # every number comes from the file: none is drawn first
             net = NETS[found.architecture](**found.config)
@@ -104,7 +101,7 @@ def net_from(tensors: Mapping[str, Tensor], *, where: str, **known: Any) -> tupl
     return net.eval(), found
 
 
-def recognise(tensors: Mapping[str, Tensor], *, where: str, **known: Any) -> Recognised:
+def recognise(tensors: Mapping[str, Tensor], *, where: str) -> Recognised:
     """Tell architecture and widths from names and shapes; see `net_from`."""
     named = _bare(tensors, where)
     if "semantic_fpn.bifpns.0.top_down_fpn.weights" in named:
@@ -114,10 +111,10 @@ def recognise(tensors: Mapping[str, Tensor], *, where: str, **known: Any) -> Rec
         architecture = "contour_deeplab" if contours else "panoptic_deeplab"
         config = _deeplab(named, where)
         rates = _count(named, r"semantic_decoder\.aspp\.convs\.(\d+)\.") - 2
-        if "atrous_rates" not in known and rates != 3:
+        if rates != 3:
             raise ModelError(
-                f"{where}: its pyramid looks at {rates} distances that shapes do not tell (published nets: 3). "
-                "Give them as atrous_rates, as its training had them."
+                f"{where}: its pyramid looks at {rates} distances, which shapes do not tell: only nets that look at 3, "
+                "as the published ones do, are read."
             )
     else:
         some = ", ".join(sorted(named)[:3]) or "none"
@@ -130,11 +127,10 @@ def recognise(tensors: Mapping[str, Tensor], *, where: str, **known: Any) -> Rec
         "channels": _shape(named, "semantic_head.head.1.weight", where)[0],
         **config,
         "folded": "encoder.conv1.bias" in named,
-        **known,
     }
     if architecture != "panoptic_bifpn":
         # Dilation leaves no trace in shapes: as published, where the blocks allow it.
-        config.setdefault("stride", 16 if DEPTHS[config["encoder"]][0] == "bottleneck" else 32)
+        config["stride"] = 16 if DEPTHS[config["encoder"]][0] == "bottleneck" else 32
     return Recognised(architecture, config, named)
 
 

@@ -54,7 +54,9 @@ def kind_of(path: Path) -> Literal["safetensors", "archive", "exchange", "descri
             f"{path.name} is a pickle as PyTorch wrote it before 1.6, which is not read here because it can run code. "
             "Where you trust it, load it with PyTorch and torch.save its state dict again."
         )
-    raise CorruptFileError(f"{path.name} is not a safetensors file or another file of weights, or it is truncated.")
+    raise CorruptFileError(
+        f"{path.name} is not a safetensors file, and not a file of weights of another kind, or it is truncated."
+    )
 
 
 def unwrapped(path: Path) -> tuple[Description, str, bytes]:

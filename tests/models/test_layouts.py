@@ -73,13 +73,6 @@ def test_deep_encoders_are_told_by_their_blocks():
         assert found.config["low_level_stages"] == [1]
 
 
-def test_what_shapes_cannot_tell_is_said_by_who_knows():
-    tensors = NETS["panoptic_deeplab"](**DEEPLAB, atrous_rates=[3, 6, 9]).state_dict()
-    net, found = net_from(tensors, where="net.pth", atrous_rates=[3, 6, 9], dropout=0.1)
-    assert net.semantic_decoder.aspp.convs[2][0].dilation == (6, 6)
-    assert found.config["dropout"] == 0.1
-
-
 def test_the_prefix_of_training_on_several_gpus_is_taken_off(small, picture):
     tensors = {f"module.{name}": tensor for name, tensor in small.state_dict().items()}
     assert same_answers(small, net_from(tensors, where="net.pth")[0], picture)
@@ -115,11 +108,10 @@ def test_what_does_not_fit_is_said(small, change, said):
         net_from(tensors, where="net.pth")
 
 
-def test_a_pyramid_of_other_distances_needs_them_said():
+def test_a_pyramid_of_other_distances_is_refused():
     tensors = drawn_net(NETS["panoptic_deeplab"], **DEEPLAB, atrous_rates=[3, 6]).state_dict()
-    with pytest.raises(ModelError, match=r"looks at 2 distances.*atrous_rates"):
+    with pytest.raises(ModelError, match="looks at 2 distances"):
         net_from(tensors, where="net.pth")
-    assert net_from(tensors, where="net.pth", atrous_rates=[3, 6])[1].config["atrous_rates"] == [3, 6]
 
 
 @given(st.data())

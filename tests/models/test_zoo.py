@@ -197,7 +197,7 @@ def test_a_card_that_nothing_could_run_by_is_refused_at_the_door(field, value, t
         ({"classes": ("a", "b")}, "'classes': 2"),
         ({"output_stride": 8}, "'output_stride': 8"),
         ({"multiple": 8}, "'multiple': 8"),
-        ({"config": {"widths": [4096] * 4, "depths": [1] * 4}}, "size mismatch"),
+        ({"config": {"widths": [4096] * 4, "depths": [1] * 4}}, "Missing key"),
         ({"config": {"widths": [4, 4], "depths": [4096, 4096]}}, "up to 64 blocks"),
         ({"config": {"widths": [], "depths": []}}, "at least two widths"),
         ({"config": {"widths": 5}}, "describes no panoptic_unet"),
