@@ -201,7 +201,7 @@ class Table:
         row, column = min_weight_full_bipartite_matching(graph)
         partner = np.empty(n, np.int64)
         partner[row] = column
-        return able[partner[r] == c]
+        return np.asarray(able[partner[r] == c])
 
 
 @dataclass(frozen=True, eq=False)

@@ -442,8 +442,10 @@ class _Scene:
         near = _Nearest(grid.shape, _FAR)
         for c, f in enumerate(fields):
             nodes = np.argwhere(f - lowest.first < 200)
-            if len(nodes):
-                box = grid.around((nodes.min(axis=0) - 2) * grid.steps, nodes.max(axis=0) * grid.steps)
+            if len(nodes) == 0:
+                continue
+            box = grid.around((nodes.min(axis=0) - 2) * grid.steps, nodes.max(axis=0) * grid.steps)
+            if box.size:
                 near.add(c, grid.refine(f[grid.support(box).slices], box), box)
         near.second -= near.first
         near.second *= 0.5

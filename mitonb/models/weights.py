@@ -389,7 +389,8 @@ class WeightsUnpickler(pickle._Unpickler):  # the one in C has no list of instru
             raise UnsafeFileError(
                 f"{self.where}: a tensor of shape {shape}, strides {strides} has only {most} numbers."
             )
-        return numbers.as_strided(shape, strides, offset) if count else numbers.new_empty(shape)
+        view: Tensor = numbers.as_strided(shape, strides, offset) if count else numbers.new_empty(shape)
+        return view
 
     def load_setitems(self) -> None:
         """Put items into a dictionary."""
