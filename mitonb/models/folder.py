@@ -11,13 +11,14 @@ import os
 import re
 import shutil
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from mitonb.errors import ChecksumError, CorruptFileError, DownloadError, ModelError, TooLargeError
+from mitonb.errors import CancelledError, ChecksumError, CorruptFileError, DownloadError, ModelError, TooLargeError
 from mitonb.files import atomic_write, wait_in_line
 from mitonb.job import Progress
 from mitonb.models.spec import WEIGHTS, ModelSpec, printable, specs
@@ -276,52 +277,77 @@ def fetching(
     return target
 
 
+class _Bar:
+    """Counts what has come, in the form that pooch wants of a progress bar; stops the transfer when told to."""
+
+    def __init__(self, most: int) -> None:
+        self.done, self.total, self.most, self.stopped = 0, 0, most, False
+
+    def update(self, count: int) -> None:
+        self.done += count
+        if self.stopped:
+            raise CancelledError("The download was stopped.")
+        if self.done > self.most:
+            raise TooLargeError(f"The server sent more than {self.most} bytes; nothing was kept.")
+
+    def reset(self) -> None:
+        self.done = 0
+
+    def close(self) -> None:
+        """Do nothing: this bar shows nothing by itself."""
+
+
 def _transfer(address: str, part: Path, patience: float, most: int) -> Iterator[Progress]:
-    """Fetch a file, and yield how much has come; redirects are followed within the same server."""
-    import requests
+    """Fetch a file in a thread, and yield how much has come."""
+    import pooch
+
+    bar, failed, answers = _Bar(most), list[BaseException](), list[Any]()
+
+    def seen(answer: Any, *_: Any, **__: Any) -> None:
+        answers.append(answer)
+        _check_answer(answer, part, most)
 
     # Packed on the way, its size would not be known before.
-    settings: Any = {"headers": {"Accept-Encoding": "identity"}, "timeout": patience, "stream": True}
-    for _ in range(10):
-        with requests.get(address, allow_redirects=False, **settings) as answer:
-            if answer.is_redirect:
-                address = _redirected(address, answer.headers["Location"])
-                continue
-            answer.raise_for_status()
-            size = _checked_size(answer, part, most)
-            done, shown = 0, 0.0
-            with part.open("wb") as file:
-                for piece in answer.iter_content(1 << 16):
-                    file.write(piece)
-                    done += len(piece)
-                    if done > most:
-                        raise TooLargeError(f"The server sent more than {most} bytes; nothing was kept.")
-                    if time.monotonic() - shown > 0.2:
-                        yield Progress("fetching", done, size)
-                        shown = time.monotonic()
-            return
-    raise DownloadError(f"{address} leads from redirects to redirects. Fetch the file with a browser.")
+    words = {"headers": {"Accept-Encoding": "identity"}, "hooks": {"response": seen}, "timeout": patience}
+
+    def work() -> None:
+        try:
+            pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, **words)(address, str(part), None)
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            for answer in answers:
+                answer.close()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(0.2)
+            yield Progress("fetching", bar.done, bar.total)
+    finally:
+        bar.stopped = True
+        thread.join()
+    if failed:
+        raise failed[0]
 
 
-def _redirected(address: str, location: str) -> str:
-    """Return where a server sends on to; another server is not followed: a hash may not be known yet."""
-    new = urljoin(address, location)
-    _require_https(new)
-    old, host = urlsplit(address).hostname or "", urlsplit(new).hostname or ""
-    if host != old and not host.endswith(f".{old}"):
+def _check_answer(answer: Any, part: Path, most: int) -> None:
+    """Refuse answers that lead elsewhere, are web pages, or would not fit; pooch follows and writes the others."""
+    old = urlsplit(answer.url).hostname or ""
+    if answer.is_redirect:
+        new = urljoin(answer.url, answer.headers["Location"])
+        _require_https(new)
+        host = urlsplit(new).hostname or ""
+        if host != old and not host.endswith(f".{old}"):  # a hash may not be known yet
+            raise DownloadError(
+                f"{old} sends on to {printable(host)}, another server, which was not followed. If you trust it, fetch "
+                "the file with a browser and bring it in: mitonb models import FILE --name NAME"
+            )
+    elif answer.ok and "html" in answer.headers.get("Content-Type", ""):
         raise DownloadError(
-            f"{old} sends on to {printable(host)}, another server, which was not followed. If you trust it, fetch "
-            "the file with a browser and bring it in: mitonb models import FILE --name NAME"
-        )
-    return new
-
-
-def _checked_size(answer: Any, part: Path, most: int) -> int:
-    """Return the bytes that are to come, 0 if unknown; refuse web pages, and what would not fit."""
-    if "html" in answer.headers.get("Content-Type", ""):
-        raise DownloadError(
-            f"{urlsplit(answer.url).hostname} sent a web page instead of weights. Is a login page of the network "
-            "between? Open the address in a browser."
+            f"{old} sent a web page instead of weights. Is a login page of the network between? Open the address in a "
+            "browser."
         )
     length = answer.headers.get("Content-Length", "")
     size, free = int(length) if length.isdigit() else 0, shutil.disk_usage(part.parent).free
@@ -329,7 +355,6 @@ def _checked_size(answer: Any, part: Path, most: int) -> int:
         raise TooLargeError(f"The file has {size >> 20} MB; at most {most >> 20} MB are fetched.")
     if size + RESERVE > free:
         raise OSError(errno.ENOSPC, f"{size >> 20} MB are to come, {free >> 20} MB are free")
-    return size
 
 
 def _require_https(address: str) -> None:
