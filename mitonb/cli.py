@@ -30,7 +30,7 @@ from mitonb.stack import AXES
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["build_parser", "main", "pointed_at", "quickstart_path", "write_quickstart"]
+__all__ = ["build_parser", "main", "pointed_at", "quickstart_path", "values_last", "write_quickstart"]
 
 Options = argparse.Namespace
 Parser = argparse.ArgumentParser
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments : sequence of str, optional
         What comes after `mitonb`; those of this process by default.
     """
-    options = build_parser().parse_args(arguments)
+    options = build_parser().parse_args(values_last(sys.argv[1:] if arguments is None else arguments))
     try:
         with wanting_torch():
             code = options.run(options)
@@ -67,6 +67,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.filename is not None:
             return _complain(f"{error.filename}: {(error.strerror or 'cannot be used').lower()}.", 1)
         return _complain(f"unexpected {type(error).__name__}: {error} (mitonb --traceback ... shows where)", 1)
+
+
+def values_last(words: Sequence[str]) -> list[str]:
+    """Move options of several values to the end, where no name of a file can be taken for one more value."""
+    if "--" in words:
+        return list(words)
+    rest, last = list(words), list[str]()
+    for flag, value in (("--voxel-size", r"[-+.\de]+"), ("--planes", "xy|xz|yz")):
+        if flag in rest:
+            start = stop = rest.index(flag) + 1
+            while stop < len(rest) and re.fullmatch(value, rest[stop]):
+                stop += 1
+            last += rest[start - 1 : stop]
+            del rest[start - 1 : stop]
+    return [*rest, *last]
 
 
 def build_parser() -> Parser:

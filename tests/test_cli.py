@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import mitonb as mn
-from mitonb.cli import build_parser, main
+from mitonb.cli import build_parser, main, values_last
 from mitonb.io.opening import open_labels
 from mitonb.recipe import Recipe
 
@@ -360,3 +360,11 @@ def opened(request: urllib.request.Request) -> bool:
             return bool(answer.status < 300)
     except OSError:
         return False
+
+
+def test_options_of_several_values_may_stand_before_the_files() -> None:
+    words = "segment --voxel-size 30 5 5 --planes xy xz in.tif --min-area 50 out.tif".split()
+    options = build_parser().parse_args(values_last(words))
+    assert (str(options.image), str(options.labels), options.voxel_size) == ("in.tif", "out.tif", [30, 5, 5])
+    assert list(options.planes) == ["xy", "xz"]
+    assert values_last(["info", "--", "--planes"]) == ["info", "--", "--planes"]

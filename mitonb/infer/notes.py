@@ -95,7 +95,8 @@ def shape_notes(stack: Stack, recipe: Recipe, scale: Scale) -> tuple[str, ...]:
         if seen < _LEAST_SIDE:
             notes.append(
                 f"The network sees {axis} planes of {sides[0]} x {sides[1]} pixels, {seen:g} on the short side; it "
-                "needs a few dozen to recognise an object. For a thin stack, xy planes alone may do better."
+                "needs a few dozen to recognise an object."
+                + (" For a thin stack, xy planes alone may do better." if len(recipe.planes) > 1 else "")
             )
         if len(recipe.planes) > 1 and stack.voxel_size is not None:
             row, column = (v * f for v, f in zip(np.delete(stack.voxel_size, AXES[axis]), factors, strict=True))
