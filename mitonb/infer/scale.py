@@ -91,7 +91,8 @@ class Scale:
             after = " x ".join(f"{v * f:.3g}" for v, f in zip(self.voxel_size, self.factors, strict=True))
             done.append(
                 f"Voxels of {before} nm were resampled to {after} nm for the network, and labels brought back; "
-                "lengths of the recipe in pixels are those of the resampled image. pixel_size='as is' leaves them."
+                "lengths of the recipe in pixels are those of the resampled image. Pixel size 'as is' (pixel_size) "
+                "leaves the voxels."
             )
         return (*done, *pixel_notes(self, recipe, spec, axes))
 

@@ -19,6 +19,7 @@ from mitonb.session import Session
 from mitonb.widgets.forms import OpenForm, RecipeForm, SaveForm, VoxelSizeField, reruns_of
 from mitonb.widgets.history_view import HistoryView
 from mitonb.widgets.objects_table import ObjectsTable
+from mitonb.widgets.protocol import cut
 from mitonb.widgets.runs import RunBar, Runs, ScaleChoice
 from mitonb.widgets.style import Latest, Part, Saved, button, count_text, note, row, sheet, size_text
 from mitonb.widgets.viewer import Viewer, session_of
@@ -140,7 +141,9 @@ class App(Saved, Part):
         steps = self.runs.plane(axis, index, recipe, replace_corrected=self.run_bar.replaces)
 
         def tell(change: Change) -> Sentence:
-            return self._after(recipe, " ".join([f"{axis} plane {index} segmented.", *self.runs.notes]), change)
+            there = np.count_nonzero(np.unique(cut(self.session.labels.data, axis, index)))
+            said = f"{axis} plane {index} segmented. {count_text(there)} on it."
+            return self._after(recipe, " ".join([said, *self.runs.notes]), change)
 
         return self.run_bar.watch(Job(steps, name=f"Segment {axis} plane {index}"), then=tell)
 
