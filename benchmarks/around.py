@@ -1,6 +1,6 @@
 """How long everything but the network takes in a run over all three directions.
 
-    python -m benchmarks.around [--shape 128 256 256] [--repeats 3] [--json around.json]
+    python -m benchmarks.around [--image raw.tif | --shape 128 256 256] [--repeats 3] [--json around.json]
 
 The time inside the engine is taken off that of the whole run: normalising, tiles, probabilities, kept maps, decoding,
 tracking, consensus and cleaning remain. With --cpu also in processor time, which other work on the machine disturbs
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mitonb.infer.engines import Runner
 from mitonb.infer.segment import segment
+from mitonb.io.opening import open as open_stack
 from mitonb.models.zoo import load_model
 from mitonb.phantoms import phantom
 from mitonb.recipe import Recipe
@@ -46,13 +47,14 @@ class Clock:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--image", type=Path, help="a stack; a phantom of that shape without it")
     parser.add_argument("--shape", nargs=3, type=int, default=[128, 256, 256])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--cpu", action="store_true", help="processor time too")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    stack, _ = phantom(tuple(options.shape), 1)
+    stack = phantom(tuple(options.shape), 1)[0] if options.image is None else open_stack(options.image)
     model, recipe = load_model(), Recipe(planes=("xy", "xz", "yz"))
     segment(phantom((16, 64, 64), 2)[0], recipe, model=model, show=False)  # what is compiled once
     rows = []

@@ -25,14 +25,13 @@ MODULES = sorted(p for p in PACKAGE.rglob("*.py") if "node_modules" not in p.par
 
 NOUNS = {"errors", "box", "stack", "maps", "labels", "recipe", "job", "memory", "phantoms", "colors",
          "files"}  # fmt: skip
-CORE = NOUNS | {"models", "post", "overlaps"}
+CORE = NOUNS | {"models", "post"}
 MIDDLE = {"io", "infer", "train", "edit", "measurements", "accuracy", "mesh", "citing", "auditing"}
 OWNERS = {"session", "plot"}
 # room -> the other rooms that it may import; arrows never point up (docs/design.md, the house)
 MAY_IMPORT = {
     **dict.fromkeys(NOUNS, NOUNS),
     "post": NOUNS,
-    "overlaps": NOUNS | {"post"},
     "models": CORE,
     **dict.fromkeys(MIDDLE, CORE),
     "infer": CORE | {"io"},

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mitonb import overlaps
 from mitonb.accuracy import Mistake, score, score_planes
 from mitonb.errors import AxesError, InputError
 from mitonb.labels import Labels
+from mitonb.post import tables
 
 
 def oracle(labels: np.ndarray, truth: np.ndarray, iou: float) -> tuple[int, int, int, float]:
@@ -112,7 +112,7 @@ def test_a_volume_counted_in_pieces_gives_the_same_table(monkeypatch: pytest.Mon
     rng = np.random.default_rng(0)
     labels, truth = rng.integers(0, 9, (2, 6, 8, 8))
     whole = score(labels, truth)
-    monkeypatch.setattr(overlaps, "_CHUNK", 64)
+    monkeypatch.setattr(tables, "_CHUNK", 64)
     pieces = score(labels, truth)
     assert whole.as_dict() == pieces.as_dict()
     assert (whole.table.overlaps == pieces.table.overlaps).all()
