@@ -87,9 +87,10 @@ def test_what_is_selected_is_painted_with_however_it_was_selected(book: Notebook
     book.wait(f"{VIEW}.get('active_id') === 3")
     book.js(f"{ROOT}.focus()")
     book.page.keyboard.press("m")
+    # Delete and Join must not act on what was selected before.
+    book.wait(f"{VIEW}.get('selected').length === 0")
     fresh = book.js(f"{VIEW}.get('active_id')")
     book.ask("session.select()")
-    book.wait(f"{VIEW}.get('selected').length === 0")
     assert book.js(f"{VIEW}.get('active_id')") == fresh > 5
 
 

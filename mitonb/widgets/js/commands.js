@@ -157,6 +157,8 @@ export class Commands {
     const { store } = this.view;
     const { fresh } = store.state;
     if (!fresh) return;
+    // What was selected before is not what Delete and Join should mean now.
+    this.view.set("selected", []);
     this.view.set("active_id", fresh);
     // Another one is reserved for the next time, so that nobody has to wait for it.
     store.state = { ...store.state, fresh: 0 };
