@@ -534,6 +534,8 @@ def _new_file(path: Path) -> Iterator[Path]:
             raise StoreError(f"{path} exists already. Open it with Session.open, or choose another name.")
         if not path.parent.is_dir():
             raise StoreError(f"There is no folder {path.parent}. Create it first, or choose another.")
+        if not os.access(path.parent, os.W_OK):
+            raise OSError("no permission")
         with atomic_write(path) as temporary:
             temporary.touch()
             yield temporary
