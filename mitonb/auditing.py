@@ -6,6 +6,7 @@ same place give one sharp peak, wherever it lies; two places of the same tissue 
 
 from __future__ import annotations
 
+import hashlib
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -111,14 +112,14 @@ def audit(train: Any, val: Any = None, *, volume: Any = None) -> Audit:
     >>> [finding.kind for finding in mn.audit(planes[0::2], planes[1::2]).findings]
     ['leak']
     """
-    learned, _ = _gather(train, _MOST_TRAIN, "train")
+    learned = _gather(train, _MOST_TRAIN, "train", turned=False)
     found = _uncovered(train, val, volume)
     if val is None:
         text = "there is no validation data: every score is one of the training data. Hold out a block of the volume."
         return Audit((Finding("no truth", 0, text), *found), f"{len(learned)} training patches.")
-    held, truth = _gather(val, _MOST_VAL, "val")
+    held = _gather(val, _MOST_VAL, "val", turned=True)
     said = f"{len(held)} validation patches were compared with {len(learned)} training patches."
-    found += [*_dropped(val), *_empty(truth), *_grey(learned, held)]
+    found += [*_dropped(val), *_empty(held), *_grey(learned, held)]
     if _inner(val) is _inner(train):
         text = "the validation data is the training data. Hold out a block of the volume."
         return Audit((Finding("same data", len(held), text), *found), said)
@@ -147,22 +148,33 @@ def _inner(data: Any) -> Any:
     return getattr(data, "dataset", data) if hasattr(data, "batch_size") else data
 
 
-def _gather(data: Any, most: int, name: str) -> tuple[list[Array], list[Array]]:
-    """Return an even sample of the images, as float arrays, and the masks that come with them."""
-    images, masks = [], []
-    items = _listed(data)
+@dataclass(frozen=True)
+class _Look:
+    """What is compared of a patch: its pixels themselves would fill the memory."""
+
+    digests: tuple[bytes, ...]  # as it is, then turned; none if it is all one grey
+    spectra: npt.NDArray[np.complex64]
+    top: float
+    empty: bool | None  # whether its mask is; None without a mask
+
+
+def _gather(data: Any, most: int, name: str, *, turned: bool) -> list[_Look]:
+    """Look at an even sample of the patches."""
+    looks, items = [], _listed(data)
     for k in np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).astype(int)) if len(items) else ():
-        item = items[int(k)]
-        image, mask = _pair(item)
+        image, mask = _pair(items[int(k)])
         image = _plain(image)
         if image.ndim not in (2, 3) or min(image.shape) < 1:
             raise InputError(f"Patches are (h, w) or (d, h, w); one of {name} has the shape {image.shape}.")
-        images.append(image)
-        if mask is not None:
-            masks.append(_plain(mask))
-    if not images:
+        forms = _forms(image) if turned else [image]
+        digests = tuple(hashlib.blake2b(f.tobytes(), person=str(f.shape)[:16].encode()).digest() for f in forms)
+        spectra = np.stack([_spectrum(plane) for plane in _planes(image)])
+        one_grey = image.min() == image.max()
+        empty = None if mask is None else not _plain(mask).any()
+        looks.append(_Look(() if one_grey else digests, spectra, float(np.abs(image).max()), empty))
+    if not looks:
         raise InputError(f"There are no patches in {name}.")
-    return images, masks
+    return looks
 
 
 def _listed(data: Any) -> Sequence[Any]:
@@ -193,7 +205,7 @@ def _plain(patch: Any) -> Array:
     array = np.asarray(patch)
     if array.dtype.kind not in "buif":
         raise InputError(f"Patches are numbers, got {array.dtype}.")
-    array = array.astype(np.float32)
+    array = np.nan_to_num(array.astype(np.float32), posinf=0.0, neginf=0.0)
     if array.ndim > 2 and array.shape[-1] in (3, 4) and array.shape[-2] > 4:
         array = array[..., :3].mean(-1)
     return array.squeeze()
@@ -225,9 +237,10 @@ def _uncovered(train: Any, val: Any, volume: Any) -> list[Finding]:
     return [Finding("left over", total - seen, text)]
 
 
-def _empty(truth: Sequence[Array]) -> list[Finding]:
-    empty = sum(not mask.any() for mask in truth)
-    if not truth or empty <= _EMPTY_SHARE * len(truth):
+def _empty(held: Sequence[_Look]) -> list[Finding]:
+    truth = [look.empty for look in held if look.empty is not None]
+    empty = sum(truth)
+    if empty <= _EMPTY_SHARE * len(truth):
         return []
     text = (
         f"{empty} of {len(truth)} validation patches hold nothing. Where a score is the mean over patches, who finds "
@@ -236,9 +249,9 @@ def _empty(truth: Sequence[Array]) -> list[Finding]:
     return [Finding("empty patches", empty, text)]
 
 
-def _grey(learned: Sequence[Array], held: Sequence[Array]) -> list[Finding]:
+def _grey(learned: Sequence[_Look], held: Sequence[_Look]) -> list[Finding]:
     """Say so if one goes to 255, say, and the other to 1."""
-    low, high = (max(float(np.abs(p).max()) for p in part) for part in (learned, held))
+    low, high = (max(look.top for look in part) for part in (learned, held))
     if not low or not high or 0.1 < low / high < 10:
         return []
     text = f"training patches go up to {low:g}, validation patches to {high:g}. Scale both in the same way."
@@ -248,31 +261,26 @@ def _grey(learned: Sequence[Array], held: Sequence[Array]) -> list[Finding]:
 # ------------------------------------------------------------------------------------------------------------ comparing
 
 
-def _copies(learned: Sequence[Array], held: Sequence[Array]) -> list[tuple[int, int]]:
+def _copies(learned: Sequence[_Look], held: Sequence[_Look]) -> list[tuple[int, int]]:
     """Return the validation patches that are training patches in one of the eight positions of a plane."""
-    known = {form: k for k, patch in enumerate(learned) for form in _forms(patch)[:1]}
-    pairs = []
-    for v, patch in enumerate(held):
-        found = next((known[form] for form in _forms(patch) if form in known), None)
-        if found is not None and patch.std() > 0:
-            pairs.append((v, found))
-    return pairs
+    known = {look.digests[0]: k for k, look in enumerate(learned) if look.digests}
+    found = ((v, next((known[d] for d in look.digests if d in known), None)) for v, look in enumerate(held))
+    return [(v, k) for v, k in found if k is not None]
 
 
-def _forms(patch: Array) -> list[tuple[tuple[int, ...], bytes]]:
-    turned = [np.rot90(p, k, axes=(-2, -1)) for p in (patch, patch[..., ::-1]) for k in range(4)]
-    return [(t.shape, np.ascontiguousarray(t).tobytes()) for t in turned]
+def _forms(patch: Array) -> list[Array]:
+    return [np.rot90(p, k, axes=(-2, -1)) for p in (patch, patch[..., ::-1]) for k in range(4)]
 
 
-def _near(learned: Sequence[Array], held: Sequence[Array]) -> list[tuple[int, int]]:
+def _near(learned: Sequence[_Look], held: Sequence[_Look]) -> list[tuple[int, int]]:
     """Return the validation patches that show the place of a training patch, each with that patch."""
-    owners = np.array([k for k, patch in enumerate(learned) for _ in _planes(patch)])
-    spectra = np.stack([_spectrum(plane) for patch in learned for plane in _planes(patch)])
+    owners = np.repeat(np.arange(len(learned)), [len(look.spectra) for look in learned])
+    spectra = np.concatenate([look.spectra for look in learned])
     pairs = []
-    for v, patch in enumerate(held):
-        best = max((_best(_spectrum(plane), spectra) for plane in _planes(patch)), default=(0.0, 0))
-        if best[0] > 1:
-            pairs.append((v, int(owners[best[1]])))
+    for v, look in enumerate(held):
+        strength, k = max(_best(spectrum, spectra) for spectrum in look.spectra)
+        if strength > 1:
+            pairs.append((v, int(owners[k])))
     return pairs
 
 

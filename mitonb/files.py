@@ -260,7 +260,7 @@ def _sync_names(folder: Path) -> None:
 
 
 def _rename(temporary: Path, target: Path) -> None:
-    """Replace the target; for a folder it is moved aside first, because no system puts a folder over anything."""
+    """Replace the target; what a folder replaces is moved aside first: no system puts a folder over anything."""
     # Beside the temporary name, whose lock tells the next that writes here that both may go.
     aside = temporary.with_name(f"{temporary.name}.old")
     if target.is_dir() and not temporary.is_dir():  # a folder may be full of other things: no file takes its place

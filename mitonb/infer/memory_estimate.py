@@ -25,7 +25,7 @@ READ_ALL, SLAB = 1 << 30, 64 << 20
 """Bytes of a file that are read at once, where planes cross it, and of a slab of one that is larger."""
 
 _NETS = {"unet": (215, 0), "panoptic_unet": (215, 0), "panoptic_bifpn": (480, 110 << 20)}
-_LARGEST_NET = 500, 220 << 20
+_LARGEST_NET, _SMALL_FILE = (500, 220 << 20), 50 << 20
 """Of architectures: bytes per pixel that activations take at their peak (measured at 512), and the weights. What is not
 loaded yet may be the largest."""
 _ENGINES = {"torch": (0.92, 350_000_000, 32_000_000), "openvino": (0.86, 480_000_000, 44_000_000)}
@@ -104,6 +104,9 @@ def _net(model: Any, recipe: Recipe) -> tuple[Any, int, int]:
 
     name = os.fspath(model) if isinstance(model, str | os.PathLike) else recipe.model
     spec = getattr(model, "spec", None) or specs().get(name)
+    if spec is None and os.path.isfile(name):
+        size = os.path.getsize(name)
+        return None, (_NETS["panoptic_unet"] if size < _SMALL_FILE else _LARGEST_NET)[0], 2 * size
     return spec, *_NETS.get(getattr(spec, "architecture", ""), _LARGEST_NET)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.box import Box
-from mitonb.errors import InputError
+from mitonb.errors import CorruptFileError, InputError
 from mitonb.stack import AXES, Axis, Plane
 
 __all__ = ["Region", "RegionLike", "in_plane"]
@@ -110,7 +110,9 @@ class Region:
         if "mask" in values:
             size = values["planes"] * y * x
             packed = zlib.decompressobj().decompress(base64.b64decode(values["mask"]), max(1, -(-size // 8)))
-            bits = np.frombuffer(packed, np.uint8)  # never more than they are for, whatever the text unpacks to
+            if len(packed) != -(-size // 8):  # never more is unpacked, whatever the text holds
+                raise CorruptFileError("The mask of the region is cut off. Give the region again.")
+            bits = np.frombuffer(packed, np.uint8)
             part = np.unpackbits(bits)[:size].reshape(-1, y, x)
             mask = np.broadcast_to(part.astype(np.bool_), (z, y, x))
         return cls((z, y, x), Box(start, stop), mask)

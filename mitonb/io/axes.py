@@ -485,9 +485,9 @@ def describe(
     letters, said = name_axes(names) if any(names) else (None, ())
     if not letters and not said:
         letters, said = axes_of(attributes, rank)
-    if x_first and letters and letters[0] == "x":
+    if kind == "N5" and letters and letters[-1] != "x":  # there written with x first, but for some
         letters = letters[::-1]
-    axes = letters or "zyx"[-rank:]
+    axes = letters or "zyx"[-rank:].rjust(rank, "?")
     spacing, more = _spacing_of(attributes, axes, x_first=x_first)
     along, loose = _spacing_along({c: p for c, p in zip(axes, points, strict=False) if c in "zyx" and c not in spacing})
     chunk = getattr(data, "block_bytes", 0)

@@ -15,7 +15,7 @@ import numpy as np
 
 from mitonb.errors import CorruptFileError, InputError
 from mitonb.io.limits import read_json
-from mitonb.stack import voxel_size_of
+from mitonb.stack import given_voxel_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -186,7 +186,10 @@ def read_record(path: Path) -> Mapping[str, Any] | None:
 def recorded_voxel_size(path: Path) -> tuple[float, float, float] | None:
     """Return the voxel size (z, y, x) in nm kept beside a file that has no room for it: .npy."""
     value = _beside(path).get(VOXEL_SIZE) if path.suffix.lower() == ".npy" else None
-    return None if value is None else voxel_size_of(value)
+    try:
+        return None if value is None else given_voxel_size(value)
+    except InputError:  # written by hand, and no size
+        return None
 
 
 def _beside(path: Path) -> dict[str, Any]:

@@ -320,9 +320,10 @@ def rescuing(write: Callable[[Path], Generator[Progress, None, T]], target: Path
     except MitonbError as error:
         first = error
     # Beside temporary files, in the user's own folder, in the present one.
-    for folder in (tempfile.gettempdir(), Path.home(), Path.cwd()):
-        with contextlib.suppress(OSError, MitonbError), contextlib.ExitStack() as failed:
-            spare = Path(tempfile.mkdtemp(prefix="mitonb-rescued-", dir=folder)) / target.name
+    for find_folder in (tempfile.gettempdir, Path.home, Path.cwd):
+        # RuntimeError: a user without a home.
+        with contextlib.suppress(OSError, RuntimeError, MitonbError), contextlib.ExitStack() as failed:
+            spare = Path(tempfile.mkdtemp(prefix="mitonb-rescued-", dir=find_folder())) / target.name
             failed.callback(remove, spare.parent)
             yield from write(spare)
             failed.pop_all()

@@ -295,6 +295,7 @@ class _Blocks:
         self._sides = tuple(int(n or 1) for n in self._store.chunk_layout.write_chunk.shape or ())
         self._bytes = math.prod(self._sides) * self._dtype.itemsize
         self._seen: dict[Path, Stamp | None] = {}
+        self._folders = set[Any]()
         naming = metadata.get("chunk_key_encoding", {"name": driver})
         usual = "." if naming["name"] in ("zarr", "v2") else "/"
         stated = metadata.get("dimension_separator") or naming.get("configuration", {}).get("separator")
@@ -345,7 +346,7 @@ class _Blocks:
 
         The decoder of blosc makes room for what a block says of itself.
         """
-        there = inside(path, self._root, self._what)
+        there = self._is_there(path)
         if isinstance(path, zipfile.Path):
             size = path.root.NameToInfo[path.at].file_size if there else 0
         else:
@@ -358,8 +359,19 @@ class _Blocks:
                     told = int.from_bytes(file.read(8)[4:], "little")
                     check_block(self._what, self._bytes // self._inner, max(length, told))
 
+    def _is_there(self, path: Folder) -> bool:
+        """Return whether there is a regular file inside of the store; of each folder the way is followed once."""
+        if path.parent in self._folders and isinstance(path, Path):
+            with contextlib.suppress(FileNotFoundError):
+                if stat.S_ISREG(path.lstat().st_mode):
+                    return True
+        there = inside(path, self._root, self._what)
+        if there and isinstance(path, Path):
+            self._folders.add(path.parent)
+        return there
+
     def _packed(self, file: Any) -> list[list[int]]:
-        """Return where in the file of a block, or of a shard of them, each is that blosc has packed, and its length."""
+        """Return where in the file of a block, or of a shard of them, what blosc has packed begins, and its length."""
         if not self._shard:
             return [[self._header, 0]]
         length = 16 * self._inner + 4 * ("crc32c" in str(self._shard.get("index_codecs")))

@@ -360,6 +360,8 @@ def import_model(path: str | Path, name: str | None = None, *, trust_code: str |
             "Give another name: --name NAME"
         )
     data, folder = unwrapped(path)[2], _writable_folder()
+    if hashlib.sha256(data).hexdigest() != card.sha256:
+        raise ModelError(f"{path.name} was changed while it was read. Try again when nobody writes to it.")
     target = folder / f"{name}{'.safetensors' if data[8:9] == b'{' else '.pth'}"
     with explain_write(target), atomic_write(target) as temporary:
         temporary.write_bytes(data)

@@ -261,9 +261,11 @@ def read_source(text: str) -> Source:
     truth, _, more = rest.partition(":")
     if not (name and raw and truth):
         raise InputError(f"A source is {GRAMMAR}; got {text!r}.")
-    options = dict(pair.partition("=")[::2] for pair in filter(None, more.split(",")))
-    if unknown := sorted(set(options) - {"planes", "held", "axes", "weight", "zoom", "ignore"}):
-        raise InputError(f"A source is {GRAMMAR}; got {unknown[0]}={options[unknown[0]]} in {text!r}.")
+    pairs = list(filter(None, more.split(",")))
+    known = ("planes=", "held=", "axes=", "weight=", "zoom=", "ignore=")
+    if unknown := [pair for pair in pairs if not pair.startswith(known)]:
+        raise InputError(f"A source is {GRAMMAR}; got {unknown[0]!r} in {text!r}.")
+    options = dict(pair.split("=", 1) for pair in pairs)
     image = np.concatenate([open_stack(Path(p)).read() for p in raw.split("+")])
     labels = open_labels(Path(truth)).data
     if image.shape != labels.shape:

@@ -141,8 +141,9 @@ class App(Saved, Part):
         steps = self.runs.plane(axis, index, recipe, replace_corrected=self.run_bar.replaces)
 
         def tell(change: Change) -> Sentence:
+            assert self.session is not None
             there = np.count_nonzero(np.unique(cut(self.session.labels.data, axis, index)))
-            said = f"{axis} plane {index} segmented. {count_text(there)} on it."
+            said = f"{axis} plane {index} segmented. {count_text(int(there))} on it."
             return self._after(recipe, " ".join([said, *self.runs.notes]), change)
 
         return self.run_bar.watch(Job(steps, name=f"Segment {axis} plane {index}"), then=tell)

@@ -36,7 +36,7 @@ class Grid(anywidget.AnyWidget):
         self.on_msg(lambda _, message, __: self._on_message(message))
 
     def fill(self, columns: list[dict[str, Any]], values: list[np.ndarray]) -> None:
-        """Take new rows: the columns, and an array for each; the last array are the colours of the rows."""
+        """Take new rows: the columns, and an array for each; the last array holds the colours of the rows."""
         self._rows = columns, values
         total = len(values[-1])
         for start in range(0, max(1, total), _PIECE):

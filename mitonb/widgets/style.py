@@ -59,7 +59,7 @@ def sheet() -> Sheet:
 
 
 class Part(ipw.VBox):
-    """What stands below each other and works alone: it brings the look, and follows what changes by a worker."""
+    """A column of widgets that works alone: it brings the look; some follow what changes by a worker."""
 
     _worker: Latest
 
@@ -69,7 +69,8 @@ class Part(ipw.VBox):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until what is shown is up to date; return whether it is."""
-        return self._worker.wait(timeout)
+        worker: Latest | None = getattr(self, "_worker", None)
+        return worker is None or worker.wait(timeout)
 
 
 def row(*children: ipw.Widget, **layout: str) -> ipw.HBox:

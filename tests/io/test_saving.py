@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -188,3 +190,21 @@ def test_planes_of_one_column_go_to_formats_that_can_hold_them(tmp_path, dtype):
     for name in ("a.ome.tif", "a.ome.zarr", "a.npy"):
         np.testing.assert_array_equal(mn.open(mn.save(column, tmp_path / name)).read(), column)
     assert not (tmp_path / "a.tif").exists()
+
+
+def test_what_was_computed_is_kept_also_for_a_user_without_a_home(tmp_path, monkeypatch):
+    def have_no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", have_no_home)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+
+    def write(path):
+        if path.parent == tmp_path / "gone":
+            raise OSError(28, "No space left on device")
+        path.write_text("kept")
+
+    with pytest.raises(InputError, match=r"What was computed is kept in .*mitonb-rescued-"):
+        saving.rescued(write, tmp_path / "gone" / "labels.npz")
+    (kept,) = tmp_path.glob("mitonb-rescued-*/labels.npz")
+    assert kept.read_text() == "kept"

@@ -312,6 +312,14 @@ def n5(path, data=DATA, **attributes):
     return path
 
 
+def test_channels_of_n5_stand_last_for_numpy(tmp_path):
+    both = np.stack([DATA, DATA + 100], axis=-1)
+    path = n5(tmp_path / "cell.n5" / "raw", both, axes=["c", "x", "y", "z"], resolution=[1, 5, 4, 40], units=["nm"] * 4)
+    stack = mn.open(path, channel=1)
+    np.testing.assert_array_equal(stack.read(), DATA + 100)
+    assert stack.voxel_size == (40, 4, 5)
+
+
 def say(path, **attributes):
     """Add attributes to a JSON file."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -281,6 +281,7 @@ def test_a_source_reads_as_the_command_line_says(tmp_path):
     [
         ("planes=0-9", "planes 0 to 3"),
         ("planes=a", "numbers"),
+        ("held", "A source is"),
         ("axes=zz", "axes are some of"),
         ("size=3", "size=3"),
         ("planes=0-1,held=3", r"held= must lie within planes=0-1, got 3"),
