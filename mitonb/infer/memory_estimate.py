@@ -26,8 +26,8 @@ READ_ALL, SLAB = 1 << 30, 64 << 20
 
 _NETS = {"unet": (215, 0), "panoptic_unet": (215, 0), "panoptic_bifpn": (480, 110 << 20)}
 _LARGEST_NET, _SMALL_FILE = (500, 220 << 20), 50 << 20
-"""Of architectures: bytes per pixel that activations take at their peak (measured at 512), and the weights. What is not
-loaded yet may be the largest."""
+"""Of architectures: bytes per pixel that activations take at their peak (measured at 512), and the weights. Of a file
+that is not loaded, only the size says which it may be; what is unknown may be the largest."""
 _ENGINES = {"torch": (0.92, 350_000_000, 32_000_000), "openvino": (0.86, 480_000_000, 44_000_000)}
 """Share of these bytes that an engine takes, which uses buffers again; what loading it, numba and the compiled loops
 takes in a process that has not done so; and what any run takes for its buffers and what the allocator holds back."""
