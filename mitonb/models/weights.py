@@ -265,6 +265,26 @@ class Record:
     attributes: dict[Any, Any] = field(default_factory=dict)
 
 
+@dataclass(eq=False)
+class Numbers:
+    """The numbers of a storage: their member of the archive, their kind and how many; once read, themselves."""
+
+    name: str
+    dtype: torch.dtype
+    count: int
+    flat: Tensor | None = None
+
+
+@dataclass(eq=False)
+class Stored:
+    """A tensor that is not read yet."""
+
+    numbers: Numbers
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
 class ScriptedClass(str):
     """The name of a class whose code is in the archive and stays there unread."""
 
@@ -277,7 +297,7 @@ def _empty(*pairs: Any) -> dict[Any, Any]:
 
 
 def _first(value: Any, *_: Any) -> Any:
-    _need(isinstance(value, Tensor | list | dict | str))
+    _need(isinstance(value, Stored | list | dict | str))
     return value
 
 
@@ -336,7 +356,7 @@ class WeightsUnpickler(pickle._Unpickler):  # the one in C has no list of instru
     def __init__(self, file: zipfile.ZipFile, top: str, where: str) -> None:
         super().__init__(io.BytesIO(read_member(file, f"{top}/data.pkl", where=where, most=LARGEST_PICKLE)))
         self.file, self.top, self.where = file, top, where
-        self.known: dict[str, Tensor] = {}
+        self.known: dict[str, Numbers] = {}
         self.made = 0
 
     def find_class(self, module: str, name: str) -> Any:
@@ -354,8 +374,8 @@ class WeightsUnpickler(pickle._Unpickler):  # the one in C has no list of instru
             )
         return known[text]
 
-    def persistent_load(self, pid: Any) -> Tensor:
-        """Return the numbers of a storage in the archive as a flat tensor of its kind; each is read once."""
+    def persistent_load(self, pid: Any) -> Numbers:
+        """Return where in the archive the numbers of a storage are; none is read yet."""
         match pid:
             case ("storage", torch.dtype() as dtype, str(key), _, int(count)):
                 name = f"{self.top}/data/{key}"
@@ -363,33 +383,42 @@ class WeightsUnpickler(pickle._Unpickler):  # the one in C has no list of instru
                 raise ValueError("numbers are told in another way")
         if not key.isalnum() or name not in self.file.NameToInfo:
             raise CorruptFileError(f"{self.where} lacks the numbers {printable(key)!r}. Fetch it again.")
-        size = self.file.getinfo(name).file_size
-        if count * dtype.itemsize != size or (key in self.known and self.known[key].dtype != dtype):
+        size, known = self.file.getinfo(name).file_size, self.known.setdefault(name, Numbers(name, dtype, count))
+        if count * dtype.itemsize != size or (known.dtype, known.count) != (dtype, count):
             raise UnsafeFileError(
                 f"{self.where}: {name} has {size} bytes, not {count} numbers of {dtype}, or two kinds."
             )
-        if key not in self.known:
-            data = bytearray(read_member(self.file, name, where=self.where, most=size))
-            if dtype == torch.bool and max(data, default=0) > 1:
-                raise CorruptFileError(f"{self.where} holds truth values that are neither 0 nor 1. Fetch it again.")
-            self.known[key] = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
-        return self.known[key]
+        return known
 
-    def tensor(self, numbers: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
+    def tensor(self, numbers: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Stored:
         """Return a view of numbers after checking that it stays within them."""
-        _need(isinstance(numbers, Tensor) and isinstance(shape, tuple) and isinstance(strides, tuple))
+        _need(isinstance(numbers, Numbers) and isinstance(shape, tuple) and isinstance(strides, tuple))
         whole = [offset, *shape, *strides]
         _need(len(whole) < 32 and all(type(v) is int for v in whole))
         self.made += 1
         if self.made > MOST_TENSORS:
             raise TooLargeError(f"{self.where} has more tensors than any network.")
-        count, most = math.prod(shape), len(numbers)
+        count, most = math.prod(shape), numbers.count
         fits = len(shape) == len(strides) and min(whole) >= 0 and count <= most and max(*whole, 0) <= max(most, 1)
         if not fits or (count and offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) >= most):
             raise UnsafeFileError(
                 f"{self.where}: a tensor of shape {shape}, strides {strides} has only {most} numbers."
             )
-        view: Tensor = numbers.as_strided(shape, strides, offset) if count else numbers.new_empty(shape)
+        return Stored(numbers, offset, shape, strides)
+
+    def read_tensor(self, stored: Stored) -> Tensor:
+        """Return a tensor; of the states of an optimizer, which nobody asks for, nothing is read."""
+        numbers = stored.numbers
+        if numbers.flat is None:
+            size = numbers.count * numbers.dtype.itemsize
+            data = bytearray(read_member(self.file, numbers.name, where=self.where, most=size))
+            if numbers.dtype == torch.bool and max(data, default=0) > 1:
+                raise CorruptFileError(f"{self.where} holds truth values that are neither 0 nor 1. Fetch it again.")
+            empty = torch.empty(0, dtype=numbers.dtype)
+            numbers.flat = torch.frombuffer(data, dtype=numbers.dtype) if data else empty
+        if not math.prod(stored.shape):
+            return numbers.flat.new_empty(stored.shape)
+        view: Tensor = numbers.flat.as_strided(stored.shape, stored.strides, stored.offset)
         return view
 
     def load_setitems(self) -> None:
@@ -475,7 +504,8 @@ def read_archive(path: str | Path, inside: bytes | bytearray | None = None) -> A
         if f"{top}/byteorder" in names and read_member(file, f"{top}/byteorder", where=where, most=16) != b"little":
             raise CorruptFileError(f"{where} does not have its bytes in little order, as usual machines write them.")
         try:
-            value = WeightsUnpickler(file, top, where).load()
+            reader = WeightsUnpickler(file, top, where)
+            value = reader.load()
         except MitonbError:
             raise
         except KeyError as error:
@@ -488,9 +518,10 @@ def read_archive(path: str | Path, inside: bytes | bytearray | None = None) -> A
         scripted = isinstance(value, Record)
         if scripted != any(name.startswith(f"{top}/code/") for name in names):
             raise UnsafeFileError(f"{where} mixes a TorchScript archive with a checkpoint. Export or fetch it again.")
-        tensors = dict(_named(value if scripted else _state_of(value, where), where))
-        if len(tensors) > MOST_TENSORS:
-            raise TooLargeError(f"{where} names {len(tensors)} tensors; no network has more than {MOST_TENSORS}.")
+        found = dict(_named(value if scripted else _state_of(value, where), where))
+        if len(found) > MOST_TENSORS:
+            raise TooLargeError(f"{where} names {len(found)} tensors; no network has more than {MOST_TENSORS}.")
+        tensors = {name: reader.read_tensor(stored) for name, stored in found.items()}
         total, length = sum(t.nbytes for t in tensors.values()), sum(m.file_size for m in file.infolist())
     if not tensors:
         raise ModelError(f"{where} holds no tensors by name. It must be an exported network or a state dict.")
@@ -507,13 +538,13 @@ def _state_of(value: Any, where: str) -> dict[Any, Any]:
     return next((state for state in named if isinstance(state, dict)), value)
 
 
-def _named(root: Any, where: str) -> Iterator[tuple[str, Tensor]]:
+def _named(root: Any, where: str) -> Iterator[tuple[str, Stored]]:
     """Yield the tensors of a dictionary, or of a tree of modules, with their dotted names."""
     visited = 0
     waiting = [("", root)]
     while waiting:
         name, value = waiting.pop()
-        if isinstance(value, Tensor):
+        if isinstance(value, Stored):
             yield name, value
             continue
         children = value.attributes if isinstance(value, Record) else value
@@ -522,7 +553,7 @@ def _named(root: Any, where: str) -> Iterator[tuple[str, Tensor]]:
         if visited > MOST_VISITS or name.count(".") > 64:
             raise TooLargeError(f"{where} is larger than any network, or contains itself. Export or fetch it again.")
         for key, child in reversed(children.items()):
-            if isinstance(child, Tensor) or (isinstance(child, Record) and _is_module(child)):
+            if isinstance(child, Stored) or (isinstance(child, Record) and _is_module(child)):
                 path = f"{name}.{key}" if name else key
                 if not (isinstance(key, str) and key.isascii() and key.isprintable() and 0 < len(path) <= 512):
                     raise UnsafeFileError(

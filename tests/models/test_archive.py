@@ -208,3 +208,13 @@ def test_a_flipped_bit_in_the_weights_is_found(net, tmp_path):
     path.write_bytes(data)
     with pytest.raises(CorruptFileError, match="CRC"):
         tensors_of(path)
+
+
+def test_states_of_an_optimizer_are_not_read(tmp_path):
+    weights, state = torch.arange(64.0), torch.full((64,), 7.25)
+    torch.save({"state_dict": {"w": weights}, "optimizer": {"state": {0: {"exp_avg": state}}}}, tmp_path / "run.pth")
+    data = bytearray((tmp_path / "run.pth").read_bytes())
+    at = data.index(state.numpy().tobytes())
+    data[at] ^= 1  # whoever reads it finds a wrong checksum
+    (tmp_path / "run.pth").write_bytes(data)
+    assert torch.equal(read_archive(tmp_path / "run.pth").tensors["w"], weights)
