@@ -20,6 +20,7 @@ from mitonb.io.saving import save as save
 from mitonb.job import Job as Job
 from mitonb.job import Progress as Progress
 from mitonb.labels import Labels as Labels
+from mitonb.learn.loop import training as training
 from mitonb.lessons import check as check
 from mitonb.maps import Maps as Maps
 from mitonb.measurements import measure as measure
@@ -34,7 +35,6 @@ from mitonb.recipe import Recipe as Recipe
 from mitonb.session.session import Session as Session
 from mitonb.stack import Plane as Plane
 from mitonb.stack import Stack as Stack
-from mitonb.train.loop import training as training
 from mitonb.widgets.app import explore as explore
 from mitonb.widgets.forms import open_form as open_form
 from mitonb.widgets.maps_view import show_maps as show_maps

@@ -292,8 +292,8 @@ def _recipe(options: Options) -> Recipe:
 
 
 def _train(options: Options) -> None:
-    from mitonb.train.data import draw_phantoms, read_source, require_share, shared
-    from mitonb.train.loop import Settings, card_fields, startable, training
+    from mitonb.learn.data import draw_phantoms, read_source, require_share, shared
+    from mitonb.learn.loop import Settings, card_fields, startable, training
 
     # All arguments first: phantoms take minutes, and a run takes hours.
     given = ("minutes", "steps", "seed", "batch", "rate", "precision")

@@ -26,7 +26,7 @@ MODULES = sorted(p for p in PACKAGE.rglob("*.py") if "node_modules" not in p.par
 NOUNS = {"errors", "box", "stack", "maps", "labels", "recipe", "job", "memory", "phantoms", "colors",
          "files"}  # fmt: skip
 CORE = NOUNS | {"models", "post"}
-MIDDLE = {"io", "infer", "train", "edit", "measurements", "accuracy", "mesh", "citing", "auditing"}
+MIDDLE = {"io", "infer", "learn", "edit", "measurements", "accuracy", "mesh", "citing", "auditing"}
 OWNERS = {"session", "plot"}
 # room -> the other rooms that it may import; arrows never point up (docs/design.md, the house)
 MAY_IMPORT = {
@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "models": CORE,
     **dict.fromkeys(MIDDLE, CORE),
     "infer": CORE | {"io"},
-    "train": CORE | {"io", "infer"},
+    "learn": CORE | {"io", "infer"},
     **dict.fromkeys(OWNERS, CORE | MIDDLE),
     "lessons": CORE | MIDDLE | OWNERS,
     "checkup": CORE | MIDDLE | OWNERS,
@@ -51,8 +51,8 @@ JUPYTER = {
 FORMATS = {"tifffile", "imagecodecs", "zarr", "h5py", "mrcfile", "nibabel", "nrrd", "imageio", "PIL"}
 # library -> the rooms that may import it
 ONLY_IN = {
-    "torch": {"models", "infer", "train"},
-    "openvino": {"infer", "train"},
+    "torch": {"models", "infer", "learn"},
+    "openvino": {"infer", "learn"},
     "tensorstore": {"io", "infer"},  # kept maps are a Zarr group, ids that wait an array
     **{name: {"widgets"} for name in JUPYTER},
     **{name: {"io"} for name in FORMATS},
@@ -129,7 +129,7 @@ RUNS_FILES = {
     "pickle": {"models/weights.py"},  # its reader, without what could import or call anything
     "dill": set(), "joblib": set(), "cloudpickle": set(), "torch.hub": set(), "torch.package": set(),
     "torch.export": set(),
-    "torch.load": {"train/loop.py"},  # its own checkpoints, weights_only
+    "torch.load": {"learn/loop.py"},  # its own checkpoints, weights_only
     "torch.jit.load": {"models/exchange.py"},  # for the hash that the user typed
     "yaml.load": set(), "yaml.unsafe_load": set(), "yaml.full_load": set(),
 }  # fmt: skip

@@ -11,8 +11,8 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
+from mitonb.learn.data import IGNORED
 from mitonb.post.targets import targets
-from mitonb.train.data import IGNORED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

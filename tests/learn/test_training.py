@@ -10,11 +10,11 @@ import torch
 
 from mitonb.errors import CorruptFileError, InputError, JobError, ModelError
 from mitonb.job import drain
+from mitonb.learn.data import IGNORED, Source, disturb, draw, draw_batch, draw_phantoms, read_source, shared
+from mitonb.learn.loop import Settings, training, watch
+from mitonb.learn.losses import add_losses, batch_targets
 from mitonb.models.spec import HEADS, ModelSpec
 from mitonb.models.zoo import load_model
-from mitonb.train.data import IGNORED, Source, disturb, draw, draw_batch, draw_phantoms, read_source, shared
-from mitonb.train.loop import Settings, training, watch
-from mitonb.train.losses import add_losses, batch_targets
 
 
 def disks(held=(), **options):
@@ -222,7 +222,7 @@ def test_the_weights_are_on_disk_before_anything_else_can_fail(error, tmp_path, 
     def fails(*_):
         raise error
 
-    monkeypatch.setattr("mitonb.train.loop.watch", fails)
+    monkeypatch.setattr("mitonb.learn.loop.watch", fails)
     with pytest.raises((JobError, KeyboardInterrupt)):
         drain(training([disks(held=(3,))], out=tmp_path / "a", settings=tiny()), show=False)
     assert load_model(tmp_path / "a").spec.training["steps_done"] == 4

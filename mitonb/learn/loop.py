@@ -19,14 +19,14 @@ from mitonb.files import atomic_write
 from mitonb.infer.predict import Predictor
 from mitonb.io.saving import check_output, rescued
 from mitonb.job import Progress
+from mitonb.learn.data import Size, Source, draw_batch
+from mitonb.learn.losses import add_losses, batch_targets
 from mitonb.models.spec import ModelSpec, in_todays_words
 from mitonb.models.unet import UNet
 from mitonb.models.weights import write_weights
 from mitonb.models.zoo import ARCHITECTURES, Model, build, channels_last, read_net
 from mitonb.recipe import Recipe
 from mitonb.stack import Stack
-from mitonb.train.data import Size, Source, draw_batch
-from mitonb.train.losses import add_losses, batch_targets
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

@@ -8,10 +8,10 @@ import pytest
 
 import mitonb as mn
 from mitonb.job import drain
+from mitonb.learn.data import Source
+from mitonb.learn.loop import Settings, training
 from mitonb.recipe import Recipe
 from mitonb.stack import AXES
-from mitonb.train.data import Source
-from mitonb.train.loop import Settings, training
 
 RECIPE = Recipe(min_area=16, min_size=300, min_span=3, lookahead=4, tile=64, halo=16)
 CENTERS = ("semantic", "center", "offsets")
