@@ -22,11 +22,6 @@ from mitonb.errors import AxesError, InputError
 from mitonb.labels import AnyLabels, Labels, integers
 from mitonb.stack import AXES, Axis, VoxelSize, checked_axis
 
-__all__ = [
-    "Detection", "Match", "Mistake", "Rand", "Scores", "Stratum", "Table", "Variation", "score", "score_planes",
-    "size_notes",
-]  # fmt: skip
-
 Counts: TypeAlias = npt.NDArray[np.int64]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 Values: TypeAlias = npt.NDArray[np.float64]

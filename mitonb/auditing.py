@@ -17,8 +17,6 @@ import numpy.typing as npt
 
 from mitonb.errors import InputError
 
-__all__ = ["Audit", "Finding", "audit"]
-
 Array = npt.NDArray[Any]
 
 _SIDE = 64  # pixels of the small pictures that are compared

@@ -12,8 +12,6 @@ from typing import Literal, NamedTuple
 
 from mitonb.memory import memory_budget
 
-__all__ = ["Finding", "Report", "doctor"]
-
 Verdict = Literal["ok", "note", "bad"]
 MARKS: dict[Verdict, str] = {"ok": "ok  ", "note": "note", "bad": "BAD "}
 SHOWN = ("numpy", "torch", "jupyterlab", "ipykernel", "ipywidgets", "anywidget", "ipyvolume", "tensorstore", "numba")

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from mitonb.models.spec import ModelSpec
 
-__all__ = ["DATASETS", "REFERENCES", "Reference", "cite"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:

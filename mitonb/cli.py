@@ -30,8 +30,6 @@ from mitonb.stack import AXES
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["build_parser", "main", "pointed_at", "quickstart_path", "values_last", "write_quickstart"]
-
 Options = argparse.Namespace
 Parser = argparse.ArgumentParser
 

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from mitonb.box import Box
 
-__all__ = ["HASH", "MAPS", "PALETTE", "SLOTS", "Coloring", "Ramp", "coloring_of", "map_colors", "neighbors", "slots"]
-
 HASH = 0x9E3779B1
 """Factor of the hash above."""
 

@@ -8,13 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = [
-    "AxesError", "CancelledError", "ChangedFileError", "ChecksumError", "CorruptFileError", "DownloadError",
-    "InputError", "JobError", "MissingTorchError", "MitonbError", "ModelError", "ReadOnlyStoreError",
-    "StaleWriterError", "StoreError", "TooLargeError", "UnsafeFileError", "UnsupportedFormatError",
-    "UntrustedModelError", "guarded", "wanting_torch",
-]  # fmt: skip
-
 
 class MitonbError(Exception):
     """Base of every error that mitonb raises on purpose."""

@@ -20,8 +20,6 @@ from mitonb.errors import InputError, MitonbError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["LockHolder", "atomic_write", "disk_reason", "explain_write", "remove", "scratch_folder", "wait_in_line"]
-
 HELD = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK)
 
 

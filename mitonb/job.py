@@ -15,8 +15,6 @@ from psygnal import EmitLoopError, Signal, SignalInstance
 
 from mitonb.errors import CancelledError, JobError
 
-__all__ = ["Job", "Progress", "announce", "clock", "drain"]
-
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 State = Literal["waiting", "running", "done", "failed", "cancelled"]

@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = [
-    "AnyLabels", "Labels", "StoredLabels", "ignore_note", "integers", "renumbered", "scale_note", "settled",
-    "with_original_ids",
-]  # fmt: skip
-
 ORIGINAL = "original_ids"
 
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from mitonb.maps import Maps
 
-__all__ = ["Result", "check", "example"]
-
 PLANE = 12
 SPOT = (1, 3)
 """A pixel of the tiny map in question 1.3, (y, x)."""

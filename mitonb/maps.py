@@ -13,8 +13,6 @@ from mitonb.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["COARSE", "FLOATS", "Ids", "Image", "Maps", "Points"]
-
 Image = npt.NDArray[Any]
 Ids = npt.NDArray[np.unsignedinteger[Any]]
 Points = npt.NDArray[np.int64]

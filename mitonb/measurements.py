@@ -18,8 +18,6 @@ from mitonb.stack import LazyArray, Stack, VoxelSize, in_order, read_part, voxel
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["COLUMNS", "Column", "measure"]
-
 Vectors = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 _CHUNK = 1 << 24  # voxels looked at in one go: bounds the memory beside the labels

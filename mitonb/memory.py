@@ -16,8 +16,6 @@ from mitonb.errors import TooLargeError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Budget", "memory_budget", "require", "require_room"]
-
 _NO_LIMIT = 1 << 60
 _SMALL = 64 << 20
 """Bytes that are not worth asking for."""

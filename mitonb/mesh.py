@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from mitonb.labels import AnyLabels
 
-__all__ = ["Mesh", "surface", "surfaces"]
-
 _LARGEST = 1 << 21  # voxels of a box that is meshed at full resolution; larger ones are thinned first
 _FLOOR = 60  # triangles that even the smallest object gets, where the budget allows
 

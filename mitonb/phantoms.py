@@ -22,8 +22,6 @@ from mitonb.labels import Labels
 from mitonb.memory import require
 from mitonb.stack import Stack
 
-__all__ = ["Cristae", "Grid", "Phantom", "phantom"]
-
 Field = npt.NDArray[np.float32]
 Vectors = npt.NDArray[np.float64]
 Cells = npt.NDArray[np.int16]

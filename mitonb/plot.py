@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from mitonb.maps import Maps
 
-__all__ = ["Picture", "overlay", "show_maps", "show_plane", "wheel"]
-
 Rgb = npt.NDArray[np.float32]
 AnyImage = Plane | npt.NDArray[Any]
 

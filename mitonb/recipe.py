@@ -14,8 +14,6 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from mitonb.errors import InputError
 from mitonb.stack import AXES, Axis
 
-__all__ = ["FORMER_NAMES", "IN_NM", "PRESETS", "Recipe", "Rerun"]
-
 Rerun = Literal["decode", "track", "net"]
 """What a changed field makes necessary: decoding kept maps, tracking kept ids, or running the net."""
 

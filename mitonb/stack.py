@@ -13,11 +13,6 @@ import numpy.typing as npt
 from mitonb.errors import AxesError, InputError
 from mitonb.memory import require_room
 
-__all__ = [
-    "AXES", "Axis", "Inverted", "LazyArray", "Plane", "Stack", "VoxelSize", "checked_axis", "checked_plane", "in_order",
-    "doubt_voxel_size", "given_voxel_size", "intensity_range", "read_part", "voxel_size_of", "whole_number",
-]  # fmt: skip
-
 Axis = Literal["xy", "xz", "yz"]
 AXES: dict[Axis, int] = {"xy": 0, "xz": 1, "yz": 2}
 VoxelSize = tuple[float, float, float]

@@ -18,9 +18,6 @@ from mitonb.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["NOWHERE", "Edit", "Part", "Volume", "apply", "around", "decode", "digest", "encode", "pack", "part_of",
-           "unpack"]  # fmt: skip
-
 Volume = npt.NDArray[np.uint32]
 Mask = npt.NDArray[np.bool_]
 Shape = tuple[int, int, int]

@@ -18,8 +18,6 @@ from mitonb.stack import AXES, Axis, checked_axis, whole_number
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["MAX_ID", "MAX_RADIUS", "adopt", "delete", "erase", "fill", "merge", "paint", "put_plane", "stroke", "trail"]
-
 MAX_ID = 2**32 - 1
 MAX_RADIUS = 1024.0
 

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from mitonb.labels import Labels
     from mitonb.stack import VoxelSize
 
-__all__ = ["Client", "ObjectTable", "Project", "adopt", "adopt_plane", "plane_with"]
-
 Client = tuple[str, int]
 
 _BLOCK = (16, 256, 256)

@@ -20,8 +20,6 @@ from mitonb.files import LockHolder, atomic_write
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["FORMAT", "Head", "Row", "Store", "checksum", "reading"]
-
 FORMAT = 1
 _APPLICATION = 0x6D746E62  # "mtnb": tells file(1) and us whose SQLite file this is
 _TABLES = (

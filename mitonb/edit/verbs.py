@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from mitonb.edit.store import Row
 
-__all__ = ["VERBS", "Entry", "Verb", "entries", "on_screen"]
-
 Intent = dict[str, Any]
 
 

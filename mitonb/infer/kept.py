@@ -25,8 +25,6 @@ from mitonb.stack import AXES, Axis, checked_axis, checked_plane
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["IN_MEMORY", "VOLUME", "KeptMaps", "median_planes", "plane_shape"]
-
 IN_MEMORY = 256 << 20  # bytes of one axis
 VOLUME: Literal["zyx"] = "zyx"
 """In place of an axis: the maps of a 3-D net, which are one block for the whole stack, with index 0."""

@@ -19,8 +19,6 @@ from mitonb.memory import require
 from mitonb.recipe import Recipe
 from mitonb.stack import Stack
 
-__all__ = ["READ_ALL", "SLAB", "estimate", "require_for", "stages"]
-
 READ_ALL, SLAB = 1 << 30, 64 << 20
 """Bytes of a file that are read at once, where planes cross it, and of a slab of one that is larger."""
 

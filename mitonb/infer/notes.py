@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from mitonb.recipe import Recipe
     from mitonb.stack import Plane, Stack
 
-__all__ = ["INVERTED", "inverted_note", "shape_notes"]
-
 INVERTED = "The image looks inverted to the network"
 """How that note begins."""
 

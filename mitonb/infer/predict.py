@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from mitonb.recipe import Recipe
 
-__all__ = ["Predictor", "device_name", "probabilities"]
-
 Picture = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Tile = tuple[Cut, ...]

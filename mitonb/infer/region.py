@@ -14,8 +14,6 @@ from mitonb.box import Box
 from mitonb.errors import CorruptFileError, InputError
 from mitonb.stack import AXES, Axis, Plane
 
-__all__ = ["Region", "RegionLike", "in_plane"]
-
 Mask = npt.NDArray[np.bool_]
 RegionLike: TypeAlias = "Region | Box | npt.NDArray[np.bool_]"
 

@@ -34,18 +34,6 @@ if TYPE_CHECKING:
     from mitonb.maps import Ids, Maps
     from mitonb.recipe import Recipe
 
-__all__ = [
-    "PlaneIds",
-    "Run",
-    "Sink",
-    "Spill",
-    "assemble",
-    "slab_thickness",
-    "smoothed_planes",
-    "stuff_notes",
-    "stuff_of",
-]
-
 Volume = npt.NDArray[np.uint32]
 Fill = Callable[[Any, int], Iterable[object]]
 

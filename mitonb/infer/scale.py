@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from mitonb.recipe import Recipe
     from mitonb.stack import Axis, VoxelSize
 
-__all__ = ["Scale", "pixel_notes"]
-
 _NEAR = 1.1
 """A pixel size that is off by less is as good as the one that is wanted: no picture gets better by being resampled."""
 _FAR = 1.5

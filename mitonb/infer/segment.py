@@ -17,7 +17,7 @@ from mitonb.infer.kept import VOLUME, KeptMaps, plane_shape
 from mitonb.infer.memory_estimate import READ_ALL, SLAB, estimate, require_for, stages
 from mitonb.infer.notes import INVERTED, inverted_note, shape_notes
 from mitonb.infer.region import Region, RegionLike, in_plane
-from mitonb.infer.run import PlaneIds, Run, assemble, stuff_notes, stuff_of
+from mitonb.infer.run import Run, assemble, stuff_notes, stuff_of
 from mitonb.infer.scale import Scale
 from mitonb.io.record import plane_digest, run_record, whole_fingerprint
 from mitonb.io.saving import store_path
@@ -32,11 +32,6 @@ if TYPE_CHECKING:
     from mitonb.infer.predict import Predictor
     from mitonb.labels import Labels, StoredLabels
     from mitonb.maps import Maps
-
-__all__ = [
-    "NET_FIELDS", "PlaneIds", "estimate", "look_at_scales", "predict", "predicting", "redecode", "redecoding",
-    "segment", "segmenting",
-]  # fmt: skip
 
 ModelWish: TypeAlias = "str | os.PathLike[str] | ModelLike | None"
 Picture: TypeAlias = "Plane | Stack | npt.NDArray[Any]"

@@ -12,8 +12,6 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Canvas", "Cut", "cuts", "padded", "resample", "weights"]
-
 Picture = npt.NDArray[np.float32]
 
 

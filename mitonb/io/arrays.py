@@ -21,11 +21,6 @@ if TYPE_CHECKING:
 
     from mitonb.stack import LazyArray
 
-__all__ = [
-    "CACHE_BYTES", "Array", "Lazy", "Saving", "Slices", "Source", "Stamp", "blocks_of", "box_of", "changed", "native",
-    "paged", "raw_voxels", "read_items", "stamp_of",
-]  # fmt: skip
-
 Array = npt.NDArray[Any]
 Slices = tuple[slice, ...]
 """One slice for each axis, with start, stop and a step above 0, none of them empty."""

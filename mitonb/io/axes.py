@@ -19,11 +19,6 @@ if TYPE_CHECKING:
 
     from mitonb.stack import LazyArray, VoxelSize
 
-__all__ = [
-    "Channel", "Notes", "arrange", "axes_of", "describe", "is_size", "lengths_of", "nanometres", "plain",
-    "spacing_to_voxel_size", "stated_axes",
-]  # fmt: skip
-
 Channel = int | Literal["mean"]
 Notes = tuple[str, ...]
 LETTERS = {

@@ -25,8 +25,6 @@ from mitonb.io.tiff import read_tiff
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["natural", "read_folder", "read_picture", "read_planes"]
-
 LARGEST_METADATA = 2**26
 KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
 SAMPLES = {"1": 1, "L": 1, "I;16": 1, "P": 3, "LA": 2, "RGB": 3, "RGBA": 4}

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import zipfile
     from collections.abc import Callable
 
-__all__ = ["check_block", "check_held", "checked_path", "door", "inside", "read_json", "size_text"]
-
 P = ParamSpec("P")
 T = TypeVar("T")
 LARGEST_JSON = 2**24

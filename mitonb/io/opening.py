@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     import zipfile
     from collections.abc import Callable
 
-__all__ = ["VolumeInfo", "open", "open_ids", "open_labels", "probe", "read_back"]
-
 
 class Format(NamedTuple):
     """How files of a kind start, from which byte on, how their names end, what reads them, and names their images."""

@@ -27,8 +27,6 @@ from mitonb.memory import memory_budget
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["read_array", "read_hdf5", "read_mrc", "read_npy", "read_npz"]
-
 IMOD_STAMP = 1146047817
 MOST_DATASETS = 10_000
 LARGEST_DEFLATED = 1032  # bytes that one byte of gzip can become

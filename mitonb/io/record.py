@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from mitonb.recipe import Recipe
     from mitonb.stack import Stack
 
-__all__ = [
-    "VOXEL_SIZE", "WHOLE", "fingerprint", "plane_digest", "read_record", "record_json", "record_path",
-    "recorded_voxel_size", "run_record", "same_image", "sampled_fingerprint", "whole_fingerprint",
-]  # fmt: skip
-
 FORMAT = "mitonb-run-record"
 VOXEL_SIZE = "voxel_size_nm"
 SAMPLED_PLANES = 16

@@ -26,8 +26,6 @@ from mitonb.stack import Stack, in_order
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-__all__ = ["VOLUMES", "check_output", "require_apart", "rescued", "rescuing", "save", "store_path"]
-
 T = TypeVar("T")
 VOLUMES = (".ome.tif", ".ome.tiff", ".ome.zarr", ".tif", ".tiff", ".zarr", ".npy", ".npz")
 ENDINGS = (*VOLUMES, ".csv")

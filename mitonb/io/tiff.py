@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["read_tiff", "write_tiff"]
-
 TESCAN = re.compile(rb"PixelSize([XY])\s*=\s*([0-9.eE+-]+)")
 BIG = 2**32 - 2**25
 """Bytes of voxels above which a file needs 64-bit offsets."""

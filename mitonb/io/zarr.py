@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from mitonb.io.arrays import Stamp
     from mitonb.stack import VoxelSize
 
-__all__ = ["LabelStore", "is_store", "is_zarr", "read_store", "store_in_zip", "write_zarr"]
-
 Folder = Path | zipfile.Path
 METADATA = (".zattrs", ".zgroup", ".zarray", "zarr.json", "attributes.json")
 BLOCK = (16, 256, 256)

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["NETS", "Recognised", "card_for", "net_from", "recognise"]
-
 NETS: dict[str, type[Rendered]] = {
     "panoptic_deeplab": PanopticDeepLab,
     "contour_deeplab": ContourDeepLab,

@@ -13,8 +13,6 @@ from torch.nn import functional
 
 from mitonb.errors import ModelError
 
-__all__ = ["DEPTHS", "Encoder", "Separable", "conv_norm_relu"]
-
 DEPTHS: dict[str, tuple[str, tuple[int, int, int, int]]] = {
     "resnet18": ("basic", (2, 2, 2, 2)),
     "resnet34": ("basic", (3, 4, 6, 3)),

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["Description", "Trusted", "kind_of", "parsed", "read_description", "read_norms", "trusted", "unwrapped"]
-
 LARGEST_TEXT = 1 << 20  # bytes
 LARGEST_WEIGHTS = 2 << 30
 

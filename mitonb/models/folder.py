@@ -26,11 +26,6 @@ from mitonb.models.spec import WEIGHTS, ModelSpec, printable, specs
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-__all__ = [
-    "PUBLISHED", "Installed", "Published", "add_installed", "fetching", "installed", "installed_as", "model_folder",
-    "model_names", "pinned", "plain_name", "sha256_of",
-]  # fmt: skip
-
 LARGEST_NOTE = 1 << 20  # bytes
 LARGEST_DOWNLOAD = 4 << 30
 RESERVE = 64 << 20  # bytes that a disk must keep free

@@ -19,8 +19,6 @@ from mitonb.models.point_rend import PointRend
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ContourDeepLab", "PanopticBiFPN", "PanopticDeepLab", "Rendered"]
-
 PARTS: dict[str, tuple[str, str]] = {
     "semantic": ("semantic_head", "semantic_pr"),
     "contour": ("boundary_head", "boundary_pr"),

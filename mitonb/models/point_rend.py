@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["PointRend"]
-
 SUBDIVISION_POINTS = 8192
 """Pixels of a plane that are asked again at each doubling."""
 

@@ -14,8 +14,6 @@ import numpy.typing as npt
 
 from mitonb.errors import InputError, ModelError
 
-__all__ = ["HEADS", "MOST_CLASSES", "WEIGHTS", "ModelSpec", "in_todays_words", "printable", "specs"]
-
 WEIGHTS = Path(__file__).parent.parent / "weights"
 """Folder of the bundled models."""
 

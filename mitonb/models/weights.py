@@ -35,11 +35,6 @@ from mitonb.models.spec import ModelSpec, printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = [
-    "Archive", "card_in", "fill", "open_zip", "read_archive", "read_bytes", "read_member", "read_weights",
-    "write_weights",
-]  # fmt: skip
-
 LARGEST_FILE = 4 << 30  # bytes
 LARGEST_HEADER = 1 << 20  # of safetensors; ours has about ten thousand
 LARGEST_PICKLE = 2 << 20  # a checkpoint with its optimizer has about half of one million

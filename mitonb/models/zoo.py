@@ -41,11 +41,6 @@ if TYPE_CHECKING:
 
     from mitonb.job import Progress
 
-__all__ = [
-    "ARCHITECTURES", "Model", "build", "channels_last", "export", "import_model", "load_model", "pulling",
-    "read_net",
-]  # fmt: skip
-
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"unet": UNet, "panoptic_unet": UNet, **NETS}
 """Nets that a card may name; "panoptic_unet" is what cards of version 0.1 call a U-Net."""
 

@@ -14,8 +14,6 @@ from mitonb.post.compiled import jit
 if TYPE_CHECKING:
     from mitonb.maps import Ids, Image, Points
 
-__all__ = ["connect", "group", "peaks"]
-
 
 def peaks(center: Image, threshold: float, radius: int) -> Points:
     """Find local maxima of a center heatmap.

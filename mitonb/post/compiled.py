@@ -14,8 +14,6 @@ from numba import config, njit
 
 from mitonb.job import announce
 
-__all__ = ["jit"]
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 

@@ -23,8 +23,6 @@ from mitonb.stack import AXES, Axis
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["Groups", "JoinedRegions", "agglomerate", "consensus"]
-
 Volume = npt.NDArray[np.uint32]
 Numbers = npt.NDArray[np.int64]
 Vote = Callable[[int, int], float]

@@ -22,8 +22,6 @@ from mitonb.post.centers import connect
 from mitonb.post.compiled import jit
 from mitonb.post.tables import as_ids
 
-__all__ = ["CONTOUR_SETTINGS", "ContourSettings", "decode_contours", "find_seeds", "watershed"]
-
 Level = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.uint32]
 

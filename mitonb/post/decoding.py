@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from mitonb.maps import Maps, Points
 
-__all__ = ["centers", "decode", "foreground"]
-
 Ids = npt.NDArray[np.uint32]
 Mask = npt.NDArray[np.bool_]
 

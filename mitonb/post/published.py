@@ -17,19 +17,6 @@ if TYPE_CHECKING:
     from mitonb.maps import Image, Points
     from mitonb.recipe import Recipe
 
-__all__ = [
-    "STUFF_AREA",
-    "agglomerate",
-    "centers",
-    "decode",
-    "draw_targets",
-    "enlarge",
-    "group",
-    "merge_clusters",
-    "modes",
-    "peaks",
-]
-
 STUFF_AREA = 64
 """Pixels of a plane below which a class whose objects are not told apart is left out of it."""
 

@@ -11,8 +11,6 @@ import numpy.typing as npt
 from mitonb.errors import InputError
 from mitonb.post.compiled import jit
 
-__all__ = ["PairTable", "as_ids", "overlaps", "pairs", "replaced"]
-
 _NOTHING = np.zeros(0, np.uint32)
 _CHUNK = 1 << 24  # voxels compared at a time: bounds the memory beside the two arrays
 

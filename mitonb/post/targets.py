@@ -18,8 +18,6 @@ from mitonb.post.tables import as_ids
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["contour_targets", "targets"]
-
 Map = npt.NDArray[np.float32]
 HEADS = ("semantic", "center", "offsets", "contour", "distance", "affinities")
 

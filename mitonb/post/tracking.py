@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from mitonb.maps import Ids
 
-__all__ = ["Profiles", "Tracker", "link_profiles", "match", "split_merged_profiles", "track"]
-
 Plane = npt.NDArray[np.uint32]
 Table = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.int64]

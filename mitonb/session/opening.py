@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from mitonb.labels import Labels
     from mitonb.stack import Stack
 
-__all__ = ["check_shape", "create", "describe", "find_stack", "image_notes", "place_of", "reopen"]
-
 
 def place_of(path: str | os.PathLike[str]) -> Path:
     """Return the path of a project, or refuse what cannot be one.

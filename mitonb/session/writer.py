@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from mitonb.edit.project import Client, Project
     from mitonb.edit.store import Row
 
-__all__ = ["Change", "SaveState", "Writer", "emit"]
-
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _LONG = 1 << 20  # voxels of an edit that takes long enough to say so

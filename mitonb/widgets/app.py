@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from mitonb.stack import Axis
     from mitonb.widgets.runs import Sentence
 
-__all__ = ["App", "explore"]
-
 _TAB_HEIGHT = 180
 _COMPARE = "Look at this plane at three scales, side by side, and choose the one at which the network does best"
 _UNSEEN = "The network has not seen this plane yet: segment it once, or look at its maps; thresholds then act at once."

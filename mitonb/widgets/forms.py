@@ -21,8 +21,6 @@ from mitonb.widgets.upload import Upload
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["FORMATS", "OpenForm", "RecipeForm", "SaveForm", "VoxelSizeField", "open_form", "rerun_of", "reruns_of"]
-
 FORMATS = {
     "labels · OME-Zarr": ".ome.zarr",
     "labels · TIFF": ".tif",

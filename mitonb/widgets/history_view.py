@@ -15,8 +15,6 @@ from mitonb.widgets.style import JS, Latest, Part, button, count_text, error_htm
 if TYPE_CHECKING:
     from mitonb.session import Session
 
-__all__ = ["HistoryView"]
-
 _MOST = 200
 _EMPTY = "Nothing yet. Each run and each stroke will be a line here, and can be undone."
 

@@ -17,8 +17,6 @@ from mitonb.post.decoding import centers, foreground
 from mitonb.recipe import Recipe
 from mitonb.widgets.style import Part, Saved, as_png, count_text, thinned
 
-__all__ = ["MapsView", "show_maps"]
-
 Rgb = npt.NDArray[np.uint8]
 _MOST_PIXELS = 640
 _MOST_SAVED = 260

@@ -25,8 +25,6 @@ from mitonb.stack import AXES, Axis
 if TYPE_CHECKING:
     from mitonb.box import Box
 
-__all__ = ["COMMANDS", "HEADS", "MAX_REPLY", "PARTS", "Conversation", "cut", "encode", "strips"]
-
 _log = logging.getLogger(__name__)
 
 COMMANDS = ("segment-plane", "apply-preview", "discard-preview")

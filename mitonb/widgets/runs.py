@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from mitonb.session import Change, Session
     from mitonb.stack import Axis, Plane, Stack
 
-__all__ = ["RunBar", "Runs", "ScaleChoice", "Sentence"]
-
 _MOST_PLANES = 48  # planes whose maps are remembered one by one: about 100 MB at 1024 x 1024 pixels
 _EVERY = 0.1  # least seconds between two updates of the screen: more would only fill the socket
 _READ = 5.0  # seconds that a sentence stands in the line of a running job

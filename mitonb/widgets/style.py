@@ -22,11 +22,6 @@ from mitonb.errors import MitonbError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = [
-    "JS", "TIMES", "Latest", "Part", "Saved", "as_png", "button", "count_text", "error_html", "gray", "note", "png",
-    "row", "sheet", "size_text", "thinned",
-]  # fmt: skip
-
 JS = Path(__file__).parent / "js"
 """Where the browser's halves of the widgets are."""
 TIMES = "×"  # noqa: RUF001  what people write between sizes

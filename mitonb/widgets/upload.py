@@ -16,8 +16,6 @@ from psygnal import Signal
 from mitonb.errors import InputError
 from mitonb.widgets.style import JS
 
-__all__ = ["Upload"]
-
 _RESERVE = 200_000_000  # bytes of disk that stay free: a full disk loses notebooks
 
 

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
     from mitonb.maps import Ids, Maps
 
-__all__ = ["LAYERS", "TOOLS", "Planes", "Viewer", "session_of", "shrink", "view"]
-
 _STATIC = Path(__file__).parent / "static"
 _KEPT = 256 * 2**20  # bytes of maps and previews
 _MOST_PEAKS = 5000

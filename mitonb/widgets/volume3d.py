@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from mitonb.labels import Labels
 
-__all__ = ["View3D", "show3d", "still"]
-
 _MOST_TRIANGLES = 250_000  # what software GL still turns at ten pictures a second
 _MOST_PICKABLE = 150  # each pickable object is several browser-side models; the smaller objects share one mesh
 # Where the camera stands at first, in the figure's own units: from a corner, so that depth can be seen.

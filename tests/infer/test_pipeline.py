@@ -13,7 +13,9 @@ import torch
 
 from mitonb.errors import InputError, TooLargeError
 from mitonb.infer.kept import KeptMaps
-from mitonb.infer.segment import PlaneIds, estimate, predict, predicting, redecoding, segment, segmenting
+from mitonb.infer.memory_estimate import estimate
+from mitonb.infer.run import PlaneIds
+from mitonb.infer.segment import predict, predicting, redecoding, segment, segmenting
 from mitonb.job import Job, Progress, drain
 from mitonb.models.spec import ModelSpec
 from mitonb.models.weights import write_weights
