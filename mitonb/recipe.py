@@ -116,7 +116,7 @@ class Recipe:
     device: Literal["auto", "cpu", "cuda", "mps"] = _net("auto", "Device", help="Where the network runs.")
     engine: Literal["auto", "exact", "fast"] = _net("auto", "Engine",
         help="Exact is fp32. Fast is a model's 8-bit program, on CPUs. Auto is fast if the model's card says that its "
-        "held-out scores are the same, else exact.")
+        "held-out scores are the same, else bf16 on CPUs that compute in it, else exact.")
     precision: Literal["fp32", "bf16", "fp16"] = _net("fp32", "Precision",
         help="fp32 is exact; the others are faster on some machines.")
     keep_maps: bool = _net(True, "Keep maps", help="Keep the network's maps, so that thresholds can be moved later.")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cc3d
 import fastremap
 import numpy as np
 import numpy.typing as npt
 
+from mitonb.post.compiled import jit
 from mitonb.post.tables import as_ids
 from mitonb.recipe import Recipe
 
@@ -86,23 +87,12 @@ class ObjectTable:
         self.shape = shape
         self._depth = 0
         self._sizes = np.zeros(highest + 1, np.int64)
-        self._low = np.full((highest + 1, 3), np.int64(1) << 40)
-        self._high = np.full((highest + 1, 3), np.int64(-1))
-        self._order: list[npt.NDArray[np.integer]] = []
+        self._boxes = np.repeat(np.array([[np.int64(1) << 40] * 3 + [-1] * 3]), highest + 1, axis=0)  # low, then high
+        self._order: list[npt.NDArray[np.int64]] = []
 
     def add(self, slab: Volume) -> None:
         """Take the next slab of planes, in the order of z."""
-        numbers, names = fastremap.renumber(slab, in_place=False)  # 1.. in the order of first voxels
-        number = np.fromiter(names.values(), np.int64, len(names))
-        ids = np.zeros(number.max(initial=0) + 1, np.int64)
-        ids[number] = np.fromiter(names, np.int64, len(names))
-        ids = ids[1:]
-        self._order.append(ids[self._sizes[ids] == 0])
-        found = cc3d.statistics(numbers, no_slice_conversion=True)
-        boxes, top = found["bounding_boxes"][1:].astype(np.int64), np.array([self._depth, 0, 0])
-        self._sizes[ids] += found["voxel_counts"][1:].astype(np.int64)
-        self._low[ids] = np.minimum(self._low[ids], boxes[:, ::2] + top)
-        self._high[ids] = np.maximum(self._high[ids], boxes[:, 1::2] + top)
+        self._order.append(_measure(np.ascontiguousarray(slab), self._depth, self._sizes, self._boxes))
         self._depth += len(slab)
 
     def decide(self, recipe: Recipe, first: Sequence[int] = (1,), *, renumber: bool = True) -> tuple[Volume, list[int]]:
@@ -124,7 +114,8 @@ class ObjectTable:
         counts : list of int
             Objects of each class that stay.
         """
-        spans = self._high - self._low + 1
+        low, high = self._boxes[:, :3], self._boxes[:, 3:]
+        spans = high - low + 1
         flat = recipe.rules == "published" and self.shape[0] > 1  # then thin stacks lose what is as thin as they are
         least = recipe.min_span if flat else np.minimum(recipe.min_span, np.array(self.shape))
         # `min_size` speaks of volumes: one section of a good object has fewer pixels, and `min_area` has judged it.
@@ -133,7 +124,7 @@ class ObjectTable:
         if recipe.drop_border:
             last = np.array(self.shape) - 1
             # An axis of one plane has no inside.
-            keep &= ~(((self._low == 0) | (self._high == last)) & (last > 0)).any(axis=1)
+            keep &= ~(((low == 0) | (high == last)) & (last > 0)).any(axis=1)
         order = np.concatenate([np.zeros(0, np.int64), *self._order])
         stay = order[keep[order]]
         kind = np.searchsorted(np.asarray(first), stay, side="right") - 1
@@ -141,3 +132,26 @@ class ObjectTable:
         table = np.zeros(len(keep), np.uint32)
         table[stay] = np.arange(1, len(stay) + 1) if renumber else stay
         return table, np.bincount(kind, minlength=len(first)).tolist()
+
+
+@jit
+def _measure(slab: Any, top: Any, sizes: Any, boxes: Any) -> Any:
+    """Add the voxels of a slab to the sizes and boxes of its ids; return the new ids in the order of first voxels."""
+    fresh = []
+    width = slab.shape[2]
+    for z in range(slab.shape[0]):
+        for y in range(slab.shape[1]):
+            end = 0
+            while end < width:
+                start, i = end, slab[z, y, end]
+                while end < width and slab[z, y, end] == i:  # neighbours mostly repeat: one look-up for all of them
+                    end += 1
+                if i > 0:
+                    if sizes[i] == 0:
+                        fresh.append(np.int64(i))
+                    sizes[i] += end - start
+                    box = boxes[i]
+                    box[0], box[3] = min(box[0], top + z), max(box[3], top + z)
+                    box[1], box[4] = min(box[1], y), max(box[4], y)
+                    box[2], box[5] = min(box[2], start), max(box[5], end - 1)
+    return np.array(fresh, dtype=np.int64)

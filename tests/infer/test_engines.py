@@ -162,7 +162,21 @@ def test_auto_takes_the_program_only_if_the_card_says_that_its_scores_are_the_sa
     spec = replace(mini.spec, program={**mini.spec.program, "same": same})
     runner = Runner(replace(mini, spec=spec), "cpu", "auto", "fp32")
     runner.run(picture)
-    assert runner.record["precision"] == ("int8" if same else "fp32")
+    assert runner.record["precision"] in (["int8"] if same else ["bf16", "fp32"])  # as the processor computes
+
+
+@needs_openvino
+def test_on_a_processor_with_bf16_auto_uses_it_and_exact_does_not(
+    mini: Model, picture: npt.NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "BF16" not in engines._core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("This processor does not compute in bf16.")
+    monkeypatch.setattr(engines, "_engines", {})
+    short, exact = (Runner(mini, "cpu", mode, "fp32") for mode in ("auto", "exact"))
+    said, plain = short.run(picture), exact.run(picture)
+    assert (short.record["precision"], exact.record["precision"]) == ("bf16", "fp32")
+    assert agree(said, plain, *engines.SHORT)
+    assert not agree(said, plain)
 
 
 def test_the_range_of_eight_bits_leaves_out_what_is_rare_and_far() -> None:
