@@ -24,16 +24,14 @@ from mitonb.stack import AXES, Axis, Stack
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-__all__ = [
-    "IGNORED", "Size", "Source", "disturb", "draw", "draw_batch", "draw_phantoms", "read_source", "require_share",
-    "shared",
-]  # fmt: skip
-
 Array = npt.NDArray[Any]
 Size = int | tuple[int, int, int]
 
 IGNORED = -1
 """Stands, in the ids of a patch, where nothing is known."""
+
+SHEATHED = 0.15
+"""Part of the augmented squares through which a drawn band of myelin runs."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +152,8 @@ def draw_batch(
     for i in rng.choice(len(sources), count, p=weights / weights.sum()):
         augmented = bool(rng.random() < augment)
         image, truth = draw(sources[i], rng, size, augment=augmented)
+        if augmented and image.ndim == 2 and rng.random() < SHEATHED:
+            image, truth = add_sheaths(image, truth, rng)
         images.append(disturb(image, rng) if augmented else image)
         ids.append(truth)
     return np.stack(images), np.stack(ids)
@@ -422,6 +422,36 @@ def disturb(image: Array, rng: np.random.Generator) -> Array:
         section = y if y.ndim == 2 else y[rng.integers(len(y))]
         section[...] = _defect(section, rng)
     return y.astype(np.float32)
+
+
+def add_sheaths(image: Array, ids: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Lay a drawn band of myelin, dark and in layers, across a square; nothing in it is a mitochondrion.
+
+    Parameters
+    ----------
+    image : (h, w) float array
+        Grey values, black at 0 and white at 1.
+    ids : (h, w) int array
+        Instance ids.
+    rng : Generator
+        Source of all randomness.
+
+    Returns
+    -------
+    image, ids
+        Of the same shapes.
+    """
+    h, w = image.shape
+    bend = rng.uniform(40, 200)
+    coarse = rng.standard_normal((int(h / bend) + 4, int(w / bend) + 4))
+    field = ndimage.zoom(coarse, bend, order=3)[int(bend) :, int(bend) :][:h, :w]
+    steep = np.hypot(*np.gradient(field))
+    distance = (field - rng.normal(0, 0.4)) / np.maximum(steep, 0.4 * np.median(steep))  # in pixels, nearly
+    half, layer = rng.uniform(3, 30), rng.uniform(2.5, 8)
+    inside = np.clip(half + 0.5 - np.abs(distance), 0, 1)
+    dark, deep = rng.uniform(0.02, 0.35), rng.uniform(0, 0.15)
+    lamellae = dark + deep * np.sin(2 * np.pi * distance / layer) + rng.normal(0, 0.03, (h, w))
+    return (image * (1 - inside) + inside * lamellae).astype(np.float32), np.where(inside > 0.5, 0, ids)
 
 
 def _shade(shape: tuple[int, ...], rng: np.random.Generator) -> Array:

@@ -29,11 +29,13 @@ class ConvNorm(nn.Module):
     """Convolution and BatchNorm: one linear step."""
 
     def __init__(
-        self, dimension: int, c_in: int, c_out: int, size: int = 3, *, stride: int | tuple[int, ...] = 1
-    ) -> None:
+        self, dimension: int, c_in: int, c_out: int, size: int = 3, *,
+        stride: int | tuple[int, ...] = 1, dilation: int = 1,
+    ) -> None:  # fmt: skip
         super().__init__()
         conv, norm = (nn.Conv2d, nn.BatchNorm2d) if dimension == 2 else (nn.Conv3d, nn.BatchNorm3d)
-        self.conv = conv(c_in, c_out, size, stride, size // 2, bias=False)  # type: ignore[arg-type]
+        around = size // 2 * dilation
+        self.conv = conv(c_in, c_out, size, stride, around, dilation, bias=False)  # type: ignore[arg-type]
         self.norm: nn.Module = norm(c_out)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -44,10 +46,10 @@ class ConvNorm(nn.Module):
 class Residual(nn.Module):
     """Two convolutions of size 3, around a shortcut unless the net is a plain one."""
 
-    def __init__(self, dimension: int, width: int, *, shortcut: bool = True) -> None:
+    def __init__(self, dimension: int, width: int, *, shortcut: bool = True, dilation: int = 1) -> None:
         super().__init__()
-        self.first = ConvNorm(dimension, width, width)
-        self.second = ConvNorm(dimension, width, width)
+        self.first = ConvNorm(dimension, width, width, dilation=dilation)
+        self.second = ConvNorm(dimension, width, width, dilation=dilation)
         self.shortcut = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
@@ -88,6 +90,8 @@ class UNet(nn.Module):
         Blocks with shortcuts.
     fold : bool
         Fold the picture to half resolution first; else the first level has the full one.
+    wide : bool
+        The second, third, ... block of the coarsest level sees two, four, ... times as far as the first.
     flat : int
         In 3-D, how many of the first halvings leave z as it is: for blocks of thick planes.
 
@@ -111,6 +115,7 @@ class UNet(nn.Module):
         dimension: int = 2,
         residual: bool = True,
         fold: bool = True,
+        wide: bool = False,
         flat: int = 0,
     ) -> None:
         super().__init__()
@@ -125,15 +130,17 @@ class UNet(nn.Module):
         self.folding = halvings.pop(0) if fold else (1,) * dimension
         pixels = math.prod(self.folding)
 
-        def block(width: int) -> Residual:
-            return Residual(dimension, width, shortcut=residual)
+        def block(width: int, dilation: int = 1) -> Residual:
+            return Residual(dimension, width, shortcut=residual, dilation=dilation)
+
+        def level(k: int) -> nn.Sequential:
+            widened = wide and k == len(widths) - 1
+            return nn.Sequential(*(block(widths[k], 2**n if widened else 1) for n in range(depths[k])))
 
         self.stem = ConvNorm(dimension, pixels, widths[0])
         pairs = list(zip(itertools.pairwise(widths), halvings, strict=True))
         self.down = nn.ModuleList(ConvNorm(dimension, a, b, stride=by) for (a, b), by in pairs)
-        self.encoder = nn.ModuleList(
-            nn.Sequential(*(block(w) for _ in range(n))) for w, n in zip(widths, depths, strict=True)
-        )
+        self.encoder = nn.ModuleList(level(k) for k in range(len(widths)))
         self.join = nn.ModuleList(Join(dimension, b, a, by) for (a, b), by in pairs)
         self.decoder = nn.ModuleList(block(w) for w in widths[:-1])
         conv = nn.Conv2d if dimension == 2 else nn.Conv3d

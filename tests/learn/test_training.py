@@ -10,7 +10,17 @@ import torch
 
 from mitonb.errors import CorruptFileError, InputError, JobError, ModelError
 from mitonb.job import drain
-from mitonb.learn.data import IGNORED, Source, disturb, draw, draw_batch, draw_phantoms, read_source, shared
+from mitonb.learn.data import (
+    IGNORED,
+    Source,
+    add_sheaths,
+    disturb,
+    draw,
+    draw_batch,
+    draw_phantoms,
+    read_source,
+    shared,
+)
 from mitonb.learn.loop import Settings, training, watch
 from mitonb.learn.losses import add_losses, batch_targets
 from mitonb.models.spec import HEADS, ModelSpec
@@ -49,6 +59,21 @@ def test_held_planes_are_never_drawn():
 def test_planes_held_in_the_middle_are_refused():
     with pytest.raises(InputError, match="unbroken"):
         disks(held=(1,))
+
+
+def test_nothing_in_a_drawn_band_of_myelin_is_a_mitochondrion():
+    image, ids = np.full((160, 192), 0.8, np.float32), np.full((160, 192), 7)
+    ids[:, :20] = IGNORED
+    for seed in range(8):
+        wrapped, left = add_sheaths(image, ids, np.random.default_rng(seed))
+        band = left == 0
+        assert set(np.unique(left)) <= {IGNORED, 0, 7}
+        assert np.array_equal(left[~band], ids[~band])
+        assert wrapped.dtype == np.float32
+        if band.any():
+            assert wrapped[band].mean() < 0.5
+    repeated = [add_sheaths(image, ids, np.random.default_rng(3))[0] for _ in range(2)]
+    assert np.array_equal(*repeated)
 
 
 def test_disturbing_keeps_shape_and_repeats_with_the_seed():

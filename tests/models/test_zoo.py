@@ -269,6 +269,16 @@ def test_the_bundled_model_is_small_whole_and_says_where_it_comes_from():
     assert card.training["seed"] is not None
 
 
+def test_a_wide_net_has_the_same_weights_and_sees_farther():
+    plain, wide = (UNet([4, 8], [1, 3], wide=wide).eval() for wide in (False, True))
+    wide.load_state_dict(plain.state_dict())
+    dot = torch.zeros(1, 1, 192, 192)
+    dot[..., 96, 96] = 1
+    with torch.no_grad():
+        reaches = [(net(dot)["semantic"] != net(dot * 0)["semantic"]).sum() for net in (plain, wide)]
+    assert reaches[1] > 1.5 * reaches[0]
+
+
 def test_the_bundled_net_can_be_trained_on():
     net, spec = read_net(WEIGHTS / "mito-mini.safetensors")
     assert isinstance(net, UNet)

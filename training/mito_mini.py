@@ -1,0 +1,159 @@
+"""Train the bundled model, or a model of the same recipe that has not seen some of the sets.
+
+    MITONB_DATA_DIR=/path/to/data python -m training.mito_mini OUT --start WEIGHTS --minutes 90 [--leave-out vnc ...]
+
+The sets are named in SETS; beside them it learns from phantoms and from single sections of other tissues, whose
+mitochondria were outlined for this project (labels/, one picture a section: 0 background, 255 unknown, else an id).
+Held-out planes and the gaps before them are never read. With --wide the blocks of the coarsest level of the weights to
+start from are made to see farther, once. A run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import mitonb as mn
+from mitonb.job import drain
+from mitonb.learn.data import Source, draw_phantoms, read_source, shared
+from mitonb.learn.loop import Settings, training
+from mitonb.models.weights import write_weights
+from mitonb.models.zoo import build, read_net
+from mitonb.stack import Stack
+
+LABELS = Path(__file__).parent / "labels"
+UNKNOWN = 65535
+
+SETS = (
+    "vnc=vnc_sstem/raw.tif:vnc_sstem/mito_instances.tif:planes=0-9,held=9,weight=1.6",
+    "neuropil=neuropil_sbem/raw.tif:neuropil_sbem/mito_instances.tif:planes=0-14,held=13-14,weight=2.2",
+    "epfl10=epfl_hippocampus/raw_10nm.tif:epfl_hippocampus/mito_instances_10nm.tif"
+    ":planes=0-61,held=56-61,axes=xy+xy+xy+xz+yz,weight=0.9",
+    "epfl5=epfl_hippocampus/raw_5nm_z000-082.tif+epfl_hippocampus/raw_5nm_z083-164.tif"
+    ":epfl_hippocampus/mito_instances_5nm.tif:planes=0-111,axes=xy+xy+xy+xz+yz,weight=0.9,zoom=0.6",
+    "tile=tile_256/raw.tif:tile_256/mito_instances.tif:weight=0.25",
+    "cortex=cortex_sstem/raw.tif:cortex_sstem/mito_instances.tif:weight=0.8",
+    "platelet=platelet_24/raw.png:platelet_24/mito_instances.png:weight=0.4",
+)
+"""Sources in the words of `mitonb train`, in the folder of the data."""
+
+WEIGHTS = {
+    "nerve": 0.12, "whitematter": 0.12, "neutrophil": 0.15, "cortex": 0.1, "mitoem": 0.15, "leaf": 0.12,
+    "isbi2012": 0.1, "neuropil": 0.2, "synapse": 0.25, "sbem": 0.15, "islet": 0.3,
+}  # fmt: skip
+"""How often to draw from a section that was outlined for this project, by the first word of its name."""
+
+INVERTED = ("whitematter_05", "whitematter_06")
+KIN = {
+    "vnc": ("vnc", "isbi2012"), "neuropil": ("neuropil", "sbem"), "epfl": ("epfl",),
+    "cortex": ("cortex", "neuropil_01"), "nerve": ("nerve",), "platelet": ("platelet",),
+}  # fmt: skip
+"""What else goes where a set is left out: the same tissue, or perhaps the same stack."""
+
+
+def read_sources(data: Path) -> list[Source]:
+    """Read all labelled sections and volumes."""
+    found = []
+    for text in SETS:
+        name, files = text.split("=", 1)
+        raw, labels, rest = files.split(":", 2)
+        raw = "+".join(str(data / part) for part in raw.split("+"))
+        found.append(read_source(f"{name}={raw}:{data / labels}:{rest}"))
+    return [*found, *nerves(data), *leaves(data), *outlined(data)]
+
+
+def nerves(data: Path) -> list[Source]:
+    """Two sections of myelinated nerve; in the second one only what is no axon is known, and holds no mitochondrion."""
+    folder = data / "nerve_tem"
+    ids = picture(folder / "a_mito_instances.png").astype(np.uint16)
+    ids[picture(folder / "a_ignore.png") == 255] = UNKNOWN
+    axons = picture(folder / "b_other_truth.png") == 3
+    return [
+        section("nerve a", picture(folder / "a_raw.png"), ids, 0.35),
+        section("nerve b", picture(folder / "b_raw.png"), np.where(axons, UNKNOWN, 0), 0.25),
+    ]
+
+
+def leaves(data: Path) -> list[Source]:
+    """Two sections of leaf; only the inside of chloroplasts is known, and holds no mitochondrion."""
+    folder = data / "leaf_negatives"
+    return [
+        section(
+            f"leaf {k}", picture(folder / f"{k}_raw.png"),
+            np.where(picture(folder / f"{k}_chloroplasts.png") > 0, 0, UNKNOWN), 0.12,
+        )
+        for k in ("001", "010")
+    ]  # fmt: skip
+
+
+def outlined(data: Path) -> list[Source]:
+    """Sections whose mitochondria were outlined for this project."""
+    found = []
+    for path in sorted(LABELS.glob("*.png")):
+        ids = picture(path).astype(np.uint16)
+        ids[ids == 255] = UNKNOWN
+        places = (data / folder / path.name for folder in ("unlabelled", "samples"))
+        image = picture(next(place for place in places if place.exists()))
+        image = 255 - image if path.stem in INVERTED else image
+        found.append(section(path.stem, image, ids, WEIGHTS[path.stem.split("_")[0]]))
+    return found
+
+
+def picture(path: Path) -> np.ndarray:
+    return mn.open(path).read()[0]
+
+
+def section(name: str, image: np.ndarray, ids: np.ndarray, weight: float) -> Source:
+    image, ids = image[None], ids[None].astype(np.uint16)
+    return Source(name, image, ids, Stack(image).contrast, weight=weight, ignore=UNKNOWN)
+
+
+def widened(start: Path, out: Path) -> Path:
+    """Write the same weights as those of a net whose coarsest level sees farther."""
+    net, spec = read_net(start)
+    spec = dataclasses.replace(spec, config={**spec.config, "wide": True}, sha256="", program={})
+    wide = build(spec)
+    wide.load_state_dict(net.state_dict())
+    write_weights(wide, spec, out)
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--start", type=Path, required=True)
+    parser.add_argument("--wide", action="store_true")
+    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--leave-out", nargs="*", choices=sorted(KIN), default=[])
+    parser.add_argument("--phantoms", type=int, default=22)
+    parser.add_argument("--share", type=float, default=0.2, help="part of the patches that comes from phantoms")
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    kin = tuple(word for name in options.leave_out for word in KIN[name])
+    sources = [s for s in read_sources(Path(os.environ["MITONB_DATA_DIR"])) if not (kin and s.name.startswith(kin))]
+    print(len(sources), "sources:", ", ".join(s.name for s in sources), flush=True)
+    drawn = drain(draw_phantoms(options.phantoms, cache=options.out.parent / "phantoms"), show=False)
+    start = widened(options.start, options.out.with_suffix(".start.safetensors")) if options.wide else options.start
+    settings = Settings(
+        minutes=options.minutes, seed=options.seed, batch=6, patch=320, rate=options.rate, precision="bf16"
+    )
+    told = 0.0
+    for step in training(
+        shared(sources, drawn, options.share), out=options.out, settings=settings, start=start, watch_every=420
+    ):
+        if time.monotonic() - told > 30:
+            told = time.monotonic()
+            print(time.strftime("%H:%M:%S"), f"{step.done} of {step.total} s:", step.stage, flush=True)
+
+
+if __name__ == "__main__":
+    main()
