@@ -26,6 +26,7 @@ from mitonb.maps import Maps as Maps
 from mitonb.measurements import measure as measure
 from mitonb.models.zoo import load_model as load_model
 from mitonb.phantoms import phantom as phantom
+from mitonb.plot import show_maps as show_maps
 from mitonb.post.contours import decode_contours as decode_contours
 from mitonb.post.decoding import decode as decode
 from mitonb.post.targets import contour_targets as contour_targets
@@ -37,7 +38,6 @@ from mitonb.stack import Plane as Plane
 from mitonb.stack import Stack as Stack
 from mitonb.widgets.app import explore as explore
 from mitonb.widgets.forms import open_form as open_form
-from mitonb.widgets.maps_view import show_maps as show_maps
 from mitonb.widgets.objects_table import show_table as show_table
 from mitonb.widgets.viewer import view as view
 from mitonb.widgets.volume3d import show3d as show3d

@@ -321,9 +321,9 @@ def _train(options: Options) -> None:
 
 def _score(options: Options) -> None:
     from mitonb.accuracy import score_planes, size_notes
-    from mitonb.io.opening import open_ids, probe
+    from mitonb.io.opening import open_ids
 
-    labels, truth = open_ids(options.labels), open_ids(options.truth)
+    (labels, size), (truth, true_size) = open_ids(options.labels), open_ids(options.truth)
     settings: dict[str, Any] = {"ious": options.iou, "ignore": options.ignore, "smallest": options.smallest}
     if options.planes and options.ranking:
         raise InputError("Profiles of planes are ranked by their size only. Leave out --ranking or --planes.")
@@ -332,8 +332,7 @@ def _score(options: Options) -> None:
     else:
         ranking = mn.open(options.ranking).read() if options.ranking else None
         scores = mn.score(labels, truth, ranking=ranking, **settings)
-    notes = size_notes(*(probe(path).voxel_size for path in (options.labels, options.truth)))
-    scores = dataclasses.replace(scores, notes=notes)
+    scores = dataclasses.replace(scores, notes=size_notes(size, true_size))
     print(json.dumps(scores.as_dict(), indent=1) if options.json else scores)
     for mistake in scores.mistakes() if options.mistakes and not options.json else ():
         ids, truths = (", ".join(map(str, objects)) or "none" for objects in (mistake.ids, mistake.truths))

@@ -13,13 +13,13 @@ from skimage.segmentation import find_boundaries
 
 from mitonb.colors import coloring_of, map_colors
 from mitonb.errors import AxesError
-from mitonb.maps import COARSE
+from mitonb.maps import COARSE, Maps
+from mitonb.post.decoding import centers, foreground
+from mitonb.recipe import Recipe
 from mitonb.stack import Plane
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from mitonb.maps import Maps
 
 Rgb = npt.NDArray[np.float32]
 AnyImage = Plane | npt.NDArray[Any]
@@ -29,6 +29,8 @@ _QUESTIONS = {
     "contour": "is it an edge?", "distance": "how deep inside?",
 }  # fmt: skip
 """What each head of a network answers."""
+_ARROWS = 20
+"""Arrows along the longer side of the offsets."""
 
 
 class Picture(Figure):
@@ -139,22 +141,22 @@ def show_maps(
     maps: Maps,
     image: AnyImage | None = None,
     *,
-    peaks: npt.NDArray[Any] | None = None,
+    recipe: Recipe | None = None,
     labels: npt.NDArray[Any] | None = None,
     colors: Any = None,
     class_index: int = 0,
-    width: float = 12.0,
+    width: float = 10.0,
 ) -> Picture:
     """Draw what a network says about a plane, one panel for each of its heads, side by side.
 
     Parameters
     ----------
     maps : Maps
-        Of a plane, with any heads.
+        Of a plane, with any heads: from `predict`, or `targets` of labels.
     image : Plane or (h, w) array, optional
-        Left out of the row when not given.
-    peaks : (n, 2) array, optional
-        (y, x) of the centers found, in pixels of the plane; drawn as crosses.
+        The plane: the first panel, and what lies under the maps; black without one.
+    recipe : Recipe, optional
+        Its thresholds decide what is foreground (inside of the white line) and which centers there are (crosses).
     labels : (h, w) integer array, optional
         The objects, as a last panel.
     colors : optional
@@ -171,33 +173,26 @@ def show_maps(
     Raises
     ------
     AxesError
-        If the maps are those of a block.
+        If these are no maps of a plane, or maps and image differ in size.
     """
-    maps = maps.cropped()
-    if len(maps.shape) != 2:
-        raise AxesError(f"Maps of a plane are shown, these are of a block, {maps.shape}. Predict one plane of it.")
-    h, w = maps.shape
-    panels = [
-        (f"{name}: {_QUESTIONS.get(name, '')}".strip(": "), _head(maps, name, class_index)) for name in maps.heads
-    ]
-    if image is not None:
-        panels.insert(0, ("image", overlay(image)))
-    if labels is not None:
-        grey = image if image is not None else np.zeros((h, w), np.float32)
-        panels.append(("objects", overlay(grey, labels, colors=colors)))
-    picture = Picture(figsize=(width, width / len(panels) * h / w + 0.3))
-    for axes, (title, panel) in zip(np.ravel(picture.subplots(1, len(panels))), panels, strict=True):
-        # Where the first pixel of a coarser map stands, and how large its pixels are.
-        rows, columns = panel.shape[:2]
-        step, first = (1, 0.0) if rows == h else (maps.output_stride, maps.pixel_offset)
-        left = first - 0.5 * step
-        _panel(axes, panel, title, extent=(left, left + columns * step, left + rows * step, left))
-        axes.set(xlim=(-0.5, w - 0.5), ylim=(h - 0.5, -0.5))
-        if peaks is not None and title.startswith("center"):
-            axes.plot(peaks[:, 1], peaks[:, 0], "+", color="#e69f00", markersize=9)
-        if title.startswith("offsets"):
-            corner = axes.inset_axes((0.86, 0.86, 0.13, 0.13))
-            _panel(corner, wheel(), "")
+    if not isinstance(maps, Maps) or len(maps.shape) != 2:
+        got = f"those of a block, {maps.shape}" if isinstance(maps, Maps) else type(maps).__name__
+        raise AxesError(f"show_maps shows the Maps of a plane, got {got}. Take mn.predict(stack.plane(0)).")
+    under = np.zeros(maps.shape, np.float32) if image is None else image
+    if np.shape(under) != maps.shape:
+        raise AxesError(f"These maps are of a plane of {maps.shape} pixels, the image has {np.shape(under)}.")
+    recipe, maps = Recipe.of(recipe), maps.cropped()
+    inside = foreground(maps, recipe, kind=class_index) if "semantic" in maps else np.ones(maps.shape, np.bool_)
+    names = [*(() if image is None else ("image",)), *maps.heads, *(() if labels is None else ("objects",))]
+    picture = Picture(figsize=(width, width / len(names) * maps.shape[0] / maps.shape[1] + 0.3))
+    for axes, name in zip(np.ravel(picture.subplots(1, len(names))), names, strict=True):
+        grey = overlay(under, labels if name == "objects" else None, colors=colors)
+        _panel(axes, grey, f"{name}: {_QUESTIONS.get(name, '')}".strip(": "))
+        if name in maps.heads:
+            _draw_head(axes, maps, name, inside, class_index)
+        if name == "center":
+            y, x = centers(maps, recipe).T
+            axes.plot(x, y, "+", color="#e69f00", markersize=9)
     return picture
 
 
@@ -209,18 +204,29 @@ def wheel(size: int = 64) -> npt.NDArray[np.float32]:
     return np.concatenate([map_colors("offsets", np.stack([dy, dx]))[..., :3], disc[..., None]], axis=2)
 
 
-def _head(maps: Maps, name: str, class_index: int) -> Rgb:
-    """Return the colours of one head, which fade to black: on white, the palest, where it is surest, would vanish."""
+def _draw_head(axes: Axes, maps: Maps, name: str, inside: npt.NDArray[np.bool_], class_index: int) -> None:
+    """Draw one head over what is there, with what helps to read it: a line, or arrows and the wheel of colours."""
+    (h, w), stride = maps.shape, maps.output_stride
     values = maps[name].astype(np.float32) / (255 if maps[name].dtype == np.uint8 else 1)
-    if name == "semantic":
-        values = values[class_index]
-    elif name not in COARSE:
-        values = values.mean(axis=0)
+    if name not in COARSE:
+        values = values[class_index] if name == "semantic" else values.mean(axis=0)
     rgba = map_colors(name, values / max(float(values.max()), 1.0) if name == "distance" else values)
-    if name == "offsets" and "semantic" in maps:
-        scale = 255 if maps.semantic.dtype == np.uint8 else 1
-        rgba = rgba * (maps.semantic[class_index, :: maps.output_stride, :: maps.output_stride, None] >= 0.5 * scale)
-    return np.asarray(rgba[..., :3] * rgba[..., 3:])
+    if name == "offsets":
+        rgba = rgba * inside[::stride, ::stride, None]
+    # Where the first pixel of a coarser map stands, and how large its pixels are.
+    step, first = (stride, maps.pixel_offset) if name in COARSE else (1, 0.0)
+    left, (rows, columns) = first - 0.5 * step, rgba.shape[:2]
+    axes.imshow(rgba, interpolation="nearest", extent=(left, left + columns * step, left + rows * step, left))
+    axes.set(xlim=(-0.5, w - 0.5), ylim=(h - 0.5, -0.5))
+    if name == "semantic" and inside.any() and not inside.all():
+        axes.contour(inside, [0.5], colors="white", linewidths=0.8)
+    if name == "offsets":
+        every = max(1, max(rows, columns) // _ARROWS)
+        y, x = np.nonzero(inside[::stride, ::stride][::every, ::every])
+        dy, dx = np.nan_to_num(values)[:, ::every, ::every][:, y, x]
+        place = first + every * step * np.stack([x, y])
+        axes.quiver(*place, dx, dy, color="white", angles="xy", scale_units="xy", scale=1, width=0.006)
+        _panel(axes.inset_axes((0.86, 0.86, 0.13, 0.13)), wheel(), "")
 
 
 def _contrast(image: AnyImage, pixels: npt.NDArray[Any]) -> tuple[float, float]:

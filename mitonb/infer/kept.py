@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from mitonb.box import Region
 from mitonb.errors import CorruptFileError, InputError
 from mitonb.files import atomic_write, disk_reason
-from mitonb.infer.region import Region
 from mitonb.io.limits import size_text
 from mitonb.maps import FLOATS, Maps
 from mitonb.stack import AXES, Axis, checked_axis, checked_plane

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from mitonb.box import Region, RegionLike, in_plane
 from mitonb.errors import InputError, wanting_torch
 from mitonb.infer.kept import VOLUME, KeptMaps, plane_shape
 from mitonb.infer.memory_estimate import READ_ALL, SLAB, estimate, require_for, stages
 from mitonb.infer.notes import INVERTED, inverted_note, shape_notes
-from mitonb.infer.region import Region, RegionLike, in_plane
 from mitonb.infer.run import Run, assemble, stuff_notes, stuff_of
 from mitonb.infer.scale import Scale
 from mitonb.io.record import plane_digest, run_record, whole_fingerprint

@@ -48,8 +48,6 @@ class Source:
         Sentences for the user.
     kind : str
         Name of the format, for messages.
-    chunk_bytes : int
-        Bytes that are decoded at once to read one voxel.
     record : mapping or None
         Run record, where labels carry one.
     ids : array-like or None
@@ -63,7 +61,6 @@ class Source:
     spacing: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     kind: str = "array"
-    chunk_bytes: int = 0
     record: Mapping[str, Any] | None = None
     ids: LazyArray | None = None
     black: float | None = None
@@ -163,11 +160,6 @@ class Lazy:
                 self._unchanged(spans)
         back = (0 if isinstance(part, int) else slice(None, None, 1 if part.step > 0 else -1) for part in box)
         return found[tuple(back)]
-
-    @property
-    def block_bytes(self) -> int:
-        """Size of a block in memory, 0 where there are none."""
-        return math.prod(self.blocks) * self.dtype.itemsize if self.blocks else 0
 
     def _unchanged(self, spans: Sequence[range]) -> None:
         for path, stamp in self.files if len(self.files) < 2 else map(self.files.__getitem__, spans[0]):

@@ -485,8 +485,7 @@ def describe(
     axes = letters or "zyx"[-rank:].rjust(rank, "?")
     spacing, more = _spacing_of(attributes, axes, x_first=x_first)
     along, loose = _spacing_along({c: p for c, p in zip(axes, points, strict=False) if c in "zyx" and c not in spacing})
-    chunk = getattr(data, "block_bytes", 0)
-    return Source(data, letters, {**along, **spacing}, (*notes, *said, *more, *loose), kind, chunk)
+    return Source(data, letters, {**along, **spacing}, (*notes, *said, *more, *loose), kind)
 
 
 def _spacing_along(coordinates: Mapping[str, Any]) -> tuple[dict[str, float], Notes]:

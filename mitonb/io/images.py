@@ -59,7 +59,7 @@ def read_picture(path: Path) -> Source:
     # Pixels per metre of a microscope; 72 dpi of a paint program are none.
     sizes = {axis: nanometres(25.4e6 / dpi, "nm") for axis, dpi in zip("xy", info.get("dpi", ()), strict=False) if dpi}
     spacing = {axis: size for axis, size in sizes.items() if size and size < 2000}
-    return Source(data, "yxs"[: len(shape)], spacing, kind="picture", chunk_bytes=total, ids=ids)
+    return Source(data, "yxs"[: len(shape)], spacing, kind="picture", ids=ids)
 
 
 def _picture(path: Path) -> PngImageFile | JpegImageFile:
@@ -173,8 +173,7 @@ def read_planes(paths: Sequence[Path], what: str) -> Source:
     for lazy in (data, ids):
         if lazy is not None:
             lazy.files = list(zip(paths, stamps, strict=True))
-    size = math.prod(first.shape) * first.dtype.itemsize
-    return Source(data, "z" + "yxs"[: len(first.shape)], spacing, notes, "folder", size, ids=ids, black=first.black)
+    return Source(data, "z" + "yxs"[: len(first.shape)], spacing, notes, "folder", ids=ids, black=first.black)
 
 
 class _Plane:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from mitonb.errors import AxesError, CorruptFileError, InputError, UnsupportedFormatError
-from mitonb.io.arrays import Lazy, Source, native, stamp_of
-from mitonb.io.axes import Channel, arrange, spacing_to_voxel_size, stated_axes
+from mitonb.errors import CorruptFileError, InputError, UnsupportedFormatError
+from mitonb.io.arrays import Lazy, Source, stamp_of
+from mitonb.io.axes import Channel, arrange, spacing_to_voxel_size
 from mitonb.io.images import read_folder, read_picture, read_planes
-from mitonb.io.limits import checked_path, door, size_text
+from mitonb.io.limits import checked_path, door
 from mitonb.io.others import read_array, read_hdf5, read_mrc, read_npy, read_npz
 from mitonb.io.record import read_record, recorded_voxel_size
 from mitonb.io.tiff import read_tiff
@@ -159,30 +159,29 @@ def open_labels(
 
 
 @door
-def open_ids(
-    source: Any, *, axes: str | None = None, series: int | str | None = None, channel: Channel | None = None,
-    time: int | None = None, empty_blocks: bool = False,
-) -> npt.NDArray[Any]:  # fmt: skip
-    """Open ids as `mitonb.score` takes them: what `open_labels` opens, but also negative marks and ids above 32 bits.
+def open_ids(source: Any) -> tuple[npt.NDArray[Any], VoxelSize | None]:
+    """Open ids as `mitonb score` takes them: what `open_labels` opens, but also negative marks and ids above 32 bits.
 
     Parameters
     ----------
-    source, axes, series, channel, time, empty_blocks
+    source
         As for `open_labels`.
 
     Returns
     -------
-    (z, y, x) array of int or uint
+    ids : (z, y, x) array of int or uint
         In the type of the file.
+    voxel_size : (z, y, x) of float, or None
+        In nm, where the file says it.
 
     Raises
     ------
     InputError
         As `open`, and if the voxels are no whole numbers. TooLargeError, if they would not fit into memory.
     """
-    choice = {"axes": axes, "channel": channel, "time": time}
-    data = _voxels(source, series, choice, empty_blocks=empty_blocks)[0]
-    return data if data.dtype.kind in "iu" else Labels(data).data
+    data, found, _, where, letters = _voxels(source, None, {}, empty_blocks=False)
+    size, _ = _voxel_size(None, found, letters, data.shape[0], where)
+    return data if data.dtype.kind in "iu" else Labels(data).data, size
 
 
 def _voxels(
@@ -196,83 +195,6 @@ def _voxels(
     bytes_of_one = data.dtype.itemsize + 4 * (data.dtype != np.uint32)
     require(bytes_of_one * math.prod(data.shape), f"Opening the labels {title}", "Cut out a part of them first.")
     return np.asarray(data[:, :, :]), found, title, where, letters
-
-
-@dataclass(frozen=True)
-class VolumeInfo:
-    """What the headers of an image say.
-
-    Attributes
-    ----------
-    name, kind : str
-        File name and format.
-    shape : tuple of int
-        Length of every axis in the file.
-    axes : str
-        One letter per axis (t, c, z, y, x, s for colour; "?" where only the user can say).
-    dtype : str
-        Kind of number.
-    voxel_size : tuple of float or None
-        (z, y, x) in nm; None is unknown.
-    bytes_total, chunk_bytes : int
-        Size of all voxels in memory, and of the block that is decoded to read one (0: any part alone).
-    notes : tuple of str
-        Sentences for the user.
-    """
-
-    name: str
-    kind: str
-    shape: tuple[int, ...]
-    axes: str
-    dtype: str
-    voxel_size: VoxelSize | None
-    bytes_total: int
-    chunk_bytes: int
-    notes: tuple[str, ...]
-
-    def __str__(self) -> str:
-        lengths = ", ".join(f"{c} {n}" for c, n in zip(self.axes, self.shape, strict=True))
-        size = "unknown" if self.voxel_size is None else "{:g} x {:g} x {:g} nm (z, y, x)".format(*self.voxel_size)
-        block = "any part alone" if not self.chunk_bytes else f"blocks of {size_text(self.chunk_bytes)}"
-        lines = [
-            f"{self.name}: {self.kind}",
-            f"  shape       {lengths}",
-            f"  dtype       {self.dtype}",
-            f"  voxel size  {size}",
-            f"  memory      {size_text(self.bytes_total)}, read in {block}",
-        ]
-        return "\n".join([*lines, *(f"  note        {note}" for note in self.notes)])
-
-
-@door
-def probe(path: str | os.PathLike[str], *, series: int | str | None = None) -> VolumeInfo:
-    """Read the headers of a file or folder, without its voxels: what `mitonb info` prints.
-
-    Parameters
-    ----------
-    path : path
-        Anything on disk that `open` takes.
-    series : int or str, optional
-        As for `open`.
-
-    Raises
-    ------
-    InputError
-        If it is no image or damaged. Axes that only the user can name are no error here: they show as "?".
-    """
-    where = checked_path(path)
-    found = _read_path(where, series)
-    notes = found.notes if found.black is None else (*found.notes, "The file says that 0 is white.")
-    try:
-        axes = stated_axes(found, where.name)
-    except AxesError as error:
-        axes, notes = found.axes or "?" * len(found.shape), (*notes, str(error))
-    planes = found.shape[axes.index("z")] if "z" in axes else 1
-    size, remark = _voxel_size(None, found, axes, planes, str(where))
-    dtype = native(found.data.dtype)
-    total = math.prod(found.shape) * dtype.itemsize
-    notes = (*notes, remark) if remark else notes
-    return VolumeInfo(where.name, found.kind, found.shape, axes, dtype.name, size, total, found.chunk_bytes, notes)
 
 
 def read_back(path: Path) -> Any:

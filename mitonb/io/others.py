@@ -108,7 +108,7 @@ def read_npz(path: Path, series: str | None = None) -> Source:
     if spacing is not None and spacing.shape == (3,) and spacing.dtype.kind in "uif":
         sizes = dict(zip("zyx", map(float, spacing), strict=True))
     kept = json.loads(record.tobytes()) if record is not None and record.dtype == np.uint8 else None
-    return Source(data, kind="npz", spacing=sizes, record=kept, chunk_bytes=data.nbytes)
+    return Source(data, kind="npz", spacing=sizes, record=kept)
 
 
 def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> Array:

@@ -101,12 +101,12 @@ def _source(file: tifffile.TiffFile, image: Any, path: Path) -> Source:
         bits = page.bitspersample
         raise UnsupportedFormatError(f"{what} has {bits}-bit samples that cannot be read. Export it as 8 or 16 bit.")
     shape = tuple(int(n) for n in image.shape)
-    declared, chunk = math.prod(shape) * image.dtype.itemsize, _chunk_bytes(page)
+    declared = math.prod(shape) * image.dtype.itemsize
     if image.dataoffset is not None:
         check_held(what, image.dataoffset + declared, stored)
         data = raw_voxels(path, image.dtype.newbyteorder(file.byteorder), shape, int(image.dataoffset))
     else:
-        check_block(what, chunk, max(page.databytecounts, default=0))
+        check_block(what, _chunk_bytes(page), max(page.databytecounts, default=0))
         data = _Pages(file, image, path).lazy(shape)
     notes: list[str] = []
     if page.photometric == 3:
@@ -116,7 +116,7 @@ def _source(file: tifffile.TiffFile, image: Any, path: Path) -> Source:
     spacing, kind = _spacing(file, image, page, notes)
     axes = "".join("i" if c in "QI" else c.lower() for c in image.axes)
     black = _black(page) if page.photometric == 0 else None
-    return Source(data, axes, spacing, tuple(notes), kind, chunk, black=black)
+    return Source(data, axes, spacing, tuple(notes), kind, black=black)
 
 
 def _black(page: Any) -> float:

@@ -214,7 +214,7 @@ def _read_array(node: _Node, image: Mapping[str, Any] | None, *, strict: bool) -
         letters = "tczyx"
     if listed and not letters and not notes:
         raise CorruptFileError(f"{what} names {listed!r:.80} as axes, but its array has {rank} of them.")
-    return Source(data, letters, {}, notes, "zarr", data.block_bytes)
+    return Source(data, letters, {}, notes, "zarr")
 
 
 def _ome_spacing(image: Mapping[str, Any], level: Mapping[str, Any], letters: str) -> tuple[dict[str, float], Notes]:
@@ -308,9 +308,9 @@ class _Blocks:
         """Return the array."""
         self._watch()
         blocks = tuple(int(n or 1) for n in self._store.chunk_layout.read_chunk.shape or (1,) * self._store.rank)
-        found = Lazy(self._store.shape, self._dtype, self._read, self._what, blocks)
-        check_block(self._what, found.block_bytes, found.block_bytes)
-        return found
+        size = math.prod(blocks) * self._dtype.itemsize
+        check_block(self._what, size, size)
+        return Lazy(self._store.shape, self._dtype, self._read, self._what, blocks)
 
     def _read(self, key: Slices) -> Array:
         self._watch()

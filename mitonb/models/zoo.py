@@ -54,17 +54,14 @@ class Model:
     spec : ModelSpec
         The card.
     net : nn.Module
-        In evaluation mode on its device. Takes (n, 1, [d,] h, w) float32 normalised pictures whose sides are multiples
+        In evaluation mode. Takes (n, 1, [d,] h, w) float32 normalised pictures whose sides are multiples
         of `spec.multiple`; returns logits by the names of heads (`mitonb.models.spec.HEADS`).
-    device : str
-        Where it runs.
     program : Path, optional
         Its 8-bit program (.xml) for OpenVINO, where its card has one.
     """
 
     spec: ModelSpec
     net: nn.Module
-    device: str = "cpu"
     program: Path | None = None
 
     def normalise(self, image: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.float32]:
@@ -72,10 +69,10 @@ class Model:
         return self.spec.normalise(image, low, high)
 
     def __repr__(self) -> str:
-        return f"Model({self.spec.name!r}, {self.spec.architecture}, {self.device}, sha256 {self.spec.sha256[:8]})"
+        return f"Model({self.spec.name!r}, {self.spec.architecture}, sha256 {self.spec.sha256[:8]})"
 
 
-def load_model(name_or_path: str | Path = "mito-mini", *, device: str = "cpu", trust_code: str | None = None) -> Model:
+def load_model(name_or_path: str | Path = "mito-mini", *, trust_code: str | None = None) -> Model:
     """Load a model by its name, or from a weight file. No code in the file is run.
 
     Parameters
@@ -84,8 +81,6 @@ def load_model(name_or_path: str | Path = "mito-mini", *, device: str = "cpu", t
         A name that `mitonb models list` shows as bundled or here, or the path of weights: .safetensors as `mitonb
         train` writes them, a MitoNet export, checkpoint or state dict (.pth, .pth.tar, .safetensors), an exchange file
         (.empanada), or a description (.yaml) beside its weights.
-    device : str
-        Where it shall run: "cpu", "cuda", "mps", or "auto" for the best that is there.
     trust_code : str, optional
         "sha256:..." of an exported network whose own code may run on this computer. Only used where the tensors alone
         are not enough, as for quantised models; the error then tells the hash.
@@ -93,7 +88,7 @@ def load_model(name_or_path: str | Path = "mito-mini", *, device: str = "cpu", t
     Raises
     ------
     InputError
-        If this is no name, path or device.
+        If this is no name and no path.
     ModelError
         If the name is unknown, or the file is missing or not what its card says.
     UntrustedModelError
@@ -102,10 +97,9 @@ def load_model(name_or_path: str | Path = "mito-mini", *, device: str = "cpu", t
         If the file is damaged, or asks for anything but tensors.
     """
     net, spec = read_net(name_or_path, trust_code=trust_code)
-    place = _device(device)
     if isinstance(net, Trusted):
-        return Model(spec, net.to(place), place)
-    return Model(spec, channels_last(net.to(place)), place, program_of(_find(name_or_path)[0], spec))
+        return Model(spec, net)
+    return Model(spec, channels_last(net), program_of(_find(name_or_path)[0], spec))
 
 
 def read_net(name_or_path: str | Path, *, trust_code: str | None = None) -> tuple[nn.Module, ModelSpec]:
@@ -246,18 +240,6 @@ def _find(name_or_path: str | Path) -> tuple[Path, ModelSpec | None]:
     raise ModelError(
         f"There is no model {printable(name)!r}. Here are: {listed}. Or give the path of a file of weights."
     )
-
-
-def _device(device: str) -> str:
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if device == "auto":
-        return next(name for name, has in there.items() if has)
-    kind = device.partition(":")[0] if isinstance(device, str) else ""
-    if kind not in there:
-        raise InputError(f"A device is one of {', '.join(there)} or auto, got {printable(repr(device))}.")
-    if not there[kind]:
-        raise ModelError(f'There is no {kind.upper()} device here. Use device "cpu", or "auto" for the best that is.')
-    return device
 
 
 def channels_last(net: nn.Module) -> nn.Module:

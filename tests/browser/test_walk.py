@@ -441,7 +441,6 @@ PARTS = {
     "viewer": "mn.view(app.session.stack, app.session.labels, height=300)",
     "table": "mn.show_table(app.session)",
     "objects in 3D": "mn.show3d(app.session.labels, height=240)",
-    "maps": "mn.show_maps(Maps({'semantic': np.eye(24)[None], 'center': np.eye(6), 'offsets': np.ones((2, 6, 6))}, 4))",
     "form to open": "mn.open_form()",
     "recipe": "RecipeForm()",
     "run bar": "RunBar()",
@@ -456,7 +455,6 @@ def test_every_part_keeps_its_keys_and_its_clicks_also_when_it_stands_alone(user
     book, keyboard, mouse = user.book, user.book.page.keyboard, user.book.page.mouse
     imports = """
 import ipywidgets as widgets
-from mitonb.maps import Maps
 from mitonb.widgets.history_view import HistoryView
 from mitonb.widgets.forms import RecipeForm, SaveForm, VoxelSizeField
 from mitonb.widgets.objects_table import ObjectsTable

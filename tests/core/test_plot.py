@@ -12,6 +12,8 @@ from mitonb.colors import Coloring, map_colors, slots
 from mitonb.errors import AxesError
 from mitonb.maps import Maps
 from mitonb.plot import overlay, show_maps, show_plane, wheel
+from mitonb.post.targets import targets
+from mitonb.recipe import Recipe
 from mitonb.session import Session
 from mitonb.stack import Plane, Stack
 
@@ -73,11 +75,11 @@ def test_maps_are_drawn_side_by_side_at_the_size_of_the_plane(step: int) -> None
         },
         step,
     )
-    picture = show_maps(maps.kept(), np.zeros((16, 20)), peaks=np.array([[4, 5]]), labels=np.ones((16, 20), int))
+    picture = show_maps(maps.kept(), np.zeros((16, 20)), labels=np.ones((16, 20), int))
     titles = [a.get_title().split(":")[0] for a in picture.axes]
     assert titles == ["image", "semantic", "center", "offsets", "objects"]
     assert {(*a.get_xlim(), *a.get_ylim()) for a in picture.axes} == {(-0.5, 19.5, 15.5, -0.5)}
-    left, right, _, top = picture.axes[2].images[0].get_extent()
+    left, right, _, top = picture.axes[2].images[1].get_extent()
     assert (left, right, top) == (-step / 2, 20 - step / 2, -step / 2)  # the first map pixel stands at pixel 0
     assert picture._repr_png_().startswith(b"\x89PNG")
     assert len(show_maps(maps).axes) == 3
@@ -96,18 +98,32 @@ def test_the_objects_beside_maps_have_the_colours_of_their_volume() -> None:
     assert np.allclose(drawn[:, 10:], 0.45 * session.colors.rgb(other), atol=0.01)
 
 
-def test_maps_have_the_colours_of_every_view() -> None:
+def test_maps_have_the_colours_of_every_view_over_the_image() -> None:
     semantic = np.linspace(0, 1, 20, dtype=np.float32)[None].repeat(16, 0)
     offsets = np.stack([semantic * 9 - 4, 3 - semantic * 5])
-    picture = show_maps(Maps({"semantic": semantic[None], "center": semantic, "offsets": offsets}))
-    drawn = [axes.images[0].get_array() for axes in picture.axes]
-    inside = (semantic >= 0.5)[..., None]
-    for seen, rgba in zip(
-        drawn,
-        (map_colors("semantic", semantic), map_colors("center", semantic), map_colors("offsets", offsets) * inside),
-        strict=True,
-    ):
-        assert np.allclose(seen, rgba[..., :3] * rgba[..., 3:], atol=1e-6), "each over black"
+    maps = Maps({"semantic": semantic[None], "center": semantic, "offsets": offsets})
+    inside = (semantic >= 0.3)[..., None]
+    wanted = (map_colors("semantic", semantic), map_colors("center", semantic), map_colors("offsets", offsets) * inside)
+    for image in (None, 9 * semantic):
+        picture = show_maps(maps, image, recipe=Recipe(semantic_threshold=0.3))
+        for axes, rgba in zip(picture.axes[-3:], wanted, strict=True):
+            assert np.allclose(axes.images[0].get_array(), overlay(np.zeros((16, 20)) if image is None else image))
+            assert np.allclose(axes.images[1].get_array(), rgba, atol=1e-6)
+
+
+def test_the_recipe_decides_what_is_foreground_and_which_centers_there_are() -> None:
+    drawn = np.zeros((40, 60), np.uint32)
+    drawn[5:35, 4:28], drawn[5:35, 30:56] = 1, 2
+    picture = show_maps(targets(drawn))
+    semantic, center, offsets = picture.axes
+    assert len(semantic.collections) == 1, "one line around what is foreground"
+    assert len(center.lines[0].get_xydata()) == 2
+    arrows = offsets.collections[0]
+    ends = arrows.get_offsets() + np.stack([arrows.U, arrows.V], axis=1)
+    assert np.unique(np.round(ends), axis=0).shape[0] <= 4, "arrows lead to the two centers"
+    flat = Maps({"semantic": np.full((1, 8, 8), 0.6), "center": np.full((8, 8), 0.2), "offsets": np.zeros((2, 8, 8))})
+    assert len(show_maps(flat).axes[1].lines[0].get_xydata()) == 0
+    assert len(show_maps(flat, recipe=Recipe(center_threshold=0.1)).axes[1].lines[0].get_xydata()) == 1
 
 
 def test_every_head_that_a_network_has_gets_a_panel() -> None:
@@ -118,11 +134,19 @@ def test_every_head_that_a_network_has_gets_a_panel() -> None:
     assert [a.get_title() for a in picture.axes] == [
         "semantic: is it mitochondrion?", "contour: is it an edge?", "distance: how deep inside?", "affinities",
     ]  # fmt: skip
-    contour, distance = (picture.axes[k].images[0].get_array() for k in (1, 2))
-    assert contour[8, 10].sum() > 0.5
-    assert contour[0, 0].sum() == distance[0, 0].sum() == 0
+    contour, distance = (picture.axes[k].images[1].get_array() for k in (1, 2))
+    assert contour[8, 10, 3] > 0.5
+    assert contour[0, 0, 3] == distance[0, 0, 3] == 0
+
+
+def test_maps_of_blocks_images_of_another_size_and_what_are_no_maps_are_refused() -> None:
+    maps = targets(np.ones((8, 8), np.uint32))
     with pytest.raises(AxesError, match="of a block"):
         show_maps(Maps({"contour": np.zeros((1, 4, 16, 20))}))
+    with pytest.raises(AxesError, match=r"maps are of a plane of \(8, 8\) pixels, the image has \(4, 4\)"):
+        show_maps(maps, np.zeros((4, 4)))
+    with pytest.raises(AxesError, match="got ndarray"):
+        show_maps(np.zeros((8, 8)))  # type: ignore[arg-type]
 
 
 def test_what_is_no_plane_is_refused() -> None:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from mitonb.box import Box
+from mitonb.box import Box, Region
 from mitonb.errors import InputError
 from mitonb.infer.kept import KeptMaps
 from mitonb.infer.predict import Predictor
-from mitonb.infer.region import Region
 from mitonb.infer.segment import predict, redecoding, segment
 from mitonb.job import drain
 from mitonb.models.zoo import Model, load_model

@@ -36,7 +36,7 @@ def test_the_place_in_a_colour_table_is_the_id(tmp_path, table, transparent, bit
         options = {"transparency": bytes([0, 255, 128, 255])} if transparent else {}
         image.save(tmp_path / "labels" / f"plane_{k}.png", bits=bits, **options)
     np.testing.assert_array_equal(mn.open_labels(tmp_path / "labels").data, IDS)
-    np.testing.assert_array_equal(open_ids(tmp_path / "labels"), IDS)
+    np.testing.assert_array_equal(open_ids(tmp_path / "labels")[0], IDS)
     np.testing.assert_array_equal(mn.open_labels(tmp_path / "labels" / "plane_1.png").data, IDS[1:])
     if table == "greys" and not transparent:  # a picture is what is seen
         np.testing.assert_array_equal(mn.open(tmp_path / "labels").read(), 255 - 85 * IDS)
@@ -123,7 +123,7 @@ def test_ids_above_32_bits_open_are_corrected_and_go_back(tmp_path, dtype):
     again = mn.Session.open(tmp_path / "cell.mitonb").labels
     for ending in (".npy", ".npz", ".ome.zarr", ".tif"):
         saved = mn.save(again, tmp_path / f"corrected{ending}")
-        back = open_ids(saved)
+        back = open_ids(saved)[0]
         np.testing.assert_array_equal(back, np.where(IDS == 1, 0, given.astype(back.dtype)))
         assert not (tmp_path / f"{saved.name}.record.json").exists()
         np.testing.assert_array_equal(mn.open_labels(saved).original_ids, [0, *np.unique(back)[1:]])
@@ -138,7 +138,7 @@ def test_objects_that_came_later_get_ids_that_the_file_did_not_have(tmp_path):
         original = mn.Labels(more, record=labels.record).original_ids
         assert len(set(original.tolist())) == len(original) == 8
         assert original[:4].tolist() == table.tolist()
-        back = open_ids(mn.save(mn.Labels(more, record=labels.record), tmp_path / f"{top}.npy"))
+        back = open_ids(mn.save(mn.Labels(more, record=labels.record), tmp_path / f"{top}.npy"))[0]
         assert (back[IDS > 0] == table[IDS][IDS > 0]).all()
     assert "is what -1 becomes in 64 bits" in repr(labels)
 
@@ -150,7 +150,7 @@ def test_one_word_renumbers_any_labels_or_none(tmp_path):
     assert labels.ids().tolist() == [7, 300, 70_000]
     labels = mn.open_labels(small, renumber=True)
     assert labels.ids().tolist() == [1, 2, 3]
-    np.testing.assert_array_equal(open_ids(mn.save(labels, tmp_path / "labels.tif")), small)
+    np.testing.assert_array_equal(open_ids(mn.save(labels, tmp_path / "labels.tif"))[0], small)
     with pytest.raises(InputError, match="Label ids go up to 4294967295"):
         mn.open_labels(LARGE[IDS], renumber=False)
     with pytest.raises(InputError, match="negative ids"):
@@ -183,4 +183,4 @@ def test_ids_in_the_record_of_a_project_from_elsewhere_are_checked(tmp_path, kep
     labels = mn.Labels(IDS, record={"recipe": {}, "original_ids": kept})
     assert labels.original_ids is None
     assert "renumbered" not in repr(labels)
-    np.testing.assert_array_equal(open_ids(mn.save(labels, tmp_path / "labels.npy")), IDS)
+    np.testing.assert_array_equal(open_ids(mn.save(labels, tmp_path / "labels.npy"))[0], IDS)

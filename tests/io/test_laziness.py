@@ -15,7 +15,7 @@ from mitonb.errors import TooLargeError
 from mitonb.io import arrays, tiff
 from mitonb.io.arrays import Source, paged
 from mitonb.io.axes import arrange
-from mitonb.io.opening import open_labels, probe
+from mitonb.io.opening import open_labels
 
 
 @pytest.fixture
@@ -54,24 +54,6 @@ def test_a_channel_reads_only_its_own_pages(tmp_path, counted):
     tifffile.imwrite(path, data, ome=True, metadata={"axes": "ZCYX"}, compression="zlib", photometric="minisblack")
     mn.open(path, channel=1).read()
     assert counted == [1, 3, 5, 7]
-
-
-def test_probing_reads_no_plane_whatever_the_dtype(tmp_path, counted):
-    path = write(tmp_path / "cell.tif", np.zeros((30, 8, 9), ">f4"), byteorder=">", metadata={"axes": "ZYX"})
-    info = probe(path)
-    assert counted == []
-    assert (info.shape, info.axes, info.dtype, info.voxel_size) == ((30, 8, 9), "zyx", "float32", None)
-    assert info.bytes_total == 30 * 8 * 9 * 4
-    assert info.chunk_bytes == 8 * 9 * 4
-    assert "z 30, y 8, x 9" in str(info)
-    assert "voxel size  unknown" in str(info)
-
-
-def test_probing_shows_axes_that_only_the_user_can_name(tmp_path):
-    np.save(tmp_path / "five.npy", np.zeros((2, 3, 4, 5, 6), np.uint8))
-    info = probe(tmp_path / "five.npy")
-    assert info.axes == "?????"
-    assert any("Name them" in note for note in info.notes)
 
 
 @pytest.mark.parametrize("name", ["cell.tif", "cell.npy"])

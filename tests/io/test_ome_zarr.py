@@ -9,7 +9,7 @@ import pytest
 
 import mitonb as mn
 from mitonb.errors import AxesError, CorruptFileError, InputError, UnsafeFileError
-from mitonb.io.opening import open_labels, probe
+from mitonb.io.opening import open_labels
 from mitonb.io.zarr import read_store
 
 VERSIONS = ["0.4", "0.5"]
@@ -167,10 +167,10 @@ def test_a_wrong_version_is_refused(tmp_path, volume):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_probing_shows_levels_blocks_and_size(tmp_path, blocks):
-    info = probe(mn.save(mn.Stack(blocks, (40, 8, 8)), tmp_path / "cell.ome.zarr"))
-    assert (info.kind, info.axes, info.voxel_size) == ("OME-Zarr 0.4", "zyx", (40, 8, 8))
-    assert info.chunk_bytes == 16 * 256 * 256
+def test_kind_axes_blocks_and_size_are_known(tmp_path, blocks):
+    found = read_store(mn.save(mn.Stack(blocks, (40, 8, 8)), tmp_path / "cell.ome.zarr"))
+    assert (found.kind, found.axes, found.spacing) == ("OME-Zarr 0.4", "zyx", {"z": 40, "y": 8, "x": 8})
+    assert found.data.blocks == (16, 256, 256)
 
 
 def test_an_unknown_voxel_size_stays_unknown(tmp_path, volume):

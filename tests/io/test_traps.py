@@ -20,7 +20,7 @@ from PIL import Image
 
 import mitonb as mn
 from mitonb.errors import CorruptFileError, InputError, MitonbError, TooLargeError, UnsafeFileError
-from mitonb.io.opening import open_ids, probe
+from mitonb.io.opening import open_ids
 
 DATA = np.random.default_rng(0).integers(1, 255, (20, 300, 310)).astype(np.uint8)
 VERSIONS = ["0.4", "0.5"]
@@ -79,7 +79,7 @@ def test_metadata_that_are_links_lead_nowhere(store, tmp_path, name):
     else:
         pytest.skip("metadata of the other version")
     (path / name).symlink_to(tmp_path / "elsewhere")
-    for look in (mn.open, probe):
+    for look in (mn.open, open_ids):
         with pytest.raises(UnsafeFileError, match="lies outside"):
             look(path)
 
@@ -335,7 +335,7 @@ def test_records_without_end_and_notes_of_wrong_types_are_our_errors(tmp_path):
 
 def test_names_that_are_too_long_are_named(tmp_path):
     long = tmp_path / ("x" * 300 + ".tif")
-    for work in (mn.open, mn.open_labels, open_ids, probe, lambda path: mn.save(mn.Stack(DATA[:2]), path)):
+    for work in (mn.open, mn.open_labels, open_ids, lambda path: mn.save(mn.Stack(DATA[:2]), path)):
         with pytest.raises(InputError):
             work(long)
     with pytest.raises(InputError, match="the name is too long"):

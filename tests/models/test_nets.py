@@ -10,8 +10,7 @@ from torch.nn import functional
 
 from mitonb.errors import ModelError
 from mitonb.models.encoder import Encoder
-from mitonb.models.panoptic import ContourDeepLab, PanopticBiFPN, PanopticDeepLab
-from mitonb.models.point_rend import SUBDIVISION_POINTS, PointRend
+from mitonb.models.panoptic import SUBDIVISION_POINTS, ContourDeepLab, PanopticBiFPN, PanopticDeepLab, PointRend
 from tests.models.published import drawn_net
 
 SMALL = {"stride": 32, "decoder_channels": 8, "low_level_channels": [4], "aspp_channels": 6}

@@ -15,16 +15,11 @@ import numpy as np
 import pytest
 
 import mitonb.widgets
-from mitonb.colors import map_colors
 from mitonb.errors import InputError
 from mitonb.labels import Labels
-from mitonb.maps import Maps
 from mitonb.measurements import measure
-from mitonb.post.targets import targets
-from mitonb.recipe import Recipe
 from mitonb.session import Session
 from mitonb.widgets.history_view import HistoryView
-from mitonb.widgets.maps_view import show_maps
 from mitonb.widgets.objects_table import ObjectsTable, show_table
 from mitonb.widgets.style import gray, png
 from mitonb.widgets.volume3d import show3d, still
@@ -315,60 +310,6 @@ def test_the_still_picture_shows_the_nearest_object_and_nothing_beside_it() -> N
     assert picture[13, 13, 3] == 255
     assert picture[0, 0, 3] == 0
     assert still(Labels(three()), [5])[13, 13, 3] == 0
-
-
-# The maps
-
-
-def test_maps_are_drawn_with_their_peaks_and_work_without_an_image() -> None:
-    drawn = np.zeros((40, 60), np.uint32)
-    drawn[5:35, 4:28], drawn[5:35, 30:56] = 1, 2
-    view = show_maps(targets(drawn))
-    assert view.state() == "40 x 60, 1500 px foreground, 2 peaks"
-    assert view.html.value.count("<figure>") == 3
-    assert view.html.value.count("<circle") == 4
-    assert show_maps(targets(drawn), drawn.astype(np.uint8)).html.value.count("<figure>") == 4
-
-
-def test_maps_have_the_colours_of_every_view_over_the_image() -> None:
-    ramp = np.linspace(0, 1, 60, dtype=np.float32)[None].repeat(40, 0)
-    offsets = np.stack([20 * ramp - 10, 5 - 20 * ramp])
-    view = show_maps(
-        Maps({"semantic": ramp[None], "center": ramp, "offsets": offsets}), recipe=Recipe(semantic_threshold=0.3)
-    )
-    for drawn, rgba in zip(
-        view._pictures,
-        (map_colors("semantic", ramp), map_colors("center", ramp), map_colors("offsets", offsets)),
-        strict=True,
-    ):
-        free = (ramp > 0.32) & (ramp < 0.95)  # beside the line of the threshold
-        free[[0, -1]] = False
-        assert np.abs(drawn - 255 * 0.75 * rgba[..., :3] * rgba[..., 3:])[free].max() < 2
-
-
-def test_maps_of_every_head_that_a_network_has_are_drawn_each_in_its_colours() -> None:
-    ramp = np.linspace(0, 1, 60, dtype=np.float32)[None].repeat(40, 0)
-    view = show_maps(Maps({"semantic": ramp[None], "contour": ramp[None], "distance": 9 * ramp[None]}))
-    assert view.html.value.count("<figure>") == 3
-    assert "outline" in view.html.value
-    assert view.state() == "40 x 60, 1080 px foreground, 0 peaks"
-    for drawn, name in zip(view._pictures[1:], ("contour", "distance"), strict=True):
-        rgba = map_colors(name, ramp)
-        assert np.abs(drawn - 255 * 0.75 * rgba[..., :3] * rgba[..., 3:]).max() < 2
-
-
-def test_the_recipe_decides_what_is_foreground_and_a_peak() -> None:
-    flat = Maps({"semantic": np.full((1, 8, 8), 0.6), "center": np.zeros((8, 8)), "offsets": np.zeros((2, 8, 8))})
-    assert show_maps(flat).state() == "8 x 8, 64 px foreground, 0 peaks"
-    assert show_maps(flat, recipe=Recipe(semantic_threshold=0.7)).state() == "8 x 8, 0 px foreground, 0 peaks"
-
-
-def test_an_image_of_another_size_and_what_are_no_maps_are_refused() -> None:
-    maps = targets(np.ones((8, 8), np.uint32))
-    with pytest.raises(InputError, match=r"maps are of a plane of \(8, 8\) pixels, the image has \(4, 4\)"):
-        show_maps(maps, np.zeros((4, 4)))
-    with pytest.raises(InputError, match="got ndarray"):
-        show_maps(np.zeros((8, 8)))  # type: ignore[arg-type]
 
 
 # The small things
