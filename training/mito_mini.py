@@ -49,6 +49,9 @@ WEIGHTS = {
 }  # fmt: skip
 """How often to draw from a section that was outlined for this project, by the first word of its name."""
 
+ZOOMS = {"whitematter": 0.5, "synapse": 0.35, "neutrophil": 0.6, "islet": 0.8, "neuropil": 0.8}
+"""Of sections whose pixels are far finer than those of the others, by the first word of their names."""
+
 INVERTED = ("whitematter_05", "whitematter_06")
 KIN = {
     "vnc": ("vnc", "isbi2012"), "neuropil": ("neuropil", "sbem"), "epfl": ("epfl",),
@@ -101,7 +104,8 @@ def outlined(data: Path) -> list[Source]:
         places = (data / folder / path.name for folder in ("unlabelled", "samples"))
         image = picture(next(place for place in places if place.exists()))
         image = 255 - image if path.stem in INVERTED else image
-        found.append(section(path.stem, image, ids, WEIGHTS[path.stem.split("_")[0]]))
+        tissue = path.stem.split("_")[0]
+        found.append(section(path.stem, image, ids, WEIGHTS[tissue], ZOOMS.get(tissue, 1.0)))
     return found
 
 
@@ -109,9 +113,9 @@ def picture(path: Path) -> np.ndarray:
     return mn.open(path).read()[0]
 
 
-def section(name: str, image: np.ndarray, ids: np.ndarray, weight: float) -> Source:
+def section(name: str, image: np.ndarray, ids: np.ndarray, weight: float, zoom: float = 1.0) -> Source:
     image, ids = image[None], ids[None].astype(np.uint16)
-    return Source(name, image, ids, Stack(image).contrast, weight=weight, ignore=UNKNOWN)
+    return Source(name, image, ids, Stack(image).contrast, weight=weight, zoom=zoom, ignore=UNKNOWN)
 
 
 def widened(start: Path, out: Path) -> Path:
