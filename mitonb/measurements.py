@@ -51,13 +51,14 @@ def measure(
 
         ``id``
             Id of the object.
-        ``volume_um3``
-            Volume in cubic micrometres; only when the voxel size is known.
+        ``volume_um3`` (of a single section ``area_um2``)
+            Volume in cubic micrometres, or area in square ones; only when the voxel size is known.
         ``voxels``
             Number of voxels.
         ``length_nm`` (``length_voxels`` when the voxel size is unknown)
             How far the object reaches from outer face to outer face: along its longest principal axis, or along z, y
-            or x where it reaches further. It is a straight line: a bent object is longer along its own line.
+            or x where it reaches further. It is a straight line: a bent object is longer along its own line. The
+            thickness of a single section does not count.
         ``z, y, x``
             Centroid in voxels (it may lie outside a bent object).
         ``z0, y0, x0, z1, y1, x1``
@@ -79,7 +80,7 @@ def measure(
 
     Examples
     --------
-    >>> table = measure(np.array([[[0, 4, 4, 4]]]), voxel_size=(10, 10, 10))
+    >>> table = measure(np.array([[[0, 4, 4, 4]], [[0, 0, 0, 0]]]), voxel_size=(10, 10, 10))
     >>> int(table.voxels[0]), float(table.length_nm[0]), float(table.volume_um3[0])
     (3, 30.0, 3e-06)
     """
@@ -89,7 +90,11 @@ def measure(
         raise AxesError(f"The image needs the shape of the labels, {data.shape}, got {tuple(image.shape)}.")
     size = _voxel_size(labels, stack, voxel_size)
     objects = _Objects(data, size, image)
-    applies = {"voxel size": size is not None, "no voxel size": size is None, "image": image is not None, "": True}
+    known, flat = size is not None, data.shape[0] == 1
+    applies = {
+        "voxel size": known, "volume": known and not flat, "section": known and flat, "no voxel size": not known,
+        "image": image is not None, "": True,
+    }  # fmt: skip
     table = pd.DataFrame({column.name: column.values(objects) for column in COLUMNS if applies[column.needs]})
     table.attrs["voxel_size"] = size
     return table
@@ -102,7 +107,7 @@ class _Objects:
     ----------
     ids : (n,) uint64 array
     unit : (3,) array
-        Size of a voxel in nm, or 1.
+        Size of a voxel in nm, or 1; of a single section 0 along z.
     count : (n,) int64 array
     first, second : (n, 3) and (n, 3, 3) arrays
         Sums of z, y, x and of their products.
@@ -116,6 +121,7 @@ class _Objects:
 
     def __init__(self, data: LazyArray, size: VoxelSize | None, image: Any) -> None:
         self.shape, self.unit, self.ids = data.shape, np.array(size or (1.0, 1.0, 1.0)), _ids(data)
+        self.unit[0] *= data.shape[0] > 1
         n = len(self.ids)
         self.count, self.light, self.lit = np.zeros(n, np.int64), np.zeros(n), np.zeros(n)
         self.first, self.second = np.zeros((n, 3)), np.zeros((n, 3, 3))
@@ -160,8 +166,8 @@ class Column(NamedTuple):
     name : str
     values : callable
         Gives the column, one value for each object.
-    needs : {"", "voxel size", "no voxel size", "image"}
-        The column is left out where this is not so.
+    needs : {"", "voxel size", "volume", "section", "no voxel size", "image"}
+        The column is left out where this is not so; "volume" and "section" need a voxel size, too.
     title : str
         Head of the column on the screen; "" is not shown there.
     tip : str
@@ -207,8 +213,10 @@ def _corner(end: int, axis: int, o: _Objects) -> Counts:
 _REACH = "Reach along its longest axis, in "
 COLUMNS = (
     Column("id", _ids_shown, title="object", tip="Id of the object", kind="id"),
-    Column("volume_um3", lambda o: o.count * (o.unit.prod() / 1e9), "voxel size", "volume µm³",
+    Column("volume_um3", lambda o: o.count * (o.unit.prod() / 1e9), "volume", "volume µm³",
            "Volume in cubic micrometres", digits=4, width=100),
+    Column("area_um2", lambda o: o.count * (o.unit[1:].prod() / 1e6), "section", "area µm²",
+           "Area in square micrometres", digits=4, width=100),
     Column("voxels", lambda o: o.count, title="voxels", tip="Number of voxels"),
     Column("length_nm", lambda o: o.length, "voxel size", "length µm", _REACH + "micrometres", 1e-3, 2),
     Column("length_voxels", lambda o: o.length, "no voxel size", "length vx", _REACH + "voxels", digits=1),

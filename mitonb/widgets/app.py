@@ -93,6 +93,7 @@ class App(Saved, Part):
         self.form = RecipeForm(self._recipe, models=model_names())
         self._applied = self._joined = self.form.recipe
         self.run_bar, self.scales = RunBar(), ScaleChoice()
+        self.run_bar.allow(volume=session.shape[0] > 1)
         self.table = ObjectsTable(session, height=_TAB_HEIGHT)
         self.view3d = View3D(session, lazy=True)
         self.history = HistoryView(session, height=_TAB_HEIGHT - 32)
@@ -314,7 +315,8 @@ class App(Saved, Part):
             size, model = size_text(session.shape, session.voxel_size), f"model: {self.form.recipe.model}"
             self.about.value = f"<b>{html.escape(_name(session))}</b> &ensp;{note(size)} &ensp;{note(model)}"
             # Without a voxel size nobody can say at which scale the network should look.
-            self.voxel_size.layout.display = self.compare.layout.display = "none" if session.voxel_size else ""
+            self.voxel_size.ask(None if session.voxel_size else session.shape)
+            self.compare.layout.display = self.voxel_size.layout.display
 
     def _on_scale(self, factor: int) -> None:
         self.form.recipe = self.form.recipe.replace(pixel_size="as is", downsampling=factor)

@@ -229,7 +229,7 @@ def _valid(name: str, value: Any) -> bool:
 
 
 class VoxelSizeField(ipw.HBox):
-    """Three numbers (z, y, x) in nm and a button, for stacks whose files do not tell them.
+    """Three numbers (z, y, x) in nm and a button, for stacks whose files do not tell them; two for a single section.
 
     Attributes
     ----------
@@ -253,13 +253,21 @@ class VoxelSizeField(ipw.HBox):
         self.add_class("mnb")
         self.button.on_click(lambda _: self.choose())
 
+    def ask(self, shape: Sequence[int] | None) -> None:
+        """Show for a stack of this (z, y, x) shape, or hide for None."""
+        self.layout.display = "none" if shape is None else ""
+        self.fields[0].layout.display = "none" if shape is not None and shape[0] == 1 else ""
+
     def choose(self) -> None:
         """Take the three numbers; one number alone counts for all three axes."""
         nm = [field.value for field in self.fields]
+        if self.fields[0].layout.display == "none":  # nobody asks how thick a single section is
+            nm[0] = 0
+            nm[0] = max(nm) if min(nm[1:]) > 0 else 0
         if sum(v > 0 for v in nm) == 1:
             nm = [max(nm)] * 3
         if not all(v > 0 for v in nm):
-            self.message.value = note("Give three sizes above 0, in nm.", "error")
+            self.message.value = note("Give sizes above 0, in nm.", "error")
             return
         for field, v in zip(self.fields, nm, strict=True):
             field.value = v
@@ -343,7 +351,7 @@ class OpenForm(Part):
             about = f"{stack.name}: {size_text(stack.shape, stack.voxel_size)}, {stack.dtype}"
             lines = [note(about, "good"), *map(note, stack.notes)]
         self.about.value = "<br>".join(lines)
-        self.voxel_size.layout.display = "" if stack is not None and stack.voxel_size is None else "none"
+        self.voxel_size.ask(stack.shape if stack is not None and stack.voxel_size is None else None)
 
     def state(self) -> str:
         """Return what the form says, as text."""

@@ -301,7 +301,7 @@ class RunBar(Part):
             self.job.cancel()
 
     def allow(self, **allowed: bool) -> None:
-        """Switch buttons on or off, by the name that they ask for ("_" for "-"); *Apply* shows only while it is on."""
+        """Show buttons or not, by the name that they ask for ("_" for "-")."""
         self._allowed |= {name.replace("_", "-"): on for name, on in allowed.items()}
         self._enable()
 
@@ -362,7 +362,7 @@ class RunBar(Part):
         for name, pressed in self.buttons.items():
             pressed.disabled = busy or not self._allowed[name]
             pressed.button_style = "primary" if name == first else ""
-            pressed.layout.display = None if self._allowed[name] or not name.startswith("apply") else "none"
+            pressed.layout.display = None if self._allowed[name] else "none"
         self.stop.disabled = not busy
         self.running.layout.display = None if busy else "none"
         self.worked.emit(busy)

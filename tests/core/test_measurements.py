@@ -79,6 +79,16 @@ def test_physical_size_scales_volume_and_length() -> None:
     assert measure(Labels(drawn(), voxel_size=(1, 1, 1)), voxel_size=(10, 10, 10)).length_nm[0] == pytest.approx(60)
 
 
+def test_a_single_section_has_areas_and_its_thickness_is_no_length() -> None:
+    ids = np.zeros((1, 8, 8), np.uint8)
+    ids[0, 2:4, 1:6] = 1
+    table = measure(ids, voxel_size=(70, 5, 5))
+    assert table.area_um2[0] == pytest.approx(10 * 25 / 1e6)
+    assert table.length_nm[0] == pytest.approx(25)
+    assert "volume_um3" not in table
+    assert "area_um2" not in measure(np.repeat(ids, 2, 0), voxel_size=(70, 5, 5))
+
+
 def test_a_diagonal_rod_is_measured_along_itself() -> None:
     ids = np.zeros((1, 30, 30), np.uint8)
     ids[0, range(5, 25), range(5, 25)] = 1

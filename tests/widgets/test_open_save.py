@@ -165,10 +165,24 @@ def test_one_size_counts_for_three_axes_and_none_is_refused() -> None:
     field, heard = VoxelSizeField(), []
     field.chosen.connect(heard.append)
     field.choose()
-    assert "Give three sizes above 0" in field.message.value
+    assert "Give sizes above 0" in field.message.value
     field.fields[0].value = 8
     field.choose()
     assert heard == [(8, 8, 8)]
+
+
+def test_a_single_section_is_asked_for_the_size_of_its_pixels_alone() -> None:
+    field, heard = VoxelSizeField(), []
+    field.chosen.connect(heard.append)
+    field.ask((1, 40, 50))
+    assert [part.layout.display for part in field.fields] == ["none", None, None]
+    field.choose()
+    assert "Give sizes above 0" in field.message.value
+    field.fields[2].value = 5
+    field.choose()
+    field.fields[1].value = 4
+    field.choose()
+    assert heard == [(5, 5, 5), (5, 4, 5)]
 
 
 def test_a_format_changes_the_ending_and_keeps_the_name() -> None:
