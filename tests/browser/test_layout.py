@@ -249,6 +249,23 @@ def test_one_button_is_primary_and_a_job_makes_nothing_jump(book: Notebook) -> N
     book.wait(f"{apply} === 0")
 
 
+def test_a_click_on_a_picture_chooses_its_scale_and_escape_closes_them(book: Notebook) -> None:
+    shown = "document.querySelector('.mnb-scales')?.offsetParent"
+    offer = "app.scales.offer(app.session.stack.plane(0), {n: labels[0] for n in (1, 2, 4)}) or 1"
+    book.ask(offer)
+    book.wait(f"{shown} && document.querySelectorAll('.mnb-scales img').length === 3")
+    book.shot(SHOTS / "scales.png")
+    book.page.locator(".mnb-scales img").nth(1).click()
+    book.wait(f"!{shown}")
+    assert book.ask("app.form.recipe.downsampling") == "2"
+    book.ask(offer)
+    book.wait(shown)
+    book.js(f"{VIEWER}.focus({{preventScroll: true}})")
+    book.page.keyboard.press("Escape")
+    book.wait(f"!{shown}")
+    assert book.ask("app.form.recipe.downsampling") == "2"
+
+
 def test_a_voxel_size_set_later_reaches_the_viewer_at_once_and_so_does_its_undo(book: Notebook) -> None:
     scale = "document.querySelector('.mitonb-scale')"
     aspect = f"{VIEW}.sheet.aspect"

@@ -152,5 +152,16 @@ export class Frame {
       set(root.offsetHeight + step);
       event.preventDefault();
     }, { signal });
+    // Of the scales that are compared, a click on the picture chooses as its button does, and Escape closes them.
+    document.addEventListener("click", ({ target }) => {
+      const picture = target instanceof Element && this.box.contains(target) && target.closest(".mnb-scales img");
+      if (picture) picture.parentElement?.querySelector("button")?.click();
+    }, { signal });
+    document.addEventListener("keydown", (event) => {
+      const scales = /** @type {HTMLElement | null} */ (this.box.querySelector(".mnb-scales"));
+      if (event.key !== "Escape" || !scales?.offsetParent || !this.box.contains(document.activeElement)) return;
+      /** @type {HTMLElement | null} */ (scales.querySelector(":scope > .mnb-link"))?.click();
+      event.stopPropagation();
+    }, { signal, capture: true });
   }
 }
