@@ -291,7 +291,7 @@ def _recipe(options: Options) -> Recipe:
 
 def _train(options: Options) -> None:
     from mitonb.learn.data import draw_phantoms, read_source, require_share, shared
-    from mitonb.learn.loop import Settings, card_fields, startable, training
+    from mitonb.learn.loop import Settings, card_fields, fitting, startable
 
     # All arguments first: phantoms take minutes, and a run takes hours.
     given = ("minutes", "steps", "seed", "batch", "rate", "precision")
@@ -311,7 +311,7 @@ def _train(options: Options) -> None:
     sources = [read_source(text) for text in options.source]
     phantoms = drain(draw_phantoms(options.phantoms, cache=options.cache), show=not options.quiet)
     sources = shared(sources, phantoms, options.share)
-    steps = training(sources, out=options.out, settings=settings, start=options.start, card=card)
+    steps = fitting(sources, out=options.out, settings=settings, start=options.start, card=card)
     out = drain(steps, show=not options.quiet)
     _note(options, f"weights in {out}; use them with --model {out}")
 

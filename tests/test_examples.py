@@ -16,7 +16,7 @@ WITH_EXAMPLES = sorted(p for p in (ROOT / "mitonb").rglob("*.py") if ">>> " in p
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda p: str(p.relative_to(ROOT).with_suffix("")))
 def test_examples_of_docstrings_are_true(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = path.relative_to(ROOT).with_suffix("").parts
-    if parts[1] in ("models", "infer", "train", "widgets") and not importlib.util.find_spec("torch"):
+    if parts[1] in ("models", "infer", "learn", "widgets") and not importlib.util.find_spec("torch"):
         pytest.skip("PyTorch is not installed")
     monkeypatch.chdir(tmp_path)  # what an example writes
     module = importlib.import_module(".".join(parts).removesuffix(".__init__"))

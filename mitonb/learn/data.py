@@ -49,7 +49,7 @@ class Source:
     axes : tuple of {"xy", "xz", "yz"}
         Directions to cut planes along: all three only for (nearly) isotropic voxels.
     held : tuple of int
-        Positions along z that are never trained on but watched while training.
+        Positions along z that are never trained on but watched while training; all of them, if it is only for that.
     weight : float
         How often to draw from it, relative to the others.
     zoom : float
@@ -76,9 +76,9 @@ class Source:
             )
         _require_plain(self)
         free = [z for z in range(len(self.image)) if z not in self.held]
-        if not free or free != list(range(free[0], free[-1] + 1)):
+        if free and free != list(range(free[0], free[-1] + 1)):
             raise InputError(f"{self.name}: held planes {self.held} must leave one unbroken block to train on.")
-        object.__setattr__(self, "used", (free[0], free[-1] + 1))
+        object.__setattr__(self, "used", (free[0], free[-1] + 1) if free else (0, 0))
 
     def plane(self, axis: Axis, index: int) -> tuple[Array, Array]:
         """Return the image and labels of one plane of the part that is trained on."""
@@ -147,7 +147,7 @@ def draw_batch(
 
     This part (0..1) of them is augmented: sheared, zoomed and disturbed.
     """
-    weights = np.array([s.weight for s in sources], np.float64)
+    weights = np.array([s.weight * (s.used[1] > s.used[0]) for s in sources], np.float64)
     images, ids = [], []
     for i in rng.choice(len(sources), count, p=weights / weights.sum()):
         augmented = bool(rng.random() < augment)

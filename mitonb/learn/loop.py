@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import itertools
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +23,7 @@ from mitonb.io.saving import check_output, rescued
 from mitonb.job import Progress
 from mitonb.learn.data import Size, Source, draw_batch
 from mitonb.learn.losses import add_losses, batch_targets
+from mitonb.memory import require
 from mitonb.models.spec import ModelSpec, in_todays_words
 from mitonb.models.unet import UNet
 from mitonb.models.weights import write_weights
@@ -33,7 +36,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["Settings", "card_fields", "startable", "training", "watch"]
+__all__ = ["Settings", "best_look", "card_fields", "fitting", "freeze", "startable", "watch"]
+
+
+Described = list[tuple[str, tuple[int, ...], float, float]]
+"""Names, shapes and contrasts of sources."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +61,12 @@ class Settings:
         Part of the patches, 0..1, that are sheared, zoomed and disturbed; the others are only turned and flipped.
     rate, decay, average : float
         Highest learning rate, weight decay, and how slowly the kept mean of the weights follows.
+    freeze : int
+        First stages of the encoder that stay as they are, with the statistics of their normalisation.
+    looks : int
+        How often, evenly over the run, the held planes are scored; the weights of the best look are kept.
+    patience : int, optional
+        Looks without a better score after which the run ends early.
     precision : {"fp32", "bf16"}
         bf16 is faster on recent processors; the weights themselves stay float32.
     widths, depths : tuple of int
@@ -70,6 +83,9 @@ class Settings:
     rate: float = 2e-3
     decay: float = 0.03
     average: float = 0.998
+    freeze: int = 0
+    looks: int = 20
+    patience: int | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     widths: tuple[int, ...] = (32, 64, 128, 192)
     depths: tuple[int, ...] = (1, 1, 2, 3)
@@ -77,12 +93,13 @@ class Settings:
     def __post_init__(self) -> None:
         if (self.minutes is None) == (self.steps is None):
             raise InputError("Say how long to train: either minutes or steps, and not both.")
-        whole = (self.batch, self.patch, *(n for n in (self.steps, self.planes) if n is not None))
+        given = (self.steps, self.planes, self.patience)
+        whole = (self.batch, self.patch, self.looks, *(n for n in given if n is not None))
         real = (self.rate, *(() if self.minutes is None else (self.minutes,)))
         if not all(isinstance(n, int) and n > 0 for n in whole) or not all(0 < r < np.inf for r in real):
-            raise InputError(f"Duration, batch, patch and rate must be above 0, got {self}.")
-        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
-            raise InputError(f"A seed is a whole number from 0 on, got {self.seed}.")
+            raise InputError(f"Duration, batch, patch, rate, looks and patience must be above 0, got {self}.")
+        if not all(isinstance(n, int) and 0 <= n < 2**63 for n in (self.seed, self.freeze)):
+            raise InputError(f"seed and freeze are whole numbers from 0 on, got {self.seed} and {self.freeze}.")
         if not 0 <= self.decay < np.inf or not 0 <= self.average < 1 or not 0 <= self.augment <= 1:
             raise InputError(
                 "decay is from 0 on, average from 0 to below 1 and augment from 0 to 1, got "
@@ -92,19 +109,19 @@ class Settings:
             raise InputError(f"precision is 'fp32' or 'bf16', got {self.precision!r}.")
 
 
-def training(
+def fitting(
     sources: Sequence[Source],
     *,
     out: str | Path,
     settings: Settings,
     start: str | Path | None = None,
     card: Mapping[str, Any] | None = None,
-    watch_every: float = 180.0,
     save_every: float = 120.0,
 ) -> Generator[Progress, None, Path]:
     """Train a net and write its weights: its heads and its dimension decide what is drawn and what it learns by.
 
-    Each step is one `Progress` whose preview is a dict of the losses and of the newest scores of the held planes.
+    The first `Progress` says what memory it takes; each step is one more, whose preview is a dict of the losses and of
+    the newest scores of the held planes. Of all looks at these the weights of the best are kept.
     Batches depend on the seed and the step alone; a run that was stopped goes on from `out` + ".part" where it was.
 
     Parameters
@@ -120,8 +137,8 @@ def training(
     card : mapping, optional
         Fields of the new model's card, such as title, licence, papers, data and notes. Where training starts from
         nothing they also say which U-Net: `heads`, `dimension` and `config`, by default the panoptic one of planes.
-    watch_every, save_every : float
-        Seconds between looks at the held planes, and between pictures of the run on disk.
+    save_every : float
+        Seconds between pictures of the run on disk.
 
     Returns
     -------
@@ -134,10 +151,12 @@ def training(
         If there is nothing to learn from, `out` cannot be written, or what was learned had to be kept elsewhere.
     ModelError
         If `out` + ".part" belongs to another run, or the training diverges.
+    TooLargeError
+        If the run would not fit into memory.
     JobError
         If the held planes could not be scored in the end; the weights are in `out`.
     """
-    if not sources:
+    if not any(s.used[1] > s.used[0] for s in sources):
         raise InputError("There is nothing to learn from. Give at least one labelled stack, or phantoms.")
     out = check_output(out, overwrite=True)
     if out.is_dir():
@@ -146,32 +165,37 @@ def training(
     run = _Run(settings, start, {"name": out.stem, **card_fields(card)})
     if any(n % run.spec.multiple for n in (settings.patch, settings.planes or 0)):
         raise InputError(f"A patch is a multiple of {run.spec.multiple} pixels, got {run.size}.")
+    described = [(s.name, tuple(s.image.shape), float(s.contrast[0]), float(s.contrast[1])) for s in sources]
+    total = settings.steps or int(60 * (settings.minutes or 0))
+    needed = run.bytes_needed()
+    if needed:
+        require(needed, "This training", "Take a smaller batch or patch, or a net with fewer channels.")
+        yield Progress(f"start: takes about {needed / 1e9:.1f} GB of memory", 0, total)
     if part.exists():
-        run.resume(part)
-    clock, saved, watched = time.monotonic() - run.seconds, time.monotonic(), time.monotonic()
+        run.resume(part, described)
+    clock, saved = time.monotonic() - run.seconds, time.monotonic()
     try:
-        while (fraction := run.fraction) < 1:
+        while (fraction := run.fraction) < 1 and not run.tired:
             losses = run.advance(sources)
             run.seconds = time.monotonic() - clock
-            if time.monotonic() - watched > watch_every:
+            if len(run.log) < int(run.fraction * settings.looks) < settings.looks:
                 run.look(sources)
-                watched = time.monotonic()
             if time.monotonic() - saved > save_every:
                 with contextlib.suppress(OSError):  # a disk that is full now may have room at the end
-                    run.save(part)
+                    run.save(part, described)
                 saved = time.monotonic()
-            total = settings.steps or int(60 * (settings.minutes or 0))
             scores = run.log[-1] if run.log else {}
             told = ", ".join(f"{k} {v:.3f}" for k, v in {**losses, **scores}.items() if k == "loss" or k[:3] == "iou")
             preview = {**scores, "step": run.step, **losses}
             yield Progress(f"train: {told}", min(total, int(total * fraction)), total, preview)
     except BaseException:  # stopped or failed: what was learned stays on disk
-        rescued(run.save, part)
+        rescued(lambda path: run.save(path, described), part)
         raise
     # The weights first: whatever comes then may fail, or be stopped.
     rescued(lambda path: write_weights(run.mean, run.finished_spec(sources), path), out)
     try:
         run.look(sources)
+        run.mean.load_state_dict(run.best or run.mean.state_dict())
         write_weights(run.mean, run.finished_spec(sources), out)
     except Exception as error:
         raise JobError(f"The weights are in {out}, but the held planes could not be scored: {error}") from error
@@ -219,6 +243,7 @@ def card_fields(card: Mapping[str, Any] | None) -> dict[str, Any]:
     return fields
 
 
+_WATCHED = 12
 _OF_THE_NET = (
     "architecture", "config", "classes", "things", "mean", "std", "intensity", "heads", "dimension", "output_stride",
     "multiple", "padding", "pixel_offset",
@@ -259,15 +284,18 @@ class _Run:
             )
         blocks = self.spec.dimension == 3
         self.size: Size = (settings.planes or settings.patch, *(settings.patch,) * 2) if blocks else settings.patch
-        self.net = channels_last(net).train()
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.net = channels_last(net).to(self.device).train()
+        freeze(self.net, settings.freeze)
         self.mean = copy.deepcopy(self.net).eval()
-        plain = [p for p in self.net.parameters() if p.ndim > 1]
-        small = [p for p in self.net.parameters() if p.ndim <= 1]
+        free = [p for p in self.net.parameters() if p.requires_grad]
+        plain, small = [p for p in free if p.ndim > 1], [p for p in free if p.ndim <= 1]
         groups = [{"params": plain, "weight_decay": settings.decay}, {"params": small, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=settings.rate)
         self.step = 0
         self.seconds = 0.0
         self.log: list[dict[str, float]] = []
+        self.best: dict[str, Tensor] = {}
 
     @property
     def fraction(self) -> float:
@@ -276,12 +304,36 @@ class _Run:
             return self.step / self.settings.steps
         return self.seconds / (60 * (self.settings.minutes or 1))
 
+    @property
+    def tired(self) -> bool:
+        """Whether the last looks were no better than one before them."""
+        patience = self.settings.patience
+        return patience is not None and len(self.log) - 1 - best_look(self.log) >= patience
+
+    def bytes_needed(self) -> int:
+        """Return about how much memory a step takes: what is saved for the way back, and weights with their states."""
+        twin, kept = copy.deepcopy(self.net).to("meta"), {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            kept[tensor.untyped_storage()._cdata] = tensor
+            return tensor
+
+        sides = self.size if isinstance(self.size, tuple) else (self.size,) * 2
+        try:
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                twin(torch.zeros(self.settings.batch, 1, *sides, device="meta"))
+        except (NotImplementedError, RuntimeError):  # a layer that cannot be run without numbers
+            return 0
+        sizes = [tensor.untyped_storage().nbytes() for tensor in kept.values()]
+        return sum(sizes) + 4 * max(sizes) + 28 * sum(p.numel() for p in self.net.parameters())
+
     def advance(self, sources: Sequence[Source]) -> dict[str, float]:
         """Do one step of the optimizer and return the losses."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.rate * _rate(self.fraction)
         x, truth, weights = self._batch(sources)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.precision == "bf16"):
+        x, truth, weights = x.to(self.device), _moved(truth, self.device), _moved(weights, self.device)
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             heads: dict[str, Tensor] = self.net(x)
         loss, parts = add_losses(heads, truth, weights)
         self.optimizer.zero_grad(set_to_none=True)
@@ -298,36 +350,40 @@ class _Run:
         """Score the held planes and remember it."""
         scores = watch(self.mean, self.spec, sources)
         self.log.append({"step": self.step, "seconds": round(self.seconds), **scores})
+        if scores and best_look(self.log) == len(self.log) - 1:
+            self.best = {name: tensor.clone() for name, tensor in self.mean.state_dict().items()}
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, sources: Described) -> None:
         """Write the picture of the run; it appears whole or not at all."""
         state = {
-            "settings": dataclasses.asdict(self.settings), "net": self.net.state_dict(),
+            "settings": dataclasses.asdict(self.settings), "sources": sources, "net": self.net.state_dict(),
             "mean": self.mean.state_dict(), "optimizer": self.optimizer.state_dict(),
-            "step": self.step, "seconds": self.seconds, "log": self.log,
+            "step": self.step, "seconds": self.seconds, "log": self.log, "best": self.best,
         }  # fmt: skip
         with atomic_write(path) as temporary:
             torch.save(state, temporary)
 
-    def resume(self, path: Path) -> None:
+    def resume(self, path: Path, sources: Described) -> None:
         """Go on from a picture of the run."""
         try:
-            state = torch.load(path, weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises whatever its pickle reader stumbles over
             raise CorruptFileError(f"{path} is damaged: {error}. Delete it to begin again.") from error
-        if state["settings"] != dataclasses.asdict(self.settings):
-            raise ModelError(f"{path} belongs to a run with other settings. Delete it, or write to another file.")
+        if (state["settings"], state["sources"]) != (dataclasses.asdict(self.settings), sources):
+            raise ModelError(
+                f"{path} belongs to a run with other settings or data. Delete it, or write to another file."
+            )
         self.net.load_state_dict(state["net"])
         self.mean.load_state_dict(state["mean"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.seconds, self.log = state["step"], state["seconds"], state["log"]
+        self.step, self.seconds, self.log, self.best = (state[k] for k in ("step", "seconds", "log", "best"))
 
     def finished_spec(self, sources: Sequence[Source]) -> ModelSpec:
         """Return the card with what happened."""
         values = {k: v for k, v in dataclasses.asdict(self.settings).items() if k not in ("widths", "depths")}
         own = {k: v for k, v in values.items() if v is not None}
-        training = {**self.spec.training, **own, "steps_done": self.step, "watched": self.log[-1:]}
-        data = self.spec.data or tuple(sorted(s.name for s in sources))
+        training = {**self.spec.training, **own, "steps_done": self.step, "watched": self.log}
+        data = self.spec.data or tuple(sorted({s.name for s in sources}))
         return dataclasses.replace(self.spec, data=data, training=training)
 
     def _batch(self, sources: Sequence[Source]) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
@@ -350,6 +406,36 @@ class _Run:
                 slow.copy_(fast)
 
 
+def freeze(net: nn.Module, stages: int) -> None:
+    """Keep the first stages of an encoder as they are: their weights, and the statistics of their normalisation.
+
+    Raises
+    ------
+    ModelError
+        If the net has no encoder, or fewer stages.
+    """
+    encoder = getattr(net, "encoder", None)
+    layers: list[nn.Module] = [] if encoder is None else list(encoder.children())
+    if isinstance(net, UNet):
+        parts = [[net.stem, layers[0]], *([a, b] for a, b in zip(net.down, layers[1:], strict=True))]
+    else:  # a stem and its norm, then a layer for each stage
+        parts = [layers[:2], *([layer] for layer in layers[2:])]
+    if stages > len(parts):
+        raise ModelError(f"Of this net up to {len(parts)} stages of the encoder can be frozen, got freeze={stages}.")
+    for part in itertools.chain(*parts[:stages]):
+        part.eval().requires_grad_(False)
+
+
+def _moved(tensors: Mapping[str, Tensor], device: str) -> dict[str, Tensor]:
+    return {name: tensor.to(device) for name, tensor in tensors.items()}
+
+
+def best_look(log: Sequence[Mapping[str, float]]) -> int:
+    """Return the place of the look with the highest mean of its scores; 0 where there is none."""
+    means = [np.mean([v for k, v in one.items() if k.startswith("iou")] or [0.0]) for one in log]
+    return int(np.argmax(means)) if means else 0
+
+
 def _rate(fraction: float) -> float:
     """Warm up for a thirtieth of the run, then fall along a cosine."""
     return float(min(1.0, fraction * 30 + 0.02) * (0.5 + 0.5 * np.cos(np.pi * fraction)) + 0.005)
@@ -357,25 +443,25 @@ def _rate(fraction: float) -> float:
 
 @torch.inference_mode()
 def watch(net: nn.Module, spec: ModelSpec, sources: Sequence[Source]) -> dict[str, float]:
-    """Return the foreground IoU of the held planes of each source that has some, as {"iou NAME": 0..1}.
+    """Return the foreground IoU of the held planes, as {"iou NAME": 0..1}; sources of one name are counted together.
 
-    Nets of blocks see held planes that lie beside each other at once. What is unknown counts nothing.
+    Of many held planes of a source a dozen is looked at, but nets of blocks see all that lie beside each other at once.
+    What is unknown counts nothing.
     """
     # A net without a hash is run as it is now, and the range of a stack is given, its contrast measured.
     model = Model(dataclasses.replace(spec, sha256="", intensity="range"), net)
     predictor = Predictor(model, Recipe(pixel_size="as is"))
-    scores = {}
+    counts: dict[str, npt.NDArray[np.int64]] = {}
     for source in sources:
         held = sorted(source.held)
+        if spec.dimension == 2:
+            held = held[:: max(1, len(held) // _WATCHED)]
         apart = np.flatnonzero(np.diff(held) > 1) + 1 if spec.dimension == 3 else range(1, len(held))
-        both = either = 0
         for part in np.split(held, apart) if held else ():
             image, labels = (volume[part[0] : part[-1] + 1] for volume in (source.image, source.labels))
             stack = Stack(image, intensity=source.contrast)
             maps = predictor.maps(stack if spec.dimension == 3 else stack.plane(0))
             found = maps.semantic[0].reshape(labels.shape) >= 128
             found, truth = (mask & (labels != source.ignore) for mask in (found, labels > 0))
-            both, either = both + int((found & truth).sum()), either + int((found | truth).sum())
-        if held:
-            scores[f"iou {source.name}"] = round(both / max(either, 1), 4)
-    return scores
+            counts[source.name] = counts.get(source.name, 0) + np.array([(found & truth).sum(), (found | truth).sum()])
+    return {f"iou {name}": round(int(both) / max(int(either), 1), 4) for name, (both, either) in counts.items()}

@@ -9,7 +9,7 @@ import pytest
 import mitonb as mn
 from mitonb.job import drain
 from mitonb.learn.data import Source
-from mitonb.learn.loop import Settings, training
+from mitonb.learn.loop import Settings, fitting
 from mitonb.recipe import Recipe
 from mitonb.stack import AXES
 
@@ -46,7 +46,7 @@ def test_a_net_of_each_kind_learns_and_segments(heads, dimension, steps, touchin
         steps=steps, seed=1, augment=0.1, rate=0.01, average=0.95, widths=(8, 16, 16), depths=(1, 1, 1), **size
     )
     card = {"heads": heads, "dimension": dimension, "config": {"fold": False}}
-    out = drain(training(sources, out=tmp_path / "net.safetensors", settings=settings, card=card), show=False)
+    out = drain(fitting(sources, out=tmp_path / "net.safetensors", settings=settings, card=card), show=False)
     planes = [("xy",), tuple(AXES)] if dimension == 2 else [("xy",)]
     tile = 64 if dimension == 2 else 48  # so that planes and blocks overlap
     for axes in planes:

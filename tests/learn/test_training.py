@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mitonb.errors import CorruptFileError, InputError, JobError, ModelError
+from mitonb.errors import CorruptFileError, InputError, JobError, ModelError, TooLargeError
 from mitonb.job import drain
 from mitonb.learn.data import (
     IGNORED,
@@ -21,7 +21,7 @@ from mitonb.learn.data import (
     read_source,
     shared,
 )
-from mitonb.learn.loop import Settings, training, watch
+from mitonb.learn.loop import Settings, fitting, watch
 from mitonb.learn.losses import add_losses, batch_targets
 from mitonb.models.spec import HEADS, ModelSpec
 from mitonb.models.zoo import load_model
@@ -37,7 +37,15 @@ def disks(held=(), **options):
 
 
 def tiny(**changes):
-    values = {"steps": 4, "seed": 3, "batch": 2, "patch": 32, "widths": (4, 8, 8, 8), "depths": (0, 1, 1, 1)}
+    values = {
+        "steps": 4,
+        "seed": 3,
+        "batch": 2,
+        "patch": 32,
+        "looks": 1,
+        "widths": (4, 8, 8, 8),
+        "depths": (0, 1, 1, 1),
+    }
     return Settings(**{**values, **changes})
 
 
@@ -165,22 +173,22 @@ def test_blocks_and_their_labels_fit_each_other():
 
 
 def test_the_same_settings_give_the_same_weights(tmp_path):
-    a, b = (drain(training([disks()], out=tmp_path / n, settings=tiny()), show=False) for n in ("a", "b"))
+    a, b = (drain(fitting([disks()], out=tmp_path / n, settings=tiny()), show=False) for n in ("a", "b"))
     x = torch.randn(1, 1, 32, 32)
     for one, two in zip(load_model(a).net(x).values(), load_model(b).net(x).values(), strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=0)
 
 
 def test_a_stopped_run_goes_on_where_it_was(tmp_path):
-    straight = drain(training([disks()], out=tmp_path / "a", settings=tiny()), show=False)
-    steps = training([disks()], out=tmp_path / "b", settings=tiny())
-    next(steps)
-    next(steps)
+    straight = drain(fitting([disks()], out=tmp_path / "a", settings=tiny()), show=False)
+    steps = fitting([disks()], out=tmp_path / "b", settings=tiny())
+    for _ in range(3):  # the memory it takes, and two steps
+        next(steps)
     steps.close()
     assert (tmp_path / "b.part").exists()
     assert not (tmp_path / "b").exists()
-    rest = list(training([disks()], out=tmp_path / "b", settings=tiny()))
-    assert [p.preview["step"] for p in rest] == [3, 4]
+    rest = list(fitting([disks()], out=tmp_path / "b", settings=tiny()))
+    assert [p.preview["step"] for p in rest[1:]] == [3, 4]
     assert not (tmp_path / "b.part").exists()
     x = torch.randn(1, 1, 32, 32)
     for one, two in zip(load_model(straight).net(x).values(), load_model(tmp_path / "b").net(x).values(), strict=True):
@@ -188,14 +196,15 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path):
 
 
 def test_a_picture_of_another_run_is_refused(tmp_path):
-    steps = training([disks()], out=tmp_path / "a", settings=tiny())
+    steps = fitting([disks()], out=tmp_path / "a", settings=tiny())
+    next(steps)
     next(steps)
     steps.close()
     with pytest.raises(ModelError, match="other settings"):
-        next(training([disks()], out=tmp_path / "a", settings=tiny(seed=4)))
+        list(fitting([disks()], out=tmp_path / "a", settings=tiny(seed=4)))
     (tmp_path / "a.part").write_bytes(b"rubbish")
     with pytest.raises(CorruptFileError, match="damaged"):
-        next(training([disks()], out=tmp_path / "a", settings=tiny()))
+        list(fitting([disks()], out=tmp_path / "a", settings=tiny()))
 
 
 def test_disks_are_learned_and_the_card_tells_how(tmp_path):
@@ -203,7 +212,7 @@ def test_disks_are_learned_and_the_card_tells_how(tmp_path):
     source = disks(held=(3,))
     source = dataclasses.replace(source, held=(2, 3))
     settings = tiny(steps=60, batch=4, average=0.9, rate=0.005)
-    path = drain(training([source], out=tmp_path / "disks.safetensors", settings=settings, card={"licence": "CC0"}))
+    path = drain(fitting([source], out=tmp_path / "disks.safetensors", settings=settings, card={"licence": "CC0"}))
     spec = load_model(path).spec
     assert spec.name == "disks"
     assert spec.licence == "CC0"
@@ -214,8 +223,8 @@ def test_disks_are_learned_and_the_card_tells_how(tmp_path):
 
 
 def test_training_may_begin_from_a_weight_file(tmp_path):
-    first = drain(training([disks()], out=tmp_path / "a", settings=tiny()), show=False)
-    second = drain(training([disks()], out=tmp_path / "b", settings=tiny(steps=1), start=first), show=False)
+    first = drain(fitting([disks()], out=tmp_path / "a", settings=tiny()), show=False)
+    second = drain(fitting([disks()], out=tmp_path / "b", settings=tiny(steps=1), start=first), show=False)
     assert load_model(second).spec.training["start"] == load_model(first).spec.sha256
 
 
@@ -249,7 +258,7 @@ def test_the_weights_are_on_disk_before_anything_else_can_fail(error, tmp_path, 
 
     monkeypatch.setattr("mitonb.learn.loop.watch", fails)
     with pytest.raises((JobError, KeyboardInterrupt)):
-        drain(training([disks(held=(3,))], out=tmp_path / "a", settings=tiny()), show=False)
+        drain(fitting([disks(held=(3,))], out=tmp_path / "a", settings=tiny()), show=False)
     assert load_model(tmp_path / "a").spec.training["steps_done"] == 4
     monkeypatch.undo()
 
@@ -258,8 +267,8 @@ def test_weights_that_cannot_be_written_are_kept_elsewhere(tmp_path, monkeypatch
     (tmp_path / "out").mkdir()
     (tmp_path / "spare").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "spare"))
-    steps = training([disks()], out=tmp_path / "out" / "a", settings=tiny())
-    for _ in range(4):
+    steps = fitting([disks()], out=tmp_path / "out" / "a", settings=tiny())
+    for _ in range(5):
         next(steps)
     (tmp_path / "out").rmdir()
     with pytest.raises(InputError, match=r"a was not saved: .*What was computed is kept in") as said:
@@ -274,18 +283,18 @@ def test_weights_that_cannot_be_written_are_kept_elsewhere(tmp_path, monkeypatch
 )
 def test_a_card_that_is_none_is_refused_before_the_run(card, said, tmp_path):
     with pytest.raises((InputError, ModelError), match=said):
-        next(training([disks()], out=tmp_path / "a", settings=tiny(), card=card))
+        next(fitting([disks()], out=tmp_path / "a", settings=tiny(), card=card))
 
 
 @pytest.mark.parametrize("out", [".", "no/where", "/proc/a"])
 def test_weights_that_could_not_be_written_are_refused_before_the_run(out, tmp_path):
     with pytest.raises(InputError):
-        next(training([disks()], out=tmp_path / out, settings=tiny()))
+        next(fitting([disks()], out=tmp_path / out, settings=tiny()))
 
 
 def test_nothing_to_learn_from_is_an_error(tmp_path):
     with pytest.raises(InputError, match="nothing to learn from"):
-        next(training([], out=tmp_path / "a", settings=tiny()))
+        next(fitting([], out=tmp_path / "a", settings=tiny()))
 
 
 def test_a_source_reads_as_the_command_line_says(tmp_path):
@@ -335,3 +344,38 @@ def test_phantoms_take_their_share_of_the_patches():
     assert [s.weight for s in sources] == [3.0, 0.5, 0.5]
     images, ids = draw_batch(sources, np.random.default_rng(0), 32, 5)
     assert images.shape == ids.shape == (5, 32, 32)
+
+
+def test_the_best_look_is_kept_and_a_run_that_gets_no_better_ends(tmp_path, monkeypatch):
+    """The scores of the looks are given here: what is kept is what the net said at the second of them."""
+    said, nets = iter([0.3, 0.6, 0.5, 0.4, 0.2]), []
+
+    def look(net, spec, sources):
+        nets.append({name: tensor.clone() for name, tensor in net.state_dict().items()})
+        return {"iou disks": next(said)}
+
+    monkeypatch.setattr("mitonb.learn.loop.watch", look)
+    settings = tiny(steps=40, looks=20, patience=2)
+    kept = load_model(drain(fitting([disks(held=(3,))], out=tmp_path / "a", settings=settings), show=False))
+    assert [one["iou disks"] for one in kept.spec.training["watched"]] == [0.3, 0.6, 0.5, 0.4, 0.2]
+    assert kept.spec.training["steps_done"] == 8
+    for name, tensor in kept.net.state_dict().items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor, nets[1][name].half().float(), rtol=0, atol=0)
+
+
+def test_frozen_stages_stay_as_they_are_with_their_statistics(tmp_path):
+    first = drain(fitting([disks()], out=tmp_path / "a", settings=tiny()), show=False)
+    second = drain(fitting([disks()], out=tmp_path / "b", settings=tiny(freeze=2), start=first), show=False)
+    before, after = (load_model(path).net.state_dict() for path in (first, second))
+    frozen = ("stem", "encoder.0", "encoder.1", "down.0")
+    for name in before:
+        if "num_batches" not in name:
+            assert torch.equal(before[name], after[name]) == name.startswith(frozen), name
+    with pytest.raises(ModelError, match="up to 4 stages"):
+        list(fitting([disks()], out=tmp_path / "b", settings=tiny(freeze=9), start=first))
+
+
+def test_a_run_that_would_not_fit_is_refused_before_it_begins(tmp_path):
+    with pytest.raises(TooLargeError, match=r"This training needs about .* GB .* smaller batch or patch"):
+        next(fitting([disks()], out=tmp_path / "a", settings=tiny(batch=10_000, patch=4096)))

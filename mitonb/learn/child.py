@@ -1,0 +1,162 @@
+"""A training run in a process of its own: the notebook stays alive, and what is cancelled ends at once.
+
+The sources lie in one file that both processes map, and all else passes as lines of JSON: no code, and no `if __name__`
+in the scripts of users. The child ends when its standard input does, so that it never outlives its notebook.
+"""
+
+from __future__ import annotations
+
+import _thread
+import dataclasses
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+import mitonb.errors
+from mitonb.errors import JobError
+from mitonb.job import Progress
+from mitonb.learn.data import Source
+from mitonb.learn.loop import Settings, fitting
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+
+_TICK = 0.3  # seconds after which the caller may cancel, however long a step takes
+_GRACE = 1.2  # seconds in which the child may still write down where it was
+
+
+def fitting_apart(
+    sources: Sequence[Source], *, out: Path, settings: Settings, **more: Any
+) -> Generator[Progress, None, Path]:
+    """Do what `mitonb.learn.loop.fitting` does in a process of its own; cancelled within two seconds.
+
+    Raises
+    ------
+    MitonbError
+        As `fitting`, and JobError if the process dies.
+    """
+    with tempfile.TemporaryDirectory(prefix="mitonb-", ignore_cleanup_errors=True) as folder:
+        task = {"out": str(out), "settings": dataclasses.asdict(settings), **more}
+        task["sources"] = _write_sources(sources, Path(folder) / "voxels")
+        (Path(folder) / "task.json").write_text(json.dumps(task, default=str), encoding="utf-8")
+        path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
+        with subprocess.Popen(
+            [sys.executable, "-m", "mitonb.learn.child", folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, encoding="utf-8", env={**os.environ, "PYTHONPATH": path},
+        ) as child:  # fmt: skip
+            try:
+                yield from _follow(child)
+            finally:
+                _end(child)
+    return Path(out)
+
+
+def _follow(child: subprocess.Popen[str]) -> Generator[Progress, None, None]:
+    """Yield what the child says, and the last of it again while it says nothing."""
+    lines: queue.Queue[str | None] = queue.Queue()
+    errors: queue.Queue[str | None] = queue.Queue()
+    for pipe, into in ((child.stdout, lines), (child.stderr, errors)):
+        threading.Thread(target=_read, args=(pipe, into), daemon=True).start()
+    step = Progress("start", 0, 1)
+    while True:
+        try:
+            line = lines.get(timeout=_TICK)
+        except queue.Empty:
+            yield step
+            continue
+        if line is None:
+            last = [f"exit code {child.wait()}", *filter(str.strip, iter(errors.get, None))][-1]
+            raise JobError(
+                f"The process of the training ended by itself ({last.strip()}). If the memory was full, take a "
+                "smaller batch or patch. Started again, it goes on from its last picture."
+            )
+        said = json.loads(line)
+        if "error" in said:
+            raise getattr(mitonb.errors, said["error"], JobError)(said["text"])
+        if "ended" in said:
+            return
+        step = Progress(**said)
+        yield step
+
+
+def _read(pipe: IO[str], lines: queue.Queue[str | None]) -> None:
+    for line in pipe:
+        lines.put(line)
+    lines.put(None)
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """Ask the child to end, and end it."""
+    assert child.stdin is not None
+    child.stdin.close()
+    try:
+        child.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        child.kill()
+
+
+def _write_sources(sources: Sequence[Source], path: Path) -> list[dict[str, Any]]:
+    """Write all voxels into one file; return what else there is to know of the sources."""
+    rows = []
+    with path.open("wb") as file:
+        for source in sources:
+            row = {f.name: getattr(source, f.name) for f in dataclasses.fields(Source) if f.init}
+            for name in ("image", "labels"):
+                array = np.ascontiguousarray(row[name])
+                file.write(b"\0" * (-file.tell() % 16))
+                row[name] = {"at": file.tell(), "dtype": array.dtype.str, "shape": array.shape}
+                file.write(array.tobytes())
+            rows.append(row)
+    return rows
+
+
+def _read_sources(rows: Sequence[dict[str, Any]], path: Path) -> list[Source]:
+    voxels = np.memmap(path, np.uint8, "r")
+    sources = []
+    for row in rows:
+        for name in ("image", "labels"):
+            dtype, shape = np.dtype(row[name]["dtype"]), row[name]["shape"]
+            at, size = row[name]["at"], int(np.prod(shape)) * dtype.itemsize
+            row[name] = np.asarray(voxels[at : at + size]).view(dtype).reshape(shape)
+        lists = {name: tuple(row[name]) for name in ("contrast", "axes", "held")}
+        sources.append(Source(**{**row, **lists}))
+    return sources
+
+
+def _main(folder: Path) -> None:
+    """Do the task that lies in a folder, and say how it goes; what is printed otherwise goes to standard error."""
+    said, sys.stdout = sys.stdout, sys.stderr
+    threading.Thread(target=_wait_for_end, daemon=True).start()
+
+    def tell(**what: Any) -> None:
+        said.write(json.dumps(what, default=float) + "\n")
+        said.flush()
+
+    task = json.loads((folder / "task.json").read_text(encoding="utf-8"))
+    sources = _read_sources(task.pop("sources"), folder / "voxels")
+    settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in task.pop("settings").items()}
+    try:
+        for step in fitting(sources, settings=Settings(**settings), **task):
+            tell(**dataclasses.asdict(step))
+        tell(ended=True)
+    except Exception as error:  # whatever it is, the caller raises it
+        tell(error=type(error).__name__, text=str(error))
+
+
+def _wait_for_end() -> None:
+    while os.read(0, 4096):  # the lock of sys.stdin would still be held when the child ends
+        pass
+    _thread.interrupt_main()
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]))

@@ -1,0 +1,223 @@
+"""Train and finetune in one line: nets by name, settings that do well, and what a run gave."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mitonb.errors import InputError
+from mitonb.io.saving import check_output
+from mitonb.job import Progress, drain
+from mitonb.learn.child import fitting_apart
+from mitonb.learn.data import draw_phantoms, shared
+from mitonb.learn.loop import Settings, best_look, card_fields, startable
+from mitonb.learn.pairs import gathering
+from mitonb.models.zoo import load_model
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+
+    from mitonb.learn.pairs import Material
+
+
+
+def _net(
+    heads: str, dimension: int, config: Mapping[str, Any], **settings: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    return {"heads": tuple(heads.split()), "dimension": dimension, "config": dict(config)}, settings
+
+
+_PLANES = {"widths": [16, 32, 64, 128], "depths": [1, 1, 1, 1], "residual": False, "fold": False}
+_BLOCKS = {"widths": [16, 32, 64, 96], "depths": [1, 1, 1, 1], "residual": False}
+_MITOEM = {"widths": [32, 48, 64, 96], "depths": [1, 1, 1, 1], "flat": 1}
+_CUBES = {"batch": 2, "patch": 64}
+_SLABS = {"batch": 2, "patch": 96, "planes": 32}
+
+NETS = {
+    "panoptic-2d": _net("semantic center offsets", 2, {}),
+    "unet-2d": _net("semantic", 2, _PLANES, rate=3e-3),
+    "unet-3d": _net("semantic", 3, _BLOCKS, rate=4e-3, **_CUBES),
+    "unet-3d-residual": _net("semantic", 3, {**_BLOCKS, "residual": True}, rate=4e-3, **_CUBES),
+    "unet-3d-anisotropic": _net("semantic", 3, {**_BLOCKS, "flat": 2}, rate=4e-3, **_SLABS),
+    "mitoem-bc": _net("semantic contour", 3, _MITOEM, rate=4e-3, **_SLABS),
+    "mitoem-bcd": _net("semantic contour distance", 3, _MITOEM, rate=4e-3, **_SLABS),
+}
+"""Nets by name: their cards, and the settings that differ from `mitonb.learn.loop.Settings`.
+
+panoptic-2d is that of the bundled model, unet-* draw the semantic map alone; mitoem-* draw what those of MitoEM do
+(Wei et al. 2020): body, contour and, with d, distance, in blocks of thick planes.
+"""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The weights that a training gave; a path for all that take a model.
+
+    Attributes
+    ----------
+    path : Path
+        Weight file, with its card.
+    scores : mapping
+        Foreground IoU of what was held out, by name, for the weights that were kept.
+    log : tuple of mapping
+        All looks at what was held out: step, seconds, scores.
+    notes : tuple of str
+        What was left out of the data, and what `mitonb.audit` says of the hold-out.
+    """
+
+    path: Path
+    scores: Mapping[str, float]
+    log: tuple[Mapping[str, float], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{name} {value:.3f}" for name, value in self.scores.items()) or "nothing was held out"
+        return "\n".join([f"Trained({self.path.name!r}, {scores})", *(f"  note: {note}" for note in self.notes)])
+
+
+def train(data: Any, out: str | Path, *, show: bool = True, **more: Any) -> Trained:
+    """Train a net of your own, in a process of its own.
+
+    Parameters
+    ----------
+    data : Pair, (image, labels), folder, or a list of such
+        What to learn from. Folders have the layout of CEM-MitoLab (images/ and masks/) or of MitoEM.
+    out : path
+        Weight file to write, such as "cell.safetensors". A run that was stopped goes on from `out` + ".part".
+    show : bool
+        Show a line of progress.
+    **more
+        As for `training`.
+
+    Returns
+    -------
+    Trained
+        A path, for `mitonb.segment(stack, model=...)`, with scores and notes.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to learn from, a pair does not fit, or `out` cannot be written.
+    TooLargeError
+        If the run would not fit into memory.
+
+    Examples
+    --------
+    ``mn.train(mn.Pair("raw.tif", "labels.tif"), "cell.safetensors", net="unet-2d", minutes=20)``
+    """
+    return drain(training(data, out, **more), show=show)
+
+
+def training(
+    data: Any, out: str | Path, *, net: str = "panoptic-2d", minutes: float | None = None, steps: int | None = None,
+    hold: Any = 0.2, card: Mapping[str, Any] | None = None, **settings: Any,
+) -> Generator[Progress, None, Trained]:  # fmt: skip
+    """Train a net; the generator form of `train`, for `mitonb.Job`.
+
+    Parameters
+    ----------
+    data, out
+        As for `train`.
+    net : str
+        Key of `mitonb.learn.runs.NETS`: "panoptic-2d", "unet-2d", "unet-3d", "unet-3d-residual",
+        "unet-3d-anisotropic", "mitoem-bc" or "mitoem-bcd".
+    minutes, steps : float, int, optional
+        How long; 10 minutes by default. Only `steps` gives the same weights again.
+    hold : float, or as `data`
+        Part of each volume, or of the images, that is held out and scored; or what to score on.
+    card : mapping, optional
+        Fields of the card of the model, such as title, licence and papers.
+    **settings
+        Fields of `mitonb.learn.loop.Settings`, such as seed, batch, patch, rate and patience.
+    """
+    if net not in NETS:
+        raise InputError(f"There is no net {net!r}; the known ones are {', '.join(sorted(NETS))}.")
+    drawn, usual = NETS[net]
+    path = check_output(out, overwrite=True)
+    chosen = _settings({**usual, **settings}, minutes, steps, 10.0)
+    card_fields(card)
+    material = yield from gathering(data, hold)
+    sizes = [v for size in material.voxel_sizes if size for v in (size if drawn["dimension"] == 3 else size[1:])]
+    known = {"pixel_sizes": (min(sizes), max(sizes))} if sizes else {}
+    return (yield from _run(material, path, chosen, card={**drawn, **known, **(card or {})}))
+
+
+def finetune(data: Any, out: str | Path, *, show: bool = True, **more: Any) -> Trained:
+    """Let a model learn from some of your own images, in a process of its own.
+
+    Parameters
+    ----------
+    data, out, show
+        As for `train`; one to eight squares of 256 pixels do.
+    **more
+        As for `finetuning`.
+
+    Returns
+    -------
+    Trained
+        As of `train`.
+
+    Raises
+    ------
+    MitonbError
+        As `train`, and ModelError if the model cannot be trained.
+
+    Examples
+    --------
+    ``mn.finetune([(image, labels), (other, its_labels)], "mine.safetensors")``
+    """
+    return drain(finetuning(data, out, **more), show=show)
+
+
+def finetuning(
+    data: Any, out: str | Path, *, start: str | os.PathLike[str] = "mito-mini", minutes: float | None = None,
+    steps: int | None = None, hold: Any = 0.2, replay: float = 0.0, card: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Generator[Progress, None, Trained]:  # fmt: skip
+    """Let a model learn from own images; the generator form of `finetune`, for `mitonb.Job`.
+
+    Parameters
+    ----------
+    data, out
+        As for `finetune`.
+    start : str or path
+        Name or weight file of the model to begin from.
+    minutes, steps, hold, card, **settings
+        As for `training`; 5 minutes by default. `freeze=2`, say, keeps the first two stages of the encoder.
+    replay : float
+        Part (0..1) of the patches that are drawn phantoms, against forgetting.
+    """
+    path = check_output(out, overwrite=True)
+    chosen = _settings({"rate": 5e-4, "batch": 4, "average": 0.99, "looks": 10, **settings}, minutes, steps, 5.0)
+    given = card_fields(card)
+    _, old = startable(Path(start) if isinstance(start, os.PathLike) else start)
+    material = yield from gathering(data, hold, old)
+    if replay:
+        phantoms = yield from draw_phantoms(4)
+        material = dataclasses.replace(material, sources=tuple(shared(material.sources, phantoms, replay)))
+    names = sorted({s.name for s in material.sources})
+    kept = {
+        "licence": old.licence, "papers": old.papers, "data": (*old.data, *names), "pixel_sizes": old.pixel_sizes,
+        "notes": f"Finetuned from {old.name}.",
+    }  # fmt: skip
+    return (yield from _run(material, path, chosen, start=os.fspath(start), card={**kept, **given}))
+
+
+def _settings(given: Mapping[str, Any], minutes: float | None, steps: int | None, usual: float) -> Settings:
+    known = {f.name for f in dataclasses.fields(Settings)}
+    if unknown := sorted(set(given) - known):
+        raise InputError(f"There is no setting {unknown[0]!r}; there are {', '.join(sorted(known))}.")
+    return Settings(**given, steps=steps, minutes=usual if minutes is None and steps is None else minutes)
+
+
+def _run(material: Material, out: Path, settings: Settings, **more: Any) -> Generator[Progress, None, Trained]:
+    path = yield from fitting_apart(material.sources, out=out, settings=settings, **more)
+    log = load_model(path).spec.training["watched"]
+    best = log[best_look(log)] if log else {}
+    return Trained(path, {k: v for k, v in best.items() if k.startswith("iou")}, tuple(log), material.notes)
