@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from mitonb.learn.pairs import Material
 
 
-
 def _net(
     heads: str, dimension: int, config: Mapping[str, Any], **settings: Any
 ) -> tuple[dict[str, Any], dict[str, Any]]:
