@@ -18,12 +18,12 @@ from scipy import ndimage
 
 from mitonb.errors import InputError
 from mitonb.labels import AnyLabels, Labels, integers
-from mitonb.stack import Stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from mitonb.maps import Maps
+    from mitonb.stack import Stack
 
 __all__ = ["FEATURES", "Verdicts", "describe", "drop_false", "learn"]
 
@@ -147,9 +147,8 @@ def learn(features: pd.DataFrame, right: Mapping[int, bool]) -> Verdicts:
     counts = [sum(bool(v) is kind for v in right.values()) for kind in (True, False)]
     if not all(counts):
         raise InputError("Mark at least one object right and one false: it takes both to tell them apart.")
-    with np.errstate(invalid="ignore"):
-        means = np.nan_to_num(np.nanmean(_filled(features), axis=0))
-        scales = np.nan_to_num(np.nanstd(_filled(features), axis=0))
+    known = features[list(FEATURES)]
+    means, scales = (part.fillna(0.0).to_numpy(np.float64) for part in (known.mean(), known.std(ddof=0)))
     marked = _standard(features.loc[list(right)], means, scales)
     truth = np.array([bool(v) for v in right.values()], np.float64)
     hits = None
@@ -221,7 +220,8 @@ def _profile(mask: npt.NDArray[np.bool_], grey: npt.NDArray[np.float32], said: M
     middle = float(image[core].mean())
     tones = [
         float(image[inside].mean()), float(image[inside].std()), middle - float(image[near].mean()),
-        middle - float(image[rim].mean()), float(slope[core].mean()), float(slope[rim].mean()), float(image[near].std()),
+        middle - float(image[rim].mean()), float(slope[core].mean()), float(slope[rim].mean()),
+        float(image[near].std()),
     ]  # fmt: skip
     return area, [*shape, *tones, *_said(inside, near, box, mask.shape, said)]
 
