@@ -36,6 +36,9 @@ from mitonb.post.contours import decode_contours as decode_contours
 from mitonb.post.decoding import decode as decode
 from mitonb.post.targets import contour_targets as contour_targets
 from mitonb.post.targets import targets as targets
+from mitonb.post.verdicts import describe_objects as describe_objects
+from mitonb.post.verdicts import drop_false as drop_false
+from mitonb.post.verdicts import learn_verdicts as learn_verdicts
 from mitonb.recipe import PRESETS as PRESETS
 from mitonb.recipe import Recipe as Recipe
 from mitonb.session.session import Session as Session

@@ -225,6 +225,8 @@ def _option(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
     unit = f" {facts['unit']}" if facts["unit"] else ""
     limits = f"{facts['low']:g} to {facts['high']:g}{unit}; " if facts["low"] is not None else ""
     text = f"{facts['help']} ({limits}default: {default})".replace("%", "%%")
+    if field.name == "verdicts":
+        return {"metavar": "FILE", "help": f"{facts['help']} FILE: a recipe, or the record of a run, in JSON"}
     if hint is bool:
         return {"action": argparse.BooleanOptionalAction, "default": None, "help": text}
     if get_origin(hint) is Literal:
@@ -243,7 +245,7 @@ def _segment(options: Options) -> None:
     recipe = _recipe(options)
     out = Path(options.labels).expanduser()
     outputs = [(options.labels, VOLUMES), (options.table, (".csv",))]
-    inputs = [options.image, recipe.model, *([options.recipe] if options.recipe else [])]
+    inputs = [options.image, recipe.model, *filter(None, [options.recipe, options.verdicts])]
     _check_outputs(outputs, inputs, overwrite=options.overwrite, maps=options.maps)
     stack = _open(options)
     _note(options, repr(stack), *stack.notes)
@@ -275,14 +277,22 @@ def _streams(options: Options, stack: Any, recipe: Recipe, model: Any) -> bool:
     return is_store and mn.estimate(stack, recipe, model=model) > memory_budget().bytes
 
 
+def _saved_recipe(path: str) -> Recipe:
+    values = _read_json(path, "A recipe is made by Recipe().to_json().")
+    # A run record holds its recipe under that name.
+    return Recipe.from_json(json.dumps(values.get("recipe", values) if isinstance(values, dict) else values))
+
+
 def _recipe(options: Options) -> Recipe:
     """Return the preset or the file's recipe with what the command line changes."""
     base = PRESETS[options.preset]
     if options.recipe:
-        values = _read_json(options.recipe, "A recipe is made by Recipe().to_json().")
-        # A run record holds its recipe under that name.
-        base = Recipe.from_json(json.dumps(values.get("recipe", values) if isinstance(values, dict) else values))
+        base = _saved_recipe(options.recipe)
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(Recipe)}
+    if options.verdicts:
+        given["verdicts"] = _saved_recipe(options.verdicts).verdicts
+        if given["verdicts"] is None:
+            raise InputError(f"{options.verdicts} is a recipe without verdicts. Save one with recipe.to_json().")
     return base.replace(**{name: value for name, value in given.items() if value is not None})
 
 

@@ -40,6 +40,57 @@ _track = partial(_field, "track")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Verdicts:
+    """What was learned from objects that were marked right or false: `mitonb.learn_verdicts` makes it.
+
+    Attributes
+    ----------
+    features : tuple of (str, float, float, float)
+        What is looked at of an object: name, weight, and the mean and the standard deviation over all objects.
+    bias : float
+        Weight of no feature.
+    below : float
+        Objects that are right with less than this probability are dropped.
+    right, false : int
+        How many objects were marked so.
+    told : float or None
+        Part of the marks that is told by the others, 0..1; None for fewer than five of a kind.
+    """
+
+    features: tuple[tuple[str, float, float, float], ...]
+    bias: float
+    below: float = 0.2
+    right: int = 0
+    false: int = 0
+    told: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.right} right, {self.false} false, dropped below {self.below:g}"
+
+    @classmethod
+    def of(cls, value: Any) -> Verdicts | None:
+        """Return verdicts, or what JSON has made of them.
+
+        Raises
+        ------
+        InputError
+            If it is anything else; None is no verdicts.
+        """
+        if value is None or isinstance(value, cls):
+            return value
+        try:
+            rows = tuple((str(name), _finite(w), _finite(mean), _finite(sd)) for name, w, mean, sd in value["features"])
+            told = None if value.get("told") is None else _finite(value["told"])
+            counts = {name: int(value.get(name, 0)) for name in ("right", "false")}
+            return cls(features=rows, bias=_finite(value["bias"]), below=_finite(value.get("below", cls.below)),
+                       told=told, **counts)  # fmt: skip
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise InputError(
+                f"verdicts are what mn.learn_verdicts returns, or the JSON of it, got {str(value)[:60]!r} ({error})."
+            ) from None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Every parameter of a run.
 
@@ -104,6 +155,8 @@ class Recipe:
     min_span: int = _track(2, "Smallest side", (1, 100, 1), "vx",
         help="Objects whose box has a shorter side are dropped.")
     fill_holes: bool = _track(True, "Fill holes", help="Fill holes of an object in each plane.")
+    verdicts: Verdicts | None = _track(None, "Verdicts",  # noqa: RUF009  a field like the others
+        help="Drop objects that are false by what was learned from objects marked right or false.")
     drop_border: bool = _track(False, "Drop cut-off objects", help="Drop objects that touch the border of the volume.")
     instances: Literal["centers", "pieces", "none"] = _decode("centers", "Instances",
         help="centers: one object for each center; pieces: connected pixels are one object; none: one id per class.")
@@ -260,6 +313,8 @@ def _checked(field: dataclasses.Field[Any], hint: Any, value: Any) -> Any:
         if wrong:
             raise InputError(f"planes are some of {', '.join(AXES)}, got {wrong[0]!r}.")
         return value
+    if field.name == "verdicts":
+        return Verdicts.of(value)
     if field.name in IN_NM and isinstance(value, str):
         return _nanometres(field.name, value, IN_NM[field.name])
     if field.name == "pixel_size" and value not in ("auto", "as is"):
@@ -281,6 +336,13 @@ def _checked(field: dataclasses.Field[Any], hint: Any, value: Any) -> Any:
         kind = "whole number" if hint is int else "number"
         raise InputError(f"{field.name} is a {kind} from {low:g} to {high:g}, got {value!r}.")
     return number
+
+
+def _finite(value: Any) -> float:
+    """Return a number, or refuse what is none."""
+    if isinstance(value, bool | str) or not math.isfinite(float(value)):
+        raise ValueError(f"{value!r} is no number")
+    return float(value)
 
 
 def _nanometres(name: str, value: Any, power: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import asdict, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from mitonb.stack import AXES, Axis, checked_axis, whole_number
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from mitonb.recipe import Verdicts
 MAX_ID = 2**32 - 1
 MAX_RADIUS = 1024.0
 
@@ -123,6 +125,19 @@ def delete(labels: Volume, ids: Sequence[int], boxes: Mapping[int, Box]) -> Edit
         raise InputError("Name at least one object to delete.")
     known = _known(ids, boxes)
     return Edit.of("delete", _objects(labels, known, boxes, 0), {"ids": known})
+
+
+def mark(kind: str, ids: Sequence[int], boxes: Mapping[int, Box]) -> Edit:
+    """Judge whole objects without changing a voxel; parameters and errors as in `merge`."""
+    if not ids:
+        raise InputError("Name at least one object to mark.")
+    return Edit(kind, (), {"ids": _known(ids, boxes)})
+
+
+def drop_false(labels: Volume, ids: Sequence[int], boxes: Mapping[int, Box], verdicts: Verdicts) -> Edit:
+    """Set whole objects to background that are false by verdicts; parameters and errors as in `merge`."""
+    edit = delete(labels, ids, boxes)
+    return replace(edit, kind="drop_false", intent={**edit.intent, "verdicts": asdict(verdicts)})
 
 
 def put_plane(labels: Volume, ids: npt.NDArray[Any], axis: Axis, index: int) -> Edit:

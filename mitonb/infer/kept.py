@@ -23,7 +23,7 @@ from mitonb.maps import FLOATS, Maps
 from mitonb.stack import AXES, Axis, checked_axis, checked_plane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 IN_MEMORY = 256 << 20  # bytes of one axis
 VOLUME: Literal["zyx"] = "zyx"
@@ -199,6 +199,13 @@ class KeptMaps:
         there = [i for i in around if self.has(axis, i) and (self.region is None or self.region.touches(axis, i))]
         window = [maps.semantic if i == index else self._axes[axis].head("semantic", i) for i in there]
         return maps if len(window) < 2 else maps.replace(semantic=median_planes(window))
+
+    def sections(self) -> Callable[[int], Maps | None]:
+        """Return what gives the maps of an xy plane as the net made them, and None where it has not run on one."""
+        if self.has(VOLUME, 0):
+            whole = self.get(VOLUME, 0)  # read once
+            return lambda z: _cut(whole, "xy", z)
+        return lambda z: self.get("xy", z) if self.has("xy", z) else None
 
     def drop(self, axis: Axis | Literal["zyx"], index: int) -> None:
         """Forget the maps of one plane."""

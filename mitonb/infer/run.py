@@ -25,7 +25,7 @@ from mitonb.post.consensus import JoinedRegions, agglomerate
 from mitonb.post.decoding import decode
 from mitonb.post.tables import as_ids, replaced
 from mitonb.post.tracking import Tracker
-from mitonb.stack import AXES, Axis, voxel_size_of
+from mitonb.stack import AXES, Axis, Stack, voxel_size_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -301,6 +301,32 @@ class Run:
         self._names, found = objects.decide(self.recipe, first, renumber=not whole_kinds)
         self.counts = [1] * len(found) if whole_kinds else found
 
+    def drop_false(self, stack: Stack, maps: Callable[[int], Maps | None]) -> tuple[int, int]:
+        """Drop what the verdicts of the recipe call false; return how many objects went, and of how many.
+
+        Parameters
+        ----------
+        stack : Stack
+            The image.
+        maps : callable
+            Returns the maps of an xy plane, or None.
+        """
+        from mitonb.post.verdicts import describe_objects, false_ids  # pandas loads here
+
+        assert self.recipe.verdicts is not None
+        told_apart = [self._recipe(k).instances != "none" for k in range(self._kinds)]
+        ranges = [range(first, first + n) for first, n in zip(_firsts(self.counts), self.counts, strict=True)]
+        ids = [id for ids, apart in zip(ranges, told_apart, strict=True) if apart for id in ids]
+        if not ids:
+            return 0, 0
+        labels = Stack(_Assembled(self), intensity=(0.0, 1.0))
+        gone = false_ids(self.recipe.verdicts, describe_objects(labels, stack, maps=maps, ids=ids))
+        stay = np.ones(sum(self.counts) + 1, np.uint32)
+        stay[[0, *gone]] = 0
+        self.counts = [int(stay[ids.start : ids.stop].sum()) for ids in ranges]
+        self._names = (np.cumsum(stay, dtype=np.uint32) * stay)[self._names]
+        return len(gone), len(ids)
+
     def write(self, sink: Sink | None = None) -> Generator[Progress, None, Volume | None]:
         """Return the labels that were assembled, or write them to the sink, which may be done again."""
         self.done = self.total - 1
@@ -357,6 +383,18 @@ class Run:
     def _spill(self, axis: Axis) -> Spill:
         self._spilled += 1
         return Spill(self.shape, axis, self._folder and self._folder / str(self._spilled))
+
+
+class _Assembled:
+    """The labels of a run before they are written, as a volume that is read part by part."""
+
+    dtype = np.dtype(np.uint32)
+
+    def __init__(self, run: Run) -> None:
+        self._run, self.shape, self.ndim = run, run.shape, 3
+
+    def __getitem__(self, where: Any) -> Volume:
+        return replaced(np.ascontiguousarray(self._run._whole[where]), self._run._names)
 
 
 @dataclass(frozen=True)
@@ -416,9 +454,9 @@ def smoothed_planes(kept: KeptMaps, axis: Axis, recipe: Recipe) -> Iterator[Maps
 
 
 def assemble(
-    run: Run, kept: KeptMaps, record: dict[str, Any], target: Path | None
+    run: Run, kept: KeptMaps, record: dict[str, Any], target: Path | None, stack: Stack | None
 ) -> Generator[Progress, None, Labels | StoredLabels]:
-    """Make labels of the planes that a run has decoded, in memory or in a store.
+    """Make labels of the planes that a run has decoded, in memory or in a store; verdicts look at the image, too.
 
     Raises
     ------
@@ -428,6 +466,10 @@ def assemble(
     given = kept.about.get("voxel_size")
     size, name = None if given is None else voxel_size_of(given), f"{kept.about.get('name', 'stack')} labels"
     yield from run.assemble()
+    if run.recipe.verdicts is not None and stack is not None:
+        yield run.progress("verdicts")
+        gone, of = run.drop_false(stack, kept.sections())
+        record = {**record, "notes": [*record.get("notes", ()), f"By verdicts {gone} of {of} objects were dropped."]}
     record = _with_classes(record, kept.about.get("classes", ()), run.counts)
     if target is None:
         ids = yield from run.write()

@@ -199,6 +199,8 @@ def segmenting(
     stack = stack if isinstance(stack, Stack) else Stack(stack)
     region = Region.of(roi, stack.shape)
     target = None if out is None else store_path(out, overwrite=overwrite, source=stack.source)
+    if kept is None and recipe.verdicts is not None:
+        kept = KeptMaps(stack.shape)  # verdicts look at what the net said of whole objects
     keep = kept is not None and not kept.on_disk
     what = f"Segmenting {stack.name} ({' x '.join(map(str, stack.shape))} voxels, {len(recipe.planes)} directions)"
     needed = estimate(stack, recipe, model=model, keep=keep, stored=out is not None)
@@ -230,13 +232,14 @@ def segmenting(
             record["notes"].append(str(error))
         kept = source.kept
         del source  # with what it has read of a file; the planes are done
-        return (yield from assemble(run, kept, record, target))
+        return (yield from assemble(run, kept, record, target, stack))
 
 
 def redecode(
     kept: KeptMaps,
     recipe: Recipe | None = None,
     *,
+    stack: Stack | None = None,
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     show: bool = True,
@@ -250,11 +253,16 @@ def redecode(
     ``mn.segment(stack, recipe, kept=mn.KeptMaps(folder="cell-maps"))``, and on another day
     ``mn.redecode(mn.KeptMaps(folder="cell-maps"), recipe.replace(center_threshold=0.2))``
     """
-    return drain(redecoding(kept, recipe, out=out, overwrite=overwrite), show=show)
+    return drain(redecoding(kept, recipe, stack=stack, out=out, overwrite=overwrite), show=show)
 
 
 def redecoding(
-    kept: KeptMaps, recipe: Recipe | None = None, *, out: str | os.PathLike[str] | None = None, overwrite: bool = False
+    kept: KeptMaps,
+    recipe: Recipe | None = None,
+    *,
+    stack: Stack | None = None,
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
 ) -> Generator[Progress, None, Any]:
     """Segment again from kept maps: the net is not run, the labels are those that a new run would give.
 
@@ -264,6 +272,8 @@ def redecoding(
         Filled by `segmenting`, in this process or, where they are in a folder, in another one.
     recipe : Recipe, optional
         Fields of the net are not looked at, except `planes`: which directions to use, of those that are kept.
+    stack : Stack, optional
+        The image; only a recipe with verdicts looks at it.
     out : path, optional
         An OME-Zarr to write the labels to, as for `segment`; the generator then returns `StoredLabels`.
     overwrite : bool
@@ -272,11 +282,17 @@ def redecoding(
     Raises
     ------
     InputError
-        If the net has not run on all planes of a direction.
+        If the net has not run on all planes of a direction, or verdicts miss their image.
     TooLargeError
         If the labels would not fit into memory.
     """
     recipe = Recipe.of(recipe)
+    if recipe.verdicts is not None and (stack is None or stack.shape != kept.shape):
+        raise InputError(
+            f"The verdicts of this recipe look at the image of {kept.shape} voxels, got "
+            f"{'none' if stack is None else f'one of {stack.shape}'}. Give redecode its stack, or leave them out: "
+            "recipe.replace(verdicts=None)."
+        )
     record = dict(kept.about.get("record") or {})
     # The published rules look at the downsampling: it is that of the maps, whatever the recipe says.
     net = {name: record.get("recipe", {}).get(name) for name in ("model", "batch", *NET_FIELDS)}
@@ -299,7 +315,7 @@ def redecoding(
         if record:
             notes = [*record.get("notes", ()), *_padding_notes(kept, recipe, record)]
             record |= {"recipe": json.loads(recipe.to_json()), "notes": notes}
-        return (yield from assemble(run, kept, record, target))
+        return (yield from assemble(run, kept, record, target, stack))
 
 
 def scale_of(kept: KeptMaps) -> Scale:

@@ -15,10 +15,11 @@ import numpy.typing as npt
 from psygnal import Signal
 
 from mitonb.colors import Coloring
-from mitonb.edit import ops, project
+from mitonb.edit import marks, ops, project
 from mitonb.edit.verbs import VERBS, Entry, entries
 from mitonb.errors import InputError
 from mitonb.labels import Labels, ignore_note, scale_note
+from mitonb.recipe import Verdicts
 from mitonb.session import opening
 from mitonb.session.writer import Change, SaveState, Writer, emit
 from mitonb.stack import Axis, Stack, VoxelSize, given_voxel_size, whole_number
@@ -240,6 +241,21 @@ class Session:
         """The selected ids."""
         return self._selection
 
+    @property
+    def marks(self) -> dict[int, bool]:
+        """Which objects are marked: True for right, False for false."""
+        with self._lock:
+            return marks.marks(self._project)
+
+    @property
+    def verdicts(self) -> Verdicts | None:
+        """What was learned from marks when false objects were dropped last; undo takes that back, too.
+
+        For a recipe: `recipe.replace(verdicts=session.verdicts)`.
+        """
+        with self._lock:
+            return marks.verdicts(self._project)
+
     # --- corrections: each goes through the writer, as one acknowledged transaction ---------------------------------
 
     def paint(
@@ -275,6 +291,27 @@ class Session:
     def delete(self, *ids: int, client: Client | None = None) -> Change:
         """Set whole objects to background."""
         return self._do("delete", client, *ids)
+
+    def mark_right(self, *ids: int, client: Client | None = None) -> Change:
+        """Mark objects as right; marks of both kinds teach which others are false, see `mitonb.learn_verdicts`."""
+        return self._do("mark_right", client, *ids, bare=self._news(ids, True))
+
+    def mark_false(self, *ids: int, client: Client | None = None) -> Change:
+        """Mark objects as false; they stay until `drop_false` or `delete`."""
+        return self._do("mark_false", client, *ids, bare=self._news(ids, False))
+
+    def unmark(self, *ids: int, client: Client | None = None) -> Change:
+        """Take the mark off objects."""
+        return self._do("unmark", client, *ids, bare=self._news(ids, None))
+
+    def _news(self, ids: Sequence[int], right: bool | None) -> bool:
+        """Return whether a mark is another one than an object has."""
+        known = self.marks
+        return any(known.get(id) is not right for id in map(ops.checked_id, ids))
+
+    def drop_false(self, *ids: int, verdicts: Verdicts, client: Client | None = None) -> Change:
+        """Set objects to background that are false by verdicts, which are kept with the edit; see `verdicts`."""
+        return self._do("drop_false", client, *ids, verdicts=Verdicts.of(verdicts))
 
     def put_plane(
         self, ids: npt.NDArray[Any], axis: Axis, index: int, *, fresh: bool = False, client: Client | None = None

@@ -14,7 +14,7 @@ import numpy as np
 from mitonb.errors import InputError
 from mitonb.job import Job
 from mitonb.models.folder import model_names
-from mitonb.post.decoding import centers, decode
+from mitonb.post.decoding import centers
 from mitonb.session import Session
 from mitonb.widgets.forms import OpenForm, RecipeForm, SaveForm, VoxelSizeField, reruns_of
 from mitonb.widgets.history_view import HistoryView
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mitonb.labels import Labels
-    from mitonb.recipe import Recipe
+    from mitonb.recipe import Recipe, Verdicts
     from mitonb.session import Change
     from mitonb.stack import Axis
     from mitonb.widgets.runs import Sentence
@@ -91,10 +91,13 @@ class App(Saved, Part):
         self.viewer = Viewer(session, height=self._height)
         self.viewer.layout.flex, self.viewer.layout.min_width = "1 1 0", "0"
         self.form = RecipeForm(self._recipe, models=model_names())
+        self._verdicts: Verdicts | None = None
+        self._follow_verdicts(session.verdicts)
         self._applied = self._joined = self.form.recipe
         self.run_bar, self.scales = RunBar(), ScaleChoice()
         self.run_bar.allow(volume=session.shape[0] > 1)
         self.table = ObjectsTable(session, height=_TAB_HEIGHT)
+        self.table.teach.teacher.maps = lambda z: self.runs.maps("xy", z)
         self.view3d = View3D(session, lazy=True)
         self.history = HistoryView(session, height=_TAB_HEIGHT - 32)
         self.saver = SaveForm(self.save, stem=f"{_plain(_name(session))}-labels")
@@ -297,7 +300,7 @@ class App(Saved, Part):
         if maps is not None:
             in_pixels = self.runs.in_pixels(recipe)
             peaks = centers(maps, in_pixels) if "center" in maps else None
-            ids = decode(maps, in_pixels) if self._previewing else None
+            ids = self.runs.profiles(axis, index, maps, recipe) if self._previewing else None
         self.viewer.set_maps(axis, index, maps, peaks)
         self._draft = None if ids is None else (axis, index, ids, recipe)
         shown = None if ids is None else self.session.plane_with(ids, axis, index, **self._adopting(recipe))
@@ -322,9 +325,17 @@ class App(Saved, Part):
         self.form.recipe = self.form.recipe.replace(pixel_size="as is", downsampling=factor)
         self.run_bar.say(f"Downsampling is {factor}: the next run uses it.")
 
-    def _on_edited(self, _change: Change) -> None:
+    def _on_edited(self, change: Change) -> None:
+        if change.what in ("drop_false", "undo", "redo") and self.session is not None:
+            self._follow_verdicts(self.session.verdicts)
         self._describe()
         self.run_bar.offer_undo(0)
+
+    def _follow_verdicts(self, verdicts: Verdicts | None) -> None:
+        """Let every later run drop what the marks call false, for as long as the edit that dropped it stands."""
+        if verdicts != self._verdicts:
+            self._verdicts = verdicts
+            self.form.recipe = self.form.recipe.replace(verdicts=verdicts)
 
     def _take_back(self, session: Session, edit: int) -> None:
         done = session.history(after=edit - 1)[0].text

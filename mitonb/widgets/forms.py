@@ -173,6 +173,28 @@ class AxesChoice(ipw.HBox):
                 toggle.value = axis in change["new"]
 
 
+class VerdictsLine(ipw.HBox):
+    """What was learned from marks, and a button that takes it out of the recipe."""
+
+    value = traitlets.Any(None)
+
+    def __init__(self, value: Any, *, description: str, tooltip: str) -> None:
+        place = {"width": "122px", "justify_content": "flex-end", "margin": "0 4px 0 0"}
+        self.said = ipw.Label(layout={"flex": "1 1 auto", "width": "0"})
+        self.forget = button(icon="times", tip="Take the verdicts out of the recipe", css="mnb-link")
+        label = ipw.Label(description, layout=place)
+        label.tooltip = tooltip
+        super().__init__([label, self.said, self.forget], value=value)
+        self.forget.on_click(lambda _: setattr(self, "value", None))
+        self.observe(lambda _: self._show(), "value")
+        self._show()
+
+    def _show(self) -> None:
+        self.said.value = "none" if self.value is None else str(self.value)
+        self.said.tooltip = self.said.value
+        self.forget.layout.display = "none" if self.value is None else ""
+
+
 def rerun_of(old: Recipe, new: Recipe) -> Rerun:
     """Return what has to run again between two recipes: the costliest class among the changed fields."""
     return max(reruns_of(old, new) or {"decode"}, key=get_args(Rerun).index)
@@ -199,6 +221,8 @@ def _control(field: dataclasses.Field[Any], hint: Any, models: tuple[str, ...]) 
     control: Any
     if name == "planes":
         control = AxesChoice(start, description=m["label"], tooltip=m["help"])
+    elif name == "verdicts":
+        control = VerdictsLine(start, description=m["label"], tooltip=m["help"])
     elif get_origin(hint) is Literal:
         control = ipw.Dropdown(options=get_args(hint), **told)
     elif hint is bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 import ipywidgets as ipw
@@ -10,10 +10,15 @@ import numpy as np
 import traitlets
 from psygnal import Signal
 
+from mitonb.edit.marks import KINDS
 from mitonb.errors import InputError
 from mitonb.measurements import COLUMNS, measure
 from mitonb.session import Session
 from mitonb.widgets.style import JS, Latest, Part, Saved, error_html
+from mitonb.widgets.teaching import TeachBar
+
+if TYPE_CHECKING:
+    from mitonb.session.teaching import Lesson
 
 __all__ = ["ObjectsTable", "show_table"]
 
@@ -77,8 +82,10 @@ class ObjectsTable(Saved, Part):
         self.table: Any = None
         self.grid = Grid(layout={"height": f"{height}px", "width": "100%"}, deletes=self.session is source)
         self.status = ipw.HTML(layout={"display": "none"})
+        self.teach, self._stale = TeachBar(self.session), False
         self._worker = Latest(self._measure, failed=self._fail, delay=0.3)
-        super().__init__(self.status, self.grid, **options)
+        super().__init__(self.status, self.teach, self.grid, **options)
+        self.teach.failed.connect(self._fail)
         self.grid.asked.connect(self._on_asked)
         self.session.edited.connect(self._on_edited)
         self.session.selected.connect(lambda ids: setattr(self.grid, "selected", list(ids)))
@@ -129,19 +136,32 @@ class ObjectsTable(Saved, Part):
 
     def state(self) -> str:
         """Return the table as text: the columns, then one object a line."""
-        columns, values = _columns(self.table) if self.table is not None else ([], [])
+        columns, values = _columns(self.table, self.teach.lesson) if self.table is not None else ([], [])
         lines = [" ".join(f"{v:g}" for v in numbers) for numbers in zip(*values, strict=True)]
         return "\n".join([" | ".join(c["label"] for c in columns), *lines])
 
     def _measure(self) -> None:
-        self.table = table = measure(self.session.labels)
-        colors = np.rint(self.session.colors.rgb(table["id"].to_numpy(np.uint32)) * 255).astype(np.uint8)
+        if self.table is None or self._stale:
+            self._stale = False
+            table = measure(self.session.labels)
+        else:
+            table = self.table  # something was only marked
         self.grid.empty = "No objects yet: segment a plane (Enter) or the volume, or paint one (P)."
-        columns, values = _columns(table)
+        if self.teach.lesson is None or self.table is None:  # else describing objects, for a second, delays nothing
+            self._fill(table)
+        self.teach.learn()
+        self._fill(table)
+
+    def _fill(self, table: Any) -> None:
+        """Show the table, and a column of verdicts once there are marks."""
+        self.table = table
+        colors = np.rint(self.session.colors.rgb(table["id"].to_numpy(np.uint32)) * 255).astype(np.uint8)
+        columns, values = _columns(table, self.teach.lesson)
         self.grid.fill(columns, [*values, colors])
 
-    def _on_edited(self, _change: Any) -> None:
+    def _on_edited(self, change: Any) -> None:
         self.grid.tell()
+        self._stale = self._stale or change.what not in KINDS
         # Also while the first measurement runs: it may have seen labels from the middle of this edit.
         self._worker.ask()
 
@@ -151,6 +171,19 @@ class ObjectsTable(Saved, Part):
     def _say(self, text: str) -> None:
         self.status.value = text
         self.status.layout.display = None if text else "none"
+
+
+_VERDICT = {
+    "name": "verdict", "scale": 1, "label": "verdict", "kind": "verdict", "digits": 2, "width": 76,
+    "tip": "What you marked it as, or how probably it is right by your marks",
+}  # fmt: skip
+
+
+def _verdict(lesson: Lesson, id: int) -> float:
+    """Return 2 for what is marked right, -1 for false, else the probability that an object is right, or NaN."""
+    if id in lesson.marks:
+        return 2.0 if lesson.marks[id] else -1.0
+    return float(lesson.chances.get(id, np.nan))
 
 
 def show_table(source: Any, *, height: int = 220) -> ObjectsTable:
@@ -174,11 +207,15 @@ def show_table(source: Any, *, height: int = 220) -> ObjectsTable:
     return ObjectsTable(source, height=height)
 
 
-def _columns(table: Any) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
+def _columns(table: Any, lesson: Lesson | None) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
     """Return what the grid shows of a table of objects: the columns, and a float array for each."""
     shown = [column for column in COLUMNS if column.title and column.name in table]
     columns = [
         {"name": c.name, "scale": c.factor, "label": c.title, "kind": c.kind, "digits": c.digits, "width": c.width,
          "tip": c.tip} for c in shown
     ]  # fmt: skip
-    return columns, [table[c.name].to_numpy(np.float64) * c.factor for c in shown]
+    values = [table[c.name].to_numpy(np.float64) * c.factor for c in shown]
+    if lesson is not None:
+        columns.insert(1, _VERDICT)
+        values.insert(1, np.array([_verdict(lesson, id) for id in table["id"].tolist()], np.float64))
+    return columns, values

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from mitonb import colors
 from mitonb.edit import ops
+from mitonb.edit.marks import KINDS
 from mitonb.edit.verbs import VERBS, on_screen
 from mitonb.errors import InputError, MitonbError
 from mitonb.stack import AXES, Axis
@@ -206,7 +207,7 @@ class Conversation:
         self._tell_colors()
         patch, *data = self._patch(change.box)
         self.post({**news, **patch, **self._state()}, *data)
-        if change.what in ("merge", "delete"):
+        if change.what in ("merge", "delete", "drop_false", *KINDS):
             # After the change: the next one takes the sentence away.
             self.say(self.session.history(after=change.seq - 1)[0].sentence, undo=change.seq)
 

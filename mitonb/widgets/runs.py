@@ -18,6 +18,7 @@ from mitonb.infer.scale import Scale
 from mitonb.infer.segment import look_at_scales, predict, predicting, redecoding, segmenting
 from mitonb.job import Progress, Steps, clock
 from mitonb.post.decoding import decode
+from mitonb.post.verdicts import describe_objects, drop_false
 from mitonb.widgets.style import Part, button, count_text, error_html, note, png, row, thinned
 
 if TYPE_CHECKING:
@@ -118,8 +119,16 @@ class Runs:
     def plane(self, axis: Axis, index: int, recipe: Recipe, *, replace_corrected: bool = False) -> Steps[Change]:
         """Run the net on one plane and put its objects there; see `mitonb.session.Session.adopt_plane`."""
         maps: Maps = yield from self.look(axis, index, recipe)
-        ids = decode(maps, self.in_pixels(recipe))
+        ids = self.profiles(axis, index, maps, recipe)
         return self.session.adopt_plane(ids, axis, index, iou=recipe.track_iou, replace_corrected=replace_corrected)
+
+    def profiles(self, axis: Axis, index: int, maps: Maps, recipe: Recipe) -> Ids:
+        """Return what the maps of a plane say, without what the verdicts of the recipe call false."""
+        ids = decode(maps, self.in_pixels(recipe))
+        if recipe.verdicts is None:
+            return ids
+        features = describe_objects(ids, self.stack.plane(index, axis), maps=lambda _: maps)
+        return drop_false(ids[None], recipe.verdicts, features)[0].data[0]
 
     def scales(self, axis: Axis, index: int, recipe: Recipe) -> Steps[dict[int, Ids]]:
         """Find the objects of one plane at several scales, by `Recipe.downsampling`; the labels stay as they are."""
@@ -145,7 +154,7 @@ class Runs:
         """Decode and track the kept maps of the last volume run with another recipe; the net is not run."""
         if self.kept is None:
             raise InputError("No maps of the whole volume are kept: run Segment the volume with Keep maps first.")
-        labels: Labels = yield from redecoding(self.kept, recipe)
+        labels: Labels = yield from redecoding(self.kept, recipe, stack=self.stack)
         self.change = self.session.adopt(labels, replace_corrected=replace_corrected)
         return labels
 

@@ -13,7 +13,7 @@ import pytest
 import mitonb as mn
 from mitonb.colors import neighbors, slots
 from mitonb.errors import InputError
-from mitonb.recipe import Recipe
+from mitonb.recipe import Recipe, Verdicts
 from mitonb.session import Session
 from mitonb.stack import Stack
 from mitonb.widgets.app import App, explore
@@ -502,3 +502,29 @@ def test_in_marimo_the_viewer_is_shown_and_the_reason_is_said(in_marimo: ModuleT
 def test_where_marimo_is_only_loaded_the_workbench_is_opened(in_marimo: ModuleType) -> None:
     in_marimo.running_in_notebook = lambda: False  # type: ignore[attr-defined]
     assert isinstance(explore(Stack(volume())), App)
+
+
+def test_later_runs_leave_out_what_verdicts_call_false_until_that_is_undone(app: App) -> None:
+    app.run_volume().result(60)
+    settled(app)
+    assert len(app.session.ids()) == 4
+    app.session.mark_false(1)
+    # The drawing is as grey as its ids: 1 and 2 are below 2.5.
+    low, high = app.session.stack.contrast
+    dark = Verdicts(features=(("grey", 1.0, (2.5 - low) / (high - low), 0.05),), bias=0.0)
+    app.session.drop_false(1, 2, verdicts=dark)
+    assert app.form.recipe.verdicts == dark
+    assert app.form.controls["verdicts"].said.value == "0 right, 0 false, dropped below 0.2"
+    app.session.adopt(np.zeros_like(app.session.labels.data), replace_corrected=True)
+    for run in (app.run_volume, app.apply_volume, app.run_plane):
+        run().result(60)
+        assert set(np.unique(volume()[app.session.labels.data > 0])) - {0} == {3, 4}, run
+    while app.session.verdicts is not None:
+        app.session.undo()
+    assert app.form.recipe.verdicts is None
+    # The recipe of a form that was told of verdicts otherwise is left alone by other edits.
+    app.form.recipe = app.form.recipe.replace(verdicts=dark)
+    app.session.delete(app.session.ids()[0])
+    assert app.form.recipe.verdicts == dark
+    app.form.controls["verdicts"].forget.click()
+    assert app.form.recipe.verdicts is None

@@ -365,3 +365,58 @@ def test_an_entry_of_the_history_goes_to_its_place_or_says_why_it_has_none() -> 
     session.undo()
     assert view.wait(60)
     assert [(row["seq"], row["undone"]) for row in view.lines.rows] == [(3, False), (2, True), (1, False)]
+
+
+# Teaching by verdicts
+
+
+def striped() -> Session:
+    """Ten boxes, those with odd numbers dark and the others bright, on grey."""
+    ids, image = np.zeros((2, 40, 200), np.uint32), np.full((2, 40, 200), 128, np.uint8)
+    for k in range(10):
+        ids[:, 10 : 30 - k % 3, 4 + 20 * k : 18 + 20 * k] = k + 1
+    image[ids > 0] = np.where(ids[ids > 0] % 2, 60, 200)
+    return Session(image, ids)
+
+
+def test_marks_are_a_column_and_teach_what_to_drop() -> None:
+    session = striped()
+    table = filled(show_table(session))
+    assert (table.teach.state(), table.state().splitlines()[0].split(" | ")[1]) == ("", "voxels")
+    session.mark_right(1, 3)
+    session.mark_false(2)
+    assert "2 right, 1 false: mark 3 of each" in filled(table).teach.state()
+    assert table.teach.apply.layout.display == "none"
+    session.mark_right(5)
+    session.mark_false(4, 6)
+    assert filled(table).teach.state() == "3 right, 3 false: 5 of 10 objects would go"
+    lines = [line.split() for line in table.state().splitlines()]
+    assert lines[0][:4] == ["object", "|", "verdict", "|"]
+    said = {int(line[0]): float(line[1]) for line in lines[1:]}
+    assert [said[id] for id in range(1, 7)] == [2, -1, 2, -1, 2, -1]
+    assert min(said[7], said[9]) > 0.6 > 0.2 > max(said[8], said[10])
+    # More careful, only what is marked goes.
+    table.teach.below.value = 0.02
+    assert table.teach.doomed == [2, 4, 6]
+    table.teach.below.value = 0.3
+    table.teach.show.click()
+    assert session.selection == (2, 4, 6, 8, 10)
+    table.teach.apply.click()
+    assert session.ids() == [1, 3, 5, 7, 9]
+    assert session.selection == ()
+    assert session.verdicts is not None
+    assert session.verdicts.below == 0.3
+    assert filled(table).teach.state() == "3 right, 3 false: 0 of 5 objects would go"
+    assert table.teach.apply.disabled
+    session.undo()
+    assert (session.verdicts, len(session.ids())) == (None, 10)
+    assert "5 of 10 objects would go" in filled(table).teach.state()
+
+
+def test_what_cannot_be_dropped_is_said_in_words() -> None:
+    session = striped()
+    table = filled(show_table(session))
+    session.mark_right(1)
+    assert filled(table).teach.lesson is not None
+    table.teach.apply.click()
+    assert "Nothing would go: mark 3 objects of each kind" in table.status.value

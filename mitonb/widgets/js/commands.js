@@ -181,10 +181,11 @@ export class Commands {
   /** @param {string} op @param {number[]} ids */
   #selected(op, ids) {
     const { view } = this;
-    if (!ids.length) view.ui.say({ text: `Select the objects to ${op} first: click on them with the look tool (Z).` });
+    if (!ids.length) view.ui.say({ text: `Select the objects to ${op.replace("_", " ")} first: click on them with the look tool (Z).` });
     else if (this.writable()) {
       view.store.edit({ op, ids });
-      view.set("selected", []);
+      // What is only marked stays selected: N goes on from there.
+      if (op === "delete") view.set("selected", []);
     }
   }
 

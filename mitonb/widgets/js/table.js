@@ -4,7 +4,7 @@
  * per column; nothing in it is ever read as HTML.
  * @typedef {{get(n: string): any, on(e: string, f: Function): void, off(e: string, f: Function): void,
  *   set(n: string, value: any): void, send(content: object): void}} Model
- * @typedef {{name: string, label: string, kind: "id" | "number" | "flag", digits: number, width: number, tip: string}} Column
+ * @typedef {{name: string, label: string, kind: "id" | "number" | "flag" | "verdict", digits: number, width: number, tip: string}} Column
  * @typedef {{columns: Column[], values: Float64Array[], colors: Uint8Array, got: number}} Data
  */
 
@@ -32,6 +32,7 @@ export function order(values, down) {
 /** @param {number} value @param {Column} column */
 export function cell(value, column) {
   if (Number.isNaN(value)) return "–";
+  if (column.kind === "verdict" && (value < 0 || value > 1)) return value < 0 ? "✗ false" : "✓ right";
   if (column.kind === "flag") return value ? "yes" : "";
   if (column.kind === "id") return String(value);
   return value.toLocaleString("en", { minimumFractionDigits: column.digits, maximumFractionDigits: column.digits }).replaceAll(",", " ");

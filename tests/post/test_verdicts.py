@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import mitonb as mn
 from mitonb.errors import InputError
-from mitonb.verdicts import FEATURES, describe, drop_false, learn
+from mitonb.post.verdicts import FEATURES, chances
 
 
 @pytest.fixture(scope="module")
@@ -27,30 +29,30 @@ def judged() -> tuple[mn.Stack, np.ndarray, set[int]]:
 
 def test_ten_marks_drop_most_false_objects_and_few_right_ones(judged: tuple[mn.Stack, np.ndarray, set[int]]) -> None:
     stack, ids, false = judged
-    features = describe(ids, stack)
+    features = mn.describe_objects(ids, stack)
     assert list(features.columns) == list(FEATURES)
     right = [id for id in features.index if id not in false]
     marks = {**dict.fromkeys(right[:5], True), **dict.fromkeys(sorted(false)[:5], False)}
-    verdicts = learn(features, marks)
+    verdicts = mn.learn_verdicts(features, marks)
     assert (verdicts.right, verdicts.false) == (5, 5)
-    assert verdicts.hits is not None
-    assert verdicts.hits >= 0.8
-    cleaned, gone = drop_false(ids, verdicts, features)
+    assert verdicts.told is not None
+    assert verdicts.told >= 0.8
+    cleaned, gone = mn.drop_false(ids, verdicts, features)
     others = set(features.index) - set(marks)
     assert len(set(gone) & false & others) >= 0.7 * len(false & others)
     assert len(set(gone) - false) <= 0.1 * len(right)
     assert not np.isin(cleaned.data, gone).any()
     assert np.array_equal(cleaned.data[cleaned.data > 0], ids[cleaned.data > 0])
     # Nothing is dropped that is not asked for.
-    assert drop_false(ids, verdicts, features, below=0.0)[1] == []
+    assert mn.drop_false(ids, dataclasses.replace(verdicts, below=0.0), features)[1] == []
 
 
 def test_verdicts_are_the_same_whatever_ids_are_called(judged: tuple[mn.Stack, np.ndarray, set[int]]) -> None:
     stack, ids, false = judged
-    features, renamed = describe(ids, stack), describe(np.where(ids > 0, ids + 1000, 0), stack)
+    features, renamed = mn.describe_objects(ids, stack), mn.describe_objects(np.where(ids > 0, ids + 1000, 0), stack)
     marks = {int(id): id not in false for id in features.index[::3]}
-    one = learn(features, marks).probabilities(features)
-    two = learn(renamed, {id + 1000: kind for id, kind in marks.items()}).probabilities(renamed)
+    one = chances(mn.learn_verdicts(features, marks), features)
+    two = chances(mn.learn_verdicts(renamed, {id + 1000: kind for id, kind in marks.items()}), renamed)
     np.testing.assert_allclose(one.to_numpy(), two.to_numpy(), atol=1e-6)
 
 
@@ -58,20 +60,20 @@ def test_what_the_net_said_is_known_where_it_ran(judged: tuple[mn.Stack, np.ndar
     stack, ids, _ = judged
     some = [int(id) for id in np.unique(ids[12]) if id][:4]
     maps = mn.targets(ids[12], output_stride=4)
-    features = describe(ids, stack, ids=some, maps=lambda z: maps if z == 12 else None)
+    features = mn.describe_objects(ids, stack, ids=some, maps=lambda z: maps if z == 12 else None)
     assert list(features.index) == some
-    plane = describe(ids[12:13], mn.Stack(stack.read()[12:13]), ids=some, maps=lambda _: maps)
+    plane = mn.describe_objects(ids[12:13], mn.Stack(stack.read()[12:13]), ids=some, maps=lambda _: maps)
     assert (plane["probability"] > 0.95).all()
     assert (plane["center"] > 0.3).all()
-    assert describe(ids, stack, ids=some)["probability"].isna().all()
+    assert mn.describe_objects(ids, stack, ids=some)["probability"].isna().all()
 
 
 def test_marks_that_teach_nothing_are_refused(judged: tuple[mn.Stack, np.ndarray, set[int]]) -> None:
     stack, ids, _ = judged
-    features = describe(ids, stack, ids=[1, 2, 3])
+    features = mn.describe_objects(ids, stack, ids=[1, 2, 3])
     with pytest.raises(InputError, match="at least one object right and one false"):
-        learn(features, {1: True, 2: True})
+        mn.learn_verdicts(features, {1: True, 2: True})
     with pytest.raises(InputError, match="no object 99"):
-        learn(features, {1: True, 99: False})
+        mn.learn_verdicts(features, {1: True, 99: False})
     with pytest.raises(InputError, match="of one volume"):
-        describe(ids[:3], stack)
+        mn.describe_objects(ids[:3], stack)

@@ -1,0 +1,78 @@
+"""Marks: which objects the user called right or false, read from the journal; undo takes a mark back, too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mitonb.errors import InputError
+from mitonb.recipe import Verdicts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mitonb.edit.edits import Volume
+    from mitonb.edit.project import Project
+    from mitonb.edit.store import Row
+
+KINDS: dict[str, bool | None] = {"mark_right": True, "mark_false": False, "unmark": None}
+"""Verbs that judge objects, and as what."""
+
+
+def marks(project: Project, *, gone: bool = False) -> dict[int, bool]:
+    """Return which objects are marked: True for right, False for false; with `gone` also those that are not there."""
+    found: dict[int, bool] = {}
+    for row in _standing(project):
+        if row.kind in KINDS:
+            kind = KINDS[row.kind]
+            for id in _ids(row.intent.get("ids")):
+                found.pop(id, None)
+                if kind is not None:
+                    found[id] = kind
+    return {id: right for id, right in found.items() if gone or id in project.table.counts}
+
+
+def implied_marks(project: Project) -> dict[int, bool]:
+    """Return what other corrections say: objects that were painted, filled or merged by hand are right."""
+    named = {"paint": "id", "fill": "id", "merge": "keep"}
+    found = (id for row in _standing(project) if row.kind in named for id in _ids([row.intent.get(named[row.kind])]))
+    return {id: True for id in found if id in project.table.counts}
+
+
+def with_deleted(project: Project) -> tuple[Volume, list[int]]:
+    """Return the labels with false objects that went back where nothing is now, and their ids.
+
+    These are what was deleted by hand, and what was marked false before false objects were dropped.
+    """
+    labels, ids = project.labels, set[int]()
+    false = {id for id, right in marks(project, gone=True).items() if not right}
+    for row in _standing(project):
+        back = set(_ids(row.intent.get("ids"))) if row.kind in ("delete", "drop_false") else set()
+        back = (back if row.kind == "delete" else back & false) - set(project.table.counts)
+        if back:
+            labels = project.labels.copy() if labels is project.labels else labels
+            ids |= back
+            for part in project.effect(row.seq):
+                view, before = labels[part.box.slices], np.zeros(part.box.size, np.uint32)
+                before[part.index] = np.repeat(part.runs[:, 2], part.runs[:, 1])
+                before[~np.isin(before, list(back))] = 0
+                view[...] = np.where(view == 0, before.reshape(view.shape), view)
+    return labels, sorted(ids)
+
+
+def verdicts(project: Project) -> Verdicts | None:
+    """Return what was learned from marks when false objects were dropped last, where that still stands."""
+    rows = [row for row in _standing(project) if row.kind == "drop_false"]
+    try:
+        return Verdicts.of(rows[-1].intent.get("verdicts")) if rows else None
+    except InputError:  # a project from elsewhere may hold anything
+        return None
+
+
+def _standing(project: Project) -> Iterator[Row]:
+    return (project.rows[seq - 1] for seq in project.undoable)
+
+
+def _ids(values: Any) -> list[int]:
+    return [id for id in values or () if type(id) is int and id > 0] if isinstance(values, list) else []

@@ -1,0 +1,116 @@
+"""Teaching: what the marks of a session say of all its objects, learned anew after each mark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from mitonb.edit import marks
+from mitonb.labels import Labels
+from mitonb.post.verdicts import chances, describe_objects, learn_verdicts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mitonb.box import Box
+    from mitonb.maps import Maps
+    from mitonb.recipe import Verdicts
+    from mitonb.session.session import Session
+    from mitonb.session.writer import Change
+
+FEWEST = 3
+"""Marks of each kind that it takes to learn."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What was learned.
+
+    Attributes
+    ----------
+    marks : mapping of int to bool
+        Objects that are marked, right or false.
+    right, false : int
+        How many there are to learn from, also those that other corrections imply.
+    verdicts : Verdicts or None
+        None while there are fewer than three of a kind.
+    chances : Series
+        How probably each object is right, by id; empty without verdicts.
+    """
+
+    marks: Mapping[int, bool]
+    right: int
+    false: int
+    verdicts: Verdicts | None
+    chances: pd.Series[float]
+
+    def false_ids(self, below: float) -> list[int]:
+        """Return what would be dropped: what is marked false, or right with less than a probability and not marked."""
+        return [int(id) for id, p in self.chances.items() if not self.marks.get(id, p >= below)]
+
+
+class Teacher:
+    """Learns from the marks of a session, and from its other corrections, which objects are false.
+
+    Objects that were deleted by hand count as false; those that were painted, filled or merged, as right.
+
+    Parameters
+    ----------
+    session : Session
+        With a stack.
+    maps : callable, optional
+        Returns the maps of an xy plane, or None where the net has not run.
+    """
+
+    def __init__(self, session: Session, maps: Callable[[int], Maps | None] | None = None) -> None:
+        self.session, self.maps = session, maps
+        self._features = pd.DataFrame()
+        self._changed: Box | None = None
+        session.edited.connect(self._on_edited)
+
+    def learn(self) -> Lesson | None:
+        """Return what the marks say now; None while nothing is marked, or without an image."""
+        with self.session._lock:
+            project, stack = self.session._project, self.session.stack
+            if stack is None or not marks.marks(project, gone=True):
+                return None
+            marked = marks.marks(project)
+            labels, deleted = marks.with_deleted(project)
+            judged = {**dict.fromkeys(deleted, False), **marks.implied_marks(project), **marked}
+            there, changed = dict(project.table.boxes), self._changed
+            self._changed = None
+        right = sum(judged.values())
+        false = len(judged) - right
+        if min(right, false) < FEWEST:
+            self._remember(changed)
+            return Lesson(marked, right, false, None, pd.Series(dtype=float))
+        known = self._features.index
+        new = [id for id in (*there, *deleted) if id not in known]
+        new += [id for id, box in there.items() if changed is not None and id in known and _meet(box, changed)]
+        if new:
+            fresh = describe_objects(Labels(labels), stack, maps=self.maps, ids=new)
+            kept = self._features.drop(index=fresh.index, errors="ignore")
+            self._features = pd.concat([kept, fresh]) if len(kept) else fresh
+        features = self._features[self._features.index.isin([*there, *deleted])].sort_index()
+        verdicts = learn_verdicts(features, {id: kind for id, kind in judged.items() if id in features.index})
+        rest = features[features.index.isin(list(there))]
+        return Lesson(marked, right, false, verdicts, chances(verdicts, rest))
+
+    def forget(self) -> None:
+        """Describe all objects anew the next time: the net has said other things of them."""
+        self._features = pd.DataFrame()
+
+    def _on_edited(self, change: Change) -> None:
+        if change.box.size:
+            self._remember(change.box)
+
+    def _remember(self, box: Box | None) -> None:
+        if box is not None:
+            self._changed = box if self._changed is None else box.union(self._changed)
+
+
+def _meet(one: Box, other: Box) -> bool:
+    """Return whether two boxes share a voxel."""
+    return all(max(a, b) < min(c, d) for a, b, c, d in zip(one.start, other.start, one.stop, other.stop, strict=True))
