@@ -19,6 +19,7 @@ import pytest
 import mitonb as mn
 from mitonb.cli import build_parser, main, values_last
 from mitonb.io.opening import open_labels
+from mitonb.errors import InputError
 from mitonb.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -113,6 +114,14 @@ def test_segment_reads_a_recipe_and_the_record_of_a_run(cell: Path, tmp_path: Pa
     for path in (plain, record):
         options = build_parser().parse_args(["segment", "a", "b", "--recipe", str(path), "--min-size", "20"])
         assert _recipe(options) == recipe.replace(min_size=20)
+    # What was learned from marks may come from another file than the rest.
+    learned = mn.Recipe(verdicts={"features": [["area", 1.0, 5.0, 1.0]], "bias": 0.5}, min_size=7)
+    (taught := tmp_path / "taught.json").write_text(learned.to_json())
+    options = build_parser().parse_args(["segment", "a", "b", "--recipe", str(plain), "--verdicts", str(taught)])
+    assert _recipe(options) == recipe.replace(verdicts=learned.verdicts)
+    options = build_parser().parse_args(["segment", "a", "b", "--verdicts", str(plain)])
+    with pytest.raises(InputError, match="a recipe without verdicts"):
+        _recipe(options)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,8 @@ IDS = {
     "merge": lambda session, n: session.merge(n, 2),
     "merge with": lambda session, n: session.merge(2, n),
     "delete": lambda session, n: session.delete(n),
+    "mark_right": lambda session, n: session.mark_right(n),
+    "unmark": lambda session, n: session.unmark(1, n),
     "select": lambda session, n: session.select(n),
     "go_to": lambda session, n: session.go_to(n),
     "voxels": lambda session, n: session.voxels(n),
