@@ -60,18 +60,19 @@ def profiles(stack: mn.Stack, recipe: mn.Recipe) -> tuple[np.ndarray, list[mn.Ma
 
 def measure(case: Set, recipe: mn.Recipe, marks: int, below: float) -> dict[str, float]:
     """Return the figures of one set."""
-    _, stack, truth, parts = case
+    _, stack, truth, given_parts = case
     ids, maps = profiles(stack, recipe)
     began = time.perf_counter()
     features = mn.describe_objects(ids, stack, maps=lambda z: maps[z])
     describing = time.perf_counter() - began
     number, shared = np.bincount(ids.ravel()), np.bincount(ids[truth], minlength=int(ids.max()) + 1)
     right = {id: bool(2 * shared[id] > number[id]) for id in features.index}
-    counted = np.any(np.broadcast_arrays(*parts), axis=0)
+    parts = [np.broadcast_to(part, ids.shape) for part in given_parts]
+    counted = np.any(parts, axis=0)
     before, after, perfect, took = list[float](), list[float](), list[float](), list[float]()
     for part in parts:
         rest = counted & ~part
-        there = fastremap.unique(ids[np.broadcast_to(part, ids.shape) & (ids > 0)])
+        there = fastremap.unique(ids[part & (ids > 0)])
         base = foreground_iou((ids > 0)[rest], truth[rest])
         kept = fastremap.mask(ids, [id for id, good in right.items() if not good])
         for user in range(USERS):

@@ -18,8 +18,8 @@ import pytest
 
 import mitonb as mn
 from mitonb.cli import build_parser, main, values_last
-from mitonb.io.opening import open_labels
 from mitonb.errors import InputError
+from mitonb.io.opening import open_labels
 from mitonb.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -148,7 +148,7 @@ function render({ model, el }) {
 
   /** @type {Data} */
   let data = { columns: [], values: [], colors: new Uint8Array(), got: 0 };
-  /** A column by its name, which stays when others come; "" is the second. */
+  /** A column by its name, which stays when others come; "" is the first number. */
   let sorting = { column: "", down: true };
   /** Rows in their order that pass search and filter. @type {Uint32Array} */
   let rows = new Uint32Array();
@@ -164,7 +164,7 @@ function render({ model, el }) {
 
   function sorted() {
     const found = data.columns.findIndex((c) => c.name === sorting.column);
-    return found < 0 ? 1 : found;
+    return found < 0 ? data.columns.findIndex((c) => c.kind === "number") : found;
   }
 
   function sort() {
