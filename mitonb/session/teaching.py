@@ -73,19 +73,26 @@ class Teacher:
     def learn(self) -> Lesson | None:
         """Return what the marks say now; None while nothing is marked, or without an image."""
         with self.session._lock:
-            project, stack = self.session._project, self.session.stack
-            if stack is None or not marks.marks(project, gone=True):
+            project = self.session._project
+            if self.session.stack is None or not marks.marks(project, gone=True):
                 return None
-            marked = marks.marks(project)
-            labels, deleted = marks.with_deleted(project)
+            marked, deleted = marks.marks(project), marks.with_deleted(project)[1]
             judged = {**dict.fromkeys(deleted, False), **marks.implied_marks(project), **marked}
-            there, changed = dict(project.table.boxes), self._changed
-            self._changed = None
         right = sum(judged.values())
         false = len(judged) - right
         if min(right, false) < FEWEST:
-            self._remember(changed)
             return Lesson(marked, right, false, None, pd.Series(dtype=float))
+        features = self.describe()
+        verdicts = learn_verdicts(features, {id: kind for id, kind in judged.items() if id in features.index})
+        return Lesson(marked, right, false, verdicts, chances(verdicts, features.drop(index=deleted, errors="ignore")))
+
+    def describe(self) -> pd.DataFrame:
+        """Return what is known of each object, and of the false ones that are gone; what has not changed is kept."""
+        with self.session._lock:
+            labels, deleted = marks.with_deleted(self.session._project)
+            there, stack = dict(self.session._project.table.boxes), self.session.stack
+            changed, self._changed = self._changed, None
+        assert stack is not None
         known = self._features.index
         new = [id for id in (*there, *deleted) if id not in known]
         new += [id for id, box in there.items() if changed is not None and id in known and _meet(box, changed)]
@@ -93,10 +100,8 @@ class Teacher:
             fresh = describe_objects(Labels(labels), stack, maps=self.maps, ids=new)
             kept = self._features.drop(index=fresh.index, errors="ignore")
             self._features = pd.concat([kept, fresh]) if len(kept) else fresh
-        features = self._features[self._features.index.isin([*there, *deleted])].sort_index()
-        verdicts = learn_verdicts(features, {id: kind for id, kind in judged.items() if id in features.index})
-        rest = features[features.index.isin(list(there))]
-        return Lesson(marked, right, false, verdicts, chances(verdicts, rest))
+        self._features = self._features[self._features.index.isin([*there, *deleted])].sort_index()
+        return self._features
 
     def forget(self) -> None:
         """Describe all objects anew the next time: the net has said other things of them."""
@@ -104,11 +109,7 @@ class Teacher:
 
     def _on_edited(self, change: Change) -> None:
         if change.box.size:
-            self._remember(change.box)
-
-    def _remember(self, box: Box | None) -> None:
-        if box is not None:
-            self._changed = box if self._changed is None else box.union(self._changed)
+            self._changed = change.box if self._changed is None else change.box.union(self._changed)
 
 
 def _meet(one: Box, other: Box) -> bool:

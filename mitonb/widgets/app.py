@@ -187,6 +187,7 @@ class App(Saved, Part):
 
         def tell(labels: Labels) -> Sentence:
             self._joined = recipe
+            self.table.teach.teacher.forget()  # of objects that stayed, too, there is now what the net said
             notes = (labels.record or {}).get("notes") or ()
             return self._after(recipe, " ".join([count_text(len(labels.ids())) + said, *notes]), self.runs.change)
 

@@ -63,6 +63,8 @@ class TeachBar(ipw.VBox):
         """Learn from the marks as they are, and show it."""
         self.lesson = self.teacher.learn()
         self._draw()
+        if self.lesson is not None and self.lesson.verdicts is None:
+            self.teacher.describe()  # ahead: the last mark that it takes is answered at once
 
     def preview(self) -> None:
         """Select the objects that would go."""

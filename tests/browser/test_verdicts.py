@@ -89,6 +89,7 @@ def test_objects_are_marked_judged_dropped_and_brought_back(book: Notebook) -> N
     book.wait(f"{TAUGHT}.includes('5 of 10 objects would go')")
     assert book.ask("len(session.ids()), app.form.recipe.verdicts") == "10 None"
     # Undoing the marks undoes what they taught.
+    book.js(f"{ROOT}.focus({{preventScroll: true}})")
     page.keyboard.press("Control+z")
     book.wait(f"{TAUGHT}.includes('3 right, 0 false')")
     page.keyboard.press("Control+z")
