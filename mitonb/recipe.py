@@ -54,7 +54,7 @@ class Verdicts:
     right, false : int
         How many objects were marked so.
     told : float or None
-        Part of the marks that is told by the others, 0..1; None for fewer than five of a kind.
+        Part of the marks that is told by the others, 0..1; None for fewer than three of a kind.
     """
 
     features: tuple[tuple[str, float, float, float], ...]

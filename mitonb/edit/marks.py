@@ -26,7 +26,7 @@ def marks(project: Project, *, gone: bool = False) -> dict[int, bool]:
     for row in _standing(project):
         if row.kind in KINDS:
             kind = KINDS[row.kind]
-            for id in _ids(row.intent.get("ids")):
+            for id in ids_in(row.intent.get("ids")):
                 found.pop(id, None)
                 if kind is not None:
                     found[id] = kind
@@ -36,7 +36,7 @@ def marks(project: Project, *, gone: bool = False) -> dict[int, bool]:
 def implied_marks(project: Project) -> dict[int, bool]:
     """Return what other corrections say: objects that were painted, filled or merged by hand are right."""
     named = {"paint": "id", "fill": "id", "merge": "keep"}
-    found = (id for row in _standing(project) if row.kind in named for id in _ids([row.intent.get(named[row.kind])]))
+    found = (id for row in _standing(project) if row.kind in named for id in ids_in([row.intent.get(named[row.kind])]))
     return {id: True for id in found if id in project.table.counts}
 
 
@@ -48,7 +48,7 @@ def with_deleted(project: Project) -> tuple[Volume, list[int]]:
     labels, ids = project.labels, set[int]()
     false = {id for id, right in marks(project, gone=True).items() if not right}
     for row in _standing(project):
-        back = set(_ids(row.intent.get("ids"))) if row.kind in ("delete", "drop_false") else set()
+        back = set(ids_in(row.intent.get("ids"))) if row.kind in ("delete", "drop_false") else set()
         back = (back if row.kind == "delete" else back & false) - set(project.table.counts)
         if back:
             labels = project.labels.copy() if labels is project.labels else labels
@@ -74,5 +74,6 @@ def _standing(project: Project) -> Iterator[Row]:
     return (project.rows[seq - 1] for seq in project.undoable)
 
 
-def _ids(values: Any) -> list[int]:
+def ids_in(values: Any) -> list[int]:
+    """Return the ids in a list of a journal; a project from elsewhere may hold anything."""
     return [id for id in values or () if type(id) is int and id > 0] if isinstance(values, list) else []

@@ -40,7 +40,7 @@ FEATURES = (
 _PLANES = 3  # of an object, spread over its depth, are looked at
 _MARGIN = 8  # pixels around a profile
 _PENALTY = 1.0
-_CHECKED = 5  # marks of each kind from which on it can be said how many of them the others tell
+_CHECKED = 3  # marks of each kind from which on it can be said how many of them the others tell
 
 
 def describe_objects(

@@ -581,6 +581,10 @@ class Session:
             edit = rows[(rows[seq - 1].undo_of or seq) - 1]
             if edit.kind == "adopt":
                 raise InputError(f"Edit {seq} has no place of its own: it was about all labels.")
+            marked = marks.ids_in(edit.intent.get("ids")) if edit.kind in marks.KINDS else []
+            if there := [id for id in marked if id in self._project.table.counts]:
+                self.go_to(there[0])
+                return
             parts = self._project.effect(edit.seq) if edit.kind != "nothing" else ()
             if not parts:
                 raise InputError(f"Edit {seq} has no place: it changed no voxel.")

@@ -51,6 +51,9 @@ def test_a_mark_is_a_line_of_the_history_that_undo_takes_back(session: Session) 
         ("marked object 3 false", "session.mark_false(3)", False),
         ("took the mark off object 1", "session.unmark(1)", True),
     ]
+    # An entry of the history leads to what was marked.
+    session.go_to_edit(2)
+    assert (session.selection, session.pick(*session.position)) == ((2,), 2)
     for wrong in ((), (0,), (99,), ("1",), ([1],)):
         with pytest.raises(InputError):
             session.mark_right(*wrong)
