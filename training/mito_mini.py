@@ -22,7 +22,7 @@ import torch
 import mitonb as mn
 from mitonb.job import drain
 from mitonb.learn.data import Source, draw_phantoms, read_source, shared
-from mitonb.learn.loop import Settings, training
+from mitonb.learn.loop import Settings, fitting
 from mitonb.models.weights import write_weights
 from mitonb.models.zoo import build, read_net
 from mitonb.stack import Stack
@@ -151,9 +151,7 @@ def main() -> None:
         minutes=options.minutes, seed=options.seed, batch=6, patch=320, rate=options.rate, precision="bf16"
     )
     told = 0.0
-    for step in training(
-        shared(sources, drawn, options.share), out=options.out, settings=settings, start=start, watch_every=420
-    ):
+    for step in fitting(shared(sources, drawn, options.share), out=options.out, settings=settings, start=start):
         if time.monotonic() - told > 30:
             told = time.monotonic()
             print(time.strftime("%H:%M:%S"), f"{step.done} of {step.total} s:", step.stage, flush=True)

@@ -369,14 +369,16 @@ class _Run:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises whatever its pickle reader stumbles over
             raise CorruptFileError(f"{path} is damaged: {error}. Delete it to begin again.") from error
-        if (state["settings"], state["sources"]) != (dataclasses.asdict(self.settings), sources):
+        # Pictures of before have fewer settings, which were as they are by default now, and say nothing of the data.
+        if (Settings(**state["settings"]), state.get("sources", sources)) != (self.settings, sources):
             raise ModelError(
                 f"{path} belongs to a run with other settings or data. Delete it, or write to another file."
             )
         self.net.load_state_dict(state["net"])
         self.mean.load_state_dict(state["mean"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.seconds, self.log, self.best = (state[k] for k in ("step", "seconds", "log", "best"))
+        self.step, self.seconds, self.log = state["step"], state["seconds"], state["log"]
+        self.best = state.get("best", {})
 
     def finished_spec(self, sources: Sequence[Source]) -> ModelSpec:
         """Return the card with what happened."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from mitonb.errors import InputError
 from mitonb.io.saving import check_output
 from mitonb.job import Progress, drain
@@ -212,7 +214,14 @@ def _settings(given: Mapping[str, Any], minutes: float | None, steps: int | None
     known = {f.name for f in dataclasses.fields(Settings)}
     if unknown := sorted(set(given) - known):
         raise InputError(f"There is no setting {unknown[0]!r}; there are {', '.join(sorted(known))}.")
-    return Settings(**given, steps=steps, minutes=usual if minutes is None and steps is None else minutes)
+    lasting = {"steps": steps, "minutes": usual if minutes is None and steps is None else minutes}
+    return Settings(**{"precision": _fast_precision(), **given, **lasting})
+
+
+def _fast_precision() -> str:
+    """Return bf16 where it is faster: on GPUs, and on CPUs with instructions for it."""
+    has_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return "bf16" if torch.cuda.is_available() or has_bf16() else "fp32"
 
 
 def _run(material: Material, out: Path, settings: Settings, **more: Any) -> Generator[Progress, None, Trained]:
