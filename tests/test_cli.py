@@ -104,6 +104,29 @@ def test_segment_says_what_the_run_has_to_say(tmp_path: Path, capsys: pytest.Cap
     assert "1 plane holds no number at all (NaN) and was left empty: xy 3." in capsys.readouterr().err
 
 
+@needs_torch
+def test_segment_leaves_out_what_verdicts_call_false_and_the_record_does_it_again(
+    cell: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain, fewer, again = (tmp_path / f"{name}.npy" for name in ("plain", "fewer", "again"))
+    maps = ["--maps", str(tmp_path / "maps"), "--min-size", "100"]
+    assert main(["segment", str(cell), str(plain), *maps]) == 0
+    labels, stack = open_labels(plain), mn.open(cell)
+    features = mn.describe_objects(labels, stack, maps=mn.KeptMaps(folder=tmp_path / "maps").sections())
+    small, large = features["area"].idxmin(), features["area"].idxmax()
+    verdicts = mn.learn_verdicts(features, {small: False, large: True}, below=0.5)
+    kept, gone = mn.drop_false(labels, verdicts, features)
+    assert small in gone
+    (taught := tmp_path / "taught.json").write_text(mn.Recipe(verdicts=verdicts).to_json())
+    assert main(["segment", str(cell), str(fewer), *maps, "--verdicts", str(taught)]) == 0
+    assert f"By verdicts {len(gone)} of {len(labels.ids())} objects were dropped." in capsys.readouterr().err
+    np.testing.assert_array_equal(open_labels(fewer).data > 0, kept.data > 0)
+    record = tmp_path / "record.json"
+    record.write_text(json.dumps(open_labels(fewer).record))
+    assert main(["segment", str(cell), str(again), "--recipe", str(record), "--quiet"]) == 0
+    np.testing.assert_array_equal(open_labels(again).data, open_labels(fewer).data)
+
+
 def test_segment_reads_a_recipe_and_the_record_of_a_run(cell: Path, tmp_path: Path) -> None:
     recipe = mn.Recipe(center_threshold=0.2, min_size=10)
     plain, record = tmp_path / "recipe.json", tmp_path / "record.json"
