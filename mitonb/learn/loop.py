@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["Settings", "best_look", "card_fields", "fitting", "freeze", "startable", "watch"]
+__all__ = ["Settings", "best_look", "bytes_needed", "card_fields", "fitting", "freeze", "startable", "watch"]
 
 
 Described = list[tuple[str, tuple[int, ...], float, float]]
@@ -201,6 +201,11 @@ def fitting(
         raise JobError(f"The weights are in {out}, but the held planes could not be scored: {error}") from error
     part.unlink(missing_ok=True)
     return out
+
+
+def bytes_needed(settings: Settings, start: str | Path | None, card: Mapping[str, Any]) -> int:
+    """Return about how many bytes of memory a run takes, as `fitting` says at its start; 0 if nobody can tell."""
+    return _Run(settings, start, {"name": "new", **card}).bytes_needed()
 
 
 def startable(start: str | Path) -> tuple[nn.Module, ModelSpec]:

@@ -15,7 +15,7 @@ from mitonb.io.saving import check_output
 from mitonb.job import Progress, drain
 from mitonb.learn.child import fitting_apart
 from mitonb.learn.data import draw_phantoms, shared
-from mitonb.learn.loop import Settings, best_look, card_fields, startable
+from mitonb.learn.loop import Settings, best_look, bytes_needed, card_fields, startable
 from mitonb.learn.pairs import gathering
 from mitonb.models.zoo import load_model
 
@@ -51,6 +51,10 @@ NETS = {
 panoptic-2d is that of the bundled model, unet-* draw the semantic map alone; mitoem-* draw what those of MitoEM do
 (Wei et al. 2020): body, contour and, with d, distance, in blocks of thick planes.
 """
+
+
+_GENTLY = {"rate": 5e-4, "batch": 4, "average": 0.99, "looks": 10}
+"""Settings of a finetuning that differ from the usual ones."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +199,7 @@ def finetuning(
         Part (0..1) of the patches that are drawn phantoms, against forgetting.
     """
     path = check_output(out, overwrite=True)
-    chosen = _settings({"rate": 5e-4, "batch": 4, "average": 0.99, "looks": 10, **settings}, minutes, steps, 5.0)
+    chosen = _settings({**_GENTLY, **settings}, minutes, steps, 5.0)
     given = card_fields(card)
     _, old = startable(Path(start) if isinstance(start, os.PathLike) else start)
     material = yield from gathering(data, hold, old)
@@ -208,6 +212,12 @@ def finetuning(
         "notes": f"Finetuned from {old.name}.",
     }  # fmt: skip
     return (yield from _run(material, path, chosen, start=os.fspath(start), card={**kept, **given}))
+
+
+def memory_of(net: str | None, start: str | None, **settings: Any) -> int:
+    """Return about how many bytes a training of a net by name, or else the finetuning of a model, takes."""
+    drawn, usual = NETS[net] if net else ({}, _GENTLY)
+    return bytes_needed(_settings({**usual, **settings}, None, 1, 0.0), start, drawn)
 
 
 def _settings(given: Mapping[str, Any], minutes: float | None, steps: int | None, usual: float) -> Settings:

@@ -22,6 +22,7 @@ from mitonb.widgets.objects_table import ObjectsTable
 from mitonb.widgets.protocol import cut
 from mitonb.widgets.runs import RunBar, Runs, ScaleChoice
 from mitonb.widgets.style import Latest, Part, Saved, button, count_text, note, row, sheet, size_text
+from mitonb.widgets.trainer import TrainForm
 from mitonb.widgets.viewer import Viewer, session_of
 from mitonb.widgets.volume3d import View3D
 
@@ -62,7 +63,7 @@ class App(Saved, Part):
     ----------
     session : Session or None
         The owner of stack, labels and history; None until a stack is opened.
-    viewer, form, run_bar, table, view3d, history, saver
+    viewer, form, run_bar, table, view3d, history, saver, trainer
         The parts.
     runs : Runs
         What the run buttons do, and the maps that the net left.
@@ -108,7 +109,11 @@ class App(Saved, Part):
         head = row(self.about, self.voxel_size, self.compare, to_save, justify_content="space-between")
         # The page folds the recipe, and moves it above the picture where there is no room beside it (js/frame.js).
         main = ipw.HBox([self.viewer, ipw.VBox([self.form]).add_class("mnb-side")]).add_class("mnb-main")
-        parts = {"Objects": self.table, "3D": self.view3d, "History": self.history, "Save": self.saver}
+        self.trainer = TrainForm(session, here=lambda: (self.viewer.axis, self.viewer.index))
+        parts = {
+            "Objects": self.table, "3D": self.view3d, "History": self.history, "Save": self.saver,
+            "Train": self.trainer,
+        }  # fmt: skip
         self.tabs = ipw.Tab(list(parts.values()), titles=tuple(parts), selected_index=0)
         self._live = Latest(self._redecode, failed=self.run_bar.fail)
         self.children = [sheet(), head.add_class("mnb-head"), self.run_bar, self.scales, main, self.tabs]
@@ -123,6 +128,7 @@ class App(Saved, Part):
         self.scales.chosen.connect(self._on_scale)
         to_save.on_click(lambda _: setattr(self.tabs, "selected_index", 3))
         self.form.changed.connect(self._on_recipe)
+        self.trainer.registered.connect(lambda _: setattr(self.form.controls["model"], "options", model_names()))
         self.viewer.asked.connect(self._on_asked)
         self.viewer.observe(lambda _: self._live.ask(), ["axis", "index"])
         self.tabs.observe(self._on_tab, "selected_index")

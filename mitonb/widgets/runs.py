@@ -22,7 +22,7 @@ from mitonb.post.verdicts import describe_objects, drop_false
 from mitonb.widgets.style import Part, button, count_text, error_html, note, png, row, thinned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from mitonb.job import Job
     from mitonb.labels import Labels
@@ -214,36 +214,46 @@ class ScaleChoice(ipw.HBox):
         self.chosen.emit(factor)
 
 
-class RunBar(Part):
-    """Buttons that ask for runs, and a progress bar with stage, percent, time left and cancel.
+class JobBar(Part):
+    """Buttons that ask for jobs, and a progress bar with stage, percent, time left and cancel.
 
     The bar runs nothing by itself: it emits `asked` and shows the job that it is given.
+
+    Parameters
+    ----------
+    looks : mapping
+        Text, icon and tip of each button, by what it asks for.
+    *beside : Widget
+        Shown before the line of progress.
 
     Attributes
     ----------
     asked : Signal(str)
-        "plane", "volume", "maps", "apply-plane" or "apply-volume".
+        What was asked for.
     undone : Signal(int)
         The user wants the edit of that number back that the sentence is about.
     worked : Signal(bool)
         Whether a job is running.
     job : Job or None
         The job that is shown.
+    primary : tuple of str
+        Buttons that may be the one that stands out: the first of them that is allowed does.
     """
 
     asked = Signal(str)
     undone = Signal(int)
     worked = Signal(bool)
+    primary: tuple[str, ...] = ()
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, looks: Mapping[str, tuple[str, str, str]], *beside: ipw.Widget, **options: Any) -> None:
         self.job: Job[Any] | None = None
         self._lock = threading.RLock()
         self._drawn = self._read = 0.0
         self._stages: set[str] = set()
         self._stopping = False
         self._edit = 0
-        self._allowed = {name: not name.startswith("apply") for name in _BUTTONS}
-        self.buttons = {name: button(*look) for name, look in _BUTTONS.items()}
+        self._allowed = {name: not name.startswith("apply") for name in looks}
+        self.buttons = {name: button(*look) for name, look in looks.items()}
         place = {"flex": "1 1 60px", "max_width": "220px", "width": "auto", "height": "8px"}
         self.progress = ipw.FloatProgress(min=0, max=1, value=0, bar_style="info", layout=place)
         self.stop = button(icon="times", tip="Cancel the running job; nothing is changed", css="mnb-stop")
@@ -251,16 +261,11 @@ class RunBar(Part):
         self.status = ipw.HTML().add_class("mnb-ellipsis")
         self.message = ipw.HTML(layout={"flex": "0 1 auto"})
         self.undo = button("Undo", tip="Take this edit back (Ctrl-Z)", css="mnb-link")
-        self.replace = ipw.Checkbox(
-            description="replace corrected, too", indent=False, layout={"width": "auto", "flex": "0 0 auto"},
-            tooltip="Off: objects that you have painted, erased, merged ... stay as they are, and what you deleted "
-            "stays away. Either way the run is one edit that can be undone.",
-        )  # fmt: skip
         self.running = row(self.progress, self.stop, self.status, flex_flow="row nowrap")
         # Both take the same place, which is kept free: nothing jumps when a job starts or something is said.
         said = row(self.message, self.undo, flex_flow="row nowrap")
         news = ipw.VBox([self.running, said]).add_class("mnb-news")
-        super().__init__(row(*self.buttons.values()), row(self.replace, news), **options)
+        super().__init__(row(*self.buttons.values()), row(*beside, news), **options)
         self.add_class("mnb-run")
         for name, pressed in self.buttons.items():
             pressed.on_click(lambda _, name=name: self.asked.emit(name))
@@ -270,17 +275,14 @@ class RunBar(Part):
         self._enable()
 
     @property
-    def replaces(self) -> bool:
-        """Whether a run shall replace what the user has corrected, too."""
-        return bool(self.replace.value)
-
-    @property
     def busy(self) -> bool:
         """Whether a job is running."""
         return self.job is not None and self.job.state == "running"
 
-    def watch(self, job: Job[Any], *, then: Callable[[Any], str | Sentence | None] | None = None) -> Job[Any]:
-        """Start a job and show it; `then` gets its result and may return a sentence for the user.
+    def watch(
+        self, job: Job[Any], *, then: Callable[[Any], str | Sentence | None] | None = None, stopped: str = ""
+    ) -> Job[Any]:
+        """Start a job and show it; `then` gets its result and may return a sentence, `stopped` is said on a cancel.
 
         Raises
         ------
@@ -294,7 +296,7 @@ class RunBar(Part):
             job.progressed.connect(self._on_progress)
             job.finished.connect(lambda result: self._end(lambda: self.say((then and then(result)) or "", "good")))
             job.failed.connect(lambda error: self._end(lambda: self.fail(error)))
-            stopped = f"{job.name} cancelled; nothing was changed. You can run it again at any time."
+            stopped = stopped or f"{job.name} cancelled; nothing was changed. You can run it again at any time."
             job.cancelled.connect(lambda: self._end(lambda: self.say(stopped)))
             self.say("")
             self._draw(job.progress)
@@ -366,8 +368,7 @@ class RunBar(Part):
 
     def _enable(self) -> None:
         busy = self.busy
-        # The one that Enter stands for.
-        first = "apply-plane" if self._allowed["apply-plane"] else "plane"
+        first = next((name for name in self.primary if self._allowed[name]), None)
         for name, pressed in self.buttons.items():
             pressed.disabled = busy or not self._allowed[name]
             pressed.button_style = "primary" if name == first else ""
@@ -375,3 +376,22 @@ class RunBar(Part):
         self.stop.disabled = not busy
         self.running.layout.display = None if busy else "none"
         self.worked.emit(busy)
+
+
+class RunBar(JobBar):
+    """The bar of the workbench: it asks for "plane", "volume", "maps", "apply-plane" or "apply-volume"."""
+
+    primary = ("apply-plane", "plane")  # Enter stands for it
+
+    def __init__(self, **options: Any) -> None:
+        self.replace = ipw.Checkbox(
+            description="replace corrected, too", indent=False, layout={"width": "auto", "flex": "0 0 auto"},
+            tooltip="Off: objects that you have painted, erased, merged ... stay as they are, and what you deleted "
+            "stays away. Either way the run is one edit that can be undone.",
+        )  # fmt: skip
+        super().__init__(_BUTTONS, self.replace, **options)
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a run shall replace what the user has corrected, too."""
+        return bool(self.replace.value)

@@ -1,0 +1,524 @@
+"""Train from a notebook: what to learn from, which model, how long; the run as it goes, and what it changed."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import html
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as ipw
+import numpy as np
+from psygnal import Signal
+
+from mitonb.box import Box
+from mitonb.errors import InputError, wanting_torch
+from mitonb.job import Job, Progress, Steps
+from mitonb.models.folder import installed, installed_as, model_folder, model_names, plain_name
+from mitonb.models.spec import specs
+from mitonb.session import Session
+from mitonb.widgets.runs import JobBar
+from mitonb.widgets.style import Part, button, count_text, note, png, row, thinned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mitonb.learn.judging import Judged, Patch
+    from mitonb.learn.pairs import Material
+    from mitonb.learn.runs import Trained
+    from mitonb.models.folder import Installed
+    from mitonb.models.zoo import Model
+
+NEW = {"panoptic-2d": "planes, as the bundled model", "unet-2d": "planes, U-Net", "unet-3d": "blocks, U-Net"}
+"""Nets that the form offers to train from nothing, keys of `mitonb.learn.runs.NETS`."""
+_BUTTONS = {
+    "check": ("Check", "search", "Read what there is to learn from, hold a part of it out, and say what it will take"),
+    "start": ("Start", "play", "Train in a process of its own; the notebook goes on"),
+    "over": ("Start over", "undo", "Throw away what the stopped run has learned, and begin again"),
+}
+_REVIEWED = (
+    "Of which planes is every mitochondrion outlined, and nothing else? Everything around them is unknown and teaches "
+    "nothing."
+)
+_KINDS = {1: ("right", "#0072b2"), 2: ("drawn where none is", "#e69f00"), 3: ("missed", "#cc79a7")}
+"""What `mitonb.learn.judging` says of a pixel, in colours that colour-blind people tell apart, too."""
+_EVERY = 1.0  # least seconds between two pictures of the run
+_STOPPED = "Stopped. What was learned is kept: Resume goes on from there."
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training gave: the weights, and what the model found on unseen patches before and after it.
+
+    Attributes
+    ----------
+    trained : Trained
+        The weights.
+    patches : sequence of Patch
+        What was held out.
+    before, after : Judged
+        What the model found on them; no before for a net that began from nothing.
+    reference : (float, float) or None
+        IoU on drawn volumes that nothing is trained on, before and after.
+    """
+
+    trained: Trained
+    patches: Sequence[Patch]
+    before: Judged | None
+    after: Judged
+    reference: tuple[float, float] | None
+
+    @property
+    def forgot(self) -> bool:
+        """Whether the model is worse than before on the reference."""
+        from mitonb.learn.judging import FORGOTTEN
+
+        return self.reference is not None and self.reference[0] - self.reference[1] > FORGOTTEN
+
+
+class TrainForm(Part):
+    """A form that trains or finetunes a model; a script calls the same methods that the buttons call.
+
+    Parameters
+    ----------
+    data : Session, or as for `mitonb.train`
+        What to learn from. Of a session its image and labels, in the planes that the user says are reviewed.
+    here : callable, optional
+        Returns axis and index of the plane on screen.
+    **settings
+        Fields of `mitonb.learn.loop.Settings`, such as seed, batch and patch.
+
+    Attributes
+    ----------
+    material : Material or None
+        What there is to learn from, once it was checked.
+    outcome : Outcome or None
+        What the last training gave.
+    registered : Signal(str)
+        A model of that name is in the model folder now.
+    """
+
+    registered = Signal(str)
+
+    def __init__(self, data: Any, *, here: Callable[[], tuple[str, int]] | None = None, **settings: Any) -> None:
+        self.data, self._here, self._settings = data, here, settings
+        self.material: Material | None = None
+        self.outcome: Outcome | None = None
+        self._before: tuple[Judged, float] | None = None
+        self._memory = 0
+        self._sure = False
+        self._clear()
+        narrow = {"layout": {"width": "150px"}, "style": {"description_width": "12px"}, "continuous_update": False}
+        self.reviewed = {
+            axis: ipw.Text(description=axis, placeholder=hint, tooltip=f"Reviewed {what}", **narrow)
+            for axis, hint, what in (
+                ("z", "3-5, 9", "planes"),
+                ("y", "all rows", "rows"),
+                ("x", "all columns", "columns"),
+            )
+        }
+        on_screen = button("+ plane on screen", tip="The plane on screen is fully reviewed", css="mnb-link")
+        on_screen.layout.display = None if here else "none"
+        asked = row(ipw.HTML(note(_REVIEWED)), *self.reviewed.values(), on_screen).add_class("mnb-spaced")
+        asked.layout.display = None if isinstance(data, Session) else "none"
+        wide = {"style": {"description_width": "initial"}}
+        self.base = ipw.Dropdown(
+            description="from", options=_bases(), tooltip="The model that learns, or a new net",
+            layout={"width": "240px"}, **wide,
+        )  # fmt: skip
+        self.minutes = ipw.BoundedFloatText(
+            5, min=0.05, max=10_000, description="minutes", layout={"width": "120px"}, **wide
+        )
+        self.name = ipw.Text(_free_name(), description="name", layout={"width": "220px"}, **wide)
+        self.bar = JobBar(_BUTTONS)
+        self.bar.primary = ("start", "check")
+        self.facts, self.curves, self.told, self.pictures = (ipw.HTML() for _ in range(4))
+        self.keep = button(
+            "Register", "bookmark", "Put it into the model folder, under its name", button_style="primary"
+        )
+        self._kept = ipw.HTML()
+        self._keeping = row(self.keep, self._kept).add_class("mnb-spaced")
+        choice = row(self.base, self.minutes, self.name).add_class("mnb-spaced")
+        shown = self.facts, self.curves, self.told, self.pictures, self._keeping
+        super().__init__(asked, choice, self.bar, *shown)
+        self.add_class("mnb-train")
+        for control in (self.base, *self.reviewed.values()):
+            control.observe(lambda _: self._on_choice(), "value")
+        for control in (self.name, self.minutes):
+            control.observe(lambda _: self._refresh(), "value")
+        on_screen.on_click(lambda _: self._try(self._add_plane))
+        doing = {"check": self.check, "start": self.start, "over": self.start_over}
+        self.bar.asked.connect(lambda what: self._try(doing[what]))
+        self.keep.on_click(lambda _: self._try(self.register))
+        self._refresh()
+
+    # What the buttons do, and a script may call.
+
+    def check(self) -> Job[Material]:
+        """Read what there is to learn from, hold a part out and audit it, in a thread, and say what it will take."""
+        pairs, base = self._pairs(), self.base.value
+        return self._watch(Job(self._checking(pairs, base), name="Check"), self._checked)
+
+    def start(self) -> Job[Outcome]:
+        """Train, or go on with a run that was stopped, in a thread; `.result()` of the job waits.
+
+        Raises
+        ------
+        InputError
+            If nothing was checked yet, or the name is taken.
+        """
+        if self.material is None:
+            raise InputError("Check first what there is to learn from.")
+        if plain_name(self.name.value) in model_names():
+            raise InputError(f"There is a model {self.name.value} already. Give the new one another name.")
+        part = self._part()
+        part.parent.mkdir(parents=True, exist_ok=True)
+        if not part.exists():
+            self._clear()
+        self.outcome, self._sure = None, False
+        self.told.value = self.pictures.value = self._kept.value = ""
+        steps = self._training(self.material, self.base.value, part.with_suffix(""), self.minutes.value)
+        job = Job(steps, name="Training")
+        job.progressed.connect(self._on_progress)
+        return self._watch(job, self._trained, _STOPPED)
+
+    def start_over(self) -> Job[Outcome]:
+        """Throw away what a stopped run has learned, and train from the beginning."""
+        self._part().unlink(missing_ok=True)
+        return self.start()
+
+    def register(self) -> Installed | None:
+        """Put the trained model into the model folder, with its scores on its card.
+
+        A model that has forgotten something is registered at the second call only; the first returns None.
+        """
+        with wanting_torch():
+            from mitonb.models.weights import write_weights
+            from mitonb.models.zoo import import_model, read_net
+
+        done = self.outcome
+        if done is None:
+            raise InputError("There is no trained model to register: start a training first.")
+        if done.forgot and not self._sure:
+            self._sure = True
+            self.keep.description, self.keep.button_style = "Register all the same", "warning"
+            self._kept.value = note("It is worse than before on images unlike yours. Click again to keep it.", "warn")
+            return None
+        name = plain_name(self.name.value)
+        net, spec = read_net(done.trained.path)
+        scores = {"held out": done.after.iou, **({} if done.reference is None else {"reference": done.reference[1]})}
+        said = " ".join(filter(None, [spec.notes, _verdict(done)]))
+        card = dataclasses.replace(spec, name=name, scores={**done.trained.scores, **scores}, notes=said)
+        write_weights(net, card, done.trained.path)
+        made = import_model(done.trained.path, name)
+        done.trained.path.unlink()
+        self.outcome = None
+        self._kept.value = note(f"{name} is in the list of models now: mn.segment(stack, model={name!r}).", "good")
+        kept = self.material, self._before
+        self.base.options, self.base.value = _bases(), self.base.value  # new options choose the first, for a moment
+        self.material, self._before = kept
+        self._refresh()
+        self.registered.emit(name)
+        return made
+
+    def state(self) -> str:
+        """Return what the form shows, as text."""
+        return f"{self.base.value} | {self.minutes.value:g} min | {self.bar.state()}"
+
+    # What the jobs do.
+
+    def _pairs(self) -> Any:
+        """Return what to learn from; of a session a pair for each run of reviewed planes."""
+        if not isinstance(self.data, Session):
+            return self.data
+        with wanting_torch():
+            from mitonb.learn.pairs import Pair
+
+        stack, session = self.data.stack, self.data
+        if stack is None:
+            raise InputError("This session has labels only. To learn from them, open it with its image.")
+        runs = [_ranges(self.reviewed[a].value, a, n) for a, n in zip("zyx", stack.shape, strict=True)]
+        if not runs[0]:
+            raise InputError(f"{_REVIEWED} Name them under z, such as 3-5, 9.")
+        (ya, yb), (xa, xb) = (r[0] if r else (0, n) for r, n in zip(runs[1:], stack.shape[1:], strict=True))
+        return [Pair(stack, session.labels, known=[Box((a, ya, xa), (b, yb, xb))]) for a, b in runs[0]]
+
+    def _checking(self, pairs: Any, base: str) -> Steps[tuple[Material, int, str]]:
+        with wanting_torch():
+            from mitonb.learn.pairs import gathering
+            from mitonb.learn.runs import memory_of
+
+        net, start = _parted(base)
+        known = None if start is None else installed_as(start)
+        material = yield from gathering(pairs, 0.2, None if known is None else known.spec)
+        yield Progress("count", 0, 1)
+        return material, memory_of(net, start, **self._settings), _amounts(material)
+
+    def _training(self, material: Material, base: str, out: Path, minutes: float) -> Steps[Outcome]:
+        with wanting_torch():
+            from mitonb.learn.judging import held_patches, judging, reference_patches
+            from mitonb.learn.runs import NETS, finetuning, training
+            from mitonb.models.zoo import load_model
+
+        yield Progress("load the model", 0, 1)
+        net, start = _parted(base)
+        model: Model | None = None if start is None else load_model(start)
+        dimension = NETS[str(net)][0]["dimension"] if model is None else model.spec.dimension
+        patches = held_patches(material.sources, dimension)
+        if model is not None and self._before is None:
+            first = yield from judging(model, patches, "score before")
+            yield Progress("draw the reference", 0, 1)
+            drawn = yield from judging(model, reference_patches(), "score the reference")
+            self._before = first, drawn.iou
+        sizes = [v for size in material.voxel_sizes if size for v in size[1:]]
+        card: dict[str, Any] = {"title": f"{out.stem}, trained in a notebook"}
+        more: dict[str, Any] = {"hold": 0, "minutes": minutes, **self._settings}
+        if net is None:
+            trained = yield from finetuning(material.sources, out, start=str(start), card=card, **more)
+        else:
+            card |= {"pixel_sizes": (min(sizes), max(sizes))} if sizes else {}
+            trained = yield from training(material.sources, out, net=net, card=card, **more)
+        model = load_model(trained.path)
+        after = yield from judging(model, patches, "score after")
+        if self._before is None:
+            return Outcome(trained, patches, None, after, None)
+        drawn = yield from judging(model, reference_patches(), "score the reference")
+        return Outcome(trained, patches, self._before[0], after, (self._before[1], drawn.iou))
+
+    # What happens on screen.
+
+    def _watch(self, job: Job[Any], then: Callable[[Any], str | None], stopped: str = "") -> Job[Any]:
+        for end in (job.failed, job.cancelled):
+            end.connect(lambda *_: self._refresh())
+        return self.bar.watch(job, then=then, stopped=stopped)
+
+    def _try(self, do: Callable[[], object]) -> None:
+        try:
+            do()
+        except Exception as error:  # a click has no caller: what goes wrong must be read on screen
+            self.bar.fail(error)
+
+    def _part(self) -> Path:
+        """Return where the run keeps what it has learned so far."""
+        return model_folder() / "training" / f"{self.name.value}.safetensors.part"
+
+    def _on_choice(self) -> None:
+        self.material = self._before = None
+        self.facts.value = ""
+        self._refresh()
+
+    def _refresh(self) -> None:
+        stopped = self._part().exists()
+        self.bar.buttons["start"].description = "Resume" if stopped else "Start"
+        checked = self.material is not None
+        self.bar.allow(check=not checked, start=checked, over=checked and stopped)
+        self._keeping.layout.display = None if self.outcome or self._kept.value else "none"
+        self.keep.layout.display = None if self.outcome else "none"
+
+    def _add_plane(self) -> None:
+        assert self._here is not None
+        axis, index = self._here()
+        if axis != "xy":
+            raise InputError(f"Reviewed planes are xy planes; on screen is one of {axis}.")
+        field = self.reviewed["z"]
+        field.value = ", ".join(filter(None, [field.value, str(index)]))
+
+    def _checked(self, said: tuple[Material, int, str]) -> str:
+        self.material, self._memory, amounts = said
+        memory = f" It takes about {self._memory / 1e9:.1f} GB of memory." if self._memory else ""
+        notes = "".join(f"<br>{note(text, 'warn')}" for text in self.material.notes)
+        self.facts.value = note(amounts + memory, "plain") + notes
+        self._refresh()
+        return "Checked. Start when it is what you want to learn from."
+
+    def _trained(self, done: Outcome) -> str:
+        self.outcome = done
+        self._looks += [(1.0, _mean(done.trained.log[-1]))] if done.trained.scores else []
+        self._draw()
+        self.told.value = note(_verdict(done), "warn" if done.forgot else "plain")
+        self.pictures.value = _pictures(done)
+        self.keep.description, self.keep.button_style = "Register", "primary"
+        self._refresh()
+        return "Trained. Register it to use it by its name."
+
+    def _clear(self) -> None:
+        """Forget the curves of the last run."""
+        self._losses: list[tuple[float, float]] = []
+        self._looks: list[tuple[float, float]] = []
+        self._recent: list[float] = []
+        self._step, self._drawn = -1, 0.0
+
+    def _on_progress(self, progress: Progress) -> None:
+        """Take up loss and scores of a step; draw them once a second."""
+        said = progress.preview
+        if not isinstance(said, dict) or said.get("step", -1) == self._step or "loss" not in said:
+            return
+        self._step = said["step"]
+        self._recent.append(said["loss"])
+        if any(k[:3] == "iou" for k in said) and [_mean(said)] != [score for _, score in self._looks[-1:]]:
+            self._looks.append((progress.fraction, _mean(said)))
+        if time.monotonic() - self._drawn >= _EVERY:
+            self._losses.append((progress.fraction, float(np.mean(self._recent))))
+            self._recent.clear()
+            self._draw()
+
+    def _draw(self) -> None:
+        self._drawn = time.monotonic()
+        start = [] if self._before is None or not self._before[0].objects else [(0.0, self._before[0].iou)]
+        iou = _curve("IoU of what is held out", [*start, *self._looks], self.minutes.value, 1.0)
+        self.curves.value = f"<div class='mnb-curves'>{_curve('loss', self._losses, self.minutes.value)}{iou}</div>"
+
+
+def train_form(data: Any, **settings: Any) -> TrainForm:
+    """Show a form that finetunes or trains a model, without code.
+
+    It says what there is to learn from and what `mitonb.audit` finds, shows the run as it goes, compares before and
+    after on what was held out, warns of what was forgotten, and registers the model by a name.
+
+    Parameters
+    ----------
+    data : Session, path of a project (.mitonb), or as for `mitonb.train`
+        What to learn from: a pair, (image, labels), a folder, or a list of such. Of a session its image and labels, in
+        the planes that the user says are reviewed.
+    **settings
+        As for `mitonb.train`, such as seed, batch and patch; they are seldom needed.
+
+    Returns
+    -------
+    TrainForm
+        A widget; `form.check()`, `form.start()` and `form.register()` do what its buttons do.
+
+    Raises
+    ------
+    MitonbError
+        If a project cannot be opened. What else goes wrong is said in the form.
+
+    Examples
+    --------
+    ``mn.train_form(mn.Pair("raw.tif", "labels.tif"))``
+    """
+    if isinstance(data, str | os.PathLike) and Path(data).suffix.lower() == ".mitonb":
+        data = Session.open(Path(data))
+    return TrainForm(data, **settings)
+
+
+# --- texts and pictures ----------------------------------------------------------------------------------------------
+
+
+def _bases() -> list[tuple[str, str]]:
+    """Return what a training can begin from: models that are here, then new nets."""
+    cards = {**{name: one.spec for name, one in installed().items()}, **specs()}
+    able = [n for n in model_names() if "semantic" in cards[n].heads and len(cards[n].classes) == 1]
+    return [*((name, name) for name in able), *((f"new: {net} ({said})", f"new {net}") for net, said in NEW.items())]
+
+
+def _parted(base: str) -> tuple[str | None, str | None]:
+    """Return the new net, or the model to begin from."""
+    return (base[4:], None) if base.startswith("new ") else (None, base)
+
+
+def _free_name() -> str:
+    taken, name, k = model_names(), "my-model", 1
+    while name in taken:
+        k += 1
+        name = f"my-model-{k}"
+    return name
+
+
+def _ranges(text: str, axis: str, count: int) -> list[tuple[int, int]]:
+    """Return the runs that a text such as "3-5, 9" names, as (start, stop); of rows and columns one is enough."""
+    numbers: set[int] = set()
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        a, _, b = part.partition("-")
+        if not (a.strip().isdigit() and (b or a).strip().isdigit() and int(a) <= int(b or a) < count):
+            raise InputError(f"Under {axis}, numbers from 0 to {count - 1} such as 3-5, 9 are needed, got {part!r}.")
+        numbers |= set(range(int(a), int(b or a) + 1))
+    runs: list[tuple[int, int]] = []
+    for k in sorted(numbers):
+        runs = [*runs[:-1], (runs[-1][0], k + 1)] if runs and runs[-1][1] == k else [*runs, (k, k + 1)]
+    if axis != "z" and len(runs) > 1:
+        raise InputError(f"Under {axis} one range is needed, such as 0-255, got {text!r}.")
+    return runs
+
+
+def _amounts(material: Material) -> str:
+    """Say how much there is to learn from, and how much is held out."""
+    said = []
+    for held in (False, True):
+        pixels, objects, images = 0, 0, 0
+        for source in material.sources:
+            labels = source.labels[list(source.held)] if held else source.labels[slice(*source.used)]
+            known = labels[labels != source.ignore] if source.ignore is not None else labels
+            pixels, objects = pixels + known.size, objects + len(np.setdiff1d(known, [0]))
+            images += bool(labels.size)
+        said.append(f"{count_text(objects)} in {pixels / 1e6:.2f} million pixels of {count_text(images, 'image')}")
+    return f"To learn from: {said[0]}. Held out, to score on: {said[1]}."
+
+
+def _mean(scores: Any) -> float:
+    return float(np.mean([value for name, value in scores.items() if name[:3] == "iou"]))
+
+
+def _verdict(done: Outcome) -> str:
+    """Say what the training changed."""
+    from mitonb.learn.judging import won_and_lost
+
+    if done.patches:
+        said = won_and_lost(done.before, done.after)
+    else:
+        said = "Nothing could be held out: nobody knows how good this model is on other images."
+    if done.reference is None:
+        return said
+    ends = "{:.3f} before, {:.3f} now".format(*done.reference)
+    judged = "it has forgotten what it knew of other images" if done.forgot else "nothing that counts is forgotten"
+    return f"{said} Drawn reference, never trained on: IoU {ends}; {judged}."
+
+
+def _curve(title: str, points: Sequence[tuple[float, float]], minutes: float, top: float | None = None) -> str:
+    """Return a line through (fraction of the run, value) as SVG, in the colours of the page."""
+    high = top or max((value for _, value in points), default=1.0) or 1.0
+    places = [(34 + 250 * x, 100 - 84 * min(max(y, 0), high) / high) for x, y in points]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2"/>' for x, y in places) if top else ""
+    said = f"{title}: {points[-1][1]:.3f}" if points else title
+    return (
+        f'<svg viewBox="0 0 300 116" role="img"><title>{html.escape(said)}</title>'
+        f'<text x="34" y="10">{html.escape(said)}</text><path class="axis" d="M34 16 V100 H284"/>'
+        f'<text x="30" y="20" class="end">{high:.2g}</text><text x="30" y="103" class="end">0</text>'
+        f'<text x="284" y="113" class="end">{minutes:g} min</text><polyline points="{line}"/>{dots}</svg>'
+    )
+
+
+def _pictures(done: Outcome) -> str:
+    """Return the held patches where most has changed: the image, what was found before, and what is now."""
+    if not done.patches:
+        return ""
+    ends = [end for end in (done.before, done.after) if end is not None]
+    changed = [np.count_nonzero(ends[0].kinds[k] - len(ends[1:]) * kinds) for k, kinds in enumerate(done.after.kinds)]
+    legend = " ".join(f'<span style="color:{colour}">■</span> {said}' for said, colour in _KINDS.values())
+    rows = []
+    for k in np.argsort(changed, kind="stable")[::-1][:2]:
+        patch = done.patches[int(k)]
+        z = int((patch.truth > 0).sum((1, 2)).argmax())
+        parts = {"image": None} | dict(
+            zip(("before", "after")[-len(ends) :], (e.kinds[int(k)] for e in ends), strict=True)
+        )
+        drawn = (_figure(patch, z, name, kinds) for name, kinds in parts.items())
+        rows.append(f'<div class="mnb-patches">{"".join(drawn)}</div>')
+    return f"{''.join(rows)}<div>{legend}</div>"
+
+
+def _figure(patch: Patch, z: int, name: str, kinds: Any) -> str:
+    from mitonb.plot import overlay  # late: it brings matplotlib
+
+    rgb = overlay(patch.image[z], contrast=patch.contrast)
+    for kind, (_, colour) in _KINDS.items() if kinds is not None else ():
+        there = kinds[z] == kind
+        rgb[there] += 0.5 * (np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]) - rgb[there])
+    data = base64.b64encode(png(thinned(rgb))).decode()
+    said = html.escape(f"{patch.name}, {name}")
+    return f'<figure><figcaption>{said}</figcaption><img alt="{said}" src="data:image/png;base64,{data}"></figure>'

@@ -1,0 +1,181 @@
+"""The form that trains: it says what there is, runs, stops and goes on, compares, warns, and registers a model."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+
+import numpy as np
+import pytest
+
+import mitonb as mn
+from mitonb.errors import InputError
+from mitonb.learn.judging import FALSE, MISSED, REFERENCE, RIGHT, Judged, Patch, held_patches, judging, won_and_lost
+from mitonb.learn.runs import NETS, Trained
+from mitonb.models.folder import installed_as, model_folder
+from mitonb.models.spec import ModelSpec
+from mitonb.models.weights import write_weights
+from mitonb.models.zoo import build
+from mitonb.widgets.trainer import NEW, Outcome, _curve, _pictures, train_form
+from tests.infer.oracle import Oracle
+from tests.learn.test_pairs import spots
+
+pytestmark = pytest.mark.usefixtures("models")
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch):
+    monkeypatch.setenv("MITONB_MODEL_DIR", str(tmp_path / "models"))
+
+
+def spotted(base="new unet-2d", minutes=0.05):
+    form = train_form(spots((96, 160)), batch=1, patch=32, looks=2)
+    form.base.value, form.minutes.value = base, minutes
+    return form
+
+
+def ended(job):
+    assert job.wait(300)
+    if job.error:
+        raise job.error
+    return job
+
+
+def test_it_says_what_there_is_before_anything_is_trained():
+    form = spotted()
+    with pytest.raises(InputError, match="Check first"):
+        form.start()
+    assert form.bar.buttons["start"].disabled
+    ended(form.check())
+    assert "To learn from: 12 objects in 0.01 million pixels of 1 image." in form.facts.value
+    assert "Held out, to score on: 3 objects" in form.facts.value
+    assert "GB of memory" in form.facts.value
+    assert not form.bar.buttons["start"].disabled
+    form.base.value = "mito-mini"  # it sees other pixel sizes
+    assert form.bar.buttons["start"].disabled
+
+
+def test_a_net_is_trained_registered_and_offered_by_its_name():
+    form, seen = spotted(), []
+    form.registered.connect(seen.append)
+    ended(form.check())
+    done = form.start().result(300)
+    assert done.before is None
+    assert done.reference is None
+    assert "Held out: IoU 0." in form.told.value
+    assert form.curves.value.count("<svg") == 2
+    assert form._losses
+    assert form._looks[-1][0] == 1.0
+    assert form.pictures.value.count("<img") == 2
+    form.name.value = "spots"
+    form.keep.click()
+    assert seen == ["spots"]
+    card = installed_as("spots").spec
+    assert card.scores["held out"] == done.after.iou
+    assert "Held out: IoU" in card.notes
+    assert "spots" in dict(form.base.options)
+    assert mn.load_model("spots").spec.heads == ("semantic",)
+    assert form.keep.layout.display == "none"
+    with pytest.raises(InputError, match="There is a model spots already"):
+        form.start()
+
+
+def test_what_was_stopped_goes_on_or_over():
+    form, running = spotted(minutes=60), threading.Event()
+    ended(form.check())
+    job = form.start()
+    job.progressed.connect(lambda step: running.set() if step.preview else None)
+    assert running.wait(300)
+    form.bar.stop.click()
+    ended(job)
+    assert "Resume goes on" in form.bar.message.value
+    assert form.bar.buttons["start"].description == "Resume"
+    part = model_folder() / "training" / "my-model.safetensors.part"
+    assert part.exists()
+    form.minutes.value = 0.05
+    job = form.start()
+    assert job.wait(300)
+    assert "belongs to a run with other settings" in form.bar.message.value
+    form.bar.asked.emit("over")
+    ended(form.bar.job)
+    assert form.outcome is not None
+    assert not part.exists()
+    assert form.bar.buttons["start"].description == "Start"
+
+
+def test_of_a_session_only_reviewed_planes_are_learned_from():
+    stack, truth = mn.phantom((6, 64, 64), seed=1)
+    app = mn.explore(stack, truth)
+    form = app.trainer
+    app.viewer.index = 1
+    for text, said in (("", "Of which planes is every"), ("4-9", "numbers from 0 to 5")):
+        form.reviewed["z"].value = text
+        form.bar.buttons["check"].click()
+        assert said in form.bar.message.value
+    form.reviewed["z"].value = "4-5"
+    form._add_plane()
+    form.reviewed["y"].value = "0-31"
+    assert form.reviewed["z"].value == "4-5, 1"
+    assert [p.known[0].start for p in form._pairs()] == [(1, 0, 0), (4, 0, 0)]
+    assert [p.known[0].stop for p in form._pairs()] == [(2, 32, 64), (6, 32, 64)]
+    model_options = app.form.controls["model"]
+    (model_folder()).mkdir()
+    form.registered.emit("x")
+    assert "mito-mini" in model_options.options
+
+
+def judged(iou, found, false=0):
+    return Judged(iou, 4, frozenset((0, k) for k in found), false, (np.zeros((1, 8, 8), np.uint8),))
+
+
+def test_wins_and_losses_are_told_by_object():
+    said = won_and_lost(judged(0.5, {1, 2}, 3), judged(0.7, {2, 3, 4}, 1))
+    assert "IoU 0.500 before, 0.700 now" in said
+    assert "Of 4 objects 2 were found before and 3 are now: 2 won, 1 lost." in said
+    assert "Drawn where none is: 3 before, 1 now." in said
+
+
+def test_a_model_that_forgets_is_registered_at_the_second_click_only(tmp_path):
+    form = spotted()
+    spec = ModelSpec(name="a", heads=("semantic",), config={"widths": [4, 8], "depths": [1, 1]})
+    write_weights(build(spec), spec, tmp_path / "a.safetensors")
+    trained = Trained(tmp_path / "a.safetensors", {})
+    patch = Patch("p", *(np.zeros((1, 8, 8), np.uint8),) * 2, (0.0, 1.0), np.zeros((1, 8, 8), bool))
+    good = Outcome(trained, [patch], judged(0.5, {1}), judged(0.7, {1}), (0.60, 0.59))
+    assert not good.forgot
+    form._trained(dataclasses.replace(good, reference=(0.60, 0.57)))
+    assert "it has forgotten what it knew of other images" in form.told.value
+    assert form.register() is None
+    assert form.keep.description == "Register all the same"
+    assert form.register().spec.name == "my-model"
+    assert installed_as("my-model").spec.scores["reference"] == 0.57
+
+
+def test_patches_are_judged_object_by_object():
+    truth = np.zeros((1, 64, 64), np.uint32)
+    truth[0, 8:24, 8:24], truth[0, 40:56, 8:24], truth[0, 8:24, 40:56] = 1, 2, 3
+    seen = truth.copy()
+    seen[seen == 2] = 0
+    seen[0, 40:56, 40:56] = 4
+    hidden = truth == 3
+    patch = Patch("drawn", seen.astype(np.uint8), np.where(hidden, 0, truth), (0.0, 255.0), hidden)
+    found = mn.job.drain(judging(Oracle(), [patch]), show=False)
+    assert (found.objects, len(found.found), found.false) == (2, 1, 1)
+    assert found.iou == 1 / 3
+    assert [int((found.kinds[0] == kind).sum()) for kind in (RIGHT, FALSE, MISSED)] == [256, 256, 256]
+    outcome = Outcome(None, [patch], found, found, (0.5, 0.5))
+    assert _pictures(outcome).count("<img") == 3
+
+
+def test_nothing_trains_on_the_reference_and_new_nets_have_names():
+    from mitonb.learn.data import HELD_OUT
+
+    assert not set(REFERENCE) & {*HELD_OUT, *range(1000, 1100)}
+    assert set(NEW) <= set(NETS)
+    assert held_patches([], 2) == []
+
+
+def test_curves_are_drawn_from_the_first_point_on_and_texts_are_no_html():
+    assert "polyline" in _curve("loss", [], 5)
+    assert "&lt;b&gt;" in _curve("<b>", [(0.0, 0.5), (1.0, 0.25)], 5)
+    assert 'points="34.0,58.0 284.0,79.0"' in _curve("IoU", [(0.0, 0.5), (1.0, 0.25)], 5, 1.0)
