@@ -7,7 +7,6 @@ same place give one sharp peak, wherever it lies; two places of the same tissue 
 from __future__ import annotations
 
 import hashlib
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +48,7 @@ class Finding:
     pairs: tuple[tuple[int, int], ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Audit:
     """What `audit` found.
 
@@ -69,14 +68,9 @@ class Audit:
         """Whether nothing was found."""
         return not self.findings
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = [f"{f.kind}: {f.text}" for f in self.findings] or ["Nothing was found that flatters a score."]
         return "\n".join([*lines, self.said])
-
-    def _repr_html_(self) -> str:
-        rows = [f"<li><b>{html.escape(f.kind)}</b>: {html.escape(f.text)}</li>" for f in self.findings]
-        body = f"<ul>{''.join(rows)}</ul>" if rows else "<p>Nothing was found that flatters a score.</p>"
-        return f"{body}<p><small>{html.escape(self.said)}</small></p>"
 
 
 def audit(train: Any, val: Any = None, *, volume: Any = None) -> Audit:

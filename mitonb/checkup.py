@@ -49,10 +49,6 @@ class Report:
         """True if nothing stops work."""
         return all(finding.verdict != "bad" for finding in self.findings)
 
-    def __getitem__(self, name: str) -> Finding:
-        """Return the finding of that name."""
-        return next(f for f in self.findings if f.name == name)
-
     def __repr__(self) -> str:
         width = max(len(f.name) for f in self.findings)
         lines = [(f"{MARKS[f.verdict]}  {f.name:{width}}  {f.text}", f.advice) for f in self.findings]

@@ -396,8 +396,7 @@ def _pull(options: Options) -> None:
     fresh = "pinned now: its makers publish no hash, so compare it with a colleague's"
     said = "as pinned before" if known or options.sha256 else fresh
     print(f"{one.spec.name}\n  weights  {one.path}\n  sha256   {one.spec.sha256} ({said})")
-    if one.spec.architecture != "encoder":
-        _note(options, f"use it with --model {one.spec.name}; its papers: mitonb cite {one.spec.name}")
+    _note(options, f"use it with --model {one.spec.name}; its papers: mitonb cite {one.spec.name}")
 
 
 def _import(options: Options) -> None:

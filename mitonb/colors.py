@@ -26,12 +26,16 @@ import fastremap
 import numpy as np
 import numpy.typing as npt
 
+from mitonb.errors import AxesError
 from mitonb.labels import Labels
+from mitonb.stack import Plane, Stack
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from mitonb.box import Box
+
+AnyImage = Plane | npt.NDArray[Any]
 
 HASH = 0x9E3779B1
 """Factor of the hash above."""
@@ -292,3 +296,62 @@ def map_colors(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float32]:
     low, high = ramp.fade
     part = np.clip((strength - low) / (high - low), 0, 1)
     return np.stack([*rgb, part * part * (3 - 2 * part)], axis=-1).astype(np.float32)
+
+
+def overlay(
+    image: AnyImage,
+    labels: npt.NDArray[Any] | None = None,
+    *,
+    opacity: float | None = None,
+    outline: bool = False,
+    contrast: tuple[float, float] | None = None,
+    colors: Any = None,
+) -> npt.NDArray[np.float32]:
+    """Return a plane in grey with its objects in colour.
+
+    Parameters
+    ----------
+    image : Plane or (h, w) array
+    labels : (h, w) integer array, optional
+        Ids; 0 stays grey.
+    opacity : float, optional
+        How much colour covers the image, 0..1; by default 0.45, and 0.9 for outlines.
+    outline : bool
+        Colour only the rims of the objects.
+    contrast : tuple of float, optional
+        What is black and what is white; by default the `contrast` of the plane, else percentiles 1 and 99.
+    colors : Session, Labels or (z, y, x) array of ids, optional
+        The volume that the plane is of: its objects then have the colours that they have in its other views. By
+        default neighbours on this plane differ.
+
+    Returns
+    -------
+    (h, w, 3) float32 array
+        Red, green, blue, 0..1.
+
+    Raises
+    ------
+    AxesError
+        If the image is not a plane, or the labels have another shape.
+    """
+    pixels = np.asarray(image.image if isinstance(image, Plane) else image)
+    if pixels.ndim != 2:
+        raise AxesError(f"A plane has 2 axes (y, x), got shape {pixels.shape}. For a plane of a stack: stack.plane(0).")
+    known = contrast or (image.contrast if isinstance(image, Plane) else None)
+    low, high = known or Stack(pixels[None], intensity=(0.0, 1.0)).contrast
+    grey = np.clip((np.nan_to_num(pixels.astype(np.float32), nan=low) - low) / max(high - low, 1e-9), 0, 1)
+    rgb = np.repeat(grey[..., None], 3, axis=2)
+    if labels is None:
+        return rgb
+    ids = np.asarray(labels)
+    if ids.shape != pixels.shape:
+        raise AxesError(f"Labels need the shape of the image, {pixels.shape}, got {ids.shape}.")
+    where = ids > 0
+    if outline:
+        from skimage.segmentation import find_boundaries  # late: looking needs none of it
+
+        where &= find_boundaries(ids, connectivity=1)  # type: ignore[no-untyped-call]
+    if opacity is None:
+        opacity = 0.9 if outline else 0.45
+    rgb[where] += opacity * (coloring_of(ids if colors is None else colors).rgb(ids[where]) - rgb[where])
+    return rgb

@@ -19,8 +19,7 @@ from mitonb.errors import InputError, MitonbError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-HELD = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK)
+    from contextlib import AbstractContextManager
 
 
 @contextlib.contextmanager
@@ -93,22 +92,26 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def explain_write(target: Path) -> Iterator[None]:
-    """Turn what a disk says about a file that is written into one clear error.
+def explain_write(target: Path) -> AbstractContextManager[None]:
+    """Say in words why a file or folder could not be written; what was there before is as it was.
 
     Raises
     ------
     InputError
-        If the disk is full or refuses.
+        If the disk is full, read-only, or refuses otherwise. Errors of mitonb pass as they are.
     """
+    return explain_disk(f"{target.name} was not saved", target.parent, "What was there before is unchanged.")
+
+
+@contextlib.contextmanager
+def explain_disk(what: str, folder: Path, advice: str) -> Iterator[None]:
+    """Raise what a disk refuses as an InputError: what did not go, why, and what to do."""
     try:
         yield
     except MitonbError:
         raise
     except (OSError, ValueError) as error:
-        reason = disk_reason(error, target.parent)
-        raise InputError(f"{target.name} was not saved: {reason}. What was there before is unchanged.") from error
+        raise InputError(f"{what}: {disk_reason(error, folder)}. {advice}") from error
 
 
 def disk_reason(error: Exception, folder: Path) -> str:
@@ -123,15 +126,6 @@ def disk_reason(error: Exception, folder: Path) -> str:
     if code == errno.ENAMETOOLONG:
         return "the name is too long. Choose a shorter one"
     return f"the disk refused ({' '.join(text.split())[:160]}). Save elsewhere"
-
-
-@contextlib.contextmanager
-def wait_in_line(target: Path) -> Iterator[Callable[[], bool]]:
-    """Give a question: is it our turn to write this file? Once it is, it stays so until the end of the block."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_name(f"{target.name}.lock").open("a+b") as file:
-        # Some network disks know no locks: go on without, the file is checked and renamed in one step anyway.
-        yield lambda: _lock(file) is not False
 
 
 @dataclass(frozen=True)
@@ -206,7 +200,7 @@ def _born(pid: int) -> str:
         return ""
 
 
-def _lock(file: IO[bytes]) -> bool | None:
+def _lock(file: IO[bytes]) -> bool:
     """Take a lock; False where another process has it, None where the disk knows no locks."""
     try:
         if os.name == "nt":
@@ -217,8 +211,8 @@ def _lock(file: IO[bytes]) -> bool | None:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return False if error.errno in HELD else None
+    except OSError:  # held, or on a disk that knows no locks
+        return False
     return True
 
 

@@ -49,10 +49,6 @@ class Result:
 _tries: Counter[str] = Counter()
 
 
-class _NotYetError(Exception):
-    """The student has not begun."""
-
-
 def check(number: str, answer: Any = None, *, hint: int | None = None) -> Result:
     """Check an answer; after each wrong one the hint gets clearer.
 
@@ -87,14 +83,12 @@ def check(number: str, answer: Any = None, *, hint: int | None = None) -> Result
         if hint not in (1, 2, 3):
             raise InputError(f"There are hints 1, 2 and 3, got {hint!r}.")
         return Result(False, f"Hint {hint} for {number}: {question['hints'][hint - 1]}")
-    if answer is None or answer is ...:
-        return Result(False, f"{number} is not answered yet: {question['text']}")
     try:
-        wrong = _JUDGES[number](answer)
-    except _NotYetError:  # a function that was left as it came
-        return Result(False, f"{number} is not answered yet: {question['text']}")
+        wrong = None if answer is None or answer is ... else _JUDGES[number](answer)
     except Exception as error:  # a student's function may fail in any way, and that is an answer too
         wrong = f"it failed with {type(error).__name__}: {error}."
+    if wrong is None:
+        return Result(False, f"{number} is not answered yet: {question['text']}")
     if not wrong:
         _tries[number] = 0
         return Result(True, f"✓ {number} is right. {question['praise']}")
@@ -163,7 +157,7 @@ def _judge_spot(answer: Any) -> str:
     return f"the center is not at {tuple(got.tolist())}."
 
 
-def _judge_nearest(answer: Any) -> str:
+def _judge_nearest(answer: Any) -> str | None:
     if not callable(answer):
         return f"the answer is a function nearest(y, x, dy, dx, centers), got {type(answer).__name__}."
     two = [(10.0, 10.0), (10.0, 30.0)]
@@ -172,7 +166,7 @@ def _judge_nearest(answer: Any) -> str:
     for y, x, dy, dx, right in cases:
         got = answer(y, x, dy, dx, two)
         if got is ... or got is None:
-            raise _NotYetError
+            return None  # a function that was left as it came
         if got != right:
             alone = min(range(2), key=lambda i: math.dist((y, x), two[i]))
             why = " It seems to look from the pixel, not from where the offset leads." if got == alone else ""
@@ -192,7 +186,7 @@ def _judge_ids(answer: Any) -> str:
 QUESTIONS: dict[str, Any] = json.loads(Path(__file__).with_name("questions.json").read_text("utf-8"))
 """By number: what is asked, three hints from a nudge to nearly the solution, and what the right answer teaches."""
 
-_JUDGES: dict[str, Callable[[Any], str]] = {
+_JUDGES: dict[str, Callable[[Any], str | None]] = {
     "1.1": _judge_components, "1.2": _judge_centers, "1.3": _judge_spot, "1.4": _judge_nearest, "1.5": _judge_ids,
 }  # fmt: skip
-"""Each takes the answer to a question; returns "" if it is right, else what is wrong with it."""
+"""Each takes the answer to a question; returns "" if it is right, None if it is none yet, else what is wrong."""

@@ -52,46 +52,6 @@ class Mesh:
         a, b, c = (points[self.triangles[:, k]] for k in range(3))
         return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
 
-    @property
-    def nbytes(self) -> int:
-        """Size in bytes."""
-        return int(self.vertices.nbytes + self.triangles.nbytes)
-
-
-def surface(
-    labels: AnyLabels,
-    id: int,
-    *,
-    voxel_size: tuple[float, float, float] | None = None,
-    max_triangles: int = 20_000,
-    smooth: int = 6,
-) -> Mesh:
-    """Return the surface of one object.
-
-    Parameters
-    ----------
-    labels : Labels or (z, y, x) integer array
-    id : int
-        An id that occurs.
-    voxel_size : tuple of float, optional
-        (z, y, x) in nm; by default that of the labels.
-    max_triangles : int
-        The surface is simplified until it has no more than these.
-    smooth : int
-        Rounds of smoothing that take the steps of the voxels away; 0 keeps them.
-
-    Returns
-    -------
-    Mesh
-        Closed also where the object is cut off by the border of the volume.
-
-    Raises
-    ------
-    InputError
-        If there is no such object.
-    """
-    return surfaces(labels, [id], budget=max_triangles, voxel_size=voxel_size, smooth=smooth)[0]
-
 
 def surfaces(
     labels: AnyLabels,
@@ -112,12 +72,15 @@ def surfaces(
         Which objects, in which order; by default all, by id.
     budget : int
         Most triangles of all meshes together, at least 12 per object.
-    voxel_size, smooth
-        As in `surface`.
+    voxel_size : tuple of float, optional
+        (z, y, x) in nm; by default that of the labels.
+    smooth : int
+        Rounds of smoothing that take the steps of the voxels away; 0 keeps them.
 
     Returns
     -------
     list of Mesh
+        Closed also where an object is cut off by the border of the volume.
 
     Raises
     ------

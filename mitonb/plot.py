@@ -9,20 +9,16 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from skimage.segmentation import find_boundaries
 
-from mitonb.colors import coloring_of, map_colors
+from mitonb.colors import AnyImage, map_colors, overlay
 from mitonb.errors import AxesError
 from mitonb.maps import COARSE, Maps
 from mitonb.post.decoding import centers, foreground
 from mitonb.recipe import Recipe
-from mitonb.stack import Plane
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Rgb = npt.NDArray[np.float32]
-AnyImage = Plane | npt.NDArray[Any]
 
 _QUESTIONS = {
     "semantic": "is it mitochondrion?", "center": "where is a middle?", "offsets": "which way to the middle?",
@@ -47,94 +43,6 @@ class Picture(Figure):
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=100)
         return buffer.getvalue()
-
-
-def overlay(
-    image: AnyImage,
-    labels: npt.NDArray[Any] | None = None,
-    *,
-    opacity: float | None = None,
-    outline: bool = False,
-    contrast: tuple[float, float] | None = None,
-    colors: Any = None,
-) -> Rgb:
-    """Return a plane in grey with its objects in colour.
-
-    Parameters
-    ----------
-    image : Plane or (h, w) array
-    labels : (h, w) integer array, optional
-        Ids; 0 stays grey.
-    opacity : float, optional
-        How much colour covers the image, 0..1; by default 0.45, and 0.9 for outlines.
-    outline : bool
-        Colour only the rims of the objects.
-    contrast : tuple of float, optional
-        What is black and what is white; by default the `contrast` of the plane, else percentiles 1 and 99.
-    colors : Session, Labels or (z, y, x) array of ids, optional
-        The volume that the plane is of: its objects then have the colours that they have in its other views. By
-        default neighbours on this plane differ.
-
-    Returns
-    -------
-    (h, w, 3) float32 array
-        Red, green, blue, 0..1.
-
-    Raises
-    ------
-    AxesError
-        If the image is not a plane, or the labels have another shape.
-    """
-    pixels = np.asarray(image.image if isinstance(image, Plane) else image)
-    if pixels.ndim != 2:
-        raise AxesError(f"A plane has 2 axes (y, x), got shape {pixels.shape}. For a plane of a stack: stack.plane(0).")
-    low, high = contrast or _contrast(image, pixels)
-    grey = np.clip((np.nan_to_num(pixels.astype(np.float32), nan=low) - low) / max(high - low, 1e-9), 0, 1)
-    rgb = np.repeat(grey[..., None], 3, axis=2)
-    if labels is None:
-        return rgb
-    ids = np.asarray(labels)
-    if ids.shape != pixels.shape:
-        raise AxesError(f"Labels need the shape of the image, {pixels.shape}, got {ids.shape}.")
-    where = ids > 0
-    if outline:
-        where &= find_boundaries(ids, connectivity=1)  # type: ignore[no-untyped-call]
-    if opacity is None:
-        opacity = 0.9 if outline else 0.45
-    rgb[where] += opacity * (coloring_of(ids if colors is None else colors).rgb(ids[where]) - rgb[where])
-    return rgb
-
-
-def show_plane(
-    image: AnyImage,
-    labels: npt.NDArray[Any] | None = None,
-    *,
-    opacity: float | None = None,
-    outline: bool = False,
-    contrast: tuple[float, float] | None = None,
-    colors: Any = None,
-    title: str = "",
-    width: float = 5.0,
-) -> Picture:
-    """Draw a plane, with its objects in colour if there are any.
-
-    Parameters
-    ----------
-    image, labels, opacity, outline, contrast, colors
-        As in `overlay`.
-    title : str
-        Shown above, as plain text.
-    width : float
-        Width of the picture in inches.
-
-    Returns
-    -------
-    Picture
-    """
-    rgb = overlay(image, labels, opacity=opacity, outline=outline, contrast=contrast, colors=colors)
-    picture = Picture(figsize=(width, width * rgb.shape[0] / rgb.shape[1] + 0.3 * bool(title)))
-    _panel(picture.add_subplot(), rgb, title)
-    return picture
 
 
 def show_maps(
@@ -216,7 +124,9 @@ def _draw_head(axes: Axes, maps: Maps, name: str, inside: npt.NDArray[np.bool_],
     # Where the first pixel of a coarser map stands, and how large its pixels are.
     step, first = (stride, maps.pixel_offset) if name in COARSE else (1, 0.0)
     left, (rows, columns) = first - 0.5 * step, rgba.shape[:2]
-    axes.imshow(rgba, interpolation="nearest", extent=(left, left + columns * step, left + rows * step, left))
+    axes.imshow(
+        rgba, alpha=0.75, interpolation="nearest", extent=(left, left + columns * step, left + rows * step, left)
+    )
     axes.set(xlim=(-0.5, w - 0.5), ylim=(h - 0.5, -0.5))
     if name == "semantic" and inside.any() and not inside.all():
         axes.contour(inside, [0.5], colors="white", linewidths=0.8)
@@ -227,17 +137,6 @@ def _draw_head(axes: Axes, maps: Maps, name: str, inside: npt.NDArray[np.bool_],
         place = first + every * step * np.stack([x, y])
         axes.quiver(*place, dx, dy, color="white", angles="xy", scale_units="xy", scale=1, width=0.006)
         _panel(axes.inset_axes((0.86, 0.86, 0.13, 0.13)), wheel(), "")
-
-
-def _contrast(image: AnyImage, pixels: npt.NDArray[Any]) -> tuple[float, float]:
-    """Return what is black and what is white when nobody said."""
-    if isinstance(image, Plane) and image.contrast is not None:
-        return image.contrast
-    finite = pixels[np.isfinite(pixels)]
-    if finite.size == 0:
-        return 0.0, 1.0
-    low, high = (float(v) for v in np.percentile(finite.astype(np.float64), (1, 99)))
-    return low, high
 
 
 def _panel(axes: Axes, pixels: npt.NDArray[Any], title: str, **options: Any) -> None:

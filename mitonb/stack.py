@@ -314,12 +314,11 @@ def voxel_size_of(given: Any) -> VoxelSize:
     """
     try:
         parts = [given] * 3 if np.ndim(given) == 0 else list(given)
-        if any(isinstance(v, bool | np.bool_ | str | bytes) for v in parts):
-            raise TypeError
+        wrong = any(isinstance(v, bool | np.bool_ | str | bytes) for v in parts)
         sizes = [float(v) for v in parts]
     except (TypeError, ValueError, OverflowError):
-        raise InputError(f"voxel_size is one size or three (z, y, x) in positive nanometres, got {given!r}.") from None
-    if len(sizes) != 3 or not all(np.isfinite(v) and v > 0 for v in sizes):
+        wrong, sizes = True, []
+    if wrong or len(sizes) != 3 or not all(np.isfinite(v) and v > 0 for v in sizes):
         raise InputError(f"voxel_size is one size or three (z, y, x) in positive nanometres, got {given!r}.")
     return sizes[0], sizes[1], sizes[2]
 

@@ -53,7 +53,7 @@ FORMATS = {"tifffile", "imagecodecs", "zarr", "h5py", "mrcfile", "nibabel", "nrr
 ONLY_IN = {
     "torch": {"models", "infer", "learn"},
     "openvino": {"infer", "learn"},
-    "tensorstore": {"io", "infer"},  # kept maps are a Zarr group, ids that wait an array
+    "tensorstore": {"io"},
     **{name: {"widgets"} for name in JUPYTER},
     **{name: {"io"} for name in FORMATS},
     "imagecodecs": {"io", "widgets"},  # a page is shown PNG

@@ -14,7 +14,7 @@ from scipy import ndimage
 from mitonb.box import Box
 from mitonb.edit.edits import Edit, Mask, Part, Volume, part_of
 from mitonb.errors import AxesError, InputError
-from mitonb.stack import AXES, Axis, checked_axis, whole_number
+from mitonb.stack import AXES, Axis, checked_axis, checked_plane
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -319,10 +319,7 @@ def _checked_radius(radius: float) -> float:
 
 def checked_index(labels: Volume, axis: Axis, index: int) -> int:
     """Return the number of a plane as an int, or refuse what is none."""
-    number, count = whole_number(index), labels.shape[AXES[checked_axis(axis)]]
-    if number is None or not 0 <= number < count:
-        raise InputError(f"There are {axis} planes 0 to {count - 1}, got {index!r}.")
-    return number
+    return checked_plane(index, labels.shape[AXES[checked_axis(axis)]], axis)
 
 
 def inside(shape: tuple[int, ...], point: Sequence[float]) -> tuple[int, int, int]:

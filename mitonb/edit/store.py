@@ -238,10 +238,6 @@ class Store:
         """Return the ids that were promised to somebody, whether or not a voxel has them."""
         return {int(key.split()[1]) for key, _ in self._read("meta") if key.startswith("offered ")}
 
-    def notes(self) -> list[str]:
-        """Return the remarks, oldest first."""
-        return [note for _, note in self._read("notes")]
-
     def damaged(self, what: str) -> StoreError:
         """Return the error that names what is damaged."""
         name = self.path or "The project in memory"
@@ -386,7 +382,7 @@ class Store:
         self._put_meta("epoch", self.epoch)
         self._put_meta("owner", me.to_json())
         if other and not other.is_me:
-            self._put("notes", len(self.notes()) + 1, f"{me} took over from {other}.")
+            self._put("notes", len(self._read("notes")) + 1, f"{me} took over from {other}.")
         return ""
 
     @contextlib.contextmanager

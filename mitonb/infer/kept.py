@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import shutil
@@ -17,13 +16,15 @@ import numpy.typing as npt
 
 from mitonb.box import Region
 from mitonb.errors import CorruptFileError, InputError
-from mitonb.files import atomic_write, disk_reason
+from mitonb.files import atomic_write, explain_disk
 from mitonb.io.limits import size_text
+from mitonb.io.zarr import scratch_array
 from mitonb.maps import FLOATS, Maps
 from mitonb.stack import AXES, Axis, checked_axis, checked_plane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
 IN_MEMORY = 256 << 20  # bytes of one axis
 VOLUME: Literal["zyx"] = "zyx"
@@ -286,17 +287,10 @@ class KeptMaps:
         self._write_header(self.folder, {axis: form})
         return group
 
-    @contextlib.contextmanager
-    def _saying(self) -> Iterator[None]:
-        """Turn what a disk says about the files into one clear error."""
-        try:
-            yield
-        except (OSError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            folder = self.folder or Path(tempfile.gettempdir())
-            reason = disk_reason(error, folder) if isinstance(error, OSError) else "the disk is full, or refuses"
-            raise InputError(f"Maps cannot be kept in {folder}: {reason}. {self._advice}") from error
+    def _saying(self) -> AbstractContextManager[None]:
+        """Say in words what a disk refuses: it is full, or a file is larger than it takes."""
+        folder = self.folder or Path(tempfile.gettempdir())
+        return explain_disk(f"Maps cannot be kept in {folder}", folder, self._advice)
 
     @property
     def _advice(self) -> str:
@@ -350,21 +344,13 @@ class _Group:
     """
 
     def __init__(self, folder: Path | None, axis: str, count: int, form: Mapping[str, Any]) -> None:
-        import tensorstore as ts
-
         self.form = dict(form)
         self._names = list(form["heads"])
         self._where = f"{axis} plane {{}} of the maps in {folder}"
-        # Nothing waits for the disk: what a crash of the machine leaves undone, the checksums find.
-        context = ts.Context({"file_io_sync": False, "cache_pool": {"total_bytes_limit": 0}})
 
         def opened(name: str, dtype: str, shape: Sequence[int], chunks: Sequence[int]) -> Any:
-            metadata = {"shape": shape, "chunks": chunks, "dtype": dtype, "compressor": None, "fill_value": 0}
-            place = (
-                {"driver": "file", "path": f"{folder}/{axis}/{name}/"} if folder else {"driver": "memory", "path": name}
-            )
-            spec = {"driver": "zarr", "kvstore": place, "metadata": metadata}
-            return ts.open(spec, open=True, create=True, context=context).result()
+            # What a crash of the machine leaves undone, the checksums find.
+            return scratch_array(folder and folder / axis / name, shape, dtype, chunks)
 
         self._heads = {
             name: opened(name, "<f2" if name in FLOATS else "|u1", [count, *shape], [1, *_chunk(shape)])

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorstore
 
-from mitonb.errors import InputError
-from mitonb.files import scratch_folder
+from mitonb.files import explain_disk, scratch_folder
 from mitonb.infer.kept import VOLUME, median_planes
 from mitonb.io.saving import rescuing
-from mitonb.io.zarr import LabelStore
+from mitonb.io.zarr import LabelStore, scratch_array
 from mitonb.job import Progress
 from mitonb.labels import Labels, StoredLabels
 from mitonb.post.cleaning import ObjectTable, fill_holes
@@ -28,8 +28,6 @@ from mitonb.post.tracking import Tracker
 from mitonb.stack import AXES, Axis, Stack, voxel_size_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mitonb.infer.kept import KeptMaps
     from mitonb.maps import Ids, Maps
     from mitonb.recipe import Recipe
@@ -42,35 +40,6 @@ SLAB_BYTES = 32 << 20
 CHUNK = 32, 128, 512
 GROUP = 8
 """Voxels of a chunk of a spill along each axis; along the direction of its planes, which are written together."""
-
-
-@dataclass(frozen=True)
-class PlaneIds:
-    """Preview of a run: the ids of a plane, before tracking.
-
-    Attributes
-    ----------
-    axis, index
-        Which plane.
-    parts : tuple of (h, w) arrays
-        Profiles 1..n of each class.
-    """
-
-    axis: Axis
-    index: int
-    parts: tuple[Volume, ...]
-
-    @property
-    def ids(self) -> Volume:
-        """(h, w) array; profiles 1..n, those of all classes under different ids."""
-        return _overlaid(self.parts, _firsts([int(ids.max(initial=0)) for ids in self.parts]))
-
-
-class Sink(Protocol):
-    """What takes the labels of a run that are not to stay in memory."""
-
-    def write(self, top: int, slab: Volume) -> None:
-        """Take the planes from `top` on, in the order of z."""
 
 
 class Spill:
@@ -92,19 +61,11 @@ class Spill:
         self._waiting: list[Volume] = []
         chunk = [min(GROUP if k == self._axis else CHUNK[k], n) for k, n in enumerate(shape)]
         self._folder = folder
+        what = "The temporary files of this run, which lie beside the labels that it makes, cannot be written"
+        advice = "Or write the labels elsewhere, and run again."
+        self._explaining = functools.partial(explain_disk, what, folder or Path(), advice)
         with self._explaining():
-            self._store = tensorstore.open(
-                {
-                    "driver": "zarr3",
-                    "kvstore": "memory://" if folder is None else {"driver": "file", "path": f"{folder}/"},
-                    "metadata": {
-                        "shape": shape, "data_type": "uint32",
-                        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk}},
-                        "codecs": [{"name": "bytes"}, {"name": "zstd", "configuration": {"level": 1}}],
-                    },
-                },
-                create=True,
-            ).result()  # fmt: skip
+            self._store = scratch_array(folder, shape, "<u4", chunk, {"id": "zstd", "level": 1})
 
     def add(self, plane: Volume) -> None:
         """Take the next plane."""
@@ -131,17 +92,6 @@ class Spill:
         """Forget everything; the files go."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
-
-    @contextlib.contextmanager
-    def _explaining(self) -> Iterator[None]:
-        """Turn what a disk says about temporary files into one clear error."""
-        try:
-            yield
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"The temporary files of this run, which lie beside the labels that it makes, cannot be written "
-                f"({error}). Free some space, or write the labels elsewhere, and run again."
-            ) from error
 
 
 def slab_thickness(shape: tuple[int, int, int]) -> int:
@@ -201,8 +151,8 @@ class Run:
         self._whole: Volume | Spill
         self._names: Volume
 
-    def progress(self, stage: str, preview: Any = None) -> Progress:
-        return Progress(stage, self.done, self.total, preview)
+    def progress(self, stage: str) -> Progress:
+        return Progress(stage, self.done, self.total)
 
     def close(self) -> None:
         """Take the temporary files away."""
@@ -231,7 +181,7 @@ class Run:
                 if rolling and index >= reach:
                     kept.drop(axis, index - reach)
                 self.done += 1
-                yield self.progress(f"{axis} planes", PlaneIds(axis, index, parts))
+                yield self.progress(f"{axis} planes")
             self.end(axis)
             if rolling:
                 kept.clear()
@@ -273,7 +223,7 @@ class Run:
                 spill.add(numbers)
             spill.flush()
 
-    def objects(self, sink: Sink | None = None) -> Generator[Progress, None, Volume | None]:
+    def objects(self, sink: LabelStore | None = None) -> Generator[Progress, None, Volume | None]:
         """Do what `assemble` and `write` do."""
         yield from self.assemble()
         return (yield from self.write(sink))
@@ -327,7 +277,7 @@ class Run:
         self._names = (np.cumsum(stay, dtype=np.uint32) * stay)[self._names]
         return len(gone), len(ids)
 
-    def write(self, sink: Sink | None = None) -> Generator[Progress, None, Volume | None]:
+    def write(self, sink: LabelStore | None = None) -> Generator[Progress, None, Volume | None]:
         """Return the labels that were assembled, or write them to the sink, which may be done again."""
         self.done = self.total - 1
         labels = None

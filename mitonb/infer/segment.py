@@ -16,9 +16,8 @@ from mitonb.box import Region, RegionLike, in_plane
 from mitonb.errors import InputError, wanting_torch
 from mitonb.infer.kept import VOLUME, KeptMaps, plane_shape
 from mitonb.infer.memory_estimate import READ_ALL, SLAB, estimate, require_for, stages
-from mitonb.infer.notes import INVERTED, inverted_note, shape_notes
 from mitonb.infer.run import Run, assemble, stuff_notes, stuff_of
-from mitonb.infer.scale import Scale
+from mitonb.infer.scale import INVERTED, Scale, inverted_note, shape_notes
 from mitonb.io.record import plane_digest, run_record, whole_fingerprint
 from mitonb.io.saving import store_path
 from mitonb.job import Progress, drain
@@ -26,7 +25,7 @@ from mitonb.recipe import Recipe
 from mitonb.stack import AXES, Axis, Plane, Stack
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
     from mitonb.infer.engines import ModelLike
     from mitonb.infer.predict import Predictor
@@ -73,32 +72,6 @@ def predict(
     ``maps = mn.predict(stack.plane(40))``
     """
     return drain(predicting(plane, model=model, recipe=recipe, roi=roi), show=False)
-
-
-def look_at_scales(
-    plane: Plane, factors: Sequence[int] = (1, 2, 4), *, model: Any = None, recipe: Recipe | None = None
-) -> Generator[tuple[int, Maps], None, None]:
-    """Run the net on a plane at several scales, to choose one by eye where the voxel size is unknown.
-
-    Parameters
-    ----------
-    plane : Plane
-        A plane of the stack.
-    factors : sequence of int
-        Values of `Recipe.downsampling`.
-    model : str or Model, optional
-        As for `predict`.
-    recipe : Recipe, optional
-        Its net fields are read, but for scale.
-
-    Yields
-    ------
-    factor, maps : int, Maps
-        The maps are at full size; `decode(maps, recipe)` gives the objects.
-    """
-    for factor in factors:
-        own = Recipe.of(recipe).replace(pixel_size="as is", downsampling=factor)
-        yield factor, predict(plane, model=model, recipe=own)
 
 
 def predicting(
@@ -192,8 +165,8 @@ def segmenting(
 ) -> Generator[Progress, None, Any]:
     """Segment a stack; the generator form of `segment`.
 
-    Yields after every batch of tiles. The total counts the planes of all directions and the stages that follow;
-    `preview` is the `PlaneIds` of a plane that is done, or None. Closed early, it leaves nothing but the kept maps.
+    Yields after every batch of tiles. The total counts the planes of all directions and the stages that follow.
+    Closed early, it leaves nothing but the kept maps.
     """
     recipe = Recipe.of(recipe)
     stack = stack if isinstance(stack, Stack) else Stack(stack)

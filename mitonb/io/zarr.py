@@ -26,7 +26,7 @@ from mitonb.io.limits import check_block, inside, read_json
 from mitonb.io.record import record_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mitonb.io.arrays import Stamp
     from mitonb.stack import VoxelSize
@@ -420,6 +420,28 @@ def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], version: s
         "context": {"file_io_sync": False},
     }  # fmt: skip
     return tensorstore.open(spec, create=True).result()
+
+
+def scratch_array(
+    folder: Path | None, shape: Sequence[int], dtype: str, chunks: Sequence[int], compressor: Any = None
+) -> Any:
+    """Open an array that only this program reads, in a folder or in memory; create it, of zeros, where there is none.
+
+    Nothing waits for the disk, and nothing is cached.
+
+    Parameters
+    ----------
+    folder : path or None
+        Of its own; None is memory.
+    shape, dtype, chunks, compressor
+        As zarr 2 writes them.
+    """
+    metadata = {"shape": shape, "dtype": dtype, "chunks": chunks, "compressor": compressor, "fill_value": 0}
+    spec = {
+        "driver": "zarr", "kvstore": {"driver": "file", "path": f"{folder}/"} if folder else "memory://",
+        "metadata": metadata, "context": {"file_io_sync": False, "cache_pool": {"total_bytes_limit": 0}},
+    }  # fmt: skip
+    return tensorstore.open(spec, open=True, create=True).result()
 
 
 def _fill(store: Any, data: Any) -> Iterator[int]:

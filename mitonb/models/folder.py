@@ -10,16 +10,16 @@ import json
 import os
 import re
 import shutil
-import sys
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
+import platformdirs
+
 from mitonb.errors import CancelledError, ChecksumError, CorruptFileError, DownloadError, ModelError, TooLargeError
-from mitonb.files import atomic_write, wait_in_line
+from mitonb.files import atomic_write
 from mitonb.job import Progress
 from mitonb.models.spec import WEIGHTS, ModelSpec, printable, specs
 
@@ -62,13 +62,7 @@ def model_folder() -> Path:
     named = os.environ.get("MITONB_MODEL_DIR")
     if named:
         return Path(named).expanduser()
-    if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    elif os.name == "nt":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return base / "mitonb" / "models"
+    return platformdirs.user_data_path("mitonb", appauthor=False) / "models"
 
 
 def plain_name(name: str) -> str:
@@ -216,7 +210,7 @@ def fetching(
 ) -> Generator[Progress, None, Path]:  # fmt: skip
     """Fetch a file, as a generator that yields its progress.
 
-    The file gets its name when it is whole and checked. Two processes that fetch the same file wait for each other.
+    The file gets its name when it is whole and checked.
 
     Parameters
     ----------
@@ -253,12 +247,10 @@ def fetching(
         If it is larger than `most`.
     """
     _require_https(address)
-    with _explained(address, target), wait_in_line(target) as ours:
-        while not ours():
-            yield Progress("waiting for another download of this file", 0, 0)
-            time.sleep(0.2)
-        if target.exists():
-            return target
+    if target.exists():
+        return target
+    with _explained(address, target):
+        target.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(target) as temporary:
             yield from _transfer(address, temporary, patience, most)
             got = sha256_of(temporary)

@@ -82,14 +82,6 @@ class ContourSettings:
             return value or cls()
         raise InputError(f"Settings are ContourSettings(...) or one of {', '.join(CONTOUR_SETTINGS)}, got {value!r}.")
 
-    def replace(self, **changes: Any) -> ContourSettings:
-        """Return settings with some fields changed."""
-        names = [field.name for field in dataclasses.fields(self)]
-        for name in changes:
-            if name not in names:
-                raise InputError(f"There is no setting {name!r}; there are {', '.join(names)}.")
-        return dataclasses.replace(self, **changes)
-
 
 CONTOUR_SETTINGS: dict[str, ContourSettings] = {
     "default": ContourSettings(),

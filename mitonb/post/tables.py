@@ -72,11 +72,8 @@ def overlaps(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     table : (n, 3) int64 array
         (id in a, id in b, pixels), sorted.
     """
-    table = PairTable()
-    table.count(as_ids(a), as_ids(b))
-    rows = np.stack([column.astype(np.int64) for column in table.columns()], axis=1)
-    rows = rows[(rows[:, :2] > 0).all(axis=1)]
-    return rows[np.lexsort((rows[:, 1], rows[:, 0]))]
+    rows = np.stack(pairs(as_ids(a), as_ids(b)), axis=1).astype(np.int64)
+    return rows[(rows[:, :2] > 0).all(axis=1)]
 
 
 def pairs(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +16,9 @@ from mitonb.models.folder import model_names
 from mitonb.post.decoding import centers
 from mitonb.session import Session
 from mitonb.widgets.forms import OpenForm, RecipeForm, SaveForm, VoxelSizeField, reruns_of
-from mitonb.widgets.history_view import HistoryView
 from mitonb.widgets.objects_table import ObjectsTable
 from mitonb.widgets.protocol import cut
-from mitonb.widgets.runs import RunBar, Runs, ScaleChoice
+from mitonb.widgets.runs import HistoryView, RunBar, Runs, ScaleChoice
 from mitonb.widgets.style import Latest, Part, Saved, button, count_text, note, row, sheet, size_text
 from mitonb.widgets.trainer import TrainForm
 from mitonb.widgets.viewer import Viewer, session_of
@@ -39,8 +37,6 @@ if TYPE_CHECKING:
 _TAB_HEIGHT = 180
 _COMPARE = "Look at this plane at three scales, side by side, and choose the one at which the network does best"
 _UNSEEN = "The network has not seen this plane yet: segment it once, or look at its maps; thresholds then act at once."
-_NO_WORKBENCH = "The workbench needs JupyterLab: marimo does not show ipywidgets."
-_VIEWER_ALONE = "This is mn.view, to look and to correct; mn.segment, mn.measure and mn.save do the rest."
 
 
 class App(Saved, Part):
@@ -238,15 +234,6 @@ class App(Saved, Part):
         sentence, picture = self.viewer.saved()
         return sentence.replace("viewer", "workbench", 1), picture
 
-    def state(self) -> str:
-        """Return what the workbench shows, as text."""
-        if self.session is None:
-            return f"open a stack: {self.opener.state()}"
-        view, tab = self.viewer, self.tabs.titles[self.tabs.selected_index or 0]
-        draft = "no preview" if self._draft is None else f"preview of {self._draft[0]} {self._draft[1]}"
-        found = count_text(len(self.session.ids()))
-        return f"{view.axis} {view.index} | {self.session.save_state} | {draft} | {tab} | {found}"
-
     # What happens on screen.
 
     def _here(self) -> tuple[Axis, int, Recipe]:
@@ -357,10 +344,8 @@ class App(Saved, Part):
 def explore(
     stack: Any = None, labels: Any = None, *, path: str | os.PathLike[str] | None = None,
     recipe: Recipe | None = None, height: int | None = None,
-) -> App | Viewer:  # fmt: skip
+) -> App:  # fmt: skip
     """Open the workbench: look, segment, correct, measure and save, in one widget.
-
-    In marimo, which does not show ipywidgets, it opens the viewer alone, and says so.
 
     Parameters
     ----------
@@ -378,13 +363,13 @@ def explore(
 
     Returns
     -------
-    App, or Viewer in marimo
+    App
         A widget; `app.session` is the headless owner of everything.
 
     Raises
     ------
     InputError
-        In marimo, if there is nothing to open.
+        In marimo, which does not show ipywidgets.
 
     Examples
     --------
@@ -393,20 +378,15 @@ def explore(
     >>> app.session.merge(1, 2).what
     'merge'
     """
-    path = None if path is None else Path(path).expanduser()
-    session = None
+    marimo = sys.modules.get("marimo")
+    if marimo is not None and marimo.running_in_notebook():
+        raise InputError("The workbench needs JupyterLab: marimo does not show ipywidgets. Take mn.view instead.")
+    path, session = None if path is None else Path(path).expanduser(), None
     if stack is not None or labels is not None:
         session = session_of(stack, labels, path)
     elif path is not None and path.exists():
         session = Session.open(path)
-    marimo = sys.modules.get("marimo")
-    if marimo is None or not marimo.running_in_notebook():
-        return App(session, recipe=recipe, path=path, height=height)
-    if session is None:
-        raise InputError(f"{_NO_WORKBENCH} Open a file yourself: mn.explore(mn.open(...)).")
-    # On lines of their own: marimo cuts long ones off.
-    warnings.warn(f"\n{_NO_WORKBENCH}\n{_VIEWER_ALONE}", stacklevel=2)
-    return Viewer(session, height=height)
+    return App(session, recipe=recipe, path=path, height=height)
 
 
 def _name(session: Session) -> str:

@@ -136,16 +136,6 @@ class RecipeForm(Part):
         self.more.icon = "caret-down" if wide else "caret-right"
         self.more.description = "fewer settings" if wide else "more settings"
 
-    def state(self) -> str:
-        """Return what the form shows, one field a line; a star marks what differs from the preset."""
-        changes = self.recipe.changes(PRESETS[self._base])
-        lines = [f"preset {self._base}, {self.reset.description}"]
-        for f in _FIELDS.values():
-            if f.metadata["basic"] or self.more.value:
-                said = f"{f.metadata['label']}: {getattr(self.recipe, f.name)} {f.metadata['unit']}".rstrip()
-                lines.append(f"{'*' if f.name in changes else ' '} {said}")
-        return "\n".join(lines)
-
 
 class AxesChoice(ipw.HBox):
     """Three toggles whose value is a tuple of plane directions."""
@@ -376,11 +366,6 @@ class OpenForm(Part):
             lines = [note(about, "good"), *map(note, stack.notes)]
         self.about.value = "<br>".join(lines)
         self.voxel_size.ask(stack.shape if stack is not None and stack.voxel_size is None else None)
-
-    def state(self) -> str:
-        """Return what the form says, as text."""
-        asks = "" if self.voxel_size.layout.display == "none" else " | asks for the voxel size"
-        return f"{self.path.value or '(no path)'} | {self.stack!r}{asks}"
 
 
 def open_form(path: str | Path = "") -> OpenForm:

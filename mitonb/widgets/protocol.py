@@ -101,11 +101,9 @@ def _points(message: Message, buffers: Buffers, labels: npt.NDArray[Any]) -> npt
 # --- packing what goes out -------------------------------------------------------------------------------------------
 
 
-def cut(volume: Any, axis: str, index: int) -> npt.NDArray[Any]:
-    """Return one plane of a volume as (h, w)."""
-    key: list[Any] = [slice(None)] * 3
-    key[AXES[axis]] = index  # type: ignore[index]
-    return np.asarray(volume[tuple(key)])
+def cut(volume: npt.NDArray[Any], axis: Axis, index: int) -> npt.NDArray[Any]:
+    """Return one plane of a (z, y, x) volume, without a copy."""
+    return np.moveaxis(volume, AXES[axis], 0)[index]
 
 
 def encode(part: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:

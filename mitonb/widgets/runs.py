@@ -1,4 +1,4 @@
-"""Runs of the workbench: what its buttons do, what the net said in them, and the bar that starts and shows them."""
+"""Runs of the workbench: its buttons, what the net said, the bar that starts and shows them; the history of edits."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import anywidget
 import ipywidgets as ipw
 import numpy as np
+import traitlets
 from psygnal import Signal
 
+from mitonb.colors import overlay
 from mitonb.errors import InputError, JobError, wanting_torch
 from mitonb.infer.kept import KeptMaps
-from mitonb.infer.notes import inverted_note
-from mitonb.infer.scale import Scale
-from mitonb.infer.segment import look_at_scales, predict, predicting, redecoding, segmenting
+from mitonb.infer.scale import Scale, inverted_note
+from mitonb.infer.segment import predict, predicting, redecoding, segmenting
 from mitonb.job import Progress, Steps, clock
 from mitonb.post.decoding import decode
 from mitonb.post.verdicts import describe_objects, drop_false
-from mitonb.widgets.style import Part, button, count_text, error_html, note, png, row, thinned
+from mitonb.widgets.style import JS, Latest, Part, button, count_text, error_html, note, png, row, thinned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,6 +43,8 @@ _BUTTONS = {
     "apply-plane": ("Apply to this plane", "check", "Make the preview an edit, which can be undone (Enter)"),
     "apply-volume": ("Apply to the volume", "check", "Decode and track the kept maps; the network is not run"),
 }
+_MOST_LINES = 200  # edits that the history shows
+_EMPTY = "Nothing yet. Each run and each stroke will be a line here, and can be undone."
 
 Sentence = tuple[str, int]
 """What is said, and the number of the edit that it is about; 0 for none."""
@@ -135,8 +139,9 @@ class Runs:
         plane = self.stack.plane(index, axis)
         model = yield from self._loading(recipe)
         found = {}
-        for factor, maps in look_at_scales(plane, model=model, recipe=recipe):
-            found[factor] = decode(maps, self.in_pixels(recipe))
+        for factor in (1, 2, 4):
+            own = recipe.replace(pixel_size="as is", downsampling=factor)
+            found[factor] = decode(predict(plane, model=model, recipe=own), self.in_pixels(recipe))
             yield Progress("compare scales", len(found), 3)
         return found
 
@@ -190,8 +195,6 @@ class ScaleChoice(ipw.HBox):
 
     def offer(self, plane: Plane, found: dict[int, Ids]) -> None:
         """Show the objects that were found, by scale."""
-        from mitonb.plot import overlay  # late: it brings matplotlib
-
         leave = button(icon="times", tip="Close without choosing", css="mnb-link")
         leave.on_click(lambda _: self.leave())
         parts = []
@@ -340,11 +343,6 @@ class JobBar(Part):
             self.message.value = text
         self.offer_undo(edit)
 
-    def state(self) -> str:
-        """Return what the bar shows, in one short text."""
-        on = [b.description for b in self.buttons.values() if not b.disabled]
-        return f"{self.status.value}|{self.progress.value:.0%}|{self.message.value}|{', '.join(on)}"
-
     def _on_progress(self, progress: Progress) -> None:
         if time.monotonic() - self._drawn >= _EVERY or progress.stage not in self._stages:
             self._draw(progress)
@@ -395,3 +393,74 @@ class RunBar(JobBar):
     def replaces(self) -> bool:
         """Whether a run shall replace what the user has corrected, too."""
         return bool(self.replace.value)
+
+
+class Lines(anywidget.AnyWidget):
+    """The browser's half of the history: a button for each edit, that asks for its place."""
+
+    _esm = JS / "history.js"
+    rows = traitlets.List(traitlets.Dict()).tag(sync=True)
+    asked = Signal(object)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.on_msg(lambda _, message, __: self.asked.emit(message.get("seq")))
+
+
+class HistoryView(Part):
+    """The journal of a session; a click on an edit goes to its place.
+
+    Attributes
+    ----------
+    lines : Lines
+        The edits, newest first, at most 200.
+    as_code : ToggleButton
+        Shows the journal as a cell of Python to copy.
+    """
+
+    def __init__(self, session: Session, *, height: int = 220, **options: Any) -> None:
+        self.session = session
+        self.as_code = button("copy as code", "code", "The same edits as lines of Python", kind=ipw.ToggleButton)
+        self.status = ipw.HTML()
+        self.lines = Lines(layout={"height": f"{height}px"})
+        self.code = ipw.Textarea(layout={"height": f"{height}px", "width": "100%"})
+        self.code.tooltip = "The edits as lines of Python"
+        self._worker = Latest(self._draw, failed=self._fail, delay=0.1)
+        super().__init__(row(self.as_code, self.status).add_class("mnb-spaced"), self.lines, self.code, **options)
+        self.as_code.observe(lambda change: self._swap(change["new"]), "value")
+        self.lines.asked.connect(self.go_to)
+        session.edited.connect(lambda _: self._worker.ask())
+        self._swap(False)
+        self._draw()
+
+    def go_to(self, seq: int) -> None:
+        """Look at the place of an edit; of one without a place, it is said on screen."""
+        try:
+            self.session.go_to_edit(seq)
+            self._count(len(self.session.history()))
+        except Exception as error:  # a click has no caller
+            self._fail(error)
+
+    def _draw(self) -> None:
+        history = self.session.history()
+        self._count(len(history))
+        self.lines.rows = [
+            {
+                "seq": entry.seq, "clock": time.strftime("%H:%M:%S", time.localtime(entry.time)),
+                "text": entry.text, "code": entry.code, "undone": entry.undone,
+            }
+            for entry in history[::-1][:_MOST_LINES]
+        ]  # fmt: skip
+        self.code.value = "\n".join(["session = app.session", *(entry.code for entry in history if entry.stands)])
+
+    def _count(self, count: int) -> None:
+        last = f", the last {_MOST_LINES} are shown" if count > _MOST_LINES else ""
+        said = f"{count_text(count, 'edit')}{last}; click one to go to its place"
+        self.status.value = note(said if count else _EMPTY)
+
+    def _swap(self, code: bool) -> None:
+        self.lines.layout.display = "none" if code else ""
+        self.code.layout.display = "" if code else "none"
+
+    def _fail(self, error: BaseException) -> None:
+        self.status.value = error_html(error)

@@ -16,6 +16,7 @@ import numpy as np
 from psygnal import Signal
 
 from mitonb.box import Box
+from mitonb.colors import overlay
 from mitonb.errors import InputError, wanting_torch
 from mitonb.job import Job, Progress, Steps
 from mitonb.models.folder import installed, installed_as, model_folder, model_names, plain_name
@@ -224,10 +225,6 @@ class TrainForm(Part):
         self._refresh()
         self.registered.emit(name)
         return made
-
-    def state(self) -> str:
-        """Return what the form shows, as text."""
-        return f"{self.base.value} | {self.minutes.value:g} min | {self.bar.state()}"
 
     # What the jobs do.
 
@@ -513,8 +510,6 @@ def _pictures(done: Outcome) -> str:
 
 
 def _figure(patch: Patch, z: int, name: str, kinds: Any) -> str:
-    from mitonb.plot import overlay  # late: it brings matplotlib
-
     rgb = overlay(patch.image[z], contrast=patch.contrast)
     for kind, (_, colour) in _KINDS.items() if kinds is not None else ():
         there = kinds[z] == kind

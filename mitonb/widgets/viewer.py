@@ -17,6 +17,7 @@ import numpy.typing as npt
 import traitlets as t
 from psygnal import Signal
 
+from mitonb.colors import overlay
 from mitonb.edit import ops
 from mitonb.edit.verbs import VERBS
 from mitonb.errors import InputError
@@ -62,16 +63,7 @@ class Planes:
         self._lock = threading.Lock()
         self._reading = threading.Lock()
 
-    def set_maps(self, axis: Axis, index: int, maps: Maps | None, peaks: npt.ArrayLike | None) -> None:
-        """Keep the maps of a plane."""
-        self._set(axis, index, HEADS, maps, {} if maps is None else _drawn(maps, peaks))
-
-    def set_preview(self, axis: Axis, index: int, ids: Ids | None) -> None:
-        """Keep the preview of a plane."""
-        shown: dict[str, Pixels] = {} if ids is None else {"preview": (np.ascontiguousarray(ids, dtype=np.uint32), {})}
-        self._set(axis, index, ("preview",), ids, shown)
-
-    def _set(self, axis: Axis, index: int, names: Collection[str], given: Any, parts: dict[str, Pixels]) -> None:
+    def keep(self, axis: Axis, index: int, names: Collection[str], given: Any, parts: dict[str, Pixels]) -> None:
         """Replace some parts of a plane; those of other planes go when all are too much, the oldest first."""
         data = self.session.labels.data
         ops.checked_index(data, axis, index)
@@ -82,10 +74,6 @@ class Planes:
             self._extras[axis, index] = {name: p for name, p in old.items() if name not in names} | parts
             while len(self._extras) > 1 and sum(a.nbytes for p in self._extras.values() for a, _ in p.values()) > _KEPT:
                 del self._extras[next(iter(self._extras))]
-
-    def preview(self, axis: Axis, index: int) -> npt.NDArray[np.uint32] | None:
-        """Return the preview of a plane."""
-        return self._extras.get((axis, index), {}).get("preview", (None,))[0]
 
     def extras(self) -> list[str]:
         """Return which planes have more than image and labels, such as "semantic/xy/17"."""
@@ -200,7 +188,7 @@ class Viewer(Saved, anywidget.AnyWidget):
         peaks : (n, 2) array, optional
             (y, x) of the centers that decoding took, in plane pixels.
         """
-        self._planes.set_maps(axis, index, maps, peaks)
+        self._planes.keep(axis, index, HEADS, maps, {} if maps is None else _drawn(maps, peaks))
         self._conversation.stale(HEADS, axis, index, present=list(maps.heads) if maps else [])
 
     def set_preview(self, axis: Axis, index: int, ids: Ids | None) -> None:
@@ -208,7 +196,8 @@ class Viewer(Saved, anywidget.AnyWidget):
 
         What has an id of the labels has its colour, too; new ids get colours that their neighbours have not.
         """
-        self._planes.set_preview(axis, index, ids)
+        shown: dict[str, Pixels] = {} if ids is None else {"preview": (np.ascontiguousarray(ids, dtype=np.uint32), {})}
+        self._planes.keep(axis, index, ("preview",), ids, shown)
         if ids is not None:
             self._conversation.color(ids)
         if ids is not None and (axis, index) == (self.axis, self.index):
@@ -219,7 +208,8 @@ class Viewer(Saved, anywidget.AnyWidget):
 
     def preview(self, axis: Axis, index: int) -> Ids | None:
         """Return the ids that `set_preview` shows on a plane, or None."""
-        return self._planes.preview(axis, index)
+        found = self._planes.pixels("preview", axis, index)
+        return None if found is None else found[0]
 
     def show(self, z: int, y: int, x: int) -> None:
         """Go to a voxel."""
@@ -235,7 +225,9 @@ class Viewer(Saved, anywidget.AnyWidget):
     def saved(self) -> tuple[str, dict[str, str]]:
         """Return the plane on screen with its objects, for readers without a kernel."""
         found = count_text(len(self.session.ids()))
-        picture = as_png(_picture(self.session, self.axis, self.index))
+        ids, stack = cut(self.session.labels.data, self.axis, self.index), self.session.stack
+        plane = np.zeros(ids.shape) if stack is None else stack.plane(self.index, self.axis)
+        picture = as_png(thinned(overlay(plane, ids, colors=self.session)))
         return f"mitonb viewer: {self.axis} plane {self.index}, {found}", picture
 
     def close(self) -> None:
@@ -285,19 +277,6 @@ def shrink(image: npt.NDArray[np.uint8], step: int) -> npt.NDArray[np.uint8]:
     h, w = image.shape
     total = image.reshape(h // step, step, w).sum(1, dtype=np.uint32).reshape(h // step, w // step, step).sum(2)
     return ((total + step * step // 2) // (step * step)).astype(np.uint8)
-
-
-def _picture(session: Session, axis: Axis, index: int) -> npt.NDArray[np.uint8]:
-    """Return a plane of a session with its objects in colour, as small as a notebook should keep it."""
-    ids = cut(session.labels.data, axis, index)
-    picture = np.zeros((*ids.shape, 3), np.uint8)
-    if session.stack is not None:
-        plane = session.stack.plane(index, axis)
-        low, high = plane.contrast or plane.intensity
-        picture += gray(np.asarray(plane), low, max(high, low + 1e-6))[..., None]
-    inside = ids > 0
-    picture[inside] = (0.55 * picture[inside] + 0.45 * 255 * session.colors.rgb(ids[inside])).astype(np.uint8)
-    return thinned(picture)
 
 
 def view(source: Any, labels: Labels | npt.ArrayLike | None = None, **options: Any) -> Viewer:

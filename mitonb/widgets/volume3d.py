@@ -104,11 +104,6 @@ class View3D(style.Saved, style.Part):
         white = np.where(rgba[..., 3:] > 0, rgba[..., :3], np.uint8(255))
         return "mitonb objects in 3D, seen along z", style.as_png(style.thinned(white))
 
-    def state(self) -> str:
-        """Return what is shown, as text."""
-        visible = sorted(i for i, mesh in self.meshes.items() if mesh.visible)
-        return f"{type(self.stage.children[0]).__name__ if self.stage.children else 'nothing'}: {visible}"
-
     def _build(self) -> None:
         version, labels = self.session.version, self.session.labels
         ids = self.session.ids() if self.ids is None else self.ids

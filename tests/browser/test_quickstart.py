@@ -61,7 +61,7 @@ def test_the_quickstart_from_its_first_cell_to_a_restarted_kernel(lab: Lab) -> N
     user.move_threshold("Semantic threshold", 25)
     poll(
         lambda: user.ask(f"app.viewer.preview('xy', {middle}) is not None"),
-        lambda: f"no preview appears: {user.ask('app.state()')}, {user.ask('app.run_bar.state()')}",
+        lambda: f"no preview appears: {user.ask('app.run_bar.message.value')}",
         60,
     )
     user.show()

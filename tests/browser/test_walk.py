@@ -253,16 +253,16 @@ def test_enter_segments_from_a_slider_and_after_a_click_and_the_keys_go_on_after
         keyboard.press("Enter")
         poll(
             lambda before=before: user.ask("id(app.run_bar.job)") != before,
-            lambda selector=selector: f"Enter on {selector} runs nothing: {user.ask('app.run_bar.state()')}", 30,
+            lambda selector=selector: f"Enter on {selector} runs nothing: {user.ask('app.run_bar.message.value')}", 30,
         )  # fmt: skip
         user.wait_for_run()
     # A preview, and Apply: its button is switched off while it has the focus.
     user.click_on(".mnb-field-semantic_threshold .noUi-handle")
     for _ in range(12):
         keyboard.press("ArrowRight")
-    poll(lambda: user.ask("'preview of xy 4' in app.state()"), lambda: f"no preview: {user.ask('app.state()')}", 60)
+    poll(lambda: user.ask("app.viewer.preview('xy', 4) is not None"), "no preview", 60)
     user.press("Apply to this plane")
-    poll(lambda: user.ask("'no preview' in app.state()"), "Apply does nothing", 60)
+    poll(lambda: user.ask("app.viewer.preview('xy', 4) is None"), "Apply does nothing", 60)
     user.wait_for_picture()
     keyboard.type("pydd")
     assert user.trait("tool") == "paint"
@@ -455,10 +455,9 @@ def test_every_part_keeps_its_keys_and_its_clicks_also_when_it_stands_alone(user
     book, keyboard, mouse = user.book, user.book.page.keyboard, user.book.page.mouse
     imports = """
 import ipywidgets as widgets
-from mitonb.widgets.history_view import HistoryView
 from mitonb.widgets.forms import RecipeForm, SaveForm, VoxelSizeField
 from mitonb.widgets.objects_table import ObjectsTable
-from mitonb.widgets.runs import RunBar
+from mitonb.widgets.runs import HistoryView, RunBar
 from mitonb.widgets.viewer import Viewer
 """
     index = book.add(imports)

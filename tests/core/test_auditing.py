@@ -33,7 +33,7 @@ def test_every_other_plane_leaks_and_another_volume_does_not(volume: tuple[np.nd
     assert [f.kind for f in found.findings] == ["leak"]
     assert found.findings[0].count > 0.9 * 48
     assert "neighbouring planes" in str(found)
-    assert "48 validation patches" in found._repr_html_()
+    assert "48 validation patches" in repr(found)
     other = mn.phantom((12, 256, 256), seed=5)[0].read()
     assert audit(tiles(image), tiles(other)).ok
 

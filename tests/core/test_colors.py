@@ -10,9 +10,8 @@ import pytest
 from scipy.spatial import cKDTree
 
 from mitonb.box import Box
-from mitonb.colors import MAPS, PALETTE, Coloring, map_colors, neighbors, slots
+from mitonb.colors import MAPS, PALETTE, Coloring, map_colors, neighbors, overlay, slots
 from mitonb.labels import Labels
-from mitonb.plot import overlay
 from mitonb.session import Session
 
 

@@ -8,8 +8,12 @@ import pytest
 from mitonb import mesh
 from mitonb.errors import AxesError, InputError
 from mitonb.labels import Labels
-from mitonb.mesh import Mesh, surface, surfaces
+from mitonb.mesh import Mesh, surfaces
 from mitonb.phantoms import phantom
+
+
+def surface(labels: object, id: int, *, max_triangles: int = 20_000, **options: object) -> Mesh:
+    return surfaces(labels, [id], budget=max_triangles, **options)[0]  # type: ignore[arg-type]
 
 
 def ball(radius: int, margin: int = 3) -> np.ndarray:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mitonb.colors import Coloring, map_colors, slots
+from mitonb.colors import Coloring, map_colors, overlay, slots
 from mitonb.errors import AxesError
 from mitonb.maps import Maps
-from mitonb.plot import overlay, show_maps, show_plane, wheel
+from mitonb.plot import show_maps, wheel
 from mitonb.post.targets import targets
 from mitonb.recipe import Recipe
 from mitonb.session import Session
@@ -55,11 +55,11 @@ def test_the_wheel_is_a_disc() -> None:
     assert disc[16, 32, 3] == 1
 
 
-def test_a_plane_shows_itself_as_png_and_leaves_no_figure_behind() -> None:
+def test_a_picture_shows_itself_as_png_and_leaves_no_figure_behind() -> None:
     from matplotlib import _pylab_helpers
 
     before = len(_pylab_helpers.Gcf.figs)
-    picture = show_plane(np.arange(12.0).reshape(3, 4), np.eye(3, 4, dtype=int), title="$50 <b>")
+    picture = show_maps(Maps({"$50 <b>": np.eye(3, 4)[None]}), width=5)
     assert Image.open(io.BytesIO(picture._repr_png_())).width == 500
     assert len(_pylab_helpers.Gcf.figs) == before
 

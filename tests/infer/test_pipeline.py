@@ -14,7 +14,6 @@ import torch
 from mitonb.errors import InputError, TooLargeError
 from mitonb.infer.kept import KeptMaps
 from mitonb.infer.memory_estimate import estimate
-from mitonb.infer.run import PlaneIds
 from mitonb.infer.segment import predict, predicting, redecoding, segment, segmenting
 from mitonb.job import Job, Progress, drain
 from mitonb.models.spec import ModelSpec
@@ -100,15 +99,6 @@ def test_decoding_kept_maps_of_a_real_net_gives_the_labels_of_the_run(random_mod
     labels = segment(texture(4, 36, 48), recipe, model=random_model, kept=kept, show=False)
     assert labels.data.any()
     assert np.array_equal(drain(redecoding(kept, recipe), show=False).data, labels.data)
-
-
-def test_the_preview_of_a_plane_is_the_decoding_of_its_kept_maps() -> None:
-    kept = KeptMaps()
-    steps = list(segmenting(volume(), GENTLE.replace(median=3), model=Oracle(), kept=kept))
-    previews = [s.preview for s in steps if isinstance(s.preview, PlaneIds)]
-    assert [p.index for p in previews] == list(range(16))
-    for p in previews:
-        assert np.array_equal(p.ids, decode(kept.plane(p.axis, p.index, 3), GENTLE))
 
 
 def test_progress_counts_the_planes_of_all_directions_and_never_goes_back() -> None:

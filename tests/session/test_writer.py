@@ -69,7 +69,7 @@ def test_a_session_that_takes_over_fences_the_other(path, holder):
         assert answer.startswith("StaleWriterError True not saved")
         second.paint([[0, 0, 11]], id=78, radius=0)
         assert second.pick(0, 0, 10) == 0
-        assert any("took over" in note for note in second._project.store.notes())
+        assert any("took over" in note for _, note in second._project.store._read("notes"))
 
 
 def test_a_dead_owner_is_taken_over_without_asking(path, holder):

@@ -17,7 +17,6 @@ from mitonb.recipe import Recipe, Verdicts
 from mitonb.session import Session
 from mitonb.stack import Stack
 from mitonb.widgets.app import App, explore
-from mitonb.widgets.viewer import Viewer
 from tests.infer.oracle import Oracle, volume
 
 if TYPE_CHECKING:
@@ -40,7 +39,9 @@ def settled(app: App) -> App:
 
 
 def test_an_empty_workbench_teaches_what_to_do(app: App) -> None:
-    assert settled(app).state() == ("xy 8 | in memory only | no preview | Objects | 0 objects")
+    assert settled(app).session.ids() == []
+    assert (app.viewer.axis, app.viewer.index, app.viewer.preview("xy", 8)) == ("xy", 8, None)
+    assert str(app.session.save_state) == "in memory only"
     assert app.table.state() == "object | volume µm³ | voxels | length µm | z | y | x | at border"
     assert "No objects yet" in app.table.grid.empty
 
@@ -278,7 +279,7 @@ def test_history_shows_every_edit_as_a_line_of_python(app: App) -> None:
     app.session.merge(7, 9) if 9 in app.session.ids() else app.session.delete(7)
     app.session.undo()
     settled(app)
-    assert app.history.state().splitlines()[-1].startswith("painted object 7")
+    assert app.history.lines.rows[-1]["text"].startswith("painted object 7")
     assert "session.paint(" in app.history.code.value
     app.history.as_code.value = True
     assert app.history.lines.layout.display == "none"
@@ -319,14 +320,14 @@ def test_a_project_is_brought_back_with_its_labels_and_history(tmp_path: Path) -
     again = explore(stack, path=project)
     assert (again.session.labels.data == painted).all()
     assert str(again.session.save_state) == "saved"
-    assert "painted object 7" in again.history.state()
+    assert "painted object 7" in again.history.lines.rows[0]["text"]
     again.session.close()
 
 
 def test_without_a_stack_the_workbench_asks_for_one(tmp_path: Path) -> None:
     np.save(tmp_path / "cell.npy", volume())
     app = explore()
-    assert app.state() == "open a stack: (no path) | None"
+    assert (app.session, app.opener.stack, app.opener.path.value) == (None, None, "")
     app.opener.open_path(tmp_path / "cell.npy")
     assert app.session is not None
     assert app.session.shape == volume().shape
@@ -485,18 +486,9 @@ def in_marimo(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return marimo
 
 
-def test_in_marimo_the_viewer_is_shown_and_the_reason_is_said(in_marimo: ModuleType, tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match=r"(?s)marimo does not show ipywidgets.*mn\.segment"):
-        viewer = explore(Stack(volume()), path=tmp_path / "cell.mitonb", height=500)
-    assert isinstance(viewer, Viewer)
-    assert (viewer.height, viewer.session.path) == (500, tmp_path / "cell.mitonb")
-    viewer.session.close()
-    with pytest.warns(UserWarning, match="marimo"):
-        again = explore(path=tmp_path / "cell.mitonb")
-    assert again.session.shape == (16, 64, 80)
-    again.session.close()
-    with pytest.raises(InputError, match=r"marimo does not show ipywidgets.*mn\.open"):
-        explore()
+def test_in_marimo_the_reason_is_said_and_what_to_do(in_marimo: ModuleType) -> None:
+    with pytest.raises(InputError, match=r"marimo does not show ipywidgets.*mn\.view"):
+        explore(volume())
 
 
 def test_where_marimo_is_only_loaded_the_workbench_is_opened(in_marimo: ModuleType) -> None:

@@ -27,13 +27,13 @@ def test_a_path_is_opened_and_asks_for_the_voxel_size_that_the_file_does_not_tel
     stack = form.open_path(drawn)
     assert stack is not None
     assert stack.shape == (4, 8, 8)
-    assert form.state().endswith("voxel size unknown) | asks for the voxel size")
+    assert (stack.voxel_size, form.voxel_size.layout.display) == (None, "")
     for field, nm in zip(form.voxel_size.fields, (40, 5, 5), strict=True):
         field.value = nm
     form.voxel_size.button.click()
     assert form.stack is not None
     assert form.stack.voxel_size == (40, 5, 5)
-    assert form.state().endswith("40 x 5 x 5 nm)")
+    assert form.voxel_size.layout.display == "none"
     assert len(heard) == 1
 
 

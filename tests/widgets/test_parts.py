@@ -19,10 +19,10 @@ from mitonb.errors import InputError
 from mitonb.labels import Labels
 from mitonb.measurements import measure
 from mitonb.session import Session
-from mitonb.widgets.history_view import HistoryView
 from mitonb.widgets.objects_table import ObjectsTable, show_table
+from mitonb.widgets.runs import HistoryView
 from mitonb.widgets.style import gray, png
-from mitonb.widgets.volume3d import show3d, still
+from mitonb.widgets.volume3d import View3D, show3d, still
 
 
 def three() -> np.ndarray:
@@ -38,6 +38,12 @@ def filled(table: ObjectsTable) -> ObjectsTable:
 
 
 # The table
+
+
+def shown(view: View3D) -> str:
+    """Return what stands on the stage of a 3-D view, and the objects in sight."""
+    visible = sorted(i for i, mesh in view.meshes.items() if mesh.visible)
+    return f"{type(view.stage.children[0]).__name__}: {visible}"
 
 
 def test_the_table_shows_micrometres_when_the_voxel_size_is_known_and_voxels_when_not() -> None:
@@ -188,7 +194,7 @@ def seen() -> Session:
 def test_each_object_is_a_mesh_that_a_click_selects_again_and_again(seen: Session) -> None:
     view = show3d(seen)
     assert view.wait(120)
-    assert view.state() == "Figure: [5, 9, 300]"
+    assert shown(view) == "Figure: [5, 9, 300]"
     for key in (9, 300, 9):
         view.meshes[key].clicked = True
         assert seen.selection == (key,)
@@ -259,11 +265,11 @@ def test_only_the_selected_objects_are_shown_when_asked(seen: Session) -> None:
     view = show3d(seen)
     assert view.wait(120)
     view.only.value = True
-    assert view.state() == "Figure: [5, 9, 300]", "nothing is selected yet"
+    assert shown(view) == "Figure: [5, 9, 300]", "nothing is selected yet"
     seen.select(9)
-    assert view.state() == "Figure: [9]"
+    assert shown(view) == "Figure: [9]"
     seen.select()
-    assert view.state() == "Figure: [5, 9, 300]"
+    assert shown(view) == "Figure: [5, 9, 300]"
 
 
 def test_an_edit_asks_for_a_refresh_and_a_refresh_shows_it(seen: Session) -> None:
@@ -273,7 +279,7 @@ def test_an_edit_asks_for_a_refresh_and_a_refresh_shows_it(seen: Session) -> Non
     assert "refresh" in view.status.value
     view.again.click()
     assert view.wait(120)
-    assert view.state() == "Figure: [9, 300]"
+    assert shown(view) == "Figure: [9, 300]"
 
 
 def test_without_webgl_there_is_a_picture_and_the_reason(seen: Session) -> None:
@@ -281,7 +287,7 @@ def test_without_webgl_there_is_a_picture_and_the_reason(seen: Session) -> None:
     assert view.wait(120)
     view.probe.webgl = "This browser does not offer WebGL."
     assert view.wait(120)
-    assert view.state() == "Image: []"
+    assert shown(view) == "Image: []"
     assert "This browser does not offer WebGL. This is a still picture" in view.status.value
 
 
@@ -289,7 +295,7 @@ def test_without_ipyvolume_there_is_a_picture_and_the_reason(seen: Session, monk
     monkeypatch.setitem(sys.modules, "ipyvolume", None)
     view = show3d(seen)
     assert view.wait(120)
-    assert view.state() == "Image: []"
+    assert shown(view) == "Image: []"
     assert "ipyvolume cannot be used here" in view.status.value
 
 
