@@ -323,7 +323,7 @@ def shared(sources: Sequence[Source], phantoms: Sequence[Source], share: float) 
     if not phantoms or not sources:
         return [*sources, *phantoms]
     require_share(share)
-    each = sum(s.weight for s in sources) * share / (1 - share) / len(phantoms)
+    each = sum(s.weight for s in sources if s.used[1] > s.used[0]) * share / (1 - share) / len(phantoms)
     return [*sources, *(dataclasses.replace(p, weight=each) for p in phantoms)]
 
 

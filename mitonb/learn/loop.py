@@ -313,7 +313,7 @@ class _Run:
     def tired(self) -> bool:
         """Whether the last looks were no better than one before them."""
         patience = self.settings.patience
-        return patience is not None and len(self.log) - 1 - best_look(self.log) >= patience
+        return bool(self.best) and patience is not None and len(self.log) - 1 - best_look(self.log) >= patience
 
     def bytes_needed(self) -> int:
         """Return about how much memory a step takes: what is saved for the way back, and weights with their states."""

@@ -14,14 +14,16 @@ from mitonb.errors import InputError
 from mitonb.io.saving import check_output
 from mitonb.job import Progress, drain
 from mitonb.learn.child import fitting_apart
-from mitonb.learn.data import draw_phantoms, shared
+from mitonb.learn.data import shared
 from mitonb.learn.loop import Settings, best_look, bytes_needed, card_fields, startable
-from mitonb.learn.pairs import gathering
+from mitonb.learn.pairs import Pair, gathering, read_pair
 from mitonb.models.zoo import load_model
+from mitonb.phantoms import phantom
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
+    from mitonb.learn.data import Source
     from mitonb.learn.pairs import Material
 
 
@@ -53,7 +55,7 @@ panoptic-2d is that of the bundled model, unet-* draw the semantic map alone; mi
 """
 
 
-_GENTLY = {"rate": 5e-4, "batch": 4, "average": 0.99, "looks": 10}
+_GENTLY = {"rate": 2e-4, "batch": 4, "average": 0.99, "looks": 10}
 """Settings of a finetuning that differ from the usual ones."""
 
 
@@ -182,7 +184,7 @@ def finetune(data: Any, out: str | Path, *, show: bool = True, **more: Any) -> T
 
 def finetuning(
     data: Any, out: str | Path, *, start: str | os.PathLike[str] = "mito-mini", minutes: float | None = None,
-    steps: int | None = None, hold: Any = 0.2, replay: float = 0.0, card: Mapping[str, Any] | None = None,
+    steps: int | None = None, hold: Any = 0.2, replay: float = 0.4, card: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Generator[Progress, None, Trained]:  # fmt: skip
     """Let a model learn from own images; the generator form of `finetune`, for `mitonb.Job`.
@@ -196,7 +198,7 @@ def finetuning(
     minutes, steps, hold, card, **settings
         As for `training`; 5 minutes by default. `freeze=2`, say, keeps the first two stages of the encoder.
     replay : float
-        Part (0..1) of the patches that are drawn phantoms, against forgetting.
+        Part (0..1) of the patches that are drawn phantoms: without them a model forgets within a minute what it knew.
     """
     path = check_output(out, overwrite=True)
     chosen = _settings({**_GENTLY, **settings}, minutes, steps, 5.0)
@@ -204,7 +206,7 @@ def finetuning(
     _, old = startable(Path(start) if isinstance(start, os.PathLike) else start)
     material = yield from gathering(data, hold, old)
     if replay:
-        phantoms = yield from draw_phantoms(4)
+        phantoms = yield from _phantoms(4)
         material = dataclasses.replace(material, sources=tuple(shared(material.sources, phantoms, replay)))
     names = sorted({s.name for s in material.sources})
     kept = {
@@ -218,6 +220,14 @@ def memory_of(net: str | None, start: str | None, **settings: Any) -> int:
     """Return about how many bytes a training of a net by name, or else the finetuning of a model, takes."""
     drawn, usual = NETS[net] if net else ({}, _GENTLY)
     return bytes_needed(_settings({**usual, **settings}, None, 1, 0.0), start, drawn)
+
+
+def _phantoms(count: int) -> Generator[Progress, None, list[Source]]:
+    found = []
+    for k in range(count):
+        yield Progress("draw phantoms", k, count)
+        found.append(read_pair(Pair(*phantom((16, 256, 256), seed=1000 + k), name="phantoms"))[0])
+    return found
 
 
 def _settings(given: Mapping[str, Any], minutes: float | None, steps: int | None, usual: float) -> Settings:

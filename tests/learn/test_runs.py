@@ -36,7 +36,9 @@ def test_one_image_is_enough_and_nobody_has_to_name_a_file(tmp_path):
     assert spec.heads == ("semantic",)
     assert spec.training["steps_done"] == 4
     image, ids = spots()
-    again = mn.finetune(mn.Pair(image, ids), tmp_path / "mine", start=made, steps=2, hold=0, freeze=1, **SMALL)
+    again = mn.finetune(
+        mn.Pair(image, ids), tmp_path / "mine", start=made, steps=2, hold=0, freeze=1, replay=0, **SMALL
+    )
     assert again.scores == {}
     assert again.notes[0].startswith("no truth")
     assert mn.load_model(again).spec.training["start"] == spec.sha256
@@ -124,14 +126,7 @@ def test_other_data_do_not_go_on_with_a_run(tmp_path):
         list(fitting([b], out=tmp_path / "a", settings=settings))
 
 
-def test_phantoms_are_replayed(tmp_path, monkeypatch):
-    drawn = [read_pair(mn.Pair(*spots(seed=k), name=f"phantom {k}"))[0] for k in range(2)]
-
-    def few(count):
-        yield mn.Progress("draw phantoms", 0, 1)
-        return drawn
-
-    monkeypatch.setattr("mitonb.learn.runs.draw_phantoms", few)
+def test_phantoms_are_replayed(tmp_path):
     made = mn.finetune(spots(), tmp_path / "a", steps=1, replay=0.25, hold=0, **SMALL)
-    assert {"volume", "phantom 0", "phantom 1"} <= set(mn.load_model(made).spec.data)
+    assert {"volume", "phantoms"} <= set(mn.load_model(made).spec.data)
     assert np.isfinite(mn.predict(spots()[0], model=made).semantic).all()
