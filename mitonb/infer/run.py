@@ -61,8 +61,8 @@ class Spill:
         self._waiting: list[Volume] = []
         chunk = [min(GROUP if k == self._axis else CHUNK[k], n) for k, n in enumerate(shape)]
         self._folder = folder
-        what = "The temporary files of this run, which lie beside the labels that it makes, cannot be written"
-        advice = "Or write the labels elsewhere, and run again."
+        what = "The temporary files of this run cannot be written beside the labels that it makes"
+        advice = "Free some space, or write the labels elsewhere, and run again."
         self._explaining = functools.partial(explain_disk, what, folder or Path(), advice)
         with self._explaining():
             self._store = scratch_array(folder, shape, "<u4", chunk, {"id": "zstd", "level": 1})
