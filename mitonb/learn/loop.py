@@ -63,6 +63,8 @@ class Settings:
         Highest learning rate, weight decay, and how slowly the kept mean of the weights follows.
     freeze : int
         First stages of the encoder that stay as they are, with the statistics of their normalisation.
+    keep_statistics : bool
+        All norms keep their statistics: those of a few squares are not those of what a model knows.
     looks : int
         How often, evenly over the run, the held planes are scored; the weights of the best look are kept.
     patience : int, optional
@@ -84,6 +86,7 @@ class Settings:
     decay: float = 0.03
     average: float = 0.998
     freeze: int = 0
+    keep_statistics: bool = False
     looks: int = 20
     patience: int | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -292,6 +295,9 @@ class _Run:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.net = channels_last(net).to(self.device).train()
         freeze(self.net, settings.freeze)
+        if settings.keep_statistics:
+            for norm in (m for m in self.net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)):
+                norm.eval()
         self.mean = copy.deepcopy(self.net).eval()
         free = [p for p in self.net.parameters() if p.requires_grad]
         plain, small = [p for p in free if p.ndim > 1], [p for p in free if p.ndim <= 1]

@@ -55,7 +55,7 @@ panoptic-2d is that of the bundled model, unet-* draw the semantic map alone; mi
 """
 
 
-_GENTLY = {"rate": 2e-4, "batch": 4, "average": 0.99, "looks": 10}
+_GENTLY = {"rate": 2e-4, "batch": 4, "average": 0.99, "looks": 10, "keep_statistics": True}
 """Settings of a finetuning that differ from the usual ones."""
 
 

@@ -188,7 +188,7 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path):
     assert (tmp_path / "b.part").exists()
     assert not (tmp_path / "b").exists()
     state = torch.load(tmp_path / "b.part", weights_only=True)  # as earlier versions wrote it
-    for newer in ("looks", "freeze", "patience"):
+    for newer in ("looks", "freeze", "patience", "keep_statistics"):
         del state["settings"][newer]
     torch.save({k: v for k, v in state.items() if k not in ("sources", "best")}, tmp_path / "b.part")
     rest = list(fitting([disks()], out=tmp_path / "b", settings=tiny(looks=20)))
@@ -376,6 +376,10 @@ def test_frozen_stages_stay_as_they_are_with_their_statistics(tmp_path):
     for name in before:
         if "num_batches" not in name:
             assert torch.equal(before[name], after[name]) == name.startswith(frozen), name
+    third = drain(fitting([disks()], out=tmp_path / "c", settings=tiny(keep_statistics=True), start=first), show=False)
+    for name, tensor in load_model(third).net.state_dict().items():
+        if "num_batches" not in name:
+            assert torch.equal(before[name], tensor) == ("running" in name), name
     with pytest.raises(ModelError, match="up to 4 stages"):
         list(fitting([disks()], out=tmp_path / "b", settings=tiny(freeze=9), start=first))
 
