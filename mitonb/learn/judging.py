@@ -169,12 +169,12 @@ def won_and_lost(before: Judged | None, after: Judged) -> str:
         return f"IoU {after.iou:.3f} on what was held out, in which there are no objects."
     if before is None:
         return (
-            f"Held out: IoU {after.iou:.3f}. Of {after.objects} objects {len(after.found)} are found; {after.false} "
-            "that it draws are not there."
+            f"Held out: IoU {after.iou:.3f}. Of {after.objects} objects {len(after.found)} are found; "
+            f"{after.false} others are drawn."
         )
     won, lost = len(after.found - before.found), len(before.found - after.found)
     return (
         f"Held out: IoU {before.iou:.3f} before, {after.iou:.3f} now. Of {after.objects} objects {len(before.found)} "
-        f"were found before and {len(after.found)} are now: {won} won, {lost} lost. Drawn where none is: "
-        f"{before.false} before, {after.false} now."
+        f"were found before and {len(after.found)} are now: {won} won, {lost} lost. Others "
+        f"drawn: {before.false} before, {after.false} now."
     )

@@ -45,7 +45,7 @@ _REVIEWED = (
     "Of which planes is every mitochondrion outlined, and nothing else? Everything around them is unknown and teaches "
     "nothing."
 )
-_KINDS = {1: ("right", "#0072b2"), 2: ("drawn where none is", "#e69f00"), 3: ("missed", "#cc79a7")}
+_KINDS = {1: ("right", "#56b4e9"), 2: ("drawn, not in the truth", "#e69f00"), 3: ("missed", "#cc79a7")}
 """What `mitonb.learn.judging` says of a pixel, in colours that colour-blind people tell apart, too."""
 _EVERY = 1.0  # least seconds between two pictures of the run
 _STOPPED = "Stopped. What was learned is kept: Resume goes on from there."
@@ -128,13 +128,13 @@ class TrainForm(Part):
         asked.layout.display = None if isinstance(data, Session) else "none"
         wide = {"style": {"description_width": "initial"}}
         self.base = ipw.Dropdown(
-            description="from", options=_bases(), tooltip="The model that learns, or a new net",
-            layout={"width": "240px"}, **wide,
+            description="begin from", options=_bases(), tooltip="The model that learns, or a new net",
+            layout={"width": "260px"}, **wide,
         )  # fmt: skip
         self.minutes = ipw.BoundedFloatText(
             5, min=0.05, max=10_000, description="minutes", layout={"width": "120px"}, **wide
         )
-        self.name = ipw.Text(_free_name(), description="name", layout={"width": "220px"}, **wide)
+        self.name = ipw.Text(_free_name(), description="new name", layout={"width": "220px"}, **wide)
         self.bar = JobBar(_BUTTONS)
         self.bar.primary = ("start", "check")
         self.facts, self.curves, self.told, self.pictures = (ipw.HTML() for _ in range(4))
@@ -326,9 +326,11 @@ class TrainForm(Part):
 
     def _checked(self, said: tuple[Material, int, str]) -> str:
         self.material, self._memory, amounts = said
-        memory = f" It takes about {self._memory / 1e9:.1f} GB of memory." if self._memory else ""
+        memory = f" It takes about {self._memory / 1e9:.1f} GB of memory" if self._memory else " It takes"
         notes = "".join(f"<br>{note(text, 'warn')}" for text in self.material.notes)
-        self.facts.value = note(amounts + memory, "plain") + notes
+        self.facts.value = (
+            note(f"{amounts}{memory} and the minutes above, then one or two to compare.", "plain") + notes
+        )
         self._refresh()
         return "Checked. Start when it is what you want to learn from."
 
@@ -472,7 +474,7 @@ def _verdict(done: Outcome) -> str:
         return said
     ends = "{:.3f} before, {:.3f} now".format(*done.reference)
     judged = "it has forgotten what it knew of other images" if done.forgot else "nothing that counts is forgotten"
-    return f"{said} Drawn reference, never trained on: IoU {ends}; {judged}."
+    return f"{said} Phantoms that nothing is trained on: IoU {ends}; {judged}."
 
 
 def _curve(title: str, points: Sequence[tuple[float, float]], minutes: float, top: float | None = None) -> str:
@@ -514,6 +516,6 @@ def _figure(patch: Patch, z: int, name: str, kinds: Any) -> str:
     for kind, (_, colour) in _KINDS.items() if kinds is not None else ():
         there = kinds[z] == kind
         rgb[there] += 0.5 * (np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]) - rgb[there])
-    data = base64.b64encode(png(thinned(rgb))).decode()
+    data = base64.b64encode(png(thinned(rgb, 512))).decode()
     said = html.escape(f"{patch.name}, {name}")
     return f'<figure><figcaption>{said}</figcaption><img alt="{said}" src="data:image/png;base64,{data}"></figure>'

@@ -132,7 +132,7 @@ def test_wins_and_losses_are_told_by_object():
     said = won_and_lost(judged(0.5, {1, 2}, 3), judged(0.7, {2, 3, 4}, 1))
     assert "IoU 0.500 before, 0.700 now" in said
     assert "Of 4 objects 2 were found before and 3 are now: 2 won, 1 lost." in said
-    assert "Drawn where none is: 3 before, 1 now." in said
+    assert "Others drawn: 3 before, 1 now." in said
 
 
 def test_a_model_that_forgets_is_registered_at_the_second_click_only(tmp_path):
