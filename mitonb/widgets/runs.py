@@ -282,10 +282,8 @@ class JobBar(Part):
         """Whether a job is running."""
         return self.job is not None and self.job.state == "running"
 
-    def watch(
-        self, job: Job[Any], *, then: Callable[[Any], str | Sentence | None] | None = None, stopped: str = ""
-    ) -> Job[Any]:
-        """Start a job and show it; `then` gets its result and may return a sentence, `stopped` is said on a cancel.
+    def watch(self, job: Job[Any], *, then: Callable[[Any], str | Sentence | None] | None = None) -> Job[Any]:
+        """Start a job and show it; `then` gets its result and may return a sentence for the user.
 
         Raises
         ------
@@ -299,7 +297,7 @@ class JobBar(Part):
             job.progressed.connect(self._on_progress)
             job.finished.connect(lambda result: self._end(lambda: self.say((then and then(result)) or "", "good")))
             job.failed.connect(lambda error: self._end(lambda: self.fail(error)))
-            stopped = stopped or f"{job.name} cancelled; nothing was changed. You can run it again at any time."
+            stopped = f"{job.name} cancelled; nothing was changed. You can run it again at any time."
             job.cancelled.connect(lambda: self._end(lambda: self.say(stopped)))
             self.say("")
             self._draw(job.progress)

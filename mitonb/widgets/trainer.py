@@ -49,6 +49,7 @@ _KINDS = {1: ("right", "#56b4e9"), 2: ("drawn, not in the truth", "#e69f00"), 3:
 """What `mitonb.learn.judging` says of a pixel, in colours that colour-blind people tell apart, too."""
 _EVERY = 1.0  # least seconds between two pictures of the run
 _STOPPED = "Stopped. What was learned is kept: Resume goes on from there."
+_TOO_SOON = "Stopped before there was anything to keep. Start begins anew."
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,9 @@ class TrainForm(Part):
         steps = self._training(self.material, self.base.value, part.with_suffix(""), self.minutes.value)
         job = Job(steps, name="Training")
         job.progressed.connect(self._on_progress)
-        return self._watch(job, self._trained, _STOPPED)
+        self._watch(job, self._trained)
+        job.cancelled.connect(lambda: self.bar.say(_STOPPED if self._part().exists() else _TOO_SOON))
+        return job
 
     def start_over(self) -> Job[Outcome]:
         """Throw away what a stopped run has learned, and train from the beginning."""
@@ -288,10 +291,10 @@ class TrainForm(Part):
 
     # What happens on screen.
 
-    def _watch(self, job: Job[Any], then: Callable[[Any], str | None], stopped: str = "") -> Job[Any]:
+    def _watch(self, job: Job[Any], then: Callable[[Any], str | None]) -> Job[Any]:
         for end in (job.failed, job.cancelled):
             end.connect(lambda *_: self._refresh())
-        return self.bar.watch(job, then=then, stopped=stopped)
+        return self.bar.watch(job, then=then)
 
     def _try(self, do: Callable[[], object]) -> None:
         try:
