@@ -29,7 +29,7 @@ from mitonb.accuracy import score_planes
 from mitonb.io.opening import open_labels
 from mitonb.learn.eight_bits import write_program
 from mitonb.models.folder import sha256_of
-from mitonb.models.spec import WEIGHTS, specs
+from mitonb.models.spec import WEIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,7 +168,6 @@ def write_card(name: str, recipe: mn.Recipe, scores: dict[str, float], part: str
     hashes = {file.suffix[1:]: sha256_of(file) for file in (xml, xml.with_suffix(".bin"))}
     path = WEIGHTS / f"{name}.json"
     path.write_text(dataclasses.replace(model.spec, scores=rounded(scores), program=hashes).to_json() + "\n")
-    specs.cache_clear()
     fast = measure_all(recipe.replace(engine="fast"), part, only)
     off = max(abs(fast[k] - scores[k]) for k in rounded(scores))
     print(f"largest difference of the 8-bit program: {off:.4f}")

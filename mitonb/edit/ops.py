@@ -134,10 +134,10 @@ def mark(kind: str, ids: Sequence[int], boxes: Mapping[int, Box]) -> Edit:
     return Edit(kind, (), {"ids": _known(ids, boxes)})
 
 
-def drop_false(labels: Volume, ids: Sequence[int], boxes: Mapping[int, Box], verdicts: Verdicts) -> Edit:
-    """Set whole objects to background that are false by verdicts; parameters and errors as in `merge`."""
+def drop_false(labels: Volume, ids: Sequence[int], boxes: Mapping[int, Box], verdicts: Verdicts | None) -> Edit:
+    """Set whole objects to background that are false by verdicts, or by none; parameters and errors as in `merge`."""
     edit = delete(labels, ids, boxes)
-    return replace(edit, kind="drop_false", intent={**edit.intent, "verdicts": asdict(verdicts)})
+    return replace(edit, kind="drop_false", intent={**edit.intent, "verdicts": verdicts and asdict(verdicts)})
 
 
 def put_plane(labels: Volume, ids: npt.NDArray[Any], axis: Axis, index: int) -> Edit:

@@ -189,7 +189,7 @@ _ROWS = (
          gesture="selected", keys=("U",), title="Take the mark off the selected objects",
          icon="M10 4a6 6 0 1 0 0 12 6 6 0 1 0 0-12M5.8 14.2l8.4-8.4"),
     Verb("drop_false",
-         op=lambda p, *ids, verdicts: ops.drop_false(p.labels, ids, p.table.boxes, verdicts),
+         op=lambda p, *ids, verdicts=None: ops.drop_false(p.labels, ids, p.table.boxes, verdicts),
          text=lambda say: f"dropped {_objects(say['ids'])}, false by verdicts",
          given=lambda say: {"ids": say["ids"]}),
     Verb("put_plane",

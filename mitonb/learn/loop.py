@@ -119,7 +119,7 @@ def fitting(
     settings: Settings,
     start: str | Path | None = None,
     card: Mapping[str, Any] | None = None,
-    save_every: float = 120.0,
+    save_every: float = 20.0,
 ) -> Generator[Progress, None, Path]:
     """Train a net and write its weights: its heads and its dimension decide what is drawn and what it learns by.
 
@@ -176,7 +176,7 @@ def fitting(
         yield Progress(f"start: takes about {needed / 1e9:.1f} GB of memory", 0, total)
     if part.exists():
         run.resume(part, described)
-    clock, saved = time.monotonic() - run.seconds, time.monotonic()
+    clock, saved = time.monotonic() - run.seconds, -np.inf  # at once: a process of its own may be killed at any step
     try:
         while (fraction := run.fraction) < 1 and not run.tired:
             losses = run.advance(sources)

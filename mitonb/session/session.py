@@ -309,7 +309,7 @@ class Session:
         known = self.marks
         return any(known.get(id) is not right for id in map(ops.checked_id, ids))
 
-    def drop_false(self, *ids: int, verdicts: Verdicts, client: Client | None = None) -> Change:
+    def drop_false(self, *ids: int, verdicts: Verdicts | None = None, client: Client | None = None) -> Change:
         """Set objects to background that are false by verdicts, which are kept with the edit; see `verdicts`."""
         return self._do("drop_false", client, *ids, verdicts=Verdicts.of(verdicts))
 

@@ -101,9 +101,10 @@ def error_html(error: BaseException, before: str = "") -> str:
 
 
 def size_text(shape: Sequence[int], voxel_size: Sequence[float] | None) -> str:
-    """Return shape and voxel size, both z, y, x, in the order in which files and papers give them."""
-    size = f" {TIMES} ".join(map(str, shape))
-    return f"{size} vx" if voxel_size is None else f"{size} vx · {f' {TIMES} '.join(f'{v:g}' for v in voxel_size)} nm"
+    """Return shape and voxel size, both z, y, x, as files and papers give them; y, x alone of a single section."""
+    first = 1 if len(shape) == 3 and shape[0] == 1 else 0
+    size = f" {TIMES} ".join(map(str, shape[first:])) + (" px" if first else " vx")
+    return size if voxel_size is None else f"{size} · {f' {TIMES} '.join(f'{v:g}' for v in voxel_size[first:])} nm"
 
 
 def count_text(count: int, what: str = "object") -> str:

@@ -38,6 +38,7 @@ class TeachBar(ipw.VBox):
     def __init__(self, session: Session) -> None:
         self.session, self.teacher = session, Teacher(session)
         self.lesson: Lesson | None = None
+        self._spent: object = None  # marks and care of the last drop: judged once more, what is left would shrink on
         self.said = ipw.HTML(layout={"flex": "1 1 auto", "min_width": "0"}).add_class("mnb-ellipsis")
         self.below = ipw.FloatSlider(
             Verdicts.below, min=0.02, max=0.9, step=0.02, readout_format=".2f", description="drop below",
@@ -57,7 +58,9 @@ class TeachBar(ipw.VBox):
     @property
     def doomed(self) -> list[int]:
         """Ids of the objects that would go."""
-        return [] if self.lesson is None else self.lesson.false_ids(self.below.value)
+        if self.lesson is None or self._spent == (self.lesson.marks, self.below.value):
+            return []
+        return self.lesson.false_ids(self.below.value)
 
     def learn(self) -> None:
         """Learn from the marks as they are, and show it."""
@@ -84,6 +87,9 @@ class TeachBar(ipw.VBox):
         verdicts = dataclasses.replace(self.lesson.verdicts, below=self.below.value)
         change = self.session.drop_false(*doomed, verdicts=verdicts)
         self.session.select(*(id for id in self.session.selection if id not in set(doomed)))
+        self.lesson = self.teacher.learn()
+        self._spent = None if self.lesson is None else (self.lesson.marks, self.below.value)
+        self._draw()
         return change
 
     def state(self) -> str:
@@ -98,7 +104,7 @@ class TeachBar(ipw.VBox):
         if lesson.verdicts is None:
             return f"{marked}: mark {FEWEST} of each (R right, W false), and the others are judged by them"
         told = lesson.verdicts.told
-        worth = "" if told is None else f" ({told:.0%} of the marks are told by the others)"
+        worth = "" if told is None else f" ({told:.0%} of the marks are predicted from the others)"
         return f"{marked}{worth}: {len(self.doomed)} of {len(lesson.chances)} objects would go"
 
     def _draw(self) -> None:

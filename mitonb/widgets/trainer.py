@@ -19,11 +19,11 @@ from mitonb.box import Box
 from mitonb.colors import overlay
 from mitonb.errors import InputError, wanting_torch
 from mitonb.job import Job, Progress, Steps
-from mitonb.models.folder import installed, installed_as, model_folder, model_names, plain_name
+from mitonb.models.folder import PUBLISHED, installed, installed_as, model_folder, model_names, plain_name
 from mitonb.models.spec import specs
 from mitonb.session import Session
 from mitonb.widgets.runs import JobBar
-from mitonb.widgets.style import Part, button, count_text, note, png, row, thinned
+from mitonb.widgets.style import Part, button, count_text, error_html, note, png, row, thinned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -155,7 +155,7 @@ class TrainForm(Part):
         on_screen.on_click(lambda _: self._try(self._add_plane))
         doing = {"check": self.check, "start": self.start, "over": self.start_over}
         self.bar.asked.connect(lambda what: self._try(doing[what]))
-        self.keep.on_click(lambda _: self._try(self.register))
+        self.keep.on_click(lambda _: self._try_to_register())
         self._refresh()
 
     # What the buttons do, and a script may call.
@@ -183,6 +183,7 @@ class TrainForm(Part):
             self._clear()
         self.outcome, self._sure = None, False
         self.told.value = self.pictures.value = self._kept.value = ""
+        self._refresh()
         steps = self._training(self.material, self.base.value, part.with_suffix(""), self.minutes.value)
         job = Job(steps, name="Training")
         job.progressed.connect(self._on_progress)
@@ -213,6 +214,8 @@ class TrainForm(Part):
             self._kept.value = note("It is worse than before on images unlike yours. Click again to keep it.", "warn")
             return None
         name = plain_name(self.name.value)
+        if name in (*model_names(), *PUBLISHED):
+            raise InputError(f"There is a model {name} already. Change the name above and click again.")
         net, spec = read_net(done.trained.path)
         scores = {"held out": done.after.iou, **({} if done.reference is None else {"reference": done.reference[1]})}
         said = " ".join(filter(None, [spec.notes, _verdict(done)]))
@@ -301,6 +304,12 @@ class TrainForm(Part):
             do()
         except Exception as error:  # a click has no caller: what goes wrong must be read on screen
             self.bar.fail(error)
+
+    def _try_to_register(self) -> None:
+        try:
+            self.register()
+        except Exception as error:  # beside the button: the line of the job may be out of sight
+            self._kept.value = error_html(error)
 
     def _part(self) -> Path:
         """Return where the run keeps what it has learned so far."""

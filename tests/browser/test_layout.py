@@ -217,7 +217,10 @@ def test_the_workbench_takes_the_whole_screen_and_gives_it_back(book: Notebook) 
 
 def test_one_button_is_primary_and_a_job_makes_nothing_jump(book: Notebook) -> None:
     def primary() -> Any:
-        return book.js("[...document.querySelectorAll('.mnb-app .mod-primary')].map(b => b.textContent.trim())")
+        return book.js(
+            """[...document.querySelectorAll('.mnb-app .mod-primary')]
+                .filter(b => b.checkVisibility()).map(b => b.textContent.trim())"""
+        )
 
     progress = "document.querySelector('.mnb-run .widget-hprogress').checkVisibility()"
     apply = """[...document.querySelectorAll('.mnb-run button')]

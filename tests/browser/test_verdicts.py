@@ -71,9 +71,7 @@ def test_objects_are_marked_judged_dropped_and_brought_back(book: Notebook) -> N
     assert book.js(f"{VIEW}.get('selected').join()") == "1,3,5"
     book.wait(f"{TAUGHT}.includes('3 right, 0 false: mark 3 of each')")
     mark(book, "w", 2, 4, 6)
-    book.wait(
-        f"{TAUGHT}.includes('3 right, 3 false (100% of the marks are told by the others): 5 of 10 objects would go')"
-    )
+    book.wait(f"{TAUGHT}.includes('3 right, 3 false (100% of the marks are predicted from the others): 5 of 10 ')")
     said = "[...document.querySelectorAll('.mnb-table .row')].map(n => n.children[1].textContent)"
     book.wait(f"{said}.filter(t => t === '✓ right').length === 3 && {said}.filter(t => t === '✗ false').length === 3")
     page.locator(".mnb-teach").get_by_role("button", name="Show").click()

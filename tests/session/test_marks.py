@@ -129,7 +129,7 @@ def test_dropping_false_objects_is_one_edit_that_keeps_what_was_learned(session:
     assert session.verdicts == lesson.verdicts
     entry = session.history()[-1]
     assert entry.sentence == "Dropped objects 2, 4, 6, 8, 10, 12, false by verdicts."
-    assert entry.code == "session.drop_false(2, 4, 6, 8, 10, 12, verdicts=verdicts)"
+    assert entry.code == "session.drop_false(2, 4, 6, 8, 10, 12)"
     # What was marked false is remembered as such, what only followed from it is not taken for a mark.
     again = teacher.learn()
     assert again is not None

@@ -397,7 +397,7 @@ def test_marks_are_a_column_and_teach_what_to_drop() -> None:
     session.mark_false(4, 6)
     assert (
         filled(table).teach.state()
-        == "3 right, 3 false (100% of the marks are told by the others): 5 of 10 objects would go"
+        == "3 right, 3 false (100% of the marks are predicted from the others): 5 of 10 objects would go"
     )
     lines = [line.split() for line in table.state().splitlines()]
     assert lines[0][:4] == ["object", "|", "verdict", "|"]
