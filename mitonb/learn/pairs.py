@@ -42,6 +42,10 @@ LAYOUTS = (
     "planes beside mito*/ with planes or mito*.h5, or im*.json beside mito*.json (MitoEM)"
 )
 _MOST_HELD = 100
+_THIN = (
+    "leak: what is held out still shows what is learned from, although a gap lies between; its score will be too good. "
+    "Label more planes, or hold out another volume."
+)
 _AUDITED = 300, 60
 """How many tiles of what is learned from and of what is held out are compared."""
 
@@ -133,7 +137,11 @@ def gathering(data: Any, hold: Any = 0.2, spec: ModelSpec | None = None) -> Gene
     yield Progress("audit", 0, 1)
     train, val = (_tiles(sources, most, held=k == 1) for k, most in enumerate(_AUDITED))
     found = audit(train, val or None) if train else None
-    notes += [f"{f.kind}: {f.text}" for f in (found.findings if found else ()) if f.kind != "grey values"]
+    for finding in found.findings if found else ():
+        if finding.kind == "leak" and not own:  # the block and its gap are thinner than what is in them
+            notes.append(_THIN)
+        elif finding.kind != "grey values":
+            notes.append(f"{finding.kind}: {finding.text}")
     return Material(tuple(sources), tuple(notes), tuple(sizes))
 
 

@@ -125,7 +125,8 @@ class TrainForm(Part):
         }
         on_screen = button("+ plane on screen", tip="The plane on screen is fully reviewed", css="mnb-link")
         on_screen.layout.display = None if here else "none"
-        asked = row(ipw.HTML(note(_REVIEWED)), *self.reviewed.values(), on_screen).add_class("mnb-spaced")
+        fields = row(*self.reviewed.values(), on_screen).add_class("mnb-spaced")
+        asked = ipw.VBox([ipw.HTML(note(_REVIEWED)), fields])
         asked.layout.display = None if isinstance(data, Session) else "none"
         wide = {"style": {"description_width": "initial"}}
         self.base = ipw.Dropdown(
