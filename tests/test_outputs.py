@@ -84,7 +84,7 @@ def test_outputs_are_checked_before_any_work(
     def work(*_: object, **__: object) -> None:
         raise AssertionError("the work has begun")
 
-    for name in ("infer.predict.Predictor.steps", "train.loop._Run.advance", "train.data._drawn"):
+    for name in ("infer.predict.Predictor.steps", "learn.loop._Run.advance", "learn.data._drawn"):
         monkeypatch.setattr(f"mitonb.{name}", work)
     zarr = mn.save(mn.Stack(np.zeros((2, 32, 32), np.uint8)), tmp_path / "image.ome.zarr")
     for name in ("full", "folder.tif"):
