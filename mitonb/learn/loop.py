@@ -102,7 +102,7 @@ class Settings:
         if not all(isinstance(n, int) and n > 0 for n in whole) or not all(0 < r < np.inf for r in real):
             raise InputError(f"Duration, batch, patch, rate, looks and patience must be above 0, got {self}.")
         if not all(isinstance(n, int) and 0 <= n < 2**63 for n in (self.seed, self.freeze)):
-            raise InputError(f"A seed is a whole number from 0 on, and so is freeze; got {self.seed} and {self.freeze}.")
+            raise InputError(f"A seed is a whole number from 0 on, as is freeze; got {self.seed} and {self.freeze}.")
         if not 0 <= self.decay < np.inf or not 0 <= self.average < 1 or not 0 <= self.augment <= 1:
             raise InputError(
                 "decay is from 0 on, average from 0 to below 1 and augment from 0 to 1, got "
