@@ -333,7 +333,7 @@ class _Run:
         try:
             with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
                 twin(torch.zeros(self.settings.batch, 1, *sides, device="meta"))
-        except (NotImplementedError, RuntimeError):  # a layer that cannot be run without numbers
+        except (NotImplementedError, RuntimeError):  # a layer that needs real numbers: nothing is said of memory
             return 0
         sizes = [tensor.untyped_storage().nbytes() for tensor in kept.values()]
         return sum(sizes) + 4 * max(sizes) + 28 * sum(p.numel() for p in self.net.parameters())
