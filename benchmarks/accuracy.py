@@ -28,7 +28,7 @@ import mitonb as mn
 from mitonb.accuracy import score_planes
 from mitonb.io.opening import open_labels
 from mitonb.learn.eight_bits import write_program
-from mitonb.models.folder import sha256_of
+from mitonb.models.download import sha256_of
 from mitonb.models.spec import WEIGHTS
 
 if TYPE_CHECKING:

@@ -16,18 +16,17 @@ from torch import nn
 from mitonb.errors import ChecksumError, CorruptFileError, DownloadError, InputError, ModelError
 from mitonb.files import atomic_write, explain_write
 from mitonb.models.checkpoints import NETS, card_for, net_from
+from mitonb.models.download import fetching, sha256_of
 from mitonb.models.exchange import Trusted, read_description, read_norms, trusted, unwrapped
 from mitonb.models.folder import (
     PUBLISHED,
     Installed,
     add_installed,
-    fetching,
     installed_as,
     model_folder,
     model_names,
     pinned,
     plain_name,
-    sha256_of,
 )  # fmt: skip
 from mitonb.models.spec import ModelSpec, printable, specs
 from mitonb.models.unet import UNet

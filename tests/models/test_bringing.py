@@ -32,8 +32,9 @@ from mitonb.errors import (
 )
 from mitonb.job import drain
 from mitonb.models.checkpoints import NETS
+from mitonb.models.download import sha256_of
 from mitonb.models.exchange import parsed
-from mitonb.models.folder import PUBLISHED, installed, installed_as, model_folder, model_names, sha256_of
+from mitonb.models.folder import PUBLISHED, installed, installed_as, model_folder, model_names
 from mitonb.models.weights import read_archive, write_weights
 from mitonb.models.zoo import export, import_model, load_model, pulling, read_net
 from tests.models import hostile

@@ -17,7 +17,7 @@ import pytest
 
 from mitonb.errors import ChecksumError, DownloadError, ModelError, TooLargeError
 from mitonb.job import drain
-from mitonb.models.folder import fetching
+from mitonb.models.download import fetching
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +28,8 @@ DATA = bytes(range(256)) * 2000
 class Server(ThreadingHTTPServer):
     daemon_threads = True
     asked: Counter[str]
+    body: bytes = DATA
+    ranges: list[str | None]
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -66,8 +68,31 @@ class Answers(BaseHTTPRequestHandler):
             self.wfile.flush()
             time.sleep(0.05)
 
+    def dated(self):
+        """Send slowly what was not sent before; the file is known by its date."""
+        start = int((self.headers.get("Range") or "bytes=0-")[6:-1])
+        date, where = "Mon, 01 Jan 2024 00:00:00 GMT", f"bytes {start}-{len(DATA) - 1}/{len(DATA)}"
+        self.send(206 if start else 200, b"", len(DATA) - start, Last_Modified=date, Content_Range=where)
+        for at in range(start, len(DATA), 50_000):
+            self.wfile.write(DATA[at : at + 50_000])
+            self.wfile.flush()
+            time.sleep(0.05)
+
     def cut(self):
         self.send(body=DATA[:1000], length=len(DATA))
+
+    def tagged(self, lie=0):
+        """Break off in the middle, and send the rest to whoever still has the beginning of this very file."""
+        whole, tag = self.server.body, f'"{len(self.server.body)}"'
+        self.server.ranges.append(self.headers.get("Range"))
+        if self.headers.get("If-Range") == tag:
+            start = int(self.headers["Range"][6:-1]) + lie
+            self.send(206, whole[start:], ETag=tag, Content_Range=f"bytes {start}-{len(whole) - 1}/{len(whole)}")
+        else:
+            self.send(body=whole[: len(whole) // 2], length=len(whole), ETag=tag)
+
+    def confused(self):
+        self.tagged(lie=1)
 
     def silent(self):
         time.sleep(3)
@@ -110,7 +135,7 @@ class Answers(BaseHTTPRequestHandler):
 def server(monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     with Server(("127.0.0.1", 0), Answers) as it:
-        it.asked = Counter()
+        it.asked, it.ranges = Counter(), []
         threading.Thread(target=it.serve_forever, args=(0.01,), daemon=True).start()
         yield it
         it.shutdown()
@@ -146,6 +171,45 @@ def test_a_whole_file_comes_once_and_under_its_name(fetch, server, tmp_path):
 def test_of_a_line_that_breaks_nothing_is_kept(path, fetch, tmp_path):
     with pytest.raises(DownloadError, match=r"the connection broke.*Try again.*offline.*mitonb models import"):
         fetch(path)
+    assert left(tmp_path) == []
+
+
+def test_what_came_of_a_line_that_breaks_is_gone_on_with(fetch, server, tmp_path):
+    with pytest.raises(DownloadError, match="the connection broke"):
+        fetch("tagged")
+    (part,) = left(tmp_path)
+    came = (tmp_path / part).read_bytes()
+    assert came
+    assert DATA.startswith(came)
+    assert fetch("tagged", sha256=hashlib.sha256(DATA).hexdigest()) == DATA
+    assert server.ranges == [None, f"bytes={len(came)}-"]
+    assert left(tmp_path) == ["weights.pth"]
+
+
+def test_of_a_file_that_was_replaced_meanwhile_nothing_is_gone_on_with(fetch, server, tmp_path):
+    with pytest.raises(DownloadError, match="the connection broke"):
+        fetch("tagged")
+    server.body = b"new" * 50_000
+    with pytest.raises(DownloadError, match="the connection broke"):
+        fetch("tagged")
+    assert fetch("tagged") == server.body
+
+
+def test_what_came_of_a_stopped_fetch_is_gone_on_with(fetch, server, tmp_path):
+    steps = fetching(f"http://127.0.0.1:{server.server_port}/dated", tmp_path / "weights.pth")
+    while next(steps).done < 200_000:
+        pass
+    steps.close()
+    (part,) = left(tmp_path)
+    assert DATA.startswith((tmp_path / part).read_bytes())
+    assert fetch("dated") == DATA
+
+
+def test_another_part_than_was_asked_for_is_refused(fetch, tmp_path):
+    with pytest.raises(DownloadError, match="the connection broke"):
+        fetch("confused")
+    with pytest.raises(DownloadError, match="another part"):
+        fetch("confused")
     assert left(tmp_path) == []
 
 

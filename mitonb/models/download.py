@@ -1,0 +1,259 @@
+"""The download: a file by https, whole and checked or not at all; what came of a broken one is gone on with."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob
+import hashlib
+import os
+import shutil
+import threading
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
+
+from mitonb.errors import CancelledError, ChecksumError, DownloadError, TooLargeError
+from mitonb.files import atomic_write
+from mitonb.job import Progress
+from mitonb.models.spec import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+    from pathlib import Path
+
+LARGEST_DOWNLOAD = 4 << 30
+RESERVE = 64 << 20  # bytes that a disk must keep free
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hash of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fetching(
+    address: str, target: Path, *, sha256: str = "", check: Callable[[Path], object] | None = None,
+    patience: float = 30.0, most: int = LARGEST_DOWNLOAD,
+    by_hand: str = "bring it in: mitonb models import FILE --name NAME", folder: str = "MITONB_MODEL_DIR",
+) -> Generator[Progress, None, Path]:  # fmt: skip
+    """Fetch a file, as a generator that yields its progress.
+
+    The file gets its name when it is whole and checked. What came of one that broke off or was stopped is kept under a
+    hidden name beside it, and the next call goes on with it if the server can tell that the file is still the same.
+
+    Parameters
+    ----------
+    address : str
+        Begins with https://; http:// only on this machine itself.
+    target : path
+        Where the file goes. If it is there already, nothing is fetched.
+    sha256 : str
+        The hash that it must have; empty if none is known.
+    check : callable, optional
+        Called with the fetched file before it gets its name; raises if the file is not what it should be.
+    patience : float
+        Seconds to wait for an answer.
+    most : int
+        Largest size in bytes.
+    by_hand : str
+        What to do with a file that was fetched elsewhere, for errors.
+    folder : str
+        The variable that names another folder, for errors.
+
+    Yields
+    ------
+    Progress
+        Bytes that have come, and all of them (0 when the server does not say).
+
+    Returns
+    -------
+    path
+        `target`.
+
+    Raises
+    ------
+    DownloadError
+        If there is no network, no such file, no space, or a server that may not be trusted; says what to do.
+    ChecksumError
+        If the file is not the one with this hash; it has been thrown away.
+    TooLargeError
+        If it is larger than `most`.
+    """
+    _require_https(address)
+    if target.exists():
+        return target
+    with _explained(address, target, by_hand, folder):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(target) as temporary:
+            bar = _Bar(most)
+            with _kept_for_later(target, temporary, bar):
+                yield from _transfer(address, temporary, patience, bar, by_hand)
+            got = sha256_of(temporary)
+            if sha256 and got != sha256:
+                raise ChecksumError(
+                    f"{address} gave a file with the hash sha256:{got}, but sha256:{sha256} was pinned. It was thrown "
+                    "away. Either the file was replaced or something stands between: ask its makers first."
+                )
+            if check is not None:
+                check(temporary)
+    return target
+
+
+class _Bar:
+    """Counts what has come, in the form that pooch wants of a progress bar; stops the transfer when told to.
+
+    `before` came by an earlier call, and `tag` is what the server calls this state of the file.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.done, self.total, self.most, self.stopped = 0, 0, most, False
+        self.before, self.tag = 0, ""
+
+    def update(self, count: int) -> None:
+        self.done += count
+        if self.stopped:
+            raise CancelledError("The download was stopped.")
+        if self.before + self.done > self.most:
+            raise TooLargeError(f"The server sent more than {self.most} bytes; nothing was kept.")
+
+    def reset(self) -> None:
+        self.done = 0
+
+    def close(self) -> None:
+        """Do nothing: this bar shows nothing by itself."""
+
+
+@contextlib.contextmanager
+def _kept_for_later(target: Path, temporary: Path, bar: _Bar) -> Iterator[None]:
+    """Take what came of this file before, and keep what came when its transfer breaks off or is stopped.
+
+    Its hidden name holds the tag of the file in hexadecimal. A rename takes it: of two processes one goes on with it.
+    """
+    import requests
+
+    for part in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        with contextlib.suppress(OSError, ValueError):
+            tag = bytes.fromhex(part.name.split(".")[-2]).decode()
+            os.replace(part, temporary)
+            bar.tag = tag
+    try:
+        yield
+    except (
+        GeneratorExit, KeyboardInterrupt, CancelledError, requests.ConnectionError, requests.Timeout,
+        requests.exceptions.ChunkedEncodingError,
+    ):  # fmt: skip
+        if 0 < len(bar.tag) <= 60:
+            with contextlib.suppress(OSError):
+                os.replace(temporary, target.with_name(f".{target.name}.{bar.tag.encode().hex()}.part"))
+        raise
+
+
+def _transfer(address: str, part: Path, patience: float, bar: _Bar, by_hand: str) -> Iterator[Progress]:
+    """Fetch a file, or the rest of it, in a thread, and yield how much has come."""
+    import pooch
+
+    failed, answers = list[BaseException](), list[Any]()
+    came = part.stat().st_size if bar.tag and part.exists() else 0
+
+    def seen(answer: Any, *_: Any, **__: Any) -> None:
+        answers.append(answer)
+        _check_answer(answer, part, bar.most, by_hand)
+        if not answer.is_redirect and answer.ok:
+            bar.before = came if answer.status_code == 206 else 0
+            if answer.status_code == 206 and not answer.headers.get("Content-Range", "").startswith(f"bytes {came}-"):
+                raise DownloadError(f"{urlsplit(address).hostname} sent another part than was asked for. Try again.")
+            os.truncate(part, bar.before)
+            tag = answer.headers.get("ETag", "")
+            bar.tag = tag if tag.startswith('"') else answer.headers.get("Last-Modified", "")
+
+    # Packed on the way, its size would not be known before.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={came}-", "If-Range": bar.tag} if came else {})
+
+    def work() -> None:
+        words = {"headers": headers, "hooks": {"response": seen}, "timeout": patience}
+        try:
+            with part.open("ab") as file:
+                pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, **words)(address, file, None)
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            for answer in answers:
+                answer.close()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(0.2)
+            yield Progress("fetching", bar.before + bar.done, bar.total and bar.before + bar.total)
+    finally:
+        bar.stopped = True
+        thread.join()
+    if failed:
+        raise failed[0]
+
+
+def _check_answer(answer: Any, part: Path, most: int, by_hand: str) -> None:
+    """Refuse answers that lead elsewhere, are web pages, or would not fit; pooch follows and writes the others."""
+    old = urlsplit(answer.url).hostname or ""
+    if answer.is_redirect:
+        new = urljoin(answer.url, answer.headers["Location"])
+        _require_https(new)
+        host = urlsplit(new).hostname or ""
+        if host != old and not host.endswith(f".{old}"):  # a hash may not be known yet
+            raise DownloadError(
+                f"{old} sends on to {printable(host)}, another server, which was not followed. If you trust it, fetch "
+                f"the file with a browser and {by_hand}"
+            )
+    elif answer.ok and "html" in answer.headers.get("Content-Type", ""):
+        raise DownloadError(
+            f"{old} sent a web page instead of the file. Is a login page of the network between? Open the address in a "
+            "browser."
+        )
+    length = answer.headers.get("Content-Length", "")
+    size, free = int(length) if length.isdigit() else 0, shutil.disk_usage(part.parent).free
+    if size > most:
+        raise TooLargeError(f"The file has {size >> 20} MB; at most {most >> 20} MB are fetched.")
+    if size + RESERVE > free:
+        raise OSError(errno.ENOSPC, f"{size >> 20} MB are to come, {free >> 20} MB are free")
+
+
+def _require_https(address: str) -> None:
+    parts = urlsplit(address)
+    local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
+    if not local and (parts.scheme != "https" or not parts.hostname):
+        raise DownloadError(
+            f"{printable(address)} is not fetched: only addresses that begin with https:// are, so that nobody between "
+            "can change the file."
+        )
+
+
+@contextlib.contextmanager
+def _explained(address: str, target: Path, by_hand: str, folder: str) -> Iterator[None]:
+    """Say in one sentence why a file did not come, and what to do."""
+    import requests
+
+    host = urlsplit(address).hostname
+    by_hand = f"fetch {address} elsewhere and {by_hand}"
+    try:
+        yield
+    except requests.HTTPError as error:
+        code = error.response.status_code if error.response is not None else 0
+        more = "The file has moved or no longer exists." if code in (404, 410) else "Try again later."
+        raise DownloadError(f"{host} answered {code} for {address}. {more}") from error
+    except requests.exceptions.SSLError as error:
+        raise DownloadError(
+            f"{host} could not prove who it is, so nothing was fetched. If your network inspects traffic, ask for its "
+            f"certificate; mitonb never goes on without. Or {by_hand}"
+        ) from error
+    except requests.RequestException as error:
+        raise DownloadError(
+            f"{host} cannot be reached, or the connection broke ({printable(str(error), 200)}). Try again. Is this "
+            f"machine offline? If so, {by_hand}"
+        ) from error
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = f"The disk of {target.parent} is full" if full else f"{target} cannot be written"
+        raise DownloadError(
+            f"{what} ({error.strerror or error}). Make room, or let {folder} name another folder."
+        ) from error
