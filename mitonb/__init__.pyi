@@ -21,11 +21,14 @@ from mitonb.job import Job as Job
 from mitonb.job import Progress as Progress
 from mitonb.labels import Labels as Labels
 from mitonb.learn.pairs import Pair as Pair
+from mitonb.learn.public import datasets as datasets
+from mitonb.learn.public import pull as pull
 from mitonb.learn.runs import Trained as Trained
 from mitonb.learn.runs import finetune as finetune
 from mitonb.learn.runs import finetuning as finetuning
 from mitonb.learn.runs import train as train
 from mitonb.learn.runs import training as training
+from mitonb.learn.scoring import benchmark as benchmark
 from mitonb.lessons import check as check
 from mitonb.maps import Maps as Maps
 from mitonb.measurements import measure as measure

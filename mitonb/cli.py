@@ -416,6 +416,32 @@ def _export(options: Options) -> None:
     print(export(options.model, options.out))
 
 
+def _benchmark(options: Options) -> None:
+    recipe = Recipe(planes=tuple(options.planes or ("xy",)))
+    found = mn.benchmark(options.set, options.model, recipe=recipe, show=not options.quiet)
+    print(json.dumps(found.as_dict(), indent=1) if options.json else found)
+
+
+# ---------------------------------------------------------------------------------------------------------- data
+
+
+def _list_data(_: Options) -> None:
+    for one in mn.datasets().values():
+        where = "here" if one.is_here else "by hand" if one.by_hand else "to pull"
+        print(f"{one.name:<25} {where:<8} {one.title}; {one.size}; {one.licence}")
+
+
+def _show_data(options: Options) -> None:
+    from mitonb.learn.public import dataset_named
+
+    print(dataset_named(options.set))
+
+
+def _pull_data(options: Options) -> None:
+    print(mn.pull(options.set, show=not options.quiet))
+    _note(options, f"train on it with mn.train({options.set!r}), score with mitonb benchmark {options.set}")
+
+
 # ----------------------------------------------------------------------------------------- the notebook: mitonb lab
 
 
@@ -544,5 +570,7 @@ _RUNS: dict[str, Callable[[Options], int | None]] = {
     "segment": _segment, "train": _train, "score": _score, "lab": _lab, "info": _info, "doctor": _doctor,
     "cite": _cite, "models": _list_models, "models list": _list_models, "models info": _show_model,
     "models pull": _pull, "models import": _import, "models export": _export,
+    "benchmark": _benchmark, "data": _list_data, "data list": _list_data, "data info": _show_data,
+    "data pull": _pull_data,
 }  # fmt: skip
 """What each command does."""

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "models": CORE,
     **dict.fromkeys(MIDDLE, CORE),
     "infer": CORE | {"io"},
-    "learn": CORE | {"io", "infer", "auditing", "accuracy"},
+    "learn": CORE | {"io", "infer", "auditing", "accuracy", "citing"},
     **dict.fromkeys(OWNERS, CORE | MIDDLE),
     "lessons": CORE | MIDDLE | OWNERS,
     "checkup": CORE | MIDDLE | OWNERS,

@@ -26,6 +26,7 @@ from mitonb.io.opening import open_labels
 from mitonb.job import Progress
 from mitonb.labels import Labels
 from mitonb.learn.data import Source
+from mitonb.learn.public import datasets, folder_of, size_in
 from mitonb.recipe import Recipe
 from mitonb.stack import Stack, VoxelSize
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 KINDS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".npy")
 LAYOUTS = (
-    "images/ and masks/ with files of the same names, in it or in each of its folders (CEM-MitoLab), or im/ with "
+    "images/ and masks/ with files of the same names, in it or in folders below it (CEM-MitoLab), or im/ with "
     "planes beside mito*/ with planes or mito*.h5, or im*.json beside mito*.json (MitoEM)"
 )
 _MOST_HELD = 100
@@ -110,7 +111,7 @@ def gathering(data: Any, hold: Any = 0.2, spec: ModelSpec | None = None) -> Gene
     Parameters
     ----------
     data : Pair, (image, labels), folder, Source, or a list of such
-        What to learn from.
+        What to learn from. A folder may also be the name of a public data set (`mitonb.datasets`) that was pulled.
     hold : float, or as `data`
         Part of each volume (a block at one end, with a gap beside it), or of the images, that is never learned from and
         scored on; 0 is none. Or what to score on.
@@ -365,18 +366,24 @@ def _objects(ids: Array, unknown: npt.NDArray[np.bool_]) -> tuple[Array, int | N
 
 
 def _in_folder(folder: Path) -> tuple[list[Pair | Source], list[str]]:
-    """Return the pairs of a folder by its layout."""
+    """Return the pairs of a folder, or of a public data set that was pulled, by its layout."""
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder. Of files give pairs: mn.Pair(image, labels).")
-    parts = [p for p in (folder, *sorted(folder.iterdir())) if (p / "images").is_dir() and (p / "masks").is_dir()]
+        if str(folder) not in datasets():
+            raise InputError(
+                f"{folder} is no folder, and no public data set (mitonb data list). Of files give pairs: "
+                "mn.Pair(image, labels)."
+            )
+        folder = folder_of(str(folder))
+    parts = sorted(p.parent for p in folder.rglob("images") if p.is_dir() and (p.parent / "masks").is_dir())
     found = [_by_name(part) for part in parts]
-    pairs: list[Pair | Source] = [pair for some, _ in found for pair in some]
+    pairs = [pair for some, _ in found for pair in some]
     notes = [note for _, some in found for note in some]
     if not parts:
-        pairs = list(_mitoem(folder))
+        pairs = _mitoem(folder)
     if not pairs:
         raise InputError(f"{folder} has nothing to learn from. It needs {LAYOUTS}. {' '.join(notes)}".strip())
-    return pairs, notes
+    size = size_in(folder)
+    return [dataclasses.replace(pair, voxel_size=size) for pair in pairs], notes
 
 
 def _by_name(folder: Path) -> tuple[list[Pair], list[str]]:

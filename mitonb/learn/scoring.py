@@ -1,0 +1,184 @@
+"""How good a model is on a data set: at the pixels of the data and at those that the model knows, plane and volume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mitonb.accuracy import Scores, score, score_planes
+from mitonb.infer.scale import Scale
+from mitonb.infer.segment import segmenting
+from mitonb.job import Progress, drain
+from mitonb.learn.data import Source
+from mitonb.learn.pairs import find_pairs, read_pair
+from mitonb.models.zoo import Model, load_model
+from mitonb.recipe import Recipe
+from mitonb.stack import Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+    from pathlib import Path
+
+    from mitonb.models.spec import ModelSpec
+
+FIGURES = {"iou": "IoU", "f1_50": "F1@50", "f1_75": "F1@75", "pq": "PQ", "ap": "AP"}
+"""What is said of each image: foreground IoU; F1 of objects at IoU 0.5 and 0.75; panoptic quality at 0.5; COCO's AP."""
+_MOST_ROWS = 40
+_SCALES = {"data": "(data)", "model": "(model)", "both": "(data and model)"}
+
+
+@dataclass(frozen=True, repr=False)
+class Benchmark:
+    """How good a model is on a data set.
+
+    Attributes
+    ----------
+    model : str
+        Its name.
+    rows : tuple of dict
+        One for each image and scale: `image`; `scale` is "data" (the net saw the pixels of the data), "model" (they
+        were brought to a size that it knows), or "both" (that is the same, or the pixel size is unknown); `pixels`,
+        in nm, that the net saw; `planes`, the means of `FIGURES` over the planes that have objects; and `volume`, those
+        of the objects in 3-D, or None for single images. All are counted in the pixels of the data.
+    notes : tuple of str
+        What one has to know to judge the figures.
+    """
+
+    model: str
+    rows: tuple[dict[str, Any], ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def means(self) -> tuple[dict[str, Any], ...]:
+        """The means over all images, as `rows`; images without objects are in none."""
+        found = []
+        for scale in dict.fromkeys(row["scale"] for row in self.rows):
+            rows = [row for row in self.rows if row["scale"] == scale]
+            parts = {part: _mean([row[part] for row in rows if row[part]]) for part in ("planes", "volume")}
+            found.append({"image": f"mean of {len(rows)}", "scale": scale, "pixels": "", **parts})
+        return tuple(found)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain values, ready for JSON."""
+        return {"model": self.model, "rows": self.rows, "means": self.means, "notes": self.notes}
+
+    def __repr__(self) -> str:
+        few = self.rows if len(self.rows) <= _MOST_ROWS else ()
+        lines = [*_lines(few), *(_lines(self.means) if len(self.rows) != len(self.means) else ())]
+        width = max([5, *(len(line[0]) for line in lines)])
+        head = ("image", "pixels", "counted", *FIGURES.values())
+        table = [
+            f"{a:<{width}}  {b:<34}{c:<13}" + "".join(f"{v:>7}" for v in rest) for a, b, c, *rest in (head, *lines)
+        ]
+        return "\n".join([*table, *self.notes])
+
+
+def benchmark(
+    data: Any, model: str | Path | Model = "mito-mini", *, recipe: Recipe | None = None, show: bool = True
+) -> Benchmark:
+    """Score a model on images with labels: every image is segmented as `segment` does it, and compared with its labels.
+
+    Each is scored twice: once the net sees the pixels as they are, and once at a pixel size that it knows, where both
+    are known and differ. Labels are compared in the pixels of the data in both cases.
+
+    Parameters
+    ----------
+    data : folder, name of a data set, Pair, (image, labels), or a list of such
+        As for `train`. Images and labels of one shape.
+    model : str, path or Model
+        As for `segment`.
+    recipe : Recipe, optional
+        Everything else of the run; its pixel_size is not read.
+    show : bool
+        Show progress.
+
+    Returns
+    -------
+    Benchmark
+
+    Raises
+    ------
+    InputError
+        If there is nothing to score on, an image does not fit its labels, or a data set was not pulled.
+    ModelError
+        If there is no such model.
+
+    Examples
+    --------
+    ``mn.benchmark("vnc", "mito-mini").means``
+    """
+    return drain(benchmarking(data, model, recipe=recipe), show=show)
+
+
+def benchmarking(
+    data: Any, model: str | Path | Model = "mito-mini", *, recipe: Recipe | None = None
+) -> Generator[Progress, None, Benchmark]:
+    """Score a model on images with labels; the generator form of `benchmark`."""
+    pairs, notes = find_pairs(data)
+    known = model if isinstance(model, Model) else load_model(model)
+    spec, rows, empty, drawn = known.spec, list[dict[str, Any]](), 0, 0
+    if spec.data:
+        names = ", ".join(text.partition(":")[0] for text in spec.data)
+        notes.append(f"{spec.name} was trained on {names}. Scores on what a model was trained on flatter it.")
+    notes += [f"{spec.name} finds {', '.join(spec.classes)}; all are compared."] if len(spec.classes) > 1 else []
+    for k, pair in enumerate(pairs):
+        yield Progress(f"image {k + 1} of {len(pairs)}", 0, 1)
+        source, size = (pair, None) if isinstance(pair, Source) else read_pair(pair)
+        stack = Stack(source.image, size, name=source.name)
+        for scale, own, pixels in _runs(stack, Recipe.of(recipe), spec):
+            labels = yield from segmenting(stack, own, model=known)
+            said = (f"{_SCALES[scale]} {note}" for note in labels.record["notes"])
+            notes += [note for note in said if note not in notes]
+            planes = [
+                score_planes(labels.data[z : z + 1], source.labels[z : z + 1], ignore=source.ignore)
+                for z in range(len(source.image))
+            ]
+            told = [plane for plane in planes if plane.counts[1]]
+            empty += len(planes) - len(told)
+            drawn += sum(plane.counts[0] > 0 for plane in planes if not plane.counts[1])
+            volume = score(labels.data, source.labels, ignore=source.ignore) if len(planes) > 1 else None
+            whole = _figures(volume) if volume is not None and volume.counts[1] else None
+            row = {"image": source.name, "scale": scale, "pixels": pixels, "planes": _mean([_figures(p) for p in told])}
+            rows.append({**row, "volume": whole})
+    if empty:
+        notes.append(
+            f"{empty} planes without objects are in no mean of planes; on {drawn} of them something was drawn."
+        )
+    return Benchmark(spec.name, tuple(rows), tuple(notes))
+
+
+def _runs(stack: Stack, recipe: Recipe, spec: ModelSpec) -> Iterator[tuple[str, Recipe, str]]:
+    """Yield the scales at which an image is scored: their name, the recipe, and the pixels that the net sees then."""
+    own, fitted = (recipe.replace(pixel_size=wish, downsampling=1) for wish in ("as is", "auto"))
+    factors, size = Scale.of(stack.voxel_size, fitted, spec).factors, stack.voxel_size
+
+    def seen(y: float, x: float) -> str:
+        return "size unknown" if size is None else f"{size[1] * y:.3g} x {size[2] * x:.3g} nm"
+
+    same = factors == (1.0, 1.0, 1.0)
+    yield "both" if same else "data", own, seen(1, 1)
+    if not same:
+        yield "model", fitted, seen(*factors[1:])
+
+
+def _figures(scores: Scores) -> dict[str, float]:
+    at = scores.at(0.5)
+    figures = (scores.iou, at.f1, scores.at(0.75).f1, at.pq, scores.ap())
+    return {"count": scores.counts[1], **dict(zip(FIGURES, figures, strict=True))}
+
+
+def _mean(found: Sequence[dict[str, float]]) -> dict[str, float] | None:
+    """Return the means of figures, with how many there are; None of nothing."""
+    return {"count": len(found), **{k: float(np.mean([f[k] for f in found])) for k in FIGURES}} if found else None
+
+
+def _lines(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """Yield the lines of a table: planes, then the volume, of each row."""
+    for row in rows:
+        pixels = f"{row['pixels']} {_SCALES[row['scale']]}".strip()
+        for part, unit in (("planes", "planes"), ("volume", "objects")):
+            if row[part]:
+                figures = (f"{row[part][k]:.3f}" for k in FIGURES)
+                yield (row["image"], pixels, f"{row[part]['count']} {unit}", *figures)
