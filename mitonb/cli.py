@@ -332,8 +332,11 @@ def _train(options: Options) -> None:
 def _score(options: Options) -> None:
     from mitonb.accuracy import score_planes, size_notes
     from mitonb.io.opening import open_ids
+    from mitonb.labels import require_ids
 
     (labels, size), (truth, true_size) = open_ids(options.labels), open_ids(options.truth)
+    for path, ids in ((options.labels, labels), (options.truth, truth)):
+        require_ids(ids, str(path))
     settings: dict[str, Any] = {"ious": options.iou, "ignore": options.ignore, "smallest": options.smallest}
     if options.planes and options.ranking:
         raise InputError("Profiles of planes are ranked by their size only. Leave out --ranking or --planes.")

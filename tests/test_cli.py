@@ -205,6 +205,13 @@ def run_json(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return capsys.readouterr().out
 
 
+def test_score_refuses_a_grey_image_in_the_place_of_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stack, labels = mn.phantom((4, 64, 64), seed=1)
+    paths = mn.save(labels, tmp_path / "labels.tif"), mn.save(stack, tmp_path / "image.tif")
+    assert main(["score", str(paths[0]), str(paths[1])]) != 0
+    assert "image.tif: what should be labels looks like a grey image" in capsys.readouterr().err
+
+
 def test_score_says_that_labels_and_truth_claim_other_scales(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,13 +43,16 @@ def implied_marks(project: Project) -> dict[int, bool]:
 def with_deleted(project: Project) -> tuple[Volume, list[int]]:
     """Return the labels with false objects that went back where nothing is now, and their ids.
 
-    These are what was deleted by hand, and what was marked false before false objects were dropped.
+    These are what was deleted by hand, unless it was marked right before, and what was marked false before false
+    objects were dropped. Who deletes what is marked right may be mistaken then or now, or want it gone for another
+    reason than that it is none: that teaches nothing.
     """
     labels, ids = project.labels, set[int]()
-    false = {id for id, right in marks(project, gone=True).items() if not right}
+    judged = marks(project, gone=True)
+    false, right = ({id for id, kind in judged.items() if kind is wanted} for wanted in (False, True))
     for row in _standing(project):
         back = set(ids_in(row.intent.get("ids"))) if row.kind in ("delete", "drop_false") else set()
-        back = (back if row.kind == "delete" else back & false) - set(project.table.counts)
+        back = (back - right if row.kind == "delete" else back & false) - set(project.table.counts)
         if back:
             labels = project.labels.copy() if labels is project.labels else labels
             ids |= back

@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import itertools
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -290,6 +291,8 @@ class _Run:
                 f"A net with one class and a semantic head can be trained, got {len(self.spec.classes)} classes and "
                 f"the heads {', '.join(self.spec.heads) or 'none'}."
             )
+        begun = "a new net" if start is None else f"{old.name} {old.sha256[:6]}"
+        self.model = f"{begun} ({', '.join(self.spec.heads)} in {self.spec.dimension}-D)"
         blocks = self.spec.dimension == 3
         self.size: Size = (settings.planes or settings.patch, *(settings.patch,) * 2) if blocks else settings.patch
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -367,8 +370,8 @@ class _Run:
     def save(self, path: Path, sources: Described) -> None:
         """Write the picture of the run; it appears whole or not at all."""
         state = {
-            "settings": dataclasses.asdict(self.settings), "sources": sources, "net": self.net.state_dict(),
-            "mean": self.mean.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "settings": dataclasses.asdict(self.settings), "sources": sources, "model": self.model,
+            "net": self.net.state_dict(), "mean": self.mean.state_dict(), "optimizer": self.optimizer.state_dict(),
             "step": self.step, "seconds": self.seconds, "log": self.log, "best": self.best,
         }  # fmt: skip
         with atomic_write(path) as temporary:
@@ -380,10 +383,16 @@ class _Run:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises whatever its pickle reader stumbles over
             raise CorruptFileError(f"{path} is damaged: {error}. Delete it to begin again.") from error
-        # Pictures of before have fewer settings, which were as they are by default now, and say nothing of the data.
-        if (Settings(**state["settings"]), state.get("sources", sources)) != (self.settings, sources):
+        # Pictures of before have fewer settings, which were as they are by default now, and say nothing else.
+        then = {**dataclasses.asdict(Settings(**state["settings"])), "model": state.get("model", self.model)}
+        now = {**dataclasses.asdict(self.settings), "model": self.model}
+        other = [f"{name} {then[name]}, now {now[name]}" for name in then if then[name] != now[name]]
+        if (before := state.get("sources", sources)) != sources:
+            other.append(f"data {_listed(before)}, now {_listed(sources)}")
+        if other:
             raise ModelError(
-                f"{path} belongs to a run with other settings or data. Delete it, or write to another file."
+                f"{path.name} holds a run that was stopped, with {'; '.join(other)}. To go on with it, give it the "
+                f"same data and settings again. To begin anew, choose Start over in the form, or delete {path}."
             )
         self.net.load_state_dict(state["net"])
         self.mean.load_state_dict(state["mean"])
@@ -437,6 +446,15 @@ def freeze(net: nn.Module, stages: int) -> None:
         raise ModelError(f"Of this net up to {len(parts)} stages of the encoder can be frozen, got freeze={stages}.")
     for part in itertools.chain(*parts[:stages]):
         part.eval().requires_grad_(False)
+
+
+def _listed(sources: Described) -> str:
+    """Return what data is, in words; two of a name and a size may still differ in their grey values."""
+    kinds = Counter(
+        f"{name} ({' x '.join(map(str, shape))}, grey {low:g} to {high:g})" for name, shape, low, high in sources
+    )
+    some = [f"{count} x {what}" if count > 1 else what for what, count in kinds.most_common(3)]
+    return ", ".join(some) + (f" and {len(kinds) - 3} more" if len(kinds) > 3 else "")
 
 
 def _moved(tensors: Mapping[str, Tensor], device: str) -> dict[str, Tensor]:

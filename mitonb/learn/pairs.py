@@ -24,7 +24,7 @@ from mitonb.io.images import natural
 from mitonb.io.opening import open as open_stack
 from mitonb.io.opening import open_labels
 from mitonb.job import Progress
-from mitonb.labels import Labels
+from mitonb.labels import Labels, require_ids, steps_of
 from mitonb.learn.data import Source
 from mitonb.learn.public import datasets, folder_of, size_in
 from mitonb.recipe import Recipe
@@ -43,6 +43,7 @@ LAYOUTS = (
     "planes beside mito*/ with planes or mito*.h5, or im*.json beside mito*.json (MitoEM)"
 )
 _MOST_HELD = 100
+_FLAT = 0.03  # fewer neighbouring pixels differ in no image of a microscope
 _THIN = (
     "leak: what is held out still shows what is learned from, although a gap lies between; its score will be too good. "
     "Label more planes, or hold out another volume."
@@ -187,6 +188,8 @@ def read_pair(pair: Pair, spec: ModelSpec | None = None) -> tuple[Source, VoxelS
             f"{name}: the image is {_sizes(stack.shape)} voxels and its labels are {_sizes(ids.shape)} (z, y, x); they "
             "must be of one shape. Are they of the same place, at the same resolution?"
         )
+    flat = steps_of(stack.data[box.slices]) < _FLAT
+    require_ids(ids, name, " The image looks like labels: are the two swapped?" if flat else " Is it the right file?")
     ids = ids[box.slices]
     unknown = np.zeros(ids.shape, bool)
     if pair.known:
@@ -303,6 +306,8 @@ def _reading(
                 raise
             flat.append(Path(str(pair.image)).name)
             continue
+        if steps_of(source.image) < _FLAT:
+            notes.append(f"{source.name}: its image looks drawn, hardly any neighbouring pixels differ. Is it a mask?")
         sources.append(source)
         sizes.append(size)
     if flat:

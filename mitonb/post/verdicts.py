@@ -86,7 +86,9 @@ def describe_objects(
         grey = (image.astype(np.float32) - black) / max(white - black, 1e-6)
         said = maps(z) if maps is not None else None
         for id, box in chosen:
-            found.setdefault(id, []).append(_profile(plane[box] == id, box, grey, said))
+            inside = plane[box] == id
+            if inside.any():  # else an edit took it away meanwhile, in labels that somebody works on
+                found.setdefault(id, []).append(_profile(inside, box, grey, said))
     rows = {id: np.average([v for _, v in parts], axis=0, weights=[a for a, _ in parts]) for id, parts in found.items()}
     table = pd.DataFrame.from_dict(rows, orient="index", columns=list(FEATURES[1:])).sort_index()
     deep = [np.log(depths[id]) if data.shape[0] > 1 else np.nan for id in table.index]

@@ -54,7 +54,8 @@ class Lesson:
 class Teacher:
     """Learns from the marks of a session, and from its other corrections, which objects are false.
 
-    Objects that were deleted by hand count as false; those that were painted, filled or merged, as right.
+    Objects that were deleted by hand count as false, those that were painted, filled or merged, as right; of those that
+    were marked right and then deleted nothing is learned.
 
     Parameters
     ----------

@@ -73,7 +73,7 @@ class RecipeForm(Part):
         self.preset = ipw.Dropdown(
             options=list(PRESETS), value=self._base, layout={"width": "134px"}, tooltip="Named recipes to start from"
         )
-        self.reset = button(tip="Set every field back to the preset", css="mnb-link")
+        self.reset = button(tip="Set every field back to the preset; verdicts stay", css="mnb-link")
         self.more = button("more settings", "caret-right", kind=ipw.ToggleButton, css="mnb-link")
         self.message = ipw.HTML()
         title = ipw.HTML('<span class="mnb-title">Recipe</span>')
@@ -86,7 +86,7 @@ class RecipeForm(Part):
             control.observe(lambda change, name=name: self._on_control(name, change["new"]), "value")
         self.observe(lambda change: self._fill(change["old"], change["new"]), "recipe")
         self.preset.observe(lambda change: self._on_preset(change["new"]), "value")
-        self.reset.on_click(lambda _: setattr(self, "recipe", PRESETS[self._base]))
+        self.reset.on_click(lambda _: setattr(self, "recipe", self._preset()))
         self.more.observe(lambda change: self._unfold(change["new"]), "value")
         self._unfold(False)
         self._show_changes()
@@ -106,8 +106,12 @@ class RecipeForm(Part):
 
     def _on_preset(self, name: str) -> None:
         self._base = name
-        self.recipe = PRESETS[name]
+        self.recipe = self._preset()
         self._show_changes()
+
+    def _preset(self) -> Recipe:
+        """Return the preset with the verdicts of the form: an edit put them there, and a button takes them out."""
+        return PRESETS[self._base].replace(verdicts=self.recipe.verdicts)
 
     def _fill(self, old: Recipe, new: Recipe) -> None:
         """Show a recipe in the controls, then tell who listens what must run again."""
@@ -125,7 +129,7 @@ class RecipeForm(Part):
             control.value = value
 
     def _show_changes(self) -> None:
-        changes = self.recipe.changes(PRESETS[self._base])
+        changes = self.recipe.changes(self._preset())
         self.reset.description = f"{len(changes)} changed: reset" if changes else "as in preset"
         self.reset.disabled = not changes
         for name, line in self._rows.items():

@@ -38,10 +38,10 @@ class TeachBar(ipw.VBox):
     def __init__(self, session: Session) -> None:
         self.session, self.teacher = session, Teacher(session)
         self.lesson: Lesson | None = None
-        self._spent: object = None  # marks and care of the last drop: judged once more, what is left would shrink on
         self.said = ipw.HTML(layout={"flex": "1 1 auto", "min_width": "0"}).add_class("mnb-ellipsis")
         self.below = ipw.FloatSlider(
-            Verdicts.below, min=0.02, max=0.9, step=0.02, readout_format=".2f", description="drop below",
+            value=(session.verdicts or Verdicts).below, min=0.02, max=0.9, step=0.02, readout_format=".2f",
+            description="drop below",
             style={"description_width": "68px"}, tooltip=_TIP, layout={"width": "250px", "flex": "0 1 auto"},
         )  # fmt: skip
         self.show = button("Show", "eye", "Select the objects that would go: look at them, and mark what is wrong here")
@@ -58,9 +58,12 @@ class TeachBar(ipw.VBox):
     @property
     def doomed(self) -> list[int]:
         """Ids of the objects that would go."""
-        if self.lesson is None or self._spent == (self.lesson.marks, self.below.value):
+        lesson, last = self.lesson, self.session.verdicts
+        # Judged once more by the marks that something was dropped by, what is left would shrink on.
+        done = last is not None and lesson is not None and (last.right, last.false) == (lesson.right, lesson.false)
+        if lesson is None or (done and last is not None and last.below == self.below.value):
             return []
-        return self.lesson.false_ids(self.below.value)
+        return lesson.false_ids(self.below.value)
 
     def learn(self) -> None:
         """Learn from the marks as they are, and show it."""
@@ -87,9 +90,7 @@ class TeachBar(ipw.VBox):
         verdicts = dataclasses.replace(self.lesson.verdicts, below=self.below.value)
         change = self.session.drop_false(*doomed, verdicts=verdicts)
         self.session.select(*(id for id in self.session.selection if id not in set(doomed)))
-        self.lesson = self.teacher.learn()
-        self._spent = None if self.lesson is None else (self.lesson.marks, self.below.value)
-        self._draw()
+        self.learn()
         return change
 
     def state(self) -> str:

@@ -199,3 +199,23 @@ def test_images_are_brought_to_the_pixels_that_the_model_knows():
     spec = mn.load_model("mito-mini").spec  # 4 to 16 nm
     source, _ = read_pair(mn.Pair(image, ids, voxel_size=2.0), spec)
     assert source.image.shape == source.labels.shape == (1, 48, 48)
+
+
+def test_image_and_labels_the_wrong_way_round_are_refused(tmp_path):
+    image, ids = spots()
+    with pytest.raises(InputError, match=r"9\d% of neighbouring pixels differ.* are the two swapped\?"):
+        gather(mn.Pair(ids, image))
+    with pytest.raises(InputError, match=r"looks like a grey image.* Is it the right file\?"):
+        gather(mn.Pair(image, image))
+    mask = (ids > 0).astype(np.uint8) * 255
+    assert "its image looks drawn" in " ".join(gather(mn.Pair(mask, ids), 0).notes)
+    with pytest.raises(InputError, match="swapped"):
+        mn.train((mask, image), tmp_path / "a", steps=1, show=False)
+
+
+def test_images_and_labels_of_any_kind_are_told_apart():
+    image, ids = spots()
+    for shown in (image.astype(np.int16) - 500, image / 255, np.where(image < 60, 0, image)):
+        assert "drawn" not in " ".join(gather(mn.Pair(shown, ids), 0).notes)
+    filled = np.where(ids > 0, ids, 200)  # every pixel belongs to something
+    assert "drawn" not in " ".join(gather(mn.Pair(image, filled), 0).notes)

@@ -122,7 +122,9 @@ def test_other_data_do_not_go_on_with_a_run(tmp_path):
     steps = fitting([a], out=tmp_path / "a", settings=settings)
     next(step for step in steps if step.preview)
     steps.close()
-    with pytest.raises(mn.MitonbError, match="other settings or data"):
+    with pytest.raises(
+        mn.MitonbError, match=r"with data volume \(1 x 96 x 96, .*now volume \(1 x 96 x 128, .*Start over"
+    ):
         list(fitting([b], out=tmp_path / "a", settings=settings))
 
 

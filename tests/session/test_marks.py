@@ -160,3 +160,34 @@ def test_only_objects_that_an_edit_touched_are_described_anew(session: Session) 
     teacher.learn()
     assert asked == [0, 1]
     assert np.allclose(teacher.learn().chances, Teacher(session).learn().chances)  # type: ignore[union-attr]
+
+
+def test_what_is_marked_right_and_deleted_later_teaches_nothing(session: Session) -> None:
+    teacher = Teacher(session)
+    session.mark_right(1, 3)
+    session.mark_false(2)
+    session.delete(3)
+    lesson = teacher.learn()
+    assert lesson is not None
+    assert (lesson.right, lesson.false) == (1, 1)
+    session.undo()
+    assert (lesson := teacher.learn()) is not None
+    assert (lesson.right, lesson.false) == (2, 1)
+
+
+def test_an_object_that_goes_while_it_is_described_is_left_out(session: Session) -> None:
+    session.mark_right(1, 3, 5)
+    session.mark_false(2, 4, 6)
+
+    def erase(_: int) -> None:
+        if session.version == 2:
+            session.delete(12)
+
+    teacher = Teacher(session, maps=erase)  # type: ignore[arg-type]
+    lesson = teacher.learn()
+    assert lesson is not None
+    assert set(lesson.chances.index) == set(session.ids())
+    session.undo()
+    assert (lesson := teacher.learn()) is not None
+    assert 12 in lesson.chances.index
+    assert not teacher.describe().drop(columns="probability").iloc[:, :13].isna().any().any()

@@ -417,6 +417,10 @@ def test_marks_are_a_column_and_teach_what_to_drop() -> None:
     assert session.verdicts.below == 0.3
     assert filled(table).teach.state().endswith(": 0 of 5 objects would go")
     assert table.teach.apply.disabled
+    # Another screen of the same work, as after reopening: as careful as the last drop, and nothing is judged once more.
+    again = filled(show_table(session))
+    assert again.teach.below.value == 0.3
+    assert again.teach.state().endswith(": 0 of 5 objects would go")
     session.undo()
     assert (session.verdicts, len(session.ids())) == (None, 10)
     assert "5 of 10 objects would go" in filled(table).teach.state()

@@ -7,7 +7,7 @@ from typing import Any
 
 import ipywidgets as ipw
 
-from mitonb.recipe import PRESETS, Recipe
+from mitonb.recipe import PRESETS, Recipe, Verdicts
 from mitonb.widgets.forms import RecipeForm, rerun_of
 
 
@@ -72,6 +72,20 @@ def test_reset_returns_to_the_preset_that_was_chosen() -> None:
     form.reset.click()
     assert form.recipe == PRESETS["volume"]
     assert form.reset.disabled
+
+
+def test_reset_and_presets_leave_verdicts_which_only_their_own_button_takes_out() -> None:
+    verdicts = Verdicts(features=(("area", 1.0, 0.0, 1.0),), bias=0.0, right=3, false=4)
+    form = RecipeForm(Recipe(verdicts=verdicts))
+    assert form.reset.description == "as in preset"
+    form.controls["votes"].value = 3
+    assert form.reset.description == "1 changed: reset"
+    form.reset.click()
+    assert form.recipe == Recipe(verdicts=verdicts)
+    form.preset.value = "volume"
+    assert form.recipe == PRESETS["volume"].replace(verdicts=verdicts)
+    form.controls["verdicts"].forget.click()
+    assert form.recipe == PRESETS["volume"]
 
 
 def test_a_given_recipe_starts_from_the_nearest_preset() -> None:

@@ -95,7 +95,8 @@ def test_what_was_stopped_goes_on_or_over():
     form.minutes.value = 0.05
     job = form.start()
     assert job.wait(300)
-    assert "belongs to a run with other settings" in form.bar.message.value
+    assert "stopped, with minutes 60.0, now 0.05. To go on with it" in form.bar.message.value
+    assert "choose Start over in the form" in form.bar.message.value
     form.bar.asked.emit("over")
     ended(form.bar.job)
     assert form.outcome is not None
