@@ -335,8 +335,8 @@ def _score(options: Options) -> None:
     from mitonb.labels import require_ids
 
     (labels, size), (truth, true_size) = open_ids(options.labels), open_ids(options.truth)
-    for path, ids in ((options.labels, labels), (options.truth, truth)):
-        require_ids(ids, str(path))
+    for path, values in ((options.labels, labels), (options.truth, truth)):
+        require_ids(values, str(path))
     settings: dict[str, Any] = {"ious": options.iou, "ignore": options.ignore, "smallest": options.smallest}
     if options.planes and options.ranking:
         raise InputError("Profiles of planes are ranked by their size only. Leave out --ranking or --planes.")
