@@ -132,6 +132,8 @@ class Viewer(Saved, anywidget.AnyWidget):
         What is shown and what the next stroke does; set them from Python as you like.
     running : bool
         Whether a run is under way, whose result will be shown here.
+    marks : dict
+        Ids of the objects that are marked "right" and "false"; they bear a sign on the picture.
     asked : Signal(str)
         A command that the viewer leaves to others, such as "segment-plane" (Enter).
     moved : Signal(tuple)
@@ -151,6 +153,7 @@ class Viewer(Saved, anywidget.AnyWidget):
     layers = t.Dict().tag(sync=True)
     height = t.Int(None, allow_none=True, min=240, max=4000).tag(sync=True)
     running = t.Bool(False).tag(sync=True)
+    marks = t.Dict().tag(sync=True)
 
     asked = Signal(str)
     moved = Signal(tuple)
@@ -168,11 +171,12 @@ class Viewer(Saved, anywidget.AnyWidget):
         self.observe(lambda change: session.select(*change["new"]), "selected")
         talk = self._conversation
         self._slots = {
-            session.edited: talk.on_edited, session.selected: self._on_session_selected,
+            session.edited: self._on_edited, session.selected: self._on_session_selected,
             session.moved: talk.on_moved, session.state_changed: talk.on_state,
         }  # fmt: skip
         for signal, slot in self._slots.items():
             signal.connect(slot)
+        self._show_marks()
 
     def when_told(self, action: Callable[[], object]) -> None:
         """Do something that acts on `axis` and `index` once these are what the user sees; for buttons elsewhere."""
@@ -254,6 +258,15 @@ class Viewer(Saved, anywidget.AnyWidget):
             name: settings | {key: v for key, v in given.get(name, {}).items() if key in settings}
             for name, settings in LAYERS.items()
         }
+
+    def _on_edited(self, change: Any) -> None:
+        self._conversation.on_edited(change)
+        self._show_marks()
+
+    def _show_marks(self) -> None:
+        judged = self.session.marks
+        kinds = (("right", True), ("false", False))
+        self.marks = {name: [id for id, right in judged.items() if right is kind] for name, kind in kinds}
 
     def _on_session_selected(self, ids: tuple[int, ...]) -> None:
         self.selected = [*ids]

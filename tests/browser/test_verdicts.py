@@ -70,7 +70,15 @@ def test_objects_are_marked_judged_dropped_and_brought_back(book: Notebook) -> N
     # What is marked stays selected, so that N goes on from there.
     assert book.js(f"{VIEW}.get('selected').join()") == "1,3,5"
     book.wait(f"{TAUGHT}.includes('3 right, 0 false: mark 3 of each')")
+    legend = page.locator(".mitonb-legend")
+    assert legend.inner_text() == "✓ marked right"
+    assert book.js(f"!{ROOT}.querySelector('.mitonb-lines').hidden")
     mark(book, "w", 2, 4, 6)
+    assert legend.inner_text().split() == ["✓", "marked", "right", "✗", "marked", "false"]
+    page.evaluate(f"{VIEW}.setLayer('labels', {{visible: false}})")
+    legend.wait_for(state="hidden")
+    page.evaluate(f"{VIEW}.setLayer('labels', {{visible: true}})")
+    legend.wait_for()
     book.wait(f"{TAUGHT}.includes('3 right, 3 false (100% of the marks are predicted from the others): 5 of 10 ')")
     said = "[...document.querySelectorAll('.mnb-table .row')].map(n => n.children[1].textContent)"
     book.wait(f"{said}.filter(t => t === '✓ right').length === 3 && {said}.filter(t => t === '✗ false').length === 3")

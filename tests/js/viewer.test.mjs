@@ -6,6 +6,7 @@ import { idTable, slotOf } from "../../mitonb/widgets/js/colors.js";
 import { nextSelection } from "../../mitonb/widgets/js/commands.js";
 import { fit, lengthText, pan, pixelOf, roundLength, sheetOf, toPlane, toScreen, voxelOf, zoomAt } from "../../mitonb/widgets/js/geometry.js";
 import { Verbs, nextBrush } from "../../mitonb/widgets/js/keys.js";
+import { judgedOn } from "../../mitonb/widgets/js/overlay.js";
 import { Outbox } from "../../mitonb/widgets/js/outbox.js";
 import { histogramOf, percentiles } from "../../mitonb/widgets/js/panel.js";
 import { pillOf } from "../../mitonb/widgets/js/pill.js";
@@ -277,4 +278,13 @@ test("Ctrl toggles a row, Shift takes a range that ends in the clicked row", () 
   assert.deepEqual(choice(shown, [2], 2, 9, false, true), [2, 7, 4, 9]);
   assert.deepEqual(choice(shown, [5, 7], 4, 2, true, true), [5, 4, 7, 2]);
   assert.deepEqual(choice(shown, [], 99, 2, false, true), [2]);
+});
+
+test("a mark lies on its object, at the pixel nearest to the middle, and only on planes where that is", () => {
+  const labels = plane(5, 3);
+  labels.data.set([7, 7, 7, 0, 2, 7, 0, 0, 0, 0, 7, 7, 7, 0, 3]); // 7 is a ring that is open: its middle is background
+  const found = judgedOn(labels, { right: [7, 9], false: [2] });
+  assert.deepEqual(found.map(({ kind, x, y }) => [kind, x, y]), [["right", 0, 1], ["false", 4, 0]]);
+  assert.deepEqual(judgedOn({ ...labels, empty: true }, { right: [7], false: [] }), []);
+  assert.deepEqual(judgedOn(null, { right: [7], false: [] }), []);
 });

@@ -594,3 +594,14 @@ def test_merges_and_deletions_are_said_with_an_undo_of_just_that_edit() -> None:
     assert session.ids() == [9]
     viewer.comm.hear({"kind": "take-back", "client": "page", "edit": deleted})
     assert session.ids() == [3, 5, 9]
+
+
+def test_marks_are_told_to_the_picture_and_taken_back_with_their_edit() -> None:
+    session = Session(*mn.phantom((4, 96, 96), objects=4))
+    session.mark_right(1)
+    viewer = mn.view(session)
+    assert viewer.marks == {"right": [1], "false": []}
+    session.mark_false(2, 1)
+    assert viewer.marks == {"right": [], "false": [2, 1]}
+    session.undo()
+    assert viewer.marks == {"right": [1], "false": []}

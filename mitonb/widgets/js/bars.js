@@ -85,9 +85,10 @@ export function topBar({ run, set }) {
     showInfo(info) {
       title.textContent = info.name;
       title.title = info.name;
-      const size = info.voxel_size ? `${info.voxel_size.map((v) => +v.toPrecision(3)).join(" × ")} nm` : "voxel size unknown";
-      facts.textContent = `${info.shape.join(" × ")} · ${size}`;
-      facts.title = "z × y × x";
+      const first = info.shape[0] < 2 ? 1 : 0;  // a single section has no z
+      const size = info.voxel_size ? `${info.voxel_size.slice(first).map((v) => +v.toPrecision(3)).join(" × ")} nm` : "voxel size unknown";
+      facts.textContent = `${info.shape.slice(first).join(" × ")} · ${size}`;
+      facts.title = first ? "y × x" : "z × y × x";
     },
     /** @param {{tool: string, gesture: string, brush: number, id: number, preserve: boolean, selected: number[], colors: Colors | null}} s */
     show({ tool, gesture, brush: radius, id: active, preserve: kept, selected, colors }) {
@@ -156,15 +157,18 @@ export function statusBar({ set, run }) {
   const id = element("span");
   const under = element("span", { class: "mitonb-under" }, [swatch, id]);
   const why = element("span", { class: "mitonb-why" });
+  const along = element("span", { class: "mitonb-group mitonb-planes" }, [name, at, last, planes]);
+  const across = element("span", { class: "mitonb-choices" }, axes);
   const node = element("div", { class: "mitonb-status" }, [
-    element("span", { class: "mitonb-group mitonb-planes" }, [name, at, last, planes]),
-    element("span", { class: "mitonb-group mitonb-axes" }, [element("span", { class: "mitonb-choices" }, axes), fit, zoom]),
+    along, element("span", { class: "mitonb-group mitonb-axes" }, [across, fit, zoom]),
     element("span", { class: "mitonb-readout" }, [why, position, value, under]),
   ]);
   return {
     node,
-    /** @param {string} axis @param {number} index @param {number} count */
-    showPlane(axis, index, count) {
+    /** @param {string} axis @param {number} index @param {number} count @param {boolean} flat a single section */
+    showPlane(axis, index, count, flat) {
+      along.hidden = count < 2;
+      across.hidden = flat && axis === "xy";
       name.textContent = axis === "xy" ? "z" : axis === "xz" ? "y" : "x";
       planes.max = at.max = `${count - 1}`;
       planes.show(index);

@@ -20,7 +20,7 @@ export function describe({ axis, index, spot, info, layers, entry }) {
   const image = entry("image");
   const id = idAt(entry("labels"), spot);
   return {
-    position: `x ${x}  y ${y}  z ${z}`,
+    position: `x ${x}  y ${y}${info.shape[0] > 1 ? `  z ${z}` : ""}`,
     value: image && !image.empty ? valueText(grayAt(image, spot), info, image.step === 1) : "",
     id, color: cssOf(id, info), why: why(spot, layers, entry),
   };

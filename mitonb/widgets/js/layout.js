@@ -2,6 +2,7 @@
 
 import { helpSheet, statusBar, toolRail, topBar } from "./bars.js";
 import { element } from "./dom.js";
+import { VERDICTS } from "./overlay.js";
 import { layerPanel } from "./panel.js";
 
 /**
@@ -24,12 +25,14 @@ export function layout({ run, set, setLayer }) {
   const scaleText = element("span");
   const scaleLine = element("div");
   const scale = element("div", { class: "mitonb-scale" }, [scaleText, scaleLine]);
+  const legend = element("div", { class: "mitonb-legend" });
+  legend.hidden = true;
   const loading = element("div", { class: "mitonb-loading" });
   const grip = element("div", {
     class: "mitonb-grip", title: "Drag to change the height; double-click follows the window again",
     attributes: { role: "separator", "aria-orientation": "horizontal", "aria-label": "Height of the viewer", tabindex: "0" },
   });
-  const stage = element("div", { class: "mitonb-stage" }, [lines, cursor, scale, loading, empty, notice]);
+  const stage = element("div", { class: "mitonb-stage" }, [lines, cursor, scale, legend, loading, empty, notice]);
   const root = element("div", {
     class: "mitonb-viewer",
     attributes: {
@@ -46,6 +49,18 @@ export function layout({ run, set, setLayer }) {
       if (!bar || scaleText.textContent + scaleLine.style.width === `${bar.text}${bar.width}px`) return;
       scaleText.textContent = bar.text;
       scaleLine.style.width = `${bar.width}px`;
+    },
+    /** Say what the marks on the picture mean. @param {import("./overlay.js").Judged[]} judged */
+    showMarks(judged) {
+      const kinds = /** @type {const} */ (["right", "false"]).filter((kind) => judged.some((one) => one.kind === kind));
+      legend.hidden = !kinds.length;
+      if (legend.dataset.kinds === `${kinds}`) return;
+      legend.dataset.kinds = `${kinds}`;
+      legend.replaceChildren(...kinds.map((kind) => {
+        const sign = element("b", { text: kind === "right" ? "✓" : "✗" });
+        sign.style.color = VERDICTS[kind];
+        return element("span", {}, [sign, document.createTextNode(` marked ${kind}`)]);
+      }));
     },
     /**
      * Show a sentence over the picture for a while; with actions that are a question, until it is answered.

@@ -12,13 +12,46 @@ import { half } from "./protocol.js";
 
 const ARROW_EVERY = 30;
 
+/** Right and false, in colours that colour-blind people tell apart, too. */
+export const VERDICTS = /** @type {const} */ ({ right: "#56b4e9", false: "#e69f00" });
+
+/** @typedef {{x: number, y: number, kind: "right" | "false"}} Judged */
+/** @typedef {{right: number[], false: number[]}} Marks */
+
+/**
+ * Where the objects of a plane lie that are marked: at the pixel of each that is nearest to its middle.
+ * @param {Entry | null} labels @param {Marks} marks @returns {Judged[]}
+ */
+export function judgedOn(labels, marks) {
+  /** @type {Map<number, Judged & {n: number, sx: number, sy: number, near: number}>} */
+  const found = new Map();
+  for (const kind of /** @type {const} */ (["right", "false"])) {
+    for (const id of marks[kind] ?? []) found.set(id, { kind, n: 0, sx: 0, sy: 0, x: 0, y: 0, near: Infinity });
+  }
+  if (!found.size || !labels || labels.empty) return [];
+  const each = (/** @type {(object: any, x: number, y: number) => void} */ act) => {
+    let [last, object] = [0, /** @type {any} */ (undefined)];
+    for (let i = 0; i < labels.data.length; i++) {
+      const id = labels.data[i];
+      if (id !== last) [last, object] = [id, found.get(id)];
+      if (object) act(object, i % labels.w, Math.floor(i / labels.w));
+    }
+  };
+  each((object, x, y) => { object.n += 1; object.sx += x; object.sy += y; });
+  each((object, x, y) => {
+    const away = (x - object.sx / object.n) ** 2 + (y - object.sy / object.n) ** 2;
+    if (away < object.near) Object.assign(object, { x, y, near: away });
+  });
+  return [...found.values()].filter(({ n }) => n);
+}
+
 /**
  * Draw marks for a view.
  * @param {CanvasRenderingContext2D} context in CSS pixels
- * @param {{camera: Camera, sheet: Sheet, view: Size, mark: [number, number] | null,
+ * @param {{camera: Camera, sheet: Sheet, view: Size, mark: [number, number] | null, judged: Judged[],
  *   peaks: Entry | null, offsets: Entry | null, semantic: Entry | null}} scene
  */
-export function drawOverlay(context, { camera, sheet, view, mark, peaks, offsets, semantic }) {
+export function drawOverlay(context, { camera, sheet, view, mark, judged, peaks, offsets, semantic }) {
   context.clearRect(0, 0, view.w, view.h);
   const put = (/** @type {number} */ column, /** @type {number} */ row) => toScreen(camera, sheet, view, column, row);
   if (offsets && !offsets.empty) drawArrows(context, { camera, sheet, view, offsets, semantic, put });
@@ -30,6 +63,7 @@ export function drawOverlay(context, { camera, sheet, view, mark, peaks, offsets
       cross(context, sx, sy, 5);
     }
   }
+  for (const { x, y, kind } of judged) verdict(context, ...put(x + 0.5, y + 0.5), kind);
   if (mark) {
     const [sx, sy] = put(mark[0] + 0.5, mark[1] + 0.5);
     context.lineWidth = 1.5;
@@ -60,6 +94,23 @@ function ring(c, x, y, r) {
     c.arc(x, y, r, 0, 2 * Math.PI);
     c.stroke();
   }
+}
+
+/** A dark disc with a tick or a cross. @param {CanvasRenderingContext2D} c @param {number} x @param {number} y @param {"right" | "false"} kind */
+function verdict(c, x, y, kind) {
+  c.fillStyle = "rgba(0,0,0,.75)";
+  c.strokeStyle = VERDICTS[kind];
+  c.lineWidth = 2;
+  c.beginPath();
+  c.arc(x, y, 8, 0, 2 * Math.PI);
+  c.fill();
+  c.stroke();
+  c.beginPath();
+  for (const [k, [dx, dy]] of (kind === "right" ? [[-4, 0], [-1, 3], [4, -3]] : [[-3, -3], [3, 3], [3, -3], [-3, 3]]).entries()) {
+    if (k === 0 || (kind === "false" && k === 2)) c.moveTo(x + dx, y + dy);
+    else c.lineTo(x + dx, y + dy);
+  }
+  c.stroke();
 }
 
 /** @param {CanvasRenderingContext2D} c @param {any} scene */

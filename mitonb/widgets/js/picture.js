@@ -3,7 +3,7 @@
 import { element, perFrame } from "./dom.js";
 import { fit, pixelOf, toPlane, toScreen } from "./geometry.js";
 import { Renderer } from "./gl.js";
-import { drawOverlay, scaleBar } from "./overlay.js";
+import { drawOverlay, judgedOn, scaleBar } from "./overlay.js";
 import { HEADS } from "./protocol.js";
 import { PlainRenderer } from "./plain.js";
 
@@ -15,7 +15,7 @@ import { PlainRenderer } from "./plain.js";
  * @typedef {import("./tools.js").Spot} Spot
  * @typedef {{
  *   axis: () => string, index: () => number, sheet: () => Sheet, layers: () => import("./gl.js").Layers,
- *   selected: () => number[], info: () => import("./protocol.js").Info | null, entry: (part: string, index?: number) => Entry | null,
+ *   selected: () => number[], marks: () => import("./overlay.js").Marks, info: () => import("./protocol.js").Info | null, entry: (part: string, index?: number) => Entry | null,
  *   drawn: () => void, say: (message: {text: string, error?: boolean}) => void,
  * }} Facts  what the picture asks the view
  */
@@ -230,6 +230,18 @@ export class Picture {
     };
   }
 
+  /** Looked for anew where labels or marks are new. @type {{labels: Entry | null, seq: number, marks: any, found: import("./overlay.js").Judged[]}} */
+  #known = { labels: null, seq: -1, marks: null, found: [] };
+
+  /** @param {Entry | null} labels */
+  #judged(labels) {
+    const [known, marks, seq] = [this.#known, this.facts.marks(), labels?.seq ?? -1];
+    if (known.labels !== labels || known.seq !== seq || known.marks !== marks) {
+      this.#known = { labels, seq, marks, found: judgedOn(labels, marks) };
+    }
+    return this.#known.found;
+  }
+
   #drawLines() {
     const { facts, ui } = this;
     const layers = facts.layers();
@@ -241,12 +253,14 @@ export class Picture {
     const peaks = layers.center.visible && layers.center.peaks ? facts.entry("center", this.shown.index) : null;
     const offsets = layers.offsets.visible && layers.offsets.arrows ? facts.entry("offsets", this.shown.index) : null;
     // A second canvas over the picture costs software GL as much again: it is there only while it shows something.
-    ui.lines.hidden = !(mark || peaks || offsets);
+    const judged = this.#judged(layers.labels.visible ? facts.entry("labels", this.shown.index) : null);
+    ui.showMarks(judged);
+    ui.lines.hidden = !(mark || peaks || offsets || judged.length);
     const context = ui.lines.hidden ? null : ui.lines.getContext("2d");
     if (!context) return;
     context.setTransform(this.unit, 0, 0, this.unit, 0, 0);
     drawOverlay(context, {
-      camera: this.camera, sheet: facts.sheet(), view: this.size, mark, peaks, offsets,
+      camera: this.camera, sheet: facts.sheet(), view: this.size, mark, judged, peaks, offsets,
       semantic: facts.entry("semantic", this.shown.index),
     });
   }

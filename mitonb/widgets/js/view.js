@@ -23,7 +23,7 @@ import { stepFor } from "./wants.js";
  * @typedef {import("./gl.js").Layers} Layers
  */
 
-const TRAITS = ["axis", "index", "tool", "brush", "active_id", "selected", "preserve", "layers", "height", "running"];
+const TRAITS = ["axis", "index", "tool", "brush", "active_id", "selected", "preserve", "layers", "height", "running", "marks"];
 /** After so many ms without scrolling the finest image is asked for too. */
 const RESTED = 250;
 
@@ -60,7 +60,7 @@ export class View {
     this.frame = new Frame(this.ui, { height: () => this.get("height"), setHeight: (height) => this.set("height", height) });
     this.picture = new Picture(this.ui, {
       axis: () => this.get("axis"), index: () => this.get("index"), sheet: () => this.sheet, layers: () => this.get("layers"),
-      selected: () => this.get("selected"), info: () => store.info,
+      selected: () => this.get("selected"), marks: () => this.get("marks"), info: () => store.info,
       entry: (part, index) => this.entry(part, index), drawn: () => this.#drawn(), say: (message) => this.ui.say(message),
     });
     this.pen = new Pen(store, this.picture);
@@ -194,7 +194,7 @@ export class View {
     if (name === "selected" && this.get("selected").length) this.set("active_id", this.get("selected").at(-1));
     if (name === "height") this.frame.place();
     this.showState();
-    if (name === "layers" || name === "selected") this.picture.redraw();
+    if (name === "layers" || name === "selected" || name === "marks") this.picture.redraw();
   }
 
   /** What the kernel told first: which volume, and what can be done with it. */
@@ -212,7 +212,7 @@ export class View {
     this.ui.top.showInfo(info);
     this.ui.panel.histogram.setRange(info.intensity);
     this.ui.panel.showRamps(info.ramps);
-    this.ui.status.showPlane(this.get("axis"), this.get("index"), this.sheet.count);
+    this.ui.status.showPlane(this.get("axis"), this.get("index"), this.sheet.count, info.shape[0] < 2);
     this.#look();
     this.picture.take();
     this.showState();
