@@ -87,12 +87,13 @@ class App(Saved, Part):
         self._draft: tuple[str, int, Any, Recipe] | None = None
         self.viewer = Viewer(session, height=self._height)
         self.viewer.layout.flex, self.viewer.layout.min_width = "1 1 0", "0"
-        self.form = RecipeForm(self._recipe, models=model_names())
+        volume = session.shape[0] > 1
+        self.form = RecipeForm(self._recipe, models=model_names(), volume=volume)
         self._verdicts: Verdicts | None = None
         self._follow_verdicts(session.verdicts)
         self._applied = self._joined = self.form.recipe
         self.run_bar, self.scales = RunBar(), ScaleChoice()
-        self.run_bar.allow(volume=session.shape[0] > 1)
+        self.run_bar.allow(volume=volume)
         self.table = ObjectsTable(session, height=_TAB_HEIGHT)
         self.table.teach.teacher.maps = lambda z: self.runs.maps("xy", z)
         self.view3d = View3D(session, lazy=True)
@@ -110,6 +111,8 @@ class App(Saved, Part):
             "Objects": self.table, "3D": self.view3d, "History": self.history, "Save": self.saver,
             "Train": self.trainer,
         }  # fmt: skip
+        if not volume:
+            del parts["3D"]
         self.tabs = ipw.Tab(list(parts.values()), titles=tuple(parts), selected_index=0)
         self._live = Latest(self._redecode, failed=self.run_bar.fail)
         self.children = [sheet(), head.add_class("mnb-head"), self.run_bar, self.scales, main, self.tabs]
@@ -122,7 +125,7 @@ class App(Saved, Part):
         self.voxel_size.chosen.connect(lambda nm: self._try(session.set_voxel_size, *nm))
         self.compare.on_click(lambda _: self.viewer.when_told(lambda: self._try(self.compare_scales)))
         self.scales.chosen.connect(self._on_scale)
-        to_save.on_click(lambda _: setattr(self.tabs, "selected_index", 3))
+        to_save.on_click(lambda _: setattr(self.tabs, "selected_index", list(parts).index("Save")))
         self.form.changed.connect(self._on_recipe)
         self.trainer.registered.connect(lambda _: setattr(self.form.controls["model"], "options", model_names()))
         self.viewer.asked.connect(self._on_asked)
@@ -337,7 +340,7 @@ class App(Saved, Part):
         self.run_bar.say(f"Undone: {done}.")
 
     def _on_tab(self, change: Any) -> None:
-        if change["new"] == 1 and not self.view3d.built:
+        if self.tabs.titles[change["new"]] == "3D" and not self.view3d.built:
             self.view3d.refresh()
 
 

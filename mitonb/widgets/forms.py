@@ -31,6 +31,10 @@ FORMATS = {
 """What can be saved, and the ending of each."""
 _FIELDS = {f.name: f for f in dataclasses.fields(Recipe)}
 _MOST_STEPS = 1000
+_OF_VOLUMES = {n for n, f in _FIELDS.items() if f.metadata["rerun"] == "track"} - {"verdicts"} | {
+    "planes", "median", "keep_maps",
+}  # fmt: skip
+"""What a run of one plane does not look at."""
 
 
 # --- the recipe ------------------------------------------------------------------------------------------------------
@@ -45,6 +49,8 @@ class RecipeForm(Part):
         What the form shows at first; None is the default recipe.
     models : sequence of str
         Names offered in the model field; any other name or a path to weights may be typed.
+    volume : bool
+        Whether what joins planes is offered, too; of a single section nothing is joined.
 
     Attributes
     ----------
@@ -64,7 +70,9 @@ class RecipeForm(Part):
     recipe = traitlets.Instance(Recipe)
     changed = Signal(Recipe, str)
 
-    def __init__(self, recipe: Recipe | None = None, *, models: tuple[str, ...] = (), **options: Any) -> None:
+    def __init__(
+        self, recipe: Recipe | None = None, *, models: tuple[str, ...] = (), volume: bool = True, **options: Any
+    ) -> None:
         start, hints = Recipe.of(recipe), get_type_hints(Recipe)
         self.controls = {name: _control(f, hints[name], models) for name, f in _FIELDS.items()}
         self._units = {name: ipw.Label(f.metadata["unit"], layout={"width": "41px"}) for name, f in _FIELDS.items()}
@@ -81,6 +89,8 @@ class RecipeForm(Part):
         basic = [line for name, line in self._rows.items() if _FIELDS[name].metadata["basic"]]
         self._extra = ipw.VBox([line for line in self._rows.values() if line not in basic])
         super().__init__(head, *basic, self.message, self.more, self._extra, recipe=start, **options)
+        for name in _OF_VOLUMES if not volume else ():
+            self._rows[name].layout.display = "none"
         for name, control in self.controls.items():
             self._show(name)
             control.observe(lambda change, name=name: self._on_control(name, change["new"]), "value")
