@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import cc3d
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from mitonb.accuracy import score
 from mitonb.infer.segment import predicting
@@ -157,6 +158,17 @@ def judging(model: Model, patches: Sequence[Patch], stage: str = "score") -> Gen
         kind[np.isin(ids, [match.id for match in matches]) & (ids > 0)] = RIGHT
         kinds.append((kind * seen).astype(np.uint8))
     return Judged(both / either if either else 1.0, objects, frozenset(found), false, tuple(kinds))
+
+
+def places_of(patch: Patch) -> dict[int, tuple[int, int, int, int]]:
+    """Return size and middle (z, y, x) of each object of a patch that counts, by the ids of `Judged.found`."""
+    truth = _pieces(patch.truth)
+    sizes, middles = (
+        np.bincount(truth.ravel()),
+        ndimage.center_of_mass(truth > 0, truth, range(1, int(truth.max()) + 1)),
+    )
+    places = {id: (int(sizes[id]), *(round(float(v)) for v in middle)) for id, middle in enumerate(middles, 1)}
+    return {id: place for id, place in places.items() if place[0] >= Recipe().min_area}  # type: ignore[misc]
 
 
 def _pieces(ids: Array) -> Array:

@@ -8,20 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from mitonb.errors import InputError
 from mitonb.io.saving import check_output
 from mitonb.job import Progress, drain
 from mitonb.learn.child import fitting_apart
-from mitonb.learn.data import shared
+from mitonb.learn.data import draw_batch, shared
 from mitonb.learn.loop import Settings, best_look, bytes_needed, card_fields, startable
 from mitonb.learn.pairs import Pair, gathering, read_pair
 from mitonb.models.zoo import load_model
 from mitonb.phantoms import phantom
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Mapping, Sequence
 
     from mitonb.learn.data import Source
     from mitonb.learn.pairs import Material
@@ -220,6 +222,26 @@ def memory_of(net: str | None, start: str | None, **settings: Any) -> int:
     """Return about how many bytes a training of a net by name, or else the finetuning of a model, takes."""
     drawn, usual = NETS[net] if net else ({}, _GENTLY)
     return bytes_needed(_settings({**usual, **settings}, None, 1, 0.0), start, drawn)
+
+
+def some_patches(
+    sources: Sequence[Source], net: str | None, dimension: int, *, count: int = 12, **settings: Any
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return patches as a training of a net by name, or else a finetuning, draws them.
+
+    Returns
+    -------
+    images, ids : (count, h, w) arrays
+        Grey values from 0 to 1, and ids, -1 where nothing is known; of blocks the plane with the most of objects.
+    """
+    chosen = _settings({**(NETS[net][1] if net else _GENTLY), **settings}, None, 1, 0.0)
+    size = (chosen.planes or chosen.patch, chosen.patch, chosen.patch) if dimension == 3 else chosen.patch
+    rng = np.random.default_rng(chosen.seed)
+    images, ids = draw_batch(sources, rng, size, count, augment=chosen.augment)
+    if dimension == 3:
+        fullest = (ids > 0).sum((2, 3)).argmax(1)
+        images, ids = (volume[np.arange(count), fullest] for volume in (images, ids))
+    return images, ids
 
 
 def _phantoms(count: int) -> Generator[Progress, None, list[Source]]:

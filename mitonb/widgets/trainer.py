@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import html
 import os
@@ -16,14 +15,14 @@ import numpy as np
 from psygnal import Signal
 
 from mitonb.box import Box
-from mitonb.colors import overlay
 from mitonb.errors import InputError, wanting_torch
 from mitonb.job import Job, Progress, Steps
 from mitonb.models.folder import PUBLISHED, installed, installed_as, model_folder, model_names, plain_name
 from mitonb.models.spec import specs
 from mitonb.session import Session
+from mitonb.widgets.curtain import Curtain, patch_grid
 from mitonb.widgets.runs import JobBar
-from mitonb.widgets.style import Part, button, count_text, error_html, note, png, row, thinned
+from mitonb.widgets.style import Part, button, count_text, error_html, note, row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,6 +37,7 @@ NEW = {"panoptic-2d": "planes, as the bundled model", "unet-2d": "planes, U-Net"
 """Nets that the form offers to train from nothing, keys of `mitonb.learn.runs.NETS`."""
 _BUTTONS = {
     "check": ("Check", "search", "Read what there is to learn from, hold a part of it out, and say what it will take"),
+    "patches": ("Show patches", "th", "Draw twelve patches as the training will see them, with your labels outlined"),
     "start": ("Start", "play", "Train in a process of its own; the notebook goes on"),
     "over": ("Start over", "undo", "Throw away what the stopped run has learned, and begin again"),
 }
@@ -45,8 +45,10 @@ _REVIEWED = (
     "Of which planes is every mitochondrion outlined, and nothing else? Everything around them is unknown and teaches "
     "nothing."
 )
-_KINDS = {1: ("right", "#56b4e9"), 2: ("drawn, not in the truth", "#e69f00"), 3: ("missed", "#cc79a7")}
-"""What `mitonb.learn.judging` says of a pixel, in colours that colour-blind people tell apart, too."""
+_REVIEWED_PART = (
+    "Is every mitochondrion of this section outlined, and nothing else? If so only in a part of it, name its rows and "
+    "columns, such as 0-511: everything around is unknown and teaches nothing."
+)
 _EVERY = 1.0  # least seconds between two pictures of the run
 _STOPPED = "Stopped. What was learned is kept: Resume goes on from there."
 _TOO_SOON = "Stopped before there was anything to keep. Start begins anew."
@@ -124,13 +126,17 @@ class TrainForm(Part):
             )
         }
         on_screen = button("+ plane on screen", tip="The plane on screen is fully reviewed", css="mnb-link")
-        on_screen.layout.display = None if here else "none"
+        self._flat = flat = isinstance(data, Session) and data.shape[0] == 1
+        if flat:  # no planes to name, and nothing for nets of blocks
+            self.reviewed["z"].value = "0"
+            self.reviewed["z"].layout.display = "none"
+        on_screen.layout.display = None if here and not flat else "none"
         fields = row(*self.reviewed.values(), on_screen).add_class("mnb-spaced")
-        asked = ipw.VBox([ipw.HTML(note(_REVIEWED)), fields])
+        asked = ipw.VBox([ipw.HTML(note(_REVIEWED_PART if flat else _REVIEWED)), fields])
         asked.layout.display = None if isinstance(data, Session) else "none"
         wide = {"style": {"description_width": "initial"}}
         self.base = ipw.Dropdown(
-            description="begin from", options=_bases(), tooltip="The model that learns, or a new net",
+            description="begin from", options=_bases(flat), tooltip="The model that learns, or a new net",
             layout={"width": "260px"}, **wide,
         )  # fmt: skip
         self.minutes = ipw.BoundedFloatText(
@@ -139,14 +145,15 @@ class TrainForm(Part):
         self.name = ipw.Text(_free_name(), description="new name", layout={"width": "220px"}, **wide)
         self.bar = JobBar(_BUTTONS)
         self.bar.primary = ("start", "check")
-        self.facts, self.curves, self.told, self.pictures = (ipw.HTML() for _ in range(4))
+        self.facts, self.grid, self.curves, self.told = (ipw.HTML() for _ in range(4))
+        self.curtain = ipw.VBox()
         self.keep = button(
             "Register", "bookmark", "Put it into the model folder, under its name", button_style="primary"
         )
         self._kept = ipw.HTML()
         self._keeping = row(self.keep, self._kept).add_class("mnb-spaced")
         choice = row(self.base, self.minutes, self.name).add_class("mnb-spaced")
-        shown = self.facts, self.curves, self.told, self.pictures, self._keeping
+        shown = self.facts, self.grid, self.curves, self.told, self.curtain, self._keeping
         super().__init__(asked, choice, self.bar, *shown)
         self.add_class("mnb-train")
         for control in (self.base, *self.reviewed.values()):
@@ -154,7 +161,7 @@ class TrainForm(Part):
         for control in (self.name, self.minutes):
             control.observe(lambda _: self._refresh(), "value")
         on_screen.on_click(lambda _: self._try(self._add_plane))
-        doing = {"check": self.check, "start": self.start, "over": self.start_over}
+        doing = {"check": self.check, "patches": self.show_patches, "start": self.start, "over": self.start_over}
         self.bar.asked.connect(lambda what: self._try(doing[what]))
         self.keep.on_click(lambda _: self._try_to_register())
         self._refresh()
@@ -165,6 +172,16 @@ class TrainForm(Part):
         """Read what there is to learn from, hold a part out and audit it, in a thread, and say what it will take."""
         pairs, base = self._pairs(), self.base.value
         return self._watch(Job(self._checking(pairs, base), name="Check"), self._checked)
+
+    def show_patches(self) -> Job[Any]:
+        """Draw twelve patches as the training will see them, in a thread, with the labels outlined."""
+        if self.material is None:
+            raise InputError("Check first what there is to learn from.")
+
+        def tell(patches: Any) -> None:
+            self.grid.value = patch_grid(*patches)
+
+        return self._watch(Job(self._drawing(self.material, self.base.value), name="Draw patches"), tell)
 
     def start(self) -> Job[Outcome]:
         """Train, or go on with a run that was stopped, in a thread; `.result()` of the job waits.
@@ -183,7 +200,8 @@ class TrainForm(Part):
         if not part.exists():
             self._clear()
         self.outcome, self._sure = None, False
-        self.told.value = self.pictures.value = self._kept.value = ""
+        self.told.value = self.grid.value = self._kept.value = ""
+        self.curtain.children = []
         self._refresh()
         steps = self._training(self.material, self.base.value, part.with_suffix(""), self.minutes.value)
         job = Job(steps, name="Training")
@@ -227,7 +245,10 @@ class TrainForm(Part):
         self.outcome = None
         self._kept.value = note(f"{name} is in the list of models now: mn.segment(stack, model={name!r}).", "good")
         kept = self.material, self._before
-        self.base.options, self.base.value = _bases(), self.base.value  # new options choose the first, for a moment
+        self.base.options, self.base.value = (
+            _bases(self._flat),
+            self.base.value,
+        )  # new options choose the first, for a moment
         self.material, self._before = kept
         self._refresh()
         self.registered.emit(name)
@@ -261,6 +282,16 @@ class TrainForm(Part):
         material = yield from gathering(pairs, 0.2, None if known is None else known.spec)
         yield Progress("count", 0, 1)
         return material, memory_of(net, start, **self._settings), _amounts(material)
+
+    def _drawing(self, material: Material, base: str) -> Steps[Any]:
+        with wanting_torch():
+            from mitonb.learn.runs import NETS, some_patches
+
+        yield Progress("draw patches", 0, 1)
+        net, start = _parted(base)
+        known = None if start is None else installed_as(start)
+        dimension = NETS[net][0]["dimension"] if net else 2 if known is None else known.spec.dimension
+        return some_patches(material.sources, net, dimension, **self._settings)
 
     def _training(self, material: Material, base: str, out: Path, minutes: float) -> Steps[Outcome]:
         with wanting_torch():
@@ -318,14 +349,14 @@ class TrainForm(Part):
 
     def _on_choice(self) -> None:
         self.material = self._before = None
-        self.facts.value = ""
+        self.facts.value = self.grid.value = ""
         self._refresh()
 
     def _refresh(self) -> None:
         stopped = self._part().exists()
         self.bar.buttons["start"].description = "Resume" if stopped else "Start"
         checked = self.material is not None
-        self.bar.allow(check=not checked, start=checked, over=checked and stopped)
+        self.bar.allow(check=not checked, patches=checked, start=checked, over=checked and stopped)
         self._keeping.layout.display = None if self.outcome or self._kept.value else "none"
         self.keep.layout.display = None if self.outcome else "none"
 
@@ -352,7 +383,7 @@ class TrainForm(Part):
         self._looks += [(1.0, _mean(done.trained.log[-1]))] if done.trained.scores else []
         self._draw()
         self.told.value = note(_verdict(done), "warn" if done.forgot else "plain")
-        self.pictures.value = _pictures(done)
+        self.curtain.children = [Curtain(done.patches, done.before, done.after)] if done.patches else []
         self.keep.description, self.keep.button_style = "Register", "primary"
         self._refresh()
         return "Trained. Register it to use it by its name."
@@ -421,11 +452,12 @@ def train_form(data: Any, **settings: Any) -> TrainForm:
 # --- texts and pictures ----------------------------------------------------------------------------------------------
 
 
-def _bases() -> list[tuple[str, str]]:
-    """Return what a training can begin from: models that are here, then new nets."""
+def _bases(flat: bool) -> list[tuple[str, str]]:
+    """Return what a training can begin from: models that are here, then new nets; for sections none of blocks."""
     cards = {**{name: one.spec for name, one in installed().items()}, **specs()}
     able = [n for n in model_names() if "semantic" in cards[n].heads and len(cards[n].classes) == 1]
-    return [*((name, name) for name in able), *((f"new: {net} ({said})", f"new {net}") for net, said in NEW.items())]
+    new = [(f"new: {net} ({said})", f"new {net}") for net, said in NEW.items() if not (flat and "blocks" in said)]
+    return [*((name, name) for name in able if not flat or cards[name].dimension == 2), *new]
 
 
 def _parted(base: str) -> tuple[str | None, str | None]:
@@ -503,32 +535,3 @@ def _curve(title: str, points: Sequence[tuple[float, float]], minutes: float, to
         f'<text x="30" y="20" class="end">{high:.2g}</text><text x="30" y="103" class="end">0</text>'
         f'<text x="284" y="113" class="end">{minutes:g} min</text><polyline points="{line}"/>{dots}</svg>'
     )
-
-
-def _pictures(done: Outcome) -> str:
-    """Return the held patches where most has changed: the image, what was found before, and what is now."""
-    if not done.patches:
-        return ""
-    ends = [end for end in (done.before, done.after) if end is not None]
-    changed = [np.count_nonzero(ends[0].kinds[k] - len(ends[1:]) * kinds) for k, kinds in enumerate(done.after.kinds)]
-    legend = " ".join(f'<span style="color:{colour}">■</span> {said}' for said, colour in _KINDS.values())
-    rows = []
-    for k in np.argsort(changed, kind="stable")[::-1][:2]:
-        patch = done.patches[int(k)]
-        z = int((patch.truth > 0).sum((1, 2)).argmax())
-        parts = {"image": None} | dict(
-            zip(("before", "after")[-len(ends) :], (e.kinds[int(k)] for e in ends), strict=True)
-        )
-        drawn = (_figure(patch, z, name, kinds) for name, kinds in parts.items())
-        rows.append(f'<div class="mnb-patches">{"".join(drawn)}</div>')
-    return f"{''.join(rows)}<div>{legend}</div>"
-
-
-def _figure(patch: Patch, z: int, name: str, kinds: Any) -> str:
-    rgb = overlay(patch.image[z], contrast=patch.contrast)
-    for kind, (_, colour) in _KINDS.items() if kinds is not None else ():
-        there = kinds[z] == kind
-        rgb[there] += 0.5 * (np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]) - rgb[there])
-    data = base64.b64encode(png(thinned(rgb, 512))).decode()
-    said = html.escape(f"{patch.name}, {name}")
-    return f'<figure><figcaption>{said}</figcaption><img alt="{said}" src="data:image/png;base64,{data}"></figure>'

@@ -16,7 +16,8 @@ from mitonb.models.folder import installed_as, model_folder
 from mitonb.models.spec import ModelSpec
 from mitonb.models.weights import write_weights
 from mitonb.models.zoo import build
-from mitonb.widgets.trainer import NEW, Outcome, _curve, _pictures, train_form
+from mitonb.widgets.curtain import Curtain
+from mitonb.widgets.trainer import NEW, Outcome, _curve, train_form
 from tests.infer.oracle import Oracle
 from tests.learn.test_pairs import spots
 
@@ -66,7 +67,9 @@ def test_a_net_is_trained_registered_and_offered_by_its_name():
     assert form.curves.value.count("<svg") == 2
     assert form._losses
     assert form._looks[-1][0] == 1.0
-    assert form.pictures.value.count("<img") == 2
+    (curtain,) = form.curtain.children
+    assert curtain.slide.names == ["truth", "now"]
+    assert "of 3 objects found.</div>" in curtain.state()
     form.name.value = "spots"
     form.keep.click()
     assert seen == ["spots"]
@@ -164,8 +167,58 @@ def test_patches_are_judged_object_by_object():
     assert (found.objects, len(found.found), found.false) == (2, 1, 1)
     assert found.iou == 1 / 3
     assert [int((found.kinds[0] == kind).sum()) for kind in (RIGHT, FALSE, MISSED)] == [256, 256, 256]
-    outcome = Outcome(None, [patch], found, found, (0.5, 0.5))
-    assert _pictures(outcome).count("<img") == 3
+
+
+def test_held_out_patches_hang_on_a_curtain_the_most_changed_first():
+    truth = np.zeros((1, 64, 64), np.uint32)
+    truth[0, 8:24, 8:24], truth[0, 40:56, 8:24], truth[0, 40:56, 40:52] = 1, 2, 3
+    patches = [Patch(n, truth.astype(np.uint8) + 9, truth, (0.0, 20.0), truth < 0) for n in "ab"]
+
+    def found(*ids_of_patches):
+        kinds = [
+            np.where(np.isin(truth, ids), RIGHT, np.where(truth, MISSED, 0)).astype(np.uint8) for ids in ids_of_patches
+        ]
+        pairs = frozenset((k, id) for k, ids in enumerate(ids_of_patches) for id in ids)
+        return Judged(0.5, 6, pairs, 0, tuple(kinds))
+
+    curtain = Curtain(patches, found([1], [1, 2]), found([1], [2, 3]))
+    assert curtain.state() == (
+        '<span class="mnb-plain">Held-out patch 1 of 2: b</span>\n<div>2 of 3 objects found, 2 before.</div>'
+        "<b>1 won</b><ul><li>192 px at x 46, y 48</li></ul><b>1 lost</b><ul><li>256 px at x 16, y 16</li></ul>"
+    )
+    first = curtain.slide.left
+    assert first != curtain.slide.right
+    curtain.next.click()
+    assert "Held-out patch 2 of 2: a" in curtain.state()
+    assert curtain.slide.left == curtain.slide.right != first
+    curtain.next.click()
+    assert (curtain.at, curtain.slide.left) == (0, first)
+
+
+def test_patches_are_shown_as_the_training_draws_them():
+    form = spotted()
+    with pytest.raises(InputError, match="Check first"):
+        form.show_patches()
+    ended(form.check())
+    images, ids = ended(form.show_patches()).result()
+    assert images.shape == ids.shape == (12, 32, 32)
+    assert (ids > 0).any()
+    assert form.grid.value.count("<img") == 12
+    form.base.value = "new unet-3d"
+    assert form.grid.value == ""
+
+
+def test_a_single_section_asks_for_no_planes_and_offers_no_nets_of_blocks():
+    image, ids = spots((96, 160))
+    app = mn.explore(image[None], ids[None])
+    form = app.trainer
+    assert form.reviewed["z"].layout.display == form.children[1].children[1].children[-1].layout.display == "none"
+    assert [p.known for p in form._pairs()] == [[mn.Box((0, 0, 0), (1, 96, 160))]]
+    assert not any("blocks" in said for said, _ in form.base.options)
+    assert app.tabs.titles == ("Objects", "History", "Save", "Train")
+    hidden = [name for name, line in app.form._rows.items() if line.layout.display == "none"]
+    assert {"planes", "votes", "min_size", "lookahead"} <= set(hidden)
+    assert not {"verdicts", "min_area", "center_threshold"} & set(hidden)
 
 
 def test_nothing_trains_on_the_reference_and_new_nets_have_names():
