@@ -40,6 +40,13 @@ if TYPE_CHECKING:
 __all__ = ["Settings", "best_look", "bytes_needed", "card_fields", "fitting", "freeze", "startable", "watch"]
 
 
+REFERENCE = "drawn reference"
+"""Name of held sources that tell whether a run forgets: they are watched, but are no part of its score."""
+FORGOTTEN = 0.01
+"""Loss of IoU on them that a tempered run accepts."""
+PARTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Of the way from old to learned weights, where a tempered run looks."""
+
 Described = list[tuple[str, tuple[int, ...], float, float]]
 """Names, shapes and contrasts of sources."""
 
@@ -66,6 +73,8 @@ class Settings:
         First stages of the encoder that stay as they are, with the statistics of their normalisation.
     keep_statistics : bool
         All norms keep their statistics: those of a few squares are not those of what a model knows.
+    temper : bool
+        In the end go back towards the weights to start from, as far as held planes and the `REFERENCE` ask for it.
     looks : int
         How often, evenly over the run, the held planes are scored; the weights of the best look are kept.
     patience : int, optional
@@ -88,6 +97,7 @@ class Settings:
     average: float = 0.998
     freeze: int = 0
     keep_statistics: bool = False
+    temper: bool = False
     looks: int = 20
     patience: int | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -200,6 +210,8 @@ def fitting(
     try:
         run.look(sources)
         run.mean.load_state_dict(run.best or run.mean.state_dict())
+        if run.start:
+            run.temper(sources)
         write_weights(run.mean, run.finished_spec(sources), out)
     except Exception as error:
         raise JobError(f"The weights are in {out}, but the held planes could not be scored: {error}") from error
@@ -302,6 +314,7 @@ class _Run:
             for norm in (m for m in self.net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)):
                 norm.eval()
         self.mean = copy.deepcopy(self.net).eval()
+        self.start = copy.deepcopy(self.net.state_dict()) if start is not None and settings.temper else {}
         free = [p for p in self.net.parameters() if p.requires_grad]
         plain, small = [p for p in free if p.ndim > 1], [p for p in free if p.ndim <= 1]
         groups = [{"params": plain, "weight_decay": settings.decay}, {"params": small, "weight_decay": 0.0}]
@@ -362,10 +375,30 @@ class _Run:
 
     def look(self, sources: Sequence[Source]) -> None:
         """Score the held planes and remember it."""
-        scores = watch(self.mean, self.spec, sources)
-        self.log.append({"step": self.step, "seconds": round(self.seconds), **scores})
-        if scores and best_look(self.log) == len(self.log) - 1:
+        self.log.append(self._scored(sources))
+        if own_score(self.log[-1]) is not None and best_look(self.log) == len(self.log) - 1:
             self.best = {name: tensor.clone() for name, tensor in self.mean.state_dict().items()}
+
+    def temper(self, sources: Sequence[Source]) -> None:
+        """Go back towards the weights of the start, to where the held planes score best (Wortsman et al. 2022).
+
+        The `REFERENCE` may lose `FORGOTTEN` there. Where nothing is held out it decides alone, from half of the way on.
+        """
+        learned = copy.deepcopy(self.mean.state_dict())
+        looks = []
+        for part in PARTS:
+            self._mix(learned, part)
+            looks.append({**self._scored(sources), "part": part})
+        self.log.append(choose_part(looks))
+        self._mix(learned, self.log[-1]["part"])
+
+    def _scored(self, sources: Sequence[Source]) -> dict[str, float]:
+        return {"step": self.step, "seconds": round(self.seconds), **watch(self.mean, self.spec, sources)}
+
+    def _mix(self, learned: Mapping[str, Tensor], part: float) -> None:
+        for name, kept in self.mean.state_dict().items():
+            old = self.start[name]
+            kept.copy_(torch.lerp(old, learned[name], part) if old.is_floating_point() else old)
 
     def save(self, path: Path, sources: Described) -> None:
         """Write the picture of the run; it appears whole or not at all."""
@@ -461,10 +494,27 @@ def _moved(tensors: Mapping[str, Tensor], device: str) -> dict[str, Tensor]:
     return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
+def own_score(look: Mapping[str, float]) -> float | None:
+    """Return the mean IoU of what was held out, without the `REFERENCE`; None where nothing was."""
+    scores = [v for k, v in look.items() if k.startswith("iou")]
+    return float(np.mean(scores)) if scores else None
+
+
 def best_look(log: Sequence[Mapping[str, float]]) -> int:
-    """Return the place of the look with the highest mean of its scores; 0 where there is none."""
-    means = [np.mean([v for k, v in one.items() if k.startswith("iou")] or [0.0]) for one in log]
-    return int(np.argmax(means)) if means else 0
+    """Return the place of the look that was kept: of a tempered run the last, else the one with the best score."""
+    if log and "part" in log[-1]:
+        return len(log) - 1
+    return int(np.argmax([own_score(look) or 0.0 for look in log])) if log else 0
+
+
+def choose_part(looks: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Return the look at the best of several mixes of old (the first) and learned weights (the last)."""
+    least = looks[0].get(REFERENCE, 0.0) - FORGOTTEN
+    kept = [look for look in looks if look.get(REFERENCE, 0.0) >= least]
+    scores = [own_score(look) or 0.0 for look in kept]
+    if min(scores) == max(scores):  # nothing was held out, or nothing is in it
+        return next((look for look in kept if look["part"] >= 0.5), kept[-1])
+    return kept[int(np.argmax(scores))]
 
 
 def _rate(fraction: float) -> float:
@@ -477,7 +527,7 @@ def watch(net: nn.Module, spec: ModelSpec, sources: Sequence[Source]) -> dict[st
     """Return the foreground IoU of the held planes, as {"iou NAME": 0..1}; sources of one name are counted together.
 
     Of many held planes of a source a dozen is looked at, but nets of blocks see all that lie beside each other at once.
-    What is unknown counts nothing.
+    What is unknown counts nothing. That of the `REFERENCE` has no "iou" before its name.
     """
     # A net without a hash is run as it is now, and the range of a stack is given, its contrast measured.
     model = Model(dataclasses.replace(spec, sha256="", intensity="range"), net)
@@ -495,4 +545,7 @@ def watch(net: nn.Module, spec: ModelSpec, sources: Sequence[Source]) -> dict[st
             found = maps.semantic[0].reshape(labels.shape) >= 128
             found, truth = (mask & (labels != source.ignore) for mask in (found, labels > 0))
             counts[source.name] = counts.get(source.name, 0) + np.array([(found & truth).sum(), (found | truth).sum()])
-    return {f"iou {name}": round(int(both) / max(int(either), 1), 4) for name, (both, either) in counts.items()}
+    return {
+        REFERENCE if name == REFERENCE else f"iou {name}": round(int(both) / max(int(either), 1), 4)
+        for name, (both, either) in counts.items()
+    }

@@ -17,7 +17,7 @@ from mitonb.io.saving import check_output
 from mitonb.job import Progress, drain
 from mitonb.learn.child import fitting_apart
 from mitonb.learn.data import draw_batch, shared
-from mitonb.learn.loop import Settings, best_look, bytes_needed, card_fields, startable
+from mitonb.learn.loop import REFERENCE, Settings, best_look, bytes_needed, card_fields, startable
 from mitonb.learn.pairs import Pair, gathering, read_pair
 from mitonb.models.zoo import load_model
 from mitonb.phantoms import phantom
@@ -57,7 +57,7 @@ panoptic-2d is that of the bundled model, unet-* draw the semantic map alone; mi
 """
 
 
-_GENTLY = {"rate": 2e-4, "batch": 4, "average": 0.99, "looks": 10, "keep_statistics": True}
+_GENTLY = {"rate": 2e-4, "batch": 4, "average": 0.99, "looks": 10, "keep_statistics": True, "temper": True}
 """Settings of a finetuning that differ from the usual ones."""
 
 
@@ -207,10 +207,14 @@ def finetuning(
     given = card_fields(card)
     _, old = startable(Path(start) if isinstance(start, os.PathLike) else start)
     material = yield from gathering(data, hold, old)
+    sources = material.sources
     if replay:
-        phantoms = yield from _phantoms(4)
-        material = dataclasses.replace(material, sources=tuple(shared(material.sources, phantoms, replay)))
-    names = sorted({s.name for s in material.sources})
+        phantoms = yield from _phantoms(16, 1000, "phantoms")
+        sources = tuple(shared(sources, phantoms, replay))
+    names = sorted({s.name for s in sources})
+    reference = yield from _phantoms(2, 1100, REFERENCE)
+    only_scored = (dataclasses.replace(source, held=(0, 1)) for source in reference)
+    material = dataclasses.replace(material, sources=(*sources, *only_scored))
     kept = {
         "licence": old.licence, "papers": old.papers, "data": (*old.data, *names), "pixel_sizes": old.pixel_sizes,
         "notes": f"Finetuned from {old.name}.",
@@ -244,11 +248,11 @@ def some_patches(
     return images, ids
 
 
-def _phantoms(count: int) -> Generator[Progress, None, list[Source]]:
+def _phantoms(planes: int, seed: int, name: str) -> Generator[Progress, None, list[Source]]:
     found = []
-    for k in range(count):
-        yield Progress("draw phantoms", k, count)
-        found.append(read_pair(Pair(*phantom((16, 256, 256), seed=1000 + k), name="phantoms"))[0])
+    for k in range(4):
+        yield Progress("draw phantoms", k, 4)
+        found.append(read_pair(Pair(*phantom((planes, 256, 256), seed=seed + k), name=name))[0])
     return found
 
 
@@ -270,4 +274,6 @@ def _run(material: Material, out: Path, settings: Settings, **more: Any) -> Gene
     path = yield from fitting_apart(material.sources, out=out, settings=settings, **more)
     log = load_model(path).spec.training["watched"]
     best = log[best_look(log)] if log else {}
-    return Trained(path, {k: v for k, v in best.items() if k.startswith("iou")}, tuple(log), material.notes)
+    scores = {k: v for k, v in best.items() if k.startswith("iou")}
+    way = (f"kept: {best['part']:.0%} of the way from the old weights to the new ones",) if "part" in best else ()
+    return Trained(path, scores, tuple(log), (*material.notes, *way))

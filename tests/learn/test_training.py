@@ -22,7 +22,7 @@ from mitonb.learn.data import (
     read_source,
     shared,
 )
-from mitonb.learn.loop import Settings, fitting, watch
+from mitonb.learn.loop import FORGOTTEN, REFERENCE, Settings, choose_part, fitting, watch
 from mitonb.learn.losses import add_losses, batch_targets
 from mitonb.models.spec import HEADS, ModelSpec
 from mitonb.models.zoo import load_model
@@ -189,7 +189,7 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path):
     assert (tmp_path / "b.part").exists()
     assert not (tmp_path / "b").exists()
     state = torch.load(tmp_path / "b.part", weights_only=True)  # as earlier versions wrote it
-    for newer in ("looks", "freeze", "patience", "keep_statistics"):
+    for newer in ("looks", "freeze", "patience", "keep_statistics", "temper"):
         del state["settings"][newer]
     torch.save({k: v for k, v in state.items() if k not in ("sources", "best", "model")}, tmp_path / "b.part")
     rest = list(fitting([disks()], out=tmp_path / "b", settings=tiny(looks=20)))
@@ -367,6 +367,37 @@ def test_the_best_look_is_kept_and_a_run_that_gets_no_better_ends(tmp_path, monk
     for name, tensor in kept.net.state_dict().items():
         if tensor.is_floating_point():
             torch.testing.assert_close(tensor, nets[1][name].half().float(), rtol=0, atol=0)
+
+
+def test_a_tempered_run_goes_back_as_far_as_it_would_forget(tmp_path):
+    """It is taught that disks are nothing, and what is held out says so, too; only the reference knows better."""
+    known = dataclasses.replace(disks(held=range(4)), name=REFERENCE)
+    nothing = disks(held=(2, 3))
+    nothing = dataclasses.replace(nothing, labels=np.zeros_like(nothing.labels))
+    settings = tiny(steps=60, batch=4, average=0.9, rate=0.005)
+    first = drain(fitting([disks(held=(3,)), known], out=tmp_path / "a", settings=settings), show=False)
+    looks = {}
+    for temper in (False, True):
+        more = dataclasses.replace(settings, steps=20, temper=temper)
+        path = drain(fitting([nothing, known], out=tmp_path / f"{temper}", settings=more, start=first), show=False)
+        model = load_model(path)
+        looks[temper] = watch(model.net, model.spec, [known])[REFERENCE]
+    before = load_model(first).spec.training["watched"][-1][REFERENCE]
+    assert before > 0.7
+    assert looks[False] < before - 0.1
+    assert looks[True] >= before - FORGOTTEN - 0.005  # weights are kept in 16 bits
+    assert load_model(path).spec.training["watched"][-1]["part"] < 1
+
+
+def test_the_part_of_the_way_is_the_best_that_forgets_little():
+    def look(part, reference, **own):
+        return {"part": part, REFERENCE: reference, **own}
+
+    looks = [look(p, r, **{"iou a": a}) for p, r, a in [(0, 0.9, 0.5), (0.5, 0.895, 0.6), (1, 0.8, 0.7)]]
+    assert choose_part(looks)["part"] == 0.5
+    assert choose_part([look(p, 0.9, **{"iou a": 0.0}) for p in (0, 0.5, 1)])["part"] == 0.5
+    assert choose_part([look(p, r) for p, r in [(0, 0.9), (0.25, 0.9), (0.5, 0.9), (1, 0.9)]])["part"] == 0.5
+    assert choose_part([look(p, r) for p, r in [(0, 0.9), (0.25, 0.9), (0.5, 0.8), (1, 0.8)]])["part"] == 0.25
 
 
 def test_frozen_stages_stay_as_they_are_with_their_statistics(tmp_path):
