@@ -22,8 +22,7 @@ from mitonb.errors import InputError, MitonbError, ModelError, wanting_torch
 from mitonb.io.saving import VOLUMES, check_output, require_apart, rescued
 from mitonb.job import drain
 from mitonb.memory import memory_budget
-from mitonb.models.folder import PUBLISHED, installed, installed_as, model_folder, pinned
-from mitonb.models.spec import specs
+from mitonb.models.folder import PUBLISHED, about_model, installed_as, model_folder, offered_models, pinned
 from mitonb.recipe import FORMER_NAMES, IN_NM, PRESETS, Recipe
 from mitonb.stack import AXES
 
@@ -356,27 +355,21 @@ def _score(options: Options) -> None:
 
 
 def _list_models(_: Options) -> None:
-    here = installed()
-    rows = [(name, "bundled", card.title) for name, card in specs().items()]
-    rows += [(name, "here", one.spec.title or one.source) for name, one in here.items()]
-    there = {name: one for name, one in PUBLISHED.items() if name not in here}
-    rows += [(name, "to pull", one.card.title) for name, one in there.items()]
-    width = max(len(row[0]) for row in rows)
-    for name, where, title in rows:
-        print(f"{name:<{width}}  {where:<8} {title}".rstrip())
+    names = offered_models()
+    for name in names:
+        print(f"{name:<{max(map(len, names))}}  {about_model(name)}")
 
 
 def _show_model(options: Options) -> None:
     name = options.model
     one, published = installed_as(name), PUBLISHED.get(name)
     if one is None and published is None:
-        known = ", ".join(dict.fromkeys((*specs(), *installed(), *PUBLISHED)))
-        raise ModelError(f"There is no model named {name!r}. The known ones are {known}.")
+        raise ModelError(f"There is no model named {name!r}. The known ones are {', '.join(offered_models())}.")
     card = one.spec if one is not None else PUBLISHED[name].card
     facts = {
-        "title": card.title, "architecture": card.architecture, "classes": ", ".join(card.classes),
+        "in short": about_model(name), "architecture": card.architecture, "classes": ", ".join(card.classes),
         "normalised": f"mean {card.mean:g}, std {card.std:g}, of grey values from 0 to 1",
-        "multiple": f"{card.multiple} px", "licence": card.licence,
+        "multiple": f"{card.multiple} px",
         "cite": "; ".join(str(REFERENCES.get(paper, paper)) for paper in card.papers),
         "data": "; ".join(card.data), "sha256": card.sha256, "notes": card.notes,
     }  # fmt: skip

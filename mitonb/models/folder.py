@@ -170,14 +170,45 @@ class Published:
         Where the weights are.
     quantised : str
         Where their 8-bit form is, which only its own code can run; empty if there is none.
+    size : str
+        Of the file, in words: its makers state none, so it is counted from the net.
     """
 
     card: ModelSpec
     address: str
     quantised: str
+    size: str
 
 
 _TOLD = json.loads(Path(__file__).with_name("published.json").read_text("utf-8"))
 
 PUBLISHED = {told["card"]["name"]: Published(**{**told, "card": ModelSpec(**told["card"])}) for told in _TOLD}
 """Published models by name."""
+
+
+def offered_models() -> tuple[str, ...]:
+    """Return the names of all models that can be chosen: those that are here, then those that can be fetched."""
+    return tuple(dict.fromkeys((*model_names(), *PUBLISHED)))
+
+
+def about_model(name: str) -> str:
+    """Say in one line what is known of a model before it runs or is fetched; "" if there is none of that name.
+
+    Its title, where it is, its size, source and licence, the pixel sizes that it knows, and scores of its card.
+    """
+    try:
+        one, there = installed_as(name), PUBLISHED.get(name)
+    except (ModelError, CorruptFileError) as error:
+        return str(error)
+    if one is not None:
+        where = "bundled" if one.source == "bundled" else "fetched" if "://" in one.source else "your own"
+        card, size, source = one.spec, f"{one.path.stat().st_size / 1e6:.1f} MB", one.source
+    elif there is not None:
+        where, card, size, source = "not here yet", there.card, there.size, there.address
+    else:
+        return ""
+    known = "for pixels of {:g} to {:g} nm".format(*card.pixel_sizes) if card.pixel_sizes else "pixel sizes not stated"
+    scores = [f"{key} {value:.2f}" for key, value in card.scores.items() if key.endswith(("plane IoU", "held out"))]
+    said = f"scores on its card: {', '.join(scores[:4])}" if scores else "no scores on its card"
+    place = "" if source == "bundled" else f"from {source.split('/')[2] if '://' in source else source}"
+    return " · ".join(filter(None, [card.title, where, size, place, f"licence: {card.licence}", known, said]))

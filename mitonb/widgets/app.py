@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as ipw
 import numpy as np
 
-from mitonb.errors import InputError
+from mitonb.errors import InputError, MitonbError
 from mitonb.job import Job
-from mitonb.models.folder import model_names
+from mitonb.models.folder import offered_models
 from mitonb.post.decoding import centers
 from mitonb.session import Session
 from mitonb.widgets.forms import OpenForm, RecipeForm, SaveForm, VoxelSizeField, reruns_of
@@ -88,7 +88,7 @@ class App(Saved, Part):
         self.viewer = Viewer(session, height=self._height)
         self.viewer.layout.flex, self.viewer.layout.min_width = "1 1 0", "0"
         volume = session.shape[0] > 1
-        self.form = RecipeForm(self._recipe, models=model_names(), volume=volume)
+        self.form = RecipeForm(self._recipe, models=offered_models(), volume=volume)
         self._verdicts: Verdicts | None = None
         self._follow_verdicts(session.verdicts)
         self._applied = self._joined = self.form.recipe
@@ -127,7 +127,8 @@ class App(Saved, Part):
         self.scales.chosen.connect(self._on_scale)
         to_save.on_click(lambda _: setattr(self.tabs, "selected_index", list(parts).index("Save")))
         self.form.changed.connect(self._on_recipe)
-        self.trainer.registered.connect(lambda _: setattr(self.form.controls["model"], "options", model_names()))
+        for told in (self.trainer.registered, self.trainer.model_note.fetched, self.form.model_note.fetched):
+            told.connect(lambda _: self._offer_models())
         self.viewer.asked.connect(self._on_asked)
         self.viewer.observe(lambda _: self._live.ask(), ["axis", "index"])
         self.tabs.observe(self._on_tab, "selected_index")
@@ -162,6 +163,7 @@ class App(Saved, Part):
         def tell(_maps: Any) -> str:
             self.viewer.set_layer("semantic", visible=True)
             self._live.ask()
+            self._warn()
             said = f"The maps of {axis} plane {index} are shown; the labels are as they were."
             return " ".join([said, *self.runs.notes])
 
@@ -317,6 +319,20 @@ class App(Saved, Part):
             # Without a voxel size nobody can say at which scale the network should look.
             self.voxel_size.ask(None if session.voxel_size else session.shape)
             self.compare.layout.display = self.voxel_size.layout.display
+            self._warn()
+
+    def _offer_models(self) -> None:
+        """Offer the models that there are now, in both forms."""
+        self.form.controls["model"].options = offered_models()
+        self.form.model_note.refresh()
+        self.trainer.offer_models()
+
+    def _warn(self) -> None:
+        """Say beside the model where the image is unlike those that it knows."""
+        try:
+            self.form.model_note.warn(self.runs.doubts(self.form.recipe))
+        except MitonbError:  # no image, or no such model: said where it is used
+            self.form.model_note.warn(())
 
     def _on_scale(self, factor: int) -> None:
         self.form.recipe = self.form.recipe.replace(pixel_size="as is", downsampling=factor)

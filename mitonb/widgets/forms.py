@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import os
 import threading
 from pathlib import Path
@@ -12,9 +13,12 @@ import ipywidgets as ipw
 import traitlets
 from psygnal import Signal
 
-from mitonb.errors import InputError, MitonbError
+from mitonb.errors import InputError, MitonbError, wanting_torch
+from mitonb.job import Job, Progress, Steps
+from mitonb.models.folder import PUBLISHED, about_model, installed
 from mitonb.recipe import IN_NM, PRESETS, Recipe, Rerun
 from mitonb.stack import AXES, Stack
+from mitonb.widgets.runs import JobBar
 from mitonb.widgets.style import Part, button, error_html, note, row, sheet, size_text
 from mitonb.widgets.upload import Upload
 
@@ -56,6 +60,8 @@ class RecipeForm(Part):
     ----------
     recipe : Recipe
         The value of the form; assign it to fill the form.
+    model_note : ModelNote
+        What is known of the chosen model, and the fetching of one that is not here.
     changed : Signal(Recipe, str)
         The new recipe, and what has to run again for it: "decode", "track" or "net".
 
@@ -86,8 +92,10 @@ class RecipeForm(Part):
         self.message = ipw.HTML()
         title = ipw.HTML('<span class="mnb-title">Recipe</span>')
         head = row(title, self.preset, self.reset, justify_content="space-between")
-        basic = [line for name, line in self._rows.items() if _FIELDS[name].metadata["basic"]]
+        basic: list[Any] = [line for name, line in self._rows.items() if _FIELDS[name].metadata["basic"]]
         self._extra = ipw.VBox([line for line in self._rows.values() if line not in basic])
+        self.model_note = ModelNote(self.controls["model"])
+        basic.insert(basic.index(self._rows["model"]) + 1, self.model_note)
         super().__init__(head, *basic, self.message, self.more, self._extra, recipe=start, **options)
         for name in _OF_VOLUMES if not volume else ():
             self._rows[name].layout.display = "none"
@@ -149,6 +157,63 @@ class RecipeForm(Part):
         self._extra.layout.display = "" if wide else "none"
         self.more.icon = "caret-down" if wide else "caret-right"
         self.more.description = "fewer settings" if wide else "more settings"
+
+
+class ModelNote(ipw.VBox):
+    """What is known of a model, under the control that chooses it, and a button that fetches one that is not here.
+
+    Attributes
+    ----------
+    fetched : Signal(str)
+        A model of that name is here now.
+    """
+
+    fetched = Signal(str)
+
+    def __init__(self, choice: Any) -> None:
+        self.choice, self.about, self.doubt = choice, ipw.HTML(), ipw.HTML()
+        self.bar = JobBar({"fetch": ("Fetch", "download", "Fetch it from its makers, check it and pin its hash")})
+        super().__init__([self.about, self.doubt, self.bar], layout={"overflow": "visible"})
+        choice.observe(lambda _: self.refresh(), "value")
+        self.bar.asked.connect(lambda _: self.fetch())
+        self.refresh()
+
+    def fetch(self) -> Job[Any]:
+        """Fetch the chosen model, in a thread; `.result()` of the job waits."""
+        name = self.choice.value
+
+        def tell(_: Any) -> None:
+            self.refresh()
+            self.fetched.emit(name)
+
+        return self.bar.watch(Job(_fetching(name), name=f"Fetching {name}"), then=tell)
+
+    def warn(self, doubts: Sequence[str]) -> None:
+        """Say where the image is unlike those that the model knows: the first sentence, all of it when hovered."""
+        lines = [
+            f'<span class="mnb-warn" title="{html.escape(text)}">⚠ {html.escape(text.partition(". ")[0])}.</span>'
+            for text in doubts
+        ]
+        self.doubt.value = "<br>".join(lines)
+
+    def refresh(self) -> None:
+        """Say what is known of the chosen model now."""
+        name, said = self.choice.value, about_model(self.choice.value)
+        there = name in PUBLISHED and name not in installed()
+        parts = said.split(" · ")
+        short = f"<summary>{html.escape(' · '.join([parts[1], parts[-2]]))}</summary>" if len(parts) > 3 else ""
+        # All of it before it is fetched; of what is here the rest is a click away.
+        self.about.value = f"<details>{short}{note(said)}</details>" if short and not there else note(said)
+        self.bar.say("")
+        self.bar.layout.display = None if there else "none"
+
+
+def _fetching(name: str) -> Steps[Any]:
+    yield Progress("asking its server", 0, 0)
+    with wanting_torch():  # late: it takes seconds
+        from mitonb.models.zoo import pulling
+
+    return (yield from pulling(name))
 
 
 class AxesChoice(ipw.HBox):

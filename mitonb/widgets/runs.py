@@ -16,9 +16,10 @@ from psygnal import Signal
 from mitonb.colors import overlay
 from mitonb.errors import InputError, JobError, wanting_torch
 from mitonb.infer.kept import KeptMaps
-from mitonb.infer.scale import Scale, inverted_note
+from mitonb.infer.scale import INVERTED, Scale, inverted_note, pixel_notes
 from mitonb.infer.segment import predict, predicting, redecoding, segmenting
 from mitonb.job import Progress, Steps, clock
+from mitonb.models.folder import installed_as
 from mitonb.post.decoding import decode
 from mitonb.post.verdicts import describe_objects, drop_false
 from mitonb.widgets.style import JS, Latest, Part, button, count_text, error_html, note, png, row, thinned
@@ -97,6 +98,13 @@ class Runs:
             self._models = {name: load_model(name)}
         return self._models[name]
 
+    def doubts(self, recipe: Recipe) -> list[str]:
+        """Say where the image is unlike those that the model knows, as far as that was seen."""
+        one = installed_as(recipe.model)
+        scale = Scale.of(self.stack.voxel_size, recipe, one and one.spec)
+        inverted = self._inverted.get(_key(recipe))
+        return [*pixel_notes(scale, recipe, one and one.spec, recipe.planes), *filter(None, [inverted])]
+
     def _loading(self, recipe: Recipe) -> Steps[Any]:
         """Load the model of a recipe, to run it."""
         yield Progress("loading the model", 0, 100)
@@ -112,7 +120,7 @@ class Runs:
         self._planes[axis, index] = maps
         if len(self._planes) > _MOST_PLANES:
             del self._planes[next(iter(self._planes))]
-        key = (recipe.model, recipe.invert, recipe.downsampling)
+        key = _key(recipe)
         if key not in self._inverted:  # asked once: it runs the net
             again = partial(predict, model=model, recipe=recipe)
             self._inverted[key] = inverted_note(plane, maps, recipe, again)
@@ -152,6 +160,8 @@ class Runs:
         self.kept = (self.kept or KeptMaps(stack.shape)) if recipe.keep_maps else None
         labels: Labels = yield from segmenting(stack, recipe, model=model, kept=self.kept)
         self._planes.clear()
+        said = (labels.record or {}).get("notes") or ()
+        self._inverted[_key(recipe)] = next((text for text in said if text.startswith(INVERTED)), "")
         self.change = self.session.adopt(labels, replace_corrected=replace_corrected)
         return labels
 
@@ -215,6 +225,11 @@ class ScaleChoice(ipw.HBox):
     def _take(self, factor: int) -> None:
         self.leave()
         self.chosen.emit(factor)
+
+
+def _key(recipe: Recipe) -> tuple[str, bool, int]:
+    """Return what it depends on whether an image looks inverted."""
+    return recipe.model, recipe.invert, recipe.downsampling
 
 
 class JobBar(Part):

@@ -21,6 +21,7 @@ from mitonb.models.folder import PUBLISHED, installed, installed_as, model_folde
 from mitonb.models.spec import specs
 from mitonb.session import Session
 from mitonb.widgets.curtain import Curtain, patch_grid
+from mitonb.widgets.forms import ModelNote
 from mitonb.widgets.runs import JobBar
 from mitonb.widgets.style import Part, button, count_text, error_html, note, row
 
@@ -152,9 +153,10 @@ class TrainForm(Part):
         )
         self._kept = ipw.HTML()
         self._keeping = row(self.keep, self._kept).add_class("mnb-spaced")
+        self.model_note = ModelNote(self.base)
         choice = row(self.base, self.minutes, self.name).add_class("mnb-spaced")
         shown = self.facts, self.grid, self.curves, self.told, self.curtain, self._keeping
-        super().__init__(asked, choice, self.bar, *shown)
+        super().__init__(asked, choice, self.model_note, self.bar, *shown)
         self.add_class("mnb-train")
         for control in (self.base, *self.reviewed.values()):
             control.observe(lambda _: self._on_choice(), "value")
@@ -244,15 +246,18 @@ class TrainForm(Part):
         done.trained.path.unlink()
         self.outcome = None
         self._kept.value = note(f"{name} is in the list of models now: mn.segment(stack, model={name!r}).", "good")
-        kept = self.material, self._before
-        self.base.options, self.base.value = (
-            _bases(self._flat),
-            self.base.value,
-        )  # new options choose the first, for a moment
-        self.material, self._before = kept
-        self._refresh()
+        self.offer_models()
         self.registered.emit(name)
         return made
+
+    def offer_models(self) -> None:
+        """Offer the models that there are now."""
+        kept = self.material, self._before
+        # New options choose the first, for a moment.
+        self.base.options, self.base.value = _bases(self._flat), self.base.value
+        self.material, self._before = kept
+        self.model_note.refresh()
+        self._refresh()
 
     # What the jobs do.
 
@@ -456,8 +461,9 @@ def _bases(flat: bool) -> list[tuple[str, str]]:
     """Return what a training can begin from: models that are here, then new nets; for sections none of blocks."""
     cards = {**{name: one.spec for name, one in installed().items()}, **specs()}
     able = [n for n in model_names() if "semantic" in cards[n].heads and len(cards[n].classes) == 1]
+    there = [(f"{name} (to fetch)", name) for name in PUBLISHED if name not in cards]
     new = [(f"new: {net} ({said})", f"new {net}") for net, said in NEW.items() if not (flat and "blocks" in said)]
-    return [*((name, name) for name in able if not flat or cards[name].dimension == 2), *new]
+    return [*((name, name) for name in able if not flat or cards[name].dimension == 2), *there, *new]
 
 
 def _parted(base: str) -> tuple[str | None, str | None]:
