@@ -54,7 +54,7 @@ class Curtain(ipw.VBox):
         old = [np.where(p.truth > 0, 1, 0) for p in patches] if before is None else before.kinds
         changed = [np.count_nonzero(a != b) for a, b in zip(old, after.kinds, strict=True)]
         self._old, self._order = old, np.argsort(changed, kind="stable")[::-1].tolist()
-        self.slide = Slide(layout={"width": "100%", "max_width": "512px"})
+        self.slide = Slide(layout={"width": "100%"})
         self.previous = button(icon="chevron-left", tip="Previous patch")
         self.next = button(icon="chevron-right", tip="Next patch")
         self.place, self.objects = ipw.HTML(), ipw.HTML()
@@ -63,7 +63,7 @@ class Curtain(ipw.VBox):
         )
         head = row(self.previous, self.next, self.place).add_class("mnb-spaced")
         beside = ipw.VBox([head, ipw.HTML(legend), self.objects], layout={"flex": "1 1 240px"})
-        slide = ipw.VBox([self.slide], layout={"flex": "0 1 512px", "min_width": "240px"})
+        slide = ipw.VBox([self.slide], layout={"flex": "0 1 min(512px, 58vh)", "min_width": "240px"})
         super().__init__([row(slide, beside, align_items="flex-start").add_class("mnb-spaced")])
         for step, pressed in ((-1, self.previous), (1, self.next)):
             pressed.on_click(lambda _, step=step: self.show((self.at + step) % len(self.patches)))
@@ -111,7 +111,7 @@ def _fates(patch: Patch, k: int, before: Judged | None, after: Judged) -> str:
             for size, z, y, x in rows[:_MOST_LISTED]
         ]
         more = f"<li>and {len(rows) - _MOST_LISTED} more</li>" if len(rows) > _MOST_LISTED else ""
-        parts.append(f"<b>{len(rows)} {fate}</b><ul>{''.join(lines)}{more}</ul>")
+        parts.append(f"<b>{len(rows)} {fate}</b>" + (f"<ul>{''.join(lines)}{more}</ul>" if rows else "<br>"))
     return "".join(parts)
 
 
