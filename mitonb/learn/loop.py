@@ -37,7 +37,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["Settings", "best_look", "bytes_needed", "card_fields", "fitting", "freeze", "startable", "watch"]
+__all__ = [
+    "Settings",
+    "best_look",
+    "bytes_needed",
+    "card_fields",
+    "fitting",
+    "freeze",
+    "require_depth",
+    "startable",
+    "watch",
+]
 
 
 REFERENCE = "drawn reference"
@@ -179,6 +189,7 @@ def fitting(
     run = _Run(settings, start, {"name": out.stem, **card_fields(card)})
     if any(n % run.spec.multiple for n in (settings.patch, settings.planes or 0)):
         raise InputError(f"A patch is a multiple of {run.spec.multiple} pixels, got {run.size}.")
+    require_depth(sources, run.spec.dimension)
     described = [(s.name, tuple(s.image.shape), float(s.contrast[0]), float(s.contrast[1])) for s in sources]
     total = settings.steps or int(60 * (settings.minutes or 0))
     needed = run.bytes_needed()
@@ -217,6 +228,18 @@ def fitting(
         raise JobError(f"The weights are in {out}, but the held planes could not be scored: {error}") from error
     part.unlink(missing_ok=True)
     return out
+
+
+def require_depth(sources: Sequence[Source], dimension: int) -> None:
+    """Refuse single sections for nets that look at blocks.
+
+    Raises
+    ------
+    InputError
+        If there is nothing else.
+    """
+    if dimension == 3 and all(len(source.image) == 1 for source in sources):
+        raise InputError("This net looks at blocks, and there are single sections only. Choose a net of planes.")
 
 
 def bytes_needed(settings: Settings, start: str | Path | None, card: Mapping[str, Any]) -> int:

@@ -279,24 +279,23 @@ class TrainForm(Part):
 
     def _checking(self, pairs: Any, base: str) -> Steps[tuple[Material, int, str]]:
         with wanting_torch():
+            from mitonb.learn.loop import require_depth
             from mitonb.learn.pairs import gathering
             from mitonb.learn.runs import memory_of
 
         net, start = _parted(base)
         known = None if start is None else installed_as(start)
         material = yield from gathering(pairs, 0.2, None if known is None else known.spec)
+        require_depth(material.sources, _dimension(base))
         yield Progress("count", 0, 1)
         return material, memory_of(net, start, **self._settings), _amounts(material)
 
     def _drawing(self, material: Material, base: str) -> Steps[Any]:
         with wanting_torch():
-            from mitonb.learn.runs import NETS, some_patches
+            from mitonb.learn.runs import some_patches
 
         yield Progress("draw patches", 0, 1)
-        net, start = _parted(base)
-        known = None if start is None else installed_as(start)
-        dimension = NETS[net][0]["dimension"] if net else 2 if known is None else known.spec.dimension
-        return some_patches(material.sources, net, dimension, **self._settings)
+        return some_patches(material.sources, _parted(base)[0], _dimension(base), **self._settings)
 
     def _training(self, material: Material, base: str, out: Path, minutes: float) -> Steps[Outcome]:
         with wanting_torch():
@@ -469,6 +468,15 @@ def _bases(flat: bool) -> list[tuple[str, str]]:
 def _parted(base: str) -> tuple[str | None, str | None]:
     """Return the new net, or the model to begin from."""
     return (base[4:], None) if base.startswith("new ") else (None, base)
+
+
+def _dimension(base: str) -> int:
+    """Return whether what a training begins from looks at planes, 2, or blocks, 3."""
+    from mitonb.learn.runs import NETS
+
+    net, start = _parted(base)
+    known = None if start is None else installed_as(start)
+    return int(NETS[net][0]["dimension"]) if net else 2 if known is None else known.spec.dimension
 
 
 def _free_name() -> str:

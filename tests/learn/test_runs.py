@@ -128,6 +128,11 @@ def test_other_data_do_not_go_on_with_a_run(tmp_path):
         list(fitting([b], out=tmp_path / "a", settings=settings))
 
 
+def test_nets_of_blocks_do_not_learn_from_single_sections(tmp_path):
+    with pytest.raises(InputError, match="looks at blocks"):
+        mn.train(spots(), tmp_path / "a", net="unet-3d", steps=1, show=False)
+
+
 def test_phantoms_are_replayed(tmp_path):
     made = mn.finetune(spots(), tmp_path / "a", steps=1, replay=0.25, hold=0, **SMALL)
     assert {"volume", "phantoms"} <= set(mn.load_model(made).spec.data)

@@ -218,6 +218,10 @@ def test_a_single_section_asks_for_no_planes_and_offers_no_nets_of_blocks():
     assert app.tabs.titles == ("Objects", "History", "Save", "Train")
     hidden = [name for name, line in app.form._rows.items() if line.layout.display == "none"]
     assert {"planes", "votes", "min_size", "lookahead"} <= set(hidden)
+    form = spotted("new unet-3d")  # of other data than a session it is known after reading only
+    with pytest.raises(InputError, match="looks at blocks, and there are single sections only"):
+        ended(form.check())
+    assert "Choose a net of planes" in form.bar.message.value
     assert not {"verdicts", "min_area", "center_threshold"} & set(hidden)
 
 
