@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from scipy import ndimage
 from mitonb.accuracy import score
 from mitonb.infer.segment import predicting
 from mitonb.job import Progress
+from mitonb.models.zoo import Model, load_model
 from mitonb.phantoms import phantom
 from mitonb.post.decoding import decode
 from mitonb.recipe import Recipe
@@ -21,9 +23,9 @@ from mitonb.stack import Plane, Stack
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
+    from pathlib import Path
 
     from mitonb.learn.data import Source
-    from mitonb.models.zoo import Model
 
 Array = npt.NDArray[Any]
 
@@ -122,6 +124,12 @@ def reference_patches() -> list[Patch]:
                 Patch(f"phantom {seed}", stack.data[z : z + 1], ids, stack.contrast, np.zeros(ids.shape, bool))
             )
     return found
+
+
+def load_to_judge(name: str | Path) -> Model:
+    """Load a model that runs as it is: an engine for a few patches takes seconds in which nothing can be cancelled."""
+    model = load_model(name)
+    return dataclasses.replace(model, spec=dataclasses.replace(model.spec, sha256=""))
 
 
 def judging(model: Model, patches: Sequence[Patch], stage: str = "score") -> Generator[Progress, None, Judged]:

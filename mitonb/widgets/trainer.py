@@ -299,15 +299,13 @@ class TrainForm(Part):
 
     def _training(self, material: Material, base: str, out: Path, minutes: float) -> Steps[Outcome]:
         with wanting_torch():
-            from mitonb.learn.judging import held_patches, judging, reference_patches
-            from mitonb.learn.runs import NETS, finetuning, training
-            from mitonb.models.zoo import load_model
+            from mitonb.learn.judging import held_patches, judging, load_to_judge, reference_patches
+            from mitonb.learn.runs import finetuning, training
 
         yield Progress("load the model", 0, 1)
         net, start = _parted(base)
-        model: Model | None = None if start is None else load_model(start)
-        dimension = NETS[str(net)][0]["dimension"] if model is None else model.spec.dimension
-        patches = held_patches(material.sources, dimension)
+        model: Model | None = None if start is None else load_to_judge(start)
+        patches = held_patches(material.sources, _dimension(base))
         if model is not None and self._before is None:
             first = yield from judging(model, patches, "score before")
             yield Progress("draw the reference", 0, 1)
@@ -321,7 +319,7 @@ class TrainForm(Part):
         else:
             card |= {"pixel_sizes": (min(sizes), max(sizes))} if sizes else {}
             trained = yield from training(material.sources, out, net=net, card=card, **more)
-        model = load_model(trained.path)
+        model = load_to_judge(trained.path)
         after = yield from judging(model, patches, "score after")
         if self._before is None:
             return Outcome(trained, patches, None, after, None)
