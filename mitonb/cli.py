@@ -435,7 +435,7 @@ def _show_data(options: Options) -> None:
 
 def _pull_data(options: Options) -> None:
     print(mn.pull(options.set, show=not options.quiet))
-    _note(options, f"train on it with mn.train({options.set!r}), score with mitonb benchmark {options.set}")
+    _note(options, f"licence: {mn.datasets()[options.set].licence}; score with mitonb benchmark {options.set}")
 
 
 # ----------------------------------------------------------------------------------------- the notebook: mitonb lab

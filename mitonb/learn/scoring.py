@@ -123,6 +123,8 @@ def benchmarking(
         names = ", ".join(text.partition(":")[0] for text in spec.data)
         notes.append(f"{spec.name} was trained on {names}. Scores on what a model was trained on flatter it.")
     notes += [f"{spec.name} finds {', '.join(spec.classes)}; all are compared."] if len(spec.classes) > 1 else []
+    if spec.pixel_sizes is None:
+        notes.append(f"The card of {spec.name} tells no pixel sizes, so it was scored at those of the data alone.")
     for k, pair in enumerate(pairs):
         yield Progress(f"image {k + 1} of {len(pairs)}", 0, 1)
         source, size = (pair, None) if isinstance(pair, Source) else read_pair(pair)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -79,6 +80,15 @@ def test_a_folder_of_images_gives_means_over_those_that_have_objects(phantom, tm
     out = capsys.readouterr().out
     assert "F1@75" in out
     assert "mean of 3" in out
+
+
+def test_a_card_that_tells_no_pixel_sizes_is_said_to_be_scored_at_those_of_the_data(phantom):
+    stack, truth = phantom
+    model = mn.load_model("mito-mini")
+    silent = dataclasses.replace(model, spec=dataclasses.replace(model.spec, pixel_sizes=None))
+    found = mn.benchmark(mn.Pair(stack.read()[:1], truth.data[:1], voxel_size=(8, 2, 2)), silent, show=False)
+    assert [row["scale"] for row in found.rows] == ["both"]
+    assert any("tells no pixel sizes" in note for note in found.notes)
 
 
 def test_what_is_unknown_does_not_count(phantom):
