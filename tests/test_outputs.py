@@ -50,7 +50,7 @@ OUTPUTS = [
     ([*TRAIN, "--share", "2"], "between 0 and"),
     ([*TRAIN, "--cache", "{tmp}/no/where"], "cannot be made"),
     ([*TRAIN, "--start", "{tmp}/there.safetensors"], "there.safetensors is not"),
-    ([*TRAIN, "--seed", "-1"], "A seed is"),
+    ([*TRAIN, "--seed", "-1"], "Seed, freeze"),
     ([*TRAIN, "--rate", "nan"], "must be above 0"),
     ([*TRAIN, "--card", "{tmp}/card.json"], "no field 'colour'"),
     ([*TRAIN, "--source", "cell={cell}:{cell}:planes=0-3,held=6"], "held= must lie within planes=0-3, got 6"),

@@ -1,11 +1,11 @@
 """Train the bundled model, or a model of the same recipe that has not seen some of the sets.
 
-    MITONB_DATA_DIR=/path/to/data python -m training.mito_mini OUT --start WEIGHTS --minutes 90 [--leave-out vnc ...]
+    MITONB_DATA_DIR=/path/to/data python -m training.mito_mini OUT --minutes 90 [--fresh] [--leave-out vnc ...]
 
-The sets are named in SETS; beside them it learns from phantoms and from single sections of other tissues, whose
-mitochondria were outlined for this project (labels/, one picture a section: 0 background, 255 unknown, else an id).
-Held-out planes and the gaps before them are never read. With --wide the blocks of the coarsest level of the weights to
-start from are made to see farther, once. A run that was stopped goes on where it was.
+It goes on from the bundled weights, or with --fresh begins anew. The sets are named in SETS; beside them it learns from
+phantoms and from what was outlined for this project (labels/: 0 background, 255 unknown, else an id): single sections
+of other tissues, and the fly medulla, where the ids are what earlier weights found. Held-out planes and the gaps before
+them are never read. A run that was stopped goes on where it was. A GPU is used where there is one.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ UNKNOWN = 65535
 
 SETS = (
     "vnc=vnc_sstem/raw.tif:vnc_sstem/mito_instances.tif:planes=0-9,held=9,weight=1.6",
-    "neuropil=neuropil_sbem/raw.tif:neuropil_sbem/mito_instances.tif:planes=0-14,held=13-14,weight=2.2",
+    "neuropil=neuropil_sbem/raw.tif:neuropil_sbem/mito_instances.tif:planes=0-14,held=13-14,weight=3.0",
     "epfl10=epfl_hippocampus/raw_10nm.tif:epfl_hippocampus/mito_instances_10nm.tif"
-    ":planes=0-61,held=56-61,axes=xy+xy+xy+xz+yz,weight=0.9",
+    ":planes=0-61,held=56-61,axes=xy+xy+xy+xz+yz,weight=1.2",
     "epfl5=epfl_hippocampus/raw_5nm_z000-082.tif+epfl_hippocampus/raw_5nm_z083-164.tif"
-    ":epfl_hippocampus/mito_instances_5nm.tif:planes=0-111,axes=xy+xy+xy+xz+yz,weight=0.9,zoom=0.6",
+    ":epfl_hippocampus/mito_instances_5nm.tif:planes=0-111,axes=xy+xy+xy+xz+yz,weight=1.2,zoom=0.6",
     "tile=tile_256/raw.tif:tile_256/mito_instances.tif:weight=0.25",
     "cortex=cortex_sstem/raw.tif:cortex_sstem/mito_instances.tif:weight=0.8",
     "platelet=platelet_24/raw.png:platelet_24/mito_instances.png:weight=0.4",
@@ -44,7 +44,7 @@ SETS = (
 """Sources in the words of `mitonb train`, in the folder of the data."""
 
 WEIGHTS = {
-    "nerve": 0.12, "whitematter": 0.12, "neutrophil": 0.15, "cortex": 0.1, "mitoem": 0.15, "leaf": 0.12,
+    "nerve": 0.2, "whitematter": 0.2, "neutrophil": 0.06, "cortex": 0.1, "mitoem": 0.15, "leaf": 0.12,
     "isbi2012": 0.1, "neuropil": 0.2, "synapse": 0.25, "sbem": 0.15, "islet": 0.3,
 }  # fmt: skip
 """How often to draw from a section that was outlined for this project, by the first word of its name."""
@@ -68,7 +68,7 @@ def read_sources(data: Path) -> list[Source]:
         raw, labels, rest = files.split(":", 2)
         raw = "+".join(str(data / part) for part in raw.split("+"))
         found.append(read_source(f"{name}={raw}:{data / labels}:{rest}"))
-    return [*found, *nerves(data), *leaves(data), *outlined(data)]
+    return [*found, *nerves(data), *leaves(data), medulla(data), *outlined(data)]
 
 
 def nerves(data: Path) -> list[Source]:
@@ -95,6 +95,15 @@ def leaves(data: Path) -> list[Source]:
     ]  # fmt: skip
 
 
+def medulla(data: Path) -> Source:
+    """A volume whose ids are what earlier weights found in three directions; whatever else is dark is unknown."""
+    stack = mn.open(data / "medulla_fibsem_unlabelled" / "raw.tif")
+    ids = mn.open_labels(LABELS / "medulla.tif").data.astype(np.uint16)
+    ids[ids == 255] = UNKNOWN
+    axes = ("xy", "xz", "yz")
+    return Source("medulla", stack.read(), ids, stack.contrast, axes=axes, weight=0.4, ignore=UNKNOWN)
+
+
 def outlined(data: Path) -> list[Source]:
     """Sections whose mitochondria were outlined for this project."""
     found = []
@@ -118,27 +127,28 @@ def section(name: str, image: np.ndarray, ids: np.ndarray, weight: float, zoom: 
     return Source(name, image, ids, Stack(image).contrast, weight=weight, zoom=zoom, ignore=UNKNOWN)
 
 
-def widened(start: Path, out: Path) -> Path:
-    """Write the same weights as those of a net whose coarsest level sees farther."""
-    net, spec = read_net(start)
-    spec = dataclasses.replace(spec, config={**spec.config, "wide": True}, sha256="", program={})
-    wide = build(spec)
-    wide.load_state_dict(net.state_dict())
-    write_weights(wide, spec, out)
+def renewed(out: Path) -> Path:
+    """Write a file with the card of the bundled weights, and weights that have seen nothing."""
+    _, spec = read_net("mito-mini")
+    spec = dataclasses.replace(spec, sha256="", program={}, training={})
+    write_weights(build(spec), spec, out)
     return out
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--start", type=Path, required=True)
-    parser.add_argument("--wide", action="store_true")
+    parser.add_argument("--start", default="mito-mini", help="weights to go on from")
+    parser.add_argument("--fresh", action="store_true", help="begin with weights that have seen nothing")
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--leave-out", nargs="*", choices=sorted(KIN), default=[])
-    parser.add_argument("--phantoms", type=int, default=22)
+    parser.add_argument("--phantoms", type=int, default=64)
     parser.add_argument("--share", type=float, default=0.2, help="part of the patches that comes from phantoms")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=6)
+    parser.add_argument("--workers", type=int, help="processes that draw patches; by default as the machine suggests")
+    parser.add_argument("--looks", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -146,10 +156,12 @@ def main() -> None:
     sources = [s for s in read_sources(Path(os.environ["MITONB_DATA_DIR"])) if not (kin and s.name.startswith(kin))]
     print(len(sources), "sources:", ", ".join(s.name for s in sources), flush=True)
     drawn = drain(draw_phantoms(options.phantoms, cache=options.out.parent / "phantoms"), show=False)
-    start = widened(options.start, options.out.with_suffix(".start.safetensors")) if options.wide else options.start
+    torch.manual_seed(options.seed)
+    start = renewed(options.out.with_suffix(".start.safetensors")) if options.fresh else options.start
     settings = Settings(
-        minutes=options.minutes, seed=options.seed, batch=6, patch=320, rate=options.rate, precision="bf16"
-    )
+        minutes=options.minutes, seed=options.seed, batch=options.batch, patch=320, rate=options.rate,
+        precision="bf16", workers=options.workers, looks=options.looks,
+    )  # fmt: skip
     told = 0.0
     for step in fitting(shared(sources, drawn, options.share), out=options.out, settings=settings, start=start):
         if time.monotonic() - told > 30:

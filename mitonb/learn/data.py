@@ -30,7 +30,7 @@ Size = int | tuple[int, int, int]
 IGNORED = -1
 """Stands, in the ids of a patch, where nothing is known."""
 
-SHEATHED = 0.15
+SHEATHED = 0.3
 """Part of the augmented squares through which a drawn band of myelin runs."""
 
 
@@ -164,14 +164,14 @@ def _cut_square(source: Source, rng: np.random.Generator, size: int, augment: bo
     image, labels = source.plane(axis, int(rng.integers(source.count(axis))))
     near = rng.random() < 0.5
     zoom = source.zoom * 2.0 ** (augment * (rng.normal(0.0, 0.2) if near else rng.uniform(-1.0, 0.9)))
-    grid = _grid(image.shape, _place(source, labels, rng, size / 5), zoom, rng, size, augment)
+    theta = _transform(image.shape, _place(source, labels, rng, size / 5), zoom, rng, size, augment)
     pixels = torch.from_numpy(np.ascontiguousarray(image, np.float32))[None, None]
     ids = torch.from_numpy(np.ascontiguousarray(labels, np.float64))[None, None]  # no id is rounded to another one
-    fine = functional.interpolate(grid.permute(0, 3, 1, 2), scale_factor=2.0, mode="bilinear").permute(0, 2, 3, 1)
-    cut = _sample(pixels, fine if zoom < 0.8 else grid, "bilinear")
     if zoom < 0.8:  # the net must not learn from aliasing that a shrunken image does not have
-        cut = functional.avg_pool2d(cut, 2)
-    return cut[0, 0].numpy(), _sample(ids, grid.double(), "nearest")[0, 0].numpy().astype(np.int64)
+        cut = functional.avg_pool2d(_sample(pixels, theta, 2 * size, "bilinear"), 2)
+    else:
+        cut = _sample(pixels, theta, size, "bilinear")
+    return cut[0, 0].numpy(), _sample(ids, theta.double(), size, "nearest")[0, 0].numpy().astype(np.int64)
 
 
 def _cut_block(source: Source, rng: np.random.Generator, shape: tuple[int, ...], augment: bool) -> tuple[Array, Array]:
@@ -205,10 +205,10 @@ def _place(source: Source, labels: Array, rng: np.random.Generator, spread: floa
     return rng.uniform(0, labels.shape)
 
 
-def _grid(
+def _transform(
     shape: tuple[int, ...], middle: Array, zoom: float, rng: np.random.Generator, size: int, augment: bool
 ) -> torch.Tensor:
-    """Return where in the plane each patch pixel comes from, in the units of `grid_sample`."""
+    """Return where in the plane a patch comes from, as `affine_grid` takes it."""
     angle = rng.uniform(0, 2 * np.pi) if augment and rng.random() < 0.5 else np.pi / 2 * rng.integers(4)
     stretch = np.exp(augment * rng.normal(0, 0.06))
     flip = -1.0 if rng.random() < 0.5 else 1.0
@@ -222,10 +222,11 @@ def _grid(
         [[matrix[1, 1] * size / w, matrix[1, 0] * size / w, 2 * x / w - 1],
          [matrix[0, 1] * size / h, matrix[0, 0] * size / h, 2 * y / h - 1]], np.float32,
     )  # fmt: skip
-    return functional.affine_grid(torch.from_numpy(theta)[None], [1, 1, size, size], align_corners=False)
+    return torch.from_numpy(theta)[None]
 
 
-def _sample(plane: torch.Tensor, grid: torch.Tensor, mode: str) -> torch.Tensor:
+def _sample(plane: torch.Tensor, theta: torch.Tensor, size: int, mode: str) -> torch.Tensor:
+    grid = functional.affine_grid(theta, [1, 1, size, size], align_corners=False)
     return functional.grid_sample(plane, grid, mode=mode, padding_mode="reflection", align_corners=False)
 
 
@@ -444,10 +445,11 @@ def add_sheaths(image: Array, ids: Array, rng: np.random.Generator) -> tuple[Arr
     h, w = image.shape
     bend = rng.uniform(40, 200)
     coarse = rng.standard_normal((int(h / bend) + 4, int(w / bend) + 4))
-    field = ndimage.zoom(coarse, bend, order=3)[int(bend) :, int(bend) :][:h, :w]
+    smooth = functional.interpolate(torch.from_numpy(coarse)[None, None], scale_factor=bend, mode="bicubic")
+    field = smooth[0, 0].numpy()[int(bend) :, int(bend) :][:h, :w]
     steep = np.hypot(*np.gradient(field))
     distance = (field - rng.normal(0, 0.4)) / np.maximum(steep, 0.4 * np.median(steep))  # in pixels, nearly
-    half, layer = rng.uniform(3, 30), rng.uniform(2.5, 8)
+    half, layer = 3 * 20 ** rng.random(), rng.uniform(2.5, 8)
     inside = np.clip(half + 0.5 - np.abs(distance), 0, 1)
     dark, deep = rng.uniform(0.02, 0.35), rng.uniform(0, 0.15)
     lamellae = dark + deep * np.sin(2 * np.pi * distance / layer) + rng.normal(0, 0.03, (h, w))

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import dataclasses
 import itertools
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from mitonb.errors import CorruptFileError, InputError, JobError, ModelError, UntrustedModelError
 from mitonb.files import atomic_write
@@ -33,7 +35,7 @@ from mitonb.recipe import Recipe
 from mitonb.stack import Stack
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Iterable, Sequence
     from pathlib import Path
 
 
@@ -49,6 +51,8 @@ __all__ = [
     "watch",
 ]
 
+
+Batch = tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]
 
 REFERENCE = "drawn reference"
 """Name of held sources that tell whether a run forgets: they are watched, but are no part of its score."""
@@ -89,6 +93,8 @@ class Settings:
         How often, evenly over the run, the held planes are scored; the weights of the best look are kept.
     patience : int, optional
         Looks without a better score after which the run ends early.
+    workers : int, optional
+        Processes that draw the patches ahead; by default none on a CPU, and all cores but one beside a GPU.
     precision : {"fp32", "bf16"}
         bf16 is faster on recent processors; the weights themselves stay float32.
     widths, depths : tuple of int
@@ -110,6 +116,7 @@ class Settings:
     temper: bool = False
     looks: int = 20
     patience: int | None = None
+    workers: int | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     widths: tuple[int, ...] = (32, 64, 128, 192)
     depths: tuple[int, ...] = (1, 1, 2, 3)
@@ -122,8 +129,9 @@ class Settings:
         real = (self.rate, *(() if self.minutes is None else (self.minutes,)))
         if not all(isinstance(n, int) and n > 0 for n in whole) or not all(0 < r < np.inf for r in real):
             raise InputError(f"Duration, batch, patch, rate, looks and patience must be above 0, got {self}.")
-        if not all(isinstance(n, int) and 0 <= n < 2**63 for n in (self.seed, self.freeze)):
-            raise InputError(f"A seed is a whole number from 0 on, as is freeze; got {self.seed} and {self.freeze}.")
+        counted = (self.seed, self.freeze, self.workers or 0)
+        if not all(isinstance(n, int) and 0 <= n < 2**63 for n in counted):
+            raise InputError(f"Seed, freeze and workers are whole numbers from 0 on, got {counted}.")
         if not 0 <= self.decay < np.inf or not 0 <= self.average < 1 or not 0 <= self.augment <= 1:
             raise InputError(
                 "decay is from 0 on, average from 0 to below 1 and augment from 0 to 1, got "
@@ -200,8 +208,9 @@ def fitting(
         run.resume(part, described)
     clock, saved = time.monotonic() - run.seconds, -np.inf  # at once: a process of its own may be killed at any step
     try:
+        batches = iter(run.batches(sources))
         while (fraction := run.fraction) < 1 and not run.tired:
-            losses = run.advance(sources)
+            losses = run.advance(next(batches))
             run.seconds = time.monotonic() - clock
             if len(run.log) < int(run.fraction * settings.looks) < settings.looks:
                 run.look(sources)
@@ -331,6 +340,7 @@ class _Run:
         blocks = self.spec.dimension == 3
         self.size: Size = (settings.planes or settings.patch, *(settings.patch,) * 2) if blocks else settings.patch
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        torch.backends.cudnn.benchmark = True  # all patches are of one size: the fastest way is looked for once
         self.net = channels_last(net).to(self.device).train()
         freeze(self.net, settings.freeze)
         if settings.keep_statistics:
@@ -377,12 +387,24 @@ class _Run:
         sizes = [tensor.untyped_storage().nbytes() for tensor in kept.values()]
         return sum(sizes) + 4 * max(sizes) + 28 * sum(p.numel() for p in self.net.parameters())
 
-    def advance(self, sources: Sequence[Source]) -> dict[str, float]:
+    def batches(self, sources: Sequence[Source]) -> Iterable[Batch]:
+        """Draw the batches from this step on: here, or ahead in processes of their own."""
+        drawn = _Drawn(sources, self.spec, self.settings, self.size)
+        beside = self.device == "cuda"
+        workers = self.settings.workers
+        workers = (os.cpu_count() or 1) - 1 if workers is None and beside else workers or 0
+        return DataLoader(
+            drawn, batch_size=None, sampler=itertools.count(self.step), num_workers=workers, pin_memory=beside
+        )
+
+    def advance(self, batch: Batch) -> dict[str, float]:
         """Do one step of the optimizer and return the losses."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.rate * _rate(self.fraction)
-        x, truth, weights = self._batch(sources)
-        x, truth, weights = x.to(self.device), _moved(truth, self.device), _moved(weights, self.device)
+        x, truth, weights = batch
+        layout = torch.channels_last if x.ndim == 4 else torch.channels_last_3d
+        x = x.to(self.device, non_blocking=True).contiguous(memory_format=layout)
+        truth, weights = _moved(truth, self.device), _moved(weights, self.device)
         with torch.autocast(self.device, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             heads: dict[str, Tensor] = self.net(x)
         loss, parts = add_losses(heads, truth, weights)
@@ -464,15 +486,6 @@ class _Run:
         data = self.spec.data or tuple(sorted({s.name for s in sources}))
         return dataclasses.replace(self.spec, data=data, training=training)
 
-    def _batch(self, sources: Sequence[Source]) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
-        """Return pictures, targets and weights of one step."""
-        rng = np.random.default_rng([self.settings.seed, self.step])
-        images, ids = draw_batch(sources, rng, self.size, self.settings.batch, augment=self.settings.augment)
-        shown = self.spec.normalise(images, 0.0, 1.0)[:, None]
-        layout = torch.channels_last if self.spec.dimension == 2 else torch.channels_last_3d
-        x = torch.from_numpy(shown).contiguous(memory_format=layout)
-        return x, *batch_targets(ids, self.spec)
-
     @torch.no_grad()
     def _follow(self) -> None:
         """Move the running mean of the weights, which is what is kept in the end, towards the net."""
@@ -482,6 +495,19 @@ class _Run:
                 slow.lerp_(fast, 1 - keep)
             else:
                 slow.copy_(fast)
+
+
+class _Drawn(Dataset[Batch]):
+    """Pictures, targets and weights of each step: they depend on the seed and the step alone."""
+
+    def __init__(self, sources: Sequence[Source], spec: ModelSpec, settings: Settings, size: Size) -> None:
+        self.sources, self.spec, self.settings, self.size = sources, spec, settings, size
+
+    def __getitem__(self, step: int) -> Batch:
+        rng = np.random.default_rng([self.settings.seed, step])
+        images, ids = draw_batch(self.sources, rng, self.size, self.settings.batch, augment=self.settings.augment)
+        x = torch.from_numpy(self.spec.normalise(images, 0.0, 1.0)[:, None])
+        return x, *batch_targets(ids, self.spec)
 
 
 def freeze(net: nn.Module, stages: int) -> None:
@@ -514,7 +540,7 @@ def _listed(sources: Described) -> str:
 
 
 def _moved(tensors: Mapping[str, Tensor], device: str) -> dict[str, Tensor]:
-    return {name: tensor.to(device) for name, tensor in tensors.items()}
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
 
 
 def own_score(look: Mapping[str, float]) -> float | None:

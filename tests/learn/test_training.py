@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import shutil
 
 import numpy as np
@@ -178,6 +179,20 @@ def test_the_same_settings_give_the_same_weights(tmp_path):
     x = torch.randn(1, 1, 32, 32)
     for one, two in zip(load_model(a).net(x).values(), load_model(b).net(x).values(), strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("how", [m for m in ("fork", "spawn") if m in multiprocessing.get_all_start_methods()])
+def test_patches_drawn_in_other_processes_are_the_same(how, tmp_path):
+    usual = multiprocessing.get_start_method()
+    drain(fitting([disks()], out=tmp_path / "here.safetensors", settings=tiny()), show=False)
+    multiprocessing.set_start_method(how, force=True)
+    try:
+        drain(fitting([disks()], out=tmp_path / "there.safetensors", settings=tiny(workers=1)), show=False)
+    finally:
+        multiprocessing.set_start_method(usual, force=True)
+    here, there = (load_model(tmp_path / f"{name}.safetensors").net.state_dict() for name in ("here", "there"))
+    for name, tensor in here.items():
+        torch.testing.assert_close(tensor, there[name], rtol=0, atol=0)
 
 
 def test_a_stopped_run_goes_on_where_it_was(tmp_path):
