@@ -205,7 +205,7 @@ class ModelNote(ipw.VBox):
         # All of it before it is fetched; of what is here the rest is a click away.
         self.about.value = f"<details>{short}{note(said)}</details>" if short and not there else note(said)
         self.bar.say("")
-        self.bar.layout.display = None if there else "none"
+        self.bar.layout.display = None if there or self.bar.busy else "none"
 
 
 def _fetching(name: str) -> Steps[Any]:

@@ -119,6 +119,9 @@ def test_a_fetch_is_cancelled_and_an_error_is_a_sentence(app, server):
     job = note.fetch()
     while note.bar.progress.value == 0 and job.state == "running":
         time.sleep(0.05)
+    app.trainer.base.value = "mito-mini"
+    assert shown(note), "what runs can be cancelled, whatever is chosen meanwhile"
+    app.trainer.base.value = "MitoNet_v1"
     note.bar.cancel()
     job.wait(60)
     assert job.state == "cancelled"
