@@ -6,6 +6,7 @@ from mitonb.box import Box as Box
 from mitonb.checkup import doctor as doctor
 from mitonb.citing import cite as cite
 from mitonb.errors import MitonbError as MitonbError
+from mitonb.infer.exporting import export_model as export_model
 from mitonb.infer.kept import KeptMaps as KeptMaps
 from mitonb.infer.memory_estimate import estimate as estimate
 from mitonb.infer.segment import predict as predict

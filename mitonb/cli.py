@@ -404,12 +404,11 @@ def _import(options: Options) -> None:
 
 
 def _export(options: Options) -> None:
-    from mitonb.models.zoo import export
+    from mitonb.infer.exporting import ENDINGS, export_model
 
     one = installed_as(options.model)
-    inputs = [] if one is None else [str(one.path)]
-    _check_outputs([(options.out, (".safetensors",))], inputs, overwrite=options.overwrite)
-    print(export(options.model, options.out))
+    _check_outputs([(options.out, ENDINGS)], [str(one.path) if one else options.model], overwrite=options.overwrite)
+    print(export_model(options.model, options.out, authors=options.author or ()))
 
 
 def _benchmark(options: Options) -> None:

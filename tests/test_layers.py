@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "post": NOUNS,
     "models": CORE,
     **dict.fromkeys(MIDDLE, CORE),
-    "infer": CORE | {"io"},
+    "infer": CORE | {"io", "citing"},
     "learn": CORE | {"io", "infer", "auditing", "accuracy", "citing"},
     **dict.fromkeys(OWNERS, CORE | MIDDLE),
     "lessons": CORE | MIDDLE | OWNERS,
@@ -52,15 +52,16 @@ FORMATS = {"tifffile", "imagecodecs", "zarr", "h5py", "mrcfile", "nibabel", "nrr
 # library -> the rooms that may import it
 ONLY_IN = {
     "torch": {"models", "infer", "learn"},
-    "openvino": {"infer", "learn"},
+    "openvino": {"models", "infer", "learn"},
+    "onnx": {"models"},
     "tensorstore": {"io"},
     **{name: {"widgets"} for name in JUPYTER},
     **{name: {"io"} for name in FORMATS},
-    "imagecodecs": {"io", "widgets"},  # a page is shown PNG
+    "imagecodecs": {"io", "widgets", "infer"},  # a page is shown PNG, and a package has a cover
     "IPython": {"widgets", "job"},  # in a notebook, progress is a line of text in the output
     "matplotlib": {"plot"},
     "safetensors": {"models"},
-    "yaml": {"models"},
+    "yaml": {"models", "infer"},
     "sqlite3": {"edit"},
 }
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
-import importlib.util
-import sys
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,13 +13,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from mitonb.models.onnx import OnnxNet, import_openvino, openvino_is_there
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 __all__ = [
     "Engine", "ModelLike", "NetOutput", "OpenVinoEngine", "Picture", "Runner", "TorchEngine", "agree", "can_convert",
-    "convert", "openvino_is_there", "renders", "runs_own_code",
+    "convert", "renders", "runs_own_code",
 ]  # fmt: skip
 
 Picture = npt.NDArray[np.float32]
@@ -108,6 +107,10 @@ class Runner:
 
     def _choose(self, pictures: Picture) -> Engine:
         net, key = self._model.net, str(self._model.spec.sha256)
+        if isinstance(net, OnnxNet):
+            if self._mode == "fast" or self._precision != "fp32" or self._device != "cpu":
+                self.notes.append("A network that came as ONNX runs on the CPU, by OpenVINO in fp32.")
+            return _engine_of(net, self._model.spec.heads)
         if runs_own_code(net):
             if self._mode == "fast" or self._precision != "fp32":
                 self.notes.append("A model that runs by its own code runs as it is, whatever engine and precision say.")
@@ -126,6 +129,12 @@ class Runner:
         engine, word = _converted(key, program, kind, tuple(pictures.shape[2:]), self._doublings, plain)
         self.notes += [word] if word else []
         return engine
+
+
+@functools.lru_cache(maxsize=4)
+def _engine_of(net: OnnxNet, heads: tuple[str, ...]) -> Engine:
+    """Return the engine of a net that came as ONNX; kept, so that no run compiles anew."""
+    return OpenVinoEngine(net, heads, net.program)
 
 
 _engines: dict[tuple[Any, ...], tuple[Engine | None, str]] = {}
@@ -333,36 +342,6 @@ def _compile(model: Any, precision: str) -> Any:
 @functools.cache
 def _core() -> Any:
     return import_openvino().Core()
-
-
-def openvino_is_there() -> bool:
-    """Return whether the OpenVINO runtime is installed."""
-    return importlib.util.find_spec("openvino") is not None
-
-
-def import_openvino() -> Any:
-    """Import OpenVINO without its telemetry; only the first import of a process decides.
-
-    Left alone, OpenVINO reports its import and each conversion to its makers, and writes an identity into the home
-    folder. mitonb promises that nothing leaves the machine. Where the telemetry package cannot be imported OpenVINO
-    keeps silent.
-    """
-    with _missing("openvino_telemetry"):
-        import openvino
-    return openvino
-
-
-@contextlib.contextmanager
-def _missing(package: str) -> Iterator[None]:
-    """Let a package be missing for a while; one that somebody has imported stays."""
-    if package in sys.modules:
-        yield
-        return
-    sys.modules[package] = None  # type: ignore[assignment]  # so that importing it raises ImportError
-    try:
-        yield
-    finally:
-        del sys.modules[package]
 
 
 def agree(a: NetOutput, b: NetOutput, off: float = EXACT, changed: float = EXACT_PIXELS) -> bool:

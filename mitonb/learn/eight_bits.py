@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mitonb.infer.engines import convert, import_openvino
+from mitonb.infer.engines import convert
+from mitonb.models.onnx import import_openvino
 from mitonb.phantoms import phantom
 
 if TYPE_CHECKING:

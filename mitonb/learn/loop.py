@@ -267,12 +267,15 @@ def startable(start: str | Path) -> tuple[nn.Module, ModelSpec]:
         As `mitonb.load_model`.
     """
     try:
-        return read_net(start)
+        net, spec = read_net(start)
     except UntrustedModelError as error:
         raise ModelError(
             f"{start} can only be run by its own code, as a quantised model, and such a net cannot be trained. Start "
             "from the file that is not quantised."
         ) from error
+    if spec.architecture == "onnx":
+        raise ModelError(f"{start} came as ONNX, which cannot be trained on. Start from its safetensors or .pth file.")
+    return net, spec
 
 
 def card_fields(card: Mapping[str, Any] | None) -> dict[str, Any]:

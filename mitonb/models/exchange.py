@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -15,7 +16,8 @@ import torch
 import yaml
 from torch import nn
 
-from mitonb.errors import CorruptFileError, ModelError, UnsafeFileError, UntrustedModelError
+from mitonb.errors import CorruptFileError, ModelError, UnsafeFileError, UntrustedModelError, guarded
+from mitonb.models.onnx import needed, read_onnx, with_card, written_card
 from mitonb.models.spec import MOST_CLASSES, ModelSpec, printable
 from mitonb.models.weights import open_zip, read_bytes, read_member
 
@@ -26,10 +28,12 @@ if TYPE_CHECKING:
 
 LARGEST_TEXT = 1 << 20  # bytes
 LARGEST_WEIGHTS = 2 << 30
+RDF = ("rdf.yaml", "bioimageio.yaml")
+"""What the description in a package of bioimage.io is called."""
 
 
-def kind_of(path: Path) -> Literal["safetensors", "archive", "exchange", "description"]:
-    """Tell what a weight file is from its first bytes; its name decides only between texts.
+def kind_of(path: Path) -> Literal["safetensors", "archive", "package", "exchange", "description", "onnx"]:
+    """Tell what a weight file is from its first bytes; its name decides between texts, and for ONNX, which has no mark.
 
     Raises
     ------
@@ -40,11 +44,16 @@ def kind_of(path: Path) -> Literal["safetensors", "archive", "exchange", "descri
     """
     with path.open("rb") as file:
         head = file.read(9)
+    if path.suffix.lower() == ".onnx":
+        return "onnx"
     if head[8:9] == b"{":
         return "safetensors"
     if head[:2] == b"PK":
         with open_zip(path, printable(path.name)) as members:
-            return "archive" if any(n.endswith("/data.pkl") for n in members.namelist()) else "exchange"
+            names = members.namelist()
+            if any(name.endswith("/data.pkl") for name in names):
+                return "archive"
+            return "package" if set(names) & set(RDF) else "exchange"
     if path.suffix.lower() in (".yaml", ".yml"):
         return "description"
     if head[:1] == b"\x80" and len(head) == 9:  # shorter, it may be the length at the head of a safetensors file
@@ -63,16 +72,20 @@ def unwrapped(path: Path) -> tuple[Description, str, bytes]:
     Parameters
     ----------
     path : path
-        A TorchScript archive or checkpoint, safetensors, an exchange file (.empanada), or a description (.yaml)
-        beside its weights.
+        A TorchScript archive or checkpoint, safetensors, ONNX with its card, a package of bioimage.io, an exchange file
+        (.empanada), or a description (.yaml) beside its weights.
 
     Raises
     ------
     ModelError, CorruptFileError, UnsafeFileError, TooLargeError
-        As `kind_of`, `parsed` and `open_zip`.
+        As `kind_of`, `parsed`, `open_zip` and `mitonb.models.onnx.read_onnx`.
     """
     told = Description("", {})
     match kind_of(path):
+        case "onnx":
+            return told, path.name, read_onnx(path)
+        case "package":
+            return told, f"{path.stem}.onnx", read_package(path)
         case "exchange":
             return _unpacked(path)
         case "description":
@@ -130,16 +143,7 @@ def read_description(path: Path) -> Description:
 
 def parsed(data: bytes, *, where: str) -> Description:
     """Read the text of a description; see `read_description`."""
-    try:
-        # The safe loader makes texts, numbers, lists and dictionaries, and no object that a tag asks for.
-        values = yaml.safe_load(data)
-    except yaml.constructor.ConstructorError as error:
-        problem = " ".join(str(error.problem).split())[:150]
-        raise UnsafeFileError(f"{where} asks for more than a description may hold: {printable(problem)}.") from error
-    except (yaml.YAMLError, UnicodeError, ValueError, RecursionError, OverflowError) as error:
-        raise CorruptFileError(f"{where} is not YAML: {printable(' '.join(str(error).split()))}.") from error
-    if not isinstance(values, dict):
-        raise ModelError(f"{where} describes no model: it has no names with values.")
+    values = _read_yaml(data, where)
     card = _classes(values, where) | read_norms(values.get("norms"), where)
     text = values.get("description")
     if isinstance(text, str):
@@ -150,6 +154,21 @@ def parsed(data: bytes, *, where: str) -> Description:
     if isinstance(padding, int) and 0 < padding <= 4096:
         card["padding"] = int(padding)
     return Description(weights or "", card)
+
+
+def _read_yaml(data: bytes, where: str) -> dict[Any, Any]:
+    """Read names with values."""
+    try:
+        # The safe loader makes texts, numbers, lists and dictionaries, and no object that a tag asks for.
+        values = yaml.safe_load(data)
+    except yaml.constructor.ConstructorError as error:
+        problem = " ".join(str(error.problem).split())[:150]
+        raise UnsafeFileError(f"{where} asks for more than a description may hold: {printable(problem)}.") from error
+    except (yaml.YAMLError, UnicodeError, ValueError, RecursionError, OverflowError) as error:
+        raise CorruptFileError(f"{where} is not YAML: {printable(' '.join(str(error).split()))}.") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{where} describes no model: it has no names with values.")
+    return values
 
 
 def read_norms(norms: Any, where: str) -> dict[str, float]:
@@ -210,6 +229,48 @@ def _unpacked(path: Path) -> tuple[Description, str, bytes]:
         text = read_member(file, texts[0], where=where, most=LARGEST_TEXT, packed=True)
         data = read_member(file, weights[0], where=where, most=LARGEST_WEIGHTS, packed=True)
     return parsed(text, where=f"{where}: {texts[0]}"), weights[0].rpartition("/")[2], data
+
+
+# ------------------------------------------------------------------------------------------ packages of bioimage.io
+
+
+def read_package(path: Path) -> bytes:
+    """Return the ONNX in a package of bioimage.io (format 0.5), with its card inside; nothing is extracted.
+
+    The card is what lies beside the package in JSON, or `config: mitonb:` of its description.
+
+    Raises
+    ------
+    ModelError
+        If it has no weights in one ONNX, or no card.
+    MitonbError
+        As `open_zip` does, for tricks with names and sizes.
+    """
+    onnx, where, beside = needed("onnx"), printable(path.name), path.with_suffix(".json")
+    with open_zip(path, where) as file:
+        names = file.namelist()
+        text = read_member(file, next(n for n in RDF if n in names), where=where, most=LARGEST_TEXT, packed=True)
+        rdf = _read_yaml(text, where)
+        with guarded(f"The description in {where}", ModelError):
+            weights, said = rdf["weights"], rdf.get("config", {}).get("mitonb")
+            source = str(weights.get("onnx", {}).get("source")).removeprefix("./")
+            told = ", ".join(f"{one['id']} ({one.get('description', 'not described')})" for one in rdf["outputs"])
+        if source not in names or weights["onnx"].get("external_data"):
+            raise ModelError(
+                f"{where} has weights as {printable(', '.join(weights))}; those in one ONNX file are read. Convert it "
+                "with the program of bioimageio.core: bioimageio add-weights."
+            )
+        data = read_member(file, source, where=where, most=LARGEST_WEIGHTS, packed=True)
+    with guarded(f"{source} in {where}"):
+        model = onnx.load_from_string(data)
+    if not beside.is_file() and not said:
+        raise ModelError(
+            f"{where} does not say which of its outputs is what. They are {printable(told, 400)}, called "
+            f"{', '.join(output.name for output in model.graph.output)} in {source}. Write a card, {beside.name}, "
+            "beside it; see docs/models.md."
+        )
+    card = beside.read_bytes() if beside.is_file() else json.dumps(said).encode()
+    return with_card(model, written_card(card, name=path.stem, where=where))
 
 
 # ------------------------------------------------------------------------------------------------------ trusted code

@@ -99,9 +99,11 @@ class PointRend(nn.Module):
             logits = functional.interpolate(logits, scale_factor=2.0, mode="bilinear", align_corners=False)
             h, w = logits.shape[2:]
             flat = logits.flatten(2)  # (n, channels, h * w)
-            index = uncertainty(flat).topk(min(SUBDIVISION_POINTS, h * w), sorted=False).indices  # (n, p)
+            count = torch.as_tensor(h * w).clamp(max=SUBDIVISION_POINTS)  # a tensor: an export asks it of each picture
+            index = uncertainty(flat).topk(count, sorted=False).indices  # type: ignore[arg-type]  # (n, p)
             places = torch.stack([(index % w + 0.5) / w, (index // w + 0.5) / h], 2)  # (n, p, 2)
-            better = self.point_head(sampled(features, places).to(kind), sampled(coarse, places).to(kind)).float().mT
+            better = self.point_head(sampled(features, places).to(kind), sampled(coarse, places).to(kind))
+            better = better.float().transpose(1, 2)
             logits = flat.scatter(2, index[:, None].expand_as(better), better).view(*flat.shape[:2], h, w)
         return logits
 
@@ -116,7 +118,8 @@ def uncertainty(logits: Tensor) -> Tensor:
 
 def sampled(field: Tensor, places: Tensor) -> Tensor:
     """Return (n, p, c) float32 values of a (n, c, h, w) map at (n, p, 2) places (x, y) from 0 to 1, bilinearly."""
-    return functional.grid_sample(field.float(), 2 * places[:, :, None] - 1, align_corners=False)[..., 0].mT
+    found = functional.grid_sample(field.float(), 2 * places[:, :, None] - 1, align_corners=False)
+    return found[..., 0].transpose(1, 2)
 
 
 # ------------------------------------------------------------------------------------------- what both networks share

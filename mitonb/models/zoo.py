@@ -28,9 +28,10 @@ from mitonb.models.folder import (
     pinned,
     plain_name,
 )  # fmt: skip
+from mitonb.models.onnx import OnnxNet, onnx_net
 from mitonb.models.spec import ModelSpec, printable, specs
 from mitonb.models.unet import UNet
-from mitonb.models.weights import Archive, fill, read_archive, read_weights, write_weights
+from mitonb.models.weights import Archive, fill, read_archive, read_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -96,7 +97,7 @@ def load_model(name_or_path: str | Path = "mito-mini", *, trust_code: str | None
         If the file is damaged, or asks for anything but tensors.
     """
     net, spec = read_net(name_or_path, trust_code=trust_code)
-    if isinstance(net, Trusted):
+    if isinstance(net, Trusted | OnnxNet):
         return Model(spec, net)
     return Model(spec, channels_last(net), program_of(_find(name_or_path)[0], spec))
 
@@ -147,6 +148,9 @@ def read_file(
         told, name, data = unwrapped(path)
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if name.endswith(".onnx"):
+        onnx, card = onnx_net(data, where=printable(path.name))
+        return onnx.eval(), dataclasses.replace(card, sha256=hashlib.sha256(data).hexdigest())
     where, plain = printable(name), data[8:9] == b"{"
     model = path.stem.removesuffix(".pth") if known is None else known.name
     fields = {**({} if known is None else {field: getattr(known, field) for field in _UNTOLD}), **told.card}
@@ -335,40 +339,14 @@ def import_model(path: str | Path, name: str | None = None, *, trust_code: str |
             f"{name} is another model already (sha256:{old[:12]}...; this one is sha256:{card.sha256[:12]}...). "
             "Give another name: --name NAME"
         )
-    data, folder = unwrapped(path)[2], _writable_folder()
+    (_, file, data), folder = unwrapped(path), _writable_folder()
     if hashlib.sha256(data).hexdigest() != card.sha256:
         raise ModelError(f"{path.name} was changed while it was read. Try again when nobody writes to it.")
-    target = folder / f"{name}{'.safetensors' if data[8:9] == b'{' else '.pth'}"
+    ending = ".onnx" if file.endswith(".onnx") else ".safetensors" if data[8:9] == b"{" else ".pth"
+    target = folder / f"{name}{ending}"
     with explain_write(target), atomic_write(target) as temporary:
         temporary.write_bytes(data)
     return add_installed(card, target.name, str(path.absolute()))
-
-
-def export(name: str, out: str | Path) -> Path:
-    """Write a model, with its card, into a file to hand on.
-
-    Parameters
-    ----------
-    name : str
-        Name of a model on this machine.
-    out : path
-        Ends in .safetensors. Replaced if it is there.
-
-    Raises
-    ------
-    ModelError
-        If there is no such model.
-    InputError
-        If the ending is another one.
-    """
-    out = Path(out).expanduser()
-    if installed_as(name) is None:
-        raise ModelError(f"There is no model {name!r} on this machine. See: mitonb models list")
-    if out.suffix != ".safetensors":
-        raise InputError(f"A model is exported to .safetensors, got {out.name!r}.")
-    net, spec = read_net(name)
-    write_weights(net, spec, out, half=False)
-    return out
 
 
 def _wanted(name: str) -> tuple[ModelSpec, str, str]:

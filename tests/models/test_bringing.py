@@ -30,13 +30,14 @@ from mitonb.errors import (
     UnsafeFileError,
     UntrustedModelError,
 )
+from mitonb.infer.exporting import export_model
 from mitonb.job import drain
 from mitonb.models.checkpoints import NETS
 from mitonb.models.download import sha256_of
 from mitonb.models.exchange import parsed
 from mitonb.models.folder import PUBLISHED, installed, installed_as, model_folder, model_names
 from mitonb.models.weights import read_archive, write_weights
-from mitonb.models.zoo import export, import_model, load_model, pulling, read_net
+from mitonb.models.zoo import import_model, load_model, pulling, read_net
 from tests.models import hostile
 from tests.models.published import drawn_net, export_names, write_checkpoint, write_torchscript
 
@@ -420,7 +421,7 @@ def test_a_model_of_ours_is_imported_with_its_card(nets, tmp_path):
 
 def test_an_exported_model_is_the_same_after_import(exported, nets, tmp_path):
     import_model(exported, "mine")
-    out = export("mine", tmp_path / "out.safetensors")
+    out = export_model("mine", tmp_path / "out.safetensors")
     import_model(out, "again")
     assert same(load_model("again").net, nets[1])
     assert load_model("again").spec.classes == ("mitochondrion",)
@@ -428,10 +429,10 @@ def test_an_exported_model_is_the_same_after_import(exported, nets, tmp_path):
 
 def test_what_cannot_be_exported_is_said(exported, tmp_path):
     import_model(exported, "mine")
-    with pytest.raises(InputError, match=r"to \.safetensors, got 'x\.pth'"):
-        export("mine", tmp_path / "x.pth")
+    with pytest.raises(InputError, match=r"\.zip, got 'x\.pth'"):
+        export_model("mine", tmp_path / "x.pth")
     with pytest.raises(ModelError, match="no model 'none'"):
-        export("none", tmp_path / "x.safetensors")
+        export_model("none", tmp_path / "x.safetensors")
 
 
 def test_a_model_folder_that_cannot_be_used_is_said(exported, tmp_path, monkeypatch):
