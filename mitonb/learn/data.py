@@ -32,6 +32,8 @@ IGNORED = -1
 
 SHEATHED = 0.3
 """Part of the augmented squares through which a drawn band of myelin runs."""
+SHIFTED = 0.1
+"""Part of the augmented blocks in which sections are not aligned."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,8 @@ def draw_batch(
         image, truth = draw(sources[i], rng, size, augment=augmented)
         if augmented and image.ndim == 2 and rng.random() < SHEATHED:
             image, truth = add_sheaths(image, truth, rng)
+        if augmented and image.ndim == 3 and len(image) > 1 and rng.random() < SHIFTED:
+            image, truth = shift_sections(image, truth, rng)
         images.append(disturb(image, rng) if augmented else image)
         ids.append(truth)
     return np.stack(images), np.stack(ids)
@@ -419,10 +423,35 @@ def disturb(image: Array, rng: np.random.Generator) -> Array:
         if rng.random() < 0.4:
             grain = ndimage.gaussian_filter(grain, 0.8) * 2.5
         y = y + grain * np.float32(rng.uniform(0.01, 0.15))
-    if rng.random() < 0.06:
+    if rng.random() < 0.1:
         section = y if y.ndim == 2 else y[rng.integers(len(y))]
-        section[...] = _defect(section, rng)
+        lost = y.ndim == 3 and rng.random() < 0.25
+        section[...] = rng.uniform(0, 1) if lost else _defect(section, rng)
     return y.astype(np.float32)
+
+
+def shift_sections(image: Array, ids: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Move one section of a block, or all from one on, sideways with what is on it, as where a stack is not aligned.
+
+    Parameters
+    ----------
+    image : (d, h, w) float array
+    ids : (d, h, w) int array
+        Instance ids.
+    rng : Generator
+        Source of all randomness.
+
+    Returns
+    -------
+    image, ids
+        Of the same shapes; ids are `IGNORED` where nothing is left.
+    """
+    z, by = int(rng.integers(1, len(image))), (0, *rng.integers(-8, 9, 2))
+    moved = slice(z, z + 1 if rng.random() < 0.5 else None)
+    image, ids = image.copy(), ids.copy()
+    image[moved] = ndimage.shift(image[moved], by, order=0, mode="nearest")
+    ids[moved] = ndimage.shift(ids[moved], by, order=0, cval=IGNORED)
+    return image, ids
 
 
 def add_sheaths(image: Array, ids: Array, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -464,12 +493,21 @@ def _shade(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
 
 
 def _defect(y: Array, rng: np.random.Generator) -> Array:
-    """Draw a dark fold, a lost stripe or a speck of dirt across the patch."""
+    """Draw a dark fold, a lost stripe, a speck of dirt, marks of the knife or charging across a section."""
     h, w = y.shape
     v, u = np.mgrid[:h, :w].astype(np.float32)
     angle, wide = rng.uniform(0, np.pi), rng.uniform(2, 12)
     along = (v - rng.uniform(0, h)) * np.cos(angle) + (u - rng.uniform(0, w)) * np.sin(angle)
-    if rng.random() < 0.3:
+    kind = rng.random()
+    if kind < 0.25:  # a knife with notches scratches in one direction
+        places, thin = rng.uniform(along.min(), along.max(), 6), rng.uniform(0.7, 2, 6)
+        scratches = np.exp(-(((along[..., None] - places) / thin) ** 2)).max(-1)
+        return np.asarray(y + rng.choice([-0.4, 0.4]) * scratches, np.float32)
+    if kind < 0.5:  # what charges glows, and rows that the beam scans there are too bright or too dark
+        glow = np.exp(-np.hypot(v - rng.uniform(0, h), u - rng.uniform(0, w)) / rng.uniform(10, 60))
+        rows = ndimage.gaussian_filter1d(rng.standard_normal((h, 1)), rng.uniform(0.5, 3), axis=0)
+        return np.asarray(y + rng.uniform(0.1, 0.5) * (glow + rows), np.float32)
+    if kind < 0.65:
         along = np.hypot(v - rng.uniform(0, h), u - rng.uniform(0, w)) - wide
     mask = np.exp(-((along / wide) ** 2))
     return np.asarray(y * (1 - mask) + mask * rng.choice([0.0, 0.1, 0.9, 1.0]), np.float32)

@@ -15,6 +15,7 @@ from mitonb.job import drain
 from mitonb.learn.data import (
     IGNORED,
     Source,
+    _defect,
     add_sheaths,
     disturb,
     draw,
@@ -22,6 +23,7 @@ from mitonb.learn.data import (
     draw_phantoms,
     read_source,
     shared,
+    shift_sections,
 )
 from mitonb.learn.loop import FORGOTTEN, REFERENCE, Settings, choose_part, fitting, watch
 from mitonb.learn.losses import add_losses, batch_targets
@@ -94,6 +96,47 @@ def test_disturbing_keeps_shape_and_repeats_with_the_seed():
         assert a.dtype == np.float32
         assert np.isfinite(a).all()
         np.testing.assert_array_equal(a, b)
+
+
+def test_blocks_lose_whole_sections_and_single_sections_have_defects():
+    image, found = np.full((6, 24, 24), 0.5, np.float32), []
+    for seed in range(400):
+        block = disturb(image, np.random.default_rng(seed))
+        flat = [z for z in range(6) if np.ptp(block[z]) < 1e-6]
+        found.append(len(flat) == 1 or len(flat) == 5)
+    assert any(found)
+    assert not all(found)
+
+
+@pytest.mark.parametrize("what", ["scratches", "charging"])
+def test_marks_of_the_knife_and_charging_are_drawn(what):
+    flat, seen = np.full((64, 48), 0.5, np.float32), 0
+    for seed in range(60):
+        change = _defect(flat, np.random.default_rng(seed)) - flat
+        assert np.isfinite(change).all()
+        if what == "charging":  # rows of one grey, under a glow
+            seen += 0.02 < change.std(axis=1).max() and np.abs(np.diff(change, axis=0)).mean() > 0.02
+        else:  # the same grey along each line, nothing between them
+            extreme = max(change.max(), -change.min())
+            seen += 0.35 < extreme <= 0.401 and (np.abs(change) < 0.01).mean() > 0.3
+    assert 5 < seen < 50
+
+
+def test_sections_that_are_not_aligned_move_with_what_is_on_them():
+    rng = np.random.default_rng(0)
+    image = rng.random((8, 32, 32)).astype(np.float32)
+    ids = (image * 1e6).astype(np.int64) + 1  # tells each pixel
+    moved = 0
+    for seed in range(20):
+        a, b = shift_sections(image, ids, np.random.default_rng(seed))
+        known = b != IGNORED
+        np.testing.assert_array_equal((a * np.float32(1e6)).astype(np.int64)[known] + 1, b[known])
+        planes = [z for z in range(8) if (b[z] != ids[z]).any()]
+        assert planes in ([], planes[:1], list(range(planes[0], 8)) if planes else [])
+        assert 0 not in planes
+        moved += bool(planes)
+    assert moved > 15
+    assert (ids > 0).all()  # what came in is not changed
 
 
 def card_of(heads, dimension=2):
