@@ -135,7 +135,7 @@ class _Parser(Parser):
         if wrong:
             known = re.findall(r"[\w.-]+", wrong[2])
         elif wrong := re.search(r"unrecognized arguments: (?:.* )?(--[\w-]+)", message):
-            known = sorted(self._options())
+            known = sorted(self._options() - {wrong[1]})  # it may be one of another command
         near = difflib.get_close_matches(wrong[1], known, 1) if wrong else []
         super().error(f"{message}\nDid you mean {near[0]}?" if near else message)
 

@@ -336,6 +336,12 @@ def test_a_mistyped_word_is_guessed(words: list[str], meant: str, capsys: pytest
     assert f"Did you mean {meant}?" in capsys.readouterr().err
 
 
+def test_an_option_of_another_command_is_not_guessed_to_be_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["data", "list", "--overwrite"])
+    assert "Did you mean --overwrite" not in capsys.readouterr().err
+
+
 def test_lab_without_jupyterlab_says_what_to_install(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['jupyterlab'] = None; sys.path_importer_cache.clear()\n"

@@ -31,7 +31,7 @@ from mitonb.recipe import Recipe
 from mitonb.stack import Stack, VoxelSize
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Generator, Iterable, Iterator
 
     from mitonb.models.spec import ModelSpec
 
@@ -188,7 +188,8 @@ def read_pair(pair: Pair, spec: ModelSpec | None = None) -> tuple[Source, VoxelS
             f"{name}: the image is {_sizes(stack.shape)} voxels and its labels are {_sizes(ids.shape)} (z, y, x); they "
             "must be of one shape. Are they of the same place, at the same resolution?"
         )
-    flat = steps_of(stack.data[box.slices]) < _FLAT
+    image = np.ascontiguousarray(stack.data[box.slices])
+    flat = steps_of(image) < _FLAT
     require_ids(ids, name, " The image looks like labels: are the two swapped?" if flat else " Is it the right file?")
     ids = ids[box.slices]
     unknown = np.zeros(ids.shape, bool)
@@ -211,7 +212,6 @@ def read_pair(pair: Pair, spec: ModelSpec | None = None) -> tuple[Source, VoxelS
     ids, ignore = _objects(ids, unknown)
     size = stack.voxel_size
     cubes = size is not None and max(size) < 1.25 * min(size) and min(ids.shape) >= 64
-    image = np.ascontiguousarray(stack.data[box.slices])
     if image.min() == image.max():
         raise InputError(f"{name}: the image is all one grey, {image.flat[0]}. Is it the right file?")
     factors = (1.0, 1.0, 1.0) if spec is None else Scale.of(size, Recipe(), spec).factors
@@ -292,12 +292,29 @@ def _tiles(sources: Iterable[Source], most: int, *, held: bool) -> list[Array]:
 def _reading(
     pairs: Sequence[Pair | Source], notes: list[str], spec: ModelSpec | None
 ) -> Generator[Progress, None, tuple[list[Source], list[VoxelSize | None]]]:
-    """Read pairs; of several, those that are all one grey are left out."""
-    sources, sizes, flat = [], [], []
-    for k, pair in enumerate(pairs):
-        yield Progress("read", k, len(pairs))
+    """Read all pairs."""
+    sources, sizes = list[Source](), list[VoxelSize | None]()
+    for source, size in read_each(pairs, notes, spec):
+        yield Progress("read", len(sources), len(pairs))
+        sources.append(source)
+        sizes.append(size)
+    return sources, sizes
+
+
+def read_each(
+    pairs: Sequence[Pair | Source], notes: list[str], spec: ModelSpec | None = None
+) -> Iterator[tuple[Source, VoxelSize | None]]:
+    """Read pairs one after the other; of several, those that are all one grey are left out, and `notes` say it.
+
+    Raises
+    ------
+    InputError
+        As `read_pair`, and if nothing is left.
+    """
+    flat = []
+    for pair in pairs:
         if isinstance(pair, Source):
-            sources.append(pair)
+            yield pair, None
             continue
         try:
             source, size = read_pair(pair, spec)
@@ -308,13 +325,11 @@ def _reading(
             continue
         if steps_of(source.image) < _FLAT:
             notes.append(f"{source.name}: its image looks drawn, hardly any neighbouring pixels differ. Is it a mask?")
-        sources.append(source)
-        sizes.append(size)
+        yield source, size
     if flat:
         notes.append(f"left out, for the image is all one grey: {_some(flat)}")
-    if not sources:
+    if len(flat) == len(pairs):
         raise InputError("There is nothing to learn from. Give at least one labelled stack.")
-    return sources, sizes
 
 
 def _open(image: Any, voxel_size: Any = None) -> Stack:

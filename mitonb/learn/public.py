@@ -16,7 +16,7 @@ import platformdirs
 
 from mitonb.citing import REFERENCES
 from mitonb.errors import AxesError, ChecksumError, CorruptFileError, DownloadError, InputError
-from mitonb.files import atomic_write
+from mitonb.files import atomic_write, explain_write
 from mitonb.io.opening import open as open_stack
 from mitonb.job import Progress, drain
 from mitonb.models.download import RESERVE, fetching, sha256_of
@@ -183,11 +183,13 @@ def pulling(name: str, *, patience: float = 30.0) -> Generator[Progress, None, P
                 f"{target} has the hash sha256:{got}, but sha256:{pin} was pinned. It was changed, or is another file: "
                 "move it away and pull again."
             )
-        pins = {**pins, file.path: got}
         if unpacked:
             yield from _unpacking(target, unpacked)
+        if pins.get(file.path) == got:  # a folder that others share may be read-only
+            continue
+        pins = {**pins, file.path: got}
         note = {"name": name, "page": one.page, "licence": one.licence, "sha256": pins, "voxel_size": one.voxel_size}
-        with atomic_write(one.folder / NOTE) as temporary:
+        with explain_write(one.folder / NOTE), atomic_write(one.folder / NOTE) as temporary:
             temporary.write_text(json.dumps(note, indent=1) + "\n", "utf-8")
     return one.folder
 
@@ -248,7 +250,7 @@ def _check(file: DataFile, path: Path) -> None:
 
 def _unpacking(path: Path, target: Path) -> Generator[Progress, None, None]:
     """Unpack a zip into a folder, whole or not at all, and remove the zip."""
-    with zipfile.ZipFile(path) as archive, atomic_write(target) as temporary:
+    with zipfile.ZipFile(path) as archive, explain_write(target), atomic_write(target) as temporary:
         inside = archive.infolist()
         size, free = sum(item.file_size for item in inside), shutil.disk_usage(path.parent).free
         if size + RESERVE > free:

@@ -17,7 +17,7 @@ from mitonb.io.saving import check_output
 from mitonb.job import Progress, drain
 from mitonb.learn.child import fitting_apart
 from mitonb.learn.data import draw_batch, shared
-from mitonb.learn.loop import REFERENCE, Settings, best_look, bytes_needed, card_fields, startable
+from mitonb.learn.loop import REFERENCE, Settings, best_look, bytes_needed, card_fields, require_depth, startable
 from mitonb.learn.pairs import Pair, gathering, read_pair
 from mitonb.models.zoo import load_model
 from mitonb.phantoms import phantom
@@ -152,8 +152,7 @@ def training(
     chosen = _settings({**usual, **settings}, minutes, steps, 10.0)
     card_fields(card)
     material = yield from gathering(data, hold)
-    sizes = [v for size in material.voxel_sizes if size for v in (size if drawn["dimension"] == 3 else size[1:])]
-    known = {"pixel_sizes": (min(sizes), max(sizes))} if sizes else {}
+    known = pixels_learned(material, drawn["dimension"])
     return (yield from _run(material, path, chosen, card={**drawn, **known, **(card or {})}))
 
 
@@ -208,6 +207,7 @@ def finetuning(
     _, old = startable(Path(start) if isinstance(start, os.PathLike) else start)
     material = yield from gathering(data, hold, old)
     sources = material.sources
+    require_depth(sources, old.dimension)  # before phantoms, which are deep, come in
     if replay:
         phantoms = yield from _phantoms(16, 1000, "phantoms")
         sources = tuple(shared(sources, phantoms, replay))
@@ -220,6 +220,12 @@ def finetuning(
         "notes": f"Finetuned from {old.name}.",
     }  # fmt: skip
     return (yield from _run(material, path, chosen, start=os.fspath(start), card={**kept, **given}))
+
+
+def pixels_learned(material: Material, dimension: int) -> dict[str, Any]:
+    """Return the pixel sizes that a new net learns from, as its card names them; nothing where none is known."""
+    sizes = [v for size in material.voxel_sizes if size for v in size[dimension == 2 :]]
+    return {"pixel_sizes": (min(sizes), max(sizes))} if sizes else {}
 
 
 def memory_of(net: str | None, start: str | None, **settings: Any) -> int:

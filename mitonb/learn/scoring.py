@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +12,7 @@ from mitonb.accuracy import Scores, score, score_planes
 from mitonb.infer.scale import Scale
 from mitonb.infer.segment import segmenting
 from mitonb.job import Progress, drain
-from mitonb.learn.data import Source
-from mitonb.learn.pairs import find_pairs, read_pair
+from mitonb.learn.pairs import find_pairs, read_each
 from mitonb.models.zoo import Model, load_model
 from mitonb.recipe import Recipe
 from mitonb.stack import Stack
@@ -48,16 +48,20 @@ class Benchmark:
 
     model: str
     rows: tuple[dict[str, Any], ...]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     @property
     def means(self) -> tuple[dict[str, Any], ...]:
-        """The means over all images, as `rows`; images without objects are in none."""
+        """The means over all images, as `rows`; images without objects are in none, and counts are of all of them."""
         found = []
         for scale in dict.fromkeys(row["scale"] for row in self.rows):
             rows = [row for row in self.rows if row["scale"] == scale]
-            parts = {part: _mean([row[part] for row in rows if row[part]]) for part in ("planes", "volume")}
-            found.append({"image": f"mean of {len(rows)}", "scale": scale, "pixels": "", **parts})
+            whole: dict[str, Any] = {"image": f"mean of {len(rows)}", "scale": scale, "pixels": ""}
+            for part in ("planes", "volume"):
+                some = [row[part] for row in rows if row[part]]
+                mean = _mean(some)
+                whole[part] = mean and {**mean, "count": sum(one["count"] for one in some)}
+            found.append(whole)
         return tuple(found)
 
     def as_dict(self) -> dict[str, Any]:
@@ -90,7 +94,7 @@ def benchmark(
     model : str, path or Model
         As for `segment`.
     recipe : Recipe, optional
-        Everything else of the run; its pixel_size is not read.
+        Everything else of the run; its pixel_size and downsampling are not read.
     show : bool
         Show progress.
 
@@ -118,16 +122,15 @@ def benchmarking(
     """Score a model on images with labels; the generator form of `benchmark`."""
     pairs, notes = find_pairs(data)
     known = model if isinstance(model, Model) else load_model(model)
-    spec, rows, empty, drawn = known.spec, list[dict[str, Any]](), 0, 0
+    spec, rows, empty, drawn = known.spec, list[dict[str, Any]](), Counter[str](), Counter[str]()
     if spec.data:
         names = ", ".join(text.partition(":")[0] for text in spec.data)
         notes.append(f"{spec.name} was trained on {names}. Scores on what a model was trained on flatter it.")
     notes += [f"{spec.name} finds {', '.join(spec.classes)}; all are compared."] if len(spec.classes) > 1 else []
     if spec.pixel_sizes is None:
         notes.append(f"The card of {spec.name} tells no pixel sizes, so it was scored at those of the data alone.")
-    for k, pair in enumerate(pairs):
+    for k, (source, size) in enumerate(read_each(pairs, notes)):
         yield Progress(f"image {k + 1} of {len(pairs)}", 0, 1)
-        source, size = (pair, None) if isinstance(pair, Source) else read_pair(pair)
         stack = Stack(source.image, size, name=source.name)
         for scale, own, pixels in _runs(stack, Recipe.of(recipe), spec):
             labels = yield from segmenting(stack, own, model=known)
@@ -138,16 +141,18 @@ def benchmarking(
                 for z in range(len(source.image))
             ]
             told = [plane for plane in planes if plane.counts[1]]
-            empty += len(planes) - len(told)
-            drawn += sum(plane.counts[0] > 0 for plane in planes if not plane.counts[1])
+            empty[scale] += len(planes) - len(told)
+            drawn[scale] += sum(plane.counts[0] > 0 for plane in planes if not plane.counts[1])
             volume = score(labels.data, source.labels, ignore=source.ignore) if len(planes) > 1 else None
             whole = _figures(volume) if volume is not None and volume.counts[1] else None
             row = {"image": source.name, "scale": scale, "pixels": pixels, "planes": _mean([_figures(p) for p in told])}
             rows.append({**row, "volume": whole})
-    if empty:
-        notes.append(
-            f"{empty} planes without objects are in no mean of planes; on {drawn} of them something was drawn."
-        )
+    notes += [
+        f"{_SCALES[scale]} {count} planes without objects are in no mean of planes; on {drawn[scale]} of them "
+        "something was drawn."
+        for scale, count in empty.items()
+        if count
+    ]
     return Benchmark(spec.name, tuple(rows), tuple(notes))
 
 

@@ -195,6 +195,8 @@ def _chosen(model: Any, spec: ModelSpec, where: str, openvino: Any) -> Any:
     ops = openvino.opset13
     there = {name: output.get_node().input_value(0) for output in model.outputs for name in output.names}
     asked, squashed = spec.config.get("outputs", {}), spec.config.get("probabilities", ())
+    if unknown := set(spec.config) - {"outputs", "probabilities"}:
+        raise ModelError(f"{where}: config of its card has outputs and probabilities, got {printable(min(unknown))!r}.")
     results = []
     for head in spec.heads:
         told = asked.get(head, head)
@@ -207,14 +209,19 @@ def _chosen(model: Any, spec: ModelSpec, where: str, openvino: Any) -> Any:
             )
         x = ops.convert(there[name], "f32")
         if channels:
+            count = x.get_output_partial_shape(0)[1]
+            if count.is_static and set(channels) - set(range(count.get_length())):
+                raise ModelError(f"{where}: {name} has {count.get_length()} channels, and its card wants {channels}.")
             x = ops.gather(x, ops.constant(np.array(channels, np.int64)), ops.constant(np.array(1)))
         if head in squashed:
             x = ops.clamp(x, 1e-6, 1 - 1e-6)
             several = head == "semantic" and len(spec.classes) > 1  # of softmax
             x = ops.log(x) if several else ops.log(ops.divide(x, ops.subtract(ops.constant(np.float32(1)), x)))
         results.append(ops.result(x))
-    if wrong := set(squashed) - set(_BY_PROBABILITY):
-        raise ModelError(f"{where}: probabilities are some of {', '.join(_BY_PROBABILITY)}, got {min(wrong)!r}.")
+    if "semantic" not in spec.heads:
+        raise ModelError(f"{where}: its card names no head semantic, which every net needs here.")
+    if set(squashed) - set(_BY_PROBABILITY):
+        raise ModelError(f"{where}: probabilities are some of {', '.join(_BY_PROBABILITY)}, got {squashed!r}.")
     return openvino.Model(results, model.get_parameters(), printable(spec.name))
 
 

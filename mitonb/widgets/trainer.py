@@ -300,7 +300,7 @@ class TrainForm(Part):
     def _training(self, material: Material, base: str, out: Path, minutes: float) -> Steps[Outcome]:
         with wanting_torch():
             from mitonb.learn.judging import held_patches, judging, load_to_judge, reference_patches
-            from mitonb.learn.runs import finetuning, training
+            from mitonb.learn.runs import finetuning, pixels_learned, training
 
         yield Progress("load the model", 0, 1)
         net, start = _parted(base)
@@ -311,13 +311,12 @@ class TrainForm(Part):
             yield Progress("draw the reference", 0, 1)
             drawn = yield from judging(model, reference_patches(), "score the reference")
             self._before = first, drawn.iou
-        sizes = [v for size in material.voxel_sizes if size for v in size[1:]]
         card: dict[str, Any] = {"title": f"{out.stem}, trained in a notebook"}
         more: dict[str, Any] = {"hold": 0, "minutes": minutes, **self._settings}
         if net is None:
             trained = yield from finetuning(material.sources, out, start=str(start), card=card, **more)
         else:
-            card |= {"pixel_sizes": (min(sizes), max(sizes))} if sizes else {}
+            card |= pixels_learned(material, _dimension(base))
             trained = yield from training(material.sources, out, net=net, card=card, **more)
         model = load_to_judge(trained.path)
         after = yield from judging(model, patches, "score after")
@@ -457,7 +456,11 @@ def train_form(data: Any, **settings: Any) -> TrainForm:
 def _bases(flat: bool) -> list[tuple[str, str]]:
     """Return what a training can begin from: models that are here, then new nets; for sections none of blocks."""
     cards = {**{name: one.spec for name, one in installed().items()}, **specs()}
-    able = [n for n in model_names() if "semantic" in cards[n].heads and len(cards[n].classes) == 1]
+    able = [
+        name
+        for name in model_names()
+        if "semantic" in cards[name].heads and len(cards[name].classes) == 1 and cards[name].architecture != "onnx"
+    ]
     there = [(f"{name} (to fetch)", name) for name in PUBLISHED if name not in cards]
     new = [(f"new: {net} ({said})", f"new {net}") for net, said in NEW.items() if not (flat and "blocks" in said)]
     return [*((name, name) for name in able if not flat or cards[name].dimension == 2), *there, *new]

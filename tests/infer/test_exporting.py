@@ -188,6 +188,12 @@ WRONG = {
     "a value": ({"std": 0}, "std is a number above 0"),
     "probabilities": ({"config": {**CARD["config"], "probabilities": ["center"]}}, "probabilities are some of"),
     "config": ({"config": {"outputs": 3}}, "config of its card"),
+    "a word of config": ({"config": {"output": {}}}, "outputs and probabilities, got 'output'"),
+    "a channel": (
+        {"config": {**CARD["config"], "outputs": {**CARD["config"]["outputs"], "center": ["flow", 3]}}},
+        "flow has 3 channels, and its card wants",
+    ),
+    "no heads": ({"heads": []}, "names no head semantic"),
     "multiple": ({"multiple": 4}, "lab.onnx"),
 }
 

@@ -210,6 +210,14 @@ def test_the_hash_of_what_came_first_counts_from_then_on(server):
     assert mn.pull("planes", show=False) == folder
 
 
+def test_a_set_that_is_there_is_pulled_again_without_writing_into_its_folder(server):
+    folder = mn.pull("pairs", show=False)
+    before = (folder / "dataset.json").stat()
+    assert mn.pull("pairs", show=False) == folder
+    after = (folder / "dataset.json").stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
 def test_a_published_hash_is_checked(server):
     one = server.sets["pairs"]
     server.sets["pairs"] = dataclasses.replace(one, files=(dataclasses.replace(one.files[0], sha256="0" * 64),))

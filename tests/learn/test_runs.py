@@ -131,6 +131,13 @@ def test_other_data_do_not_go_on_with_a_run(tmp_path):
 def test_nets_of_blocks_do_not_learn_from_single_sections(tmp_path):
     with pytest.raises(InputError, match="looks at blocks"):
         mn.train(spots(), tmp_path / "a", net="unet-3d", steps=1, show=False)
+    small = {"batch": 1, "patch": 32, "planes": 32, "widths": (4, 4), "depths": (1, 1), "looks": 1}
+    card = {"heads": ("semantic",), "dimension": 3}
+    source, _ = read_pair(mn.Pair(*mn.phantom((32, 64, 64), seed=1)))
+    settings = Settings(steps=1, **small)
+    block = drain(fitting([source], out=tmp_path / "b", settings=settings, card=card), show=False)
+    with pytest.raises(InputError, match="looks at blocks, and there are single sections only"):
+        mn.finetune(spots(), tmp_path / "c", start=block, steps=1, hold=0, show=False)
 
 
 def test_phantoms_are_replayed(tmp_path):

@@ -75,11 +75,30 @@ def test_a_folder_of_images_gives_means_over_those_that_have_objects(phantom, tm
     figures = [row["planes"] for row in told["rows"] if row["planes"]]
     assert mean["planes"]["count"] == len(figures) == 2
     assert mean["planes"]["pq"] == pytest.approx(np.mean([f["pq"] for f in figures]))
-    assert any(note.startswith("1 planes without objects") for note in told["notes"])
+    assert any(note.startswith("(data and model) 1 planes without objects") for note in told["notes"])
     assert main(["benchmark", str(tmp_path / "set"), "--quiet"]) == 0
     out = capsys.readouterr().out
     assert "F1@75" in out
     assert "mean of 3" in out
+
+
+def test_means_count_objects_and_an_empty_plane_counts_once_at_each_scale(phantom):
+    stack, truth = phantom
+    image, ids = stack.read()[:2].repeat(2, 1).repeat(2, 2)[:, :160, :160], truth.data[:2].repeat(2, 1).repeat(2, 2)
+    ids = ids[:, :160, :160].copy()
+    ids[1] = 0
+    grey = mn.Pair(np.full((2, 64, 64), 90, np.uint8), np.zeros((2, 64, 64), np.uint8), name="grey")
+    one = mn.Pair(image, ids, voxel_size=(10, 2, 2), name="one")
+    found = mn.benchmark([one, grey, dataclasses.replace(one, name="two")], show=False)
+    objects = len(np.unique(ids)) - 1
+    assert [row["image"] for row in found.rows] == ["one", "one", "two", "two"]
+    for mean in found.means:
+        assert (mean["image"], mean["planes"]["count"], mean["volume"]["count"]) == ("mean of 2", 2, 2 * objects)
+        assert mean["volume"]["iou"] == pytest.approx(found.rows[0 if mean["scale"] == "data" else 1]["volume"]["iou"])
+    text = "\n".join(found.notes)
+    assert "(data) 2 planes without objects" in text
+    assert "(model) 2 planes without objects" in text
+    assert "left out, for the image is all one grey" in text
 
 
 def test_a_card_that_tells_no_pixel_sizes_is_said_to_be_scored_at_those_of_the_data(phantom):
