@@ -171,10 +171,8 @@ def judging(model: Model, patches: Sequence[Patch], stage: str = "score") -> Gen
 def places_of(patch: Patch) -> dict[int, tuple[int, int, int, int]]:
     """Return size and middle (z, y, x) of each object of a patch that counts, by the ids of `Judged.found`."""
     truth = _pieces(patch.truth)
-    sizes, middles = (
-        np.bincount(truth.ravel()),
-        ndimage.center_of_mass(truth > 0, truth, range(1, int(truth.max()) + 1)),
-    )
+    sizes = np.bincount(truth.ravel())
+    middles = ndimage.center_of_mass(truth > 0, truth, range(1, len(sizes)))
     places = {id: (int(sizes[id]), *(round(float(v)) for v in middle)) for id, middle in enumerate(middles, 1)}
     return {id: place for id, place in places.items() if place[0] >= Recipe().min_area}  # type: ignore[misc]
 

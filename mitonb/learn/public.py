@@ -160,7 +160,7 @@ def pull(name: str, *, show: bool = True) -> Path:
     return drain(pulling(name), show=show)
 
 
-def pulling(name: str, *, patience: float = 30.0) -> Generator[Progress, None, Path]:
+def pulling(name: str) -> Generator[Progress, None, Path]:
     """Fetch a public data set, as a generator that yields its progress; see `pull`."""
     one = dataset_named(name)
     if not one.files:
@@ -172,8 +172,8 @@ def pulling(name: str, *, patience: float = 30.0) -> Generator[Progress, None, P
         if unpacked and unpacked.is_dir():
             continue
         for step in fetching(
-            file.address, target, sha256=pin, check=partial(_check, file), patience=patience,
-            most=_MOST, by_hand=f"put it at {target}, and pull again", folder="MITONB_DATA_DIR",
+            file.address, target, sha256=pin, check=partial(_check, file), most=_MOST,
+            by_hand=f"put it at {target}, and pull again", folder="MITONB_DATA_DIR",
         ):  # fmt: skip
             yield Progress(f"file {number + 1} of {len(one.files)}", step.done, step.total)
         _check(file, target)  # it may have been there

@@ -56,12 +56,8 @@ class Benchmark:
         found = []
         for scale in dict.fromkeys(row["scale"] for row in self.rows):
             rows = [row for row in self.rows if row["scale"] == scale]
-            whole: dict[str, Any] = {"image": f"mean of {len(rows)}", "scale": scale, "pixels": ""}
-            for part in ("planes", "volume"):
-                some = [row[part] for row in rows if row[part]]
-                mean = _mean(some)
-                whole[part] = mean and {**mean, "count": sum(one["count"] for one in some)}
-            found.append(whole)
+            parts = {part: _mean([row[part] for row in rows if row[part]], "count") for part in ("planes", "volume")}
+            found.append({"image": f"mean of {len(rows)}", "scale": scale, "pixels": "", **parts})
         return tuple(found)
 
     def as_dict(self) -> dict[str, Any]:
@@ -176,9 +172,10 @@ def _figures(scores: Scores) -> dict[str, float]:
     return {"count": scores.counts[1], **dict(zip(FIGURES, figures, strict=True))}
 
 
-def _mean(found: Sequence[dict[str, float]]) -> dict[str, float] | None:
-    """Return the means of figures, with how many there are; None of nothing."""
-    return {"count": len(found), **{k: float(np.mean([f[k] for f in found])) for k in FIGURES}} if found else None
+def _mean(found: Sequence[dict[str, float]], counted: str = "") -> dict[str, float] | None:
+    """Return the means of figures, with how many there are, or the sum of what they counted; None of nothing."""
+    count = sum(f.get(counted, 1) for f in found)
+    return {"count": count, **{k: float(np.mean([f[k] for f in found])) for k in FIGURES}} if found else None
 
 
 def _lines(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, ...]]:

@@ -60,10 +60,9 @@ class TeachBar(ipw.VBox):
         """Ids of the objects that would go."""
         lesson, last = self.lesson, self.session.verdicts
         # Judged once more by the marks that something was dropped by, what is left would shrink on.
-        done = last is not None and lesson is not None and (last.right, last.false) == (lesson.right, lesson.false)
-        if lesson is None or (done and last is not None and last.below == self.below.value):
-            return []
-        return lesson.false_ids(self.below.value)
+        now = lesson and (lesson.right, lesson.false, self.below.value)
+        done = last is not None and (last.right, last.false, last.below) == now
+        return [] if lesson is None or done else lesson.false_ids(self.below.value)
 
     def learn(self) -> None:
         """Learn from the marks as they are, and show it."""
