@@ -173,7 +173,7 @@ def pulling(name: str) -> Generator[Progress, None, Path]:
             continue
         for step in fetching(
             file.address, target, sha256=pin, check=partial(_check, file), most=_MOST,
-            by_hand=f"put it at {target}, and pull again", folder="MITONB_DATA_DIR",
+            by_hand=f"put it at {target}, and pull again.", folder="MITONB_DATA_DIR",
         ):  # fmt: skip
             yield Progress(f"file {number + 1} of {len(one.files)}", step.done, step.total)
         _check(file, target)  # it may have been there

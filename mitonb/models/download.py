@@ -247,8 +247,10 @@ def _explained(address: str, target: Path, by_hand: str, folder: str) -> Iterato
             f"certificate; mitonb never goes on without. Or {by_hand}"
         ) from error
     except requests.RequestException as error:
+        # The cause alone: around it stands which pool of connections met it.
+        reason = str(getattr(error.args[0], "reason", error) if error.args else "").rpartition("): ")[2]
         raise DownloadError(
-            f"{host} cannot be reached, or the connection broke ({printable(str(error), 200)}). Try again. Is this "
+            f"{host} cannot be reached, or the connection broke ({printable(reason, 200)}). Try again. Is this "
             f"machine offline? If so, {by_hand}"
         ) from error
     except OSError as error:
