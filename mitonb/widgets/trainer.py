@@ -172,8 +172,7 @@ class TrainForm(Part):
 
     def check(self) -> Job[Material]:
         """Read what there is to learn from, hold a part out and audit it, in a thread, and say what it will take."""
-        pairs, base = self._pairs(), self.base.value
-        return self._watch(Job(self._checking(pairs, base), name="Check"), self._checked)
+        return self._watch(Job(self._checking(self._known(), self.base.value), name="Check"), self._checked)
 
     def show_patches(self) -> Job[Any]:
         """Draw twelve patches as the training will see them, in a thread, with the labels outlined."""
@@ -195,7 +194,7 @@ class TrainForm(Part):
         """
         if self.material is None:
             raise InputError("Check first what there is to learn from.")
-        if plain_name(self.name.value) in model_names():
+        if plain_name(self.name.value) in (*model_names(), *PUBLISHED):
             raise InputError(f"There is a model {self.name.value} already. Give the new one another name.")
         part = self._part()
         part.parent.mkdir(parents=True, exist_ok=True)
@@ -209,7 +208,7 @@ class TrainForm(Part):
         job = Job(steps, name="Training")
         job.progressed.connect(self._on_progress)
         self._watch(job, self._trained)
-        job.cancelled.connect(lambda: self.bar.say(_STOPPED if self._part().exists() else _TOO_SOON))
+        job.cancelled.connect(lambda: self.bar.say(_STOPPED if part.exists() else _TOO_SOON))
         return job
 
     def start_over(self) -> Job[Outcome]:
@@ -261,27 +260,28 @@ class TrainForm(Part):
 
     # What the jobs do.
 
-    def _pairs(self) -> Any:
-        """Return what to learn from; of a session a pair for each run of reviewed planes."""
+    def _known(self) -> list[Box]:
+        """Return the boxes of a session that the user says are reviewed, one for each run of planes."""
         if not isinstance(self.data, Session):
-            return self.data
-        with wanting_torch():
-            from mitonb.learn.pairs import Pair
-
-        stack, session = self.data.stack, self.data
+            return []
+        stack = self.data.stack
         if stack is None:
             raise InputError("This session has labels only. To learn from them, open it with its image.")
         runs = [_ranges(self.reviewed[a].value, a, n) for a, n in zip("zyx", stack.shape, strict=True)]
         if not runs[0]:
             raise InputError(f"{_REVIEWED} Name them under z, such as 3-5, 9.")
         (ya, yb), (xa, xb) = (r[0] if r else (0, n) for r, n in zip(runs[1:], stack.shape[1:], strict=True))
-        return [Pair(stack, session.labels, known=[Box((a, ya, xa), (b, yb, xb))]) for a, b in runs[0]]
+        return [Box((a, ya, xa), (b, yb, xb)) for a, b in runs[0]]
 
-    def _checking(self, pairs: Any, base: str) -> Steps[tuple[Material, int, str]]:
+    def _checking(self, boxes: list[Box], base: str) -> Steps[tuple[Material, int, str]]:
+        yield Progress("load PyTorch", 0, 1)  # in the thread: it takes seconds
         with wanting_torch():
             from mitonb.learn.loop import require_depth
-            from mitonb.learn.pairs import gathering
+            from mitonb.learn.pairs import Pair, gathering
             from mitonb.learn.runs import memory_of
+
+        data = self.data
+        pairs = [Pair(data.stack, data.labels, known=[box]) for box in boxes] if isinstance(data, Session) else data
 
         net, start = _parted(base)
         known = None if start is None else installed_as(start)
@@ -306,11 +306,14 @@ class TrainForm(Part):
         net, start = _parted(base)
         model: Model | None = None if start is None else load_to_judge(start)
         patches = held_patches(material.sources, _dimension(base))
-        if model is not None and self._before is None:
+        was = self._before  # the form may be changed while this runs
+        if model is not None and was is None:
             first = yield from judging(model, patches, "score before")
             yield Progress("draw the reference", 0, 1)
             drawn = yield from judging(model, reference_patches(), "score the reference")
-            self._before = first, drawn.iou
+            was = first, drawn.iou
+            if self.material is material:
+                self._before = was
         card: dict[str, Any] = {"title": f"{out.stem}, trained in a notebook"}
         more: dict[str, Any] = {"hold": 0, "minutes": minutes, **self._settings}
         if net is None:
@@ -320,10 +323,10 @@ class TrainForm(Part):
             trained = yield from training(material.sources, out, net=net, card=card, **more)
         model = load_to_judge(trained.path)
         after = yield from judging(model, patches, "score after")
-        if self._before is None:
+        if was is None:
             return Outcome(trained, patches, None, after, None)
         drawn = yield from judging(model, reference_patches(), "score the reference")
-        return Outcome(trained, patches, self._before[0], after, (self._before[1], drawn.iou))
+        return Outcome(trained, patches, was[0], after, (was[1], drawn.iou))
 
     # What happens on screen.
 

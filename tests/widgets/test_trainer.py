@@ -15,7 +15,7 @@ from mitonb.learn.runs import NETS, Trained
 from mitonb.models.folder import installed_as, model_folder
 from mitonb.models.spec import ModelSpec
 from mitonb.models.weights import write_weights
-from mitonb.models.zoo import build
+from mitonb.models.zoo import build, import_model
 from mitonb.widgets.curtain import Curtain
 from mitonb.widgets.trainer import NEW, Outcome, _curve, train_form
 from tests.infer.oracle import Oracle
@@ -107,6 +107,21 @@ def test_what_was_stopped_goes_on_or_over():
     assert form.bar.buttons["start"].description == "Start"
 
 
+def test_a_choice_made_while_it_trains_takes_away_neither_the_comparison_nor_the_guard(tmp_path):
+    spec = ModelSpec(name="small", heads=("semantic",), config={"widths": [4, 8], "depths": [1, 1]})
+    write_weights(build(spec), spec, tmp_path / "small.safetensors")
+    import_model(tmp_path / "small.safetensors", "small")
+    form = spotted("small")
+    ended(form.check())
+    job = form.start()
+    job.progressed.connect(lambda step: step.preview and setattr(form.base, "value", "new unet-2d"))
+    done = job.result(300)
+    assert form.base.value == "new unet-2d"
+    assert done.before is not None
+    assert done.reference is not None
+    assert "Phantoms that nothing is trained on" in form.told.value
+
+
 def test_of_a_session_only_reviewed_planes_are_learned_from():
     stack, truth = mn.phantom((6, 64, 64), seed=1)
     app = mn.explore(stack, truth)
@@ -120,8 +135,8 @@ def test_of_a_session_only_reviewed_planes_are_learned_from():
     form._add_plane()
     form.reviewed["y"].value = "0-31"
     assert form.reviewed["z"].value == "4-5, 1"
-    assert [p.known[0].start for p in form._pairs()] == [(1, 0, 0), (4, 0, 0)]
-    assert [p.known[0].stop for p in form._pairs()] == [(2, 32, 64), (6, 32, 64)]
+    assert [box.start for box in form._known()] == [(1, 0, 0), (4, 0, 0)]
+    assert [box.stop for box in form._known()] == [(2, 32, 64), (6, 32, 64)]
     model_options = app.form.controls["model"]
     (model_folder()).mkdir()
     form.registered.emit("x")
@@ -213,7 +228,7 @@ def test_a_single_section_asks_for_no_planes_and_offers_no_nets_of_blocks():
     app = mn.explore(image[None], ids[None])
     form = app.trainer
     assert form.reviewed["z"].layout.display == form.children[1].children[1].children[-1].layout.display == "none"
-    assert [p.known for p in form._pairs()] == [[mn.Box((0, 0, 0), (1, 96, 160))]]
+    assert form._known() == [mn.Box((0, 0, 0), (1, 96, 160))]
     assert not any("blocks" in said for said, _ in form.base.options)
     assert app.tabs.titles == ("Objects", "History", "Save", "Train")
     hidden = [name for name, line in app.form._rows.items() if line.layout.display == "none"]
