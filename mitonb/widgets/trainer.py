@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mitonb.learn.runs import Trained
     from mitonb.models.folder import Installed
     from mitonb.models.zoo import Model
+    from mitonb.session import Change
 
 NEW = {"panoptic-2d": "planes, as the bundled model", "unet-2d": "planes, U-Net", "unet-3d": "blocks, U-Net"}
 """Nets that the form offers to train from nothing, keys of `mitonb.learn.runs.NETS`."""
@@ -52,6 +53,7 @@ _REVIEWED_PART = (
 )
 _EVERY = 1.0  # least seconds between two pictures of the run
 _STOPPED = "Stopped. What was learned is kept: Resume goes on from there."
+_CHANGED = "Something was changed while this was read: check once more."
 _TOO_SOON = "Stopped before there was anything to keep. Start begins anew."
 
 
@@ -116,6 +118,7 @@ class TrainForm(Part):
         self._before: tuple[Judged, float] | None = None
         self._memory = 0
         self._sure = False
+        self._choice: object = None
         self._clear()
         narrow = {"layout": {"width": "150px"}, "style": {"description_width": "12px"}, "continuous_update": False}
         self.reviewed = {
@@ -162,6 +165,8 @@ class TrainForm(Part):
             control.observe(lambda _: self._on_choice(), "value")
         for control in (self.name, self.minutes):
             control.observe(lambda _: self._refresh(), "value")
+        if isinstance(data, Session):
+            data.edited.connect(self._on_edited)
         on_screen.on_click(lambda _: self._try(self._add_plane))
         doing = {"check": self.check, "patches": self.show_patches, "start": self.start, "over": self.start_over}
         self.bar.asked.connect(lambda what: self._try(doing[what]))
@@ -172,7 +177,12 @@ class TrainForm(Part):
 
     def check(self) -> Job[Material]:
         """Read what there is to learn from, hold a part out and audit it, in a thread, and say what it will take."""
-        return self._watch(Job(self._checking(self._known(), self.base.value), name="Check"), self._checked)
+        choice = self._choice = object()
+
+        def tell(said: tuple[Material, int, str]) -> str:
+            return self._checked(said) if self._choice is choice else _CHANGED
+
+        return self._watch(Job(self._checking(self._known(), self.base.value), name="Check"), tell)
 
     def show_patches(self) -> Job[Any]:
         """Draw twelve patches as the training will see them, in a thread, with the labels outlined."""
@@ -351,8 +361,13 @@ class TrainForm(Part):
         """Return where the run keeps what it has learned so far."""
         return model_folder() / "training" / f"{self.name.value}.safetensors.part"
 
+    def _on_edited(self, change: Change) -> None:
+        """Ask for a check again after labels were corrected: what was read before would teach the mistakes."""
+        if change.box.size:
+            self._on_choice()
+
     def _on_choice(self) -> None:
-        self.material = self._before = None
+        self.material = self._before = self._choice = None
         self.facts.value = self.grid.value = ""
         self._refresh()
 

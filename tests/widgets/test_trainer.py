@@ -143,6 +143,26 @@ def test_of_a_session_only_reviewed_planes_are_learned_from():
     assert "mito-mini" in model_options.options
 
 
+def test_what_was_corrected_after_the_check_is_read_again():
+    app = mn.explore(*mn.phantom((2, 96, 160), objects=6, seed=1))
+    form, session = app.trainer, app.session
+    form.base.value, form.reviewed["z"].value = "new unet-2d", "0-1"
+    ended(form.check())
+    assert form.material is not None
+    session.mark_right(session.ids()[0])  # changes no label
+    assert form.material is not None
+    session.delete(session.ids()[0])
+    assert form.material is None
+    assert form.bar.buttons["start"].disabled
+    form.bar.asked.emit("check")
+    form.base.value = "new panoptic-2d"  # while it is read
+    ended(form.bar.job)
+    assert form.material is None
+    assert "check once more" in form.bar.message.value
+    ended(form.check())
+    assert form.material is not None
+
+
 def judged(iou, found, false=0):
     return Judged(iou, 4, frozenset((0, k) for k in found), false, (np.zeros((1, 8, 8), np.uint8),))
 
