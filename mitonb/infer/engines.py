@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = [
-    "Engine", "ModelLike", "NetOutput", "OpenVinoEngine", "Picture", "Runner", "TorchEngine", "agree", "can_convert",
-    "convert", "renders", "runs_own_code",
-]  # fmt: skip
 
 Picture = npt.NDArray[np.float32]
 NetOutput = dict[str, Picture]

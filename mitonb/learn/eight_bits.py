@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from mitonb.infer.engines import ModelLike, Picture
 
-__all__ = ["Range", "draw_samples", "find_ranges", "quantise", "write_program"]
 
 Range = tuple[float, float]
 """Lowest and highest value of an activation that are told apart; what lies beyond is cut off."""

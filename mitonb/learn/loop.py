@@ -39,19 +39,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = [
-    "Settings",
-    "best_look",
-    "bytes_needed",
-    "card_fields",
-    "fitting",
-    "freeze",
-    "require_depth",
-    "startable",
-    "watch",
-]
-
-
 Batch = tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]
 
 REFERENCE = "drawn reference"

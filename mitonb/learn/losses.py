@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from mitonb.models.spec import ModelSpec
 
-__all__ = ["LOSSES", "LOSSES_OF", "add_losses", "batch_targets", "draw_targets"]
 
 Array = npt.NDArray[Any]
 Truth = tuple[dict[str, Tensor], dict[str, Tensor]]

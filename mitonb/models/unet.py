@@ -19,7 +19,6 @@ from mitonb.maps import COARSE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ConvNorm", "Residual", "UNet"]
 
 OFFSET_SCALE = 16.0
 """Input pixels per unit of the offset head, so that it works with numbers near one."""

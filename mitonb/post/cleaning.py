@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from mitonb.maps import Ids
 
-__all__ = ["ObjectTable", "clean", "fill_holes"]
 
 Volume = npt.NDArray[np.uint32]
 

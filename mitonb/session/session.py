@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from mitonb.box import Box
     from mitonb.edit.project import Client, Project
 
-__all__ = ["Session"]
 
 _MOST_IDS = 1 << 24
 _MOST_SELECTED = 10_000  # more make the pages slow

@@ -20,7 +20,6 @@ from mitonb.widgets.teaching import TeachBar
 if TYPE_CHECKING:
     from mitonb.session.teaching import Lesson
 
-__all__ = ["ObjectsTable", "show_table"]
 
 _PIECE = 8000  # rows in one message; at most 12 columns of 8 bytes make 0.8 MB
 _KEPT, _PATIENCE = 20, 2  # rows that a saved notebook keeps, and seconds that it waits for them

@@ -474,12 +474,9 @@ def train_form(data: Any, **settings: Any) -> TrainForm:
 def _bases(flat: bool) -> list[tuple[str, str]]:
     """Return what a training can begin from: models that are here, then new nets; for sections none of blocks."""
     cards = {**{name: one.spec for name, one in installed().items()}, **specs()}
-    able = [
-        name
-        for name in model_names()
-        if "semantic" in cards[name].heads and len(cards[name].classes) == 1 and cards[name].architecture != "onnx"
-    ]
-    there = [(f"{name} (to fetch)", name) for name in PUBLISHED if name not in cards]
+    cards = {name: card for name, card in cards.items() if "semantic" in card.heads and len(card.classes) == 1}
+    able = [name for name in model_names() if name in cards and cards[name].architecture != "onnx"]
+    there = [(f"{name} (to fetch)", name) for name in PUBLISHED if name not in model_names()]
     new = [(f"new: {net} ({said})", f"new {net}") for net, said in NEW.items() if not (flat and "blocks" in said)]
     return [*((name, name) for name in able if not flat or cards[name].dimension == 2), *there, *new]
 
