@@ -367,6 +367,8 @@ class TrainForm(Part):
             self._on_choice()
 
     def _on_choice(self) -> None:
+        if self.material is not None and not self.bar.busy:
+            self.bar.say("")  # "Checked." would not be true any more
         self.material = self._before = self._choice = None
         self.facts.value = self.grid.value = ""
         self._refresh()

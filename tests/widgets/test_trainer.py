@@ -154,6 +154,7 @@ def test_what_was_corrected_after_the_check_is_read_again():
     session.delete(session.ids()[0])
     assert form.material is None
     assert form.bar.buttons["start"].disabled
+    assert form.bar.message.value.count("Checked") == 0
     form.bar.asked.emit("check")
     form.base.value = "new panoptic-2d"  # while it is read
     ended(form.bar.job)
