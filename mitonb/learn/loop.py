@@ -454,7 +454,7 @@ class _Run:
         # Pictures of before have fewer settings, which were as they are by default now, and say nothing else.
         then = {**dataclasses.asdict(Settings(**state["settings"])), "model": state.get("model", self.model)}
         now = {**dataclasses.asdict(self.settings), "model": self.model}
-        other = [f"{name} {then[name]}, now {now[name]}" for name in then if then[name] != now[name]]
+        other = [f"{k} {then[k]}, now {now[k]}" for k in then if then[k] != now[k] and k != "workers"]
         if (before := state.get("sources", sources)) != sources:
             other.append(f"data {_listed(before)}, now {_listed(sources)}")
         if other:

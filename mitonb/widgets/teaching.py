@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _TIP = "Objects that are right with less than this probability go: low is careful. Marked ones stay or go as marked."
 
+_COIN = 0.6
+"""Share of the marks that are predicted from the others at which nobody should rely on them."""
+
 
 class TeachBar(ipw.VBox):
     """Shows what the marks of a session teach; it is there from the first mark on.
@@ -104,7 +107,8 @@ class TeachBar(ipw.VBox):
         if lesson.verdicts is None:
             return f"{marked}: mark {FEWEST} of each (R right, W false), and the others are judged by them"
         told = lesson.verdicts.told
-        worth = "" if told is None else f" ({told:.0%} of the marks are predicted from the others)"
+        coin = ", hardly better than a coin: mark more" if told is not None and told <= _COIN else ""
+        worth = "" if told is None else f" ({told:.0%} of the marks are predicted from the others{coin})"
         return f"{marked}{worth}: {len(self.doomed)} of {len(lesson.chances)} objects would go"
 
     def _draw(self) -> None:

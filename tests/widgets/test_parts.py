@@ -385,6 +385,13 @@ def striped() -> Session:
     return Session(image, ids)
 
 
+def test_marks_that_do_not_tell_each_other_are_said_to_be_no_better_than_a_coin() -> None:
+    session = striped()
+    session.mark_right(1, 2, 7, 8)
+    session.mark_false(3, 4, 9, 10)
+    assert "hardly better than a coin" in filled(show_table(session)).teach.state()
+
+
 def test_marks_are_a_column_and_teach_what_to_drop() -> None:
     session = striped()
     table = filled(show_table(session))
