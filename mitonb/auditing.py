@@ -20,9 +20,9 @@ Array = npt.NDArray[Any]
 
 _SIDE = 64  # pixels of the small pictures that are compared
 _PEAK, _PEAK_IN_PLACE = 7.5, 6.5
-"""Peaks in standard deviations, anywhere and without a shift. Of 297,600 pairs of places in the hippocampus the highest
-were 6.2 and 6.1 (of 5,565 in nerve cord, neuropil and hippocampus 5.5 and 4.8); one plane further it is 7 to 35, at half
-of an overlap 14 to 17."""
+"""Peaks in standard deviations, anywhere and without a shift. Of 297,600 pairs of places in the hippocampus the
+highest were 6.2 and 6.1 (of 5,565 in nerve cord, neuropil and hippocampus 5.5 and 4.8); one plane further it is 7 to
+35, at half of an overlap 14 to 17."""
 _MOST_TRAIN, _MOST_VAL = 3000, 200
 _EMPTY_SHARE = 0.1
 
