@@ -106,8 +106,9 @@ def test_segment_says_what_the_run_has_to_say(tmp_path: Path, capsys: pytest.Cap
 
 @needs_torch
 def test_segment_leaves_out_what_verdicts_call_false_and_the_record_does_it_again(
-    cell: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    cell = mn.save(mn.phantom((8, 96, 96), seed=4, voxel_size=(20, 20, 20), objects=12)[0], tmp_path / "cell.ome.tif")
     plain, fewer, again = (tmp_path / f"{name}.npy" for name in ("plain", "fewer", "again"))
     maps = ["--maps", str(tmp_path / "maps"), "--min-size", "100"]
     assert main(["segment", str(cell), str(plain), *maps]) == 0
