@@ -59,6 +59,7 @@ def test_pixels_that_the_model_does_not_know_are_scored_at_both_scales(phantom):
 
 
 def test_a_folder_of_images_gives_means_over_those_that_have_objects(phantom, tmp_path, capsys):
+    pytest.importorskip("torch", reason="the command says itself that it is missing")
     stack, truth = phantom
     for z in range(2):
         write(tmp_path / "set", f"im{z}", stack.read()[z], truth.data[z])
