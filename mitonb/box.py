@@ -66,6 +66,11 @@ class Box:
         z1, y1, x1 = (min(max(b, 0), n) for b, n in zip(self.stop, shape, strict=True))
         return Box((z0, y0, x0), (z1, y1, x1))
 
+    def meets(self, other: Box) -> bool:
+        """Return whether the boxes share a voxel."""
+        ends = zip(self.start, other.start, self.stop, other.stop, strict=True)
+        return all(max(a, b) < min(c, d) for a, b, c, d in ends)
+
     def union(self, other: Box) -> Box:
         """Return the smallest box that holds both."""
         z0, y0, x0 = (min(a, b) for a, b in zip(self.start, other.start, strict=True))

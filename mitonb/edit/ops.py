@@ -134,6 +134,12 @@ def mark(kind: str, ids: Sequence[int], boxes: Mapping[int, Box]) -> Edit:
     return Edit(kind, (), {"ids": _known(ids, boxes)})
 
 
+def mark_reviewed(labels: Volume, start: Sequence[int], stop: Sequence[int], reviewed: bool) -> Edit:
+    """Say of a box that all in it is right, or take that back, without changing a voxel; errors as in `box_in`."""
+    box = box_in(labels.shape, start, stop)
+    return Edit("mark_reviewed", (), {"start": [*box.start], "stop": [*box.stop], "reviewed": bool(reviewed)})
+
+
 def drop_false(labels: Volume, ids: Sequence[int], boxes: Mapping[int, Box], verdicts: Verdicts | None) -> Edit:
     """Set whole objects to background that are false by verdicts, or by none; parameters and errors as in `merge`."""
     edit = delete(labels, ids, boxes)
@@ -331,6 +337,16 @@ def inside(shape: tuple[int, ...], point: Sequence[float]) -> tuple[int, int, in
     if not all(0 <= v < n for v, n in zip((z, y, x), shape, strict=True)):
         raise InputError(f"The point {(z, y, x)} (z, y, x) is outside the volume {tuple(shape)}.")
     return z, y, x
+
+
+def box_in(shape: tuple[int, ...], start: Any, stop: Any) -> Box:
+    """Return a box by its first voxel and the one beyond its last, or refuse what is empty or reaches out."""
+    first = inside(shape, start)
+    z, y, x = (n + 1 for n in inside(shape, np.subtract(stop, 1) if np.shape(stop) == (3,) else stop))
+    box = Box(first, (z, y, x))
+    if not box.size:
+        raise InputError(f"A box has (z, y, x) of its first voxel and of the one beyond its last, got {start}, {stop}.")
+    return box
 
 
 def _on_plane(labels: Volume, points: Points, axis: Axis) -> Line:

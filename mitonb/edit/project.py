@@ -633,7 +633,30 @@ def _corrected(project: Project, box: Box) -> tuple[set[int], Mask]:
     keep = touched[box.slices] & (here == 0)
     if ids:
         keep |= fastremap.mask_except(np.ascontiguousarray(here), list(ids)) > 0
+    for one in reviewed(project):
+        ends = zip(one.start, one.stop, box.start, strict=True)
+        keep[tuple(slice(max(0, a - o), max(0, b - o)) for a, b, o in ends)] = True
     return ids, keep
+
+
+def reviewed(project: Project) -> list[Box]:
+    """Return the boxes of which the user says that all in them is right, without those that lie inside of others.
+
+    A run leaves them as they are; where it was told to replace corrections, they are reviewed no more.
+    """
+    found: list[Box] = []
+    for row in (project.rows[seq - 1] for seq in project.undoable):
+        say = row.intent
+        if row.kind == "mark_reviewed":
+            with contextlib.suppress(InputError):  # a project from elsewhere may hold anything
+                box = ops.box_in(project.labels.shape, say.get("start"), say.get("stop"))
+                found = [one for one in found if one.union(box) != box] + [box] * bool(say.get("reviewed"))
+        elif row.kind == "adopt" and "kept" not in say:
+            found = []
+        elif row.kind == "adopt_plane" and "kept" not in say and say.get("axis") in AXES:
+            along, index = AXES[say["axis"]], int(say["index"])
+            found = [one for one in found if not one.start[along] <= index < one.stop[along]]
+    return found
 
 
 def _names(new: Volume, old: Volume, taken: set[int], score: Callable[[int, int, int], float]) -> dict[int, int]:

@@ -115,6 +115,12 @@ def _plane(say: Intent, index: int) -> str:
     return f"{_axis(say['axis'])} plane {index:d}"
 
 
+def _box(say: Intent) -> str:
+    (z, y, x), (last, bottom, right) = say["start"], (n - 1 for n in say["stop"])
+    planes = f"xy plane {z:d}" if z == last else f"xy planes {z:d}-{last:d}"
+    return f"{planes} (y {y:d}-{bottom:d}, x {x:d}-{right:d})"
+
+
 def _only(say: Intent) -> str:
     return f"object {say['only']:d} " if "only" in say else ""
 
@@ -188,6 +194,10 @@ _ROWS = (
          text=lambda say: f"took the mark off {_objects(say['ids'])}",
          gesture="selected", keys=("U",), title="Take the mark off the selected objects",
          icon="M10 4a6 6 0 1 0 0 12 6 6 0 1 0 0-12M5.8 14.2l8.4-8.4"),
+    Verb("mark_reviewed",
+         op=lambda p, start, stop, *, reviewed=True: ops.mark_reviewed(p.labels, start, stop, reviewed),
+         text=lambda say: f"called {_box(say)} reviewed{'' if say['reviewed'] else ' no more'}",
+         given=lambda say: {**say, "start": tuple(say["start"]), "stop": tuple(say["stop"])}),
     Verb("drop_false",
          op=lambda p, *ids, verdicts=None: ops.drop_false(p.labels, ids, p.table.boxes, verdicts),
          text=lambda say: f"dropped {_objects(say['ids'])}, false by verdicts",

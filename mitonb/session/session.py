@@ -247,6 +247,15 @@ class Session:
             return marks.marks(self._project)
 
     @property
+    def reviewed(self) -> list[Box]:
+        """Boxes of which the user says that every mitochondrion is outlined, and nothing else; see `mark_reviewed`.
+
+        To learn from them: `mn.Pair(session.stack, session.labels, known=session.reviewed)`.
+        """
+        with self._lock:
+            return project.reviewed(self._project)
+
+    @property
     def verdicts(self) -> Verdicts | None:
         """What was learned from marks when false objects were dropped last; undo takes that back, too.
 
@@ -302,6 +311,30 @@ class Session:
     def unmark(self, *ids: int, client: Client | None = None) -> Change:
         """Take the mark off objects."""
         return self._do("unmark", client, *ids, bare=self._news(ids, None))
+
+    def mark_reviewed(
+        self, start: Sequence[int], stop: Sequence[int], *, reviewed: bool = True, client: Client | None = None
+    ) -> Change:
+        """Say of a box that every mitochondrion in it is outlined, and nothing else; a training learns from such boxes.
+
+        Parameters
+        ----------
+        start, stop : (z, y, x)
+            First voxel of the box, and the one beyond its last.
+        reviewed : bool
+            False takes that back, of all reviewed boxes inside of this one.
+        client : tuple of str and int, optional
+            See `paint`.
+
+        Raises
+        ------
+        InputError
+            If the box is empty or reaches out of the volume.
+        """
+        with self._lock:
+            box = ops.box_in(self.shape, start, stop)
+            inside = [one for one in self.reviewed if one.union(box) == (one if reviewed else box)]
+            return self._do("mark_reviewed", client, start, stop, reviewed=reviewed, bare=bool(inside) != reviewed)
 
     def _news(self, ids: Sequence[int], right: bool | None) -> bool:
         """Return whether a mark is another one than an object has."""
@@ -580,6 +613,10 @@ class Session:
             edit = rows[(rows[seq - 1].undo_of or seq) - 1]
             if edit.kind == "adopt":
                 raise InputError(f"Edit {seq} has no place of its own: it was about all labels.")
+            if edit.kind == "mark_reviewed":
+                ends = zip(edit.intent["start"], edit.intent["stop"], strict=True)
+                self.move_to(*((a + b) // 2 for a, b in ends))
+                return
             marked = marks.ids_in(edit.intent.get("ids")) if edit.kind in marks.KINDS else []
             if there := [id for id in marked if id in self._project.table.counts]:
                 self.go_to(there[0])

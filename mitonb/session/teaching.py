@@ -96,7 +96,7 @@ class Teacher:
         assert stack is not None
         known = self._features.index
         new = [id for id in (*there, *deleted) if id not in known]
-        new += [id for id, box in there.items() if changed is not None and id in known and _meet(box, changed)]
+        new += [id for id, box in there.items() if changed is not None and id in known and box.meets(changed)]
         if new:
             fresh = describe_objects(Labels(labels), stack, maps=self.maps, ids=new)
             kept = self._features.drop(index=fresh.index, errors="ignore")
@@ -111,8 +111,3 @@ class Teacher:
     def _on_edited(self, change: Change) -> None:
         if change.box.size:
             self._changed = change.box if self._changed is None else change.box.union(self._changed)
-
-
-def _meet(one: Box, other: Box) -> bool:
-    """Return whether two boxes share a voxel."""
-    return all(max(a, b) < min(c, d) for a, b, c, d in zip(one.start, other.start, one.stop, other.stop, strict=True))

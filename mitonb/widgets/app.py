@@ -106,7 +106,7 @@ class App(Saved, Part):
         head = row(self.about, self.voxel_size, self.compare, to_save, justify_content="space-between")
         # The page folds the recipe, and moves it above the picture where there is no room beside it (js/frame.js).
         main = ipw.HBox([self.viewer, ipw.VBox([self.form]).add_class("mnb-side")]).add_class("mnb-main")
-        self.trainer = TrainForm(session, here=lambda: (self.viewer.axis, self.viewer.index))
+        self.trainer = TrainForm(session, viewer=self.viewer, maps=lambda z: self.runs.maps("xy", z))
         parts = {
             "Objects": self.table, "3D": self.view3d, "History": self.history, "Save": self.saver,
             "Train": self.trainer,

@@ -200,12 +200,12 @@ class Conversation:
         """Tell every page where labels changed, and say what became of whole objects."""
         with self._lock:
             self._seq += 1
-            news = {"kind": "changed", "seq": self._seq, "what": str(change.what), **_ends(change.box)}
+            news = {"kind": "changed", "seq": self._seq, "what": str(change.what), **ends(change.box)}
         self._keep_promise(change)
         self._tell_colors()
         patch, *data = self._patch(change.box)
         self.post({**news, **patch, **self._state()}, *data)
-        if change.what in ("merge", "delete", "drop_false", *KINDS):
+        if change.what in ("merge", "delete", "drop_false", "mark_reviewed", *KINDS):
             # After the change: the next one takes the sentence away.
             self.say(self.session.history(after=change.seq - 1)[0].sentence, undo=change.seq)
 
@@ -409,7 +409,7 @@ class Conversation:
         if box is None:
             self.say("No labels yet.")
         else:
-            self.post({"kind": "center", "point": list(self.session.position), "box": _ends(box)})
+            self.post({"kind": "center", "point": list(self.session.position), "box": ends(box)})
 
     def _place(self, message: Message) -> tuple[Axis, int]:
         """Return the plane that a message is about, or refuse it."""
@@ -436,7 +436,8 @@ class Conversation:
     }  # fmt: skip
 
 
-def _ends(box: Box) -> dict[str, list[int]]:
+def ends(box: Box) -> dict[str, list[int]]:
+    """Return a box as a page takes it."""
     return {"start": list(box.start), "stop": list(box.stop)}
 
 

@@ -14,23 +14,27 @@ import ipywidgets as ipw
 import numpy as np
 from psygnal import Signal
 
-from mitonb.box import Box
 from mitonb.errors import InputError, wanting_torch
 from mitonb.job import Job, Progress, Steps
 from mitonb.models.folder import PUBLISHED, installed, installed_as, model_folder, model_names, plain_name
 from mitonb.models.spec import specs
 from mitonb.session import Session
+from mitonb.stack import Stack
 from mitonb.widgets.curtain import Curtain, patch_grid
 from mitonb.widgets.forms import ModelNote
+from mitonb.widgets.reviewing import ReviewBar
 from mitonb.widgets.runs import JobBar
 from mitonb.widgets.style import Part, button, count_text, error_html, note, row
+from mitonb.widgets.viewer import Viewer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from mitonb.box import Box
     from mitonb.learn.judging import Judged, Patch
     from mitonb.learn.pairs import Material
     from mitonb.learn.runs import Trained
+    from mitonb.maps import Maps
     from mitonb.models.folder import Installed
     from mitonb.models.zoo import Model
     from mitonb.session import Change
@@ -43,14 +47,6 @@ _BUTTONS = {
     "start": ("Start", "play", "Train in a process of its own; the notebook goes on"),
     "over": ("Start over", "undo", "Throw away what the stopped run has learned, and begin again"),
 }
-_REVIEWED = (
-    "Of which planes is every mitochondrion outlined, and nothing else? Everything around them is unknown and teaches "
-    "nothing."
-)
-_REVIEWED_PART = (
-    "Is every mitochondrion of this section outlined, and nothing else? If so only in a part of it, name its rows and "
-    "columns, such as 0-511: everything around is unknown and teaches nothing."
-)
 _EVERY = 1.0  # least seconds between two pictures of the run
 _STOPPED = "Stopped. What was learned is kept: Resume goes on from there."
 _CHANGED = "Something was changed while this was read: check once more."
@@ -92,15 +88,20 @@ class TrainForm(Part):
 
     Parameters
     ----------
-    data : Session, or as for `mitonb.train`
-        What to learn from. Of a session its image and labels, in the planes that the user says are reviewed.
-    here : callable, optional
-        Returns axis and index of the plane on screen.
+    data : Session, Stack, or as for `mitonb.train`
+        What to learn from. Of a session its image and labels, in the parts that the user calls reviewed; a stack is one
+        whose labels are painted in the form.
+    viewer : Viewer, optional
+        Where the parts of a session are shown that are reviewed; by default the form has one of its own.
+    maps : callable, optional
+        Returns the maps of an xy plane, or None where the net has not run.
     **settings
         Fields of `mitonb.learn.loop.Settings`, such as seed, batch and patch.
 
     Attributes
     ----------
+    review : ReviewBar
+        Of a session, chooses its parts and calls them reviewed.
     material : Material or None
         What there is to learn from, once it was checked.
     outcome : Outcome or None
@@ -111,8 +112,12 @@ class TrainForm(Part):
 
     registered = Signal(str)
 
-    def __init__(self, data: Any, *, here: Callable[[], tuple[str, int]] | None = None, **settings: Any) -> None:
-        self.data, self._here, self._settings = data, here, settings
+    def __init__(
+        self, data: Any, *, viewer: Viewer | None = None, maps: Callable[[int], Maps | None] = lambda _: None,
+        **settings: Any,
+    ) -> None:  # fmt: skip
+        data = Session(data) if isinstance(data, Stack) else data
+        self.data, self._settings = data, settings
         self.material: Material | None = None
         self.outcome: Outcome | None = None
         self._before: tuple[Judged, float] | None = None
@@ -120,24 +125,12 @@ class TrainForm(Part):
         self._sure = False
         self._choice: object = None
         self._clear()
-        narrow = {"layout": {"width": "150px"}, "style": {"description_width": "12px"}, "continuous_update": False}
-        self.reviewed = {
-            axis: ipw.Text(description=axis, placeholder=hint, tooltip=f"Reviewed {what}", **narrow)
-            for axis, hint, what in (
-                ("z", "3-5, 9", "planes"),
-                ("y", "all rows", "rows"),
-                ("x", "all columns", "columns"),
-            )
-        }
-        on_screen = button("+ plane on screen", tip="The plane on screen is fully reviewed", css="mnb-link")
-        self._flat = flat = isinstance(data, Session) and data.shape[0] == 1
-        if flat:  # no planes to name, and nothing for nets of blocks
-            self.reviewed["z"].value = "0"
-            self.reviewed["z"].layout.display = "none"
-        on_screen.layout.display = None if here and not flat else "none"
-        fields = row(*self.reviewed.values(), on_screen).add_class("mnb-spaced")
-        asked = ipw.VBox([ipw.HTML(note(_REVIEWED_PART if flat else _REVIEWED)), fields])
-        asked.layout.display = None if isinstance(data, Session) else "none"
+        flat = isinstance(data, Session) and data.shape[0] == 1
+        self._flat, asked = flat, list[ipw.Widget]()
+        if isinstance(data, Session):
+            self.review = ReviewBar(data, viewer or Viewer(data), maps)
+            asked = [self.review] if viewer else [self.review.viewer, self.review]
+            data.edited.connect(self._on_edited)
         wide = {"style": {"description_width": "initial"}}
         self.base = ipw.Dropdown(
             description="begin from", options=_bases(flat), tooltip="The model that learns, or a new net",
@@ -159,15 +152,11 @@ class TrainForm(Part):
         self.model_note = ModelNote(self.base)
         choice = row(self.base, self.minutes, self.name).add_class("mnb-spaced")
         shown = self.facts, self.grid, self.curves, self.told, self.curtain, self._keeping
-        super().__init__(asked, choice, self.model_note, self.bar, *shown)
+        super().__init__(*asked, choice, self.model_note, self.bar, *shown)
         self.add_class("mnb-train")
-        for control in (self.base, *self.reviewed.values()):
-            control.observe(lambda _: self._on_choice(), "value")
+        self.base.observe(self._on_choice, "value")
         for control in (self.name, self.minutes):
             control.observe(lambda _: self._refresh(), "value")
-        if isinstance(data, Session):
-            data.edited.connect(self._on_edited)
-        on_screen.on_click(lambda _: self._try(self._add_plane))
         doing = {"check": self.check, "patches": self.show_patches, "start": self.start, "over": self.start_over}
         self.bar.asked.connect(lambda what: self._try(doing[what]))
         self.keep.on_click(lambda _: self._try_to_register())
@@ -261,29 +250,25 @@ class TrainForm(Part):
 
     def offer_models(self) -> None:
         """Offer the models that there are now."""
-        kept = self.material, self._before
-        # New options choose the first, for a moment.
+        self.base.unobserve(self._on_choice, "value")  # new options choose the first, for a moment
         self.base.options, self.base.value = _bases(self._flat), self.base.value
-        self.material, self._before = kept
+        self.base.observe(self._on_choice, "value")
         self.model_note.refresh()
         self._refresh()
 
     # What the jobs do.
 
-    def _known(self) -> list[Box]:
-        """Return the boxes of a session that the user says are reviewed, one for each run of planes."""
+    def _known(self) -> list[list[Box]]:
+        """Return the reviewed parts of a session, those that touch together."""
         if not isinstance(self.data, Session):
             return []
-        stack = self.data.stack
-        if stack is None:
+        if self.data.stack is None:
             raise InputError("This session has labels only. To learn from them, open it with its image.")
-        runs = [_ranges(self.reviewed[a].value, a, n) for a, n in zip("zyx", stack.shape, strict=True)]
-        if not runs[0]:
-            raise InputError(f"{_REVIEWED} Name them under z, such as 3-5, 9.")
-        (ya, yb), (xa, xb) = (r[0] if r else (0, n) for r, n in zip(runs[1:], stack.shape[1:], strict=True))
-        return [Box((a, ya, xa), (b, yb, xb)) for a, b in runs[0]]
+        if not self.data.reviewed:
+            raise InputError("Nothing is reviewed yet: choose a part of the picture above, correct it, and call it so.")
+        return self.review.groups()
 
-    def _checking(self, boxes: list[Box], base: str) -> Steps[tuple[Material, int, str]]:
+    def _checking(self, parts: list[list[Box]], base: str) -> Steps[tuple[Material, int, str]]:
         yield Progress("load PyTorch", 0, 1)  # in the thread: it takes seconds
         with wanting_torch():
             from mitonb.learn.loop import require_depth
@@ -291,8 +276,7 @@ class TrainForm(Part):
             from mitonb.learn.runs import memory_of
 
         data = self.data
-        pairs = [Pair(data.stack, data.labels, known=[box]) for box in boxes] if isinstance(data, Session) else data
-
+        pairs = [Pair(data.stack, data.labels, known=part) for part in parts] if isinstance(data, Session) else data
         net, start = _parted(base)
         known = None if start is None else installed_as(start)
         material = yield from gathering(pairs, 0.2, None if known is None else known.spec)
@@ -363,10 +347,10 @@ class TrainForm(Part):
 
     def _on_edited(self, change: Change) -> None:
         """Ask for a check again after labels were corrected: what was read before would teach the mistakes."""
-        if change.box.size:
+        if change.box.size or change.what in ("mark_reviewed", "undo", "redo"):
             self._on_choice()
 
-    def _on_choice(self) -> None:
+    def _on_choice(self, _: Any = None) -> None:
         if self.material is not None and not self.bar.busy:
             self.bar.say("")  # "Checked." would not be true any more
         self.material = self._before = self._choice = None
@@ -380,14 +364,6 @@ class TrainForm(Part):
         self.bar.allow(check=not checked, patches=checked, start=checked, over=checked and stopped)
         self._keeping.layout.display = None if self.outcome or self._kept.value else "none"
         self.keep.layout.display = None if self.outcome else "none"
-
-    def _add_plane(self) -> None:
-        assert self._here is not None
-        axis, index = self._here()
-        if axis != "xy":
-            raise InputError(f"Reviewed planes are xy planes; on screen is one of {axis}.")
-        field = self.reviewed["z"]
-        field.value = ", ".join(filter(None, [field.value, str(index)]))
 
     def _checked(self, said: tuple[Material, int, str]) -> str:
         self.material, self._memory, amounts = said
@@ -445,9 +421,9 @@ def train_form(data: Any, **settings: Any) -> TrainForm:
 
     Parameters
     ----------
-    data : Session, path of a project (.mitonb), or as for `mitonb.train`
+    data : Session, path of a project (.mitonb), Stack, or as for `mitonb.train`
         What to learn from: a pair, (image, labels), a folder, or a list of such. Of a session its image and labels, in
-        the planes that the user says are reviewed.
+        the parts that the user calls reviewed; a stack is one whose labels are painted in the form.
     **settings
         As for `mitonb.train`, such as seed, batch and patch; they are seldom needed.
 
@@ -503,22 +479,6 @@ def _free_name() -> str:
         k += 1
         name = f"my-model-{k}"
     return name
-
-
-def _ranges(text: str, axis: str, count: int) -> list[tuple[int, int]]:
-    """Return the runs that a text such as "3-5, 9" names, as (start, stop); of rows and columns one is enough."""
-    numbers: set[int] = set()
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        a, _, b = part.partition("-")
-        if not (a.strip().isdigit() and (b or a).strip().isdigit() and int(a) <= int(b or a) < count):
-            raise InputError(f"Under {axis}, numbers from 0 to {count - 1} such as 3-5, 9 are needed, got {part!r}.")
-        numbers |= set(range(int(a), int(b or a) + 1))
-    runs: list[tuple[int, int]] = []
-    for k in sorted(numbers):
-        runs = [*runs[:-1], (runs[-1][0], k + 1)] if runs and runs[-1][1] == k else [*runs, (k, k + 1)]
-    if axis != "z" and len(runs) > 1:
-        raise InputError(f"Under {axis} one range is needed, such as 0-255, got {text!r}.")
-    return runs
 
 
 def _amounts(material: Material) -> str:

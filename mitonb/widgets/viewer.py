@@ -25,12 +25,13 @@ from mitonb.labels import Labels
 from mitonb.maps import COARSE, FLOATS
 from mitonb.session import Session
 from mitonb.stack import AXES, Axis, Stack, in_order
-from mitonb.widgets.protocol import HEADS, Conversation, cut
+from mitonb.widgets.protocol import HEADS, Conversation, cut, ends
 from mitonb.widgets.style import Saved, as_png, count_text, gray, thinned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from mitonb.box import Box
     from mitonb.maps import Ids, Maps
 
 _STATIC = Path(__file__).parent / "static"
@@ -133,7 +134,8 @@ class Viewer(Saved, anywidget.AnyWidget):
     running : bool
         Whether a run is under way, whose result will be shown here.
     marks : dict
-        Ids of the objects that are marked "right" and "false"; they bear a sign on the picture.
+        Ids of the objects that are marked "right" and "false"; they bear a sign on the picture. And the boxes that are
+        "reviewed" or "chosen" (see `outline`), as six numbers each: the first voxel, and the one beyond the last.
     asked : Signal(str)
         A command that the viewer leaves to others, such as "segment-plane" (Enter).
     moved : Signal(tuple)
@@ -167,6 +169,7 @@ class Viewer(Saved, anywidget.AnyWidget):
         super().__init__(axis=axis, index=index, height=height, active_id=session.free_ids(1)[0], **traits)
         self._planes = Planes(session)
         self._conversation = Conversation(self, self._planes)
+        self._outlined: Box | None = None
         self.on_msg(self._conversation.receive)
         self.observe(lambda change: session.select(*change["new"]), "selected")
         talk = self._conversation
@@ -220,6 +223,17 @@ class Viewer(Saved, anywidget.AnyWidget):
         self.index = int((z, y, x)[AXES[self.axis]])
         self._conversation.post({"kind": "center", "point": [int(z), int(y), int(x)]})
 
+    def outline(self, box: Box | None) -> None:
+        """Draw a frame around a box and go there, to an xy plane of it; None takes the frame away."""
+        self._outlined = box
+        self._show_marks()
+        if box is not None:
+            z, y, x = ((a + b) // 2 for a, b in zip(box.start, box.stop, strict=True))
+            z = self.index if self.axis == "xy" and box.start[0] <= self.index < box.stop[0] else z
+            self.axis, self.index = "xy", z
+            self.session.move_to(z, y, x)
+            self._conversation.post({"kind": "center", "point": [z, y, x], "box": ends(box)})
+
     def set_layer(self, name: str, **settings: Any) -> None:
         """Change settings of one layer, such as `set_layer("labels", style="outline")`."""
         if name not in LAYERS or set(settings) - set(LAYERS[name]):
@@ -266,7 +280,12 @@ class Viewer(Saved, anywidget.AnyWidget):
     def _show_marks(self) -> None:
         judged = self.session.marks
         kinds = (("right", True), ("false", False))
-        self.marks = {name: [id for id, right in judged.items() if right is kind] for name, kind in kinds}
+        boxes = {"reviewed": self.session.reviewed, "chosen": [self._outlined] if self._outlined else []}
+        boxes["chosen"] = [one for one in boxes["chosen"] if one not in boxes["reviewed"]]
+        self.marks = {
+            **{name: [id for id, right in judged.items() if right is kind] for name, kind in kinds},
+            **{name: [[*box.start, *box.stop] for box in some] for name, some in boxes.items()},
+        }
 
     def _on_session_selected(self, ids: tuple[int, ...]) -> None:
         self.selected = [*ids]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from mitonb.box import Box
 from mitonb.errors import InputError
 from mitonb.recipe import Verdicts
 from mitonb.session import Session
@@ -191,3 +192,47 @@ def test_an_object_that_goes_while_it_is_described_is_left_out(session: Session)
     assert (lesson := teacher.learn()) is not None
     assert 12 in lesson.chances.index
     assert not teacher.describe().drop(columns="probability").iloc[:, :13].isna().any().any()
+
+
+def test_what_is_reviewed_is_kept_undone_and_left_alone_by_runs(session: Session, path: Path) -> None:
+    half, plane, whole = ((0, 0, 0), (1, 60, 120)), ((0, 0, 0), (1, 60, 240)), ((0, 0, 0), (2, 60, 240))
+    session.mark_reviewed(*half)
+    # Inside of it, or nothing to take back: nothing changes.
+    assert session.mark_reviewed((0, 0, 0), (1, 9, 9)).what == "nothing"
+    assert session.mark_reviewed((1, 0, 0), (2, 60, 240), reviewed=False).what == "nothing"
+    assert session.mark_reviewed(*plane).box.size == 0
+    assert session.reviewed == [Box(*plane)]
+    session.undo()
+    assert session.reviewed == [Box(*half)]
+    before = session.labels.data.copy()
+    found = np.zeros_like(before)
+    found[:, 30:50, 100:180] = 1  # from the reviewed half into the other
+    session.adopt(found)
+    assert (session.labels.data[0, :, :120] == before[0, :, :120]).all()
+    assert (session.labels.data[0, 30:50, 120:180] > 0).all()
+    session.adopt_plane(np.zeros((60, 240), np.uint32), "xy", 0)
+    assert (session.labels.data[0, :, :120] == before[0, :, :120]).all()
+    assert not session.labels.data[0, :, 120:].any()
+    session.close()
+    with Session.open(path) as again:
+        assert again.reviewed == [Box(*half)]
+        again.adopt_plane(found[:, 40], "xz", 40, replace_corrected=True)  # a plane through it
+        assert again.reviewed == []
+        again.undo()
+        again.adopt(found, replace_corrected=True)
+        assert again.reviewed == []
+        again.undo()
+        assert again.mark_reviewed(*whole, reviewed=False).what == "mark_reviewed"
+        assert again.reviewed == []
+        assert [(e.text, e.code) for e in again.history() if e.text.startswith("called")][::2] == [
+            ("called xy plane 0 (y 0-59, x 0-119) reviewed", "session.mark_reviewed((0, 0, 0), (1, 60, 120))"),
+            (
+                "called xy planes 0-1 (y 0-59, x 0-239) reviewed no more",
+                "session.mark_reviewed((0, 0, 0), (2, 60, 240), reviewed=False)",
+            ),
+        ]
+        again.go_to_edit(1)
+        assert again.position == (0, 30, 60)
+        for wrong in (((0, 0, 0), (3, 60, 240)), ((0, 5, 5), (1, 5, 9)), ((0, 0), (1, 1, 1)), ((0, 0, 0), 1)):
+            with pytest.raises(InputError):
+                again.mark_reviewed(*wrong)  # type: ignore[arg-type]

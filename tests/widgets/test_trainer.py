@@ -17,6 +17,7 @@ from mitonb.models.spec import ModelSpec
 from mitonb.models.weights import write_weights
 from mitonb.models.zoo import build, import_model
 from mitonb.widgets.curtain import Curtain
+from mitonb.widgets.reviewing import propose
 from mitonb.widgets.trainer import NEW, Outcome, _curve, train_form
 from tests.infer.oracle import Oracle
 from tests.learn.test_pairs import spots
@@ -122,35 +123,78 @@ def test_a_choice_made_while_it_trains_takes_away_neither_the_comparison_nor_the
     assert "Phantoms that nothing is trained on" in form.told.value
 
 
-def test_of_a_session_only_reviewed_planes_are_learned_from():
+def test_of_a_session_only_reviewed_parts_are_learned_from():
     stack, truth = mn.phantom((6, 64, 64), seed=1)
     app = mn.explore(stack, truth)
-    form = app.trainer
-    app.viewer.index = 1
-    for text, said in (("", "Of which planes is every"), ("4-9", "numbers from 0 to 5")):
-        form.reviewed["z"].value = text
-        form.bar.buttons["check"].click()
-        assert said in form.bar.message.value
-    form.reviewed["z"].value = "4-5"
-    form._add_plane()
-    form.reviewed["y"].value = "0-31"
-    assert form.reviewed["z"].value == "4-5, 1"
-    assert [box.start for box in form._known()] == [(1, 0, 0), (4, 0, 0)]
-    assert [box.stop for box in form._known()] == [(2, 32, 64), (6, 32, 64)]
+    form, review = app.trainer, app.trainer.review
+    form.bar.buttons["check"].click()
+    assert "Nothing is reviewed yet" in form.bar.message.value
+    assert review.buttons["done"].disabled
+    app.viewer.index = 4
+    review.buttons["plane"].click()
+    assert app.viewer.marks["chosen"] == [[4, 0, 0, 5, 64, 64]]
+    review.buttons["done"].click()
+    assert app.viewer.marks["chosen"] == []
+    assert app.session.reviewed == [mn.Box((4, 0, 0), (5, 64, 64))]
+    assert review.buttons["done"].description == "Not reviewed after all"
+    app.viewer.index = 5
+    review.buttons["plane"].click()
+    review.buttons["done"].click()
+    app.session.mark_reviewed((1, 0, 0), (2, 32, 32))
+    # What touches shows the same, and is no two volumes of which one could be held out.
+    first, last = (mn.Box((z, 0, 0), (z + 1, 64, 64)) for z in (4, 5))
+    assert form._known() == [[mn.Box((1, 0, 0), (2, 32, 32))], [first, last]]
+    assert app.viewer.marks["reviewed"] == [[4, 0, 0, 5, 64, 64], [5, 0, 0, 6, 64, 64], [1, 0, 0, 2, 32, 32]]
+    assert review.wait(60)
+    there = np.unique(np.concatenate([truth.data[4:].ravel(), truth.data[1, :32, :32].ravel()]))
+    assert f"3 parts reviewed, with {len(there) - 1} mitochondri" in review.said.value
+    review.buttons["done"].click()  # the plane on screen after all not
+    assert len(app.session.reviewed) == 2
     model_options = app.form.controls["model"]
     (model_folder()).mkdir()
     form.registered.emit("x")
     assert "mito-mini" in model_options.options
 
 
+def test_the_next_patch_is_where_the_net_is_unsure_else_where_most_is_labelled():
+    labels = np.zeros((3, 600, 300), np.uint32)
+    labels[1, :40, :40], labels[1, 400:500, 100:200], labels[2, 400:420, 100:120] = 1, 2, 3
+    session = mn.Session(np.zeros(labels.shape, np.uint8), labels)
+    review = train_form(session).review
+    squares = [review.next() for _ in range(6)]
+    assert [box.start for box in squares[:3]] == [(1, 344, 0), (1, 0, 0), (2, 344, 0)]
+    assert squares[0].shape == (1, 256, 256)
+    assert len(set(squares)) == 6  # two on each of three planes
+    assert review.viewer.marks["chosen"] == [[*squares[-1].start, *squares[-1].stop]]
+    with pytest.raises(InputError, match="choose a part yourself"):
+        review.next()
+    unsure = np.full((1, 600, 300), 255, np.uint8)
+    unsure[0, :256] = 128
+    said = {0: mn.Maps({"semantic": unsure})}
+    assert propose(session, said.get, [], 1) == mn.Box((0, 0, 0), (1, 256, 256))
+    assert propose(session, said.get, [mn.Box((0, 9, 9), (1, 10, 10))], 1) == mn.Box((0, 344, 0), (1, 600, 256))
+
+
+def test_a_patch_is_the_square_around_the_last_click_inside_of_the_plane():
+    form = train_form(mn.Stack(np.zeros((2, 600, 300), np.uint8)))  # a stack to paint in
+    form.data.move_to(1, 10, 150)
+    form.review.buttons["click"].click()
+    assert form.review.chosen == mn.Box((1, 0, 22), (2, 256, 278))
+    assert form.review.viewer.index == 1
+
+
 def test_what_was_corrected_after_the_check_is_read_again():
     app = mn.explore(*mn.phantom((2, 96, 160), objects=6, seed=1))
     form, session = app.trainer, app.session
-    form.base.value, form.reviewed["z"].value = "new unet-2d", "0-1"
+    form.base.value = "new unet-2d"
+    session.mark_reviewed((0, 0, 0), (2, 96, 160))
     ended(form.check())
     assert form.material is not None
     session.mark_right(session.ids()[0])  # changes no label
     assert form.material is not None
+    form.offer_models()
+    assert "To learn from" in form.facts.value
+    assert "Checked" in form.bar.message.value
     session.delete(session.ids()[0])
     assert form.material is None
     assert form.bar.buttons["start"].disabled
@@ -244,12 +288,14 @@ def test_patches_are_shown_as_the_training_draws_them():
     assert form.grid.value == ""
 
 
-def test_a_single_section_asks_for_no_planes_and_offers_no_nets_of_blocks():
+def test_a_single_section_has_no_other_planes_and_offers_no_nets_of_blocks():
     image, ids = spots((96, 160))
     app = mn.explore(image[None], ids[None])
     form = app.trainer
-    assert form.reviewed["z"].layout.display == form.children[1].children[1].children[-1].layout.display == "none"
-    assert form._known() == [mn.Box((0, 0, 0), (1, 96, 160))]
+    assert form.review.buttons["all"].layout.display == "none"
+    form.review.buttons["plane"].click()
+    form.review.buttons["done"].click()
+    assert form._known() == [[mn.Box((0, 0, 0), (1, 96, 160))]]
     assert not any("blocks" in said for said, _ in form.base.options)
     assert app.tabs.titles == ("Objects", "History", "Save", "Train")
     hidden = [name for name, line in app.form._rows.items() if line.layout.display == "none"]

@@ -600,8 +600,8 @@ def test_marks_are_told_to_the_picture_and_taken_back_with_their_edit() -> None:
     session = Session(*mn.phantom((4, 96, 96), objects=4))
     session.mark_right(1)
     viewer = mn.view(session)
-    assert viewer.marks == {"right": [1], "false": []}
+    assert viewer.marks == {"right": [1], "false": [], "reviewed": [], "chosen": []}
     session.mark_false(2, 1)
-    assert viewer.marks == {"right": [], "false": [2, 1]}
+    assert (viewer.marks["right"], viewer.marks["false"]) == ([], [2, 1])
     session.undo()
-    assert viewer.marks == {"right": [1], "false": []}
+    assert viewer.marks == {"right": [1], "false": [], "reviewed": [], "chosen": []}

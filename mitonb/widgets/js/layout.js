@@ -5,6 +5,12 @@ import { element } from "./dom.js";
 import { VERDICTS } from "./overlay.js";
 import { layerPanel } from "./panel.js";
 
+/** What lies on the picture: its kind, a sign, a colour, and what it means. */
+const LEGEND = [
+  ["right", "✓", VERDICTS.right, "marked right"], ["false", "✗", VERDICTS.false, "marked false"],
+  ["reviewed", "▢", VERDICTS.right, "reviewed"], ["chosen", "⬚", "#fff", "chosen"],
+];
+
 /**
  * @param {{
  *   run: (command: string) => void, set: (name: string, value: any) => void,
@@ -50,16 +56,16 @@ export function layout({ run, set, setLayer }) {
       scaleText.textContent = bar.text;
       scaleLine.style.width = `${bar.width}px`;
     },
-    /** Say what the marks on the picture mean. @param {import("./overlay.js").Judged[]} judged */
-    showMarks(judged) {
-      const kinds = /** @type {const} */ (["right", "false"]).filter((kind) => judged.some((one) => one.kind === kind));
+    /** Say what the marks on the picture mean. @param {import("./overlay.js").Judged[]} judged @param {import("./overlay.js").Framed[]} framed */
+    showMarks(judged, framed) {
+      const kinds = LEGEND.filter(([kind]) => [...judged, ...framed].some((one) => one.kind === kind));
       legend.hidden = !kinds.length;
       if (legend.dataset.kinds === `${kinds}`) return;
       legend.dataset.kinds = `${kinds}`;
-      legend.replaceChildren(...kinds.map((kind) => {
-        const sign = element("b", { text: kind === "right" ? "✓" : "✗" });
-        sign.style.color = VERDICTS[kind];
-        return element("span", {}, [sign, document.createTextNode(` marked ${kind}`)]);
+      legend.replaceChildren(...kinds.map(([, text, color, said]) => {
+        const sign = element("b", { text });
+        sign.style.color = color;
+        return element("span", {}, [sign, document.createTextNode(` ${said}`)]);
       }));
     },
     /**

@@ -1,6 +1,6 @@
 // What lies over the picture as lines: peaks, arrows, the mark of a place; and the scale bar.
 
-import { lengthText, roundLength, toPlane, toScreen } from "./geometry.js";
+import { lengthText, pixelOf, roundLength, toPlane, toScreen } from "./geometry.js";
 import { half } from "./protocol.js";
 
 /**
@@ -16,7 +16,20 @@ const ARROW_EVERY = 30;
 export const VERDICTS = /** @type {const} */ ({ right: "#56b4e9", false: "#e69f00" });
 
 /** @typedef {{x: number, y: number, kind: "right" | "false"}} Judged */
-/** @typedef {{right: number[], false: number[]}} Marks */
+/** Boxes as z, y, x of the first voxel and of the one beyond the last.
+ * @typedef {{right: number[], false: number[], reviewed: number[][], chosen: number[][]}} Marks */
+/** @typedef {{x: number, y: number, w: number, h: number, kind: "reviewed" | "chosen"}} Framed */
+
+/**
+ * The frames that lie on a plane, in its pixels.
+ * @param {Marks} marks @param {string} axis @param {number} index @returns {Framed[]}
+ */
+export function framesOn(marks, axis, index) {
+  return /** @type {const} */ (["reviewed", "chosen"]).flatMap((kind) => (marks[kind] ?? []).flatMap((box) => {
+    const [a, b] = [pixelOf(axis, box.slice(0, 3)), pixelOf(axis, box.slice(3))];
+    return a.index <= index && index < b.index ? [{ kind, x: a.column, y: a.row, w: b.column - a.column, h: b.row - a.row }] : [];
+  }));
+}
 
 /**
  * Where the objects of a plane lie that are marked: at the pixel of each that is nearest to its middle.
@@ -48,10 +61,10 @@ export function judgedOn(labels, marks) {
 /**
  * Draw marks for a view.
  * @param {CanvasRenderingContext2D} context in CSS pixels
- * @param {{camera: Camera, sheet: Sheet, view: Size, mark: [number, number] | null, judged: Judged[],
+ * @param {{camera: Camera, sheet: Sheet, view: Size, mark: [number, number] | null, judged: Judged[], framed: Framed[],
  *   peaks: Entry | null, offsets: Entry | null, semantic: Entry | null}} scene
  */
-export function drawOverlay(context, { camera, sheet, view, mark, judged, peaks, offsets, semantic }) {
+export function drawOverlay(context, { camera, sheet, view, mark, judged, framed, peaks, offsets, semantic }) {
   context.clearRect(0, 0, view.w, view.h);
   const put = (/** @type {number} */ column, /** @type {number} */ row) => toScreen(camera, sheet, view, column, row);
   if (offsets && !offsets.empty) drawArrows(context, { camera, sheet, view, offsets, semantic, put });
@@ -63,6 +76,7 @@ export function drawOverlay(context, { camera, sheet, view, mark, judged, peaks,
       cross(context, sx, sy, 5);
     }
   }
+  for (const { x, y, w, h, kind } of framed) frame(context, put(x, y), put(x + w, y + h), kind);
   for (const { x, y, kind } of judged) verdict(context, ...put(x + 0.5, y + 0.5), kind);
   if (mark) {
     const [sx, sy] = put(mark[0] + 0.5, mark[1] + 0.5);
@@ -94,6 +108,21 @@ function ring(c, x, y, r) {
     c.arc(x, y, r, 0, 2 * Math.PI);
     c.stroke();
   }
+}
+
+/**
+ * A frame: dashed where it is chosen, in the colour of what is right where it is reviewed.
+ * @param {CanvasRenderingContext2D} c @param {[number, number]} from @param {[number, number]} to @param {"reviewed" | "chosen"} kind
+ */
+function frame(c, [x, y], [right, bottom], kind) {
+  const lines = /** @type {[string, number, number[]][]} */ ([["rgba(0,0,0,.7)", 4, []], [kind === "chosen" ? "#fff" : VERDICTS.right, 2, kind === "chosen" ? [7, 5] : []]]);
+  for (const [style, width, dash] of lines) {
+    c.strokeStyle = style;
+    c.lineWidth = width;
+    c.setLineDash(dash);
+    c.strokeRect(x, y, right - x, bottom - y);
+  }
+  c.setLineDash([]);
 }
 
 /** A dark disc with a tick or a cross. @param {CanvasRenderingContext2D} c @param {number} x @param {number} y @param {"right" | "false"} kind */

@@ -3,7 +3,7 @@
 import { element, perFrame } from "./dom.js";
 import { fit, pixelOf, toPlane, toScreen } from "./geometry.js";
 import { Renderer } from "./gl.js";
-import { drawOverlay, judgedOn, scaleBar } from "./overlay.js";
+import { drawOverlay, framesOn, judgedOn, scaleBar } from "./overlay.js";
 import { HEADS } from "./protocol.js";
 import { PlainRenderer } from "./plain.js";
 
@@ -254,13 +254,14 @@ export class Picture {
     const offsets = layers.offsets.visible && layers.offsets.arrows ? facts.entry("offsets", this.shown.index) : null;
     // A second canvas over the picture costs software GL as much again: it is there only while it shows something.
     const judged = this.#judged(layers.labels.visible ? facts.entry("labels", this.shown.index) : null);
-    ui.showMarks(judged);
-    ui.lines.hidden = !(mark || peaks || offsets || judged.length);
+    const framed = framesOn(facts.marks(), axis, this.shown.index);
+    ui.showMarks(judged, framed);
+    ui.lines.hidden = !(mark || peaks || offsets || judged.length || framed.length);
     const context = ui.lines.hidden ? null : ui.lines.getContext("2d");
     if (!context) return;
     context.setTransform(this.unit, 0, 0, this.unit, 0, 0);
     drawOverlay(context, {
-      camera: this.camera, sheet: facts.sheet(), view: this.size, mark, judged, peaks, offsets,
+      camera: this.camera, sheet: facts.sheet(), view: this.size, mark, judged, framed, peaks, offsets,
       semantic: facts.entry("semantic", this.shown.index),
     });
   }
