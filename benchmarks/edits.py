@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--replay", type=int, default=10_000, help="edits replayed")
     options = parser.parse_args()
     plane_stroke()
+    split_preview()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         acknowledge(Path(folder), options.edits)
         replay(Path(folder), options.replay)
@@ -44,6 +45,24 @@ def plane_stroke() -> None:
     for radius in (3, 10, 50):
         took = timed(lambda r=radius: ops.paint(labels, [[0, 5, 5], [0, 2040, 2000]], id=7, radius=r), 20)
         say(f"diagonal stroke, 2048 x 2048 plane, radius {radius}", took)
+
+
+def split_preview() -> None:
+    """Time what is shown before a split of two merged ellipsoids in a box of 100 x 200 x 200 is taken."""
+    voxels = np.indices((100, 200, 200), np.float32) - np.array([50, 100, 100], np.float32).reshape(3, 1, 1, 1)
+    labels = np.zeros((140, 260, 260), np.uint32)
+    for x in (-45, 45):
+        away = ((voxels + np.array([0, 0, x], np.float32).reshape(3, 1, 1, 1)) / [[[[48]]], [[[95]]], [[[54]]]]) ** 2
+        labels[20:120, 30:230, 30:230][away.sum(axis=0) <= 1] = 7
+    session = mn.Session(labels=labels)
+    asked = {
+        "split": {"seeds": [(70, 130, 80), (70, 130, 180)]}, "split_at_necks": {},
+        "cut": {"line": [(70, 0, 130), (70, 259, 130)]},
+    }  # fmt: skip
+    for verb, given in asked.items():
+        session.preview(verb, id=7, **given)  # what is loaded late is loaded now
+        took = timed(lambda verb=verb, given=given: session.preview(verb, id=7, **given), 20)
+        say(f"preview of {verb}, object of 100 x 200 x 200", took)
 
 
 def acknowledge(folder: Path, count: int) -> None:

@@ -56,7 +56,7 @@ def paint(labels: Volume, points: Points, *, id: int, radius: float, axis: Axis 
     InputError
         If the points are not on one plane of the volume, or the id or radius is out of range.
     """
-    line = _on_plane(labels, points, axis)
+    line = on_plane(labels, points, axis)
     intent = {**packed_line(line, axis), "id": checked_id(id), "radius": _checked_radius(radius)}
     if preserve:
         intent["preserve"] = True
@@ -68,7 +68,7 @@ def erase(labels: Volume, points: Points, *, radius: float, axis: Axis = "xy", o
 
     Parameters and errors as in `paint`.
     """
-    line = _on_plane(labels, points, axis)
+    line = on_plane(labels, points, axis)
     intent = {**packed_line(line, axis), "radius": _checked_radius(radius)}
     if only is not None:
         intent["only"] = checked_id(only)
@@ -115,7 +115,7 @@ def merge(labels: Volume, keep: int, gone: Sequence[int], boxes: Mapping[int, Bo
     others = [i for i in dict.fromkeys(map(checked_id, gone)) if i != checked_id(keep)]
     if not others:
         raise InputError(f"A merge needs at least two different objects, got only {keep}. Pick another one too.")
-    keep, *others = _known([keep, *others], boxes)
+    keep, *others = existing([keep, *others], boxes)
     return Edit.of("merge", _objects(labels, others, boxes, keep), {"keep": keep, "gone": others})
 
 
@@ -123,7 +123,7 @@ def delete(labels: Volume, ids: Sequence[int], boxes: Mapping[int, Box]) -> Edit
     """Set whole objects to background; parameters and errors as in `merge`."""
     if not ids:
         raise InputError("Name at least one object to delete.")
-    known = _known(ids, boxes)
+    known = existing(ids, boxes)
     return Edit.of("delete", _objects(labels, known, boxes, 0), {"ids": known})
 
 
@@ -131,7 +131,7 @@ def mark(kind: str, ids: Sequence[int], boxes: Mapping[int, Box]) -> Edit:
     """Judge whole objects without changing a voxel; parameters and errors as in `merge`."""
     if not ids:
         raise InputError("Name at least one object to mark.")
-    return Edit(kind, (), {"ids": _known(ids, boxes)})
+    return Edit(kind, (), {"ids": existing(ids, boxes)})
 
 
 def mark_reviewed(labels: Volume, start: Sequence[int], stop: Sequence[int], reviewed: bool) -> Edit:
@@ -349,7 +349,7 @@ def box_in(shape: tuple[int, ...], start: Any, stop: Any) -> Box:
     return box
 
 
-def _on_plane(labels: Volume, points: Points, axis: Axis) -> Line:
+def on_plane(labels: Volume, points: Points, axis: Axis) -> Line:
     """Return the points of a stroke as whole voxels of one plane, without repeats."""
     try:
         line = np.asarray(points, dtype=np.float64)
@@ -397,7 +397,7 @@ def _objects(labels: Volume, ids: Sequence[int], boxes: Mapping[int, Box], after
     return (part_of(labels, piece, after, only=id) for id in ids for piece in pieces(boxes[id]))
 
 
-def _known(ids: Sequence[int], boxes: Mapping[int, Box]) -> list[int]:
+def existing(ids: Sequence[int], boxes: Mapping[int, Box]) -> list[int]:
     """Return ids without repeats, or refuse background and those that no voxel has."""
     known = list(dict.fromkeys(map(checked_id, ids)))
     if 0 in known:

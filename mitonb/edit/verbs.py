@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from mitonb.edit import ops, project
+from mitonb.edit import ops, project, splitting
 from mitonb.edit.edits import Edit
 from mitonb.stack import AXES
 
@@ -41,7 +41,8 @@ class Verb:
         The arguments in the intent of a record; those that are too large for a journal are missing.
     gesture : str
         How a page asks for it: "stroke" (a drag with the tool on), "click" (on a patch), "pair" (of the selected
-        objects, or two clicks), "selected" (at once, with those), "now" (at once), or "" for what no page asks for.
+        objects, or two clicks), "split" (seeds in an object, looked at before), "proposed" (with the tool of another
+        verb), "selected" (at once, with those), "now" (at once), or "" for what no page asks for.
     keys : tuple of str
         As the help writes them, such as "Ctrl-Z"; it shows the first.
     title : str
@@ -56,7 +57,7 @@ class Verb:
     text: Callable[[Intent], str]
     op: Callable[..., Edit] | None = None
     given: Callable[[Intent], Intent] = dict
-    gesture: Literal["stroke", "click", "pair", "selected", "now", ""] = ""
+    gesture: Literal["stroke", "click", "pair", "split", "proposed", "selected", "now", ""] = ""
     keys: tuple[str, ...] = ()
     title: str = ""
     icon: str = ""
@@ -136,6 +137,11 @@ def _kept(say: Intent) -> str:
     return f"; {kept:d} corrected object{'s' * (kept > 1)} kept" if kept else ""
 
 
+def _new(say: Intent) -> str:
+    """Return which objects a split has made."""
+    return f": new {_objects(say['new'])}"
+
+
 def _free(owner: project.Project, id: int | None) -> int:
     """Return an id, or for None one that is free; the edit that writes it takes it."""
     return owner.free_ids(1)[0] if id is None else id
@@ -174,6 +180,23 @@ _ROWS = (
          text=lambda say: f"merged {_objects(say['gone'])} into {say['keep']:d}",
          gesture="pair", keys=("J",), title="Merge the selected objects, or click one, then another",
          icon="M4 3c0 5 6 4 6 9v5M16 3c0 5-6 4-6 9M7.5 14.5L10 17l2.5-2.5"),
+    Verb("split",
+         op=lambda p, id, *seeds: splitting.split(
+             p.labels, id, seeds, p.table.boxes, p.free_ids, p.voxel_size),
+         text=lambda say: f"split object {say['id']:d} by {len(say['seeds'])} seeds{_new(say)}",
+         given=lambda say: {**say, "seeds": [splitting.unpacked(seed) for seed in say["seeds"]]},
+         gesture="split", keys=("S",), title="Split an object: click or draw a seed in each part",
+         icon="M4 15a2 2 0 1 0 4 0 2 2 0 1 0-4 0M12 15a2 2 0 1 0 4 0 2 2 0 1 0-4 0M7.2 13.4L14 3M12.8 13.4L6 3"),
+    Verb("cut",
+         op=lambda p, id, line, *, axis="xy", through=True: splitting.cut(
+             p.labels, id, line, p.table.boxes, p.free_ids, axis=axis, through=through),
+         text=lambda say: f"cut object {say['id']:d} along a line on {_plane(say, say['plane'])}"
+                          f"{'' if say.get('through', True) else ' alone'}{_new(say)}",
+         given=lambda say: {**say, "line": ops.unpacked_line(say)}, gesture="proposed"),
+    Verb("split_at_necks",
+         op=lambda p, id, parts=None: splitting.split_at_necks(
+             p.labels, id, p.table.boxes, p.free_ids, p.voxel_size, parts),
+         text=lambda say: f"split object {say['id']:d} where it is narrow{_new(say)}", gesture="proposed"),
     Verb("delete",
          op=lambda p, *ids: ops.delete(p.labels, ids, p.table.boxes),
          text=lambda say: f"deleted {_objects(say['ids'])}",
@@ -240,7 +263,7 @@ def on_screen() -> list[dict[str, Any]]:
         | {"does": verb.title[:1].lower() + verb.title[1:], "keys": verb.keys[0]}
         | {"codes": [key.lower().replace("-", "+") for key in verb.keys]}
         for verb in VERBS.values()
-        if verb.gesture
+        if verb.gesture not in ("", "proposed")
     ]
 
 

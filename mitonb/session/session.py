@@ -16,7 +16,7 @@ from psygnal import Signal
 
 from mitonb.colors import Coloring
 from mitonb.edit import marks, ops, project
-from mitonb.edit.verbs import VERBS, Entry, entries
+from mitonb.edit.verbs import VERBS, Entry, Verb, entries
 from mitonb.errors import InputError
 from mitonb.labels import Labels, ignore_note, scale_note
 from mitonb.recipe import Verdicts
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mitonb.box import Box
+    from mitonb.edit.edits import Edit
     from mitonb.edit.project import Client, Project
 
 
@@ -296,6 +297,36 @@ class Session:
         """Give the voxels of other objects to `keep`."""
         return self._do("merge", client, keep, *gone)
 
+    def split(self, id: int, *seeds: Any, client: Client | None = None) -> Change:
+        """Split an object into one part for each seed; they meet where it is narrow.
+
+        Parameters
+        ----------
+        id : int
+            The object. Its largest part keeps the id; `Change.new` has the ids of the others.
+        *seeds : sequence
+            Two or more points (z, y, x) in voxels, or scribbles: lists of points.
+        client : tuple of str and int, optional
+            See `paint`.
+
+        Examples
+        --------
+        >>> session = Session(labels=np.array([[[1, 1, 1, 1, 1, 1]]]))
+        >>> session.split(1, (0, 0, 0), (0, 0, 4)).new, session.labels.data.tolist()
+        ((2,), [[[1, 1, 1, 2, 2, 2]]])
+        """
+        return self._do("split", client, id, *seeds)
+
+    def cut(
+        self, id: int, line: npt.ArrayLike, *, axis: Axis = "xy", through: bool = True, client: Client | None = None
+    ) -> Change:
+        """Cut an object along a line on a plane, on all its planes or this one; see `mitonb.edit.splitting.cut`."""
+        return self._do("cut", client, id, line, axis=axis, through=through)
+
+    def split_at_necks(self, id: int, parts: int | None = None, *, client: Client | None = None) -> Change:
+        """Split an object where it is narrow; see `mitonb.edit.splitting.split_at_necks`."""
+        return self._do("split_at_necks", client, id, parts)
+
     def delete(self, *ids: int, client: Client | None = None) -> Change:
         """Set whole objects to background."""
         return self._do("delete", client, *ids)
@@ -520,11 +551,24 @@ class Session:
         InputError
             If there is no such verb.
         """
-        if verb not in VERBS:
-            raise InputError(f"A verb is one of {', '.join(VERBS)}, got {verb!r:.60}.")
-        listed, named = VERBS[verb].split(given)
+        listed, named = _row(verb).split(given)
         change: Change = getattr(self, verb)(*listed, **named, client=client)
         return change
+
+    def preview(self, verb: str, **given: Any) -> Edit:
+        """Return what a verb would change, with its arguments by their names; nothing is changed, and no id is spent.
+
+        Raises
+        ------
+        InputError
+            If there is no such verb, or it cannot be done so.
+        """
+        row = _row(verb)
+        listed, named = row.split(given)
+        if row.op is None:
+            raise InputError(f"{verb} has nothing to look at before: it goes through the history.")
+        with self._lock:
+            return row.op(self._project, *listed, **named)
 
     def _do(
         self, verb: str, client: Client | None, *listed: Any, record: Any = None, bare: bool = False, **named: Any
@@ -710,6 +754,12 @@ class Session:
         where = self.path or "in memory"
         what = f"Session({' x '.join(map(str, self.shape))}, version {self.version}, {where}, {self.save_state})"
         return "\n".join([what, *(f"  note: {text}" for text in self.notes)])
+
+
+def _row(verb: str) -> Verb:
+    if verb not in VERBS:
+        raise InputError(f"A verb is one of {', '.join(VERBS)}, got {verb!r:.60}.")
+    return VERBS[verb]
 
 
 @contextlib.contextmanager

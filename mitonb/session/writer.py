@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from psygnal import EmitLoopError
 
 from mitonb.edit.edits import NOWHERE
+from mitonb.edit.marks import ids_in
 from mitonb.errors import InputError, ReadOnlyStoreError, StaleWriterError, StoreError
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Change:
         Corrected objects that a run left as they were.
     erased : int
         Objects of a run that were left out because the user had erased or deleted them.
+    new : tuple of int
+        The objects that a split has made, beside the largest part, which keeps its id.
     """
 
     seq: int
@@ -55,11 +58,13 @@ class Change:
     id: int = 0
     kept: int = 0
     erased: int = 0
+    new: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, row: Row, box: Box) -> Change:
         """Return what a record of the journal did."""
-        return cls(row.seq, box, row.kind, *(row.intent.get(name, 0) for name in ("id", "kept", "erased")))
+        id, kept, erased = (row.intent.get(name, 0) for name in ("id", "kept", "erased"))
+        return cls(row.seq, box, row.kind, id, kept, erased, tuple(ids_in(row.intent.get("new"))))
 
     def about_corrections(self) -> str:
         """Return in a sentence what a run did about corrections; "" when there were none in its way."""

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from scipy import ndimage
 
 from mitonb.errors import InputError
 from mitonb.session import Session
@@ -86,7 +87,7 @@ class Correcting(RuleBasedStateMachine):
         self.future.clear()
         self.now = after
         self.top = max(self.top, int(after.max()))
-        assert not self.promised & set(np.unique(after).tolist()) - ({change.id} | set(IDS_BY_HAND))
+        assert not self.promised & set(np.unique(after).tolist()) - ({change.id, *change.new} | set(IDS_BY_HAND))
 
     @rule(data=st.data(), id=IDS, radius=st.sampled_from([0, 1, 2.5]), axis=axes, preserve=st.booleans())
     def paint(self, data, id, radius, axis, preserve):
@@ -119,6 +120,37 @@ class Correcting(RuleBasedStateMachine):
         after = self.now.copy()
         after[np.isin(after, gone)] = keep
         self.expect(after, self.session.merge(keep, *gone))
+
+    @precondition(lambda self: self.now.any())
+    @rule(data=st.data(), how=st.sampled_from(["split", "split_at_necks", "cut"]), axis=axes, through=st.booleans())
+    def split(self, data, how, axis, through):
+        id = data.draw(st.sampled_from(np.unique(self.now)[1:].tolist()))
+        own = self.now == id
+        voxels = st.sampled_from(np.argwhere(own).tolist())
+        seeds = data.draw(st.lists(voxels, min_size=2, max_size=3, unique_by=tuple)) if own.sum() > 2 else []
+        given = {"split": {"seeds": seeds}, "split_at_necks": {}}.get(how, {"line": self.line(data, axis)})
+        words = {"axis": axis, "through": through} if how == "cut" else {}
+        ever = self.ever()
+        try:
+            change = self.session.do(how, id=id, **given, **words)
+        except InputError:
+            assert how != "split" or not seeds, "an object is split by two voxels of it"
+            return
+        after = self.session.labels.data.copy()
+        assert change.new
+        assert not ever & set(change.new), "a part has an id that there was"
+        parts = [id, *change.new]
+        assert np.array_equal(np.isin(after, parts), own), "nothing outside of the object changes, and all of it stays"
+        assert np.array_equal(after[~own], self.now[~own])
+        assert all((after == part).any() for part in parts)
+        if how == "split":
+            assert len({int(after[tuple(seed)]) for seed in seeds}) == len(seeds)
+        if how != "cut" or through:
+            for part in change.new:
+                assert ndimage.label(after == part, np.ones((3, 3, 3)))[1] <= max(1, len(seeds)), "a part in pieces"
+        else:
+            assert len(np.unique(np.nonzero(after != self.now)[AXES[axis]])) == 1
+        self.expect(after, change)
 
     @precondition(lambda self: self.now.any())
     @rule(data=st.data())
