@@ -120,8 +120,9 @@ def split_at_necks(
     steps = _steps(shape)
     mask, heights = blocks = _blocks(shape, steps)
     _, points, depths = _basins(heights, mask, 0.0)
-    clear = depths >= np.maximum(_NECK * heights[tuple(points.T)], _CLEAR * np.min(shape.spacing * steps))
-    points = points[np.lexsort((-depths, ~clear))]
+    side = np.min(shape.spacing * steps)
+    clear = depths >= np.maximum(_NECK * heights[tuple(points.T)], _CLEAR * side)
+    points = points[np.lexsort((-depths, ~clear))][: np.count_nonzero(depths >= _NOISE * side)]
     count = max(2, int(np.count_nonzero(clear))) if wanted is None else wanted
     if len(points) < count:
         has = f"{len(points) - 1} neck{'s' * (len(points) != 2)}" if len(points) > 1 else "no neck"

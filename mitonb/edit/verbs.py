@@ -185,7 +185,7 @@ _ROWS = (
              p.labels, id, seeds, p.table.boxes, p.free_ids, p.voxel_size),
          text=lambda say: f"split object {say['id']:d} by {len(say['seeds'])} seeds{_new(say)}",
          given=lambda say: {**say, "seeds": [splitting.unpacked(seed) for seed in say["seeds"]]},
-         gesture="", keys=("S",), title="Split an object: click or draw a seed in each part",
+         gesture="split", keys=("S",), title="Split an object: click or draw a seed in each part",
          icon="M4 15a2 2 0 1 0 4 0 2 2 0 1 0-4 0M12 15a2 2 0 1 0 4 0 2 2 0 1 0-4 0M7.2 13.4L14 3M12.8 13.4L6 3"),
     Verb("cut",
          op=lambda p, id, line, *, axis="xy", through=True: splitting.cut(

@@ -32,7 +32,7 @@ COMMANDS = ("segment-plane", "apply-preview", "discard-preview")
 """What a page may ask for that the viewer leaves to others."""
 HEADS = {"semantic": "u1", "center": "<f2", "offsets": "<f2", "contour": "u1", "distance": "u1", "affinities": "u1"}
 """Maps that a page can draw, and the type of their textures."""
-PARTS = {"image": "u1", "labels": "<u4", "preview": "<u4", **HEADS}
+PARTS = {"image": "u1", "labels": "<u4", "preview": "<u4", "proposal": "<u4", **HEADS}
 """What there may be of a plane."""
 MAX_REPLY = 1_400_000
 """Bytes of pixels in one message to the browser; with its header it stays below 1.5 MB."""
@@ -205,7 +205,8 @@ class Conversation:
         self._tell_colors()
         patch, *data = self._patch(change.box)
         self.post({**news, **patch, **self._state()}, *data)
-        if change.what in ("merge", "delete", "drop_false", "mark_reviewed", *KINDS):
+        self._withdraw()
+        if change.what in ("merge", "split", "cut", "split_at_necks", "delete", "drop_false", "mark_reviewed", *KINDS):
             # After the change: the next one takes the sentence away.
             self.say(self.session.history(after=change.seq - 1)[0].sentence, undo=change.seq)
 
@@ -311,7 +312,7 @@ class Conversation:
             self._HANDLERS[word(message, "kind", self._HANDLERS)](self, message, buffers or [])
         except Exception as error:
             head = message if isinstance(message, dict) else {}
-            told = {k: head[k] for k in ("client", "cseq", "req") if isinstance(head.get(k), str | int)}
+            told = {k: head[k] for k in ("client", "cseq", "req", "ask") if isinstance(head.get(k), str | int)}
             self.post(_nack(error, **told))
 
     def _hello(self, message: Message, _: Buffers) -> None:
@@ -365,6 +366,39 @@ class Conversation:
                 self._last[client] = cseq
             answer = self._refused.get((client, cseq), {"kind": "ack", **head})
         self.post({**answer, **self._state()})
+
+    def _propose(self, message: Message, buffers: Buffers) -> None:
+        """Show on every page what a verb would make of an object, without changing it; without a verb, nothing more."""
+        head = {"client": word(message, "client"), "ask": whole(message, "ask", 1, _MAX_COUNT)}
+        if "op" not in message:
+            self._withdraw()
+            return
+        word(message, "op", [name for name, row in VERBS.items() if row.gesture in ("split", "proposed")])
+        verb, arguments = edit_of(message, buffers, self.session.labels.data)
+        axis, index = self._place(message)
+        if verb == "split_at_necks" and len(seeds := self._planes.peaks_in(axis, index, arguments.get("id"))) > 1:
+            # Where the network ran it has said already how many objects it sees here.
+            verb, arguments = "split", {"id": arguments["id"], "seeds": seeds}
+        try:
+            edit = self.session.preview(verb, **arguments)
+        except MitonbError as error:
+            self._withdraw()
+            self.post(_nack(error, **head))
+            return
+        id, new = edit.intent["id"], edit.intent["new"]
+        box, ids = self._planes.propose(id, edit)
+        self.session.colors.add(ids)
+        self._tell_colors()
+        owners = [int(ids[tuple(np.subtract(seed[:3], box.start))]) for seed in edit.intent.get("seeds", ())]
+        fields = {"op": verb, **arguments}
+        self.post({"kind": "proposal", **head, **ends(box), "edit": fields, "ids": [id, *new], "owners": owners})
+        # Unasked, as a preview.
+        self.send_part("proposal", axis, index)
+
+    def _withdraw(self) -> None:
+        """Take away what was only proposed."""
+        if self._planes.withdraw():
+            self.post({"kind": "proposal"})
 
     def _as_promised(self, arguments: dict[str, Any], seen: Any) -> dict[str, Any]:
         """Give a stroke with a new label the one that took its place, if it was drawn before the page heard of that."""
@@ -432,7 +466,7 @@ class Conversation:
 
     _HANDLERS = {  # noqa: RUF012
         "hello": _hello, "want": _want, "edit": _edit, "take": _take, "move": _move, "step": _step, "at": _at,
-        "here": _here, "ask": _ask, "take-back": _take_back,
+        "here": _here, "ask": _ask, "take-back": _take_back, "propose": _propose,
     }  # fmt: skip
 
 

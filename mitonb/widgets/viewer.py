@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from mitonb.box import Box
+    from mitonb.edit.edits import Edit
     from mitonb.maps import Ids, Maps
 
 _STATIC = Path(__file__).parent / "static"
@@ -40,7 +41,11 @@ _MOST_PEAKS = 5000
 
 Pixels = tuple[npt.NDArray[Any], dict[str, Any]]
 
-TOOLS = ("look", "pick", *(name for name, verb in VERBS.items() if verb.gesture in ("stroke", "click", "pair")))
+TOOLS = (
+    "look",
+    "pick",
+    *(name for name, verb in VERBS.items() if verb.gesture in ("stroke", "click", "pair", "split")),
+)
 """What a press on the picture does: looks, takes a label, or corrects."""
 LAYERS: dict[str, dict[str, Any]] = {
     "em": {"visible": True, "low": 0, "high": 255},
@@ -61,6 +66,8 @@ class Planes:
         self.session = session
         # Of each plane, by the names of its parts: pixels, and what a browser must know of them besides.
         self._extras: dict[tuple[str, int], dict[str, Pixels]] = {}
+        # What an object would become: ids in a box, until it is taken or left.
+        self._proposed: tuple[Box, npt.NDArray[np.uint32]] | None = None
         self._lock = threading.Lock()
         self._reading = threading.Lock()
 
@@ -89,6 +96,8 @@ class Planes:
         stack = self.session.stack
         if part == "labels":
             return cut(self.session.labels.data, axis, index), {}
+        if part == "proposal":
+            return self._proposal(axis, index)
         if part != "image" or stack is None:
             return self._extras.get((axis, index), {}).get(part)
         # Readers of files need not be thread-safe.
@@ -96,6 +105,43 @@ class Planes:
             image = stack.plane(index, axis).image
         ready = image.dtype == np.uint8 and stack.intensity == (0.0, 255.0)
         return shrink(image if ready else gray(image, *stack.intensity), step), {"step": step}
+
+    def propose(self, id: int, edit: Edit) -> tuple[Box, npt.NDArray[np.uint32]]:
+        """Show what an edit would make of an object, and return it: ids in the box of the object."""
+        box = self.session.box(id)
+        assert box is not None
+        view = self.session.labels.data[box.slices]
+        ids = np.where(view == id, view, 0)
+        for part in edit.parts:
+            inside = tuple(
+                slice(a - o, b - o) for o, a, b in zip(box.start, part.box.start, part.box.stop, strict=True)
+            )
+            ids[inside].flat[part.index] = np.repeat(part.runs[:, 3], part.runs[:, 1])
+        self._proposed = box, ids
+        return box, ids
+
+    def withdraw(self) -> bool:
+        """Show no proposal any more; return whether there was one."""
+        there, self._proposed = self._proposed is not None, None
+        return there
+
+    def _proposal(self, axis: Axis, index: int) -> Pixels | None:
+        found, along = self._proposed, AXES[axis]
+        if found is None or not found[0].start[along] <= index < found[0].stop[along]:
+            return None
+        box, ids = found
+        plane = np.zeros(cut(self.session.labels.data, axis, index).shape, np.uint32)
+        rows, columns = (part for i, part in enumerate(box.slices) if i != along)
+        plane[rows, columns] = cut(ids, axis, index - box.start[along])
+        return plane, {}
+
+    def peaks_in(self, axis: Axis, index: int, id: object) -> list[list[int]]:
+        """Return the centers that the network saw in an object on a plane, where its maps are shown; (z, y, x) each."""
+        shown = self._extras.get((axis, index), {}).get("center")
+        peaks = np.array(shown[1].get("peaks", ()) if shown else (), np.int64).reshape(-1, 2)
+        inside = peaks[cut(self.session.labels.data, axis, index)[tuple(peaks.T)] == id]
+        found: list[list[int]] = np.insert(inside, AXES[axis], index, axis=1).tolist()
+        return found
 
 
 def _drawn(maps: Maps, peaks: npt.ArrayLike | None) -> dict[str, Pixels]:

@@ -11,6 +11,7 @@ import { Outbox } from "../../mitonb/widgets/js/outbox.js";
 import { histogramOf, percentiles } from "../../mitonb/widgets/js/panel.js";
 import { pillOf } from "../../mitonb/widgets/js/pill.js";
 import { Assembler, half } from "../../mitonb/widgets/js/protocol.js";
+import { sentence, thinned } from "../../mitonb/widgets/js/split.js";
 import { drawStroke } from "../../mitonb/widgets/js/strokes.js";
 import { between, choice, searched } from "../../mitonb/widgets/js/table.js";
 import { around, reachFor, stepFor, Wants, wantList } from "../../mitonb/widgets/js/wants.js";
@@ -287,4 +288,19 @@ test("a mark lies on its object, at the pixel nearest to the middle, and only on
   assert.deepEqual(found.map(({ kind, x, y }) => [kind, x, y]), [["right", 0, 1], ["false", 4, 0]]);
   assert.deepEqual(judgedOn({ ...labels, empty: true }, { right: [7], false: [] }), []);
   assert.deepEqual(judgedOn(null, { right: [7], false: [] }), []);
+});
+
+test("a scribble keeps its ends and corners some pixels apart", () => {
+  assert.deepEqual(thinned([[5, 5]]), [[5, 5]]);
+  assert.deepEqual(thinned([[5, 5], [5, 6]]), [[5, 5]]);
+  assert.deepEqual(thinned([0, 1, 2, 3, 4, 5, 6, 7].map((x) => [0, x])), [[0, 0], [0, 3], [0, 6], [0, 7]]);
+});
+
+test("the bar says what to do next while an object is split", () => {
+  const none = { id: 0, seeds: [], line: [], lining: false, through: true, asking: false, proposal: null, armed: false };
+  const seed = { points: [[0, 0, 0]], part: 1 };
+  const said = [none, { ...none, id: 7 }, { ...none, id: 7, seeds: [seed] }, { ...none, id: 7, seeds: [seed], armed: true },
+    { ...none, id: 7, proposal: { edit: {}, ids: [7, 8, 9], owners: [] } }, { ...none, id: 7, lining: true }].map(sentence);
+  assert.deepEqual(said, ["Click the object to split", "Click a seed in each part, or draw it", "Now a seed in another part",
+    "Enter: seed 2 here", "3 parts: Enter takes, Esc leaves", "Draw a line across it"]);
 });

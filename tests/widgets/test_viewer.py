@@ -214,6 +214,42 @@ def test_what_the_session_refuses_comes_back_as_a_sentence(viewer: Viewer, wire:
     assert ack["cseq"] == 2
 
 
+def test_what_a_split_would_make_is_shown_on_every_plane_and_gone_with_the_next_edit(
+    viewer: Viewer, wire: Wire
+) -> None:
+    ask = {"kind": "propose", "client": "me", "axis": "xy", "index": 0}
+    (y, x), (last, right) = (np.argwhere(viewer.session.labels.data[0] == 1)[n].tolist() for n in (0, -1))
+    seeds = [[[0, y, x]], [[0, last, right]]]
+    proposal, part = wire.hear({**ask, "ask": 1, "op": "split", "id": 1, "seeds": seeds})[-2:]
+    assert (proposal["kind"], proposal["ask"], part["part"]) == ("proposal", 1, "proposal")
+    assert proposal["edit"] == {"op": "split", "id": 1, "seeds": seeds}
+    assert sorted(proposal["owners"]) == proposal["ids"]
+    shown = np.frombuffer(zlib.decompress(wire.sent[-1][1][0]), "<u4").reshape(part["h"], part["w"])
+    assert np.array_equal(shown > 0, viewer.session.labels.data[0] == 1)
+    assert np.unique(shown[shown > 0]).tolist() == proposal["ids"]
+    assert not viewer.session.history()
+    (row,) = wire.hear({"kind": "want", "client": "me", "req": 1, "parts": ["proposal"], "axis": "xz", "index": y})
+    assert not row.get("empty")
+    (refused,) = [m for m in wire.hear({**ask, "ask": 2, "op": "split", "id": 1, "seeds": [[0, y, x], [0, 0, 0]]})
+                  if m["kind"] == "nack"]  # fmt: skip
+    assert (refused["ask"], "outside of object 1" in refused["reason"]) == (2, True)
+    wire.hear({**ask, "ask": 3, "op": "split", "id": 1, "seeds": seeds})
+    answers = wire.hear({"kind": "edit", "client": "me", "cseq": 1, **proposal["edit"]})
+    assert kinds(answers).index("changed") < kinds(answers).index("proposal"), "what was shown goes when it is so"
+    (gone,) = wire.hear({"kind": "want", "client": "me", "req": 2, "parts": ["proposal"], "axis": "xy", "index": 0})
+    assert gone["empty"]
+    assert np.array_equal(viewer.session.labels.data[0][shown > 0], shown[shown > 0])
+
+
+def test_centers_of_the_network_are_the_seeds_where_there_are_some(viewer: Viewer, wire: Wire) -> None:
+    places = np.argwhere(viewer.session.labels.data[0] == 1)
+    heads = {"semantic": np.ones((1, 20, 30), np.float32), "center": np.ones((20, 30), np.float32)}
+    viewer.set_maps("xy", 0, Maps(heads), peaks=[places[0], places[-1], [19, 29]])
+    ask = {"kind": "propose", "client": "me", "ask": 1, "axis": "xy", "index": 0, "op": "split_at_necks", "id": 1}
+    proposal = next(m for m in wire.hear(ask) if m["kind"] == "proposal")
+    assert proposal["edit"] == {"op": "split", "id": 1, "seeds": [[0, *places[k].tolist()] for k in (0, -1)]}
+
+
 HOSTILE: list[Any] = [
     None, 3, "hello", [], {}, {"kind": "exec"}, {"kind": ["edit"]}, {"kind": "hello"},
     {"kind": "hello", "client": "me", "protocol": 9},
@@ -233,7 +269,16 @@ HOSTILE: list[Any] = [
     {"kind": "take", "id": -1}, {"kind": "move", "point": [9, 9, 99]}, {"kind": "ask", "command": "rm"},
     {"kind": "step", "to": "nowhere"}, {"kind": "at", "axis": "xyz", "index": 0}, {"kind": "at", "axis": "xy"},
     {"kind": "at", "axis": "xy", "index": 99}, {"kind": "at", "axis": "xy", "index": "0"},
-    {"kind": "here"}, {"kind": "here", "question": "1"},
+    {"kind": "here"}, {"kind": "here", "question": "1"}, {"kind": "propose"},
+    {"kind": "propose", "client": "me", "ask": 0},
+    {"kind": "propose", "client": "me", "ask": 1, "op": "delete", "ids": [1], "axis": "xy", "index": 0},
+    {"kind": "propose", "client": "me", "ask": 1, "op": "split", "id": 1, "seeds": "all", "axis": "xy", "index": 0},
+    {"kind": "propose", "client": "me", "ask": 1, "op": "split", "id": 1, "seeds": [[0], {}], "axis": "xy", "index": 0},
+    {"kind": "propose", "client": "me", "ask": 1, "op": "cut", "id": 1, "line": [1, 2], "axis": "xy", "index": 0},
+    {"kind": "propose", "client": "me", "ask": 1, "op": "split_at_necks", "id": 1, "parts": [], "axis": "xy",
+     "index": 0},
+    {"kind": "edit", "client": "me", "cseq": 1, "op": "split", "id": 1},
+    {"kind": "edit", "client": "me", "cseq": 1, "op": "cut"},
 ]  # fmt: skip
 
 

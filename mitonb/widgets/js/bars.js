@@ -4,6 +4,7 @@ import { cssOf } from "./colors.js";
 import { checkbox, element, iconButton, slider } from "./dom.js";
 import { AXES } from "./geometry.js";
 import { ICONS } from "./icons.js";
+import { splitBar } from "./split.js";
 
 /** @typedef {import("./colors.js").Colors} Colors */
 
@@ -63,7 +64,8 @@ export function topBar({ run, set }) {
   const brushGroup = element("span", { class: "mitonb-group" }, [element("span", { text: "Brush" }), brush, brushText]);
   const idGroup = element("span", { class: "mitonb-group" }, [element("span", { text: "Label" }), swatch, id, fresh]);
   const hint = element("span", { class: "mitonb-group mitonb-hint" });
-  const options = element("div", { class: "mitonb-options" }, [brushGroup, idGroup, preserve.label, hint]);
+  const split = splitBar(run);
+  const options = element("div", { class: "mitonb-options" }, [brushGroup, idGroup, preserve.label, hint, split.node]);
   const dot = element("span", { class: "mitonb-dot" });
   const pillText = element("span");
   const pill = element("span", { class: "mitonb-pill", attributes: { role: "status" } }, [dot, pillText]);
@@ -90,8 +92,8 @@ export function topBar({ run, set }) {
       facts.textContent = `${info.shape.slice(first).join(" × ")} · ${size}`;
       facts.title = first ? "y × x" : "z × y × x";
     },
-    /** @param {{tool: string, gesture: string, brush: number, id: number, preserve: boolean, selected: number[], colors: Colors | null}} s */
-    show({ tool, gesture, brush: radius, id: active, preserve: kept, selected, colors }) {
+    /** @param {{tool: string, gesture: string, brush: number, id: number, preserve: boolean, selected: number[], colors: Colors | null, split: import("./split.js").Shown}} s */
+    show({ tool, gesture, brush: radius, id: active, preserve: kept, selected, colors, split: splitting }) {
       const painting = gesture === "stroke";
       brushGroup.hidden = !painting;
       idGroup.hidden = !(painting || gesture === "click");
@@ -104,6 +106,8 @@ export function topBar({ run, set }) {
       if (document.activeElement !== id) id.value = `${active}`;
       if (colors) swatch.style.background = cssOf(active, colors);
       preserve.input.checked = kept;
+      split.node.hidden = gesture !== "split";
+      if (!split.node.hidden) split.show(splitting, colors);
       if (!hint.hidden) hint.replaceChildren(...hintNodes(asked, selected, colors));
     },
     /** Which panels are unfolded; null where there is no such panel. @param {boolean} l @param {boolean | null} r @param {boolean} whole */

@@ -21,6 +21,7 @@ export class Commands {
       do: (name) => this.#do(name),
       plane: (what) => view.go(what === "first" ? 0 : what === "last" ? view.sheet.count - 1 : view.get("index") + +what),
       pan: (what) => this.#pan(.../** @type {[number, number]} */ (what.split(",").map(Number))),
+      split: (what) => view.splitter.run(what),
       fit: () => view.picture.fit(),
       brush: (step) => view.set("brush", nextBrush(view.get("brush"), +step)),
       id: (step) => view.set("active_id", Math.min(Math.max(view.get("active_id") + +step, 1), MOST)),
@@ -28,7 +29,7 @@ export class Commands {
       swap: () => this.#tool(view.get("tool") === "erase" ? "paint" : "erase"),
       preserve: () => view.set("preserve", !view.get("preserve")),
       labels: () => view.setLayer("labels", { visible: !view.get("layers").labels.visible }),
-      enter: () => this.#ask(view.has("preview") ? "apply-preview" : "segment-plane"),
+      enter: () => (view.splitter.on ? view.splitter.enter() : this.#ask(view.has("preview") ? "apply-preview" : "segment-plane")),
       object: (to) => view.tell({ kind: "step", to }),
       help: () => this.#help(view.ui.help.hidden),
       panel: (name) => view.frame.toggle(/** @type {import("./frame.js").Panel} */ (name)),
@@ -149,7 +150,11 @@ export class Commands {
 
   /** @param {number} dx @param {number} dy */
   #pan(dx, dy) {
-    const { picture, sheet } = this.view;
+    const { picture, sheet, splitter } = this.view;
+    if (splitter.on) {
+      splitter.step(-dx, -dy);
+      return;
+    }
     picture.look(pan(picture.camera, sheet, dx, dy));
   }
 
@@ -173,6 +178,7 @@ export class Commands {
   /** @param {string} op */
   #now(op) {
     this.view.pen.end();
+    if (op === "undo" && this.view.splitter.back()) return;
     // What waits in the outbox can be taken back, too.
     if (this.#possible(op) || (op === "undo" && this.view.store.outbox.size)) this.#edit({ op });
     else this.view.ui.say({ text: `There is nothing to ${op}.` });
@@ -181,6 +187,7 @@ export class Commands {
   /** @param {string} op @param {number[]} ids */
   #selected(op, ids) {
     const { view } = this;
+    if (op === "delete" && view.splitter.back()) return;
     if (!ids.length) view.ui.say({ text: `Select the objects to ${op.replace("_", " ")} first: click on them with the look tool (Z).` });
     else if (this.writable()) {
       view.store.edit({ op, ids });

@@ -160,9 +160,11 @@ export class Renderer {
     for (const name of HEADS) if (layers[name].visible && has(name)) on.add(name.toUpperCase());
     if (on.has("OFFSETS") && has("semantic")) on.add("MASK");
     if (layers.labels.visible && has("labels")) on.add("LABELS");
-    if (layers.preview.visible && has("preview")) on.add("PREVIEW");
+    const proposed = this.parts.preview?.entry?.part === "proposal";
+    if (has("preview") && (layers.preview.visible || proposed)) on.add("PREVIEW");
+    if (proposed) on.add("PROPOSED");
     // Under a preview or maps the labels step back to outlines: fills would mix with what is to be seen.
-    const above = ["preview", ...HEADS].some((name) => on.has(name.toUpperCase()));
+    const above = [...(proposed ? [] : ["preview"]), ...HEADS].some((name) => on.has(name.toUpperCase()));
     if (on.has("LABELS") && (layers.labels.style === "outline" || above)) on.add("OUTLINE");
     return on;
   }

@@ -3,7 +3,7 @@
 
 /**
  * @typedef {{
- *   name: string, gesture: "stroke" | "click" | "pair" | "selected" | "now" | "", keys: string, codes: string[], does: string,
+ *   name: string, gesture: "stroke" | "click" | "pair" | "split" | "selected" | "now" | "", keys: string, codes: string[], does: string,
  *   title: string, icon: string, cursor: string,
  * }} Verb
  * @typedef {{keys: string, does: string, command?: string, codes?: string[]}} Key
@@ -33,6 +33,13 @@ const KEYS = [
     { keys: "N  Shift-N", does: "go and zoom to the next, previous object", command: "object:next", codes: ["n"] },
   ] },
   { title: "Correct", keys: [] },
+  { title: "Split (S)", keys: [
+    { keys: "Click  Drag", does: "a seed in each part; with Shift: one more of the same part" },
+    { keys: "C  Ctrl-drag", does: "cut along a line", command: "split:line", codes: ["c"] },
+    { keys: "Shift-S", does: "split where it is narrow; again: one part more", command: "split:necks", codes: ["shift+s"] },
+    { keys: "Arrows  Enter", does: "move the cursor, set a seed; Enter again takes the parts" },
+    { keys: "Ctrl-Z  Esc", does: "take the last seed back; leave the object as it was" },
+  ] },
   { title: "Label and brush", keys: [
     { keys: "M", does: "new label", command: "new", codes: ["m"] },
     { keys: "-  =", does: "label id down, up" },
@@ -60,7 +67,7 @@ const MORE = {
 export class Verbs {
   /** @param {Verb[]} verbs of the kernel */
   constructor(verbs) {
-    this.tools = [...TOOLS, ...verbs.filter((verb) => ["stroke", "click", "pair"].includes(verb.gesture))];
+    this.tools = [...TOOLS, ...verbs.filter((verb) => ["stroke", "click", "pair", "split"].includes(verb.gesture))];
     this.actions = verbs.filter((verb) => !this.tools.includes(verb));
     const all = [...this.tools, ...this.actions];
     this.named = new Map(all.map((verb) => [verb.name, verb]));

@@ -16,6 +16,7 @@ import { PlainRenderer } from "./plain.js";
  * @typedef {{
  *   axis: () => string, index: () => number, sheet: () => Sheet, layers: () => import("./gl.js").Layers,
  *   selected: () => number[], marks: () => import("./overlay.js").Marks, info: () => import("./protocol.js").Info | null, entry: (part: string, index?: number) => Entry | null,
+ *   sketch: () => import("./split.js").Splitter | undefined,
  *   drawn: () => void, say: (message: {text: string, error?: boolean}) => void,
  * }} Facts  what the picture asks the view
  */
@@ -115,7 +116,9 @@ export class Picture {
     let changed = false;
     try {
       for (const part of ["image", "labels", "preview", ...HEADS]) {
-        changed = this.renderer.set(part, facts.entry(part, this.shown.index)) || changed;
+        const entry = facts.entry(part, this.shown.index);
+        const proposed = part === "preview" ? facts.entry("proposal", this.shown.index) : null;
+        changed = this.renderer.set(part, proposed && !proposed.empty ? proposed : entry) || changed;
       }
     } catch (error) {
       facts.say({ text: /** @type {Error} */ (error).message, error: true });
@@ -256,7 +259,7 @@ export class Picture {
     const judged = this.#judged(layers.labels.visible ? facts.entry("labels", this.shown.index) : null);
     const framed = framesOn(facts.marks(), axis, this.shown.index);
     ui.showMarks(judged, framed);
-    ui.lines.hidden = !(mark || peaks || offsets || judged.length || framed.length);
+    ui.lines.hidden = !(mark || peaks || offsets || judged.length || framed.length || facts.sketch()?.drawn);
     const context = ui.lines.hidden ? null : ui.lines.getContext("2d");
     if (!context) return;
     context.setTransform(this.unit, 0, 0, this.unit, 0, 0);
@@ -264,6 +267,8 @@ export class Picture {
       camera: this.camera, sheet: facts.sheet(), view: this.size, mark, judged, framed, peaks, offsets,
       semantic: facts.entry("semantic", this.shown.index),
     });
+    const sketch = facts.sketch();
+    if (sketch?.drawn) sketch.draws(context, axis, this.shown.index, (x, y) => toScreen(this.camera, facts.sheet(), this.size, x, y));
   }
 }
 

@@ -59,7 +59,8 @@ export class PlainRenderer {
     const out = new Uint32Array(picture.data.buffer);
     const { image, labels, preview } = this.entries;
     const gain = 255 / Math.max(layers.em.high - layers.em.low, 1);
-    const ids = preview && layers.preview.visible ? preview : labels && layers.labels.visible ? labels : null;
+    const proposed = preview?.part === "proposal" ? preview : null;
+    const ids = preview && !proposed && layers.preview.visible ? preview : labels && layers.labels.visible ? labels : null;
     const opacity = ids === preview ? layers.preview.opacity : layers.labels.opacity;
     const chosen = new Set(selected);
     const grain = image?.step ?? 1;
@@ -67,7 +68,7 @@ export class PlainRenderer {
       const gray = image && layers.em.visible ? image.data[Math.floor(Math.floor(i / w) / grain) * image.w + Math.floor((i % w) / grain)] : 0;
       const v = Math.min(Math.max((gray - layers.em.low) * gain, 0), 255);
       let [r, g, b] = [v, v, v];
-      const id = ids?.data[i];
+      const id = proposed?.data[i] || ids?.data[i];
       if (id) {
         const [hr, hg, hb] = colors.palette[slotOf(id, colors)];
         const a = chosen.has(id) ? Math.min(1, opacity + 0.3) : opacity;

@@ -101,8 +101,15 @@ ${FINE.map((name) => `#ifdef ${name.toUpperCase()}
   float heat = texture(u_center, ((p - 0.5) / u_step + 0.5) / vec2(textureSize(u_center, 0))).r;
   c = drawn(c, 1, heat, heat, u_opacity[2]);
 #endif
+#ifdef PREVIEW
+  uint q = texelFetch(u_preview, ivec2(p), 0).r;
+#endif
 #ifdef LABELS
   uint id = texelFetch(u_labels, ivec2(p), 0).r;
+#ifdef PROPOSED
+  // An object is shown as what it would become; all others stay as they are.
+  if (q != 0u) id = 0u;
+#endif
   if (id != 0u) {
 #ifdef SELECTED
     bool picked = chosen(id);
@@ -123,7 +130,6 @@ ${FINE.map((name) => `#ifdef ${name.toUpperCase()}
 #endif
 #ifdef PREVIEW
   // Stripes: not a label yet, only what the recipe would give.
-  uint q = texelFetch(u_preview, ivec2(p), 0).r;
   if (q != 0u) {
     float stripe = step(0.5, fract((gl_FragCoord.x + gl_FragCoord.y) / (9.0 * u_unit)));
     vec3 h = hue(q);

@@ -70,6 +70,8 @@ export class Store extends EventTarget {
     this.open = null;
   /** Planes that have more: "semantic/xy/17", "preview/xy/17". @type {Set<string>} */
     this.extras = new Set();
+    /** Where something is proposed that is no label yet. @type {{start: number[], stop: number[]} | null} */
+    this.proposal = null;
     /** Incoming messages are handled one after the other, though inflating takes turns. @type {Promise<void>} */
     this.queue = Promise.resolve();
     const receive = (/** @type {any} */ message, /** @type {DataView[]} */ buffers) => this.#receive(message, buffers ?? []);
@@ -159,7 +161,7 @@ export class Store extends EventTarget {
 
   /** @param {string} part @param {string} axis @param {number} index @param {number} step */
   #missing(part, axis, index, step) {
-    if (!PLAIN.includes(part) && !this.extras.has(`${part}/${axis}/${index}`)) return false;
+    if (part === "proposal" ? !this.#proposedOn(axis, index) : !PLAIN.includes(part) && !this.extras.has(`${part}/${axis}/${index}`)) return false;
     const steps = part === "image" ? STEPS.filter((s) => s <= step) : [1];
     const known = steps.map((s) => this.cache.peek(keyOf(part, axis, index, s))).find(Boolean);
     return !known || known.stale;
@@ -271,7 +273,7 @@ export class Store extends EventTarget {
         this.#inherit();
       }
     } else if (m.kind === "part") {
-      if (m.client === "" && !m.empty) this.extras.add(`preview/${m.axis}/${m.index}`);
+      if (m.client === "" && !m.empty && m.part === "preview") this.extras.add(`preview/${m.axis}/${m.index}`);
       if (own || m.client === "") await this.#part(m, buffers);
     } else if (m.kind === "changed") {
       await this.#changed(m, buffers);
@@ -283,6 +285,8 @@ export class Store extends EventTarget {
       box.settle(m.cseq);
     } else if (m.kind === "gap" && box) {
       box.gap(m.expected);
+    } else if (m.kind === "proposal" || (m.kind === "nack" && m.ask)) {
+      this.#proposed(m, own);
     } else if (m.kind === "nack" && box) {
       this.#refused(m, box);
     } else if (m.kind === "where") {
@@ -387,6 +391,26 @@ export class Store extends EventTarget {
       const box = this.draw(stroke);
       if (box) this.emit("patch", { entry, box });
     }
+  }
+
+  /** @param {any} m @param {boolean} own the answer to a question of this page */
+  #proposed(m, own) {
+    if (m.kind === "proposal") {
+      this.proposal = m.start ? { start: m.start, stop: m.stop } : null;
+      this.cache.forEach((entry, key) => {
+        if (entry.part !== "proposal") return;
+        // What is on screen stays until the new pixels have come.
+        entry.stale = true;
+        if (!this.#proposedOn(entry.axis, entry.index)) this.cache.delete(key);
+      });
+    }
+    this.emit("proposal", own ? m : { kind: m.kind, start: m.start });
+  }
+
+  /** @param {string} axis @param {number} index */
+  #proposedOn(axis, index) {
+    const box = this.proposal;
+    return Boolean(box && pixelOf(axis, box.start).index <= index && index < pixelOf(axis, box.stop).index);
   }
 
   /** @param {any} m */

@@ -10,7 +10,7 @@ import { LONGEST } from "./store.js";
  *   pan: (dx: number, dy: number) => void, zoom: (x: number, y: number, factor: number) => void,
  *   planes: (steps: number) => void, hover: (x: number, y: number) => void, leave: () => void,
  *   click: (spot: Spot, more: boolean) => void, pick: (spot: Spot) => void, fit: () => void, focus: () => void,
- *   begin: (spot: Spot) => boolean, draw: (points: number[]) => void, end: () => void, cancel: () => void,
+ *   begin: (spot: Spot, event: PointerEvent) => boolean, draw: (points: number[]) => void, end: () => void, cancel: () => void,
  * }} Actions
  */
 
@@ -44,7 +44,7 @@ export function listen(stage, does) {
     drag = { mode: "press", id: event.pointerId, x, y, moved: false, spot };
     if (event.button !== 0 || does.panning()) drag.mode = "pan";
     else if (event.altKey) does.pick(spot);
-    else if (does.draws() && does.begin(spot)) {
+    else if (does.draws() && does.begin(spot, event)) {
       drag.mode = "stroke";
       count = 1;
       does.draw([spot.row, spot.column]);
@@ -70,7 +70,7 @@ export function listen(stage, does) {
       }
       if (count > LONGEST) {
         does.end();
-        does.begin(drag.spot);
+        does.begin(drag.spot, event);
         count = 1;
         does.draw([drag.spot.row, drag.spot.column]);
       }

@@ -12,6 +12,7 @@ import { Pen } from "./pen.js";
 import { Picture } from "./picture.js";
 import { pillOf } from "./pill.js";
 import { HEADS } from "./protocol.js";
+import { Splitter } from "./split.js";
 import { listen } from "./tools.js";
 import { stepFor } from "./wants.js";
 
@@ -61,9 +62,10 @@ export class View {
     this.picture = new Picture(this.ui, {
       axis: () => this.get("axis"), index: () => this.get("index"), sheet: () => this.sheet, layers: () => this.get("layers"),
       selected: () => this.get("selected"), marks: () => this.get("marks"), info: () => store.info,
-      entry: (part, index) => this.entry(part, index), drawn: () => this.#drawn(), say: (message) => this.ui.say(message),
+      entry: (part, index) => this.entry(part, index), sketch: () => this.splitter, drawn: () => this.#drawn(), say: (message) => this.ui.say(message),
     });
     this.pen = new Pen(store, this.picture);
+    this.splitter = new Splitter(this);
     /** @type {any} */ (this.ui.root).mitonb = this;
     this.#connect();
     this.#learn();
@@ -148,6 +150,12 @@ export class View {
       this.#look();
     });
     on("stale", () => this.#refresh());
+    on("proposal", (m) => {
+      this.splitter.told(m);
+      this.#look();
+      // Where there is something new, its pixels are on their way.
+      if (!m.start) this.picture.take();
+    });
     on("save", () => this.showState());
     on("colors", () => { this.picture.redraw(); this.showState(); });
     on("notice", ({ text, error, undo }) => this.ui.say({
@@ -181,6 +189,8 @@ export class View {
     }
     if (name === "tool" || name === "index" || name === "axis") {
       this.pen.end();
+      this.splitter.drag = null;
+      if (name === "tool" && !this.splitter.on) this.splitter.leave();
       // A question is about what was on screen when it was asked.
       if (this.ui.notice.dataset.asks === "true") this.ui.notice.hidden = true;
     }
@@ -192,6 +202,7 @@ export class View {
     if (name === "layers") this.#look();
     // What is selected is what is painted with next, wherever it was selected.
     if (name === "selected" && this.get("selected").length) this.set("active_id", this.get("selected").at(-1));
+    if (name === "selected") this.splitter.follow();
     if (name === "height") this.frame.place();
     this.showState();
     if (name === "layers" || name === "selected" || name === "marks") this.picture.redraw();
@@ -227,7 +238,7 @@ export class View {
     const { camera, unit } = this.picture;
     const step = stepFor(camera.scale * Math.max(1, this.sheet.aspect) * unit);
     const still = performance.now() - this.moved > RESTED;
-    this.store.look(this.get("axis"), this.get("index"), ["image", "labels", "preview", ...maps], step, still);
+    this.store.look(this.get("axis"), this.get("index"), ["image", "labels", "preview", "proposal", ...maps], step, still);
     clearTimeout(this.rest);
     if (!still) this.rest = setTimeout(() => this.#look(), RESTED + 20);
   }
@@ -248,7 +259,7 @@ export class View {
     const tool = this.get("tool");
     const selected = /** @type {number[]} */ (this.get("selected"));
     ui.top.show({
-      tool, gesture: this.verbs.gesture(tool), brush: this.get("brush"), id: this.get("active_id"), preserve: this.get("preserve"), selected, colors: info,
+      tool, gesture: this.verbs.gesture(tool), brush: this.get("brush"), id: this.get("active_id"), preserve: this.get("preserve"), selected, colors: info, split: this.splitter.shown,
     });
     ui.rail.show(tool, (name) => this.commands.can(name));
     ui.panel.show(this.get("layers"));
@@ -291,7 +302,7 @@ export class View {
       this.#hover();
     };
     return {
-      tool: () => this.get("tool"), draws: () => this.verbs.gesture(this.get("tool")) === "stroke", panning: () => this.space, spot: (x, y) => picture.spot(x, y),
+      tool: () => this.get("tool"), draws: () => ["stroke", "split"].includes(this.verbs.gesture(this.get("tool"))), panning: () => this.space, spot: (x, y) => picture.spot(x, y),
       focus: () => this.ui.root.focus({ preventScroll: true }),
       pan: (dx, dy) => picture.look(pan(picture.camera, this.sheet, dx, dy)),
       zoom: (x, y, factor) => {
@@ -301,15 +312,21 @@ export class View {
       planes: (steps) => this.go(this.get("index") + steps),
       hover: (x, y) => hover([x, y]), leave: () => hover(null), click: (spot, more) => this.#click(spot, more),
       pick: (spot) => this.commands.pick(this.idAt(spot)), fit: () => picture.fit(),
-      begin: () => this.#begin(), draw: (points) => pen.draw(points), end: () => pen.end(), cancel: () => pen.end(),
+      begin: (_, event) => this.#begin(event), draw: (points) => (this.splitter.on ? this.splitter.draw(points) : pen.draw(points)),
+      end: () => (this.splitter.on ? this.splitter.end() : pen.end()), cancel: () => (this.splitter.on ? this.splitter.end() : pen.end()),
     };
   }
 
-  #begin() {
+  /** @param {PointerEvent} event */
+  #begin(event) {
     if (!this.commands.writable()) return false;
     if (!this.picture.current || !this.entry("labels")) {
       this.ui.say({ text: "The labels of this plane are still on their way." });
       return false;
+    }
+    if (this.splitter.on) {
+      this.splitter.begin(event);
+      return true;
     }
     this.pen.begin({
       axis: this.get("axis"), index: this.get("index"), tool: this.get("tool"), id: this.get("active_id"),
@@ -414,6 +431,16 @@ export class View {
       if (x >= 0 && y >= 0 && x <= size.w && y <= size.h) return voxelOf(axis, index, row, column);
     }
     return voxelOf(axis, index, Math.floor(camera.y), Math.floor(camera.x));
+  }
+
+  /** Keep the keyboard's cursor in view, and say what is under it. @param {[number, number]} at row and column */
+  follow([row, column]) {
+    const { picture } = this;
+    const [x, y] = picture.screen(column, row);
+    const { w, h } = picture.size;
+    if (Math.min(x, y, w - x, h - y) < 20) picture.look(clamp({ ...picture.camera, x: column, y: row }, this.sheet));
+    this.pointer = picture.screen(column, row);
+    this.#hover();
   }
 
   /**
