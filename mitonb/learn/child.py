@@ -7,6 +7,7 @@ in the scripts of users. The child ends when its standard input does, so that it
 from __future__ import annotations
 
 import _thread
+import contextlib
 import dataclasses
 import json
 import os
@@ -24,7 +25,7 @@ import mitonb.errors
 from mitonb.errors import JobError
 from mitonb.job import Progress
 from mitonb.learn.data import Source
-from mitonb.learn.loop import Settings, fitting
+from mitonb.learn.loop import Settings, fitting, join
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -132,10 +133,10 @@ def _read_sources(rows: Sequence[dict[str, Any]], path: Path) -> list[Source]:
     return sources
 
 
-def _main(folder: Path) -> None:
+def _main(folder: Path, rank: int = 0) -> None:
     """Do the task that lies in a folder, and say how it goes; what is printed otherwise goes to standard error."""
     said, sys.stdout = sys.stdout, sys.stderr
-    threading.Thread(target=_wait_for_end, daemon=True).start()
+    threading.Thread(target=_wait_for_end, args=(rank,), daemon=True).start()
 
     def tell(**what: Any) -> None:
         said.write(json.dumps(what, default=float) + "\n")
@@ -143,20 +144,29 @@ def _main(folder: Path) -> None:
 
     task = json.loads((folder / "task.json").read_text(encoding="utf-8"))
     sources = _read_sources(task.pop("sources"), folder / "voxels")
-    settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in task.pop("settings").items()}
-    try:
-        for step in fitting(sources, settings=Settings(**settings), **task):
-            tell(**dataclasses.asdict(step))
-        tell(ended=True)
-    except Exception as error:  # whatever it is, the caller raises it
-        tell(error=type(error).__name__, text=str(error))
+    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in task.pop("settings").items()}
+    settings = Settings(**given)
+    with contextlib.ExitStack() as others:
+        try:
+            if settings.devices > 1:
+                for k in range(1, settings.devices) if rank == 0 else ():
+                    command = [sys.executable, "-m", "mitonb.learn.child", str(folder), str(k)]
+                    others.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL))
+                join(folder, rank, settings.devices)
+            for step in fitting(sources, settings=settings, **task):
+                tell(**dataclasses.asdict(step))
+            tell(ended=True)
+        except Exception as error:  # whatever it is, the caller raises it
+            tell(error=type(error).__name__, text=str(error))
 
 
-def _wait_for_end() -> None:
+def _wait_for_end(rank: int) -> None:
     while os.read(0, 4096):  # the lock of sys.stdin would still be held when the child ends
         pass
+    if rank:  # it may wait for one that is gone
+        os._exit(1)
     _thread.interrupt_main()
 
 
 if __name__ == "__main__":
-    _main(Path(sys.argv[1]))
+    _main(Path(sys.argv[1]), *map(int, sys.argv[2:]))

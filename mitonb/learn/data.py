@@ -143,22 +143,24 @@ def draw(source: Source, rng: np.random.Generator, size: Size, *, augment: bool 
 
 
 def draw_batch(
-    sources: Sequence[Source], rng: np.random.Generator, size: Size, count: int, *, augment: float = 1.0
-) -> tuple[Array, Array]:
+    sources: Sequence[Source], rng: np.random.Generator, size: Size, count: int, *, augment: float = 1.0,
+    share: slice = slice(None),
+) -> tuple[Array, Array]:  # fmt: skip
     """Cut `count` squares or blocks, each from a source drawn by weight; return the images and ids of all.
 
-    This part (0..1) of them is augmented: sheared, zoomed and disturbed.
+    The part `augment` (0..1) of them is augmented: sheared, zoomed and disturbed. With `share` only these are cut.
     """
     weights = np.array([s.weight * (s.used[1] > s.used[0]) for s in sources], np.float64)
     images, ids = [], []
-    for i in rng.choice(len(sources), count, p=weights / weights.sum()):
-        augmented = bool(rng.random() < augment)
-        image, truth = draw(sources[i], rng, size, augment=augmented)
-        if augmented and image.ndim == 2 and rng.random() < SHEATHED:
-            image, truth = add_sheaths(image, truth, rng)
-        if augmented and image.ndim == 3 and len(image) > 1 and rng.random() < SHIFTED:
-            image, truth = shift_sections(image, truth, rng)
-        images.append(disturb(image, rng) if augmented else image)
+    chosen = rng.choice(len(sources), count, p=weights / weights.sum())
+    for i, own in list(zip(chosen, rng.spawn(count), strict=True))[share]:
+        augmented = bool(own.random() < augment)
+        image, truth = draw(sources[i], own, size, augment=augmented)
+        if augmented and image.ndim == 2 and own.random() < SHEATHED:
+            image, truth = add_sheaths(image, truth, own)
+        if augmented and image.ndim == 3 and len(image) > 1 and own.random() < SHIFTED:
+            image, truth = shift_sections(image, truth, own)
+        images.append(disturb(image, own) if augmented else image)
         ids.append(truth)
     return np.stack(images), np.stack(ids)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader, Dataset
 
 from mitonb.errors import CorruptFileError, InputError, JobError, ModelError, UntrustedModelError
@@ -82,6 +82,9 @@ class Settings:
         Looks without a better score after which the run ends early.
     workers : int, optional
         Processes that draw the patches ahead; by default none on a CPU, and all cores but one beside a GPU.
+    devices : int
+        GPUs that share each batch, one process each; the patches are those of one. Norms see the patches of their own
+        GPU alone, unless they keep their statistics.
     precision : {"fp32", "bf16"}
         bf16 is faster on recent processors; the weights themselves stay float32.
     widths, depths : tuple of int
@@ -104,6 +107,7 @@ class Settings:
     looks: int = 20
     patience: int | None = None
     workers: int | None = None
+    devices: int = 1
     precision: Literal["fp32", "bf16"] = "fp32"
     widths: tuple[int, ...] = (32, 64, 128, 192)
     depths: tuple[int, ...] = (1, 1, 2, 3)
@@ -124,6 +128,8 @@ class Settings:
                 "decay is from 0 on, average from 0 to below 1 and augment from 0 to 1, got "
                 f"{self.decay}, {self.average} and {self.augment}."
             )
+        if not isinstance(self.devices, int) or self.devices < 1 or self.batch % self.devices:
+            raise InputError(f"The batch is shared evenly, got {self.batch} patches for {self.devices} devices.")
         if self.precision not in ("fp32", "bf16"):
             raise InputError(f"precision is 'fp32' or 'bf16', got {self.precision!r}.")
 
@@ -196,12 +202,14 @@ def fitting(
     clock, saved = time.monotonic() - run.seconds, -np.inf  # at once: a process of its own may be killed at any step
     try:
         batches = iter(run.batches(sources))
-        while (fraction := run.fraction) < 1 and not run.tired:
+        tired = run.tired
+        while (fraction := run.fraction) < 1 and not tired:
             losses = run.advance(next(batches))
-            run.seconds = time.monotonic() - clock
+            run.seconds = _agreed(time.monotonic() - clock)
             if len(run.log) < int(run.fraction * settings.looks) < settings.looks:
                 run.look(sources)
-            if time.monotonic() - saved > save_every:
+            tired = bool(_agreed(run.tired))
+            if _rank() == 0 and time.monotonic() - saved > save_every:
                 with contextlib.suppress(OSError):  # a disk that is full now may have room at the end
                     run.save(part, described)
                 saved = time.monotonic()
@@ -210,8 +218,11 @@ def fitting(
             preview = {**scores, "step": run.step, **losses}
             yield Progress(f"train: {told}", min(total, int(total * fraction)), total, preview)
     except BaseException:  # stopped or failed: what was learned stays on disk
-        rescued(lambda path: run.save(path, described), part)
+        if _rank() == 0:
+            rescued(lambda path: run.save(path, described), part)
         raise
+    if _rank():  # the first of several devices writes
+        return out
     # The weights first: whatever comes then may fail, or be stopped.
     rescued(lambda path: write_weights(run.mean, run.finished_spec(sources), path), out)
     try:
@@ -371,7 +382,7 @@ class _Run:
         sides = self.size if isinstance(self.size, tuple) else (self.size,) * 2
         try:
             with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-                twin(torch.zeros(self.settings.batch, 1, *sides, device="meta"))
+                twin(torch.zeros(self.settings.batch // self.settings.devices, 1, *sides, device="meta"))
         except (NotImplementedError, RuntimeError):  # a layer that needs real numbers: nothing is said of memory
             return 0
         sizes = [tensor.untyped_storage().nbytes() for tensor in kept.values()]
@@ -382,7 +393,7 @@ class _Run:
         drawn = _Drawn(sources, self.spec, self.settings, self.size)
         beside = self.device == "cuda"
         workers = self.settings.workers
-        workers = (os.cpu_count() or 1) - 1 if workers is None and beside else workers or 0
+        workers = ((os.cpu_count() or 1) - 1) // self.settings.devices if workers is None and beside else workers or 0
         return DataLoader(
             drawn, batch_size=None, sampler=itertools.count(self.step), num_workers=workers, pin_memory=beside
         )
@@ -397,9 +408,12 @@ class _Run:
         truth, weights = _moved(truth, self.device), _moved(weights, self.device)
         with torch.autocast(self.device, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             heads: dict[str, Tensor] = self.net(x)
-        loss, parts = add_losses(heads, truth, weights)
+        loss, parts = add_losses(*map(_gathered, (heads, truth, weights)))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        for parameter in self.net.parameters() if distributed.is_initialized() else ():
+            if parameter.grad is not None:
+                distributed.all_reduce(parameter.grad)
         length = float(nn.utils.clip_grad_norm_(self.net.parameters(), 5.0))
         if not np.isfinite(length):
             raise ModelError(f"The training diverged at step {self.step}. Lower the rate ({self.settings.rate:g}).")
@@ -454,7 +468,7 @@ class _Run:
         # Pictures of before have fewer settings, which were as they are by default now, and say nothing else.
         then = {**dataclasses.asdict(Settings(**state["settings"])), "model": state.get("model", self.model)}
         now = {**dataclasses.asdict(self.settings), "model": self.model}
-        other = [f"{k} {then[k]}, now {now[k]}" for k in then if then[k] != now[k] and k != "workers"]
+        other = [f"{k} {then[k]}, now {now[k]}" for k in then if then[k] != now[k] and k not in ("workers", "devices")]
         if (before := state.get("sources", sources)) != sources:
             other.append(f"data {_listed(before)}, now {_listed(sources)}")
         if other:
@@ -492,12 +506,63 @@ class _Drawn(Dataset[Batch]):
 
     def __init__(self, sources: Sequence[Source], spec: ModelSpec, settings: Settings, size: Size) -> None:
         self.sources, self.spec, self.settings, self.size = sources, spec, settings, size
+        self.share = slice(_rank(), None, settings.devices if distributed.is_initialized() else 1)
 
     def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng([self.settings.seed, step])
-        images, ids = draw_batch(self.sources, rng, self.size, self.settings.batch, augment=self.settings.augment)
+        images, ids = draw_batch(
+            self.sources, rng, self.size, self.settings.batch, augment=self.settings.augment, share=self.share
+        )
         x = torch.from_numpy(self.spec.normalise(images, 0.0, 1.0)[:, None])
         return x, *batch_targets(ids, self.spec)
+
+
+# Several devices: each draws its share of a batch, all see the losses of all of it, and their gradients are added.
+
+
+def join(folder: Path, rank: int, count: int) -> None:
+    """Make this process one of several that share each batch; they meet in a folder.
+
+    Raises
+    ------
+    InputError
+        If there are GPUs, but fewer.
+    """
+    gpus = torch.cuda.device_count()
+    if 0 < gpus < count:
+        raise InputError(f"There are {gpus} GPUs here, got devices={count}.")
+    if gpus:
+        torch.cuda.set_device(rank)
+    place = (folder / "meeting").resolve().as_uri()
+    distributed.init_process_group("nccl" if gpus else "gloo", init_method=place, rank=rank, world_size=count)
+
+
+def _rank() -> int:
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def _agreed(value: float) -> float:
+    """Return what the first device says: clocks differ."""
+    if not distributed.is_initialized():
+        return value
+    said = torch.tensor(value, dtype=torch.float64, device="cuda" if torch.cuda.is_available() else "cpu")
+    distributed.broadcast(said, 0)
+    return float(said)
+
+
+def _gathered(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the patches of all devices; those of this one alone lead back to its weights."""
+    if not distributed.is_initialized():
+        return tensors
+    found = {}
+    for name, own in tensors.items():
+        parts = [
+            torch.empty_like(own, memory_format=torch.contiguous_format) for _ in range(distributed.get_world_size())
+        ]
+        distributed.all_gather(parts, own.detach().contiguous())
+        parts[_rank()] = own
+        found[name] = torch.cat(parts)
+    return found
 
 
 def freeze(net: nn.Module, stages: int) -> None:

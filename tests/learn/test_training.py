@@ -12,6 +12,7 @@ import torch
 
 from mitonb.errors import CorruptFileError, InputError, JobError, ModelError, TooLargeError
 from mitonb.job import drain
+from mitonb.learn.child import fitting_apart
 from mitonb.learn.data import (
     IGNORED,
     Source,
@@ -477,3 +478,16 @@ def test_frozen_stages_stay_as_they_are_with_their_statistics(tmp_path):
 def test_a_run_that_would_not_fit_is_refused_before_it_begins(tmp_path):
     with pytest.raises(TooLargeError, match=r"This training needs about .* GB .* smaller batch or patch"):
         next(fitting([disks()], out=tmp_path / "a", settings=tiny(batch=10_000, patch=4096)))
+
+
+def test_two_processes_that_share_each_batch_learn_what_one_does(tmp_path):
+    settings = tiny(batch=4, steps=3, keep_statistics=True)
+    alone = drain(fitting([disks(held=(3,))], out=tmp_path / "one.safetensors", settings=settings))
+    both = dataclasses.replace(settings, devices=2)
+    steps = list(fitting_apart([disks(held=(3,))], out=tmp_path / "two.safetensors", settings=both))
+    assert [step.preview["step"] for step in steps if step.preview][-1] == 3
+    one, two = (load_model(path) for path in (alone, tmp_path / "two.safetensors"))
+    for name, weights in one.net.state_dict().items():
+        torch.testing.assert_close(two.net.state_dict()[name], weights, rtol=1e-4, atol=1e-6)
+    with pytest.raises(InputError, match="shared evenly, got 3 patches for 2 devices"):
+        dataclasses.replace(both, batch=3)
