@@ -175,7 +175,11 @@ def _transfer(address: str, part: Path, patience: float, bar: _Bar, by_hand: str
             with part.open("ab") as file:
                 pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, **words)(address, file, None)
         except BaseException as error:
-            failed.append(error)
+            ended = f"bytes */{came}"  # nothing is left to come
+            if came and answers and (answers[-1].status_code, answers[-1].headers.get("Content-Range")) == (416, ended):
+                bar.before = came
+            else:
+                failed.append(error)
         finally:
             for answer in answers:
                 answer.close()

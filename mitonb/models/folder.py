@@ -192,23 +192,31 @@ def offered_models() -> tuple[str, ...]:
 
 
 def about_model(name: str) -> str:
-    """Say in one line what is known of a model before it runs or is fetched; "" if there is none of that name.
+    """Say in one line what is known of a model, see `facts_of`; "" if there is none of that name."""
+    return " · ".join(filter(None, facts_of(name).values()))
+
+
+def facts_of(name: str) -> dict[str, str]:
+    """Return what is known of a model before it runs or is fetched; nothing if there is none of that name.
 
     Its title, where it is, its size, source and licence, the pixel sizes that it knows, and scores of its card.
     """
     try:
         one, there = installed_as(name), PUBLISHED.get(name)
     except (ModelError, CorruptFileError) as error:
-        return str(error)
+        return {"error": str(error)}
     if one is not None:
         where = "bundled" if one.source == "bundled" else "fetched" if "://" in one.source else "your own"
         card, size, source = one.spec, f"{one.path.stat().st_size / 1e6:.1f} MB", one.source
     elif there is not None:
         where, card, size, source = "not here yet", there.card, there.size, there.address
     else:
-        return ""
+        return {}
     known = "for pixels of {:g} to {:g} nm".format(*card.pixel_sizes) if card.pixel_sizes else "pixel sizes not stated"
     scores = [f"{key} {value:.2f}" for key, value in card.scores.items() if key.endswith(("plane IoU", "held out"))]
     said = f"scores on its card: {', '.join(scores[:4])}" if scores else "no scores on its card"
     place = "" if source == "bundled" else f"from {source.split('/')[2] if '://' in source else source}"
-    return " · ".join(filter(None, [card.title, where, size, place, f"licence: {card.licence}", known, said]))
+    return {
+        "title": card.title, "where": where, "size": size, "source": place, "licence": f"licence: {card.licence}",
+        "pixels": known, "scores": said,
+    }  # fmt: skip

@@ -117,7 +117,8 @@ def read_onnx(path: Path) -> bytes:
     onnx, data = needed("onnx"), read_bytes(path)
     with guarded(path.name):
         model = onnx.load_from_string(data)
-        outside = [t for t in model.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
+        tensors = onnx.external_data_helper._get_all_tensors(model)  # also those inside of operations
+        outside = [tensor for tensor in tensors if tensor.data_location == onnx.TensorProto.EXTERNAL]
         told = [{entry.key: entry.value for entry in tensor.external_data} for tensor in outside]
         inside = {entry.key for entry in model.metadata_props}
         if sum(int(one.get("length", LARGEST + 1)) for one in told) > LARGEST:

@@ -15,7 +15,7 @@ from psygnal import Signal
 
 from mitonb.errors import InputError, MitonbError, wanting_torch
 from mitonb.job import Job, Progress, Steps
-from mitonb.models.folder import PUBLISHED, about_model, installed
+from mitonb.models.folder import PUBLISHED, about_model, facts_of, installed
 from mitonb.recipe import IN_NM, PRESETS, Recipe, Rerun
 from mitonb.stack import AXES, Stack
 from mitonb.widgets.runs import JobBar
@@ -83,9 +83,11 @@ class RecipeForm(Part):
         self.controls = {name: _control(f, hints[name], models) for name, f in _FIELDS.items()}
         self._units = {name: ipw.Label(f.metadata["unit"], layout={"width": "41px"}) for name, f in _FIELDS.items()}
         self._rows = {name: _line(control, self._units[name]) for name, control in self.controls.items()}
-        self._base = min(PRESETS, key=lambda name: len(start.changes(PRESETS[name])))
+        # What differs from the default in the joining of planes alone means nothing for a single section.
+        offered = [n for n, one in PRESETS.items() if volume or not one.changes() or set(one.changes()) - _OF_VOLUMES]
+        self._base = min(offered, key=lambda name: len(start.changes(PRESETS[name])))
         self.preset = ipw.Dropdown(
-            options=list(PRESETS), value=self._base, layout={"width": "134px"}, tooltip="Named recipes to start from"
+            options=offered, value=self._base, layout={"width": "134px"}, tooltip="Named recipes to start from"
         )
         self.reset = button(tip="Set every field back to the preset; verdicts stay", css="mnb-link")
         self.more = button("more settings", "caret-right", kind=ipw.ToggleButton, css="mnb-link")
@@ -198,12 +200,13 @@ class ModelNote(ipw.VBox):
 
     def refresh(self) -> None:
         """Say what is known of the chosen model now."""
-        name, said = self.choice.value, about_model(self.choice.value)
+        name, facts, said = self.choice.value, facts_of(self.choice.value), about_model(self.choice.value)
         there = name in PUBLISHED and name not in installed()
-        parts = said.split(" · ")
-        short = f"<summary>{html.escape(' · '.join([parts[1], parts[-2]]))}</summary>" if len(parts) > 3 else ""
+        short = html.escape(f"{facts['where']} · {facts['pixels']}") if "where" in facts else ""
         # All of it before it is fetched; of what is here the rest is a click away.
-        self.about.value = f"<details>{short}{note(said)}</details>" if short and not there else note(said)
+        self.about.value = (
+            f"<details><summary>{short}</summary>{note(said)}</details>" if short and not there else note(said)
+        )
         self.bar.say("")
         self.bar.layout.display = None if there or self.bar.busy else "none"
 

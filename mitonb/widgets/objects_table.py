@@ -145,7 +145,8 @@ class ObjectsTable(Saved, Part):
             table = measure(self.session.labels)
         else:
             table = self.table  # something was only marked
-        self.grid.empty = "No objects yet: segment a plane (Enter) or the volume, or paint one (P)."
+        what = "a plane (Enter) or the volume" if self.session.shape[0] > 1 else "the section (Enter)"
+        self.grid.empty = f"No objects yet: segment {what}, or paint one (P)."
         if self.teach.lesson is None or self.table is None:  # else describing objects, for a second, delays nothing
             self._fill(table)
         self.teach.learn()

@@ -261,6 +261,24 @@ def test_weights_in_a_file_of_their_own_are_read_and_imported_whole(data, tmp_pa
     assert (run(load_model("whole"), x)["offsets"] == wanted["offsets"]).all()
 
 
+def test_weights_of_operations_in_a_file_of_their_own_are_read(data, tmp_path):
+    model = onnx.load_from_string(data)
+    weights = [tensor for tensor in model.graph.initializer if len(tensor.raw_data) > 1024]
+    constants = [onnx.helper.make_node("Constant", [], [tensor.name], value=tensor) for tensor in weights]
+    for tensor, constant in zip(weights, constants, strict=True):
+        model.graph.initializer.remove(tensor)
+        model.graph.node.insert(0, constant)
+    (tmp_path / "one.onnx").write_bytes(data)
+    onnx.save_model(
+        model, str(tmp_path / "m.onnx"), save_as_external_data=True, location="m.data", size_threshold=0,
+        convert_attribute=True,
+    )  # fmt: skip
+    assert (tmp_path / "m.data").stat().st_size > 1024
+    x = np.ones((1, 1, 32, 48), np.float32)
+    wanted = run(load_model(tmp_path / "one.onnx"), x)
+    assert (run(load_model(tmp_path / "m.onnx"), x)["offsets"] == wanted["offsets"]).all()
+
+
 @pytest.mark.parametrize("location", ["../m.data", "/etc/hostname", "..", "", "gone.data", "link"])
 def test_weights_outside_of_the_folder_are_never_read(data, tmp_path, location):
     inside = tmp_path / "inside"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DATA = bytes(range(256)) * 2000
+CHUNKS = DATA[: 1 << 18]  # what is written whole
 
 
 class Server(ThreadingHTTPServer):
@@ -90,6 +91,14 @@ class Answers(BaseHTTPRequestHandler):
             self.send(206, whole[start:], ETag=tag, Content_Range=f"bytes {start}-{len(whole) - 1}/{len(whole)}")
         else:
             self.send(body=whole[: len(whole) // 2], length=len(whole), ETag=tag)
+
+    def nearly(self):
+        """Send all but the last byte to come, and to whoever has all of it say that there is no more."""
+        self.server.ranges.append(self.headers.get("Range"))
+        if self.headers.get("Range") == f"bytes={len(CHUNKS)}-":
+            self.send(416, b"", Content_Range=f"bytes */{len(CHUNKS)}")
+        else:
+            self.send(body=CHUNKS, length=len(CHUNKS) + 1, ETag='"one"')
 
     def confused(self):
         self.tagged(lie=1)
@@ -184,6 +193,14 @@ def test_what_came_of_a_line_that_breaks_is_gone_on_with(fetch, server, tmp_path
     assert fetch("tagged", sha256=hashlib.sha256(DATA).hexdigest()) == DATA
     assert server.ranges == [None, f"bytes={len(came)}-"]
     assert left(tmp_path) == ["weights.pth"]
+
+
+def test_a_file_that_came_whole_before_the_line_broke_is_not_fetched_again(fetch, server, tmp_path):
+    with pytest.raises(DownloadError, match="the connection broke"):
+        fetch("nearly")
+    assert (tmp_path / left(tmp_path)[0]).read_bytes() == CHUNKS
+    assert fetch("nearly", sha256=hashlib.sha256(CHUNKS).hexdigest()) == CHUNKS
+    assert server.ranges == [None, f"bytes={len(CHUNKS)}-"]
 
 
 def test_of_a_file_that_was_replaced_meanwhile_nothing_is_gone_on_with(fetch, server, tmp_path):

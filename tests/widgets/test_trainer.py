@@ -298,8 +298,13 @@ def test_a_single_section_has_no_other_planes_and_offers_no_nets_of_blocks():
     assert form._known() == [[mn.Box((0, 0, 0), (1, 96, 160))]]
     assert not any("blocks" in said for said, _ in form.base.options)
     assert app.tabs.titles == ("Objects", "History", "Save", "Train")
+    assert "volume" not in app.form.preset.options
+    assert "hippocampus" in app.form.preset.options
     hidden = [name for name, line in app.form._rows.items() if line.layout.display == "none"]
     assert {"planes", "votes", "min_size", "lookahead"} <= set(hidden)
+    empty = mn.explore(image[None])
+    assert empty.wait(60)
+    assert "No objects yet: segment the section (Enter), or" in empty.table.grid.empty
     form = spotted("new unet-3d")  # of other data than a session it is known after reading only
     with pytest.raises(InputError, match="looks at blocks, and there are single sections only"):
         ended(form.check())
