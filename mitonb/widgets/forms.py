@@ -371,6 +371,14 @@ class VoxelSizeField(ipw.HBox):
         self.chosen.emit(tuple(nm))
 
 
+_SAMPLES = {
+    "drawn": ("Drawn volume", "flask", "Mitochondria and other things that are drawn, with their truth"),
+    "islet": ("Mouse islet", "image", "A real section, 5 nm pixels: large mitochondria, insulin granules"),
+    "medulla": ("Fly brain", "cube", "A small real volume, 10 nm voxels: its dark mitochondria are hard to find"),
+}
+"""Buttons of what comes with mitonb: nothing is downloaded."""
+
+
 class OpenForm(Part):
     """A form that opens a stack.
 
@@ -379,7 +387,7 @@ class OpenForm(Part):
     stack : Stack or None
         What is open; `form.observe(..., "stack")` tells of a new stack and of a voxel size that was set.
     labels : Labels or None
-        The truth that comes with the bundled sample.
+        The truth that comes with the drawn volume.
     opened : Signal(Stack)
         A new stack was opened.
     """
@@ -393,17 +401,19 @@ class OpenForm(Part):
         self.path = _path_box(path, "A file or folder on the computer of the kernel")
         self.path.placeholder = "path of a TIFF, OME-Zarr, folder of images, .npy …"
         self.button = button("Open", "folder-open", button_style="primary")
-        self.sample = button("Bundled sample", "flask", "A drawn volume with its truth; nothing is downloaded")
+        self.samples = {name: button(*look) for name, look in _SAMPLES.items()}
         self.upload = Upload(layout={"flex": "1 1 220px"})
         self.message = ipw.HTML(layout={"min_height": "18px"})
         self.about = ipw.HTML()
         self.voxel_size = VoxelSizeField(layout={"display": "none"})
-        ways = row(ipw.HTML(note("or")), self.sample, ipw.HTML(note("or")), self.upload)
-        parts = [row(self.path, self.button), ways, self.message, self.about, self.voxel_size]
+        ways = row(ipw.HTML(note("or")), self.upload)
+        samples = row(ipw.HTML(note("or a sample:")), *self.samples.values())
+        parts = [row(self.path, self.button), ways, samples, self.message, self.about, self.voxel_size]
         super().__init__(*parts, layout={"max_width": "760px"}, **options)
         self.button.on_click(lambda _: _in_thread(self.open_path, self.path.value))
         self.path.on_msg(lambda _, message, __: message.get("event") == "submit" and self.button.click())
-        self.sample.on_click(lambda _: _in_thread(self.open_sample))
+        for name, sample in self.samples.items():
+            sample.on_click(lambda _, name=name: _in_thread(self.open_sample, name))
         self.upload.received.connect(lambda path: _in_thread(self.open_path, path))
         self.upload.refused.connect(lambda error: setattr(self.message, "value", error_html(error)))
         self.voxel_size.chosen.connect(self._on_voxel_size)
@@ -413,17 +423,18 @@ class OpenForm(Part):
         """Open a path as if it had been typed; return the stack, or None with a sentence on screen."""
         self.path.value = str(path)
         if not str(path).strip():
-            self.message.value = note("Type a path first, drop a file, or take the bundled sample.", "error")
+            self.message.value = note("Type a path first, drop a file, or take a sample.", "error")
             return None
         from mitonb.io.opening import open as open_stack
 
         return self._take(f"opening {Path(path).name} …", lambda: (open_stack(str(path).strip()), None))
 
-    def open_sample(self) -> Stack | None:
-        """Draw the bundled sample and open it, with its truth in `labels`."""
+    def open_sample(self, name: str = "drawn") -> Stack | None:
+        """Open a sample that comes with mitonb: "islet", "medulla", or a drawn volume, with its truth in `labels`."""
+        from mitonb.io.samples import sample
         from mitonb.phantoms import phantom
 
-        return self._take("drawing the sample …", lambda: tuple(phantom()))
+        return self._take("opening the sample …", lambda: tuple(phantom()) if name == "drawn" else (sample(name), None))
 
     def _take(self, doing: str, read: Callable[[], Any]) -> Stack | None:
         with self._lock:
@@ -451,7 +462,7 @@ class OpenForm(Part):
 
 
 def open_form(path: str | Path = "") -> OpenForm:
-    """Return a form that opens a stack: type a path, take the bundled sample, or drop a file.
+    """Return a form that opens a stack: type a path, take a sample, or drop a file.
 
     The result is in `form.stack`.
 

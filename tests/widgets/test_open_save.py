@@ -77,7 +77,15 @@ def test_the_name_of_a_file_is_never_html(tmp_path: Path) -> None:
     assert "<img" not in form.message.value
 
 
-def test_the_sample_brings_its_truth(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_samples_open_from_the_form() -> None:
+    form = open_form()
+    form.samples["islet"].click()
+    _wait_for(lambda: form.stack is not None)
+    assert form.stack.shape == (1, 1024, 1024)
+    assert "Vanderbilt" in form.about.value
+
+
+def test_the_drawn_sample_brings_its_truth(monkeypatch: pytest.MonkeyPatch) -> None:
     small = mn.phantom((8, 64, 64))
     monkeypatch.setattr("mitonb.phantoms.phantom", lambda: small)
     form = open_form()
