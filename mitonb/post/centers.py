@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 import cc3d
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 from scipy.spatial import cKDTree
+from skimage.morphology import local_maxima
 
 from mitonb.post.compiled import jit
+from mitonb.post.tables import replaced, stretches
 
 if TYPE_CHECKING:
     from mitonb.maps import Ids, Image, Points
@@ -35,10 +38,23 @@ def peaks(center: Image, threshold: float, radius: int) -> Points:
     points : (n, 2 or 3) int64 array
         ([z,] y, x) of each peak in pixels of the map, in reading order.
     """
-    heat = np.ascontiguousarray(center, dtype=np.float32)
-    volume = heat if heat.ndim == 3 else heat[None]
-    found = np.flatnonzero(_peaks(volume, np.float32(threshold), max(1, int(radius))))
-    return np.stack(np.unravel_index(found, heat.shape), axis=1)
+    heat = np.nan_to_num(np.asarray(center, np.float32), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+    inner = (slice(1, -1),) * heat.ndim  # with a margin, for a map all at one height has a peak, too
+    padded = np.pad(heat, 1, constant_values=-np.inf)
+    summits = local_maxima(padded, connectivity=heat.ndim)[inner] > 0  # type: ignore[no-untyped-call]
+    plateaus, count = connect(summits & (heat > np.float32(threshold)))
+    places, number = np.argwhere(plateaus), plateaus[plateaus > 0]
+    sizes = np.bincount(number, minlength=count + 1).clip(1)
+    middle = np.stack([np.bincount(number, place, count + 1) / sizes for place in places.T], axis=1)
+    order = np.lexsort((((places - middle[number]) ** 2).sum(axis=1), number))
+    points = places[order][np.unique(number[order], return_index=True)[1]]
+    highest = ndimage.maximum_filter(heat, 2 * max(1, int(radius)) + 1, mode="nearest")
+    points = points[(heat == highest)[tuple(points.T)]]
+    gone = set[int]()  # all that stand within the radius of each other are as high
+    for first, second in sorted(cKDTree(points).query_pairs(max(1, int(radius)), p=np.inf)):
+        gone |= set() if first in gone else {second}
+    points = np.delete(points, list(gone), axis=0)
+    return points[np.lexsort(points.T[::-1])]
 
 
 def group(
@@ -112,9 +128,14 @@ def connect(ids: Ids | npt.NDArray[np.bool_], min_size: int = 0) -> tuple[npt.ND
     # As a volume of numbers: for masks, and for planes of one row, cc3d has paths of its own that fail on small ones.
     volume = np.ascontiguousarray(ids).view(np.uint8 if ids.dtype == bool else ids.dtype)
     volume = volume.reshape((1,) * (3 - ids.ndim) + ids.shape)
+    pieces: Any
     pieces, count = cc3d.connected_components(volume, connectivity=26, return_N=True, out_dtype=np.uint32)
-    numbers = pieces.astype(np.uint32, copy=False).reshape(ids.shape)
-    return numbers, int(_number(numbers.reshape(-1), count, min_size))
+    if min_size > 1:
+        start, length = stretches(pieces)
+        large = np.bincount(pieces.reshape(-1)[start], length, count + 1) >= min_size
+        large[0] = False
+        pieces, count = replaced(pieces, (np.cumsum(large) * large).astype(np.uint32)), int(large.sum())
+    return pieces.reshape(ids.shape), count
 
 
 def _shares(corners: npt.NDArray[np.int64], stride: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
@@ -123,57 +144,6 @@ def _shares(corners: npt.NDArray[np.int64], stride: int) -> tuple[npt.NDArray[np
     ahead = (corners[:, None] >> np.array([2, 1, 0]) & 1)[..., None, None, None]
     # A trace for all: a pixel may lie on a side whose corners are background.
     return corners, (np.where(ahead, part, 1 - part).prod(axis=1) + 1e-6).astype(np.float32)
-
-
-@jit
-def _peaks(heat: Any, threshold: Any, radius: Any) -> Any:
-    """Mark the peaks of a (d, h, w) float32 heatmap."""
-    done, peak = np.zeros(heat.shape, np.bool_), np.zeros(heat.shape, np.bool_)
-    for z in range(heat.shape[0]):
-        for y in range(heat.shape[1]):
-            for x in range(heat.shape[2]):
-                if heat[z, y, x] > threshold and not done[z, y, x] and _highest(heat, peak, z, y, x, 1):
-                    summit, c, v, u = _plateau(heat, peak, done, z, y, x)
-                    peak[c, v, u] = summit and _highest(heat, peak, c, v, u, radius)
-    return peak
-
-
-@jit
-def _highest(heat: Any, peak: Any, z: Any, y: Any, x: Any, radius: Any) -> Any:
-    """Return whether nothing within the radius is higher, and no peak so far as high."""
-    depth, h, w = heat.shape
-    value = heat[z, y, x]
-    for c in range(max(0, z - radius), min(depth, z + radius + 1)):
-        for v in range(max(0, y - radius), min(h, y + radius + 1)):
-            for u in range(max(0, x - radius), min(w, x + radius + 1)):
-                if heat[c, v, u] > value or (heat[c, v, u] == value and peak[c, v, u]):
-                    return False
-    return True
-
-
-@jit
-def _plateau(heat: Any, peak: Any, done: Any, z: Any, y: Any, x: Any) -> Any:
-    """Return whether nothing beside a plateau is higher, and its pixel nearest to its middle, the first of equals."""
-    depth, h, w = heat.shape
-    places, k, summit = [(z, y, x)], 0, True
-    done[z, y, x] = True
-    while k < len(places):
-        c, v, u = places[k]
-        k += 1
-        summit &= _highest(heat, peak, c, v, u, 1)
-        for place in np.ndindex(3, 3, 3):
-            i, j, n = c + place[0] - 1, v + place[1] - 1, u + place[2] - 1
-            if 0 <= i < depth and 0 <= j < h and 0 <= n < w and heat[i, j, n] == heat[z, y, x] and not done[i, j, n]:
-                done[i, j, n] = True
-                places.append((i, j, n))
-    best, least = places[0], np.inf
-    if len(places) > 1:
-        middle = np.array([sum([place[axis] for place in places]) / len(places) for axis in range(3)])
-        for place in places:
-            away = sum([(place[axis] - middle[axis]) ** 2 for axis in range(3)])
-            if away < least:
-                best, least = place, away
-    return summit, best[0], best[1], best[2]
 
 
 @jit
@@ -249,19 +219,3 @@ def _nearest(spots: Any, a: Any, b: Any, c: Any, guess: Any) -> Any:
         if away < least or (away == least and k < best):
             best, least = k, away
     return best
-
-
-@jit
-def _number(ids: Any, highest: Any, min_size: Any) -> Any:
-    """Number flat ids in place by their first pixels, without small ones; return how many there are."""
-    sizes, names = np.zeros(highest + 1, np.int64), np.zeros(highest + 1, np.uint32)
-    for k in ids:
-        sizes[k] += 1
-    sizes[0], count = -1, 0
-    for at in range(len(ids)):
-        k = ids[at]
-        if names[k] == 0 and sizes[k] >= min_size and k > 0:
-            count += 1
-            names[k] = count
-        ids[at] = names[k]
-    return count

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cc3d
 import fastremap
 import numpy as np
 import numpy.typing as npt
 
-from mitonb.post.compiled import jit
-from mitonb.post.tables import as_ids
+from mitonb.post.tables import as_ids, stretches
 from mitonb.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -86,12 +85,20 @@ class ObjectTable:
         self.shape = shape
         self._depth = 0
         self._sizes = np.zeros(highest + 1, np.int64)
-        self._boxes = np.repeat(np.array([[np.int64(1) << 40] * 3 + [-1] * 3]), highest + 1, axis=0)  # low, then high
+        self._low, self._high = np.full((highest + 1, 3), np.int64(1) << 40), np.full((highest + 1, 3), -1)
         self._order: list[npt.NDArray[np.int64]] = []
 
     def add(self, slab: Volume) -> None:
         """Take the next slab of planes, in the order of z."""
-        self._order.append(_measure(np.ascontiguousarray(slab), self._depth, self._sizes, self._boxes))
+        start, length = stretches(slab)
+        ids, (z, y, x) = slab.reshape(-1)[start], np.unravel_index(start, slab.shape)
+        present, first = np.unique(ids, return_index=True)
+        fresh = (self._sizes[present] == 0) & (present > 0)
+        self._order.append(present[fresh][np.argsort(first[fresh])].astype(np.int64))
+        self._sizes += np.bincount(ids, length, len(self._sizes)).astype(np.int64)
+        for k, (low, high) in enumerate(((z + self._depth,) * 2, (y, y), (x, x + length - 1))):
+            np.minimum.at(self._low[:, k], ids, low)
+            np.maximum.at(self._high[:, k], ids, high)
         self._depth += len(slab)
 
     def decide(self, recipe: Recipe, first: Sequence[int] = (1,), *, renumber: bool = True) -> tuple[Volume, list[int]]:
@@ -113,7 +120,7 @@ class ObjectTable:
         counts : list of int
             Objects of each class that stay.
         """
-        low, high = self._boxes[:, :3], self._boxes[:, 3:]
+        low, high = self._low, self._high
         spans = high - low + 1
         flat = recipe.rules == "published" and self.shape[0] > 1  # then thin stacks lose what is as thin as they are
         least = recipe.min_span if flat else np.minimum(recipe.min_span, np.array(self.shape))
@@ -131,26 +138,3 @@ class ObjectTable:
         table = np.zeros(len(keep), np.uint32)
         table[stay] = np.arange(1, len(stay) + 1) if renumber else stay
         return table, np.bincount(kind, minlength=len(first)).tolist()
-
-
-@jit
-def _measure(slab: Any, top: Any, sizes: Any, boxes: Any) -> Any:
-    """Add the voxels of a slab to the sizes and boxes of its ids; return the new ids in the order of first voxels."""
-    fresh = []
-    width = slab.shape[2]
-    for z in range(slab.shape[0]):
-        for y in range(slab.shape[1]):
-            end = 0
-            while end < width:
-                start, i = end, slab[z, y, end]
-                while end < width and slab[z, y, end] == i:  # neighbours mostly repeat: one look-up for all of them
-                    end += 1
-                if i > 0:
-                    if sizes[i] == 0:
-                        fresh.append(np.int64(i))
-                    sizes[i] += end - start
-                    box = boxes[i]
-                    box[0], box[3] = min(box[0], top + z), max(box[3], top + z)
-                    box[1], box[4] = min(box[1], y), max(box[4], y)
-                    box[2], box[5] = min(box[2], start), max(box[5], end - 1)
-    return np.array(fresh, dtype=np.int64)
