@@ -8,11 +8,10 @@ import glob
 import hashlib
 import os
 import shutil
-import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from mitonb.errors import CancelledError, ChecksumError, DownloadError, TooLargeError
+from mitonb.errors import ChecksumError, DownloadError, TooLargeError
 from mitonb.files import atomic_write
 from mitonb.job import Progress
 from mitonb.models.spec import printable
@@ -85,9 +84,7 @@ def fetching(
     with _explained(address, target, by_hand, folder):
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(target) as temporary:
-            bar = _Bar(most)
-            with _kept_for_later(target, temporary, bar):
-                yield from _transfer(address, temporary, patience, bar, by_hand)
+            yield from _transfer(address, target, temporary, patience, most, by_hand)
             got = sha256_of(temporary)
             if sha256 and got != sha256:
                 raise ChecksumError(
@@ -99,106 +96,66 @@ def fetching(
     return target
 
 
-class _Bar:
-    """Counts what has come, in the form that pooch wants of a progress bar; stops the transfer when told to.
+def _transfer(
+    address: str, target: Path, temporary: Path, patience: float, most: int, by_hand: str
+) -> Iterator[Progress]:
+    """Fetch a file, or the rest of it, and yield how much has come; keep that of one that breaks off or is stopped.
 
-    `before` came by an earlier call, and `tag` is what the server calls this state of the file.
-    """
-
-    def __init__(self, most: int) -> None:
-        self.done, self.total, self.most, self.stopped = 0, 0, most, False
-        self.before, self.tag = 0, ""
-
-    def update(self, count: int) -> None:
-        self.done += count
-        if self.stopped:
-            raise CancelledError("The download was stopped.")
-        if self.before + self.done > self.most:
-            raise TooLargeError(f"The server sent more than {self.most} bytes; nothing was kept.")
-
-    def reset(self) -> None:
-        self.done = 0
-
-    def close(self) -> None:
-        """Do nothing: this bar shows nothing by itself."""
-
-
-@contextlib.contextmanager
-def _kept_for_later(target: Path, temporary: Path, bar: _Bar) -> Iterator[None]:
-    """Take what came of this file before, and keep what came when its transfer breaks off or is stopped.
-
-    Its hidden name holds the tag of the file in hexadecimal. A rename takes it: of two processes one goes on with it.
+    The hidden name of what is kept holds the tag by which the server knows this state of the file, in hexadecimal. A
+    rename takes it: of two processes one goes on with it.
     """
     import requests
 
+    tag, came = "", 0
     for part in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
         with contextlib.suppress(OSError, ValueError):
             tag = bytes.fromhex(part.name.split(".")[-2]).decode()
             os.replace(part, temporary)
-            bar.tag = tag
+            came = temporary.stat().st_size
+
+    def seen(answer: Any, *_: Any, **__: Any) -> None:
+        with contextlib.ExitStack() as refused:
+            refused.callback(answer.close)
+            _check_answer(answer, temporary, most, by_hand)
+            refused.pop_all()
+
+    # Packed on the way, its size would not be known before.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={came}-", "If-Range": tag} if came else {})
+    words: Any = {"headers": headers, "hooks": {"response": seen}, "timeout": patience, "stream": True}
     try:
-        yield
+        with requests.get(address, **words) as answer, temporary.open("ab") as file:
+            if came and (answer.status_code, answer.headers.get("Content-Range")) == (416, f"bytes */{came}"):
+                return  # nothing is left to come
+            answer.raise_for_status()
+            came = came if answer.status_code == 206 else 0
+            if came and not answer.headers.get("Content-Range", "").startswith(f"bytes {came}-"):
+                raise DownloadError(f"{urlsplit(address).hostname} sent another part than was asked for. Try again.")
+            tag = answer.headers.get("ETag", "")
+            tag = tag if tag.startswith('"') else answer.headers.get("Last-Modified", "")
+            file.truncate(came)
+            total = came + _length(answer)
+            for piece in answer.iter_content(1 << 16):
+                came += file.write(piece)
+                if came > most:
+                    raise TooLargeError(f"The server sent more than {most} bytes; nothing was kept.")
+                yield Progress("fetching", came, total if _length(answer) else 0)
     except (
-        GeneratorExit, KeyboardInterrupt, CancelledError, requests.ConnectionError, requests.Timeout,
+        GeneratorExit, KeyboardInterrupt, requests.ConnectionError, requests.Timeout,
         requests.exceptions.ChunkedEncodingError,
     ):  # fmt: skip
-        if 0 < len(bar.tag) <= 60:
+        if 0 < len(tag) <= 60:
             with contextlib.suppress(OSError):
-                os.replace(temporary, target.with_name(f".{target.name}.{bar.tag.encode().hex()}.part"))
+                os.replace(temporary, target.with_name(f".{target.name}.{tag.encode().hex()}.part"))
         raise
 
 
-def _transfer(address: str, part: Path, patience: float, bar: _Bar, by_hand: str) -> Iterator[Progress]:
-    """Fetch a file, or the rest of it, in a thread, and yield how much has come."""
-    import pooch
-
-    failed, answers = list[BaseException](), list[Any]()
-    came = part.stat().st_size if bar.tag and part.exists() else 0
-
-    def seen(answer: Any, *_: Any, **__: Any) -> None:
-        answers.append(answer)
-        _check_answer(answer, part, bar.most, by_hand)
-        if not answer.is_redirect and answer.ok:
-            bar.before = came if answer.status_code == 206 else 0
-            if answer.status_code == 206 and not answer.headers.get("Content-Range", "").startswith(f"bytes {came}-"):
-                raise DownloadError(f"{urlsplit(address).hostname} sent another part than was asked for. Try again.")
-            os.truncate(part, bar.before)
-            tag = answer.headers.get("ETag", "")
-            bar.tag = tag if tag.startswith('"') else answer.headers.get("Last-Modified", "")
-
-    # Packed on the way, its size would not be known before.
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={came}-", "If-Range": bar.tag} if came else {})
-
-    def work() -> None:
-        words = {"headers": headers, "hooks": {"response": seen}, "timeout": patience}
-        try:
-            with part.open("ab") as file:
-                pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, **words)(address, file, None)
-        except BaseException as error:
-            ended = f"bytes */{came}"  # nothing is left to come
-            if came and answers and (answers[-1].status_code, answers[-1].headers.get("Content-Range")) == (416, ended):
-                bar.before = came
-            else:
-                failed.append(error)
-        finally:
-            for answer in answers:
-                answer.close()
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        while thread.is_alive():
-            thread.join(0.2)
-            yield Progress("fetching", bar.before + bar.done, bar.total and bar.before + bar.total)
-    finally:
-        bar.stopped = True
-        thread.join()
-    if failed:
-        raise failed[0]
+def _length(answer: Any) -> int:
+    text = answer.headers.get("Content-Length", "")
+    return int(text) if text.isdigit() else 0
 
 
 def _check_answer(answer: Any, part: Path, most: int, by_hand: str) -> None:
-    """Refuse answers that lead elsewhere, are web pages, or would not fit; pooch follows and writes the others."""
+    """Refuse answers that lead elsewhere, are web pages, or would not fit."""
     old = urlsplit(answer.url).hostname or ""
     if answer.is_redirect:
         new = urljoin(answer.url, answer.headers["Location"])
@@ -214,8 +171,7 @@ def _check_answer(answer: Any, part: Path, most: int, by_hand: str) -> None:
             f"{old} sent a web page instead of the file. Is a login page of the network between? Open the address in a "
             "browser."
         )
-    length = answer.headers.get("Content-Length", "")
-    size, free = int(length) if length.isdigit() else 0, shutil.disk_usage(part.parent).free
+    size, free = _length(answer), shutil.disk_usage(part.parent).free
     if size > most:
         raise TooLargeError(f"The file has {size >> 20} MB; at most {most >> 20} MB are fetched.")
     if size + RESERVE > free:
