@@ -27,9 +27,9 @@ import numpy as np
 import mitonb as mn
 from mitonb.accuracy import score_planes
 from mitonb.io.opening import open_labels
-from mitonb.learn.eight_bits import write_program
 from mitonb.models.download import sha256_of
 from mitonb.models.spec import WEIGHTS
+from training.eight_bits import write_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

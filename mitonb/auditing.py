@@ -293,8 +293,7 @@ def _spectrum(plane: Array) -> npt.NDArray[np.complex64]:
     size = np.abs(waves)
     y, x = np.fft.fftfreq(_SIDE)[:, None], np.fft.rfftfreq(_SIDE)[None]
     middle = (np.hypot(y, x) > 0.02) & (np.hypot(y, x) < 0.35)  # below is shading, above is noise
-    flat: npt.NDArray[np.complex64] = (waves / (size + 0.03 * size.mean() + 1e-12) * middle).astype(np.complex64)
-    return flat
+    return (waves / (size + 0.03 * size.mean() + 1e-12) * middle).astype(np.complex64)
 
 
 def _best(one: npt.NDArray[np.complex64], many: npt.NDArray[np.complex64]) -> tuple[float, int]:

@@ -12,9 +12,10 @@ import re
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
 import mitonb as mn
 from mitonb.citing import REFERENCES
@@ -25,9 +26,6 @@ from mitonb.memory import memory_budget
 from mitonb.models.folder import PUBLISHED, about_model, installed_as, model_folder, offered_models, pinned
 from mitonb.recipe import FORMER_NAMES, IN_NM, PRESETS, Recipe
 from mitonb.stack import AXES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 Options = argparse.Namespace
 Parser = argparse.ArgumentParser

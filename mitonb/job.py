@@ -59,7 +59,7 @@ def drain(steps: Steps[T], *, show: bool = True) -> T:
             try:
                 step = next(steps)
             except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
+                return end.value
             if line is not None:
                 line.show(step)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +13,6 @@ import numpy.typing as npt
 from mitonb.errors import AxesError, InputError
 from mitonb.memory import require_room
 from mitonb.stack import Stack, in_order, voxel_size_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 ORIGINAL = "original_ids"
 _GREY = 0.5  # neighbours that differ: above 0.9 in EM, below 0.01 in labels of mitochondria

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 Image = npt.NDArray[Any]
 Ids = npt.NDArray[np.unsignedinteger[Any]]

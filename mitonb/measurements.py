@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import fastremap
 import numpy as np
@@ -14,9 +15,6 @@ import pandas as pd
 from mitonb.errors import AxesError, InputError
 from mitonb.labels import AnyLabels, Labels, integers, scale_note
 from mitonb.stack import LazyArray, Stack, VoxelSize, in_order, read_part, voxel_size_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 Vectors = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]

@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mitonb.errors import TooLargeError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 _NO_LIMIT = 1 << 60
 _SMALL = 64 << 20

@@ -14,13 +14,12 @@ from scipy.sparse import coo_matrix, diags
 
 from mitonb.box import Box
 from mitonb.errors import AxesError, InputError
-from mitonb.labels import Labels, integers
+from mitonb.labels import AnyLabels, Labels, integers
 from mitonb.stack import voxel_size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mitonb.labels import AnyLabels
 
 _LARGEST = 1 << 21  # voxels of a box that is meshed at full resolution; larger ones are thinned first
 _FLOOR = 60  # triangles that even the smallest object gets, where the budget allows

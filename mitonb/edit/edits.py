@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mitonb.box import Box
 from mitonb.errors import StoreError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 Volume = npt.NDArray[np.uint32]
 Mask = npt.NDArray[np.bool_]
@@ -54,8 +52,7 @@ class Part:
     def index(self) -> npt.NDArray[np.int64]:
         """Flat index of every voxel that changes."""
         start, length = self.runs[:, 0].astype(np.int64), self.runs[:, 1].astype(np.int64)
-        index: npt.NDArray[np.int64] = np.arange(length.sum()) + np.repeat(start - np.cumsum(length) + length, length)
-        return index
+        return np.arange(length.sum()) + np.repeat(start - np.cumsum(length) + length, length)
 
     @property
     def mask(self) -> Mask:

@@ -18,19 +18,31 @@ from scipy import ndimage
 
 from mitonb.box import Box
 from mitonb.edit import ops
-from mitonb.edit.edits import NOWHERE, apply, around, decode, digest, encode, pack, unpack
+from mitonb.edit.edits import (
+    NOWHERE,
+    Edit,
+    Mask,
+    Part,
+    Shape,
+    Volume,
+    apply,
+    around,
+    decode,
+    digest,
+    encode,
+    pack,
+    unpack,
+)
 from mitonb.edit.ops import MAX_ID, pieces, whole_box
 from mitonb.edit.store import Head, Row, Store, reading
 from mitonb.errors import InputError, MitonbError, StoreError, TooLargeError
-from mitonb.stack import AXES, Axis
+from mitonb.stack import AXES, Axis, VoxelSize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from mitonb.edit.edits import Edit, Mask, Part, Shape, Volume
     from mitonb.labels import Labels
-    from mitonb.stack import VoxelSize
 
 Client = tuple[str, int]
 
@@ -698,5 +710,4 @@ def _remapped(ids: Volume, names: Mapping[int, int]) -> Volume:
     """Return ids with other names; those without one stay."""
     if all(id == name for id, name in names.items()):
         return ids
-    renamed: Volume = fastremap.remap(ids, dict(names), preserve_missing_labels=True, in_place=False)
-    return renamed
+    return fastremap.remap(ids, dict(names), preserve_missing_labels=True, in_place=False)

@@ -9,16 +9,14 @@ import shutil
 import sqlite3
 import tempfile
 import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mitonb.errors import ReadOnlyStoreError, StaleWriterError, StoreError, guarded
 from mitonb.files import LockHolder, atomic_write
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
 
 FORMAT = 1
 _APPLICATION = 0x6D746E62  # "mtnb": tells file(1) and us whose SQLite file this is

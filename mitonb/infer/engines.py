@@ -6,7 +6,9 @@ import copy
 import functools
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +18,7 @@ from torch import Tensor, nn
 from mitonb.models.onnx import OnnxNet, import_openvino, openvino_is_there
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
+    from mitonb.models.zoo import Model
 
 Picture = npt.NDArray[np.float32]
 NetOutput = dict[str, Picture]
@@ -32,30 +32,8 @@ EXACT_PIXELS = 1e-4
 SHORT = 0.2, 5e-3
 """The same two for an engine in bf16, whose numbers have three digits."""
 
+Engine: TypeAlias = "TorchEngine | OpenVinoEngine"
 _KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class ModelLike(Protocol):
-    """What inference needs of a model; `mitonb.models.zoo.Model` is one."""
-
-    @property
-    def spec(self) -> Any: ...
-
-    @property
-    def net(self) -> nn.Module: ...
-
-    def normalise(self, image: npt.NDArray[Any], low: float, high: float) -> Picture: ...
-
-
-class Engine(Protocol):
-    """One way to run a net, and for the record the library and the numbers (fp32, bf16, fp16, int8) that it takes."""
-
-    name: str
-    precision: str
-
-    def run(self, pictures: Picture) -> NetOutput:
-        """Run the net on (n, 1, [d,] h, w) normalised pictures."""
-        ...
 
 
 class Runner:
@@ -78,7 +56,7 @@ class Runner:
         As for `TorchEngine`.
     """
 
-    def __init__(self, model: ModelLike, device: str, mode: str, precision: str, doublings: int = 0) -> None:
+    def __init__(self, model: Model, device: str, mode: str, precision: str, doublings: int = 0) -> None:
         self.notes: list[str] = []
         self._mode, self._precision, self._device = mode, precision, device
         self._model = model

@@ -8,8 +8,10 @@ import shutil
 import tempfile
 import weakref
 import zlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +23,6 @@ from mitonb.io.limits import size_text
 from mitonb.io.zarr import scratch_array
 from mitonb.maps import FLOATS, Maps
 from mitonb.stack import AXES, Axis, checked_axis, checked_plane
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from contextlib import AbstractContextManager
 
 IN_MEMORY = 256 << 20  # bytes of one axis
 VOLUME: Literal["zyx"] = "zyx"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from mitonb.errors import InputError, ModelError
-from mitonb.infer.engines import ModelLike, Runner, renders
+from mitonb.infer.engines import Runner, renders
 from mitonb.infer.scale import Scale
 from mitonb.infer.tiles import Canvas, Cut, cuts, padded, resample
 from mitonb.job import Progress, drain
@@ -21,6 +21,7 @@ from mitonb.stack import Plane, Stack
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
+    from mitonb.models.zoo import Model
     from mitonb.recipe import Recipe
 
 Picture = npt.NDArray[np.float32]
@@ -63,8 +64,7 @@ def _squashed(name: str, logits: Picture) -> Picture:
     if name == "distance":
         return np.tanh(logits)
     if name == "semantic" and logits.shape[1] > 1:
-        several: Picture = torch.from_numpy(logits).softmax(1)[:, 1:].numpy()
-        return several
+        return torch.from_numpy(logits).softmax(1)[:, 1:].numpy()
     # Not in torch: for a plane, waking its threads takes longer than the work.
     p = np.clip(-logits, -_FAR, _FAR)
     np.exp(p, out=p)
@@ -85,7 +85,7 @@ class Predictor:
         (z, y, x) of the stack in nm.
     """
 
-    def __init__(self, model: ModelLike, recipe: Recipe, voxel_size: tuple[float, float, float] | None = None) -> None:
+    def __init__(self, model: Model, recipe: Recipe, voxel_size: tuple[float, float, float] | None = None) -> None:
         self.model = model
         self.recipe = recipe
         self.scale = Scale.of(voxel_size, recipe, model.spec)

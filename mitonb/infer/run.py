@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.files import explain_disk, scratch_folder
-from mitonb.infer.kept import VOLUME, median_planes
+from mitonb.infer.kept import VOLUME, KeptMaps, median_planes
 from mitonb.io.saving import rescuing
 from mitonb.io.zarr import LabelStore, scratch_array
 from mitonb.job import Progress
@@ -28,7 +28,6 @@ from mitonb.post.tracking import Tracker
 from mitonb.stack import AXES, Axis, Stack, voxel_size_of
 
 if TYPE_CHECKING:
-    from mitonb.infer.kept import KeptMaps
     from mitonb.maps import Ids, Maps
     from mitonb.recipe import Recipe
 
@@ -85,8 +84,7 @@ class Spill:
             self._store[where].write(block).result()
 
     def __getitem__(self, where: Any) -> Volume:
-        block: Volume = self._store[where].read().result()
-        return block
+        return self._store[where].read().result()
 
     def close(self) -> None:
         """Forget everything; the files go."""

@@ -13,14 +13,13 @@ import numpy as np
 
 from mitonb.errors import InputError
 from mitonb.infer.kept import plane_shape
-from mitonb.stack import AXES
+from mitonb.stack import AXES, Axis, Plane, Stack, VoxelSize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mitonb.maps import Maps
     from mitonb.recipe import Recipe
-    from mitonb.stack import Axis, Plane, Stack, VoxelSize
 
 _NEAR = 1.1
 """A pixel size that is off by less is as good as the one that is wanted: no picture gets better by being resampled."""

@@ -27,12 +27,12 @@ from mitonb.stack import AXES, Axis, Plane, Stack
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from mitonb.infer.engines import ModelLike
     from mitonb.infer.predict import Predictor
     from mitonb.labels import Labels, StoredLabels
     from mitonb.maps import Maps
+    from mitonb.models.zoo import Model
 
-ModelWish: TypeAlias = "str | os.PathLike[str] | ModelLike | None"
+ModelWish: TypeAlias = "str | os.PathLike[str] | Model | None"
 Picture: TypeAlias = "Plane | Stack | npt.NDArray[Any]"
 Steps: TypeAlias = "Generator[Progress, None, Labels | StoredLabels]"
 

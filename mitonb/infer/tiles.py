@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 Picture = npt.NDArray[np.float32]
 
@@ -80,8 +78,7 @@ def _ramp(distance: Picture, margin: int) -> Picture:
         return np.ones_like(distance)
     skip = margin / 4
     # The floor keeps the sum of all weights above 0 whatever the overlap.
-    ramp: Picture = np.clip((distance + 0.5 - skip) / (margin - 2 * skip), 1e-6, 1.0)
-    return ramp
+    return np.clip((distance + 0.5 - skip) / (margin - 2 * skip), 1e-6, 1.0)
 
 
 class Canvas:

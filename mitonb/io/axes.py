@@ -12,12 +12,11 @@ import numpy as np
 
 from mitonb.errors import AxesError, InputError
 from mitonb.io.arrays import Array, Lazy, Source, native
-from mitonb.stack import doubt_voxel_size
+from mitonb.stack import LazyArray, VoxelSize, doubt_voxel_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mitonb.stack import LazyArray, VoxelSize
 
 Channel = int | Literal["mean"]
 Notes = tuple[str, ...]

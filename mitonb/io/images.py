@@ -8,8 +8,8 @@ import os
 import re
 import struct
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import imagecodecs
 import numpy as np
@@ -21,9 +21,6 @@ from mitonb.io.arrays import Array, Source, paged, stamp_of
 from mitonb.io.axes import nanometres
 from mitonb.io.limits import check_block, inside
 from mitonb.io.tiff import read_tiff
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 LARGEST_METADATA = 2**26
 KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}

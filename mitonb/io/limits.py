@@ -8,15 +8,13 @@ import json
 import math
 import os
 import stat
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from mitonb.errors import CorruptFileError, InputError, UnsafeFileError, guarded
 from mitonb.memory import require
-
-if TYPE_CHECKING:
-    import zipfile
-    from collections.abc import Callable
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +25,6 @@ from mitonb.io.zarr import is_store, read_store, store_in_zip
 from mitonb.labels import Labels, renumbered, with_original_ids
 from mitonb.memory import require
 from mitonb.stack import Inverted, Stack, VoxelSize, given_voxel_size
-
-if TYPE_CHECKING:
-    import zipfile
-    from collections.abc import Callable
 
 
 class Format(NamedTuple):

@@ -14,7 +14,8 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,9 +24,6 @@ from mitonb.io.arrays import Array, Lazy, Source, blocks_of, raw_voxels
 from mitonb.io.axes import describe, plain
 from mitonb.io.limits import check_block, check_held
 from mitonb.memory import memory_budget
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 IMOD_STAMP = 1146047817
 MOST_DATASETS = 10_000

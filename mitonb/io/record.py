@@ -15,7 +15,7 @@ import numpy as np
 
 from mitonb.errors import CorruptFileError, InputError
 from mitonb.io.limits import read_json
-from mitonb.stack import given_voxel_size
+from mitonb.stack import Stack, given_voxel_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from mitonb.io.arrays import Array
     from mitonb.recipe import Recipe
-    from mitonb.stack import Stack
 
 FORMAT = "mitonb-run-record"
 VOXEL_SIZE = "voxel_size_nm"

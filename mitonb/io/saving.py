@@ -6,8 +6,9 @@ import contextlib
 import os
 import tempfile
 import uuid
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -22,9 +23,6 @@ from mitonb.job import Progress, drain
 from mitonb.labels import Labels, settled
 from mitonb.memory import require, require_room
 from mitonb.stack import Stack, in_order
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
 
 T = TypeVar("T")
 VOLUMES = (".ome.tif", ".ome.tiff", ".ome.zarr", ".tif", ".tiff", ".zarr", ".npy", ".npz")

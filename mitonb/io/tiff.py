@@ -10,8 +10,10 @@ import math
 import re
 import threading
 import weakref
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -22,10 +24,6 @@ from mitonb.errors import AxesError, CorruptFileError, InputError, UnsupportedFo
 from mitonb.io.arrays import Array, Lazy, Saving, Source, native, paged, raw_voxels
 from mitonb.io.axes import nanometres
 from mitonb.io.limits import check_block, check_held
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 TESCAN = re.compile(rb"PixelSize([XY])\s*=\s*([0-9.eE+-]+)")
 BIG = 2**32 - 2**25
@@ -174,8 +172,7 @@ class _Pages:
     def _bytes(self, offset: int, count: int) -> bytes:
         with self._lock:
             self._file.filehandle.seek(offset)
-            found: bytes = self._file.filehandle.read(count)
-            return found
+            return self._file.filehandle.read(count)
 
     def page(self, k: int) -> Array:
         """Decode page k."""

@@ -20,7 +20,19 @@ import tensorstore
 
 from mitonb.errors import CorruptFileError, InputError, UnsafeFileError, UnsupportedFormatError
 from mitonb.files import atomic_write, explain_write
-from mitonb.io.arrays import CACHE_BYTES, Array, Lazy, Saving, Slices, Source, blocks_of, changed, native, stamp_of
+from mitonb.io.arrays import (
+    CACHE_BYTES,
+    Array,
+    Lazy,
+    Saving,
+    Slices,
+    Source,
+    Stamp,
+    blocks_of,
+    changed,
+    native,
+    stamp_of,
+)
 from mitonb.io.axes import Notes, arrange, axes_of, describe, is_size, lengths_of
 from mitonb.io.limits import check_block, inside, read_json
 from mitonb.io.record import record_json
@@ -28,7 +40,6 @@ from mitonb.io.record import record_json
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from mitonb.io.arrays import Stamp
     from mitonb.stack import VoxelSize
 
 Folder = Path | zipfile.Path
@@ -375,8 +386,7 @@ class _Blocks:
         length = 16 * self._inner + 4 * ("crc32c" in str(self._shard.get("index_codecs")))
         file.seek(*((0, os.SEEK_SET) if self._shard.get("index_location") == "start" else (-length, os.SEEK_END)))
         found = np.frombuffer(file.read(16 * self._inner), "<u8").reshape(-1, 2)
-        listed: list[list[int]] = found[found[:, 0] < 2**63].tolist()
-        return listed
+        return found[found[:, 0] < 2**63].tolist()
 
 
 # --- Writing: a pyramid of levels, every block on disk, so that a lost one shows

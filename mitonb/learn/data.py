@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +21,6 @@ from mitonb.io.opening import open_labels
 from mitonb.job import Progress
 from mitonb.phantoms import phantom
 from mitonb.stack import AXES, Axis, Stack
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
 
 Array = npt.NDArray[Any]
 Size = int | tuple[int, int, int]

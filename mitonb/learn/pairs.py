@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,8 +31,6 @@ from mitonb.recipe import Recipe
 from mitonb.stack import Stack, VoxelSize
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
-
     from mitonb.models.spec import ModelSpec
 
 

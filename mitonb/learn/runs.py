@@ -16,17 +16,14 @@ from mitonb.errors import InputError
 from mitonb.io.saving import check_output
 from mitonb.job import Progress, drain
 from mitonb.learn.child import fitting_apart
-from mitonb.learn.data import draw_batch, shared
+from mitonb.learn.data import Source, draw_batch, shared
 from mitonb.learn.loop import REFERENCE, Settings, best_look, bytes_needed, card_fields, require_depth, startable
-from mitonb.learn.pairs import Pair, gathering, read_pair
+from mitonb.learn.pairs import Material, Pair, gathering, read_pair
 from mitonb.models.zoo import load_model
 from mitonb.phantoms import phantom
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
-
-    from mitonb.learn.data import Source
-    from mitonb.learn.pairs import Material
 
 
 def _net(

@@ -8,17 +8,15 @@ import glob
 import hashlib
 import os
 import shutil
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from mitonb.errors import ChecksumError, DownloadError, TooLargeError
 from mitonb.files import atomic_write
 from mitonb.job import Progress
 from mitonb.models.spec import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
-    from pathlib import Path
 
 LARGEST_DOWNLOAD = 4 << 30
 RESERVE = 64 << 20  # bytes that a disk must keep free

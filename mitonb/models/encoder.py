@@ -7,6 +7,7 @@ fit; the first convolution takes one grey channel.
 from __future__ import annotations
 
 import itertools
+from collections import OrderedDict
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -26,19 +27,10 @@ KERNELS = {"basic": (3, 3), "bottleneck": (1, 3, 1)}
 """Convolutions of a block; those of a bottleneck narrow, work, and widen again by four."""
 
 
-class Separable(nn.Module):
+def separable(c_in: int, c_out: int, size: int) -> nn.Sequential:
     """A convolution in two steps: each channel by itself, then across channels; without bias."""
-
-    def __init__(self, c_in: int, c_out: int, size: int) -> None:
-        super().__init__()
-        self.sepconv = nn.Sequential(
-            nn.Conv2d(c_in, c_in, size, padding=size // 2, groups=c_in, bias=False),
-            nn.Conv2d(c_in, c_out, 1, bias=False),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.sepconv(x)
-        return y
+    each = nn.Conv2d(c_in, c_in, size, padding=size // 2, groups=c_in, bias=False)
+    return nn.Sequential(OrderedDict(sepconv=nn.Sequential(each, nn.Conv2d(c_in, c_out, 1, bias=False))))
 
 
 def _norm(width: int, *, folded: bool) -> nn.Module:

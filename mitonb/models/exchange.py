@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 import yaml
-from torch import nn
+from torch import Tensor, nn
 
 from mitonb.errors import CorruptFileError, ModelError, UnsafeFileError, UntrustedModelError, guarded
 from mitonb.models.onnx import needed, read_onnx, with_card, written_card
@@ -24,7 +24,6 @@ from mitonb.models.weights import open_zip, read_bytes, read_member
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from torch import Tensor
 
 LARGEST_TEXT = 1 << 20  # bytes
 LARGEST_WEIGHTS = 2 << 30

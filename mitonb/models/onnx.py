@@ -14,7 +14,9 @@ import io
 import json
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,10 +26,6 @@ from mitonb.errors import ModelError, TooLargeError, UnsafeFileError, guarded
 from mitonb.maps import COARSE
 from mitonb.models.spec import ModelSpec, printable
 from mitonb.models.weights import read_bytes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 CARD = "mitonb"
 """Under this name the file holds its card."""
@@ -145,7 +143,7 @@ def with_card(model: Any, card: ModelSpec) -> bytes:
     """Return an ONNX model with a card inside."""
     others = {entry.key: entry.value for entry in model.metadata_props}
     needed("onnx").helper.set_model_props(model, {**others, CARD: card.to_json()})
-    return model.SerializeToString()  # type: ignore[no-any-return]
+    return model.SerializeToString()
 
 
 def written_card(text: bytes, *, name: str, where: str) -> ModelSpec:

@@ -7,17 +7,16 @@ published state dicts.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mitonb.errors import ModelError
-from mitonb.models.encoder import Encoder, Separable, conv_norm_relu
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from mitonb.models.encoder import Encoder, conv_norm_relu, separable
 
 SUBDIVISION_POINTS = 8192
 """Pixels of a plane that are asked again at each doubling."""
@@ -56,8 +55,7 @@ class PointMLP(nn.Module):
         y = fine
         for layer in self.fc_layers:
             y = layer(torch.cat([y, coarse], 2))
-        answer: Tensor = self.predictor(torch.cat([y, coarse], 2))
-        return answer
+        return self.predictor(torch.cat([y, coarse], 2))
 
 
 class PointRend(nn.Module):
@@ -125,19 +123,10 @@ def sampled(field: Tensor, places: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------------------- what both networks share
 
 
-class Head(nn.Module):
-    """One separable convolution and a linear map from (n, width, h, w) features to (n, outputs, h, w)."""
-
-    def __init__(self, width: int, outputs: int) -> None:
-        super().__init__()
-        self.head = nn.Sequential(
-            conv_norm_relu(Separable(width, width, 5), width),
-            nn.Conv2d(width, outputs, 1),
-        )
-
-    def forward(self, features: Tensor) -> Tensor:
-        y: Tensor = self.head(features)
-        return y
+def _head(width: int, outputs: int) -> nn.Sequential:
+    """Return the small head that draws one map from features at 1/4 of the resolution."""
+    last = nn.Conv2d(width, outputs, 1)
+    return nn.Sequential(OrderedDict(head=nn.Sequential(conv_norm_relu(separable(width, width, 5), width), last)))
 
 
 class Rendered(nn.Module):
@@ -171,7 +160,7 @@ class Rendered(nn.Module):
         for name in self.heads:
             count = {"semantic": channels, "offsets": 2}.get(name, 1)
             head, render = PARTS[name]
-            setattr(self, head, Head(width, count))
+            setattr(self, head, _head(width, count))
             if render:
                 setattr(self, render, PointRend(width, count))
 
@@ -244,7 +233,7 @@ class Pooling(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.aspp_pooling(x).expand(-1, -1, *x.shape[2:])  # type: ignore[no-any-return]
+        return self.aspp_pooling(x).expand(-1, -1, *x.shape[2:])
 
 
 class AtrousPyramid(nn.Module):
@@ -263,8 +252,7 @@ class AtrousPyramid(nn.Module):
         self.project = nn.Sequential(*conv_norm_relu(join, c_out, folded=folded), nn.Dropout(dropout))
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.project(torch.cat([conv(x) for conv in self.convs], 1))
-        return y
+        return self.project(torch.cat([conv(x) for conv in self.convs], 1))
 
 
 class DeepLabDecoder(nn.Module):
@@ -285,7 +273,7 @@ class DeepLabDecoder(nn.Module):
         self.project, self.fuse = nn.ModuleList(), nn.ModuleList()
         for width, side in sides:
             self.project.append(conv_norm_relu(nn.Conv2d(width, side, 1, bias=folded), side, folded=folded))
-            self.fuse.append(conv_norm_relu(Separable(coarse + side, channels, 5), channels))
+            self.fuse.append(conv_norm_relu(separable(coarse + side, channels, 5), channels))
             coarse = channels
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
@@ -295,7 +283,7 @@ class DeepLabDecoder(nn.Module):
             if y.shape[2:] != side.shape[2:]:
                 y = functional.interpolate(y, side.shape[2:], mode="bilinear", align_corners=True)
             y = fuse(torch.cat([y, side], 1))
-        return y  # type: ignore[no-any-return]
+        return y
 
 
 class PanopticDeepLab(Rendered):
@@ -389,17 +377,10 @@ class ContourDeepLab(PanopticDeepLab):
 # ------------------------------------------------------------------------- Panoptic BiFPN; level k is at 1 / 2**k
 
 
-class Resample(nn.Module):
-    """Bring features to another number of channels; nothing where they have it."""
-
-    def __init__(self, c_in: int, c_out: int) -> None:
-        super().__init__()
-        conv = nn.Conv2d(c_in, c_out, 1, bias=False)
-        self.conv = nn.Identity() if c_in == c_out else nn.Sequential(conv, nn.BatchNorm2d(c_out))
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.conv(x)
-        return y
+def _resample(c_in: int, c_out: int) -> nn.Sequential:
+    """Return what gives features another width, if they have not got it."""
+    conv = nn.Sequential(nn.Conv2d(c_in, c_out, 1, bias=False), nn.BatchNorm2d(c_out))
+    return nn.Sequential(OrderedDict(conv=nn.Identity() if c_in == c_out else conv))
 
 
 class Pass(nn.Module):
@@ -412,9 +393,9 @@ class Pass(nn.Module):
     def __init__(self, widths: Sequence[int], width: int, *, depthwise: bool) -> None:
         super().__init__()
         self.weights = nn.Parameter(torch.ones(5))
-        self.resamplings = nn.ModuleList(Resample(c_in, width) for c_in in widths)
+        self.resamplings = nn.ModuleList(_resample(c_in, width) for c_in in widths)
         plain = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        conv = Separable(width, width, 3) if depthwise else plain
+        conv = separable(width, width, 3) if depthwise else plain
         shared = nn.Sequential(conv, nn.BatchNorm2d(width), nn.SiLU(inplace=True))
         self.after_combines = nn.ModuleList([shared] * 4)
 
@@ -426,7 +407,7 @@ class Pass(nn.Module):
         weights = weights[level : level + len(inputs)]
         weights = (weights / (weights.sum() + 1e-4)).to(inputs[0].dtype)
         total = sum(weight * part for weight, part in zip(weights, inputs, strict=True))
-        return self.after_combines[level](total)  # type: ignore[no-any-return]
+        return self.after_combines[level](total)
 
 
 class DownAndUp(nn.Module):
@@ -456,7 +437,7 @@ class BiPyramid(nn.Module):
 
     def __init__(self, widths: Sequence[int], width: int, layers: int, *, depthwise: bool) -> None:
         super().__init__()
-        self.p6_resample = Resample(widths[-1], width)
+        self.p6_resample = _resample(widths[-1], width)
         first = [*widths, width, width]
         self.bifpns = nn.ModuleList(
             DownAndUp(first if k == 0 else [width] * 5, width, depthwise=depthwise) for k in range(layers)
@@ -479,14 +460,14 @@ class BiDecoder(nn.Module):
             conv_norm_relu(nn.ConvTranspose2d(width if k == 0 else 2 * width, width, 2, 2, bias=False), width)
             for k in range(5)
         )
-        self.fusion = conv_norm_relu(Separable(2 * width, width, 5), width)
+        self.fusion = conv_norm_relu(separable(2 * width, width, 5), width)
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """Map levels 2 to 7 (finest first) to features of level 2."""
         y = levels[-1]
         for up, level in zip(self.upsamplings, reversed(levels[:-1]), strict=True):
             y = torch.cat([up(y), level], 1)
-        return self.fusion(y)  # type: ignore[no-any-return]
+        return self.fusion(y)
 
 
 class PanopticBiFPN(Rendered):
@@ -528,7 +509,7 @@ class PanopticBiFPN(Rendered):
             raise ModelError(f"A pyramid has 1 to 64 layers, got {fpn_layers}.")
         self.encoder = Encoder(encoder, folded=folded)
         widths = self.encoder.widths
-        self.p2_resample = Resample(widths[1], fpn_dim)
+        self.p2_resample = _resample(widths[1], fpn_dim)
         self.semantic_fpn = BiPyramid(widths[2:], fpn_dim, fpn_layers, depthwise=depthwise)
         self.semantic_decoder = BiDecoder(fpn_dim)
         self.instance_fpn = BiPyramid(widths[2:], fpn_dim, fpn_layers, depthwise=depthwise) if ins_decoder else None

@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mitonb.maps import COARSE
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 OFFSET_SCALE = 16.0
 """Input pixels per unit of the offset head, so that it works with numbers near one."""
@@ -38,8 +34,7 @@ class ConvNorm(nn.Module):
         self.norm: nn.Module = norm(c_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.norm(self.conv(x))
-        return y
+        return self.norm(self.conv(x))
 
 
 class Residual(nn.Module):

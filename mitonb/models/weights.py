@@ -18,9 +18,10 @@ import math
 import pickle
 import re
 import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from safetensors import SafetensorError
@@ -31,9 +32,6 @@ from torch import Tensor, nn
 from mitonb.errors import CorruptFileError, MitonbError, ModelError, TooLargeError, UnsafeFileError, UntrustedModelError
 from mitonb.files import atomic_write
 from mitonb.models.spec import ModelSpec, printable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
 
 LARGEST_FILE = 4 << 30  # bytes
 LARGEST_HEADER = 1 << 20  # of safetensors; ours has about ten thousand
@@ -413,8 +411,7 @@ class WeightsUnpickler(pickle._Unpickler):  # the one in C has no list of instru
             numbers.flat = torch.frombuffer(data, dtype=numbers.dtype) if data else empty
         if not math.prod(stored.shape):
             return numbers.flat.new_empty(stored.shape)
-        view: Tensor = numbers.flat.as_strided(stored.shape, stored.strides, stored.offset)
-        return view
+        return numbers.flat.as_strided(stored.shape, stored.strides, stored.offset)
 
     def load_setitems(self) -> None:
         """Put items into a dictionary."""

@@ -223,7 +223,7 @@ def build(spec: ModelSpec) -> nn.Module:
         told["output_stride"] = own["output_stride"]
     if spec.multiple % own["multiple"] or {**told, "multiple": own["multiple"]} != own:
         raise ModelError(f"{spec.name}: its card tells of {told}, but its net has {own}. Fetch it again.")
-    return net  # type: ignore[no-any-return]
+    return net
 
 
 def _find(name_or_path: str | Path) -> tuple[Path, ModelSpec | None]:
@@ -249,7 +249,7 @@ def channels_last(net: nn.Module) -> nn.Module:
     """Lay the weights out as convolutions on processors like them best: twice as fast there."""
     three = any(isinstance(part, nn.Conv3d) for part in net.modules())
     layout = torch.channels_last_3d if three else torch.channels_last
-    return net.to(memory_format=layout)  # type: ignore[call-overload, no-any-return]
+    return net.to(memory_format=layout)  # type: ignore[call-overload]
 
 
 # ----------------------------------------------------------------------------------------------- pull, import, export

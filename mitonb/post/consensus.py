@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +18,6 @@ from mitonb.post import published
 from mitonb.post.tables import PairTable, as_ids
 from mitonb.recipe import Recipe
 from mitonb.stack import AXES, Axis
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 Volume = npt.NDArray[np.uint32]
 Numbers = npt.NDArray[np.int64]

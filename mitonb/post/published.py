@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, sparse
 
-from mitonb.maps import Maps
+from mitonb.maps import Image, Maps, Points
 from mitonb.post.centers import connect
 from mitonb.post.centers import group as group_pixels
 
 if TYPE_CHECKING:
-    from mitonb.maps import Image, Points
     from mitonb.recipe import Recipe
 
 STUFF_AREA = 64
@@ -89,8 +88,7 @@ def peaks(center: Image, threshold: float, window: int) -> Points:
     """
     heat = np.asarray(center, np.float32)
     highest = ndimage.maximum_filter(heat, window, mode="constant", cval=-np.inf)
-    points: Points = np.argwhere((heat == highest) & (heat > np.float32(threshold)))
-    return points
+    return np.argwhere((heat == highest) & (heat > np.float32(threshold)))
 
 
 def group(
@@ -334,8 +332,7 @@ def _one(a: Numbers, b: Numbers, sizes: Numbers) -> bool:
 def _components(count: int, p: Numbers, q: Numbers) -> Numbers:
     """Return the group of each of so many nodes that pairs link; groups are numbered by their first nodes."""
     graph = sparse.coo_array((np.ones(len(p), np.int8), (p, q)), (count, count))
-    groups: Numbers = sparse.csgraph.connected_components(graph, directed=False)[1]
-    return groups
+    return sparse.csgraph.connected_components(graph, directed=False)[1]
 
 
 def _groups(groups: Numbers) -> list[Numbers]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +15,6 @@ from mitonb.maps import Maps
 from mitonb.post import published
 from mitonb.post.centers import connect
 from mitonb.post.tables import as_ids
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Map = npt.NDArray[np.float32]
 HEADS = ("semantic", "center", "offsets", "contour", "distance", "affinities")

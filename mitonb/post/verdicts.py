@@ -271,8 +271,7 @@ def _said(inside: Mask, near: Mask, box: Box, maps: Maps | None) -> list[float]:
 def _standard(features: pd.DataFrame, means: Vector, scales: Vector) -> Vector:
     """Return features in standard deviations; what is not known, or the same for all, counts as the mean."""
     values = (features.to_numpy(np.float64) - means) / np.where(scales > 1e-9, scales, np.inf)
-    clipped: Vector = np.clip(np.nan_to_num(values), -5, 5)
-    return clipped
+    return np.clip(np.nan_to_num(values), -5, 5)
 
 
 def _fit(values: Vector, truth: Vector) -> Vector:
@@ -291,5 +290,4 @@ def _fit(values: Vector, truth: Vector) -> Vector:
 
 
 def _chance(weights: Vector, values: Vector) -> Vector:
-    chance: Vector = 1 / (1 + np.exp(-np.clip(values @ weights[:-1] + weights[-1], -50, 50)))
-    return chance
+    return 1 / (1 + np.exp(-np.clip(values @ weights[:-1] + weights[-1], -50, 50)))

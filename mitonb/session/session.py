@@ -552,8 +552,7 @@ class Session:
             If there is no such verb.
         """
         listed, named = _row(verb).split(given)
-        change: Change = getattr(self, verb)(*listed, **named, client=client)
-        return change
+        return getattr(self, verb)(*listed, **named, client=client)
 
     def preview(self, verb: str, **given: Any) -> Edit:
         """Return what a verb would change, with its arguments by their names; nothing is changed, and no id is spent.

@@ -9,19 +9,16 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from psygnal import EmitLoopError
+from psygnal import EmitLoopError, SignalInstance
 
-from mitonb.edit.edits import NOWHERE
+from mitonb.edit.edits import NOWHERE, Edit
 from mitonb.edit.marks import ids_in
 from mitonb.errors import InputError, ReadOnlyStoreError, StaleWriterError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from psygnal import SignalInstance
-
     from mitonb.box import Box
-    from mitonb.edit.edits import Edit
     from mitonb.edit.project import Client, Project
     from mitonb.edit.store import Row
 

@@ -14,11 +14,11 @@ from mitonb.errors import InputError, MitonbError
 from mitonb.job import Job
 from mitonb.models.folder import offered_models
 from mitonb.post.decoding import centers
-from mitonb.session import Session
+from mitonb.session import Change, Session
 from mitonb.widgets.forms import OpenForm, RecipeForm, SaveForm, VoxelSizeField, reruns_of
 from mitonb.widgets.objects_table import ObjectsTable
 from mitonb.widgets.protocol import cut
-from mitonb.widgets.runs import HistoryView, RunBar, Runs, ScaleChoice
+from mitonb.widgets.runs import HistoryView, RunBar, Runs, ScaleChoice, Sentence
 from mitonb.widgets.style import Latest, Part, Saved, button, count_text, note, row, sheet, size_text
 from mitonb.widgets.trainer import TrainForm
 from mitonb.widgets.viewer import Viewer, session_of
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 
     from mitonb.labels import Labels
     from mitonb.recipe import Recipe, Verdicts
-    from mitonb.session import Change
     from mitonb.stack import Axis
-    from mitonb.widgets.runs import Sentence
 
 _TAB_HEIGHT = 180
 _COMPARE = "Look at this plane at three scales, side by side, and choose the one at which the network does best"

@@ -6,8 +6,9 @@ import dataclasses
 import html
 import os
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import ipywidgets as ipw
 import traitlets
@@ -21,9 +22,6 @@ from mitonb.stack import AXES, Stack
 from mitonb.widgets.runs import JobBar
 from mitonb.widgets.style import Part, button, error_html, note, row, sheet, size_text
 from mitonb.widgets.upload import Upload
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 FORMATS = {
     "labels · OME-Zarr": ".ome.zarr",

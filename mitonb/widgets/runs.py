@@ -18,7 +18,7 @@ from mitonb.errors import InputError, JobError, wanting_torch
 from mitonb.infer.kept import KeptMaps
 from mitonb.infer.scale import INVERTED, Scale, inverted_note, pixel_notes
 from mitonb.infer.segment import predict, predicting, redecoding, segmenting
-from mitonb.job import Progress, Steps, clock
+from mitonb.job import Job, Progress, Steps, clock
 from mitonb.models.folder import installed_as
 from mitonb.post.decoding import decode
 from mitonb.post.verdicts import describe_objects, drop_false
@@ -27,7 +27,6 @@ from mitonb.widgets.style import JS, Latest, Part, button, count_text, error_htm
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mitonb.job import Job
     from mitonb.labels import Labels
     from mitonb.maps import Ids, Maps
     from mitonb.recipe import Recipe

@@ -8,8 +8,9 @@ import logging
 import threading
 import time
 import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anywidget
 import imagecodecs
@@ -18,9 +19,6 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import MitonbError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 JS = Path(__file__).parent / "js"
 """Where the browser's halves of the widgets are."""

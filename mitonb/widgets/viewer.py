@@ -22,7 +22,7 @@ from mitonb.edit import ops
 from mitonb.edit.verbs import VERBS
 from mitonb.errors import InputError
 from mitonb.labels import Labels
-from mitonb.maps import COARSE, FLOATS
+from mitonb.maps import COARSE, FLOATS, Ids, Maps
 from mitonb.session import Session
 from mitonb.stack import AXES, Axis, Stack, in_order
 from mitonb.widgets.protocol import HEADS, Conversation, cut, ends
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from mitonb.box import Box
     from mitonb.edit.edits import Edit
-    from mitonb.maps import Ids, Maps
 
 _STATIC = Path(__file__).parent / "static"
 _KEPT = 256 * 2**20  # bytes of maps and previews

@@ -18,11 +18,11 @@ import torch
 from mitonb.infer import engines
 from mitonb.infer.engines import OpenVinoEngine, Runner, TorchEngine, agree, can_convert, convert
 from mitonb.infer.segment import predict, segment
-from mitonb.learn.eight_bits import _best_range, find_ranges, quantise, write_program
 from mitonb.models.zoo import Model, load_model
 from mitonb.phantoms import phantom
 from mitonb.recipe import Recipe
 from tests.infer.oracle import Oracle, volume
+from training.eight_bits import _best_range, find_ranges, quantise, write_program
 
 if TYPE_CHECKING:
     from pathlib import Path

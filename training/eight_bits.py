@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from mitonb.infer.engines import ModelLike, Picture
+    from mitonb.infer.engines import Picture
+    from mitonb.models.zoo import Model
 
 
 Range = tuple[float, float]
@@ -33,7 +34,7 @@ _PARTS = np.linspace(0.2, 1.0, 33)
 """Parts of the largest value that are tried as the end of a range."""
 
 
-def write_program(model: ModelLike, path: Path, samples: Sequence[Picture] | None = None) -> None:
+def write_program(model: Model, path: Path, samples: Sequence[Picture] | None = None) -> None:
     """Write the 8-bit program of a model: `path` (.xml) with what is done, and a .bin of its weights beside it.
 
     Parameters
@@ -55,7 +56,7 @@ def write_program(model: ModelLike, path: Path, samples: Sequence[Picture] | Non
     openvino.save_model(program, path, compress_to_fp16=False)
 
 
-def draw_samples(model: ModelLike) -> list[Picture]:
+def draw_samples(model: Model) -> list[Picture]:
     """Return drawn EM, normalised, that shows the net what it may meet: the same on any machine."""
     planes = [phantom((3, 256, 256), seed)[0].plane(1) for seed in (1, 2, 3)]
     range_ = model.spec.intensity == "range"
