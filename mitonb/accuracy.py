@@ -475,14 +475,9 @@ class Scores:
 
 
 def score(
-    labels: AnyLabels,
-    truth: AnyLabels,
-    *,
-    ious: float | Sequence[float] = (0.5, 0.75),
-    ignore: Ignore = None,
-    smallest: int = 0,
-    ranking: Ranking = None,
-) -> Scores:
+    labels: AnyLabels, truth: AnyLabels, *, ious: float | Sequence[float] = (0.5, 0.75), ignore: Ignore = None,
+    smallest: int = 0, ranking: Ranking = None,
+) -> Scores:  # fmt: skip
     """Compare labels with truth.
 
     The voxels are read once, into a table of overlaps; IoU, Dice, precision, recall, F1, PQ, accuracy and AP at any
@@ -535,14 +530,9 @@ def score(
 
 
 def score_planes(
-    labels: AnyLabels,
-    truth: AnyLabels,
-    *,
-    axis: Axis = "xy",
-    ious: float | Sequence[float] = (0.5, 0.75),
-    ignore: Ignore = None,
-    smallest: int = 0,
-) -> Scores:
+    labels: AnyLabels, truth: AnyLabels, *, axis: Axis = "xy", ious: float | Sequence[float] = (0.5, 0.75),
+    ignore: Ignore = None, smallest: int = 0,
+) -> Scores:  # fmt: skip
     """Compare profiles: in every plane, each connected piece of an id is one object (8-connected).
 
     What a model does in 2-D is judged by this: an id that is cut twice by a plane shows two profiles there, and

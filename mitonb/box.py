@@ -205,9 +205,7 @@ def in_plane(roi: RegionLike, plane: Plane) -> Mask:
 def _mask(roi: Any, shape: tuple[int, int, int]) -> Mask:
     mask = np.asarray(roi)
     if mask.dtype != np.bool_:
-        raise InputError(
-            f"A region is a Box or a mask of True and False, got {mask.dtype}. Of labels: labels.data > 0."
-        )
+        raise InputError(f"A region is a Box or a mask of True and False, such as labels.data > 0; got {mask.dtype}.")
     if mask.shape == shape[1:]:
         return np.broadcast_to(mask, shape)
     if mask.shape != shape:

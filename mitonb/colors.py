@@ -299,14 +299,9 @@ def map_colors(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float32]:
 
 
 def overlay(
-    image: AnyImage,
-    labels: npt.NDArray[Any] | None = None,
-    *,
-    opacity: float | None = None,
-    outline: bool = False,
-    contrast: tuple[float, float] | None = None,
-    colors: Any = None,
-) -> npt.NDArray[np.float32]:
+    image: AnyImage, labels: npt.NDArray[Any] | None = None, *, opacity: float | None = None, outline: bool = False,
+    contrast: tuple[float, float] | None = None, colors: Any = None,
+) -> npt.NDArray[np.float32]:  # fmt: skip
     """Return a plane in grey with its objects in colour.
 
     Parameters

@@ -89,9 +89,7 @@ def guarded(what: object, kind: type[MitonbError] = CorruptFileError, advice: st
     except (MitonbError, NameError, ImportError):
         raise
     except MemoryError as error:
-        raise TooLargeError(
-            f"{what} needs more memory than there is. Take a part, or close other notebooks."
-        ) from error
+        raise TooLargeError(f"{what} needs more memory than there is. Take a part, or close notebooks.") from error
     except Exception as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise kind(

@@ -258,9 +258,7 @@ def integers(labels: AnyLabels, name: str) -> npt.NDArray[Any]:
     if array.dtype.kind == "b":
         return array.astype(np.uint8)
     if array.dtype.kind not in "ui":
-        raise InputError(
-            f"{name.capitalize()} are whole numbers, got dtype {array.dtype}. Threshold or round it first."
-        )
+        raise InputError(f"{name.capitalize()} are whole numbers, got {array.dtype}. Threshold or round it first.")
     if array.dtype.kind == "i" and array.size and array.min() < 0:
         raise InputError(f"{name.capitalize()} start at 0, got {array.min()}.")
     return array.astype(array.dtype.newbyteorder("="), copy=False)
@@ -291,7 +289,5 @@ def _checked(data: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:
                 "numbers usually mark voxels to ignore: make them background first, ids[ids < 0] = 0."
             )
         if high > 2**32 - 1:
-            raise InputError(
-                f"Label ids go up to {2**32 - 1}, got {high}. {ignore_note(int(high)) or 'Renumber them first.'}"
-            )
+            raise InputError(f"Ids go up to {2**32 - 1}, got {high}. {ignore_note(int(high)) or 'Renumber them.'}")
     return data.astype(np.uint32)

@@ -22,11 +22,9 @@ _CHUNK = 1 << 24  # voxels looked at in one go: bounds the memory beside the lab
 
 
 def measure(
-    labels: AnyLabels | Stack,
-    *,
-    stack: Stack | npt.NDArray[np.generic] | None = None,
+    labels: AnyLabels | Stack, *, stack: Stack | npt.NDArray[np.generic] | None = None,
     voxel_size: float | tuple[float, float, float] | None = None,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Measure every object; one row per id, in the order of the ids.
 
     The volume is read in pieces of bounded size, however many objects there are: labels in a file that are larger than

@@ -53,13 +53,9 @@ class Mesh:
 
 
 def surfaces(
-    labels: AnyLabels,
-    ids: Iterable[int] | None = None,
-    *,
-    budget: int = 250_000,
-    voxel_size: tuple[float, float, float] | None = None,
-    smooth: int = 6,
-) -> list[Mesh]:
+    labels: AnyLabels, ids: Iterable[int] | None = None, *, budget: int = 250_000,
+    voxel_size: tuple[float, float, float] | None = None, smooth: int = 6,
+) -> list[Mesh]:  # fmt: skip
     """Return the surfaces of some or all objects within a budget of triangles for all of them together.
 
     Each object gets a share by its size; what one does not need is not given to others.
@@ -103,8 +99,7 @@ def surfaces(
         return []
     if budget < 12 * len(wanted):
         raise InputError(
-            f"{len(wanted)} objects need a budget of at least {12 * len(wanted)} triangles, got {budget}. "
-            "Raise it or choose fewer objects."
+            f"{len(wanted)} objects need {12 * len(wanted)} triangles, got {budget}. Raise it or choose fewer."
         )
     area = np.array([voxels[i] for i in wanted]) ** (2 / 3)
     floor = min(_FLOOR, budget // len(wanted))

@@ -41,21 +41,11 @@ class Phantom(NamedTuple):
 
 
 def phantom(
-    shape: tuple[int, int, int] = (64, 256, 256),
-    seed: int = 0,
-    *,
-    voxel_size: tuple[float, float, float] = (8.0, 8.0, 8.0),
-    objects: int | None = None,
-    touching: float = 0.4,
-    branching: float = 0.2,
-    diameter: tuple[float, float] = (200.0, 420.0),
-    cristae: Cristae = "mixed",
-    distractors: float = 1.0,
-    noise: float = 1.0,
-    drift: float = 0.5,
-    flicker: float = 1.0,
-    contrast: float = 1.0,
-) -> Phantom:
+    shape: tuple[int, int, int] = (64, 256, 256), seed: int = 0, *,
+    voxel_size: tuple[float, float, float] = (8.0, 8.0, 8.0), objects: int | None = None, touching: float = 0.4,
+    branching: float = 0.2, diameter: tuple[float, float] = (200.0, 420.0), cristae: Cristae = "mixed",
+    distractors: float = 1.0, noise: float = 1.0, drift: float = 0.5, flicker: float = 1.0, contrast: float = 1.0,
+) -> Phantom:  # fmt: skip
     """Draw a volume of neuropil as an electron microscope might show it, with exact instance truth.
 
     Cells with membranes and granular cytoplasm, vesicles, synapses, tubules, myelin and dark bodies around

@@ -46,15 +46,9 @@ class Picture(Figure):
 
 
 def show_maps(
-    maps: Maps,
-    image: AnyImage | None = None,
-    *,
-    recipe: Recipe | None = None,
-    labels: npt.NDArray[Any] | None = None,
-    colors: Any = None,
-    class_index: int = 0,
-    width: float = 10.0,
-) -> Picture:
+    maps: Maps, image: AnyImage | None = None, *, recipe: Recipe | None = None, labels: npt.NDArray[Any] | None = None,
+    colors: Any = None, class_index: int = 0, width: float = 10.0,
+) -> Picture:  # fmt: skip
     """Draw what a network says about a plane, one panel for each of its heads, side by side.
 
     Parameters

@@ -222,9 +222,7 @@ class Recipe:
             return PRESETS[value]
         if isinstance(value, Mapping):
             return cls().replace(**value)
-        raise InputError(
-            f"A recipe is mn.Recipe(...), the name of a preset or fields by name, got {type(value).__name__}."
-        )
+        raise InputError(f"A recipe is mn.Recipe(...), a preset or fields by name, got {type(value).__name__}.")
 
     def in_pixels(
         self, voxel_size: Sequence[float] | None = None, factors: Sequence[float] = (1.0, 1.0, 1.0)

@@ -116,10 +116,7 @@ class Stack:
             raise InputError(f"A stack needs at least one voxel on each axis, got shape {shape}.")
         kind = np.dtype(self.data.dtype).kind
         if kind not in "buif":
-            raise InputError(
-                f"A stack needs real numbers, got dtype {self.data.dtype}. "
-                "Convert it first, for example with abs() for complex data."
-            )
+            raise InputError(f"A stack needs real numbers, got dtype {self.data.dtype}. Convert it first (abs()).")
         if self.voxel_size is not None:
             object.__setattr__(self, "voxel_size", voxel_size_of(self.voxel_size))
         if self.intensity == (0.0, 0.0):

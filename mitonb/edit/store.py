@@ -535,5 +535,5 @@ def _new_file(path: Path) -> Iterator[Path]:
                 raise StoreError(f"{path} was made by another program meanwhile. Choose another name.")
     except OSError as error:
         raise ReadOnlyStoreError(
-            f"The project {path} cannot be written ({error}). Choose a folder that you may write to."
+            f"{path} cannot be written ({error}). Choose a folder that you may write to."
         ) from error

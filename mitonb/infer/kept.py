@@ -407,10 +407,7 @@ class _Group:
         except ValueError:  # a chunk that was cut off
             good = False
         if not good:
-            raise CorruptFileError(
-                f"{self._where.format(index).capitalize()} was read back changed. Check the disk, delete the folder "
-                "and segment again."
-            )
+            raise CorruptFileError(f"{self._where.format(index)} was read back changed. Delete it and segment again.")
         return found
 
     def get(self, index: int) -> Maps:
@@ -446,10 +443,7 @@ def _read_header(folder: Path) -> dict[str, Any] | None:
     """Return the header of a folder of kept maps; None where there are none yet."""
     path = folder / HEADER
     if (folder / "maps.json").exists():
-        raise InputError(
-            f"The maps in {folder} were kept by version 0.1 of mitonb, which kept them in another form. Give another "
-            "folder, or delete this one and segment again."
-        )
+        raise InputError(f"The maps in {folder} were kept by version 0.1, in another form. Give another folder.")
     if not path.exists():
         if folder.is_dir() and any(folder.iterdir()):
             raise InputError(f"{folder} holds other things than kept maps. Give a new or an empty folder.")

@@ -40,13 +40,9 @@ _PLANE_BYTES, _MEDIAN_BYTES = 50, 10
 
 
 def estimate(
-    stack: Stack | npt.NDArray[Any],
-    recipe: Recipe | None = None,
-    *,
-    model: Any = None,
-    keep: bool = False,
+    stack: Stack | npt.NDArray[Any], recipe: Recipe | None = None, *, model: Any = None, keep: bool = False,
     stored: bool = False,
-) -> int:
+) -> int:  # fmt: skip
     """Return the memory in bytes that segmenting a stack takes at its peak, beyond what is in use before.
 
     Parameters

@@ -198,13 +198,9 @@ class Predictor:
         return small, tuple(math.ceil(n / self._multiple) * self._multiple for n in small)
 
     def _maps(
-        self,
-        heads: dict[str, Picture],
-        sides: tuple[int, ...],
-        shape: tuple[int, ...],
-        small: tuple[int, ...],
+        self, heads: dict[str, Picture], sides: tuple[int, ...], shape: tuple[int, ...], small: tuple[int, ...],
         factors: Sequence[float],
-    ) -> Maps:
+    ) -> Maps:  # fmt: skip
         """Return the maps of a picture at its own size, of heads of its padded and resampled form.
 
         Center and offsets stay where the net puts them if that is a whole number of pixels; else they are moved to the
@@ -277,9 +273,7 @@ class Predictor:
         for name, head in said.items():  # else there would be no objects, and no word why
             if name in FLOATS and not np.isfinite(head).all():
                 exact = "" if self.recipe.precision == "fp32" else f" in {self.recipe.precision}: take fp32"
-                raise ModelError(
-                    f"{self.model.spec.name} gave numbers that are not finite{exact}. Nothing was segmented."
-                )
+                raise ModelError(f"{self.model.spec.name} gave numbers that are not finite{exact}. Nothing was made.")
         heads = probabilities(said)
         for axis, name in itertools.product(mirror, heads):
             back = heads[name]

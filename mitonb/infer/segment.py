@@ -95,16 +95,10 @@ def predicting(
 
 
 def segment(
-    stack: Stack | npt.NDArray[Any],
-    recipe: Recipe | None = None,
-    *,
-    model: ModelWish = None,
-    roi: RegionLike | None = None,
-    kept: KeptMaps | None = None,
-    out: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-    show: bool = True,
-) -> Any:
+    stack: Stack | npt.NDArray[Any], recipe: Recipe | None = None, *, model: ModelWish = None,
+    roi: RegionLike | None = None, kept: KeptMaps | None = None, out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False, show: bool = True,
+) -> Any:  # fmt: skip
     """Segment a stack: every plane or block through the net, profiles to objects, directions to one set of labels.
 
     Parameters
@@ -154,15 +148,10 @@ def segment(
 
 
 def segmenting(
-    stack: Stack | npt.NDArray[Any],
-    recipe: Recipe | None = None,
-    *,
-    model: ModelWish = None,
-    roi: RegionLike | None = None,
-    kept: KeptMaps | None = None,
-    out: str | os.PathLike[str] | None = None,
+    stack: Stack | npt.NDArray[Any], recipe: Recipe | None = None, *, model: ModelWish = None,
+    roi: RegionLike | None = None, kept: KeptMaps | None = None, out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
-) -> Generator[Progress, None, Any]:
+) -> Generator[Progress, None, Any]:  # fmt: skip
     """Segment a stack; the generator form of `segment`.
 
     Yields after every batch of tiles. The total counts the planes of all directions and the stages that follow.
@@ -209,14 +198,9 @@ def segmenting(
 
 
 def redecode(
-    kept: KeptMaps,
-    recipe: Recipe | None = None,
-    *,
-    stack: Stack | None = None,
-    out: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-    show: bool = True,
-) -> Any:
+    kept: KeptMaps, recipe: Recipe | None = None, *, stack: Stack | None = None,
+    out: str | os.PathLike[str] | None = None, overwrite: bool = False, show: bool = True,
+) -> Any:  # fmt: skip
     """Segment again from kept maps: the net is not run, the labels are those that a new run would give.
 
     See `redecoding`, which is its generator form.
@@ -230,13 +214,9 @@ def redecode(
 
 
 def redecoding(
-    kept: KeptMaps,
-    recipe: Recipe | None = None,
-    *,
-    stack: Stack | None = None,
-    out: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-) -> Generator[Progress, None, Any]:
+    kept: KeptMaps, recipe: Recipe | None = None, *, stack: Stack | None = None,
+    out: str | os.PathLike[str] | None = None, overwrite: bool = False,
+) -> Generator[Progress, None, Any]:  # fmt: skip
     """Segment again from kept maps: the net is not run, the labels are those that a new run would give.
 
     Parameters
@@ -455,10 +435,8 @@ class _Source:
     def require_some(self) -> None:
         """Refuse a stack in which no plane holds a number."""
         if self._empty and len(self._empty) == self._seen:
-            voxels = int(np.prod(self.stack.shape, dtype=np.int64))
             raise InputError(
-                f"All {voxels} voxels of {self.stack.name} are NaN or infinite: there is no picture to segment. Check "
-                "how the file was written."
+                f"All of {self.stack.name} is NaN or infinite: no picture to segment. Check how the file was written."
             )
 
     @property

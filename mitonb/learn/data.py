@@ -71,9 +71,7 @@ class Source:
 
     def __post_init__(self) -> None:
         if self.image.shape != self.labels.shape or self.image.ndim != 3:
-            raise InputError(
-                f"{self.name}: image {self.image.shape} and labels {self.labels.shape} must be one (z, y, x) shape."
-            )
+            raise InputError(f"{self.name}: image {self.image.shape} and labels {self.labels.shape} differ in shape.")
         _require_plain(self)
         free = [z for z in range(len(self.image)) if z not in self.held]
         if free and free != list(range(free[0], free[-1] + 1)):
@@ -94,7 +92,7 @@ class Source:
 
 def _require_plain(source: Source) -> None:
     """Refuse what would only be found in the middle of a run."""
-    name, depth, (low, high) = source.name, len(source.image), source.contrast
+    name, depth, weight, zoom, (low, high) = source.name, len(source.image), source.weight, source.zoom, source.contrast
     outside = [z for z in source.held if not 0 <= z < depth]
     if outside:
         raise InputError(f"{name}: held planes are some of its planes 0 to {depth - 1}, got {outside[0]}.")
@@ -104,10 +102,8 @@ def _require_plain(source: Source) -> None:
         raise InputError(f"{name}: axes are some of {', '.join(AXES)}, got {source.axes}.")
     if not (-np.inf < low < high < np.inf):
         raise InputError(f"{name}: white must be above black, got {low:g} and {high:g}. Is the image all one grey?")
-    if not 0 < source.weight < np.inf or not 0.01 <= source.zoom <= 100:
-        raise InputError(
-            f"{name}: a weight is above 0 and a zoom is from 0.01 to 100, got {source.weight} and {source.zoom}."
-        )
+    if not 0 < weight < np.inf or not 0.01 <= zoom <= 100:
+        raise InputError(f"{name}: a weight is above 0 and a zoom is from 0.01 to 100, got {weight} and {zoom}.")
 
 
 def draw(source: Source, rng: np.random.Generator, size: Size, *, augment: bool = True) -> tuple[Array, Array]:

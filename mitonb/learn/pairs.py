@@ -154,10 +154,7 @@ def find_pairs(data: Any) -> tuple[list[Pair | Source], list[str]]:
     if isinstance(data, tuple) and len(data) == 2 and not any(isinstance(d, Pair | Source | tuple) for d in data):
         return [Pair(*data)], []
     if not isinstance(data, Sequence) or not data:
-        raise InputError(
-            "There is nothing to learn from: give a mn.Pair, an image with its labels, a folder, or a list of such; "
-            f"got {data!r:.60}."
-        )
+        raise InputError(f"There is nothing to learn from: give a mn.Pair, a folder, or a list; got {data!r:.60}.")
     found = [find_pairs(one) for one in data]
     return [pair for pairs, _ in found for pair in pairs], [note for _, notes in found for note in notes]
 
@@ -388,8 +385,7 @@ def _in_folder(folder: Path) -> tuple[list[Pair | Source], list[str]]:
     if not folder.is_dir():
         if str(folder) not in datasets():
             raise InputError(
-                f"{folder} is no folder, and no public data set (mitonb data list). Of files give pairs: "
-                "mn.Pair(image, labels)."
+                f"{folder} is no folder, and no public data set (mitonb data list). Of files give mn.Pairs."
             )
         folder = folder_of(str(folder))
     parts = sorted(p.parent for p in folder.rglob("images") if p.is_dir() and (p.parent / "masks").is_dir())

@@ -179,10 +179,7 @@ def pulling(name: str) -> Generator[Progress, None, Path]:
         _check(file, target)  # it may have been there
         got = sha256_of(target)
         if pin and got != pin:
-            raise ChecksumError(
-                f"{target} has the hash sha256:{got}, but sha256:{pin} was pinned. It was changed, or is another file: "
-                "move it away and pull again."
-            )
+            raise ChecksumError(f"{target} was changed, or is another file than the pinned one: {got}, not {pin}.")
         if unpacked:
             yield from _unpacking(target, unpacked)
         if pins.get(file.path) == got:  # a folder that others share may be read-only

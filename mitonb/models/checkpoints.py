@@ -169,9 +169,7 @@ def _bare(tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     """
     tensors = {name: t for name, t in tensors.items() if not _WATCHING.search(name)}
     if any(name.endswith(("zero_point", "_packed_params")) for name in tensors):
-        raise ModelError(
-            f"{where} is quantised: its integers fit no net of mitonb. Take the file that is not quantised."
-        )
+        raise ModelError(f"{where} is quantised: its integers fit no net of mitonb. Take the one that is not.")
     # Training on several devices puts "module." before every name.
     prefix = "module." if all(name.startswith("module.") for name in tensors) else ""
     real = {name.removeprefix(prefix): t for name, t in tensors.items() if t.is_floating_point()}

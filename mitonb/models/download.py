@@ -165,10 +165,7 @@ def _check_answer(answer: Any, part: Path, most: int, by_hand: str) -> None:
                 f"the file with a browser and {by_hand}"
             )
     elif answer.ok and "html" in answer.headers.get("Content-Type", ""):
-        raise DownloadError(
-            f"{old} sent a web page instead of the file. Is a login page of the network between? Open the address in a "
-            "browser."
-        )
+        raise DownloadError(f"{old} sent a web page, perhaps to log in, and no file. Open the address in a browser.")
     size, free = _length(answer), shutil.disk_usage(part.parent).free
     if size > most:
         raise TooLargeError(f"The file has {size >> 20} MB; at most {most >> 20} MB are fetched.")
@@ -180,10 +177,7 @@ def _require_https(address: str) -> None:
     parts = urlsplit(address)
     local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
     if not local and (parts.scheme != "https" or not parts.hostname):
-        raise DownloadError(
-            f"{printable(address)} is not fetched: only addresses that begin with https:// are, so that nobody between "
-            "can change the file."
-        )
+        raise DownloadError(f"{printable(address)} is not fetched: only addresses that begin with https:// are.")
 
 
 @contextlib.contextmanager

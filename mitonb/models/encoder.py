@@ -104,10 +104,7 @@ class Encoder(nn.Module):
         if stride not in (16, 32):
             raise ModelError(f"An encoder has the output stride 16 or 32, got {stride}.")
         if stride == 16 and kind == "basic":
-            raise ModelError(
-                f"{name} cannot have the output stride 16: its blocks are not made for dilation. Take stride 32, or "
-                "resnet50 or resnet101."
-            )
+            raise ModelError(f"{name} cannot have the output stride 16: its blocks never dilate. Take 32, or resnet50.")
         self.conv1 = nn.Conv2d(1, 64, 7, 2, 3, bias=folded)
         self.bn1 = _norm(64, folded=folded)
         self.widths = [64]

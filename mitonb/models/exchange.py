@@ -61,7 +61,7 @@ def kind_of(path: Path) -> Literal["safetensors", "archive", "package", "exchang
             "Where you trust it, load it with PyTorch and torch.save its state dict again."
         )
     raise CorruptFileError(
-        f"{path.name} is not a safetensors file, and not a file of weights of another kind, or it is truncated."
+        f"{path.name} is not a safetensors file, not a file of weights of another kind, or truncated."
     )
 
 
@@ -98,9 +98,7 @@ def unwrapped(path: Path) -> tuple[Description, str, bytes]:
 def beside(description: Path, weights: str) -> Path:
     """Return the weights that a description names: a file in its own folder, never elsewhere."""
     if "://" in weights:
-        raise ModelError(
-            f"{description.name} names weights on the network. Fetch them with: mitonb models pull {description}"
-        )
+        raise ModelError(f"{description.name} names weights on the network: mitonb models pull {description}")
     path = description.parent / Path(weights.replace("\\", "/")).name
     if not weights or not path.is_file():
         raise ModelError(f"{description.name} names the weights {printable(weights)!r}, which are not beside it.")

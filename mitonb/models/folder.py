@@ -62,9 +62,7 @@ def plain_name(name: str) -> str:
         If it is no plain word.
     """
     if not _NAME.fullmatch(name):
-        raise ModelError(
-            f"A model's name has letters, digits, dots, dashes and underscores, 80 at most, got {printable(name)!r}."
-        )
+        raise ModelError(f"Names of models have up to 80 letters, digits, dots, dashes or _, got {printable(name)!r}.")
     return name
 
 

@@ -120,9 +120,7 @@ def read_onnx(path: Path) -> bytes:
         told = [{entry.key: entry.value for entry in tensor.external_data} for tensor in outside]
         inside = {entry.key for entry in model.metadata_props}
         if sum(int(one.get("length", LARGEST + 1)) for one in told) > LARGEST:
-            raise TooLargeError(
-                f"{path.name} names more weights than the 2 GB that one ONNX can hold, or not how many."
-            )
+            raise TooLargeError(f"{path.name} names over 2 GB of weights, more than one ONNX holds, or not how many.")
     for tensor in outside:
         with guarded(f"{path.name}, with weights in another file,", UnsafeFileError, "They have to lie beside it."):
             onnx.external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))  # refuses other folders

@@ -259,15 +259,9 @@ class DeepLabDecoder(nn.Module):
     """From the deepest features up, joined at each stage by finer ones of the encoder."""
 
     def __init__(
-        self,
-        aspp: AtrousPyramid,
-        coarse: int,
-        sides: Sequence[tuple[int, int]],
-        channels: int,
-        stages: Sequence[int],
-        *,
-        folded: bool,
-    ) -> None:
+        self, aspp: AtrousPyramid, coarse: int, sides: Sequence[tuple[int, int]], channels: int, stages: Sequence[int],
+        *, folded: bool,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.aspp, self.stages = aspp, tuple(stages)
         self.project, self.fuse = nn.ModuleList(), nn.ModuleList()
@@ -326,21 +320,11 @@ class PanopticDeepLab(Rendered):
     """
 
     def __init__(
-        self,
-        encoder: str = "resnet50",
-        channels: int = 1,
-        *,
-        stride: int = 16,
-        decoder_channels: int = 256,
-        low_level_stages: Sequence[int] = (1,),
-        low_level_channels: Sequence[int] = (32,),
-        ins_low_level_channels: Sequence[int] | None = None,
-        atrous_rates: Sequence[int] = (2, 4, 6),
-        aspp_channels: int | None = None,
-        dropout: float = 0.5,
-        ins_decoder: bool = True,
-        folded: bool = False,
-    ) -> None:
+        self, encoder: str = "resnet50", channels: int = 1, *, stride: int = 16, decoder_channels: int = 256,
+        low_level_stages: Sequence[int] = (1,), low_level_channels: Sequence[int] = (32,),
+        ins_low_level_channels: Sequence[int] | None = None, atrous_rates: Sequence[int] = (2, 4, 6),
+        aspp_channels: int | None = None, dropout: float = 0.5, ins_decoder: bool = True, folded: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
         if len(low_level_stages) != len(low_level_channels) or not low_level_stages or low_level_stages[-1] > 1:
             raise ModelError(
@@ -494,16 +478,9 @@ class PanopticBiFPN(Rendered):
     multiple = 128
 
     def __init__(
-        self,
-        encoder: str = "resnet50",
-        channels: int = 1,
-        *,
-        fpn_dim: int = 128,
-        fpn_layers: int = 3,
-        ins_decoder: bool = True,
-        depthwise: bool = True,
-        folded: bool = False,
-    ) -> None:
+        self, encoder: str = "resnet50", channels: int = 1, *, fpn_dim: int = 128, fpn_layers: int = 3,
+        ins_decoder: bool = True, depthwise: bool = True, folded: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
         if not 0 < fpn_layers <= 64:
             raise ModelError(f"A pyramid has 1 to 64 layers, got {fpn_layers}.")

@@ -100,18 +100,10 @@ class UNet(nn.Module):
     pixel_offset = 0.0
 
     def __init__(
-        self,
-        widths: Sequence[int] = (32, 64, 128, 192),
-        depths: Sequence[int] = (1, 2, 2, 3),
-        classes: int = 1,
-        *,
-        heads: Sequence[str] = ("semantic", "center", "offsets"),
-        dimension: int = 2,
-        residual: bool = True,
-        fold: bool = True,
-        wide: bool = False,
-        flat: int = 0,
-    ) -> None:
+        self, widths: Sequence[int] = (32, 64, 128, 192), depths: Sequence[int] = (1, 2, 2, 3), classes: int = 1, *,
+        heads: Sequence[str] = ("semantic", "center", "offsets"), dimension: int = 2, residual: bool = True,
+        fold: bool = True, wide: bool = False, flat: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__()
         if len(widths) != len(depths) or len(widths) < 2 or max(depths) > 64:
             raise ValueError(f"each of at least two widths has up to 64 blocks, got {widths} and {depths}")

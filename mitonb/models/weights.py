@@ -378,9 +378,7 @@ class WeightsUnpickler(pickle._Unpickler):  # the one in C has no list of instru
             raise CorruptFileError(f"{self.where} lacks the numbers {printable(key)!r}. Fetch it again.")
         size, known = self.file.getinfo(name).file_size, self.known.setdefault(name, Numbers(name, dtype, count))
         if count * dtype.itemsize != size or (known.dtype, known.count) != (dtype, count):
-            raise UnsafeFileError(
-                f"{self.where}: {name} has {size} bytes, not {count} numbers of {dtype}, or two kinds."
-            )
+            raise UnsafeFileError(f"{self.where}: {name} has {size} bytes, not {count} of {dtype}, or two kinds.")
         return known
 
     def tensor(self, numbers: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Stored:
@@ -394,9 +392,7 @@ class WeightsUnpickler(pickle._Unpickler):  # the one in C has no list of instru
         count, most = math.prod(shape), numbers.count
         fits = len(shape) == len(strides) and min(whole) >= 0 and count <= most and max(*whole, 0) <= max(most, 1)
         if not fits or (count and offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) >= most):
-            raise UnsafeFileError(
-                f"{self.where}: a tensor of shape {shape}, strides {strides} has only {most} numbers."
-            )
+            raise UnsafeFileError(f"{self.where}: a tensor of {shape}, strides {strides} has only {most} numbers.")
         return Stored(numbers, offset, shape, strides)
 
     def read_tensor(self, stored: Stored) -> Tensor:
@@ -501,9 +497,7 @@ def read_archive(path: str | Path, inside: bytes | bytearray | None = None) -> A
         except MitonbError:
             raise
         except KeyError as error:
-            raise UnsafeFileError(
-                f"{where} uses the pickle instruction {error}, which weights do not need. {RESAVE}"
-            ) from error
+            raise UnsafeFileError(f"{where} uses the pickle code {error}, which weights need not. {RESAVE}") from error
         except Exception as error:  # the reader raises whatever it stumbles over
             said = printable(str(error))
             raise CorruptFileError(f"{where} holds a damaged pickle: {said}. Fetch the file again.") from error
@@ -548,9 +542,7 @@ def _named(root: Any, where: str) -> Iterator[tuple[str, Stored]]:
             if isinstance(child, Stored) or (isinstance(child, Record) and _is_module(child)):
                 path = f"{name}.{key}" if name else key
                 if not (isinstance(key, str) and key.isascii() and key.isprintable() and 0 < len(path) <= 512):
-                    raise UnsafeFileError(
-                        f"{where} names a tensor {printable(str(path))!r}. Names are printable ASCII."
-                    )
+                    raise UnsafeFileError(f"{where} names a tensor {printable(str(path))!r}, not in printable ASCII.")
                 waiting.append((path, child))
 
 

@@ -240,9 +240,7 @@ def _find(name_or_path: str | Path) -> tuple[Path, ModelSpec | None]:
     if name in PUBLISHED:
         raise ModelError(f"{name} is not on this machine yet. Fetch it with: mitonb models pull {name}")
     listed = ", ".join(model_names()) or "none"
-    raise ModelError(
-        f"There is no model {printable(name)!r}. Here are: {listed}. Or give the path of a file of weights."
-    )
+    raise ModelError(f"There is no model {printable(name)!r}. Here are: {listed}. Or give the path of weights.")
 
 
 def channels_last(net: nn.Module) -> nn.Module:
@@ -256,12 +254,7 @@ def channels_last(net: nn.Module) -> nn.Module:
 
 
 def pulling(
-    name: str,
-    *,
-    address: str | None = None,
-    sha256: str = "",
-    patience: float = 30.0,
-    trust_code: str | None = None,
+    name: str, *, address: str | None = None, sha256: str = "", patience: float = 30.0, trust_code: str | None = None
 ) -> Generator[Progress, None, Installed]:
     """Fetch a published model, check that it is the net it should be, and pin its hash, as a generator.
 
@@ -335,10 +328,7 @@ def import_model(path: str | Path, name: str | None = None, *, trust_code: str |
     card = dataclasses.replace(_checked(path, known, trust_code), name=name)
     old = pinned(name)
     if old and old != card.sha256:
-        raise InputError(
-            f"{name} is another model already (sha256:{old[:12]}...; this one is sha256:{card.sha256[:12]}...). "
-            "Give another name: --name NAME"
-        )
+        raise InputError(f"{name} is another model already (sha256:{old[:12]}...). Give another name: --name NAME")
     (_, file, data), folder = unwrapped(path), _writable_folder()
     if hashlib.sha256(data).hexdigest() != card.sha256:
         raise ModelError(f"{path.name} was changed while it was read. Try again when nobody writes to it.")

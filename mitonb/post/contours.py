@@ -95,14 +95,9 @@ the human volume; MitoNet's fly brain, after a median over 9 planes."""
 
 
 def decode_contours(
-    semantic: npt.NDArray[Any],
-    contour: npt.NDArray[Any] | None = None,
-    distance: npt.NDArray[Any] | None = None,
-    *,
-    settings: ContourSettings | str | None = None,
-    seeds: npt.NDArray[Any] | None = None,
-    scale: float | None = None,
-) -> Labels:
+    semantic: npt.NDArray[Any], contour: npt.NDArray[Any] | None = None, distance: npt.NDArray[Any] | None = None, *,
+    settings: ContourSettings | str | None = None, seeds: npt.NDArray[Any] | None = None, scale: float | None = None,
+) -> Labels:  # fmt: skip
     """Find objects by a watershed from seeds: where a map of contours, or of distances too, tells touching ones apart.
 
     Parameters
@@ -155,13 +150,9 @@ def decode_contours(
 
 
 def find_seeds(
-    semantic: npt.NDArray[Any],
-    contour: npt.NDArray[Any] | None = None,
-    distance: npt.NDArray[Any] | None = None,
-    *,
-    settings: ContourSettings | str | None = None,
-    scale: float | None = None,
-) -> Labels:
+    semantic: npt.NDArray[Any], contour: npt.NDArray[Any] | None = None, distance: npt.NDArray[Any] | None = None, *,
+    settings: ContourSettings | str | None = None, scale: float | None = None,
+) -> Labels:  # fmt: skip
     """Return the seeds from which `decode_contours` floods: to look at, to correct, and to pass back to it.
 
     Parameters and errors are those of `decode_contours`. Seeds are numbered 1.. by their first voxels; pieces that

@@ -21,13 +21,9 @@ HEADS = ("semantic", "center", "offsets", "contour", "distance", "affinities")
 
 
 def targets(
-    labels: npt.NDArray[np.integer[Any]],
-    *,
-    heads: Sequence[str] = ("semantic", "center", "offsets"),
-    output_stride: int = 1,
-    sigma: float = 6.0,
-    legacy: bool = False,
-) -> Maps:
+    labels: npt.NDArray[np.integer[Any]], *, heads: Sequence[str] = ("semantic", "center", "offsets"),
+    output_stride: int = 1, sigma: float = 6.0, legacy: bool = False,
+) -> Maps:  # fmt: skip
     """Draw the maps from which decoding finds these ids again.
 
     Each connected piece has a center of its own, its centroid, even where one id has several pieces: no net could see

@@ -44,12 +44,9 @@ _CHECKED = 3  # marks of each kind from which on it can be said how many of them
 
 
 def describe_objects(
-    labels: AnyLabels | Stack,
-    stack: Stack | Plane,
-    *,
-    maps: Callable[[int], Maps | None] | None = None,
+    labels: AnyLabels | Stack, stack: Stack | Plane, *, maps: Callable[[int], Maps | None] | None = None,
     ids: Iterable[int] | None = None,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Describe each object by its profiles in up to three of its xy planes.
 
     Parameters

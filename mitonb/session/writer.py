@@ -157,9 +157,7 @@ class Writer:
 
         def do(project: Project) -> Change:
             if of is not None and project.undoable[-1:] != [of]:
-                raise InputError(
-                    f"Other edits came after edit {of}, or it is undone already: go back step by step (Ctrl-Z)."
-                )
+                raise InputError(f"Other edits came after edit {of}, or it is undone: go back step by step (Ctrl-Z).")
             return self._changed(*self._acknowledged(lambda: project.undo(redo=redo, client=client)))
 
         return self._once(client, do)

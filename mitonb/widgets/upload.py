@@ -90,9 +90,7 @@ class Upload(anywidget.AnyWidget):
     def _begin(self, key: str, name: str, size: int) -> None:
         self._drop()
         if size == 0:
-            raise InputError(
-                f"{name} is empty, or a folder. An OME-Zarr folder cannot be dropped: give its path instead."
-            )
+            raise InputError(f"{name} is empty, or a folder, and a folder cannot be dropped: give its path instead.")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=self.folder).close()
