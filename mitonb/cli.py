@@ -252,7 +252,8 @@ def _segment(options: Options) -> None:
         _make_folder(options.maps)
         kept = mn.KeptMaps(folder=options.maps)
     settings: dict[str, Any] = {"model": model, "kept": kept, "show": not options.quiet}
-    if _streams(options, stack, recipe, model):
+    is_store = options.labels.lower().endswith(".zarr")
+    if is_store and mn.estimate(stack, recipe, model=model) > memory_budget().bytes:
         _note(options, "the labels would not fit into memory: they go to OUT slab by slab")
         stored = mn.segment(stack, recipe, out=out, overwrite=options.overwrite, **settings)
         labels: Any = mn.open(stored)  # in its file
@@ -266,12 +267,6 @@ def _segment(options: Options) -> None:
         table = mn.measure(labels, stack=stack)
         rescued(lambda path: mn.save(table, path, overwrite=options.overwrite), Path(options.table).expanduser())
         _note(options, f"table in {options.table}")
-
-
-def _streams(options: Options, stack: Any, recipe: Recipe, model: Any) -> bool:
-    """Return whether to write slab by slab: OUT is a store, and the labels would not fit into memory."""
-    is_store = options.labels.lower().endswith(".zarr")
-    return is_store and mn.estimate(stack, recipe, model=model) > memory_budget().bytes
 
 
 def _saved_recipe(path: str) -> Recipe:
@@ -555,14 +550,10 @@ def _doctor(_: Options) -> int:
     return 0 if report.healthy else 1
 
 
-def _cite(options: Options) -> None:
-    print(mn.cite(options.model))
-
-
 _RUNS: dict[str, Callable[[Options], int | None]] = {
     "segment": _segment, "train": _train, "score": _score, "lab": _lab, "info": _info, "doctor": _doctor,
-    "cite": _cite, "models": _list_models, "models list": _list_models, "models info": _show_model,
-    "models pull": _pull, "models import": _import, "models export": _export,
+    "cite": lambda options: print(mn.cite(options.model)), "models": _list_models, "models list": _list_models,
+    "models info": _show_model, "models pull": _pull, "models import": _import, "models export": _export,
     "benchmark": _benchmark, "data": _list_data, "data list": _list_data, "data info": _show_data,
     "data pull": _pull_data,
 }  # fmt: skip

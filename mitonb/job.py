@@ -7,7 +7,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
@@ -64,15 +64,6 @@ def drain(steps: Steps[T], *, show: bool = True) -> T:
                 line.show(step)
 
 
-_listeners: list[Callable[[str], None]] = []
-
-
-def announce(stage: str) -> None:
-    """Say what takes long inside of one step; whatever shows progress at the moment shows it."""
-    for tell in tuple(_listeners):
-        tell(stage)
-
-
 class _Line:
     """The line of text of `drain`."""
 
@@ -82,43 +73,36 @@ class _Line:
         self._every = 0.25 if self._rewrites else 10.0
         self._started = self._shown = time.monotonic()
         self._stages: set[str] = set()
-        self._step = Progress("", 0, 0)
         self._display: Any = None
         self._width = 0
 
     def __enter__(self) -> _Line:
-        _listeners.append(self.announce)
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
         """Leave how long it took, if anything was shown, and the cursor on a line of its own."""
-        _listeners.remove(self.announce)
         if self._width and kind is None:
             self._write(f"done in {clock(time.monotonic() - self._started)}")
         if self._width and self._rewrites and not self._notebook:
             sys.stderr.write("\n")
 
-    def show(self, step: Progress, *, at_once: bool = False) -> None:
+    def show(self, step: Progress) -> None:
         """Show a step, unless another one was shown a moment ago; what is done at once shows nothing."""
-        self._step, now = step, time.monotonic()
+        now = time.monotonic()
         # In a log, the first of its kind: a stage without what changes, such as the loss in "train: loss 0.31".
         kind = step.stage.partition(":")[0]
-        due = now - self._shown >= self._every or (at_once if self._rewrites else kind not in self._stages)
-        if due and (at_once or now - self._started > 0.5):
+        due = now - self._shown >= self._every or (not self._rewrites and kind not in self._stages)
+        if due and now - self._started > 0.5:
             self._stages.add(kind)
-            self._write(self._text(now - self._started))
+            self._write(self._text(step, now - self._started))
 
-    def announce(self, stage: str) -> None:
-        """Show a stage at once, or in a log when it is the first of its kind."""
-        self.show(Progress(stage, self._step.done, self._step.total), at_once=True)
-
-    def _text(self, elapsed: float) -> str:
-        fraction = min(self._step.fraction, 1.0)
+    def _text(self, step: Progress, elapsed: float) -> str:
+        fraction = min(step.fraction, 1.0)
         seconds = _seconds_left(elapsed, fraction)
         left = "" if seconds is None else f", {clock(seconds)} left"
         filled = round(20 * fraction)
         bar = f"{'█' * filled}{'░' * (20 - filled)} " if self._rewrites else ""
-        return f"{bar}{fraction:4.0%} {self._step.stage}{left}"
+        return f"{bar}{fraction:4.0%} {step.stage}{left}"
 
     def _write(self, text: str) -> None:
         self._shown = time.monotonic()
@@ -225,16 +209,8 @@ class Job(Generic[T]):
         """Estimated time to the end in seconds, or None before enough is known."""
         return _seconds_left(time.monotonic() - self._started, self.progress.fraction)
 
-    def _announce(self, stage: str) -> None:
-        self.progress = Progress(stage, self.progress.done, self.progress.total)
-        self._tell(self.progressed, self.progress)
-
     def _run(self) -> None:
-        _listeners.append(self._announce)
-        try:
-            self.state, signal, said = self._drive()
-        finally:
-            _listeners.remove(self._announce)
+        self.state, signal, said = self._drive()
         self._tell(signal, *said)
 
     def _drive(self) -> tuple[State, SignalInstance, tuple[Any, ...]]:

@@ -62,7 +62,9 @@ class Maps:
         if self.output_stride < 1:
             raise InputError(f"An output stride is a whole number of pixels, at least 1, got {self.output_stride}.")
         if not 0 <= self.pixel_offset < self.output_stride:
-            raise InputError(f"A pixel offset is from 0 to below {self.output_stride} pixels, got {self.pixel_offset}.")
+            raise InputError(
+                f"Pixel offsets lie below the output stride of {self.output_stride} pixels, got {self.pixel_offset}."
+            )
         more = (*(0,) * (len(self.shape) - 2), *self.beyond)
         want = tuple(-(-n // self.output_stride) + m for n, m in zip(self.shape, more, strict=True))
         for name, shape in (("center", want), ("offsets", (len(want), *want))):

@@ -420,7 +420,7 @@ class _Source:
             return
         picture = self._picture(axis, index)
         digest = self._digest(axis, index, picture)
-        if isinstance(picture, Plane) and _is_void(picture.image):
+        if isinstance(picture, Plane) and not np.isfinite(picture.image).any():
             # A missing section must not end a run of hours: it has no objects, and the record says so.
             self._empty.append(f"{axis} {index}")
             self.kept.put(axis, index, self._blank(axis), digest)
@@ -502,11 +502,6 @@ class _Source:
         for z in range(self.stack.shape[0]):
             self._sections[z] = plane_digest(np.asarray(self.stack.data[z]))
         return hashlib.sha256(b"".join(self._sections.values())).digest()
-
-
-def _is_void(image: npt.NDArray[Any]) -> bool:
-    """Return whether an image holds no number at all."""
-    return image.dtype.kind == "f" and not np.isfinite(image).any()
 
 
 def _middle(stack: Stack, axis: Axis, region: Region | None) -> tuple[Axis, int, tuple[int, int]]:

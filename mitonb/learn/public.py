@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 
 from mitonb.citing import REFERENCES
-from mitonb.errors import AxesError, ChecksumError, CorruptFileError, DownloadError, InputError
+from mitonb.errors import AxesError, CorruptFileError, DownloadError, InputError
 from mitonb.files import atomic_write, explain_write
 from mitonb.io.opening import open as open_stack
 from mitonb.job import Progress, drain
@@ -176,10 +176,7 @@ def pulling(name: str) -> Generator[Progress, None, Path]:
             by_hand=f"put it at {target}, and pull again.", folder="MITONB_DATA_DIR",
         ):  # fmt: skip
             yield Progress(f"file {number + 1} of {len(one.files)}", step.done, step.total)
-        _check(file, target)  # it may have been there
-        got = sha256_of(target)
-        if pin and got != pin:
-            raise ChecksumError(f"{target} was changed, or is another file than the pinned one: {got}, not {pin}.")
+        got = pin or sha256_of(target)
         if unpacked:
             yield from _unpacking(target, unpacked)
         if pins.get(file.path) == got:  # a folder that others share may be read-only

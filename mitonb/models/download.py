@@ -43,7 +43,7 @@ def fetching(
     address : str
         Begins with https://; http:// only on this machine itself.
     target : path
-        Where the file goes. If it is there already, nothing is fetched.
+        Where the file goes. If it is there already, it is only checked.
     sha256 : str
         The hash that it must have; empty if none is known.
     check : callable, optional
@@ -77,20 +77,23 @@ def fetching(
         If it is larger than `most`.
     """
     _require_https(address)
+
+    def verify(path: Path, what: object, advice: str) -> None:
+        got = sha256_of(path) if sha256 else ""
+        if got != sha256:
+            raise ChecksumError(f"{what} has the hash sha256:{got}, but sha256:{sha256} was pinned. {advice}")
+        if check is not None:
+            check(path)
+
     if target.exists():
+        verify(target, target, "It was changed, or is another file: move it away and pull again.")
         return target
     with _explained(address, target, by_hand, folder):
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(target) as temporary:
             yield from _transfer(address, target, temporary, patience, most, by_hand)
-            got = sha256_of(temporary)
-            if sha256 and got != sha256:
-                raise ChecksumError(
-                    f"{address} gave a file with the hash sha256:{got}, but sha256:{sha256} was pinned. It was thrown "
-                    "away. Either the file was replaced or something stands between: ask its makers first."
-                )
-            if check is not None:
-                check(temporary)
+            advice = "It was thrown away. Was it replaced, or does something stand between? Ask its makers first."
+            verify(temporary, f"What {address} gave", advice)
     return target
 
 

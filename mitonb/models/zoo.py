@@ -7,13 +7,14 @@ import dataclasses
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from mitonb.errors import ChecksumError, CorruptFileError, DownloadError, InputError, ModelError
+from mitonb.errors import CorruptFileError, DownloadError, InputError, ModelError
 from mitonb.files import atomic_write, explain_write
 from mitonb.models.checkpoints import NETS, card_for, net_from
 from mitonb.models.download import fetching, sha256_of
@@ -284,17 +285,10 @@ def pulling(
     known, file, usual = _wanted(name)
     address = address or usual
     folder = _writable_folder()
+    check = partial(_checked, known=known, trust_code=trust_code)
     pin = sha256.removeprefix("sha256:").lower() or pinned(known.name)
-    target = yield from fetching(
-        address, folder / file, sha256=pin, patience=patience,
-        check=lambda part: _checked(part, known, trust_code),
-    )  # fmt: skip
-    card = _checked(target, known, trust_code)
-    if pin and card.sha256 != pin:
-        raise ChecksumError(
-            f"{target} has the hash sha256:{card.sha256}, but sha256:{pin} was pinned. Delete it and pull it again; "
-            "if that does not help, ask its makers before you trust it."
-        )
+    target = yield from fetching(address, folder / file, sha256=pin, patience=patience, check=check)
+    card = check(target)
     return add_installed(card, file, address)
 
 

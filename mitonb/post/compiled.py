@@ -8,8 +8,6 @@ from typing import Any, TypeVar, cast
 
 from numba import njit
 
-from mitonb.job import announce
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -29,7 +27,7 @@ def jit(function: F) -> F:
         return cast("F", njit(**options)(function))
     cache = getattr(compiled, "_cache", None)
     if cache is not None:
-        cache.load_overload, cache.save_overload = _load_or_tell(cache.load_overload), _if_possible(cache.save_overload)
+        cache.load_overload, cache.save_overload = map(_if_possible, (cache.load_overload, cache.save_overload))
     return cast("F", compiled)
 
 
@@ -41,15 +39,3 @@ def _if_possible(access: Callable[..., Any]) -> Callable[..., Any]:
             return access(*what)
 
     return access_if_possible
-
-
-def _load_or_tell(load: Callable[..., Any]) -> Callable[..., Any]:
-    """Say that compiling takes its time when there is no machine code to load yet."""
-
-    def load_or_tell(*what: Any) -> Any:
-        found = _if_possible(load)(*what)
-        if found is None:
-            announce("compiling, which only the first run has to do (up to a minute)")
-        return found
-
-    return load_or_tell

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mitonb.errors import InputError, JobError
-from mitonb.job import Job, Progress, announce, clock
+from mitonb.job import Job, Progress, clock
 from mitonb.widgets.runs import RunBar
 from mitonb.widgets.style import Latest
 
@@ -142,15 +142,3 @@ def test_a_failed_call_is_told_and_the_next_one_is_made() -> None:
     latest.ask(5)
     assert latest.wait(20)
     assert told == ["ZeroDivisionError", "2"]
-
-
-def test_what_takes_long_inside_of_a_step_is_on_screen_at_once() -> None:
-    def steps():  # type: ignore[no-untyped-def]
-        yield Progress("decode", 1, 4)
-        announce("compiling")
-        seen.append(bar.status.value)
-        yield Progress("decode", 2, 4)
-
-    bar, seen = RunBar(), []
-    bar.watch(Job(steps(), name="x")).result(timeout=30)
-    assert "compiling" in seen[0]
