@@ -75,7 +75,7 @@ class Scale:
         wish = recipe.pixel_size
         known = (float(wish.split()[0]),) * 2 if wish.endswith("nm") else getattr(spec, "pixel_sizes", None)
         if wish.endswith("nm") and voxel_size is None:
-            raise InputError(f"pixel_size is {wish}, but the voxel size is unknown. Say it (voxel_size=).")
+            raise InputError(f"pixel_size is {wish}, and the voxel size of this image is unknown. Say voxel_size=.")
         if wish == "as is" or voxel_size is None or known is None:
             return cls(voxel_size=voxel_size)
         z, y, x = (_factor(v, *known) for v in voxel_size)

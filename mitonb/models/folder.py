@@ -62,7 +62,7 @@ def plain_name(name: str) -> str:
         If it is no plain word.
     """
     if not _NAME.fullmatch(name):
-        raise ModelError(f"Names of models have up to 80 letters, digits, dots, dashes or _, got {printable(name)!r}.")
+        raise ModelError(f"A model's name has up to 80 letters, digits, dots, dashes or _, got {printable(name)!r}.")
     return name
 
 

@@ -367,7 +367,7 @@ def test_weights_that_change_on_disk_are_refused(server, exported, folder, nets)
     torch.save(nets[1].state_dict(), folder / "MitoNet_v1.pth")
     with pytest.raises(CorruptFileError, match="was pinned"):
         load_model("MitoNet_v1")
-    with pytest.raises(ChecksumError, match="Delete it and pull it again"):
+    with pytest.raises(ChecksumError, match="move it away and pull again"):
         pull(address=f"{server}/drawn.pth")
 
 
