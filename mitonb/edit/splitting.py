@@ -190,6 +190,13 @@ def cut(
     return _edit("cut", labels, shape, _joined(parts, marks, sides[sides > 0]), new_ids, intent)
 
 
+def split_pieces(labels: Volume, id: int, boxes: Mapping[int, Box], new_ids: Callable[[int], list[int]]) -> Edit:
+    """Let each piece of an object be an object of its own; arguments as in `split`. One in one piece stays as it is."""
+    shape = _Shape.of(labels, id, boxes, None)
+    pieces = np.asarray(cc3d.connected_components(shape.mask, connectivity=26), np.uint32)
+    return _edit("split_pieces", labels, shape, pieces, new_ids, {"id": id})
+
+
 def unpacked(seed: Sequence[int]) -> Any:
     """Return a seed of the journal: a point, or a list of points.
 

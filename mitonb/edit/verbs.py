@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from mitonb.edit import ops, project, splitting
+from mitonb.edit import ops, project, shaping, splitting
 from mitonb.edit.edits import Edit
 from mitonb.stack import AXES
 
@@ -51,6 +51,8 @@ class Verb:
         Outline on a grid of 20 x 20, as the path of an SVG.
     cursor : str
         Pointer on the picture, while the tool is on.
+    menu : bool
+        Whether it stands in the menu of the selected objects instead of the toolbar.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Verb:
     title: str = ""
     icon: str = ""
     cursor: str = "crosshair"
+    menu: bool = False
 
     @cached_property
     def parameters(self) -> list[inspect.Parameter]:
@@ -202,6 +205,33 @@ _ROWS = (
          text=lambda say: f"deleted {_objects(say['ids'])}",
          gesture="selected", keys=("Delete", "Backspace"), title="Delete the selected objects",
          icon="M4 5.5h12M8 5.5V3.5h4v2M5.5 5.5l.7 11h7.6l.7-11M8.5 8.5v5M11.5 8.5v5"),
+    Verb("grow", menu=True, gesture="selected", title="Grow by a voxel",
+         op=lambda p, *ids, by=1.0: shaping.grow(p.labels, ids, p.table.boxes, by, p.voxel_size),
+         text=lambda say: f"grew {_objects(say['ids'])} by {say['by']:g}"),
+    Verb("shrink", menu=True, gesture="selected", title="Shrink by a voxel",
+         op=lambda p, *ids, by=1.0: shaping.shrink(p.labels, ids, p.table.boxes, by, p.voxel_size),
+         text=lambda say: f"shrank {_objects(say['ids'])} by {say['by']:g}"),
+    Verb("smooth", menu=True, gesture="selected", title="Smooth",
+         op=lambda p, *ids, by=2.0: shaping.smooth(p.labels, ids, p.table.boxes, by, p.voxel_size),
+         text=lambda say: f"smoothed {_objects(say['ids'])} by {say['by']:g}"),
+    Verb("fill_holes", menu=True, gesture="selected", title="Fill holes",
+         op=lambda p, *ids: shaping.fill_holes(p.labels, ids, p.table.boxes),
+         text=lambda say: f"filled the holes of {_objects(say['ids'])}"),
+    Verb("interpolate", menu=True, gesture="selected", title="Fill the planes between (interpolate)",
+         op=lambda p, *ids, axis="xy": shaping.interpolate(p.labels, ids, p.table.boxes, axis),
+         text=lambda say: f"filled {_objects(say['ids'])} between its {_axis(say['axis'])} planes"),
+    Verb("keep_largest", menu=True, gesture="selected", title="Keep the largest piece",
+         op=lambda p, *ids: shaping.keep_largest(p.labels, ids, p.table.boxes),
+         text=lambda say: f"kept the largest piece of {_objects(say['ids'])}"),
+    Verb("split_pieces", menu=True, gesture="selected", title="Pieces become objects",
+         op=lambda p, *ids: shaping.split_pieces(p.labels, ids, p.table.boxes, p.free_ids),
+         text=lambda say: f"made the pieces of {_objects(say['ids'])} objects of their own{_new(say)}"),
+    Verb("merge_on_plane", menu=True, gesture="selected", title="Merge on this plane only",
+         op=lambda p, *ids, axis, index: shaping.merge_on_plane(p.labels, ids, p.table.boxes, axis, index),
+         text=lambda say: f"merged {_objects(say['ids'])} on {_plane(say, say['index'])}"),
+    Verb("delete_on_plane", menu=True, gesture="selected", title="Delete on this plane only",
+         op=lambda p, *ids, axis, index: shaping.delete_on_plane(p.labels, ids, p.table.boxes, axis, index),
+         text=lambda say: f"deleted {_objects(say['ids'])} on {_plane(say, say['index'])}"),
     Verb("mark_right",
          op=lambda p, *ids: ops.mark("mark_right", ids, p.table.boxes),
          text=lambda say: f"marked {_objects(say['ids'])} right",
@@ -259,8 +289,8 @@ def on_screen() -> list[dict[str, Any]]:
     `codes` are all keys of a verb as the page compares them, "ctrl+shift+z".
     """
     return [
-        {name: getattr(verb, name) for name in ("name", "gesture", "title", "icon", "cursor")}
-        | {"does": verb.title[:1].lower() + verb.title[1:], "keys": verb.keys[0]}
+        {name: getattr(verb, name) for name in ("name", "gesture", "title", "icon", "cursor", "menu")}
+        | {"does": verb.title[:1].lower() + verb.title[1:], "keys": verb.keys[0] if verb.keys else ""}
         | {"codes": [key.lower().replace("-", "+") for key in verb.keys]}
         for verb in VERBS.values()
         if verb.gesture not in ("", "proposed")

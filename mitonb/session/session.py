@@ -331,6 +331,42 @@ class Session:
         """Set whole objects to background."""
         return self._do("delete", client, *ids)
 
+    def grow(self, *ids: int, by: float = 1.0, client: Client | None = None) -> Change:
+        """Grow objects onto background by so many voxels; see `mitonb.edit.shaping` for this and the next ones."""
+        return self._do("grow", client, *ids, by=by)
+
+    def shrink(self, *ids: int, by: float = 1.0, client: Client | None = None) -> Change:
+        """Shrink objects by so many voxels."""
+        return self._do("shrink", client, *ids, by=by)
+
+    def smooth(self, *ids: int, by: float = 2.0, client: Client | None = None) -> Change:
+        """Smooth objects: what is finer than so many voxels goes."""
+        return self._do("smooth", client, *ids, by=by)
+
+    def fill_holes(self, *ids: int, client: Client | None = None) -> Change:
+        """Fill holes of objects, xy plane by xy plane."""
+        return self._do("fill_holes", client, *ids)
+
+    def interpolate(self, *ids: int, axis: Axis = "xy", client: Client | None = None) -> Change:
+        """Fill the planes of objects between those where they are."""
+        return self._do("interpolate", client, *ids, axis=axis)
+
+    def keep_largest(self, *ids: int, client: Client | None = None) -> Change:
+        """Drop all pieces of objects but the largest."""
+        return self._do("keep_largest", client, *ids)
+
+    def split_pieces(self, *ids: int, client: Client | None = None) -> Change:
+        """Make each piece of objects an object of its own; `Change.new` has the ids of the new ones."""
+        return self._do("split_pieces", client, *ids)
+
+    def merge_on_plane(self, *ids: int, axis: Axis, index: int, client: Client | None = None) -> Change:
+        """Give what other objects have on one plane to the first."""
+        return self._do("merge_on_plane", client, *ids, axis=axis, index=index)
+
+    def delete_on_plane(self, *ids: int, axis: Axis, index: int, client: Client | None = None) -> Change:
+        """Set objects to background on one plane."""
+        return self._do("delete_on_plane", client, *ids, axis=axis, index=index)
+
     def mark_right(self, *ids: int, client: Client | None = None) -> Change:
         """Mark objects as right; marks of both kinds teach which others are false, see `mitonb.learn_verdicts`."""
         return self._do("mark_right", client, *ids, bare=self._news(ids, True))

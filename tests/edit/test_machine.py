@@ -153,6 +153,47 @@ class Correcting(RuleBasedStateMachine):
         self.expect(after, change)
 
     @precondition(lambda self: self.now.any())
+    @rule(data=st.data(), how=st.sampled_from(["grow", "shrink", "keep_largest", "split_pieces"]))
+    def shape(self, data, how):
+        id = data.draw(st.sampled_from(np.unique(self.now)[1:].tolist()))
+        own, after, ever = self.now == id, self.now.copy(), self.ever()
+        pieces, count = ndimage.label(own, np.ones((3, 3, 3)))
+        if how == "grow":
+            after[ndimage.binary_dilation(own) & (self.now == 0)] = id
+        elif how == "shrink":
+            after[own & ~ndimage.binary_erosion(own, border_value=1)] = 0
+        if (how == "shrink" and not (after == id).any()) or (how == "split_pieces" and count == 1):
+            with pytest.raises(InputError):
+                self.session.do(how, ids=[id])
+            return
+        change = self.session.do(how, ids=[id])
+        if how in ("keep_largest", "split_pieces"):
+            now = self.session.labels.data
+            kept = np.unique(pieces[now == id]).tolist()
+            assert len(kept) == 1
+            assert (pieces == kept[0]).sum() == np.bincount(pieces[own]).max()
+            names = {n: int(now[pieces == n][0]) for n in range(1, count + 1) if n != kept[0]}
+            assert sorted(change.new) == (sorted(names.values()) if how == "split_pieces" else [])
+            assert not ever & set(change.new)
+            for n, name in names.items():
+                after[pieces == n] = name
+        self.expect(after, change)
+
+    @precondition(lambda self: self.now.any())
+    @rule(data=st.data(), axis=axes, merging=st.booleans())
+    def on_plane(self, data, axis, merging):
+        ids = np.unique(self.now)[1:].tolist()
+        chosen = data.draw(st.lists(st.sampled_from(ids), min_size=1, max_size=3, unique=True))
+        index = data.draw(st.integers(0, SHAPE[AXES[axis]] - 1))
+        if merging and len(chosen) < 2:
+            return
+        after = self.now.copy()
+        plane = np.moveaxis(after, AXES[axis], 0)[index]
+        plane[np.isin(plane, chosen)] = chosen[0] if merging else 0
+        verb = self.session.merge_on_plane if merging else self.session.delete_on_plane
+        self.expect(after, verb(*chosen, axis=axis, index=index))
+
+    @precondition(lambda self: self.now.any())
     @rule(data=st.data())
     def delete(self, data):
         ids = data.draw(st.lists(st.sampled_from(np.unique(self.now)[1:].tolist()), min_size=1, max_size=2))
