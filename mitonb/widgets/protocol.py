@@ -47,6 +47,10 @@ _MAX_COUNT = 2**53
 _QUICK = 1 << 25  # voxels whose colours are chosen within a second
 _KERNEL = uuid.uuid4().hex  # tells the pages this kernel from one before it
 
+_SAID = {"merge", "split", "cut", "split_at_necks", "delete", "drop_false", "mark_reviewed", *KINDS} | {
+    name for name, verb in VERBS.items() if verb.menu
+}  # what an edit is told of in words, with Undo
+
 Message = Mapping[str, Any]
 Buffers = Sequence[bytes | memoryview]
 
@@ -206,7 +210,7 @@ class Conversation:
         patch, *data = self._patch(change.box)
         self.post({**news, **patch, **self._state()}, *data)
         self._withdraw()
-        if change.what in ("merge", "split", "cut", "split_at_necks", "delete", "drop_false", "mark_reviewed", *KINDS):
+        if change.what in _SAID:
             # After the change: the next one takes the sentence away.
             self.say(self.session.history(after=change.seq - 1)[0].sentence, undo=change.seq)
 
@@ -412,7 +416,9 @@ class Conversation:
         new = self._promise if arguments.get("id") == self._promise else 0
         if new:
             self._promise = 0  # spent by its first stroke
-        self.session.do(verb, client=client, **arguments)
+        change = self.session.do(verb, client=client, **arguments)
+        if change.what == "nothing" and VERBS[verb].menu:
+            self.say("There is nothing to change here.")
         if new and not self._promise and self.session.is_free(new):
             self._promise = new
 

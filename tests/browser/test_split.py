@@ -167,3 +167,29 @@ def test_what_cannot_be_split_is_said_and_seeds_are_taken_back_one_by_one(book: 
     book.wait(f"{VIEW}.store.proposal === null")
     session = book.ask("session.split(2, (12, 150, 50), (12, 150, 70)).what")
     assert session == "split"
+
+
+def test_the_menu_of_the_selected_objects_is_walked_by_mouse_and_keyboard(book: Notebook) -> None:
+    menu = f"{ROOT}.querySelector('.mitonb-menu')"
+    press(book, "o")
+    assert "Select an object first" in book.js(f"{ROOT}.querySelector('.mitonb-notice').textContent")
+    click(book, 150, 60)
+    before = int(book.ask("session.voxels(2)"))
+    book.page.get_by_role("button", name="Object ▾").click()
+    book.wait(f"{menu}.checkVisibility()")
+    book.shot(SHOTS / "10-menu.png", selector=".mitonb-viewer")
+    assert book.js(f"[...{menu}.querySelectorAll('button:disabled')].map(b => b.textContent)") == [
+        "Merge on this plane only"
+    ]
+    book.page.keyboard.press("Escape")
+    assert not book.js(f"{menu}.checkVisibility()")
+    assert book.js(f"document.activeElement === {ROOT}")
+    book.page.keyboard.press("o")
+    book.page.keyboard.press("ArrowDown")
+    assert book.js("document.activeElement.textContent") == "Shrink by a voxel"
+    book.page.keyboard.press("Enter")
+    book.wait(f"{ROOT}.dataset.pending === '0' && !{menu}.checkVisibility()")
+    poll(lambda: 0 < int(book.ask("session.voxels(2)")) < before, "it does not shrink", 30)
+    book.shot(SHOTS / "11-shrunk.png", selector=".mitonb-viewer")
+    assert book.ask("session.history()[-1].code") == "session.shrink(2)"
+    assert book.js("document.querySelectorAll('.jp-Cell').length") == 1

@@ -211,7 +211,10 @@ test("a verb of the kernel has its button, its key and its line in the help", ()
   assert.deepEqual(verbs.actions.map((t) => t.name), ["undo", "redo", "smooth"]);
   assert.equal(verbs.commandOf({ key: "q", ctrlKey: false, metaKey: false, shiftKey: false, altKey: false }), "do:smooth");
   const { keys } = verbs.help.find((group) => group.title === "Correct");
-  assert.deepEqual(keys.map((k) => k.keys), ["L", "P", "Ctrl-Z", "Shift-Ctrl-Z", "Q"]);
+  assert.deepEqual(keys.map((k) => k.keys), ["L", "P", "Ctrl-Z", "Shift-Ctrl-Z", "Q", "O"]);
+  const more = new Verbs([...VERBS, { ...VERBS[0], name: "grow", gesture: "selected", keys: "", codes: [], menu: true }]);
+  assert.deepEqual([more.menu.map((v) => v.name), more.actions.length, more.help.flatMap((g) => g.keys).length],
+    [["grow"], verbs.actions.length, verbs.help.flatMap((g) => g.keys).length], "a verb of the menu has no button of its own");
 });
 
 test("the brush grows by single pixels when small and by a tenth when large", () => {

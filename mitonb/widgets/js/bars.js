@@ -18,9 +18,9 @@ export function toolRail(run) {
   return {
     node,
     /** @param {import("./keys.js").Verbs} verbs */
-    fill({ tools, actions, named }) {
+    fill({ tools, actions }) {
       lasting = tools.map(({ name }) => name);
-      buttons = new Map([...named].map(([name, { icon, title, keys }]) => [name, iconButton(icon, `${title} (${keys})`, () => run(`do:${name}`))]));
+      buttons = new Map([...tools, ...actions].map(({ name, icon, title, keys }) => [name, iconButton(icon, `${title} (${keys})`, () => run(`do:${name}`))]));
       const of = (/** @type {{name: string}[]} */ list) => list.map(({ name }) => /** @type {Node} */ (buttons.get(name)));
       node.replaceChildren(...of(tools), element("hr"), ...of(actions));
     },
@@ -42,9 +42,9 @@ const HINTS = /** @type {Record<string, string>} */ ({
 });
 
 /**
- * @param {{run: (command: string) => void, set: (name: string, value: any) => void}} does
+ * @param {{run: (command: string) => void, set: (name: string, value: any) => void, menu: HTMLElement}} does
  */
-export function topBar({ run, set }) {
+export function topBar({ run, set, menu }) {
   const title = element("span", { class: "mitonb-title" });
   const facts = element("span", { class: "mitonb-facts" });
   const brush = slider({ min: 0, max: 64, step: 1, title: "Brush radius ([ and ])" }, (v) => set("brush", v));
@@ -65,7 +65,7 @@ export function topBar({ run, set }) {
   const idGroup = element("span", { class: "mitonb-group" }, [element("span", { text: "Label" }), swatch, id, fresh]);
   const hint = element("span", { class: "mitonb-group mitonb-hint" });
   const split = splitBar(run);
-  const options = element("div", { class: "mitonb-options" }, [brushGroup, idGroup, preserve.label, hint, split.node]);
+  const options = element("div", { class: "mitonb-options" }, [brushGroup, idGroup, preserve.label, hint, split.node, menu]);
   const dot = element("span", { class: "mitonb-dot" });
   const pillText = element("span");
   const pill = element("span", { class: "mitonb-pill", attributes: { role: "status" } }, [dot, pillText]);
@@ -106,6 +106,7 @@ export function topBar({ run, set }) {
       if (document.activeElement !== id) id.value = `${active}`;
       if (colors) swatch.style.background = cssOf(active, colors);
       preserve.input.checked = kept;
+      menu.hidden = tool !== "look" || !selected.length;
       split.node.hidden = gesture !== "split";
       if (!split.node.hidden) split.show(splitting, colors);
       if (!hint.hidden) hint.replaceChildren(...hintNodes(asked, selected, colors));

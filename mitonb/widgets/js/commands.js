@@ -31,6 +31,9 @@ export class Commands {
       labels: () => view.setLayer("labels", { visible: !view.get("layers").labels.visible }),
       enter: () => (view.splitter.on ? view.splitter.enter() : this.#ask(view.has("preview") ? "apply-preview" : "segment-plane")),
       object: (to) => view.tell({ kind: "step", to }),
+      menu: () => {
+        if (!view.ui.menu.toggle()) view.ui.say({ text: "Select an object first: click on it with the look tool (Z)." });
+      },
       help: () => this.#help(view.ui.help.hidden),
       panel: (name) => view.frame.toggle(/** @type {import("./frame.js").Panel} */ (name)),
       full: () => view.frame.toggleFull(),
@@ -188,9 +191,10 @@ export class Commands {
   #selected(op, ids) {
     const { view } = this;
     if (op === "delete" && view.splitter.back()) return;
-    if (!ids.length) view.ui.say({ text: `Select the objects to ${op.replace("_", " ")} first: click on them with the look tool (Z).` });
+    if (!ids.length) view.ui.say({ text: `Select the objects to ${op.replaceAll("_", " ")} first: click on them with the look tool (Z).` });
     else if (this.writable()) {
-      view.store.edit({ op, ids });
+      // Some of them are about the plane on screen.
+      view.store.edit({ op, ids, axis: view.get("axis"), index: view.get("index") });
       // What is only marked stays selected: N goes on from there.
       if (op === "delete") view.set("selected", []);
     }

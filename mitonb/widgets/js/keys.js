@@ -4,7 +4,7 @@
 /**
  * @typedef {{
  *   name: string, gesture: "stroke" | "click" | "pair" | "split" | "selected" | "now" | "", keys: string, codes: string[], does: string,
- *   title: string, icon: string, cursor: string,
+ *   title: string, icon: string, cursor: string, menu?: boolean,
  * }} Verb
  * @typedef {{keys: string, does: string, command?: string, codes?: string[]}} Key
  */
@@ -21,7 +21,7 @@ const TOOLS = [
   },
 ];
 
-/** @type {{title: string, keys: Key[]}[]} */
+/** The keys of the kernel's verbs stand before those of "Correct". @type {{title: string, keys: Key[]}[]} */
 const KEYS = [
   { title: "Look", keys: [
     { keys: "Z  Esc", does: "look: a click selects (and paints with it next), a drag pans" },
@@ -32,7 +32,9 @@ const KEYS = [
     { keys: "Arrows", does: "move the picture" },
     { keys: "N  Shift-N", does: "go and zoom to the next, previous object", command: "object:next", codes: ["n"] },
   ] },
-  { title: "Correct", keys: [] },
+  { title: "Correct", keys: [
+    { keys: "O", does: "what else can be done with the selected objects", command: "menu", codes: ["o"] },
+  ] },
   { title: "Split (S)", keys: [
     { keys: "Click  Drag", does: "a seed in each part; with Shift: one more of the same part" },
     { keys: "C  Ctrl-drag", does: "cut along a line", command: "split:line", codes: ["c"] },
@@ -68,11 +70,13 @@ export class Verbs {
   /** @param {Verb[]} verbs of the kernel */
   constructor(verbs) {
     this.tools = [...TOOLS, ...verbs.filter((verb) => ["stroke", "click", "pair", "split"].includes(verb.gesture))];
-    this.actions = verbs.filter((verb) => !this.tools.includes(verb));
-    const all = [...this.tools, ...this.actions];
+    /** In the menu of the selected objects. */
+    this.menu = verbs.filter((verb) => verb.menu);
+    this.actions = verbs.filter((verb) => !this.tools.includes(verb) && !verb.menu);
+    const all = [...this.tools, ...this.actions, ...this.menu];
     this.named = new Map(all.map((verb) => [verb.name, verb]));
-    const correct = all.filter((verb) => verb.does);
-    this.help = KEYS.map(({ title, keys }) => ({ title, keys: keys.length ? keys : correct }));
+    const correct = all.filter((verb) => verb.does && verb.keys);
+    this.help = KEYS.map(({ title, keys }) => ({ title, keys: title === "Correct" ? [...correct, ...keys] : keys }));
     const pairs = [...KEYS.flatMap((group) => group.keys), ...all.map((verb) => ({ ...verb, command: `do:${verb.name}` }))]
       .flatMap(({ codes, command }) => (codes ?? []).map((code) => /** @type {[string, string]} */ ([code, command ?? ""])));
     this.commands = new Map([...Object.entries(MORE), ...pairs]);

@@ -3,6 +3,7 @@
 import { helpSheet, statusBar, toolRail, topBar } from "./bars.js";
 import { element } from "./dom.js";
 import { VERDICTS } from "./overlay.js";
+import { objectMenu } from "./menu.js";
 import { layerPanel } from "./panel.js";
 
 /** What lies on the picture: its kind, a sign, a colour, and what it means. */
@@ -19,7 +20,8 @@ const LEGEND = [
  */
 export function layout({ run, set, setLayer }) {
   const rail = toolRail(run);
-  const top = topBar({ run, set });
+  const menu = objectMenu(run, () => root.focus({ preventScroll: true }));
+  const top = topBar({ run, set, menu: menu.button });
   const status = statusBar({ run, set });
   const panel = layerPanel(setLayer);
   const help = helpSheet(() => run("help"));
@@ -44,11 +46,11 @@ export function layout({ run, set, setLayer }) {
     attributes: {
       tabindex: "0", role: "application", "aria-label": "Plane viewer", "data-state": "connecting",
     },
-  }, [top.node, rail.node, stage, panel.node, status.node, grip, help]);
+  }, [top.node, rail.node, stage, panel.node, status.node, grip, menu.list, help]);
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let quiet;
   return {
-    root, stage, rail, top, status, panel, grip, help, lines, cursor, notice, empty,
+    root, stage, rail, top, status, panel, grip, help, menu, lines, cursor, notice, empty,
     /** @param {{width: number, text: string} | null} bar */
     showScale(bar) {
       scale.hidden = !bar;

@@ -213,6 +213,7 @@ export class View {
     this.verbs = new Verbs(this.store.info?.verbs ?? []);
     this.ui.rail.fill(this.verbs);
     this.ui.help.fill(this.verbs);
+    this.ui.menu.fill(this.verbs);
     this.#refresh();
   }
 
@@ -262,6 +263,7 @@ export class View {
       tool, gesture: this.verbs.gesture(tool), brush: this.get("brush"), id: this.get("active_id"), preserve: this.get("preserve"), selected, colors: info, split: this.splitter.shown,
     });
     ui.rail.show(tool, (name) => this.commands.can(name));
+    ui.menu.show(selected.length, (name) => this.commands.can(name));
     ui.panel.show(this.get("layers"));
     const layers = /** @type {Layers} */ (this.get("layers"));
     const maps = HEADS.filter((part) => this.has(part));
