@@ -15,6 +15,12 @@ Image = npt.NDArray[Any]
 Ids = npt.NDArray[np.unsignedinteger[Any]]
 Points = npt.NDArray[np.int64]
 
+HEADS = ("semantic", "center", "offsets", "contour", "distance", "affinities")
+# What a net may draw. Semantic: logits of the classes, one channel, or the background and one for each class. Center:
+# heatmap, 1 at the center of an object. Offsets: from each pixel to the center of its object, one channel for each
+# axis, in pixels of the input. Contour: logits of the contours of objects. Distance: signed, to the border of the
+# object, positive inside, before tanh brings it to -1..1. Affinities: for each axis, logits that a pixel and the one
+# before it belong to one object.
 COARSE = ("center", "offsets")
 """Heads that stand at the output stride of the network; all others stand at full resolution."""
 FLOATS = (*COARSE, "distance")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -124,12 +125,8 @@ def _boxes(data: npt.NDArray[Any]) -> tuple[dict[int, Box], dict[int, int]]:
 def _mesh(data: npt.NDArray[Any], id: int, box: Box, unit: npt.NDArray[np.float64], most: int, smooth: int) -> Mesh:
     """Mesh one object out of its box."""
     mask = data[box.slices] == id
-    factor = 1
-    while mask.size / factor**3 > _LARGEST:
-        factor += 1
-    if factor > 1:
-        mask = _thinned(mask, factor)
-    # A rim of background closes the surface at the border of the volume.
+    factor = max(1, math.ceil((mask.size / _LARGEST) ** (1 / 3)))
+    mask = _thinned(mask, factor) if factor > 1 else mask
     mesher = zmesh.Mesher((1.0, 1.0, 1.0))
     mesher.mesh(np.pad(mask, 1).astype(np.uint8))
     raw = mesher.get(1, reduction_factor=0)

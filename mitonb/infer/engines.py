@@ -67,11 +67,8 @@ class Runner:
     def record(self) -> dict[str, Any]:
         """What ran the net, for the run record."""
         engine = self._engine
-        return {
-            "name": engine.name if engine else "torch",
-            "precision": engine.precision if engine else self._precision,
-            "mode": self._mode,
-        }
+        name, precision = (engine.name, engine.precision) if engine else ("torch", self._precision)
+        return {"name": name, "precision": precision, "mode": self._mode}
 
     def run(self, pictures: Picture) -> NetOutput:
         """Run the net on (n, 1, [d,] h, w) normalised pictures."""

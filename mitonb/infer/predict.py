@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import expit
 
 from mitonb.errors import InputError, ModelError
 from mitonb.infer.engines import Runner, renders
@@ -31,8 +32,6 @@ Tile = tuple[Cut, ...]
 _BLOCK, _BLOCK_HALO = 96, 16
 """Voxels on a side of what a 3-D net sees at once, and of the margin: a plane of 512 x 512 has as many pixels as one
 of 64 voxels."""
-_FAR = np.float32(80)
-"""Logits beyond are as good as certain, and their exponential still is a number."""
 
 
 def device_name(wish: str) -> str:
@@ -66,10 +65,7 @@ def _squashed(name: str, logits: Picture) -> Picture:
     if name == "semantic" and logits.shape[1] > 1:
         return torch.from_numpy(logits).softmax(1)[:, 1:].numpy()
     # Not in torch: for a plane, waking its threads takes longer than the work.
-    p = np.clip(-logits, -_FAR, _FAR)
-    np.exp(p, out=p)
-    p += 1
-    return np.reciprocal(p, out=p)
+    return expit(logits)
 
 
 class Predictor:

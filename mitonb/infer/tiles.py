@@ -131,9 +131,7 @@ class Canvas:
 def padded(image: Picture, multiple: int, *, grey: bool = False) -> Picture:
     """Grow an image at the far ends to a multiple, by reflection, or by zeros: grey, once it is normalised."""
     grow = [(0, -n % multiple) for n in image.shape]
-    if not any(b for _, b in grow):
-        return image
-    return np.pad(image, grow) if grey else np.pad(image, grow, mode="reflect")
+    return np.pad(image, grow, mode="constant" if grey else "reflect")
 
 
 def resample(values: Picture, axis: int, count: int, step: float, start: float = 0.0) -> Picture:

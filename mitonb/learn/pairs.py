@@ -191,9 +191,8 @@ def read_pair(pair: Pair, spec: ModelSpec | None = None) -> tuple[Source, VoxelS
     if pair.known:
         unknown[...] = True
         for part in pair.known:
-            unknown[tuple(slice(a - o, b - o) for a, b, o in zip(part.start, part.stop, box.start, strict=True))] = (
-                False
-            )
+            inner = (slice(a - o, b - o) for a, b, o in zip(part.start, part.stop, box.start, strict=True))
+            unknown[tuple(inner)] = False
     if isinstance(pair.unknown, int | np.integer):
         unknown |= ids == pair.unknown
     elif pair.unknown is not None:

@@ -135,7 +135,7 @@ class Rendered(nn.Module):
     Attributes
     ----------
     heads : tuple of str
-        What it draws: keys of `mitonb.models.spec.HEADS`.
+        What it draws: keys of `mitonb.maps.HEADS`.
     output_stride : int
         Input pixels per pixel of center and offsets.
     pixel_offset : float

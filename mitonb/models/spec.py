@@ -13,22 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import InputError, ModelError
+from mitonb.maps import HEADS
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 """Folder of the bundled models."""
 
 MOST_CLASSES = 254
 """A pixel tells its class, or that it has none, in one byte."""
-
-HEADS: dict[str, str] = {
-    "semantic": "logits of the classes: one channel, or the background and one channel for each class",
-    "center": "heatmap, 1 at the center of an object",
-    "offsets": "from each pixel to the center of its object, one channel for each axis, in pixels of the input",
-    "contour": "logits of the contours of objects",
-    "distance": "signed distance to the border of the object, positive inside, before tanh brings it to -1..1",
-    "affinities": "for each axis, logits that a pixel and the one before it belong to one object",
-}
-"""What a net may draw, by name. Center and offsets stand at the output stride, all others at full resolution."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,7 +77,7 @@ class UNet(nn.Module):
     classes : int
         Semantic classes; for more than one there is a channel of the background before them.
     heads : sequence of str
-        What it draws: keys of `mitonb.models.spec.HEADS`.
+        What it draws: keys of `mitonb.maps.HEADS`.
     dimension : {2, 3}
         Whether it looks at planes or at blocks.
     residual : bool

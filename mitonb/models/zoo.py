@@ -56,7 +56,7 @@ class Model:
         The card.
     net : nn.Module
         In evaluation mode. Takes (n, 1, [d,] h, w) float32 normalised pictures whose sides are multiples
-        of `spec.multiple`; returns logits by the names of heads (`mitonb.models.spec.HEADS`).
+        of `spec.multiple`; returns logits by the names of heads (`mitonb.maps.HEADS`).
     program : Path, optional
         Its 8-bit program (.xml) for OpenVINO, where its card has one.
     """

@@ -11,13 +11,12 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from mitonb.errors import InputError
-from mitonb.maps import Maps
+from mitonb.maps import HEADS, Maps
 from mitonb.post import published
 from mitonb.post.centers import connect
 from mitonb.post.tables import as_ids
 
 Map = npt.NDArray[np.float32]
-HEADS = ("semantic", "center", "offsets", "contour", "distance", "affinities")
 
 
 def targets(

@@ -28,7 +28,8 @@ from mitonb.learn.data import (
 )
 from mitonb.learn.loop import FORGOTTEN, REFERENCE, Settings, choose_part, fitting, watch
 from mitonb.learn.losses import add_losses, batch_targets
-from mitonb.models.spec import HEADS, ModelSpec
+from mitonb.maps import HEADS
+from mitonb.models.spec import ModelSpec
 from mitonb.models.zoo import load_model
 
 
