@@ -35,7 +35,7 @@ def marks(project: Project, *, gone: bool = False) -> dict[int, bool]:
 
 def implied_marks(project: Project) -> dict[int, bool]:
     """Return what other corrections say: objects that were painted, filled or merged by hand are right."""
-    named = {"paint": "id", "fill": "id", "merge": "keep"}
+    named = {"paint": "id", "lasso": "id", "fill": "id", "merge": "keep"}
     found = (id for row in _standing(project) if row.kind in named for id in ids_in([row.intent.get(named[row.kind])]))
     return {id: True for id in found if id in project.table.counts}
 

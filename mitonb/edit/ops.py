@@ -75,6 +75,23 @@ def erase(labels: Volume, points: Points, *, radius: float, axis: Axis = "xy", o
     return Edit.of("erase", _brushed(labels, line, intent, 0, only), intent)
 
 
+def lasso(
+    labels: Volume, points: Points, *, id: int, axis: Axis = "xy", preserve: bool = False, subtract: bool = False
+) -> Edit:
+    """Give an id to what a closed line encloses on one plane, the line included.
+
+    Parameters and errors as in `paint`; with `subtract`, what has the id there becomes background instead.
+    """
+    line = on_plane(labels, points, axis)
+    intent: dict[str, Any] = {**packed_line(line, axis), "id": checked_id(id)}
+    intent |= {name: True for name, given in (("preserve", preserve), ("subtract", subtract)) if given}
+    h, w = (n for i, n in enumerate(labels.shape) if i != AXES[axis])
+    corner, covered = enclosed(np.delete(line, AXES[axis], axis=1), (h, w))
+    after, only = (0, intent["id"]) if subtract else (intent["id"], 0 if preserve else None)
+    parts = [_on(labels, axis, intent["plane"], corner, covered, after, only)] if covered.size else []
+    return Edit.of("lasso", parts, intent)
+
+
 def fill(labels: Volume, point: Sequence[float], id: int, axis: Axis = "xy") -> Edit:
     """Give an id to the patch of equal ids around a point, inside its plane (neighbours share an edge).
 
@@ -260,6 +277,28 @@ def stroke(points: npt.NDArray[Any], radius: float, shape: tuple[int, int]) -> t
         return (0, 0), np.zeros((0, 0), bool)
     top, left = int(rows[0]), int(columns[0])
     return (int(low[0]) + top, int(low[1]) + left), covered[top : rows[-1] + 1, left : columns[-1] + 1]
+
+
+def enclosed(points: Line, shape: tuple[int, int]) -> tuple[tuple[int, int], Mask]:
+    """Return what a closed polyline encloses on a plane, by the even-odd rule, itself included; as `stroke`.
+
+    The page draws by the same rule (js/strokes.js).
+    """
+    ring = np.concatenate([points, points[:1]])
+    outline = trail(ring)
+    low, high = np.maximum(ring.min(axis=0), 0), np.minimum(ring.max(axis=0) + 1, shape)
+    if (high <= low).any():
+        return (0, 0), np.zeros((0, 0), bool)
+    h, w = high - low
+    flips = np.zeros((h, w + 1), np.int64)
+    for (r0, c0), (r1, c1) in itertools.pairwise(ring.tolist()):
+        rows = np.arange(max(min(r0, r1), low[0]), min(max(r0, r1), high[0]))
+        if len(rows):
+            columns = np.floor(c0 + (rows - r0) * (c1 - c0) / (r1 - r0)).astype(np.int64) + 1 - low[1]
+            np.add.at(flips, (rows - low[0], np.clip(columns, 0, w)), 1)
+    covered = np.cumsum(flips[:, :w], axis=1) % 2 == 1
+    covered[tuple((outline[((outline >= low) & (outline < high)).all(axis=1)] - low).T)] = True
+    return (int(low[0]), int(low[1])), covered
 
 
 def _window(start: Line, stop: Line) -> tuple[slice, ...]:

@@ -360,7 +360,7 @@ class Project:
 
     def in_hands(self) -> set[int]:
         """Return the ids that a user may have in hand: promised to him, or painted with."""
-        painted = (row.intent.get("id") for row in self.rows if row.kind in ("paint", "fill"))
+        painted = (row.intent.get("id") for row in self.rows if row.kind in ("paint", "lasso", "fill"))
         return self.offered | {id for id in painted if isinstance(id, int) and id > 0}
 
     def _ever_used(self) -> set[int]:

@@ -172,6 +172,14 @@ _ROWS = (
          text=lambda say: f"erased {_only(say)}on {_plane(say, say['plane'])}",
          given=_stroke, gesture="stroke", keys=("E",), title="Erase",
          icon="M8 16l-4.5-4.5 8-8L17 9l-7 7zM7 8l5.5 5.5M8 16h9"),
+    Verb("lasso",
+         op=lambda p, points, *, id, axis="xy", preserve=False, subtract=False: ops.lasso(
+             p.labels, points, id=_free(p, id), axis=axis, preserve=preserve, subtract=subtract),
+         text=lambda say: f"{'took what a line encloses from' if say.get('subtract') else 'outlined'} "
+                          f"object {say['id']:d} on {_plane(say, say['plane'])}",
+         given=_stroke, gesture="stroke", keys=("G",),
+         title="Lasso: draw around what belongs to the active label; with Shift, what does not",
+         icon="M10 4c5 0 7 2 7 4.5S14 13 10 13s-7-2-7-4.500S5 4 10 4zM6 12.500c-2 1-2 4 1 3.500 1 0 1 1 0 2"),
     Verb("fill",
          op=lambda p, point, id, axis="xy": ops.fill(p.labels, point, _free(p, id), axis),
          text=lambda say: f"filled a patch with object {say['id']:d} on {_plane(say, say['point'][AXES[say['axis']]])}",

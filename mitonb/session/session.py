@@ -287,6 +287,13 @@ class Session:
         """Set to background along a polyline; see `mitonb.edit.ops.erase`."""
         return self._do("erase", client, points, radius=radius, axis=axis, only=only)
 
+    def lasso(
+        self, points: npt.ArrayLike, *, id: int | None, axis: Axis = "xy", preserve: bool = False,
+        subtract: bool = False, client: Client | None = None,
+    ) -> Change:  # fmt: skip
+        """Give an id (None: a new one) to what a closed line encloses on a plane; see `mitonb.edit.ops.lasso`."""
+        return self._do("lasso", client, points, id=id, axis=axis, preserve=preserve, subtract=subtract)
+
     def fill(
         self, point: Sequence[float], id: int | None, axis: Axis = "xy", *, client: Client | None = None
     ) -> Change:

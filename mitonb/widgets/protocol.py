@@ -82,8 +82,9 @@ def edit_of(message: Message, buffers: Buffers, labels: npt.NDArray[Any]) -> tup
         arguments["points"] = _points(message, buffers, labels)
     if "id" in arguments:  # 0 is for scripts: a page erases
         arguments["id"] = whole(message, "id", 1, ops.MAX_ID)
-    if not isinstance(arguments.get("preserve", False), bool):
-        raise InputError(f"preserve is true or false, got {arguments['preserve']!r:.60}.")
+    for name in ("preserve", "subtract", "through"):
+        if not isinstance(arguments.get(name, False), bool):
+            raise InputError(f"{name} is true or false, got {arguments[name]!r:.60}.")
     if any(isinstance(value, list) and len(value) > _MAX_IDS for value in arguments.values()):
         raise InputError(f"At most {_MAX_IDS:,} objects can be named at once.")
     return verb, arguments

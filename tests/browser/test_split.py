@@ -193,3 +193,22 @@ def test_the_menu_of_the_selected_objects_is_walked_by_mouse_and_keyboard(book: 
     book.shot(SHOTS / "11-shrunk.png", selector=".mitonb-viewer")
     assert book.ask("session.history()[-1].code") == "session.shrink(2)"
     assert book.js("document.querySelectorAll('.jp-Cell').length") == 1
+
+
+def test_a_lasso_fills_at_once_and_as_the_kernel_does(book: Notebook) -> None:
+    click(book, 150, 60)
+    press(book, "g")
+    around = [(100, 20), (95, 60), (110, 100), (150, 110), (190, 90), (180, 30), (140, 10)]
+    drag(book, *around)
+    book.shot(SHOTS / "12-lasso.png", selector=".mitonb-viewer")
+    assert parts(book, (112, 40), (112, 95)) == ["2", "2"]
+    same = "(session.labels.data[12] == 2).sum()"
+    drawn = f"{VIEW}.entry('labels').data.filter(id => id === 2).length"
+    poll(lambda: str(book.js(drawn)) == book.ask(same), "page and kernel differ", 20)
+    book.page.keyboard.down("Shift")
+    drag(book, (150, 40), (150, 80), (170, 60))
+    book.page.keyboard.up("Shift")
+    assert parts(book, (155, 60)) == ["0"]
+    poll(lambda: str(book.js(drawn)) == book.ask(same), "page and kernel differ", 20)
+    press(book, "Control+z")
+    book.wait(f"{ROOT}.dataset.pending === '0'")

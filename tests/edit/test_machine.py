@@ -42,6 +42,21 @@ def brushed(line, radius, axis):
     return mask
 
 
+def enclosed(line, axis):
+    """Return the voxels that a closed line encloses the slow way: crossings counted pixel by pixel, and the line."""
+    kept = AXES[axis]
+    mask = brushed([*line, line[0]], 0, axis)
+    plane = np.moveaxis(mask, kept, 0)[line[0][kept]]
+    ring = [[v for i, v in enumerate(point) if i != kept] for point in [*line, line[0]]]
+    for row, column in np.ndindex(plane.shape):
+        crossed = sum(
+            min(a[0], b[0]) <= row < max(a[0], b[0]) and column > a[1] + (row - a[0]) * (b[1] - a[1]) / (b[0] - a[0])
+            for a, b in itertools.pairwise(ring)
+        )
+        plane[row, column] |= crossed % 2 == 1
+    return mask
+
+
 def patch(plane, row, column):
     """Return the connected patch of equal ids the slow way."""
     seen, todo = {(row, column)}, [(row, column)]
@@ -95,6 +110,13 @@ class Correcting(RuleBasedStateMachine):
         mask = brushed(line, radius, axis) & ((self.now == 0) if preserve else True)
         change = self.session.paint(line, id=id, radius=radius, axis=axis, preserve=preserve)
         self.expect(np.where(mask, np.uint32(id), self.now), change)
+
+    @rule(data=st.data(), id=IDS, axis=axes, how=st.sampled_from(["", "preserve", "subtract"]))
+    def lasso(self, data, id, axis, how):
+        line = self.line(data, axis)
+        mask = enclosed(line, axis) & {"": True, "preserve": self.now == 0, "subtract": self.now == id}[how]
+        change = self.session.lasso(line, id=id, axis=axis, **({how: True} if how else {}))
+        self.expect(np.where(mask, np.uint32(0 if how == "subtract" else id), self.now), change)
 
     @rule(data=st.data(), radius=st.sampled_from([0, 1, 2.5]), axis=axes, only=st.none() | IDS)
     def erase(self, data, radius, axis, only):

@@ -1,5 +1,7 @@
 """What each operation would change, on drawings small enough to count."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -10,6 +12,7 @@ from mitonb.edit.edits import apply
 from mitonb.edit.ops import stroke, trail
 from mitonb.edit.project import ObjectTable
 from mitonb.errors import AxesError, InputError
+from mitonb.session import Session
 
 
 def empty(shape=(3, 8, 9)):
@@ -274,3 +277,38 @@ def test_numbers_of_numpy_are_ids_radii_and_planes():
         ops.erase(labels, [(1, 4, 4)], radius="wide")
     with pytest.raises(InputError, match=r"An id is a whole number .* got \[2\]"):
         ops.merge(labels, 1, [[2]], {})
+
+
+def test_a_lasso_takes_what_it_encloses_and_with_subtract_gives_it_back():
+    empty = np.zeros((2, 9, 12), np.uint32)
+    session = Session(labels=empty)
+    session.lasso([[1, 2, 2], [1, 2, 8], [1, 6, 8], [1, 6, 2]], id=5)
+    assert (session.labels.data == 5).sum() == 5 * 7
+    assert session.labels.data[1, 2:7, 2:9].all()
+    session.lasso([[1, 3, 3], [1, 3, 5], [1, 5, 5], [1, 5, 3]], id=5, subtract=True)
+    assert not session.labels.data[1, 3:6, 3:6].any()
+    assert session.history()[-1].sentence == "Took what a line encloses from object 5 on xy plane 1."
+    session.lasso([[1, -5, -5], [1, -5, 20], [1, 20, 20], [1, 20, -5]], id=7, preserve=True)
+    assert (session.labels.data[1] == 0).sum() == 0
+    assert (session.labels.data == 5).sum() == 5 * 7 - 9
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_lasso_is_the_even_odd_rule_and_its_outline(seed):
+    rng = np.random.default_rng(seed)
+    corners = rng.integers(-4, 16, (rng.integers(1, 8), 2))
+    (y, x), found = ops.enclosed(corners, (11, 13))
+    slow = np.zeros((11, 13), bool)
+    ring = np.concatenate([corners, corners[:1]])
+    for r, c in np.ndindex(slow.shape):
+        crossings = 0
+        for (r0, c0), (r1, c1) in itertools.pairwise(ring.tolist()):
+            if min(r0, r1) <= r < max(r0, r1):
+                crossings += c > c0 + (r - r0) * (c1 - c0) / (r1 - r0)
+        slow[r, c] = crossings % 2
+    for r, c in ops.trail(ring).tolist():
+        if 0 <= r < 11 and 0 <= c < 13:
+            slow[r, c] = True
+    fast = np.zeros_like(slow)
+    fast[y : y + found.shape[0], x : x + found.shape[1]] = found
+    assert np.array_equal(fast, slow)

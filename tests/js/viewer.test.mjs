@@ -12,7 +12,7 @@ import { histogramOf, percentiles } from "../../mitonb/widgets/js/panel.js";
 import { pillOf } from "../../mitonb/widgets/js/pill.js";
 import { Assembler, half } from "../../mitonb/widgets/js/protocol.js";
 import { sentence, thinned } from "../../mitonb/widgets/js/split.js";
-import { drawStroke } from "../../mitonb/widgets/js/strokes.js";
+import { drawStroke, fillLasso } from "../../mitonb/widgets/js/strokes.js";
 import { between, choice, searched } from "../../mitonb/widgets/js/table.js";
 import { around, reachFor, stepFor, Wants, wantList } from "../../mitonb/widgets/js/wants.js";
 
@@ -46,6 +46,16 @@ test("a rule writes on one id only", () => {
   ids.data.set([0, 7, 0]);
   drawStroke(ids, [0, 0, 0, 2], 0, { after: 4, only: 0 });
   assert.deepEqual([...ids.data], [4, 7, 4]);
+});
+
+test("a lasso fills what it encloses, also where it crosses itself or leaves the plane", () => {
+  const ids = plane(6, 5);
+  assert.deepEqual(fillLasso(ids, [1, 1, 1, 4, 3, 4, 3, 1], free), { x0: 1, y0: 1, x1: 5, y1: 4 });
+  assert.deepEqual(rows(ids), ["000000", "011110", "011110", "011110", "000000"]);
+  fillLasso(ids, [2, 2, 2, 3], { after: 0, only: 1 });
+  assert.deepEqual(rows(ids)[2], "010010");
+  fillLasso(ids, [-3, -3, -3, 9, 9, 9, 9, -3], { after: 7, only: 0 });
+  assert.deepEqual(rows(ids), ["777777", "711117", "717717", "711117", "777777"]);
 });
 
 test("zooming keeps the point under the pointer", () => {

@@ -95,7 +95,7 @@ export function topBar({ run, set, menu }) {
     /** @param {{tool: string, gesture: string, brush: number, id: number, preserve: boolean, selected: number[], colors: Colors | null, split: import("./split.js").Shown}} s */
     show({ tool, gesture, brush: radius, id: active, preserve: kept, selected, colors, split: splitting }) {
       const painting = gesture === "stroke";
-      brushGroup.hidden = !painting;
+      brushGroup.hidden = !painting || tool === "lasso";
       idGroup.hidden = !(painting || gesture === "click");
       preserve.label.hidden = !painting;
       const asked = gesture || tool;

@@ -12,13 +12,14 @@ export class Pen {
   }
 
   /**
-   * @param {{axis: string, index: number, tool: string, id: number, radius: number, preserve: boolean}} how
+   * @param {{axis: string, index: number, tool: string, id: number, radius: number, preserve: boolean, subtract: boolean}} how
    */
-  begin({ axis, index, tool, id, radius, preserve }) {
-    const erasing = tool === "erase";
-    const only = preserve ? (erasing ? id : 0) : null;
-    this.drawing = { op: tool, id, preserve, only: erasing ? only : null };
-    this.store.open = { axis, index, points: [], radius, rule: { after: erasing ? 0 : id, only } };
+  begin({ axis, index, tool, id, radius, preserve, subtract }) {
+    const taking = tool === "lasso" && subtract;
+    const erasing = tool === "erase" || taking;
+    const only = taking || (preserve && erasing) ? id : preserve ? 0 : null;
+    this.drawing = { op: tool, id, preserve, only: erasing ? only : null, subtract: taking };
+    this.store.open = { axis, index, points: [], radius: tool === "lasso" ? 0 : radius, rule: { after: erasing ? 0 : id, only } };
   }
 
   /** Go on along whole pixels: row, column, row, column, ... @param {number[]} points */
@@ -29,7 +30,11 @@ export class Pen {
     const n = stroke.points.length;
     const repeats = n && points[0] === stroke.points[n - 2] && points[1] === stroke.points[n - 1];
     for (const value of repeats ? points.slice(2) : points) stroke.points.push(value);
-    const box = this.store.draw({ ...stroke, points });
+    this.#show(stroke, this.store.draw({ ...stroke, points }), began);
+  }
+
+  /** @param {import("./store.js").Stroke} stroke @param {import("./strokes.js").Rect | null} box that was drawn @param {number} began */
+  #show(stroke, box, began) {
     const entry = this.store.get("labels", stroke.axis, stroke.index);
     if (!box || !entry || box.x1 <= box.x0 || box.y1 <= box.y0) return;
     this.picture.patch(entry, box, true);
@@ -41,6 +46,11 @@ export class Pen {
     const stroke = this.store.open;
     const drawing = this.drawing;
     if (!drawing) return;
+    if (stroke?.points.length && drawing.op === "lasso") {
+      // Closed when it ends: until then it is a line.
+      stroke.closed = true;
+      this.#show(stroke, this.store.draw(stroke), performance.now());
+    }
     this.store.open = null;
     this.drawing = null;
     if (!stroke?.points.length) return;

@@ -4,7 +4,7 @@ import { Cache } from "./cache.js";
 import { pixelOf, sheetOf } from "./geometry.js";
 import { Outbox } from "./outbox.js";
 import { Assembler, PROTOCOL, inflate } from "./protocol.js";
-import { drawStroke } from "./strokes.js";
+import { drawStroke, fillLasso } from "./strokes.js";
 import { Traits } from "./traits.js";
 import { STEPS, Wants, around, keyOf, reachFor, wantList } from "./wants.js";
 
@@ -13,7 +13,7 @@ import { STEPS, Wants, around, keyOf, reachFor, wantList } from "./wants.js";
  * @typedef {import("./protocol.js").Info} Info
  * @typedef {import("./protocol.js").State} State
  * @typedef {import("./strokes.js").Rect} Rect
- * @typedef {{axis: string, index: number, points: number[], radius: number, rule: import("./strokes.js").Rule}} Stroke
+ * @typedef {{axis: string, index: number, points: number[], radius: number, rule: import("./strokes.js").Rule, closed?: boolean}} Stroke
  * @typedef {{
  *   get: (name: string) => any, set: (name: string | Record<string, any>, value?: any) => void, save_changes: () => void,
  *   send: (content: any, callbacks?: any, buffers?: ArrayBuffer[]) => void,
@@ -174,7 +174,7 @@ export class Store extends EventTarget {
     const entry = this.get("labels", stroke.axis, stroke.index);
     if (!entry || entry.empty) return null;
     const plane = { data: /** @type {Uint32Array} */ (entry.data), w: entry.w, h: entry.h };
-    return drawStroke(plane, stroke.points, stroke.radius, stroke.rule);
+    return stroke.closed ? fillLasso(plane, stroke.points, stroke.rule) : drawStroke(plane, stroke.points, stroke.radius, stroke.rule);
   }
 
   /** Hand a finished stroke to the kernel. @param {Stroke} stroke @param {Record<string, any>} fields */

@@ -70,6 +70,32 @@ export function drawStroke(plane, points, radius, rule) {
   return { x0: Math.max(left, 0), y0: Math.max(top, 0), x1: Math.min(right, plane.w), y1: Math.min(bottom, plane.h) };
 }
 
+/**
+ * Fill what a closed line encloses, by the even-odd rule, itself included; as `enclosed` in mitonb/edit/ops.py.
+ * @param {IdPlane} plane changed in place
+ * @param {ArrayLike<number>} points row, column, row, column, ...
+ * @param {Rule} rule
+ * @returns {Rect} what may have changed
+ */
+export function fillLasso(plane, points, rule) {
+  const ring = [...Array.from(points), points[0], points[1]];
+  const box = drawStroke(plane, ring, 0, rule);
+  for (let row = box.y0; row < box.y1; row++) {
+    /** @type {number[]} */
+    const firsts = [];
+    for (let i = 0; i + 3 < ring.length; i += 2) {
+      const [r0, c0, r1, c1] = ring.slice(i, i + 4);
+      if (row >= Math.min(r0, r1) && row < Math.max(r0, r1)) firsts.push(Math.floor(c0 + ((row - r0) * (c1 - c0)) / (r1 - r0)) + 1);
+    }
+    firsts.sort((a, b) => a - b);
+    for (let i = 0; i + 1 < firsts.length; i += 2) {
+      const [from, to] = [row * plane.w + Math.max(firsts[i], 0), row * plane.w + Math.min(firsts[i + 1], plane.w)];
+      for (let at = from; at < to; at++) if (rule.only === null || plane.data[at] === rule.only) plane.data[at] = rule.after;
+    }
+  }
+  return box;
+}
+
 /** Pixels of the patch of equal ids (4-connected) around a pixel. @param {{data: Uint32Array, w: number, h: number}} plane @param {number} row @param {number} column */
 export function patchSize({ data, w, h }, row, column) {
   const id = data[row * w + column];

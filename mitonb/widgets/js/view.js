@@ -332,7 +332,7 @@ export class View {
     }
     this.pen.begin({
       axis: this.get("axis"), index: this.get("index"), tool: this.get("tool"), id: this.get("active_id"),
-      radius: this.get("brush"), preserve: this.get("preserve"),
+      radius: this.get("brush"), preserve: this.get("preserve"), subtract: event.shiftKey,
     });
     this.ui.empty.hidden = true;
     return true;
@@ -358,7 +358,7 @@ export class View {
     const { cursor, stage } = this.ui;
     const tool = this.space ? "look" : this.get("tool");
     stage.style.cursor = this.verbs.named.get(tool)?.cursor ?? "";
-    const painting = this.verbs.gesture(tool) === "stroke";
+    const painting = this.verbs.gesture(tool) === "stroke" && tool !== "lasso";
     cursor.hidden = !painting || !this.pointer;
     if (cursor.hidden || !this.pointer) return;
     const { column, row } = this.picture.spot(...this.pointer);
