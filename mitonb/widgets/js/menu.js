@@ -45,8 +45,8 @@ export function objectMenu(run, leave) {
     button, list,
     /** @param {import("./keys.js").Verbs} verbs */
     fill({ menu }) {
-      items = menu.map(({ name, title }) => {
-        const item = element("button", { text: title, attributes: { type: "button", role: "menuitem", tabindex: "-1" } });
+      items = menu.map(({ name, title, keys }) => {
+        const item = element("button", { text: keys ? `${title} (${keys})` : title, attributes: { type: "button", role: "menuitem", tabindex: "-1" } });
         item.addEventListener("click", () => {
           open(false);
           run(`do:${name}`);
