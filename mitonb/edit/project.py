@@ -18,21 +18,7 @@ from scipy import ndimage
 
 from mitonb.box import Box
 from mitonb.edit import ops
-from mitonb.edit.edits import (
-    NOWHERE,
-    Edit,
-    Mask,
-    Part,
-    Shape,
-    Volume,
-    apply,
-    around,
-    decode,
-    digest,
-    encode,
-    pack,
-    unpack,
-)
+from mitonb.edit.edits import NOWHERE, apply, around, decode, digest, encode, pack, unpack
 from mitonb.edit.ops import MAX_ID, pieces, whole_box
 from mitonb.edit.store import Head, Row, Store, reading
 from mitonb.errors import InputError, MitonbError, StoreError, TooLargeError
@@ -42,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from mitonb.edit.edits import Edit, Mask, Part, Shape, Volume
     from mitonb.labels import Labels
 
 Client = tuple[str, int]

@@ -20,19 +20,7 @@ import tensorstore
 
 from mitonb.errors import CorruptFileError, InputError, UnsafeFileError, UnsupportedFormatError
 from mitonb.files import atomic_write, explain_write
-from mitonb.io.arrays import (
-    CACHE_BYTES,
-    Array,
-    Lazy,
-    Saving,
-    Slices,
-    Source,
-    Stamp,
-    blocks_of,
-    changed,
-    native,
-    stamp_of,
-)
+from mitonb.io.arrays import CACHE_BYTES, Array, Lazy, Saving, Slices, Source, blocks_of, changed, native, stamp_of
 from mitonb.io.axes import Notes, arrange, axes_of, describe, is_size, lengths_of
 from mitonb.io.limits import check_block, inside, read_json
 from mitonb.io.record import record_json
@@ -40,6 +28,7 @@ from mitonb.io.record import record_json
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from mitonb.io.arrays import Stamp
     from mitonb.stack import VoxelSize
 
 Folder = Path | zipfile.Path

@@ -19,16 +19,7 @@ from mitonb.files import atomic_write, explain_write
 from mitonb.models.checkpoints import NETS, card_for, net_from
 from mitonb.models.download import fetching, sha256_of
 from mitonb.models.exchange import Trusted, read_description, read_norms, trusted, unwrapped
-from mitonb.models.folder import (
-    PUBLISHED,
-    Installed,
-    add_installed,
-    installed_as,
-    model_folder,
-    model_names,
-    pinned,
-    plain_name,
-)  # fmt: skip
+from mitonb.models.folder import PUBLISHED, add_installed, installed_as, model_folder, model_names, pinned, plain_name
 from mitonb.models.onnx import OnnxNet, onnx_net
 from mitonb.models.spec import ModelSpec, printable, specs
 from mitonb.models.unet import UNet
@@ -41,6 +32,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mitonb.job import Progress
+    from mitonb.models.folder import Installed
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"unet": UNet, "panoptic_unet": UNet, **NETS}
 """Nets that a card may name; "panoptic_unet" is what cards of version 0.1 call a U-Net."""
