@@ -111,9 +111,7 @@ def _subshells() -> Finding:
         return Finding(name, "note", "no ipykernel here", "pip install ipykernel")
     if int(version.partition(".")[0]) < 7:
         text = f"ipykernel {version} has no subshells: while a cell runs, widgets wait."
-        return Finding(
-            name, "note", text, 'Use the run buttons (they work in a thread), or: pip install "ipykernel>=7"'
-        )
+        return Finding(name, "note", text, 'Use the run buttons (in a thread), or: pip install "ipykernel>=7"')
     return Finding(name, "ok", f"ipykernel {version} answers widgets in a subshell while a cell runs")
 
 

@@ -91,10 +91,8 @@ def guarded(what: object, kind: type[MitonbError] = CorruptFileError, advice: st
     except MemoryError as error:
         raise TooLargeError(f"{what} needs more memory than there is. Take a part, or close notebooks.") from error
     except Exception as error:
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise kind(
-            f"{what} cannot be read: it is damaged, truncated or unusual ({reason}). {advice}".strip()
-        ) from error
+        why = " ".join(str(error).split())[:160] or type(error).__name__
+        raise kind(f"{what} cannot be read: it is damaged, truncated or unusual ({why}). {advice}".strip()) from error
 
 
 @contextlib.contextmanager

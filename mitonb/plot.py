@@ -117,10 +117,8 @@ def _draw_head(axes: Axes, maps: Maps, name: str, inside: npt.NDArray[np.bool_],
         rgba = rgba * inside[::stride, ::stride, None]
     # Where the first pixel of a coarser map stands, and how large its pixels are.
     step, first = (stride, maps.pixel_offset) if name in COARSE else (1, 0.0)
-    left, (rows, columns) = first - 0.5 * step, rgba.shape[:2]
-    axes.imshow(
-        rgba, alpha=0.75, interpolation="nearest", extent=(left, left + columns * step, left + rows * step, left)
-    )
+    low, (rows, columns) = first - 0.5 * step, rgba.shape[:2]
+    axes.imshow(rgba, alpha=0.75, interpolation="nearest", extent=(low, low + columns * step, low + rows * step, low))
     axes.set(xlim=(-0.5, w - 0.5), ylim=(h - 0.5, -0.5))
     if name == "semantic" and inside.any() and not inside.all():
         axes.contour(inside, [0.5], colors="white", linewidths=0.8)

@@ -356,19 +356,17 @@ def _nanometres(name: str, value: Any, power: int) -> str:
     return f"{number:.6g} {unit}"
 
 
-_ALL_PLANES: tuple[Axis, ...] = ("xy", "xz", "yz")
+_ALL: tuple[Axis, ...] = ("xy", "xz", "yz")
 _EMPANADA = Recipe(
     rules="published", semantic_threshold=0.5, center_threshold=0.1, center_distance=8, center_window=3, min_area=0,
     median=3, track_iou=0.25, track_ioa=0.25, lookahead=0, votes=2, consensus_iou=0.75, min_size=500, min_span=5,
     fill_holes=False, tile=0, pixel_size="as is",
 )  # fmt: skip
-_PAPER = _EMPANADA.replace(
-    planes=_ALL_PLANES, semantic_threshold=0.3, center_window=7, fine_boundaries=True, min_span=8
-)
+_PAPER = _EMPANADA.replace(planes=_ALL, semantic_threshold=0.3, center_window=7, fine_boundaries=True, min_span=8)
 
 PRESETS: dict[str, Recipe] = {
     "default": Recipe(),
-    "volume": Recipe(planes=_ALL_PLANES),
+    "volume": Recipe(planes=_ALL),
     "empanada": _EMPANADA,
     "c-elegans": _PAPER.replace(median=3, votes=1, min_size=500),
     "fly-brain": _PAPER.replace(median=3, min_size=500),

@@ -132,9 +132,7 @@ class Predictor:
         if len(sides) == 3:
             tile, halo = min(tile or _BLOCK, _BLOCK), min(halo, _BLOCK_HALO)
         if where is not None and tile == 0:
-            return [
-                tuple(self._around(where, axis, n, f) for axis, (n, f) in enumerate(zip(sides, factors, strict=True)))
-            ]
+            return [tuple(self._around(where, k, n, f) for k, (n, f) in enumerate(zip(sides, factors, strict=True)))]
         grid = itertools.product(*(cuts(n, tile, halo, self.model.spec.multiple) for n in sides))
         return [tile for tile in grid if where is None or where[_seen(tile, factors)].any()]
 

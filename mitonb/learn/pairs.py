@@ -383,9 +383,7 @@ def _in_folder(folder: Path) -> tuple[list[Pair | Source], list[str]]:
     """Return the pairs of a folder, or of a public data set that was pulled, by its layout."""
     if not folder.is_dir():
         if str(folder) not in datasets():
-            raise InputError(
-                f"{folder} is no folder, and no public data set (mitonb data list). Of files give mn.Pairs."
-            )
+            raise InputError(f"{folder} is no folder, and no public data set (mitonb data list). Of files give Pairs.")
         folder = folder_of(str(folder))
     parts = sorted(p.parent for p in folder.rglob("images") if p.is_dir() and (p.parent / "masks").is_dir())
     found = [_by_name(part) for part in parts]

@@ -68,10 +68,8 @@ class Benchmark:
         few = self.rows if len(self.rows) <= _MOST_ROWS else ()
         lines = [*_lines(few), *(_lines(self.means) if len(self.rows) != len(self.means) else ())]
         width = max([5, *(len(line[0]) for line in lines)])
-        head = ("image", "pixels", "counted", *FIGURES.values())
-        table = [
-            f"{a:<{width}}  {b:<34}{c:<13}" + "".join(f"{v:>7}" for v in rest) for a, b, c, *rest in (head, *lines)
-        ]
+        top = ("image", "pixels", "counted", *FIGURES.values())
+        table = [f"{a:<{width}}  {b:<34}{c:<13}" + "".join(f"{v:>7}" for v in rest) for a, b, c, *rest in (top, *lines)]
         return "\n".join([*table, *self.notes])
 
 

@@ -211,6 +211,4 @@ def _explained(address: str, target: Path, by_hand: str, folder: str) -> Iterato
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         what = f"The disk of {target.parent} is full" if full else f"{target} cannot be written"
-        raise DownloadError(
-            f"{what} ({error.strerror or error}). Make room, or let {folder} name another folder."
-        ) from error
+        raise DownloadError(f"{what} ({error.strerror or error}). Make room, or name another by {folder}.") from error

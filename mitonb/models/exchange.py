@@ -60,9 +60,7 @@ def kind_of(path: Path) -> Literal["safetensors", "archive", "package", "exchang
             f"{path.name} is a pickle as PyTorch wrote it before 1.6, which is not read here because it can run code. "
             "Where you trust it, load it with PyTorch and torch.save its state dict again."
         )
-    raise CorruptFileError(
-        f"{path.name} is not a safetensors file, not a file of weights of another kind, or truncated."
-    )
+    raise CorruptFileError(f"{path.name} is not a safetensors file, not a file of weights of another kind, or cut off.")
 
 
 def unwrapped(path: Path) -> tuple[Description, str, bytes]:

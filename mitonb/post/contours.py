@@ -285,10 +285,8 @@ def _join(labels: Labels, small: npt.NDArray[Any]) -> None:
     boxes = ndimage.find_objects(labels)
     square = np.ones((1, 3, 3)[-labels.ndim :], np.bool_)
     for k in (small - 1).tolist():
-        wide = [
-            slice(max(0, s.start - r), s.stop + r) for s, r in zip(boxes[k], (0, 1, 1)[-labels.ndim :], strict=True)
-        ]
-        crop = labels[tuple(wide)]
+        box = [slice(max(0, s.start - r), s.stop + r) for s, r in zip(boxes[k], (0, 1, 1)[-labels.ndim :], strict=True)]
+        crop = labels[tuple(box)]
         mine = crop == k + 1
         ids, counts = np.unique(crop[ndimage.binary_dilation(mine, square) & ~mine & (crop > 0)], return_counts=True)
         into = int(ids[counts.argmax()]) if len(ids) else 0

@@ -206,10 +206,8 @@ def _profiles(data: LazyArray, wanted: set[int] | None) -> tuple[dict[int, int],
 
 
 def _wider(box: Box, shape: tuple[int, ...]) -> Box:
-    rows, columns = (
-        slice(max(0, s.start - _MARGIN), min(n, s.stop + _MARGIN)) for s, n in zip(box, shape, strict=True)
-    )
-    return rows, columns
+    y, x = (slice(max(0, s.start - _MARGIN), min(n, s.stop + _MARGIN)) for s, n in zip(box, shape, strict=True))
+    return y, x
 
 
 def _profile(inside: Mask, box: Box, plane: npt.NDArray[np.float32], said: Maps | None) -> tuple[int, list[float]]:

@@ -58,9 +58,7 @@ class Curtain(ipw.VBox):
         self.previous = button(icon="chevron-left", tip="Previous patch")
         self.next = button(icon="chevron-right", tip="Next patch")
         self.place, self.objects = ipw.HTML(), ipw.HTML()
-        legend = " ".join(
-            f'<span class="mnb-kind" style="--kind:{colour}">{said}</span>' for said, colour in KINDS.values()
-        )
+        legend = " ".join(f'<span class="mnb-kind" style="--kind:{c}">{said}</span>' for said, c in KINDS.values())
         head = row(self.previous, self.next, self.place).add_class("mnb-spaced")
         beside = ipw.VBox([head, ipw.HTML(legend), self.objects], layout={"flex": "1 1 240px"})
         slide = ipw.VBox([self.slide], layout={"flex": "0 1 min(512px, 58vh)", "min_width": "240px"})

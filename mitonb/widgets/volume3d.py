@@ -164,9 +164,7 @@ class View3D(style.Saved, style.Part):
             color = np.repeat(colors[_MOST_PICKABLE:], sizes, axis=0)
             meshes.append(mesh(vertices, color, triangles=triangles, material=material))
         # The edges of the volume, as thin lines: without them nobody knows where up is.
-        corners = (
-            np.indices((2, 2, 2)).reshape(3, 8).T * (np.array(labels.shape) - 1) * (labels.voxel_size or (1, 1, 1))
-        )
+        corners = np.indices((2, 2, 2)).reshape(3, 8).T * (np.array(labels.shape) - 1) * (labels.voxel_size or 1)
         lines = [(i, i + step) for step in (1, 2, 4) for i in range(8) if not i & step]
         meshes.append(mesh(corners, "#808080", lines=np.array(lines, np.uint32)))
         figure = ipv.Figure(
