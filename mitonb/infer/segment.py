@@ -405,7 +405,7 @@ class _Source:
         if changed and kept.on_disk:
             some = ", ".join(f"{axis} {index}" for axis, index in changed[:5])
             some += " and others" if len(changed) > 5 else ""
-            self._again.append(f"{len(changed)} planes changed since their maps were kept, and were run again: {some}.")
+            self._again.append(f"{len(changed)} planes have changed since their maps were kept, and ran again: {some}.")
 
     def fill(self, axis: Any, index: int) -> Generator[Progress, None, None]:
         """Put the maps of a plane, or with `VOLUME` of the whole stack, where they are missing."""
