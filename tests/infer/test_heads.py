@@ -135,7 +135,8 @@ def test_planes_are_brought_to_the_pixel_size_that_is_asked_for_and_back(factor:
     model = Oracle()
     recipe = RECIPE.replace(pixel_size=4 * factor, min_size=0)
     maps = predict(Stack(ids, (4.0, 4.0, 4.0)).plane(0), model=model, recipe=recipe)
-    assert model.net.calls[0][2:] == tuple(-(-int(np.ceil(n / factor)) // 16) * 16 for n in ids.shape[1:])
+    sides = [-(-int(np.ceil(n / factor)) // 16) * 16 for n in ids.shape[1:]]
+    assert model.net.calls[0][2:] == tuple(n + 2 * 64 * (n < 192) for n in sides)  # short ones have mirrored ends
     assert maps.shape == ids.shape[1:]
     labels = segment(Stack(ids, (4.0, 4.0, 4.0)), recipe, model=Oracle(), show=False)
     both = (labels.data > 0) & (ids > 0)
@@ -149,13 +150,24 @@ def test_planes_are_brought_to_the_pixel_size_that_is_asked_for_and_back(factor:
     assert np.abs(got - near).max() < 3 * max(1, factor)
 
 
+def test_short_sides_are_shown_with_mirrored_ends_and_maps_know_nothing_of_it() -> None:
+    ids = np.kron(volume()[8:9] > 0, np.ones((1, 1, 3))).astype(np.uint8)  # 64 x 240
+    model = Oracle()
+    maps = predict(ids[0], model=model)
+    assert model.net.calls == [(1, 1, 64 + 128, 240)]
+    assert maps.shape == ids.shape[1:]
+    assert np.array_equal(maps.semantic[0] > 127, ids[0] > 0)
+    tiled = predict(ids[0], model=model, recipe=RECIPE.replace(tile=128, halo=32))
+    assert np.array_equal(tiled.semantic, maps.semantic)
+
+
 def test_a_plane_across_thick_sections_is_enlarged_along_them() -> None:
     model = Oracle()
     maps = predict(
         Stack(volume(), (40.0, 10.0, 10.0)).plane(20, "xz"), model=model, recipe=RECIPE.replace(pixel_size=10)
     )
     assert maps.shape == (16, 80)
-    assert model.net.calls == [(1, 1, 64, 80)]
+    assert model.net.calls == [(1, 1, 64 + 128, 80 + 128)]  # 16 sections are 64 rows; short sides have mirrored ends
 
 
 def test_a_pixel_size_without_a_voxel_size_is_refused() -> None:
