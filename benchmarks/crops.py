@@ -18,9 +18,9 @@ import torch
 
 from mitonb.job import drain
 from mitonb.learn.data import draw_phantoms
-from mitonb.learn.loop import Settings, _Drawn, fitting
+from mitonb.learn.loop import Drawn, Settings, fitting
 from mitonb.learn.losses import add_losses
-from mitonb.learn.runs import _fast_precision
+from mitonb.learn.runs import fast_precision
 from mitonb.models.zoo import build, read_net
 
 TURNS = 3
@@ -31,7 +31,7 @@ def run_plain(sources, spec, settings: Settings, seconds: float) -> float:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     net = build(spec).to(device).train()
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
-    drawn, begun, step = _Drawn(sources, spec, settings, settings.patch), 0.0, 0
+    drawn, begun, step = Drawn(sources, spec, settings, settings.patch), 0.0, 0
     while not begun or time.perf_counter() - begun < seconds:
         x, truth, weights = drawn[step]
         truth, weights = ({k: v.to(device) for k, v in some.items()} for some in (truth, weights))
@@ -73,7 +73,7 @@ def main() -> None:
     options = parser.parse_args()
     sources = drain(draw_phantoms(2), show=False)
     _, spec = read_net("mito-mini")
-    settings = Settings(steps=10**6, batch=options.batch, patch=options.patch, precision=_fast_precision())
+    settings = Settings(steps=10**6, batch=options.batch, patch=options.patch, precision=fast_precision())
     ratios, loads = [], []
     for _ in range(TURNS):
         plain = run_plain(sources, spec, settings, options.seconds)

@@ -86,6 +86,11 @@ class Judged:
     false: int
     kinds: tuple[npt.NDArray[np.uint8], ...]
 
+    @property
+    def what(self) -> str:
+        """What is counted: of planes profiles, of which an object has several."""
+        return "profiles" if all(len(kind) == 1 for kind in self.kinds) else "objects"
+
 
 def held_patches(sources: Sequence[Source], dimension: int) -> list[Patch]:
     """Return up to eight of the planes that are held out, evenly chosen; for nets of blocks (3), the held blocks."""
@@ -183,16 +188,17 @@ def _pieces(ids: Array) -> Array:
 
 def won_and_lost(before: Judged | None, after: Judged) -> str:
     """Say in words what a training won and lost on the same patches."""
+    what = after.what
     if not after.objects:
-        return f"IoU {after.iou:.3f} on what was held out, in which there are no objects."
+        return f"IoU {after.iou:.3f} on what was held out, in which there are no {what}."
     if before is None:
         return (
-            f"Held out: IoU {after.iou:.3f}. Of {after.objects} objects {len(after.found)} are found; "
+            f"Held out: IoU {after.iou:.3f}. Of {after.objects} {what} {len(after.found)} are found; "
             f"{after.false} others are drawn."
         )
     won, lost = len(after.found - before.found), len(before.found - after.found)
     return (
-        f"Held out: IoU {before.iou:.3f} before, {after.iou:.3f} now. Of {after.objects} objects {len(before.found)} "
+        f"Held out: IoU {before.iou:.3f} before, {after.iou:.3f} now. Of {after.objects} {what} {len(before.found)} "
         f"were found before and {len(after.found)} are now: {won} won, {lost} lost. Others "
         f"drawn: {before.false} before, {after.false} now."
     )

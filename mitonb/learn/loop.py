@@ -199,9 +199,12 @@ def fitting(
         yield Progress(f"start: takes about {needed / 1e9:.1f} GB of memory", 0, total)
     if part.exists():
         run.resume(part, described)
-    clock, saved = time.monotonic() - run.seconds, -np.inf  # at once: a process of its own may be killed at any step
+    saved = -np.inf  # at once: a process of its own may be killed at any step
     try:
         batches = iter(run.batches(sources))
+        yield Progress("draw the first patches", 0, total)
+        batches = itertools.chain([next(batches)], batches)
+        clock = time.monotonic() - run.seconds  # the workers that draw may take long to start
         tired = run.tired
         while (fraction := run.fraction) < 1 and not tired:
             losses = run.advance(next(batches))
@@ -390,7 +393,7 @@ class _Run:
 
     def batches(self, sources: Sequence[Source]) -> Iterable[Batch]:
         """Draw the batches from this step on: here, or ahead in processes of their own."""
-        drawn = _Drawn(sources, self.spec, self.settings, self.size)
+        drawn = Drawn(sources, self.spec, self.settings, self.size)
         beside = self.device == "cuda"
         workers = self.settings.workers
         workers = ((os.cpu_count() or 1) - 1) // self.settings.devices if workers is None and beside else workers or 0
@@ -406,6 +409,7 @@ class _Run:
         layout = torch.channels_last if x.ndim == 4 else torch.channels_last_3d
         x = x.to(self.device, non_blocking=True).contiguous(memory_format=layout)
         truth, weights = _moved(truth, self.device), _moved(weights, self.device)
+        torch.manual_seed(self.settings.seed + self.step)  # for what a net draws: a run that goes on draws the same
         with torch.autocast(self.device, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             heads: dict[str, Tensor] = self.net(x)
         loss, parts = add_losses(*map(_gathered, (heads, truth, weights)))
@@ -501,7 +505,7 @@ class _Run:
                 slow.copy_(fast)
 
 
-class _Drawn(Dataset[Batch]):
+class Drawn(Dataset[Batch]):
     """Pictures, targets and weights of each step: they depend on the seed and the step alone."""
 
     def __init__(self, sources: Sequence[Source], spec: ModelSpec, settings: Settings, size: Size) -> None:

@@ -134,7 +134,8 @@ def add_losses(
     Parameters
     ----------
     heads : mapping of tensors
-        What the net says: logits by the names of heads.
+        What the net says: logits by the names of heads, and of what PointRend refines at some points (Kirillov et al.
+        2020), which learn by the cross-entropy.
     truth, weights : mapping of tensors
         From `batch_targets`.
     """
@@ -144,4 +145,13 @@ def add_losses(
             loss = LOSSES[kind](heads[name].float(), aim, weights[name])
             total = total + share * loss
             parts[f"{name} {kind}"] = float(loss.detach())
+        if f"{name}_points" in heads:  # of nets that end in PointRend
+            grid = 2 * heads[f"{name}_places"][:, :, None] - 1
+            there, counts = (
+                functional.grid_sample(field, grid, mode="nearest", align_corners=False)[..., 0]
+                for field in (aim, weights[name])
+            )
+            loss = bce(heads[f"{name}_points"].float(), there, counts)
+            total = total + loss
+            parts[f"{name} points"] = float(loss.detach())
     return total, parts

@@ -264,10 +264,10 @@ def _settings(given: Mapping[str, Any], minutes: float | None, steps: int | None
     if unknown := sorted(set(given) - known):
         raise InputError(f"There is no setting {unknown[0]!r}; there are {', '.join(sorted(known))}.")
     lasting = {"steps": steps, "minutes": usual if minutes is None and steps is None else minutes}
-    return Settings(**{"precision": _fast_precision(), **given, **lasting})
+    return Settings(**{"precision": fast_precision(), **given, **lasting})
 
 
-def _fast_precision() -> str:
+def fast_precision() -> str:
     """Return bf16 where it is faster: on GPUs, and on CPUs with instructions for it."""
     has_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return "bf16" if torch.cuda.is_available() or has_bf16() else "fp32"

@@ -20,6 +20,8 @@ from mitonb.models.encoder import Encoder, conv_norm_relu, separable
 
 SUBDIVISION_POINTS = 8192
 """Pixels of a plane that are asked again at each doubling."""
+TRAINED_POINTS = 1024
+"""Points of a plane that a training asks again: three of four are the least sure ones of three times as many."""
 PARTS: dict[str, tuple[str, str]] = {
     "semantic": ("semantic_head", "semantic_pr"),
     "contour": ("boundary_head", "boundary_pr"),
@@ -104,6 +106,22 @@ class PointRend(nn.Module):
             better = better.float().transpose(1, 2)
             logits = flat.scatter(2, index[:, None].expand_as(better), better).view(*flat.shape[:2], h, w)
         return logits
+
+    def asked(self, features: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
+        """Ask again at the places that a training looks at, most of them where the call is close.
+
+        Returns
+        -------
+        logits : (n, channels, p) tensor
+        places : (n, p, 2) tensor
+            (x, y) from 0 to 1.
+        """
+        n, sure = len(coarse), TRAINED_POINTS // 4
+        places = torch.rand(n, 3 * TRAINED_POINTS, 2, device=coarse.device)
+        close = uncertainty(sampled(coarse, places).transpose(1, 2)).topk(TRAINED_POINTS - sure).indices
+        close_ones = places.gather(1, close[..., None].expand(-1, -1, 2))
+        places = torch.cat([close_ones, torch.rand(n, sure, 2, device=coarse.device)], 1)
+        return self.point_head(sampled(features, places), sampled(coarse, places)).transpose(1, 2), places
 
 
 def uncertainty(logits: Tensor) -> Tensor:
@@ -208,15 +226,19 @@ class Rendered(nn.Module):
         Returns
         -------
         dict of str to tensor
-            Logits by the names of heads. In training, what PointRend would refine is enlarged by interpolation alone.
+            Logits by the names of heads. In training, what PointRend refines is enlarged by interpolation alone, and
+            beside it stand its logits of some points, "semantic_points", and where these are, "semantic_places".
         """
         said = self.body(x)
         if not self.training:
             return self.rendered(said, render_steps)
         heads = {name: said[name] for name in self.heads}
-        for name in heads:
-            if PARTS[name][1]:
-                heads[name] = functional.interpolate(said[name].float(), scale_factor=4.0, mode="bilinear")
+        for name in self.heads:
+            if render := PARTS[name][1]:
+                coarse = said[name].float()
+                more = getattr(self, render).asked(said[f"{name}_features"], coarse)
+                heads |= dict(zip((f"{name}_points", f"{name}_places"), more, strict=True))
+                heads[name] = functional.interpolate(coarse, scale_factor=4.0, mode="bilinear")
         return heads
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from mitonb.errors import InputError, MitonbError
 from mitonb.job import Job
 from mitonb.models.folder import offered_models
 from mitonb.post.decoding import centers
+from mitonb.recipe import Recipe
 from mitonb.session import Change, Session
 from mitonb.widgets.forms import OpenForm, RecipeForm, SaveForm, VoxelSizeField, reruns_of
 from mitonb.widgets.objects_table import ObjectsTable
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mitonb.labels import Labels
-    from mitonb.recipe import Recipe, Verdicts
+    from mitonb.recipe import Verdicts
     from mitonb.stack import Axis
 
 _TAB_HEIGHT = 180
@@ -86,6 +88,9 @@ class App(Saved, Part):
         self.viewer = Viewer(session, height=self._height)
         self.viewer.layout.flex, self.viewer.layout.min_width = "1 1 0", "0"
         volume = session.shape[0] > 1
+        if self._recipe is None:  # when the cell is run again, that of the last run of the volume
+            with contextlib.suppress(InputError):
+                self._recipe = Recipe.of((session.labels.record or {}).get("recipe"))
         self.form = RecipeForm(self._recipe, models=offered_models(), volume=volume)
         self._verdicts: Verdicts | None = None
         self._follow_verdicts(session.verdicts)

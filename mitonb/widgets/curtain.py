@@ -12,7 +12,7 @@ import numpy as np
 import traitlets
 
 from mitonb.colors import overlay
-from mitonb.widgets.style import JS, button, count_text, note, png, row, thinned
+from mitonb.widgets.style import JS, button, note, png, row, thinned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +99,7 @@ def _fates(patch: Patch, k: int, before: Judged | None, after: Judged) -> str:
     places = places_of(patch)
     old, new = ({id for patch, id in judged.found if patch == k} if judged else set() for judged in (before, after))
     fates = {"missed": set(places) - new} if before is None else {"won": new - old, "lost": old - new}
-    said = f"{len(new)} of {count_text(len(places))} found" + ("" if before is None else f", {len(old)} before")
+    said = f"{len(new)} of {len(places)} {after.what} found" + ("" if before is None else f", {len(old)} before")
     parts = [f"<div>{said}.</div>"]
     for fate, ids in fates.items():
         rows = sorted((places[id] for id in ids), reverse=True)

@@ -30,7 +30,9 @@ from mitonb.learn.loop import FORGOTTEN, REFERENCE, Settings, choose_part, fitti
 from mitonb.learn.losses import add_losses, batch_targets
 from mitonb.maps import HEADS
 from mitonb.models.spec import ModelSpec
-from mitonb.models.zoo import load_model
+from mitonb.models.zoo import build, load_model
+
+CENTERS = ("semantic", "center", "offsets")
 
 
 def disks(held=(), **options):
@@ -166,6 +168,32 @@ def test_the_loss_of_perfect_heads_is_nearly_zero(heads, dimension):
     assert all(parts[name] < 0.01 < 2 * blank[name] for name in parts)
 
 
+def test_points_of_pointrend_learn_what_the_pixels_are_where_they_lie():
+    truth, weights = batch_targets([disks().labels[0][:64, :64].astype(np.int64)], card_of(("semantic",)))
+    places = torch.rand(1, 500, 2, generator=torch.Generator().manual_seed(0))
+    x, y = (places[0] * 64).long().unbind(1)
+    exact = (truth["semantic"][:, :, y, x] - 0.5) * 40
+    heads = {**perfect(truth), "semantic_places": places}
+    assert add_losses({**heads, "semantic_points": exact}, truth, weights)[1]["semantic points"] < 0.01
+    assert add_losses({**heads, "semantic_points": -exact}, truth, weights)[1]["semantic points"] > 10
+
+
+def test_pointrend_learns_with_its_net_and_asks_where_the_call_is_close(tmp_path):
+    config = {"encoder": "resnet18", "stride": 32, "decoder_channels": 8, "low_level_channels": [4], "aspp_channels": 6}
+    card = {"architecture": "panoptic_deeplab", "heads": CENTERS, "output_stride": 4, "multiple": 32, "config": config}
+    run = fitting([disks()], out=tmp_path / "net.safetensors", settings=tiny(patch=64, average=0.0), card=card)
+    losses = [step.preview["semantic points"] for step in run if step.preview]
+    assert len(losses) == 4
+    torch.manual_seed(3)
+    before = build(ModelSpec(name="net", **card)).semantic_pr
+    after = load_model(tmp_path / "net.safetensors").net.semantic_pr
+    assert all((a != b).any() for a, b in zip(before.parameters(), after.parameters(), strict=True))
+    ramp = torch.linspace(-8, 8, 64).expand(1, 1, 16, 64)  # the call is close in the middle column
+    logits, places = before.asked(torch.zeros(1, 8, 16, 64), ramp)
+    assert (logits.shape, places.shape) == ((1, 1, 1024), (1, 1024, 2))
+    assert 0.7 < ((places[..., 0] - 0.5).abs() < 0.2).float().mean() < 0.95
+
+
 @pytest.mark.parametrize(
     "heads", [("semantic", "center", "offsets"), ("semantic", "contour", "distance"), ("semantic", "affinities")]
 )
@@ -243,7 +271,7 @@ def test_patches_drawn_in_other_processes_are_the_same(how, tmp_path):
 def test_a_stopped_run_goes_on_where_it_was(tmp_path):
     straight = drain(fitting([disks()], out=tmp_path / "a", settings=tiny(looks=20)), show=False)
     steps = fitting([disks()], out=tmp_path / "b", settings=tiny(looks=20))
-    for _ in range(3):  # the memory it takes, and two steps
+    for _ in range(4):  # the memory it takes, the first patches, and two steps
         next(steps)
     steps.close()
     assert (tmp_path / "b.part").exists()
@@ -253,7 +281,7 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path):
         del state["settings"][newer]
     torch.save({k: v for k, v in state.items() if k not in ("sources", "best", "model")}, tmp_path / "b.part")
     rest = list(fitting([disks()], out=tmp_path / "b", settings=tiny(looks=20, workers=1)))  # gives the same patches
-    assert [p.preview["step"] for p in rest[1:]] == [3, 4]
+    assert [p.preview["step"] for p in rest[2:]] == [3, 4]
     assert not (tmp_path / "b.part").exists()
     x = torch.randn(1, 1, 32, 32)
     for one, two in zip(load_model(straight).net(x).values(), load_model(tmp_path / "b").net(x).values(), strict=True):
@@ -333,7 +361,7 @@ def test_weights_that_cannot_be_written_are_kept_elsewhere(tmp_path, monkeypatch
     (tmp_path / "spare").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "spare"))
     steps = fitting([disks()], out=tmp_path / "out" / "a", settings=tiny())
-    for _ in range(5):
+    for _ in range(6):
         next(steps)
     shutil.rmtree(tmp_path / "out")
     with pytest.raises(InputError, match=r"a was not saved: .*What was computed is kept in") as said:

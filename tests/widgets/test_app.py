@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import sys
 import threading
 from types import ModuleType
@@ -520,3 +522,15 @@ def test_later_runs_leave_out_what_verdicts_call_false_until_that_is_undone(app:
     assert app.form.recipe.verdicts == dark
     app.form.controls["verdicts"].forget.click()
     assert app.form.recipe.verdicts is None
+
+
+def test_the_recipe_of_the_last_run_is_there_again_when_the_cell_is_run_again(tmp_path: Path) -> None:
+    stack, labels = mn.phantom((4, 64, 64), objects=2)
+    recipe = Recipe(downsampling=2, center_threshold=0.4)
+    with Session(stack, path=tmp_path / "cell.mitonb") as session:
+        session.adopt(dataclasses.replace(labels, record={"recipe": json.loads(recipe.to_json())}))
+    app = explore(path=tmp_path / "cell.mitonb")
+    assert app.form.recipe == recipe
+    assert explore(app.session, recipe=Recipe()).form.recipe == Recipe()
+    app.session.adopt(dataclasses.replace(labels, record={"recipe": {"no such field": 1}}))
+    assert explore(app.session).form.recipe == Recipe()

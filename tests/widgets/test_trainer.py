@@ -70,7 +70,7 @@ def test_a_net_is_trained_registered_and_offered_by_its_name():
     assert form._looks[-1][0] == 1.0
     (curtain,) = form.curtain.children
     assert curtain.slide.names == ["truth", "now"]
-    assert "of 3 objects found.</div>" in curtain.state()
+    assert "of 3 profiles found.</div>" in curtain.state()
     form.name.value = "spots"
     form.keep.click()
     assert seen == ["spots"]
@@ -215,7 +215,7 @@ def judged(iou, found, false=0):
 def test_wins_and_losses_are_told_by_object():
     said = won_and_lost(judged(0.5, {1, 2}, 3), judged(0.7, {2, 3, 4}, 1))
     assert "IoU 0.500 before, 0.700 now" in said
-    assert "Of 4 objects 2 were found before and 3 are now: 2 won, 1 lost." in said
+    assert "Of 4 profiles 2 were found before and 3 are now: 2 won, 1 lost." in said
     assert "Others drawn: 3 before, 1 now." in said
 
 
@@ -263,7 +263,7 @@ def test_held_out_patches_hang_on_a_curtain_the_most_changed_first():
 
     curtain = Curtain(patches, found([1], [1, 2]), found([1], [2, 3]))
     assert curtain.state() == (
-        '<span class="mnb-plain">Held-out patch 1 of 2: b</span>\n<div>2 of 3 objects found, 2 before.</div>'
+        '<span class="mnb-plain">Held-out patch 1 of 2: b</span>\n<div>2 of 3 profiles found, 2 before.</div>'
         "<b>1 won</b><ul><li>192 px at x 46, y 48</li></ul><b>1 lost</b><ul><li>256 px at x 16, y 16</li></ul>"
     )
     first = curtain.slide.left
