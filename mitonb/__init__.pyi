@@ -47,6 +47,7 @@ from mitonb.post.verdicts import learn_verdicts as learn_verdicts
 from mitonb.recipe import PRESETS as PRESETS
 from mitonb.recipe import Recipe as Recipe
 from mitonb.session.session import Session as Session
+from mitonb.session.teaching import teach_strokes as teach_strokes
 from mitonb.stack import Plane as Plane
 from mitonb.stack import Stack as Stack
 from mitonb.widgets.app import explore as explore

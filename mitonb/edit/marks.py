@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
+from mitonb.edit.ops import stroke, unpacked_line
 from mitonb.errors import InputError
 from mitonb.recipe import Verdicts
+from mitonb.stack import AXES, Axis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +22,38 @@ if TYPE_CHECKING:
 
 KINDS: dict[str, bool | None] = {"mark_right": True, "mark_false": False, "unmark": None}
 """Verbs that judge objects, and as what."""
+STROKES = {"teach_mito": True, "teach_not": False}
+"""Verbs that say of pixels whether they are mitochondrion."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stroke:
+    """What a user said of some pixels.
+
+    Attributes
+    ----------
+    mito : bool
+        Whether they are mitochondrion.
+    axis : {"xy", "xz", "yz"}
+        Direction of the plane that it was drawn on.
+    plane : int
+        Its position along that direction.
+    line : (n, 2) int array
+        (row, column) in pixels of the plane.
+    radius : float
+        Of the brush, in pixels.
+    """
+
+    mito: bool
+    axis: Axis
+    plane: int
+    line: npt.NDArray[np.int64]
+    radius: float
+
+    def put(self, ids: npt.NDArray[Any], id: int) -> None:
+        """Write an id into the pixels of an (h, w) plane that it covers."""
+        (y, x), mask = stroke(self.line, self.radius, ids.shape)
+        ids[y : y + mask.shape[0], x : x + mask.shape[1]][mask] = id
 
 
 def marks(project: Project, *, gone: bool = False) -> dict[int, bool]:
@@ -71,6 +107,26 @@ def verdicts(project: Project) -> Verdicts | None:
         return Verdicts.of(rows[-1].intent.get("verdicts")) if rows else None
     except InputError:  # a project from elsewhere may hold anything
         return None
+
+
+def strokes(project: Project) -> list[Stroke]:
+    """Return the strokes that say what pixels are, in the order in which they were drawn."""
+    found = []
+    for row in _standing(project):
+        if row.kind in STROKES:
+            try:  # a project from elsewhere may hold anything
+                line = np.delete(unpacked_line(row.intent), AXES[row.intent["axis"]], axis=1)
+                where = row.intent["axis"], int(row.intent["plane"])
+                found.append(Stroke(STROKES[row.kind], *where, line, float(row.intent["radius"])))
+            except (LookupError, TypeError, ValueError):
+                continue
+    return found
+
+
+def taught(project: Project) -> tuple[str, str] | None:
+    """Return the model that strokes taught, and the one that it stands for, where that still stands."""
+    rows = [row for row in _standing(project) if row.kind == "use_model"]
+    return (str(rows[-1].intent.get("model")), str(rows[-1].intent.get("instead"))) if rows else None
 
 
 def _standing(project: Project) -> Iterator[Row]:

@@ -157,6 +157,15 @@ def mark_reviewed(labels: Volume, start: Sequence[int], stop: Sequence[int], rev
     return Edit("mark_reviewed", (), {"start": [*box.start], "stop": [*box.stop], "reviewed": bool(reviewed)})
 
 
+def teach(kind: str, labels: Volume, points: Points, *, radius: float, axis: Axis = "xy") -> Edit:
+    """Say what the pixels along a polyline are without changing a voxel; parameters and errors as in `paint`."""
+    line = on_plane(labels, points, axis)
+    intent = {**packed_line(line, axis), "radius": _checked_radius(radius)}
+    if not _brush(labels, line, intent)[1].size:
+        raise InputError("A stroke that lies beside the plane teaches nothing. Draw it on the picture.")
+    return Edit(kind, (), intent)
+
+
 def drop_false(labels: Volume, ids: Sequence[int], boxes: Mapping[int, Box], verdicts: Verdicts | None) -> Edit:
     """Set whole objects to background that are false by verdicts, or by none; parameters and errors as in `merge`."""
     edit = delete(labels, ids, boxes)
@@ -409,10 +418,14 @@ def on_plane(labels: Volume, points: Points, axis: Axis) -> Line:
 
 def _brushed(labels: Volume, line: Line, how: Mapping[str, Any], after: int, only: int | None) -> list[Part]:
     """Return what a stroke changes."""
-    axis = how["axis"]
-    h, w = (n for i, n in enumerate(labels.shape) if i != AXES[axis])
-    corner, covered = stroke(np.delete(line, AXES[axis], axis=1), how["radius"], (h, w))
+    axis, (corner, covered) = how["axis"], _brush(labels, line, how)
     return [_on(labels, axis, how["plane"], corner, covered, after, only)] if covered.size else []
+
+
+def _brush(labels: Volume, line: Line, how: Mapping[str, Any]) -> tuple[tuple[int, int], Mask]:
+    """Return the corner of what a stroke covers on its plane, and which pixels from there."""
+    h, w = (n for i, n in enumerate(labels.shape) if i != AXES[how["axis"]])
+    return stroke(np.delete(line, AXES[how["axis"]], axis=1), how["radius"], (h, w))
 
 
 def _on(

@@ -40,9 +40,10 @@ class Verb:
     given : callable
         The arguments in the intent of a record; those that are too large for a journal are missing.
     gesture : str
-        How a page asks for it: "stroke" (a drag with the tool on), "click" (on a patch), "pair" (of the selected
-        objects, or two clicks), "split" (seeds in an object, looked at before), "proposed" (with the tool of another
-        verb), "selected" (at once, with those), "now" (at once), or "" for what no page asks for.
+        How a page asks for it: "stroke" (a drag with the tool on), "teach" (a drag that changes no label), "click" (on
+        a patch), "pair" (of the selected objects, or two clicks), "split" (seeds in an object, looked at before),
+        "proposed" (with the tool of another verb), "selected" (at once, with those), "now" (at once), or "" for what no
+        page asks for.
     keys : tuple of str
         As the help writes them, such as "Ctrl-Z"; it shows the first.
     title : str
@@ -59,7 +60,7 @@ class Verb:
     text: Callable[[Intent], str]
     op: Callable[..., Edit] | None = None
     given: Callable[[Intent], Intent] = dict
-    gesture: Literal["stroke", "click", "pair", "split", "proposed", "selected", "now", ""] = ""
+    gesture: Literal["stroke", "teach", "click", "pair", "split", "proposed", "selected", "now", ""] = ""
     keys: tuple[str, ...] = ()
     title: str = ""
     icon: str = ""
@@ -258,6 +259,22 @@ _ROWS = (
          op=lambda p, start, stop, *, reviewed=True: ops.mark_reviewed(p.labels, start, stop, reviewed),
          text=lambda say: f"called {_box(say)} reviewed{'' if say['reviewed'] else ' no more'}",
          given=lambda say: {**say, "start": tuple(say["start"]), "stop": tuple(say["stop"])}),
+    Verb("teach_mito",
+         op=lambda p, points, *, radius, axis="xy": ops.teach("teach_mito", p.labels, points, radius=radius, axis=axis),
+         text=lambda say: f"taught that this is mitochondrion on {_plane(say, say['plane'])}",
+         given=_stroke, gesture="teach", keys=("T",), title="Teach the model: what you draw on is mitochondrion",
+         icon="M3 15.5c3-1 2-7 6-7s2 5 5 4M13.5 3v6M10.5 6h6"),
+    Verb("teach_not",
+         op=lambda p, points, *, radius, axis="xy": ops.teach("teach_not", p.labels, points, radius=radius, axis=axis),
+         text=lambda say: f"taught that this is no mitochondrion on {_plane(say, say['plane'])}",
+         given=_stroke, gesture="teach", keys=("Shift-T",), title="Teach the model: what you draw on is none",
+         icon="M3 15.5c3-1 2-7 6-7s2 5 5 4M10.5 6h6"),
+    Verb("use_model",
+         op=lambda p, model, *, instead, strokes: Edit(
+             "use_model", (), {"model": model, "instead": instead, "strokes": strokes}),
+         text=lambda say: f"took model {say['model']:.80}, taught by {say['strokes']:d} strokes, "
+                          f"instead of {say['instead']:.80}",
+         given=lambda say: {"strokes": say["strokes"]}),
     Verb("drop_false",
          op=lambda p, *ids, verdicts=None: ops.drop_false(p.labels, ids, p.table.boxes, verdicts),
          text=lambda say: f"dropped {_objects(say['ids'])}, false by verdicts",

@@ -146,7 +146,9 @@ def draw_batch(
     """
     weights = np.array([s.weight * (s.used[1] > s.used[0]) for s in sources], np.float64)
     images, ids = [], []
-    chosen = rng.choice(len(sources), count, p=weights / weights.sum())
+    # Evenly along the list: in each batch those that lie side by side have their share, and not by luck.
+    places = (rng.random() + np.arange(count)) / count * weights.sum()
+    chosen = np.searchsorted(weights.cumsum(), places, side="right").clip(max=len(sources) - 1)
     for i, own in list(zip(chosen, rng.spawn(count), strict=True))[share]:
         augmented = bool(own.random() < augment)
         image, truth = draw(sources[i], own, size, augment=augmented)

@@ -25,7 +25,7 @@ from mitonb.infer.predict import Predictor
 from mitonb.io.saving import check_output, rescued
 from mitonb.job import Progress
 from mitonb.learn.data import Size, Source, draw_batch
-from mitonb.learn.losses import add_losses, batch_targets
+from mitonb.learn.losses import add_losses, balanced, batch_targets
 from mitonb.memory import require
 from mitonb.models.spec import ModelSpec, in_todays_words
 from mitonb.models.unet import UNet
@@ -76,6 +76,8 @@ class Settings:
         All norms keep their statistics: those of a few squares are not those of what a model knows.
     temper : bool
         In the end go back towards the weights to start from, as far as held planes and the `REFERENCE` ask for it.
+    balance : bool
+        Patches count the same, however little of them is known; see `mitonb.learn.losses.balanced`.
     looks : int
         How often, evenly over the run, the held planes are scored; the weights of the best look are kept.
     patience : int, optional
@@ -104,6 +106,7 @@ class Settings:
     freeze: int = 0
     keep_statistics: bool = False
     temper: bool = False
+    balance: bool = False
     looks: int = 20
     patience: int | None = None
     workers: int | None = None
@@ -518,7 +521,10 @@ class Drawn(Dataset[Batch]):
             self.sources, rng, self.size, self.settings.batch, augment=self.settings.augment, share=self.share
         )
         x = torch.from_numpy(self.spec.normalise(images, 0.0, 1.0)[:, None])
-        return x, *batch_targets(ids, self.spec)
+        truth, weights = batch_targets(ids, self.spec)
+        if self.settings.balance:
+            weights["semantic"] = balanced(truth["semantic"], weights["semantic"])
+        return x, truth, weights
 
 
 # Several devices: each draws its share of a batch, all see the losses of all of it, and their gradients are added.

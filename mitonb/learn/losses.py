@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 Truth = tuple[dict[str, Tensor], dict[str, Tensor]]
+_LITTLE, _FEWEST = 0.2, 1 / 500
+"""Parts of a patch: below which little is known, and below which fewer pixels do not weigh more."""
 _CONTOUR = 2
 """Pixels beside the unknown in which a contour may lie that nobody drew."""
 
@@ -71,6 +73,19 @@ def batch_targets(ids: Iterable[Array], spec: ModelSpec) -> Truth:
     return truth, weights
 
 
+def balanced(truth: Tensor, weight: Tensor) -> Tensor:
+    """Return weights by which each patch counts the same, however little of it is known.
+
+    Where that is very little, as under strokes, both kinds of pixels of a patch count the same, too.
+    """
+    axes = tuple(range(1, weight.ndim))
+    known = weight.mean(axes, keepdim=True)
+    kinds = torch.stack([weight * truth, weight * (1 - truth)])
+    shares = kinds.mean(tuple(a + 1 for a in axes), keepdim=True)
+    even = (kinds / shares.clamp(min=_FEWEST)).sum(0) / (shares > 0).sum(0).clamp(min=1)
+    return torch.where(known > _LITTLE, weight / known.clamp(min=_LITTLE), even)
+
+
 # A loss takes what a head said, the truth, and the weight of each pixel; (n, channels, [d,] h, w), weights one channel.
 
 
@@ -91,8 +106,8 @@ def bootstrapped(said: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
 
 def dice(said: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     """Return one minus the Dice overlap of probabilities, over all pixels of a batch."""
-    probability, truth = said.sigmoid() * weight, truth * weight
-    return 1 - (2 * (probability * truth).sum() + 1) / (probability.sum() + truth.sum() + 1)
+    probability = said.sigmoid() * weight
+    return 1 - (2 * (probability * truth).sum() + 1) / (probability.sum() + (truth * weight).sum() + 1)
 
 
 def mse(said: Tensor, truth: Tensor, weight: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -206,10 +206,10 @@ def finetuning(
     sources = material.sources
     require_depth(sources, old.dimension)  # before phantoms, which are deep, come in
     if replay:
-        phantoms = yield from _phantoms(16, 1000, "phantoms")
+        phantoms = yield from phantoms_to_replay(16, 1000, "phantoms")
         sources = tuple(shared(sources, phantoms, replay))
     names = sorted({s.name for s in sources})
-    reference = yield from _phantoms(2, 1100, REFERENCE)
+    reference = yield from phantoms_to_replay(2, 1100, REFERENCE)
     only_scored = (dataclasses.replace(source, held=(0, 1)) for source in reference)
     material = dataclasses.replace(material, sources=(*sources, *only_scored))
     kept = {
@@ -251,7 +251,8 @@ def some_patches(
     return images, ids
 
 
-def _phantoms(planes: int, seed: int, name: str) -> Generator[Progress, None, list[Source]]:
+def phantoms_to_replay(planes: int, seed: int, name: str) -> Generator[Progress, None, list[Source]]:
+    """Draw four volumes that keep a model from forgetting what it knew."""
     found = []
     for k in range(4):
         yield Progress("draw phantoms", k, 4)
@@ -267,7 +268,7 @@ def _settings(given: Mapping[str, Any], minutes: float | None, steps: int | None
     return Settings(**{"precision": fast_precision(), **given, **lasting})
 
 
-def fast_precision() -> str:
+def fast_precision() -> Literal["fp32", "bf16"]:
     """Return bf16 where it is faster: on GPUs, and on CPUs with instructions for it."""
     has_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return "bf16" if torch.cuda.is_available() or has_bf16() else "fp32"

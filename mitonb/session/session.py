@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from mitonb.box import Box
     from mitonb.edit.edits import Edit
+    from mitonb.edit.marks import Stroke
     from mitonb.edit.project import Client, Project
 
 
@@ -265,6 +266,18 @@ class Session:
         with self._lock:
             return marks.verdicts(self._project)
 
+    @property
+    def strokes(self) -> list[Stroke]:
+        """What `teach_mito` and `teach_not` said of pixels."""
+        with self._lock:
+            return marks.strokes(self._project)
+
+    @property
+    def taught(self) -> tuple[str, str] | None:
+        """The model that was taught by strokes, and the one that it stands for; undo takes that back, too."""
+        with self._lock:
+            return marks.taught(self._project)
+
     # --- corrections: each goes through the writer, as one acknowledged transaction ---------------------------------
 
     def paint(
@@ -414,6 +427,22 @@ class Session:
         """Return whether a mark is another one than an object has."""
         known = self.marks
         return any(known.get(id) is not right for id in map(ops.checked_id, ids))
+
+    def teach_mito(
+        self, points: npt.ArrayLike, *, radius: float, axis: Axis = "xy", client: Client | None = None
+    ) -> Change:
+        """Say that the pixels along a polyline are mitochondrion: see `mitonb.teach_strokes`; no label changes."""
+        return self._do("teach_mito", client, points, radius=radius, axis=axis, bare=True)
+
+    def teach_not(
+        self, points: npt.ArrayLike, *, radius: float, axis: Axis = "xy", client: Client | None = None
+    ) -> Change:
+        """Say that the pixels along a polyline are no mitochondrion."""
+        return self._do("teach_not", client, points, radius=radius, axis=axis, bare=True)
+
+    def use_model(self, model: str, *, instead: str, strokes: int, client: Client | None = None) -> Change:
+        """Note which model strokes have taught, and from which: `taught` tells it for as long as this edit stands."""
+        return self._do("use_model", client, model, instead=instead, strokes=strokes, bare=True)
 
     def drop_false(self, *ids: int, verdicts: Verdicts | None = None, client: Client | None = None) -> Change:
         """Set objects to background that are false by verdicts, which are kept with the edit; see `verdicts`."""
@@ -706,6 +735,10 @@ class Session:
             marked = marks.ids_in(edit.intent.get("ids")) if edit.kind in marks.KINDS else []
             if there := [id for id in marked if id in self._project.table.counts]:
                 self.go_to(there[0])
+                return
+            if edit.kind in marks.STROKES:
+                points = ops.unpacked_line(edit.intent)
+                self.move_to(*points[len(points) // 2])
                 return
             parts = self._project.effect(edit.seq) if edit.kind != "nothing" else ()
             if not parts:

@@ -1,24 +1,33 @@
-"""Teaching: what the marks of a session say of all its objects, learned anew after each mark."""
+"""Teaching: what the marks of a session say of all its objects, and a model that learns from its strokes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from mitonb.edit import marks
+from mitonb.errors import InputError, wanting_torch
+from mitonb.job import drain
 from mitonb.labels import Labels
+from mitonb.models.folder import model_names
 from mitonb.post.verdicts import chances, describe_objects, learn_verdicts
+from mitonb.recipe import Recipe
+from mitonb.stack import AXES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from mitonb.box import Box
+    from mitonb.job import Progress
+    from mitonb.learn.strokes import Taught
     from mitonb.maps import Maps
     from mitonb.recipe import Verdicts
     from mitonb.session.session import Session
     from mitonb.session.writer import Change
+    from mitonb.stack import Axis
 
 FEWEST = 3
 """Marks of each kind that it takes to learn."""
@@ -111,3 +120,64 @@ class Teacher:
     def _on_edited(self, change: Change) -> None:
         if change.box.size:
             self._changed = change.box if self._changed is None else change.box.union(self._changed)
+
+
+def teach_strokes(
+    session: Session, *, recipe: Recipe | None = None, name: str | None = None, show: bool = True
+) -> Taught:
+    """Let a model learn from the strokes of a session, within a minute, in a process of its own.
+
+    The new model is in the model folder, and that it was taught is an edit: undo takes `session.taught` back.
+
+    Parameters
+    ----------
+    session : Session
+        With a stack and strokes of both kinds: `session.teach_mito`, `session.teach_not`.
+    recipe : Recipe, optional
+        Its model learns, on pixels as in a run of the recipe. One that was taught by these strokes before begins anew
+        from where it began.
+    name : str, optional
+        Of the new model; by default that of the old one with "-strokes" and a number.
+    show : bool
+        Show a line of progress.
+
+    Returns
+    -------
+    Taught
+        The name of the model, and what it learned: ``recipe.replace(model=taught.model)``.
+
+    Raises
+    ------
+    InputError
+        If there is no image, there are not strokes of both kinds, or the model does not learn from them.
+    ModelError
+        If the model cannot be trained, or looks at blocks.
+    """
+    return drain(teaching_strokes(session, recipe=recipe, name=name), show=show)
+
+
+def teaching_strokes(
+    session: Session, *, recipe: Recipe | None = None, name: str | None = None
+) -> Generator[Progress, None, Taught]:
+    """Let a model learn from strokes; the generator form of `teach_strokes`, for `mitonb.Job`."""
+    recipe, stack, strokes, taught = recipe or Recipe(), session.stack, session.strokes, session.taught
+    if stack is None:
+        raise InputError("There is no image to learn from: open the stack that these labels belong to.")
+    start = taught[1] if taught is not None and taught[0] == recipe.model else recipe.model
+    known: dict[tuple[Axis, int], np.ndarray] = {}
+    for number, one in enumerate(strokes, 1):
+        sides = tuple(n for i, n in enumerate(stack.shape) if i != AXES[one.axis])
+        one.put(known.setdefault((one.axis, one.plane), np.zeros(sides, np.int64)), number if one.mito else -number)
+    with wanting_torch():
+        from mitonb.learn.strokes import teaching
+
+    done = yield from teaching(stack, known, name or _free_name(start), start=start, recipe=recipe)
+    session.use_model(done.model, instead=start, strokes=done.strokes)
+    return done
+
+
+def _free_name(start: str) -> str:
+    taken, count = model_names(), 1
+    while (name := f"{start[:60]}-strokes-{count}") in taken:
+        count += 1
+    return name

@@ -13,10 +13,11 @@ import numpy as np
 
 from mitonb.errors import InputError, MitonbError
 from mitonb.job import Job
-from mitonb.models.folder import offered_models
+from mitonb.models.folder import model_names, offered_models
 from mitonb.post.decoding import centers
 from mitonb.recipe import Recipe
 from mitonb.session import Change, Session
+from mitonb.session.teaching import teaching_strokes
 from mitonb.widgets.forms import OpenForm, RecipeForm, SaveForm, VoxelSizeField, reruns_of
 from mitonb.widgets.objects_table import ObjectsTable
 from mitonb.widgets.protocol import cut
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mitonb.labels import Labels
+    from mitonb.learn.strokes import Taught
     from mitonb.recipe import Verdicts
     from mitonb.stack import Axis
 
@@ -94,9 +96,11 @@ class App(Saved, Part):
         self.form = RecipeForm(self._recipe, models=offered_models(), volume=volume)
         self._verdicts: Verdicts | None = None
         self._follow_verdicts(session.verdicts)
+        self._taught: tuple[str, str] | None = None
         self._applied = self._joined = self.form.recipe
         self.run_bar, self.scales = RunBar(), ScaleChoice()
         self.run_bar.allow(volume=volume)
+        self._offer_learning()
         self.table = ObjectsTable(session, height=_TAB_HEIGHT)
         self.table.teach.teacher.maps = lambda z: self.runs.maps("xy", z)
         self.view3d = View3D(session, lazy=True)
@@ -136,6 +140,7 @@ class App(Saved, Part):
         self.viewer.observe(lambda _: self._live.ask(), ["axis", "index"])
         self.tabs.observe(self._on_tab, "selected_index")
 
+        self._follow_taught(session.taught)
         self._describe()
         if session.notes:
             self.run_bar.say(" ".join(session.notes))
@@ -171,6 +176,17 @@ class App(Saved, Part):
             return " ".join([said, *self.runs.notes])
 
         job = Job(self.runs.look(axis, index, recipe), name=f"Look at {axis} plane {index}")
+        return self.run_bar.watch(job, then=tell)
+
+    def learn_from_strokes(self) -> Job[Taught]:
+        """Let the model of the form learn from the strokes, in a thread; the next run uses what came of it."""
+        assert self.session is not None
+        session, recipe = self.session, self.form.recipe
+
+        def tell(done: Taught) -> Sentence:
+            return f"Learned: {done}. The next run uses {done.model}.", session.version
+
+        job = Job(teaching_strokes(session, recipe=recipe), name="Learn from strokes")
         return self.run_bar.watch(job, then=tell)
 
     def compare_scales(self) -> Job[Any]:
@@ -252,6 +268,7 @@ class App(Saved, Part):
         doing = {
             "plane": self.run_plane, "segment-plane": self.run_plane, "volume": self.run_volume,
             "maps": self.look_at_maps, "apply-plane": self.apply_plane, "apply-preview": self.apply_plane,
+            "learn": self.learn_from_strokes,
             "apply-volume": self.apply_volume, "discard-preview": self.discard_preview,
         }  # fmt: skip
         self._try(doing[what])
@@ -342,9 +359,11 @@ class App(Saved, Part):
         self.run_bar.say(f"Downsampling is {factor}: the next run uses it.")
 
     def _on_edited(self, change: Change) -> None:
-        if change.what in ("drop_false", "undo", "redo") and self.session is not None:
+        if change.what in ("drop_false", "use_model", "undo", "redo") and self.session is not None:
             self._follow_verdicts(self.session.verdicts)
+            self._follow_taught(self.session.taught)
         self._describe()
+        self._offer_learning()
         self.run_bar.offer_undo(0)
 
     def _follow_verdicts(self, verdicts: Verdicts | None) -> None:
@@ -352,6 +371,21 @@ class App(Saved, Part):
         if verdicts != self._verdicts:
             self._verdicts = verdicts
             self.form.recipe = self.form.recipe.replace(verdicts=verdicts)
+
+    def _follow_taught(self, taught: tuple[str, str] | None) -> None:
+        """Let every later run use the model that strokes taught, and the one before it once that is taken back."""
+        last, self._taught = self._taught, taught
+        mine = self.form.recipe.model in (*(last or ()), *(taught or ()))  # else the user has chosen another one since
+        wanted = taught[0] if taught else last[1] if last else ""
+        if taught != last and mine and wanted in model_names():
+            self._offer_models()
+            self.form.recipe = self.form.recipe.replace(model=wanted)
+
+    def _offer_learning(self) -> None:
+        assert self.session is not None
+        count = len(self.session.strokes)
+        self.run_bar.buttons["learn"].description = f"Learn from {count_text(count, 'stroke')}"
+        self.run_bar.allow(learn=count > 0)
 
     def _take_back(self, session: Session, edit: int) -> None:
         done = session.history(after=edit - 1)[0].text

@@ -39,6 +39,11 @@ _READ = 5.0  # seconds that a sentence stands in the line of a running job
 _BUTTONS = {
     "plane": ("Segment this plane", "play", "Run the model on the plane on screen (Enter)"),
     "volume": ("Segment the volume", "cubes", "Run the model on every plane, and join the planes to objects"),
+    "learn": (
+        "Learn from strokes",
+        "graduation-cap",
+        "Let the model learn from what you drew with T and Shift-T; it takes about half a minute, and can be undone",
+    ),
     "maps": ("Look at maps", "eye", "Run the model on the plane on screen for its maps alone; its labels stay"),
     "apply-plane": ("Apply to this plane", "check", "Make the preview an edit, which can be undone (Enter)"),
     "apply-volume": ("Apply to the volume", "check", "Decode and track the kept maps; the network is not run"),
@@ -278,6 +283,7 @@ class JobBar(Part):
         self.status = ipw.HTML().add_class("mnb-ellipsis")
         self.message = ipw.HTML(layout={"flex": "0 1 auto"})
         self.undo = button("Undo", tip="Take this edit back (Ctrl-Z)", css="mnb-link")
+        self.undo.layout.flex = "0 0 auto"  # beside a long sentence, too
         self.running = row(self.progress, self.stop, self.status, flex_flow="row nowrap")
         # Both take the same place, which is kept free: nothing jumps when a job starts or something is said.
         said = row(self.message, self.undo, flex_flow="row nowrap")

@@ -43,7 +43,7 @@ Pixels = tuple[npt.NDArray[Any], dict[str, Any]]
 TOOLS = (
     "look",
     "pick",
-    *(name for name, verb in VERBS.items() if verb.gesture in ("stroke", "click", "pair", "split")),
+    *(name for name, verb in VERBS.items() if verb.gesture in ("stroke", "teach", "click", "pair", "split")),
 )
 """What a press on the picture does: looks, takes a label, or corrects."""
 LAYERS: dict[str, dict[str, Any]] = {
@@ -181,6 +181,8 @@ class Viewer(Saved, anywidget.AnyWidget):
     marks : dict
         Ids of the objects that are marked "right" and "false"; they bear a sign on the picture. And the boxes that are
         "reviewed" or "chosen" (see `outline`), as six numbers each: the first voxel, and the one beyond the last.
+    strokes : list of dict
+        What the session's strokes teach, as the page draws them.
     asked : Signal(str)
         A command that the viewer leaves to others, such as "segment-plane" (Enter).
     moved : Signal(tuple)
@@ -201,6 +203,7 @@ class Viewer(Saved, anywidget.AnyWidget):
     height = t.Int(None, allow_none=True, min=240, max=4000).tag(sync=True)
     running = t.Bool(False).tag(sync=True)
     marks = t.Dict().tag(sync=True)
+    strokes: t.List[Any] = t.List().tag(sync=True)
 
     asked = Signal(str)
     moved = Signal(tuple)
@@ -331,6 +334,10 @@ class Viewer(Saved, anywidget.AnyWidget):
             **{name: [id for id, right in judged.items() if right is kind] for name, kind in kinds},
             **{name: [[*box.start, *box.stop] for box in some] for name, some in boxes.items()},
         }
+        self.strokes = [
+            {"op": "teach_mito" if s.mito else "teach_not", "axis": s.axis, "index": s.plane, "radius": s.radius,
+             "points": s.line.ravel().tolist()} for s in self.session.strokes
+        ]  # fmt: skip
 
     def _on_session_selected(self, ids: tuple[int, ...]) -> None:
         self.selected = [*ids]

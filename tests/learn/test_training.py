@@ -27,7 +27,7 @@ from mitonb.learn.data import (
     shift_sections,
 )
 from mitonb.learn.loop import FORGOTTEN, REFERENCE, Settings, choose_part, fitting, watch
-from mitonb.learn.losses import add_losses, batch_targets
+from mitonb.learn.losses import add_losses, balanced, batch_targets
 from mitonb.maps import HEADS
 from mitonb.models.spec import ModelSpec
 from mitonb.models.zoo import build, load_model
@@ -520,3 +520,27 @@ def test_two_processes_that_share_each_batch_learn_what_one_does(tmp_path):
         torch.testing.assert_close(two.net.state_dict()[name], weights, rtol=1e-4, atol=1e-6)
     with pytest.raises(InputError, match="shared evenly, got 3 patches for 2 devices"):
         dataclasses.replace(both, batch=3)
+
+
+def test_under_strokes_both_kinds_count_the_same_and_each_patch_as_much_as_another():
+    ids = np.full((4, 40, 40), IGNORED)
+    ids[0] = 0
+    ids[1, :20] = 3
+    ids[2, 0, :4], ids[2, 5] = 7, 0
+    ids[3, 0, 0] = 0
+    spec = ModelSpec(name="x", heads=("semantic",))
+    truth, weights = batch_targets(ids, spec)
+    even = balanced(truth["semantic"], weights["semantic"])[:, 0].numpy()
+    assert np.array_equal(even > 0, ids != IGNORED)
+    assert even[:3].mean((1, 2)) == pytest.approx(1)
+    assert even[2][ids[2] == 7].sum() == pytest.approx(even[2][ids[2] == 0].sum())
+    assert even[3].max() == pytest.approx(500)  # a single pixel is no patch
+
+
+def test_a_batch_shows_neighbours_in_the_list_by_their_weights():
+    sources = [Source(str(k), np.full((1, 40, 40), k), np.zeros((1, 40, 40), int), (0, 1), weight=w)
+               for k, w in enumerate([0.25, 0.25, 1.5])]  # fmt: skip
+    for seed in range(20):
+        images, _ = draw_batch(sources, np.random.default_rng(seed), 32, 4, augment=0)
+        seen = np.rint(images.mean((1, 2))).astype(int).tolist()
+        assert (seen.count(2), len(seen)) == (3, 4), seen

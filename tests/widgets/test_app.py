@@ -15,6 +15,9 @@ import pytest
 import mitonb as mn
 from mitonb.colors import neighbors, slots
 from mitonb.errors import InputError
+from mitonb.models.spec import ModelSpec
+from mitonb.models.weights import write_weights
+from mitonb.models.zoo import build, import_model
 from mitonb.recipe import Recipe, Verdicts
 from mitonb.session import Session
 from mitonb.stack import Stack
@@ -534,3 +537,40 @@ def test_the_recipe_of_the_last_run_is_there_again_when_the_cell_is_run_again(tm
     assert explore(app.session, recipe=Recipe()).form.recipe == Recipe()
     app.session.adopt(dataclasses.replace(labels, record={"recipe": {"no such field": 1}}))
     assert explore(app.session).form.recipe == Recipe()
+
+
+def test_later_runs_use_the_model_that_strokes_taught_until_that_is_undone(
+    app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MITONB_MODEL_DIR", str(tmp_path))
+    spec = ModelSpec(name="new", heads=("semantic",), config={"widths": [4, 8], "depths": [1, 1]})
+    write_weights(build(spec), spec, tmp_path / "tiny.safetensors")
+    import_model(tmp_path / "tiny.safetensors", "new")
+    button = app.run_bar.buttons["learn"]
+    assert button.layout.display == "none"
+    app.session.teach_mito([[8, 1, 1], [8, 5, 5]], radius=2)
+    app.session.teach_not([[8, 9, 1]], radius=2)
+    assert (button.description, button.layout.display) == ("Learn from 2 strokes", None)
+    app.session.use_model("new", instead="mito-mini", strokes=2)
+    assert app.form.recipe.model == "new"
+    # Another screen of the same work, as after reopening.
+    assert explore(app.session).form.recipe.model == "new"
+    app.session.undo()
+    assert app.form.recipe.model == "mito-mini"
+    app.session.redo()
+    # What the user chose since stays, and so does what is not here.
+    app.form.recipe = app.form.recipe.replace(model="mito-open")
+    app.session.undo()
+    assert app.form.recipe.model == "mito-open"
+    app.session.use_model("elsewhere", instead="mito-open", strokes=2)
+    assert app.form.recipe.model == "mito-open"
+    while app.session.strokes:
+        app.session.undo()
+    assert button.layout.display == "none"
+
+
+def test_what_strokes_cannot_teach_is_said(app: App) -> None:
+    app.session.teach_mito([[8, 1, 1], [8, 5, 5]], radius=2)
+    app.learn_from_strokes().wait(60)
+    assert "A model learns from strokes of both kinds." in app.run_bar.message.value
+    assert app.session.taught is None

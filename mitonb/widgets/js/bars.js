@@ -39,6 +39,7 @@ const HINTS = /** @type {Record<string, string>} */ ({
   look: "Click an object to select it and paint with it",
   pick: "Click an object to paint with its label",
   pair: "Click the object to keep",
+  teach: "Draw where the model is wrong; it learns from strokes of both kinds",
 });
 
 /**
@@ -95,7 +96,7 @@ export function topBar({ run, set, menu }) {
     /** @param {{tool: string, gesture: string, brush: number, id: number, preserve: boolean, selected: number[], colors: Colors | null, split: import("./split.js").Shown}} s */
     show({ tool, gesture, brush: radius, id: active, preserve: kept, selected, colors, split: splitting }) {
       const painting = gesture === "stroke";
-      brushGroup.hidden = !painting || tool === "lasso";
+      brushGroup.hidden = !(painting || gesture === "teach") || tool === "lasso";
       idGroup.hidden = !(painting || gesture === "click");
       preserve.label.hidden = !painting;
       const asked = gesture || tool;

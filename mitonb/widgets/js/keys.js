@@ -3,7 +3,7 @@
 
 /**
  * @typedef {{
- *   name: string, gesture: "stroke" | "click" | "pair" | "split" | "selected" | "now" | "", keys: string, codes: string[], does: string,
+ *   name: string, gesture: "stroke" | "teach" | "click" | "pair" | "split" | "selected" | "now" | "", keys: string, codes: string[], does: string,
  *   title: string, icon: string, cursor: string, menu?: boolean,
  * }} Verb
  * @typedef {{keys: string, does: string, command?: string, codes?: string[]}} Key
@@ -69,7 +69,7 @@ const MORE = {
 export class Verbs {
   /** @param {Verb[]} verbs of the kernel */
   constructor(verbs) {
-    this.tools = [...TOOLS, ...verbs.filter((verb) => ["stroke", "click", "pair", "split"].includes(verb.gesture))];
+    this.tools = [...TOOLS, ...verbs.filter((verb) => ["stroke", "teach", "click", "pair", "split"].includes(verb.gesture))];
     /** In the menu of the selected objects. */
     this.menu = verbs.filter((verb) => verb.menu);
     this.actions = verbs.filter((verb) => !this.tools.includes(verb) && !verb.menu);
@@ -85,6 +85,11 @@ export class Verbs {
   /** How a tool or verb is asked for. @param {string} name */
   gesture(name) {
     return this.named.get(name)?.gesture ?? "";
+  }
+
+  /** Whether a drag with a tool draws. @param {string} name */
+  draws(name) {
+    return ["stroke", "teach", "split"].includes(this.gesture(name));
   }
 
   /**

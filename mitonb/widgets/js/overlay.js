@@ -30,6 +30,7 @@ export function framesOn(marks, axis, index) {
     return a.index <= index && index < b.index ? [{ kind, x: a.column, y: a.row, w: b.column - a.column, h: b.row - a.row }] : [];
   }));
 }
+/** @typedef {{op?: string, axis: string, index: number, radius: number, points: number[]}} Taught  row, column, row, column, ... */
 
 /**
  * Where the objects of a plane lie that are marked: at the pixel of each that is nearest to its middle.
@@ -62,11 +63,12 @@ export function judgedOn(labels, marks) {
  * Draw marks for a view.
  * @param {CanvasRenderingContext2D} context in CSS pixels
  * @param {{camera: Camera, sheet: Sheet, view: Size, mark: [number, number] | null, judged: Judged[], framed: Framed[],
- *   peaks: Entry | null, offsets: Entry | null, semantic: Entry | null}} scene
+ *   taught: Taught[], peaks: Entry | null, offsets: Entry | null, semantic: Entry | null}} scene
  */
-export function drawOverlay(context, { camera, sheet, view, mark, judged, framed, peaks, offsets, semantic }) {
+export function drawOverlay(context, { camera, sheet, view, mark, judged, framed, taught, peaks, offsets, semantic }) {
   context.clearRect(0, 0, view.w, view.h);
   const put = (/** @type {number} */ column, /** @type {number} */ row) => toScreen(camera, sheet, view, column, row);
+  for (const stroke of taught) drawTaught(context, stroke, put(0, 0), put(1, 1));
   if (offsets && !offsets.empty) drawArrows(context, { camera, sheet, view, offsets, semantic, put });
   if (peaks && !peaks.empty) {
     context.lineWidth = 1.5;
@@ -83,6 +85,30 @@ export function drawOverlay(context, { camera, sheet, view, mark, judged, framed
     context.lineWidth = 1.5;
     ring(context, sx, sy, 14);
   }
+}
+
+/**
+ * What the model shall learn of these pixels; the dashes of what is none tell it where colours do not.
+ * @param {CanvasRenderingContext2D} c @param {Taught} stroke
+ * @param {[number, number]} origin of the plane on the screen @param {[number, number]} next where its pixel (1, 1) lies
+ */
+function drawTaught(c, { op, radius, points }, [x0, y0], [x1, y1]) {
+  const mito = op === "teach_mito";
+  c.save();
+  c.transform(x1 - x0, 0, 0, y1 - y0, x0, y0);
+  c.lineCap = c.lineJoin = "round";
+  c.beginPath();
+  c.moveTo(points[1] + 0.5, points[0] + 0.5);
+  for (let i = 0; i + 1 < points.length; i += 2) c.lineTo(points[i + 1] + 0.5, points[i] + 0.5);
+  c.strokeStyle = VERDICTS[mito ? "right" : "false"];
+  c.globalAlpha = 0.4;
+  c.lineWidth = 2 * radius + 1;
+  c.stroke();
+  c.globalAlpha = 1;
+  c.lineWidth = 2 / (x1 - x0);
+  if (!mito) c.setLineDash([5 / (x1 - x0), 5 / (x1 - x0)]);
+  c.stroke();
+  c.restore();
 }
 
 /** A cross that is seen on light and dark. @param {CanvasRenderingContext2D} c @param {number} x @param {number} y @param {number} r */

@@ -15,6 +15,11 @@ export class Pen {
    * @param {{axis: string, index: number, tool: string, id: number, radius: number, preserve: boolean, subtract: boolean}} how
    */
   begin({ axis, index, tool, id, radius, preserve, subtract }) {
+    if (tool.startsWith("teach_")) {
+      this.drawing = { op: tool };
+      this.store.open = { axis, index, points: [], radius, rule: null, op: tool };
+      return;
+    }
     const taking = tool === "lasso" && subtract;
     const erasing = tool === "erase" || taking;
     const only = taking || (preserve && erasing) ? id : preserve ? 0 : null;
@@ -30,7 +35,8 @@ export class Pen {
     const n = stroke.points.length;
     const repeats = n && points[0] === stroke.points[n - 2] && points[1] === stroke.points[n - 1];
     for (const value of repeats ? points.slice(2) : points) stroke.points.push(value);
-    this.#show(stroke, this.store.draw({ ...stroke, points }), began);
+    if (stroke.rule) this.#show(stroke, this.store.draw({ ...stroke, points }), began);
+    else this.picture.redraw();
   }
 
   /** @param {import("./store.js").Stroke} stroke @param {import("./strokes.js").Rect | null} box that was drawn @param {number} began */

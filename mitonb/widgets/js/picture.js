@@ -15,7 +15,8 @@ import { PlainRenderer } from "./plain.js";
  * @typedef {import("./tools.js").Spot} Spot
  * @typedef {{
  *   axis: () => string, index: () => number, sheet: () => Sheet, layers: () => import("./gl.js").Layers,
- *   selected: () => number[], marks: () => import("./overlay.js").Marks, info: () => import("./protocol.js").Info | null, entry: (part: string, index?: number) => Entry | null,
+ *   selected: () => number[], marks: () => import("./overlay.js").Marks,
+ *   taught: () => import("./overlay.js").Taught[], info: () => import("./protocol.js").Info | null, entry: (part: string, index?: number) => Entry | null,
  *   sketch: () => import("./split.js").Splitter | undefined,
  *   drawn: () => void, say: (message: {text: string, error?: boolean}) => void,
  * }} Facts  what the picture asks the view
@@ -259,12 +260,13 @@ export class Picture {
     const judged = this.#judged(layers.labels.visible ? facts.entry("labels", this.shown.index) : null);
     const framed = framesOn(facts.marks(), axis, this.shown.index);
     ui.showMarks(judged, framed);
-    ui.lines.hidden = !(mark || peaks || offsets || judged.length || framed.length || facts.sketch()?.drawn);
+    const taught = facts.taught().filter((s) => s.axis === axis && s.index === this.shown.index && s.points.length);
+    ui.lines.hidden = !(mark || peaks || offsets || judged.length || framed.length || taught.length || facts.sketch()?.drawn);
     const context = ui.lines.hidden ? null : ui.lines.getContext("2d");
     if (!context) return;
     context.setTransform(this.unit, 0, 0, this.unit, 0, 0);
     drawOverlay(context, {
-      camera: this.camera, sheet: facts.sheet(), view: this.size, mark, judged, framed, peaks, offsets,
+      camera: this.camera, sheet: facts.sheet(), view: this.size, mark, judged, framed, taught, peaks, offsets,
       semantic: facts.entry("semantic", this.shown.index),
     });
     const sketch = facts.sketch();

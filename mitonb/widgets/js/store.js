@@ -13,7 +13,8 @@ import { STEPS, Wants, around, keyOf, reachFor, wantList } from "./wants.js";
  * @typedef {import("./protocol.js").Info} Info
  * @typedef {import("./protocol.js").State} State
  * @typedef {import("./strokes.js").Rect} Rect
- * @typedef {{axis: string, index: number, points: number[], radius: number, rule: import("./strokes.js").Rule, closed?: boolean}} Stroke
+ * @typedef {{axis: string, index: number, points: number[], radius: number, rule: import("./strokes.js").Rule | null, closed?: boolean, op?: string}} Stroke
+ *   without a rule it teaches, and changes no label
  * @typedef {{
  *   get: (name: string) => any, set: (name: string | Record<string, any>, value?: any) => void, save_changes: () => void,
  *   send: (content: any, callbacks?: any, buffers?: ArrayBuffer[]) => void,
@@ -172,7 +173,7 @@ export class Store extends EventTarget {
   /** Draw a piece of a stroke into the cached labels. @param {Stroke} stroke @returns {Rect | null} */
   draw(stroke) {
     const entry = this.get("labels", stroke.axis, stroke.index);
-    if (!entry || entry.empty) return null;
+    if (!entry || entry.empty || !stroke.rule) return null;
     const plane = { data: /** @type {Uint32Array} */ (entry.data), w: entry.w, h: entry.h };
     return stroke.closed ? fillLasso(plane, stroke.points, stroke.rule) : drawStroke(plane, stroke.points, stroke.radius, stroke.rule);
   }
@@ -192,6 +193,12 @@ export class Store extends EventTarget {
   edit(fields) {
     this.outbox.add({ seen: this.seq, ...fields });
     this.emit("save");
+  }
+
+  /** Strokes that teach, and of which the kernel has not told yet. @returns {Stroke[]} */
+  get teaching() {
+    const sent = this.outboxes.flatMap((box) => box.entries).map((e) => /** @type {any} */ (e).stroke);
+    return [...sent, this.open].filter((stroke) => stroke && !stroke.rule);
   }
 
   // --- hearing -----------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ import { stepFor } from "./wants.js";
  * @typedef {import("./gl.js").Layers} Layers
  */
 
-const TRAITS = ["axis", "index", "tool", "brush", "active_id", "selected", "preserve", "layers", "height", "running", "marks"];
+const TRAITS = ["axis", "index", "tool", "brush", "active_id", "selected", "preserve", "layers", "height", "running", "marks", "strokes"];
 /** After so many ms without scrolling the finest image is asked for too. */
 const RESTED = 250;
 
@@ -61,7 +61,8 @@ export class View {
     this.frame = new Frame(this.ui, { height: () => this.get("height"), setHeight: (height) => this.set("height", height) });
     this.picture = new Picture(this.ui, {
       axis: () => this.get("axis"), index: () => this.get("index"), sheet: () => this.sheet, layers: () => this.get("layers"),
-      selected: () => this.get("selected"), marks: () => this.get("marks"), info: () => store.info,
+      selected: () => this.get("selected"), marks: () => this.get("marks"),
+      taught: () => [...this.get("strokes"), ...store.teaching], info: () => store.info,
       entry: (part, index) => this.entry(part, index), sketch: () => this.splitter, drawn: () => this.#drawn(), say: (message) => this.ui.say(message),
     });
     this.pen = new Pen(store, this.picture);
@@ -205,7 +206,7 @@ export class View {
     if (name === "selected") this.splitter.follow();
     if (name === "height") this.frame.place();
     this.showState();
-    if (name === "layers" || name === "selected" || name === "marks") this.picture.redraw();
+    if (["layers", "selected", "marks", "strokes"].includes(name)) this.picture.redraw();
   }
 
   /** What the kernel told first: which volume, and what can be done with it. */
@@ -304,7 +305,7 @@ export class View {
       this.#hover();
     };
     return {
-      tool: () => this.get("tool"), draws: () => ["stroke", "split"].includes(this.verbs.gesture(this.get("tool"))), panning: () => this.space, spot: (x, y) => picture.spot(x, y),
+      tool: () => this.get("tool"), draws: () => this.verbs.draws(this.get("tool")), panning: () => this.space, spot: (x, y) => picture.spot(x, y),
       focus: () => this.ui.root.focus({ preventScroll: true }),
       pan: (dx, dy) => picture.look(pan(picture.camera, this.sheet, dx, dy)),
       zoom: (x, y, factor) => {
@@ -358,7 +359,7 @@ export class View {
     const { cursor, stage } = this.ui;
     const tool = this.space ? "look" : this.get("tool");
     stage.style.cursor = this.verbs.named.get(tool)?.cursor ?? "";
-    const painting = this.verbs.gesture(tool) === "stroke" && tool !== "lasso";
+    const painting = ["stroke", "teach"].includes(this.verbs.gesture(tool)) && tool !== "lasso";
     cursor.hidden = !painting || !this.pointer;
     if (cursor.hidden || !this.pointer) return;
     const { column, row } = this.picture.spot(...this.pointer);

@@ -1,0 +1,130 @@
+"""Strokes are edits: the journal keeps what they say of pixels, undo takes it back, and a model learns from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+import mitonb as mn
+from mitonb.errors import InputError
+from mitonb.learn import strokes as learn_strokes
+from mitonb.models.folder import model_names
+from mitonb.models.spec import ModelSpec
+from mitonb.models.weights import write_weights
+from mitonb.models.zoo import build, import_model
+from mitonb.recipe import Recipe
+from mitonb.session import Session
+from tests.learn.test_pairs import spots
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def said(session: Session) -> list[tuple[bool, str, int, list[list[int]], float]]:
+    return [(s.mito, s.axis, s.plane, s.line.tolist(), s.radius) for s in session.strokes]
+
+
+def test_a_stroke_is_a_line_of_the_history_that_undo_takes_back(path: Path) -> None:
+    session = Session(np.zeros((4, 30, 40), np.uint8), path=path)
+    change = session.teach_mito([[2, 5, 6], [2, 5, 16]], radius=3)
+    assert (change.what, change.box.size) == ("teach_mito", 0)
+    session.teach_not([[0, 8, 7], [3, 8, 7]], radius=1.5, axis="xz")
+    both = [(True, "xy", 2, [[5, 6], [5, 16]], 3.0), (False, "xz", 8, [[0, 7], [3, 7]], 1.5)]
+    assert said(session) == both
+    assert not session.labels.data.any()
+    assert [(e.text, e.code) for e in session.history()] == [
+        ("taught that this is mitochondrion on xy plane 2", "session.teach_mito([[2, 5, 6], [2, 5, 16]], radius=3)"),
+        (
+            "taught that this is no mitochondrion on xz plane 8",
+            "session.teach_not([[0, 8, 7], [3, 8, 7]], radius=1.5, axis='xz')",
+        ),
+    ]
+    # The lines of code do the same again, and an entry of the history leads to its stroke.
+    again = Session(np.zeros((4, 30, 40), np.uint8))
+    for entry in session.history():
+        exec(entry.code, {"session": again})
+    assert said(again) == both
+    session.go_to_edit(1)
+    assert session.position == (2, 5, 16)
+    session.undo()
+    assert said(session) == both[:1]
+    session.close()
+    with Session.open(path) as reopened:
+        assert said(reopened) == both[:1]
+        reopened.redo()
+        assert said(reopened) == both
+        for wrong in ([[9, 5, 6]], [[2, 500, 6]], [[0, 1, 1], [1, 1, 1]]):
+            with pytest.raises(InputError):
+                reopened.teach_not(wrong, radius=2)
+        assert said(reopened) == both
+
+
+def test_a_stroke_covers_what_a_brush_would_paint() -> None:
+    session, line = Session(np.zeros((1, 30, 40), np.uint8)), [[0, 2, 3], [0, 9, 39], [0, 28, 20]]
+    session.teach_mito(line, radius=4)
+    session.paint(line, id=7, radius=4)
+    covered = np.zeros((30, 40), np.int64)
+    session.strokes[0].put(covered, 7)
+    assert np.array_equal(covered, session.labels.data[0])
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a model that knows nothing, learns fast, and is in a model folder of its own."""
+    monkeypatch.setenv("MITONB_MODEL_DIR", str(tmp_path / "models"))
+    monkeypatch.setitem(learn_strokes.GENTLY, "rate", 0.03)
+    torch.manual_seed(0)
+    spec = ModelSpec(name="tiny", heads=("semantic",), config={"widths": [4, 8], "depths": [1, 1]})
+    net = build(spec)
+    for last in net.semantic_head.parameters():  # everything may be a mitochondrion
+        torch.nn.init.zeros_(last)
+    write_weights(net, spec, tmp_path / "tiny.safetensors")
+    import_model(tmp_path / "tiny.safetensors", "tiny")
+    return "tiny"
+
+
+def test_a_model_learns_from_strokes_and_undo_takes_that_back(tiny: str) -> None:
+    image, _ = spots((160, 160))
+    session, recipe = Session(image[None]), Recipe(model=tiny)
+    with pytest.raises(InputError, match="strokes of both kinds"):
+        mn.teach_strokes(session, recipe=recipe, show=False)
+    session.teach_mito([[0, 16, 16], [0, 20, 16]], radius=4)
+    with pytest.raises(InputError, match=r"what is none, but looks like one \(Shift-T\)"):
+        mn.teach_strokes(session, recipe=recipe, show=False)
+    session.teach_not([[0, 32, 10], [0, 32, 60]], radius=2)
+    # Taught once more, a model begins from where it began: strokes teach no second time what they have taught.
+    session.use_model("before", instead=tiny, strokes=1)
+    taught = mn.teach_strokes(session, recipe=recipe.replace(model="before"), show=False)
+    assert (taught.model, taught.start, taught.strokes) == ("tiny-strokes-1", "tiny", 2)
+    assert session.taught == ("tiny-strokes-1", "tiny")
+    assert session.history()[-1].text == "took model tiny-strokes-1, taught by 2 strokes, instead of tiny"
+    old, new = (mn.load_model(name) for name in ("tiny", taught.model))
+    assert taught.right[0] < taught.right[1]
+    assert any(not torch.equal(a, b) for a, b in zip(old.net.parameters(), new.net.parameters(), strict=True))
+    assert "Taught by 2 strokes" in new.spec.notes
+    session.undo()
+    assert session.taught == ("before", "tiny")
+    session.undo()
+    assert session.taught is None
+    assert "tiny-strokes-1" in model_names()  # the model itself stays, for whoever wants it
+
+
+def test_a_model_that_does_not_learn_from_strokes_stays_as_it_is(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(learn_strokes.GENTLY, "rate", 1e-9)
+    session = Session(spots((160, 160))[0][None])
+    session.teach_mito([[0, 16, 16], [0, 20, 16]], radius=4)
+    session.teach_not([[0, 32, 10], [0, 32, 60]], radius=2)
+    with pytest.raises(InputError, match=r"The model stays as it is: (\d+)% of the strokes is right, and \1% would be"):
+        mn.teach_strokes(session, recipe=Recipe(model=tiny), show=False)
+    assert session.taught is None
+    assert model_names()[-1] == "tiny"
+
+
+def test_without_an_image_nothing_can_be_learned() -> None:
+    session = Session(labels=np.zeros((1, 8, 8), np.uint32))
+    session.teach_mito([[0, 1, 1]], radius=1)
+    with pytest.raises(InputError, match="no image to learn from"):
+        mn.teach_strokes(session, show=False)
