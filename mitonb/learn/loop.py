@@ -219,10 +219,7 @@ def fitting(
                 with contextlib.suppress(OSError):  # a disk that is full now may have room at the end
                     run.save(part, described)
                 saved = time.monotonic()
-            scores = run.log[-1] if run.log else {}
-            told = ", ".join(f"{k} {v:.3f}" for k, v in {**losses, **scores}.items() if k == "loss" or k[:3] == "iou")
-            preview = {**scores, "step": run.step, **losses}
-            yield Progress(f"train: {told}", min(total, int(total * fraction)), total, preview)
+            yield Progress(*run.tell(losses, min(total, int(total * fraction)), total))
     except BaseException:  # stopped or failed: what was learned stays on disk
         if _rank() == 0:
             rescued(lambda path: run.save(path, described), part)
@@ -428,6 +425,12 @@ class _Run:
         self.step += 1
         self._follow()
         return {"loss": float(loss.detach()), **parts}
+
+    def tell(self, losses: Mapping[str, float], done: int, total: int) -> tuple[str, int, int, dict[str, float]]:
+        """Return what the progress says after a step."""
+        scores = self.log[-1] if self.log else {}
+        told = ", ".join(f"{k} {v:.3f}" for k, v in {**losses, **scores}.items() if k == "loss" or k[:3] == "iou")
+        return f"train: {told}", done, total, {**scores, "step": self.step, **losses}
 
     def look(self, sources: Sequence[Source]) -> None:
         """Score the held planes and remember it."""
