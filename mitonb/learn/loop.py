@@ -196,8 +196,7 @@ def fitting(
     require_depth(sources, run.spec.dimension)
     described = [(s.name, tuple(s.image.shape), float(s.contrast[0]), float(s.contrast[1])) for s in sources]
     total = settings.steps or int(60 * (settings.minutes or 0))
-    needed = run.bytes_needed()
-    if needed:
+    if needed := run.bytes_needed():
         require(needed, "This training", "Take a smaller batch or patch, or a net with fewer channels.")
         yield Progress(f"start: takes about {needed / 1e9:.1f} GB of memory", 0, total)
     if part.exists():
