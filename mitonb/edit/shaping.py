@@ -74,7 +74,8 @@ def keep_largest(labels: Volume, ids: Sequence[int], boxes: Mapping[int, Box]) -
     """Drop all pieces of an object but the largest; pieces hang together across corners, too."""
 
     def largest(mask: Mask, _: Any) -> Mask:
-        return np.asarray(cc3d.largest_k(mask, k=1, connectivity=26) > 0)
+        # As numbers: for masks of one voxel across cc3d has a path of its own that fails.
+        return np.asarray(cc3d.largest_k(mask.view(np.uint8), k=1, connectivity=26) > 0)
 
     return _shaped("keep_largest", labels, ids, boxes, 0, None, largest)
 
@@ -185,7 +186,7 @@ def _shaped(
     known, size = ops.existing(ids, boxes), (labels.shape[0], labels.shape[1], labels.shape[2])
 
     def changes() -> Iterator[Part]:
-        taken = np.zeros(0, np.int64)
+        taken = np.zeros(size, bool)
         for id in known:
             z, y, x = (1 + int(by / side) for side in sides)
             box = boxes[id].grow((z, y, x)).clip(size)
@@ -195,12 +196,8 @@ def _shaped(
             if not after.any():
                 raise InputError(f"Nothing of object {id} would be left. Delete it instead, or take a smaller step.")
             # Two objects may grow towards the same voxel: the first has it.
-            gained = np.argwhere(after & (view == 0))
-            flat = np.ravel_multi_index(tuple((gained + box.start).T), size)
-            free = ~np.isin(flat, taken)
-            taken = np.concatenate([taken, flat[free]])
-            new = np.zeros(mask.shape, bool)
-            new[tuple(gained[free].T)] = True
+            new = after & (view == 0) & ~taken[box.slices]
+            taken[box.slices] |= new
             yield part_of(labels, box, np.where(after & mask | new, id, 0).astype(np.uint32), where=mask | new)
 
     return Edit.of(kind, changes(), {"ids": known, **({"by": float(by)} if by else {})})

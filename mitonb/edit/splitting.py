@@ -193,7 +193,8 @@ def cut(
 def split_pieces(labels: Volume, id: int, boxes: Mapping[int, Box], new_ids: Callable[[int], list[int]]) -> Edit:
     """Let each piece of an object be an object of its own; arguments as in `split`. One in one piece stays as it is."""
     shape = _Shape.of(labels, id, boxes, None)
-    pieces = np.asarray(cc3d.connected_components(shape.mask, connectivity=26), np.uint32)
+    # As numbers: for masks of one voxel across cc3d has a path of its own that fails.
+    pieces = np.asarray(cc3d.connected_components(shape.mask.view(np.uint8), connectivity=26), np.uint32)
     return _edit("split_pieces", labels, shape, pieces, new_ids, {"id": id})
 
 
@@ -467,12 +468,13 @@ def _wall(corners: Line, shape: tuple[int, ...]) -> Mask:
 
 
 def _sides(profile: Mask, wall: Mask) -> Parts:
-    """Return the pieces of a profile that a wall leaves and that lie along it, numbered."""
-    pieces, _ = ndimage.label(profile & ~wall, np.ones((3, 3)))
-    beside = np.unique(pieces[ndimage.binary_dilation(wall & profile, np.ones((3, 3)))])
-    number = np.zeros(int(pieces.max()) + 1, np.uint32)
-    number[beside[beside > 0]] = np.arange(1, np.count_nonzero(beside) + 1)
-    sides: Parts = number[pieces]
+    """Return what a wall makes of those pieces of a profile that it parts, numbered; the others are 0."""
+    (before, _), (after, count) = (ndimage.label(mask, np.ones((3, 3))) for mask in (profile, profile & ~wall))
+    was = np.zeros(count + 1, np.int64)
+    was[after] = before
+    was[0] = 0
+    parted = np.bincount(was[1:], minlength=1)[was] > 1
+    sides: Parts = (np.cumsum(parted) * parted).astype(np.uint32)[after]
     return sides
 
 

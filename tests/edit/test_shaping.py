@@ -101,6 +101,14 @@ def test_pieces_become_objects_or_go():
     assert session.voxels(1) == 300
 
 
+def test_pieces_in_a_row_of_voxels_become_objects_or_go():
+    session = Session(labels=np.array([[[1, 0, 1]]], np.uint32))
+    assert session.split_pieces(1).new == (2,)
+    session.undo()
+    session.keep_largest(1)
+    assert session.voxels(1) == 1
+
+
 def test_planes_between_painted_ones_are_filled_half_way():
     labels = np.zeros((9, 20, 30), np.uint32)
     labels[1, 5:15, 3:9] = 1

@@ -144,6 +144,17 @@ def test_a_slanted_line_cuts_on_planes_of_every_axis(axis):
     assert abs(session.voxels(1) - session.voxels(2)) < 8 * 48
 
 
+def test_a_cut_parts_only_what_falls_apart_by_it():
+    labels = np.zeros((1, 20, 30), np.uint32)
+    labels[0, 2:9, 5:25] = labels[0, 12:18, 5:25] = 7
+    session = Session(labels=labels)
+    with pytest.raises(InputError, match="does not part object 7"):
+        session.cut(7, [(0, 8, 0), (0, 8, 6), (0, 12, 23), (0, 12, 29)])  # along the edges of both
+    assert session.cut(7, [(0, 0, 12), (0, 12, 12)]).new == (8,)
+    assert (session.labels.data[0, 12:18, 5:25] == 7).all()
+    assert np.unique(session.labels.data[0, 2:9, 5:25]).tolist() == [7, 8]
+
+
 def test_a_cut_across_one_arm_of_a_ring_leaves_what_hangs_together_together():
     # A bow that is open below: seen along z both arms lie over each other nowhere, and one arm alone is cut.
     labels = np.zeros((3, 20, 30), np.uint32)
