@@ -22,9 +22,12 @@ ROOT = "document.querySelector('.mitonb-viewer')"
 VIEW = f"{ROOT}.mitonb"
 READY = f"{ROOT}?.dataset.state === 'ready' && {ROOT}.dataset.pending === '0'"
 BAR = "document.querySelector('.mnb-run').innerText"
-# A small net that knows nothing and learns fast: what is tested is the way, not what is learned.
+# A small net that knows nothing and learns fast, and an image whose left half is dark: what is tested is the way, not
+# what is learned.
 SET_UP = """
 import os, tempfile
+import numpy as np
+import torch
 folder = os.environ["MITONB_MODEL_DIR"] = tempfile.mkdtemp()
 import mitonb as mn
 from mitonb.learn.strokes import GENTLY
@@ -32,13 +35,16 @@ from mitonb.models.spec import ModelSpec
 from mitonb.models.weights import write_weights
 from mitonb.models.zoo import build, import_model
 spec = ModelSpec(name="tiny", heads=("semantic",), config={"widths": [4, 8], "depths": [1, 1]})
+torch.manual_seed(0)
 net = build(spec)
 for last in net.semantic_head.parameters():
     last.data.zero_()
 write_weights(net, spec, folder + "/net.safetensors")
 import_model(folder + "/net.safetensors", "tiny")
 GENTLY["rate"] = 0.03
-session = mn.Session(mn.phantom((4, 160, 240), seed=3)[0])
+image = np.random.default_rng(0).normal(180, 10, (4, 160, 240))
+image[:, :, :110] -= 100
+session = mn.Session(mn.Stack(image.astype(np.uint8), (30, 5, 5)))
 app = mn.explore(session, recipe=mn.Recipe(model="tiny"))
 app
 """
