@@ -266,7 +266,8 @@ class Predictor:
     def _rim(self, sides: Sequence[int]) -> tuple[int, ...]:
         """Return by how much each side of a picture grows at both ends before the net sees it."""
         grows = self.dimension == 2 and not self._published
-        return tuple(_RIM if grows and n < _SHORT else 0 for n in sides)
+        rim = -(-_RIM // self._multiple) * self._multiple
+        return tuple(rim if grows and n < _SHORT else 0 for n in sides)
 
     def _once(self, pictures: Picture, mirror: tuple[int, ...]) -> dict[str, Picture]:
         # Center pixel i stands at i * stride + offset. A mirrored picture is moved so far that places fall on places.

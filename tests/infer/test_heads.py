@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -159,6 +160,9 @@ def test_short_sides_are_shown_with_mirrored_ends_and_maps_know_nothing_of_it() 
     assert np.array_equal(maps.semantic[0] > 127, ids[0] > 0)
     tiled = predict(ids[0], model=model, recipe=RECIPE.replace(tile=128, halo=32))
     assert np.array_equal(tiled.semantic, maps.semantic)
+    model.spec = dataclasses.replace(model.spec, multiple=48)
+    assert np.array_equal(predict(ids[0], model=model).semantic, maps.semantic)
+    assert model.net.calls[-1] == (1, 1, 96 + 2 * 96, 240)
 
 
 def test_a_plane_across_thick_sections_is_enlarged_along_them() -> None:
