@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,9 @@ def marks(project: Project, *, gone: bool = False) -> dict[int, bool]:
 def implied_marks(project: Project) -> dict[int, bool]:
     """Return what other corrections say: objects that were painted, filled or merged by hand are right."""
     named = {"paint": "id", "lasso": "id", "fill": "id", "merge": "keep"}
-    found = (id for row in _standing(project) if row.kind in named for id in ids_in([row.intent.get(named[row.kind])]))
+    # What a lasso takes away says no more than an eraser does.
+    rows = (row for row in _standing(project) if row.kind in named and not row.intent.get("subtract"))
+    found = (id for row in rows for id in ids_in([row.intent.get(named[row.kind])]))
     return {id: True for id in found if id in project.table.counts}
 
 
@@ -117,8 +120,10 @@ def strokes(project: Project) -> list[Stroke]:
             try:  # a project from elsewhere may hold anything
                 line = np.delete(unpacked_line(row.intent), AXES[row.intent["axis"]], axis=1)
                 where = row.intent["axis"], int(row.intent["plane"])
-                found.append(Stroke(STROKES[row.kind], *where, line, float(row.intent["radius"])))
-            except (LookupError, TypeError, ValueError):
+                radius = float(row.intent["radius"])
+                if math.isfinite(radius):
+                    found.append(Stroke(STROKES[row.kind], *where, line, radius))
+            except (LookupError, TypeError, ValueError, OverflowError):
                 continue
     return found
 

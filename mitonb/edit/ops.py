@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from dataclasses import asdict, replace
 from numbers import Real
@@ -390,7 +391,10 @@ def inside(shape: tuple[int, ...], point: Sequence[float]) -> tuple[int, int, in
 def box_in(shape: tuple[int, ...], start: Any, stop: Any) -> Box:
     """Return a box by its first voxel and the one beyond its last, or refuse what is empty or reaches out."""
     first = inside(shape, start)
-    z, y, x = (n + 1 for n in inside(shape, np.subtract(stop, 1) if np.shape(stop) == (3,) else stop))
+    last = stop
+    with contextlib.suppress(TypeError, ValueError):  # what is no point is refused as it is
+        last = np.subtract(stop, 1) if np.shape(stop) == (3,) else stop
+    z, y, x = (n + 1 for n in inside(shape, last))
     box = Box(first, (z, y, x))
     if not box.size:
         raise InputError(f"A box has (z, y, x) of its first voxel and of the one beyond its last, got {start}, {stop}.")

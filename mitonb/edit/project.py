@@ -646,15 +646,15 @@ def reviewed(project: Project) -> list[Box]:
     found: list[Box] = []
     for row in (project.rows[seq - 1] for seq in project.undoable):
         say = row.intent
-        if row.kind == "mark_reviewed":
-            with contextlib.suppress(InputError):  # a project from elsewhere may hold anything
+        with contextlib.suppress(LookupError, TypeError, ValueError, OverflowError):  # one from elsewhere
+            if row.kind == "mark_reviewed":
                 box = ops.box_in(project.labels.shape, say.get("start"), say.get("stop"))
                 found = [one for one in found if one.union(box) != box] + [box] * bool(say.get("reviewed"))
-        elif row.kind == "adopt" and "kept" not in say:
-            found = []
-        elif row.kind == "adopt_plane" and "kept" not in say and say.get("axis") in AXES:
-            along, index = AXES[say["axis"]], int(say["index"])
-            found = [one for one in found if not one.start[along] <= index < one.stop[along]]
+            elif row.kind == "adopt" and "kept" not in say:
+                found = []
+            elif row.kind == "adopt_plane" and "kept" not in say:
+                along, index = AXES[say["axis"]], int(say["index"])
+                found = [one for one in found if not one.start[along] <= index < one.stop[along]]
     return found
 
 
@@ -663,7 +663,7 @@ def _names(new: Volume, old: Volume, taken: set[int], score: Callable[[int, int,
 
     The score is of their shared voxels, those of the new object, and those of the old; 0 for objects that are others.
     """
-    # numba takes half a second to load: whoever only looks at labels need not wait for it.
+    # numba takes a while to load: whoever only looks at labels need not wait for it.
     from mitonb.post.tables import pairs
 
     found: dict[int, int] = {}

@@ -7,6 +7,7 @@ smallest side of a voxel, and as long in all directions where the voxel size is 
 from __future__ import annotations
 
 from dataclasses import replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import cc3d
@@ -90,7 +91,7 @@ def split_pieces(
     InputError
         If no object is in pieces.
     """
-    known, used, found = ops.existing(ids, boxes), 0, list[Edit]()
+    known, used, found = _named(ids, boxes), 0, list[Edit]()
     for id in known:
         edit = splitting.split_pieces(labels, id, boxes, lambda n: new_ids(used + n)[used:])  # noqa: B023 (called now)
         used += len(edit.intent["new"])
@@ -142,7 +143,7 @@ def _half_way(one: Mask, other: Mask, part: float) -> Mask:
 
 def merge_on_plane(labels: Volume, ids: Sequence[int], boxes: Mapping[int, Box], axis: Axis, index: int) -> Edit:
     """Give what other objects have on one plane to the first."""
-    keep, *gone = ops.existing(ids, boxes)
+    keep, *gone = _named(ids, boxes)
     if not gone:
         raise InputError(f"A merge needs at least two different objects, got only {keep}. Pick another one too.")
     return _on_plane("merge_on_plane", labels, [keep, *gone], gone, keep, axis, index)
@@ -150,8 +151,15 @@ def merge_on_plane(labels: Volume, ids: Sequence[int], boxes: Mapping[int, Box],
 
 def delete_on_plane(labels: Volume, ids: Sequence[int], boxes: Mapping[int, Box], axis: Axis, index: int) -> Edit:
     """Set objects to background on one plane."""
-    known = ops.existing(ids, boxes)
+    known = _named(ids, boxes)
     return _on_plane("delete_on_plane", labels, known, known, 0, axis, index)
+
+
+def _named(ids: Sequence[int], boxes: Mapping[int, Box]) -> list[int]:
+    """Return ids without repeats, one at least, or refuse them."""
+    if not ids:
+        raise InputError("Name at least one object.")
+    return ops.existing(ids, boxes)
 
 
 def _on_plane(
@@ -177,13 +185,11 @@ def _shaped(
     shape: Callable[[Mask, npt.NDArray[np.float64]], Mask],
 ) -> Edit:  # fmt: skip
     """Return the edit that gives objects another shape, on background alone."""
-    if isinstance(by, bool | str) or not 0 <= by <= MOST:
+    if isinstance(by, bool) or not isinstance(by, Real) or not 0 <= by <= MOST:
         raise InputError(f"Objects are grown, shrunk and smoothed by 0 to {MOST:g} voxels, got {by!r:.60}.")
-    if not ids:
-        raise InputError("Name at least one object.")
     nm = np.array(voxel_size or (1.0, 1.0, 1.0))
     sides = nm / nm.min()
-    known, size = ops.existing(ids, boxes), (labels.shape[0], labels.shape[1], labels.shape[2])
+    known, size = _named(ids, boxes), (labels.shape[0], labels.shape[1], labels.shape[2])
 
     def changes() -> Iterator[Part]:
         taken = np.zeros(size, bool)

@@ -342,7 +342,8 @@ class Entry:
         True when the edit is taken back.
     stands : bool
         True for an edit whose effect is in the labels. The code of these entries alone, in order, makes the same
-        labels: what was undone, undo and redo are not among them.
+        labels: what was undone, undo and redo are not among them. Only ids may differ after a split that was undone:
+        its ids are never given again, and code without it does not know of them.
     """
 
     seq: int

@@ -77,7 +77,13 @@ def word(message: Message, name: str, choices: Collection[str] = ()) -> str:
 def edit_of(message: Message, buffers: Buffers, labels: npt.NDArray[Any]) -> tuple[str, dict[str, Any]]:
     """Return the verb that a message asks for, and its arguments by name; the operation checks what it is given."""
     verb = word(message, "op", [name for name, row in VERBS.items() if row.gesture])
-    arguments = {p.name: message[p.name] for p in VERBS[verb].parameters if p.name in message}
+    parameters = VERBS[verb].parameters
+    arguments = {p.name: message[p.name] for p in parameters if p.name in message}
+    for p in parameters:
+        if p.kind is p.VAR_POSITIONAL and not isinstance(arguments.setdefault(p.name, []), list):
+            raise InputError(f"{p.name} is a list, got {arguments[p.name]!r:.60}.")
+        if p.default is p.empty and p.name not in arguments:
+            raise InputError(f"To {verb.replace('_', ' ')} takes {p.name}, which the message lacks.")
     if "points" in arguments:
         arguments["points"] = _points(message, buffers, labels)
     if "id" in arguments:  # 0 is for scripts: a page erases
@@ -85,7 +91,9 @@ def edit_of(message: Message, buffers: Buffers, labels: npt.NDArray[Any]) -> tup
     for name in ("preserve", "subtract", "through"):
         if not isinstance(arguments.get(name, False), bool):
             raise InputError(f"{name} is true or false, got {arguments[name]!r:.60}.")
-    if any(isinstance(value, list) and len(value) > _MAX_IDS for value in arguments.values()):
+    if isinstance(line := arguments.get("line"), list) and len(line) > _MAX_POINTS:
+        raise InputError(f"A line has at most {_MAX_POINTS:,} points, got {len(line):,}.")
+    if any(isinstance(value, list) and len(value) > _MAX_IDS for name, value in arguments.items() if name != "line"):
         raise InputError(f"At most {_MAX_IDS:,} objects can be named at once.")
     return verb, arguments
 

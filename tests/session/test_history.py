@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mitonb.box import Box
 from mitonb.errors import InputError
 from mitonb.labels import Labels
 from mitonb.session import Session
@@ -87,6 +88,23 @@ def test_nothing_in_a_project_from_elsewhere_becomes_code(path):
     session._project.rows = store.rows()
     assert {e.code for e in session.history()} == {""}
     session.close()
+
+
+def test_what_is_wrong_in_a_project_from_elsewhere_is_left_out(path):
+    session = Session(labels=labels(), path=path)
+    session.mark_reviewed((0, 0, 0), (1, 1, 1))
+    stops = [["a", "b", "c"], [[1], 2, 3], [1, 2, 10**400], 5, None]
+    rows = [("mark_reviewed", {"start": [0, 0, 0], "stop": stop, "reviewed": True}) for stop in stops]
+    rows += [("adopt_plane", {"axis": axis, "index": index}) for axis, index in (([], 0), ("xy", "a"), ("xy", None))]
+    line = {"axis": "xy", "plane": 0, "line": [0, 0, 1, 1]}
+    rows += [("teach_mito", {**line, "radius": radius}) for radius in (float("nan"), float("inf"), 10**400, None)]
+    for kind, intent in rows:
+        session._project.store.append(kind, intent, session._project.store.effect(1), next_id=9)
+    session.close()
+    with Session.open(path) as again:
+        assert len(again.history()) == 1 + len(rows)
+        assert again.reviewed == [Box((0, 0, 0), (1, 1, 1))]
+        assert again.strokes == []
 
 
 def test_the_history_after_an_edit_is_what_came_since():

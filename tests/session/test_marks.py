@@ -102,6 +102,7 @@ def test_what_is_deleted_counts_as_false_and_what_is_painted_or_merged_as_right(
     session.mark_right(1)
     session.delete(2, 4)
     session.delete(6)
+    session.lasso([(0, 25, 166), (0, 25, 170), (0, 28, 170)], id=9, subtract=True)  # says nothing of 9
     session.paint([(0, 30, 44)], id=3, radius=2)
     session.merge(5, 7)
     lesson = teacher.learn()

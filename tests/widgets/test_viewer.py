@@ -279,6 +279,14 @@ HOSTILE: list[Any] = [
      "index": 0},
     {"kind": "edit", "client": "me", "cseq": 1, "op": "split", "id": 1},
     {"kind": "edit", "client": "me", "cseq": 1, "op": "cut"},
+    {"kind": "edit", "client": "me", "cseq": 1, "op": "cut", "id": 1, "line": [[0, 0, 0]] * 40_001},
+    {"kind": "edit", "client": "me", "cseq": 1, "op": "split", "seeds": [[0, 0, 0], [0, 0, 1]]},
+    {"kind": "edit", "client": "me", "cseq": 1, "op": "split", "id": 1, "seeds": 5},
+    {"kind": "edit", "client": "me", "cseq": 1, "op": "grow", "ids": [1], "by": None},
+    {"kind": "edit", "client": "me", "cseq": 1, "op": "grow", "ids": 5},
+    {"kind": "edit", "client": "me", "cseq": 1, "op": "split_pieces", "ids": []},
+    {"kind": "edit", "client": "me", "cseq": 1, "op": "merge_on_plane", "ids": [], "axis": "xy", "index": 0},
+    {"kind": "edit", "client": "me", "cseq": 1, "op": "delete_on_plane", "ids": [1]},
 ]  # fmt: skip
 
 
@@ -288,6 +296,7 @@ def test_a_message_that_is_wrong_is_refused_and_changes_nothing(viewer: Viewer, 
     answers = wire.hear(message)
     assert kinds(answers) == ["nack"]
     assert answers[0]["reason"]
+    assert "Error: " not in answers[0]["reason"]  # refused on purpose
     assert np.array_equal(viewer.session.labels.data, before)
     assert not viewer.session.history()
 

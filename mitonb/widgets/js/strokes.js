@@ -1,4 +1,4 @@
-// Strokes: the pixels that a round brush covers, by the same rule as mitonb/edit/brush.py, so that the kernel's answer
+// Strokes: the pixels that a round brush covers, by the same rule as mitonb/edit/ops.py, so that the kernel's answer
 // changes nothing that was drawn here.
 
 /**
