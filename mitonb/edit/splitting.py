@@ -18,6 +18,7 @@ from mitonb.box import Box
 from mitonb.edit import ops
 from mitonb.edit.edits import Edit, Mask, Volume, part_of
 from mitonb.errors import InputError
+from mitonb.memory import require
 from mitonb.stack import AXES, Axis, whole_number
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ MOST_PARTS = 1000
 # Distances and floods are looked for among so many voxels: of larger objects each stands for a block. A preview of an
 # object of 100 x 200 x 200 then takes a tenth of a second, and a border is exact to three voxels.
 _LOOKED_AT = 250_000
+_BYTES = 100  # that distances and floods take for each of these
 # A neck counts where the smaller side is so much thicker: by this share of its own radius, and by so many voxels (or
 # blocks). By less than the last, thickness goes up and down in a plain tube, too.
 _NECK, _CLEAR, _NOISE = 0.3, 1.5, 0.75
@@ -56,8 +58,8 @@ def split(
     id : int
         The object.
     seeds : sequence
-        Two or more; each is a point (z, y, x) in voxels, or a scribble: points that lines join. What a scribble has
-        outside of the object does not count.
+        Two or more; each is a point (z, y, x) in voxels, a scribble (points that lines join), or a list of scribbles.
+        What a scribble has outside of the object does not count.
     boxes : mapping of int to Box
         A box around every object; it may be larger than needed.
     new_ids : callable
@@ -78,10 +80,11 @@ def split(
     marks = dict[tuple[int, ...], int]()
     packed = []
     for number, seed in enumerate(seeds, 1):
-        line = _line(labels, seed)
-        inside = shape.inside(line)
+        several = _several(seed)
+        lines = [_line(labels, one) for one in (seed if several else [seed])]
+        inside = shape.inside(np.concatenate(lines))
         if not len(inside):
-            z, y, x = line[0].tolist()
+            z, y, x = lines[0][0].tolist()
             there = f"object {labels[z, y, x]}" if labels[z, y, x] else "background"
             raise InputError(f"Seed {number} at {(z, y, x)} (z, y, x) is outside of object {id}: it lies in {there}.")
         for voxel in map(tuple, inside.tolist()):
@@ -89,7 +92,7 @@ def split(
                 raise InputError(
                     f"Seeds {marks[voxel]} and {number} lie on the same voxel. Move one of them into another part."
                 )
-        packed.append(_packed(line))
+        packed.append([_packed(line) for line in lines] if several else _packed(lines[0]))
     return _edit("split", labels, shape, _flooded(shape, marks), new_ids, {"id": shape.id, "seeds": packed})
 
 
@@ -198,14 +201,18 @@ def split_pieces(labels: Volume, id: int, boxes: Mapping[int, Box], new_ids: Cal
     return _edit("split_pieces", labels, shape, pieces, new_ids, {"id": id})
 
 
-def unpacked(seed: Sequence[int]) -> Any:
-    """Return a seed of the journal: a point, or a list of points.
+def unpacked(seed: Sequence[Any]) -> Any:
+    """Return a seed of the journal: a point, a list of points, or a list of such lists.
 
     Examples
     --------
     >>> unpacked([3, 40, 50]), unpacked([3, 40, 50, 0, 2, -1])
     ((3, 40, 50), [(3, 40, 50), (3, 42, 49)])
+    >>> unpacked([[3, 40, 50], [3, 40, 50, 0, 2, -1]])
+    [[(3, 40, 50)], [(3, 40, 50), (3, 42, 49)]]
     """
+    if np.ndim(seed[0]):
+        return [one if isinstance(one, list) else [one] for one in map(unpacked, seed)]
     points = [tuple(point) for point in np.cumsum(np.reshape(seed, (-1, 3)), axis=0).tolist()]
     return points[0] if len(points) == 1 else points
 
@@ -269,6 +276,14 @@ def _edit(
     return Edit.of(kind, changes, {**intent, "new": new})
 
 
+def _several(seed: Any) -> bool:
+    """Return whether a seed is a list of scribbles."""
+    try:
+        return np.ndim(seed[0]) == 2
+    except (TypeError, ValueError, LookupError):
+        return False
+
+
 def _line(labels: Volume, seed: Any) -> Line:
     """Return the voxels of a seed, (n, 3): a point, or a line through several."""
     try:
@@ -277,7 +292,9 @@ def _line(labels: Volume, seed: Any) -> Line:
         points = np.zeros(0)
     points = points[None] if points.ndim == 1 else points
     if points.ndim != 2 or points.shape[1] != 3 or not len(points):
-        raise InputError(f"A seed is a point (z, y, x) in voxels or a list of points, got {seed!r:.60}.")
+        raise InputError(
+            f"A seed is a point (z, y, x) in voxels, or a list of points or of such lists, got {seed!r:.60}."
+        )
     for point in points:
         ops.inside(labels.shape, point.tolist())
     return ops.trail(points)
@@ -302,6 +319,8 @@ def _flooded(shape: _Shape, marks: Mapping[tuple[int, ...], int], blocks: tuple[
     at, numbers = np.array([*marks]), np.array([*marks.values()], np.uint32)
     while len(np.unique(np.column_stack([at // steps, numbers]), axis=0)) > len(np.unique(at // steps, axis=0)):
         steps, blocks = np.maximum(1, steps // 2), None  # two seeds in one block
+        needed = _BYTES * int(np.prod(-(-np.array(shape.mask.shape) // steps)))
+        require(needed, f"Parting object {shape.id} by seeds so close together", "Set the seeds further apart.")
     mask, heights = blocks or _blocks(shape, steps)
     sides = shape.spacing * steps
     basins, _, _ = _basins(heights, mask, _NOISE * sides.min())

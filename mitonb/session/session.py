@@ -325,7 +325,7 @@ class Session:
         id : int
             The object. Its largest part keeps the id; `Change.new` has the ids of the others.
         *seeds : sequence
-            Two or more points (z, y, x) in voxels, or scribbles: lists of points.
+            Two or more points (z, y, x) in voxels, scribbles (lists of points), or lists of scribbles.
         client : tuple of str and int, optional
             See `paint`.
 

@@ -376,6 +376,8 @@ class Conversation:
                     self._apply(verb, self._as_promised(arguments, message.get("seen")), (client, cseq))
                 except Exception as error:
                     self._refused[client, cseq] = _nack(error, **head)
+                    if VERBS[verb].gesture in ("split", "proposed"):
+                        self._withdraw()
                 self._last[client] = cseq
             answer = self._refused.get((client, cseq), {"kind": "ack", **head})
         self.post({**answer, **self._state()})
@@ -402,7 +404,8 @@ class Conversation:
         box, ids = self._planes.propose(id, edit)
         self.session.colors.add(ids)
         self._tell_colors()
-        owners = [int(ids[tuple(np.subtract(seed[:3], box.start))]) for seed in edit.intent.get("seeds", ())]
+        first = [(seed[0] if isinstance(seed[0], list) else seed)[:3] for seed in edit.intent.get("seeds", ())]
+        owners = [int(ids[tuple(np.subtract(point, box.start))]) for point in first]
         fields = {"op": verb, **arguments}
         self.post({"kind": "proposal", **head, **ends(box), "edit": fields, "ids": [id, *new], "owners": owners})
         # Unasked, as a preview.

@@ -68,6 +68,33 @@ def test_scribbles_are_seeds_and_what_they_have_outside_does_not_count():
     )  # fmt: skip
 
 
+def test_several_scribbles_of_a_part_are_not_joined():
+    labels = np.zeros((1, 9, 60), np.uint32)
+    for x in (10, 30, 50):  # three squares in a row, joined by thin bridges
+        labels[0, 1:8, x - 4 : x + 5] = 7
+    labels[0, 4, 10:50] = 7
+    session = Session(labels=labels)
+    session.split(7, [[(0, 2, 8)], [(0, 2, 10), (0, 4, 12)], [(0, 4, 28)]], (0, 4, 50))
+    assert session.labels.data[0, 4, [10, 30, 50]].tolist() == [7, 7, 8]
+    code = "session.split(7, [[(0, 2, 8)], [(0, 2, 10), (0, 4, 12)], [(0, 4, 28)]], (0, 4, 50))"
+    assert session.history()[-1].code == code
+    # A line from the first square to the last would run through the seed in the middle one.
+    apart = Session(labels=labels)
+    apart.split(7, [[(0, 4, 10)], [(0, 4, 50)]], (0, 4, 30))
+    assert len(set(apart.labels.data[0, 4, [10, 30]].tolist())) == 2
+    again = Session(labels=labels)
+    exec(apart.history()[-1].code, {"session": again})
+    assert np.array_equal(again.labels.data, apart.labels.data)
+
+
+def test_seeds_close_together_in_an_object_that_does_not_fit_are_refused(monkeypatch):
+    session = Session(labels=dumbbell())
+    monkeypatch.setattr(splitting, "_LOOKED_AT", 200)
+    monkeypatch.setattr(splitting, "_BYTES", 1 << 50)
+    with pytest.raises(InputError, match=r"so close together needs about .* Set the seeds further apart"):
+        session.split(7, (15, 20, 40), (15, 20, 41))
+
+
 def test_every_seed_makes_a_part_also_in_a_plain_box():
     labels = np.zeros((1, 9, 30), np.uint32)
     labels[0, 2:7, 2:28] = 5
@@ -216,6 +243,8 @@ def test_a_journal_keeps_little_of_a_split_of_a_plain_shape(path):
         ("split", {"id": 7, "seeds": [(15, 20, 20), (15, 20, 99)]}, "outside the volume"),
         ("split", {"id": 7, "seeds": [(15, 20, 20), "here"]}, "A seed is a point"),
         ("split", {"id": 7, "seeds": [(15, 20, 20), [[1, 2]]]}, "A seed is a point"),
+        ("split", {"id": 7, "seeds": [(15, 20, 20), [[[1, 2]]]]}, "A seed is a point"),
+        ("split", {"id": 7, "seeds": [(15, 20, 20), [[(15, 20, 40)], 5]]}, "A seed is a point"),
         ("split_at_necks", {"id": 7, "parts": 50}, "cannot be told by its shape"),
         ("split_at_necks", {"id": 7, "parts": 1}, "The number of parts is from 2"),
         ("split_at_necks", {"id": 7, "parts": "two"}, "The number of parts is from 2"),

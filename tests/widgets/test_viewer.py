@@ -241,6 +241,20 @@ def test_what_a_split_would_make_is_shown_on_every_plane_and_gone_with_the_next_
     assert np.array_equal(viewer.session.labels.data[0][shown > 0], shown[shown > 0])
 
 
+def test_what_a_refused_split_would_have_made_is_gone_on_every_page(viewer: Viewer, wire: Wire) -> None:
+    places = [[0, *place] for place in np.argwhere(viewer.session.labels.data[0] == 1)[[0, 1, -1]].tolist()]
+    seeds = [[[places[0]], [places[1]]], [places[2]]]  # two clicks of a part, and one of another
+    ask = {"kind": "propose", "client": "me", "ask": 1, "axis": "xy", "index": 0, "op": "split", "id": 1}
+    proposal = wire.hear({**ask, "seeds": seeds})[-2]
+    assert proposal["edit"]["seeds"] == seeds
+    assert sorted(proposal["owners"]) == proposal["ids"]
+    (withdrawn, nack) = wire.hear({"kind": "edit", "client": "me", "cseq": 1, "op": "split", "id": 1, "seeds": [[0]]})
+    assert withdrawn["kind"] == "proposal"
+    assert "start" not in withdrawn
+    assert nack["kind"] == "nack"
+    assert not viewer.session.history()
+
+
 def test_centers_of_the_network_are_the_seeds_where_there_are_some(viewer: Viewer, wire: Wire) -> None:
     places = np.argwhere(viewer.session.labels.data[0] == 1)
     heads = {"semantic": np.ones((1, 20, 30), np.float32), "center": np.ones((20, 30), np.float32)}

@@ -184,9 +184,10 @@ export class Splitter {
       this.#show();
     } else if (this.proposal) {
       const { edit } = this.proposal;
+      if (!this.view.commands.writable()) return;
       this.#clear();
-      // What is shown stays until the labels are so.
-      if (this.view.commands.writable()) this.view.store.edit(edit);
+      // What is shown stays until the labels are so, or the kernel refuses it.
+      this.view.store.edit(edit);
       this.#show();
     } else if (!this.asking) this.view.ui.say({ text: "There is nothing to take yet: set a seed in each part." });
   }
@@ -243,7 +244,7 @@ export class Splitter {
     this.proposal = null;
     this.target = id;
     const groups = [...new Set(seeds.map((seed) => seed.part))].map((part) => seeds.filter((seed) => seed.part === part));
-    if (groups.length > 1) this.#ask({ op: "split", id, seeds: groups.map((group) => group.flatMap((seed) => seed.points)) });
+    if (groups.length > 1) this.#ask({ op: "split", id, seeds: groups.map((group) => (group.length > 1 ? group.map((seed) => seed.points) : group[0].points)) });
     else if (line.length > 1) this.#ask({ op: "cut", id, line, axis: this.axis, through });
     else if (parts !== null) this.#ask({ op: "split_at_necks", id, ...(parts ? { parts } : {}) });
     else this.#ask({});
