@@ -124,6 +124,8 @@ def teaching(
     if old.dimension != 2:
         raise ModelError(f"{start} looks at blocks, and strokes lie on planes. Choose a model of planes.")
     squares = [square for key, ids in known.items() for square in _squares(stack, key, ids, recipe or Recipe(), old)]
+    if len({int(kind) for square in squares for kind in np.unique(square.labels)} - {IGNORED}) < 2:
+        raise InputError("To the model all strokes of one kind are hidden by others. Draw longer ones, farther apart.")
     phantoms = yield from phantoms_to_replay(4, 1000, "phantoms")
     anchors = []
     for k, square in enumerate(squares):
@@ -141,7 +143,7 @@ def teaching(
         yield Progress("compare", 0, 1)
         taught = _half_way(net, learned)
         before, right = (_right(one, old, squares) for one in (net, taught))
-        if right <= before:
+        if not right > before:  # nor where it is no number
             raise InputError(
                 f"The model stays as it is: {before:.0%} of the strokes is right, and {right:.0%} would be. A few "
                 "pixels do not teach it this; let it learn from reviewed patches (Train)."
@@ -158,15 +160,22 @@ def _squares(stack: Stack, key: tuple[Axis, int], signed: Ids, recipe: Recipe, s
     plane = stack.plane(index, axis)
     plane = plane.inverted() if recipe.invert else plane
     image = plane.image.astype(np.float32)
+    # What is shrunk keeps every stroke, however thin; what is enlarged has no gaps.
+    at, near, said = list(np.nonzero(signed)), signed, signed[signed != 0]
     for side, factor in enumerate(Scale.of(stack.voxel_size, recipe, spec).along(axis)):
         n = image.shape[side]
         count = math.ceil(n / factor)
         image = resample(image, side, count, factor)
-        signed = signed.take(np.minimum((np.arange(count) * factor + 0.5).astype(int), n - 1), side)
+        near = near.take(np.minimum((np.arange(count) * factor + 0.5).astype(int), n - 1), side)
+        at[side] = np.minimum((at[side] / factor + 0.5).astype(int), count - 1)
+    signed = np.zeros_like(near)
+    signed[tuple(at)] = said
+    signed = np.where(near == 0, signed, near)
     labels = np.where(signed == 0, IGNORED, np.maximum(signed, 0))
     found = []
     for number in np.setdiff1d(np.abs(signed), [0]):
-        middle = np.argwhere(np.abs(signed) == number).mean(0)
+        pixels = np.argwhere(np.abs(signed) == number)
+        middle = pixels[np.abs(pixels - pixels.mean(0)).sum(1).argmin()]  # a ring has no pixel in its own middle
         low = [int(np.clip(m - _SIDE / 2, 0, max(0, n - _SIDE))) for m, n in zip(middle, image.shape, strict=True)]
         cut = np.s_[None, low[0] : low[0] + _SIDE, low[1] : low[1] + _SIDE]
         found.append(Source("strokes", image[cut], labels[cut], plane.contrast or stack.contrast, ignore=IGNORED))

@@ -123,6 +123,25 @@ def test_a_model_that_does_not_learn_from_strokes_stays_as_it_is(tiny: str, monk
     assert model_names()[-1] == "tiny"
 
 
+def test_the_thinnest_strokes_are_learned_from_when_the_model_sees_larger_pixels(tiny: str) -> None:
+    session, spec = Session(np.zeros((1, 1300, 1300), np.uint8)), mn.load_model(tiny).spec
+    known = np.zeros((1300, 1300), np.int64)
+    known[7, 400:440], known[802, 801], known[1299, 1299] = 1, -2, 3
+    known[101, 101:1200] = known[1199, 101:1200] = known[101:1200, 101] = known[101:1200, 1199] = -4  # a ring
+    squares = learn_strokes._squares(session.stack, ("xy", 0), known, Recipe(pixel_size="as is", downsampling=4), spec)
+    assert len(squares) == 4
+    for square, kind in zip(squares, (1, 0, 1, 0), strict=True):
+        assert (square.labels == kind).any()
+
+
+def test_strokes_that_fall_together_to_the_model_are_told(tiny: str) -> None:
+    session = Session(np.zeros((1, 64, 64), np.uint8))
+    session.teach_mito([[0, 8, 8]], radius=1)
+    session.teach_not([[0, 10, 10]], radius=0.5)
+    with pytest.raises(InputError, match="one kind are hidden"):
+        mn.teach_strokes(session, recipe=Recipe(model=tiny, pixel_size="as is", downsampling=8), show=False)
+
+
 def test_without_an_image_nothing_can_be_learned() -> None:
     session = Session(labels=np.zeros((1, 8, 8), np.uint32))
     session.teach_mito([[0, 1, 1]], radius=1)
