@@ -110,9 +110,9 @@ def _transfer(
     tag, came = "", 0
     for part in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
         with contextlib.suppress(OSError, ValueError):
-            tag = bytes.fromhex(part.name.split(".")[-2]).decode()
+            known = bytes.fromhex(part.name.split(".")[-2]).decode()
             os.replace(part, temporary)
-            came = temporary.stat().st_size
+            tag, came = known, temporary.stat().st_size
 
     def seen(answer: Any, *_: Any, **__: Any) -> None:
         with contextlib.ExitStack() as refused:
@@ -142,9 +142,10 @@ def _transfer(
                 yield Progress("fetching", came, total if _length(answer) else 0)
     except (
         GeneratorExit, KeyboardInterrupt, requests.ConnectionError, requests.Timeout,
-        requests.exceptions.ChunkedEncodingError,
-    ):  # fmt: skip
-        if 0 < len(tag) <= 60:
+        requests.exceptions.ChunkedEncodingError, requests.HTTPError,
+    ) as error:  # fmt: skip
+        code = getattr(getattr(error, "response", None), "status_code", 503)
+        if 0 < len(tag) <= 60 and (code >= 500 or code == 429):  # of a server that is only busy
             with contextlib.suppress(OSError):
                 os.replace(temporary, target.with_name(f".{target.name}.{tag.encode().hex()}.part"))
         raise

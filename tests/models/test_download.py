@@ -109,6 +109,9 @@ class Answers(BaseHTTPRequestHandler):
     def always_busy(self):
         self.send(503, b"busy")
 
+    def too_many(self):
+        self.send(429, b"later")
+
     def missing(self):
         self.send(404, b"no")
 
@@ -210,6 +213,24 @@ def test_of_a_file_that_was_replaced_meanwhile_nothing_is_gone_on_with(fetch, se
     with pytest.raises(DownloadError, match="the connection broke"):
         fetch("tagged")
     assert fetch("tagged") == server.body
+
+
+def test_a_server_that_is_busy_takes_nothing_of_what_came(fetch, server, tmp_path):
+    with pytest.raises(DownloadError, match="the connection broke"):
+        fetch("tagged")
+    for path, said in (("always_busy", "answered 503"), ("too_many", "answered 429")):
+        with pytest.raises(DownloadError, match=said):
+            fetch(path)
+    assert fetch("tagged") == DATA
+    assert server.ranges[1] is not None
+
+
+def test_of_two_parts_the_bytes_and_the_tag_are_of_the_same(fetch, server, tmp_path):
+    with pytest.raises(DownloadError, match="the connection broke"):
+        fetch("tagged")
+    for k in range(9):  # these cannot take the place of a file
+        (tmp_path / f".weights.pth.{b'tag'.hex()}{k + 30}.part").mkdir()
+    assert fetch("tagged") == DATA
 
 
 def test_what_came_of_a_stopped_fetch_is_gone_on_with(fetch, server, tmp_path):
