@@ -72,6 +72,8 @@ class Taught:
         Part of the pixels that are called right before and after, 0..1, in the mean over the strokes.
     reference : tuple of float
         IoU on drawn volumes that nothing trains on, before and after.
+    edit : int
+        Number of the edit of the session that took the model; 0 for none.
     """
 
     model: str
@@ -79,6 +81,7 @@ class Taught:
     strokes: int
     right: tuple[float, float]
     reference: tuple[float, float]
+    edit: int = 0
 
     def __str__(self) -> str:
         said = "{:.0%} of the strokes is right, {:.0%} before; IoU on phantoms {:.2f}, {:.2f} before"
@@ -105,7 +108,7 @@ def teaching(
     recipe : Recipe, optional
         How planes are brought to the model: pixel size, downsampling, invert.
     steps : int
-        How long; 40 take about half a minute.
+        How long; 40 take one to three minutes on a CPU.
 
     Raises
     ------

@@ -276,7 +276,7 @@ def pulling(
     """
     known, file, usual = _wanted(name)
     address = address or usual
-    folder = _writable_folder()
+    folder = writable_folder()
     check = partial(_checked, known=known, trust_code=trust_code)
     pin = sha256.removeprefix("sha256:").lower() or pinned(known.name)
     target = yield from fetching(address, folder / file, sha256=pin, patience=patience, check=check)
@@ -315,7 +315,7 @@ def import_model(path: str | Path, name: str | None = None, *, trust_code: str |
     old = pinned(name)
     if old and old != card.sha256:
         raise InputError(f"{name} is another model already (sha256:{old[:12]}...). Give another name: --name NAME")
-    (_, file, data), folder = unwrapped(path), _writable_folder()
+    (_, file, data), folder = unwrapped(path), writable_folder()
     if hashlib.sha256(data).hexdigest() != card.sha256:
         raise ModelError(f"{path.name} was changed while it was read. Try again when nobody writes to it.")
     ending = ".onnx" if file.endswith(".onnx") else ".safetensors" if data[8:9] == b"{" else ".pth"
@@ -352,7 +352,7 @@ def _checked(path: Path, known: ModelSpec | None, trust_code: str | None) -> Mod
     return dataclasses.replace(card, name=known.name)
 
 
-def _writable_folder() -> Path:
+def writable_folder() -> Path:
     """Return the model folder, made if need be."""
     folder, reason = model_folder(), "it is read-only"
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,8 @@ from mitonb.edit import marks
 from mitonb.errors import InputError, wanting_torch
 from mitonb.job import drain
 from mitonb.labels import Labels
-from mitonb.models.folder import model_names
+from mitonb.models.folder import PUBLISHED, pinned, plain_name
+from mitonb.models.spec import specs
 from mitonb.post.verdicts import chances, describe_objects, learn_verdicts
 from mitonb.recipe import Recipe
 from mitonb.stack import AXES
@@ -125,7 +128,7 @@ class Teacher:
 def teach_strokes(
     session: Session, *, recipe: Recipe | None = None, name: str | None = None, show: bool = True
 ) -> Taught:
-    """Let a model learn from the strokes of a session, within a minute, in a process of its own.
+    """Let a model learn from the strokes of a session, in a process of its own; it takes one to three minutes.
 
     The new model is in the model folder, and that it was taught is an edit: undo takes `session.taught` back.
 
@@ -149,9 +152,11 @@ def teach_strokes(
     Raises
     ------
     InputError
-        If there is no image, there are not strokes of both kinds, or the model does not learn from them.
+        If there is no image, there are not strokes of both kinds, the name is taken, or the model does not learn.
     ModelError
-        If the model cannot be trained, or looks at blocks.
+        If the model cannot be trained, or looks at blocks, or one may not bear this name.
+    ReadOnlyStoreError
+        If the session may only look.
     """
     return drain(teaching_strokes(session, recipe=recipe, name=name), show=show)
 
@@ -163,6 +168,7 @@ def teaching_strokes(
     recipe, stack, strokes, taught = recipe or Recipe(), session.stack, session.strokes, session.taught
     if stack is None:
         raise InputError("There is no image to learn from: open the stack that these labels belong to.")
+    session._writer.require_writable()
     start = taught[1] if taught is not None and taught[0] == recipe.model else recipe.model
     known: dict[tuple[Axis, int], np.ndarray] = {}
     for number, one in enumerate(strokes, 1):
@@ -170,14 +176,19 @@ def teaching_strokes(
         one.put(known.setdefault((one.axis, one.plane), np.zeros(sides, np.int64)), number if one.mito else -number)
     with wanting_torch():
         from mitonb.learn.strokes import teaching
+        from mitonb.models.zoo import writable_folder
 
-    done = yield from teaching(stack, known, name or _free_name(start), start=start, recipe=recipe)
-    session.use_model(done.model, instead=start, strokes=done.strokes)
-    return done
+    writable_folder()  # what could go wrong after the training is asked before it
+    name = _free_name(start) if name is None else plain_name(name)
+    if _is_taken(name):
+        raise InputError(f"{name} is another model already. Give another name.")
+    done = yield from teaching(stack, known, name, start=start, recipe=recipe)
+    return dataclasses.replace(done, edit=session.use_model(done.model, instead=start, strokes=done.strokes).seq)
 
 
 def _free_name(start: str) -> str:
-    taken, count = model_names(), 1
-    while (name := f"{start[:60]}-strokes-{count}") in taken:
-        count += 1
-    return name
+    return next(name for k in itertools.count(1) if not _is_taken(name := f"{start[:60]}-strokes-{k}"))
+
+
+def _is_taken(name: str) -> bool:
+    return name in specs() or name in PUBLISHED or bool(pinned(name))

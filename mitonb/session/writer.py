@@ -165,7 +165,7 @@ class Writer:
     def offer(self) -> int:
         """Promise a free id, which nothing else gets from here on, whatever comes between."""
         with self.lock:
-            self._writable()
+            self.require_writable()
             return self._acknowledged(self._project.offer)
 
     def follow(self) -> None:
@@ -230,11 +230,12 @@ class Writer:
                     raise InputError(f"A client is a printable name and a whole number, got {client!r}.")
                 if not 0 <= number < 2**63:
                     raise InputError(f"A request number is from 0 to {2**63 - 1}, got {number}.")
-            self._writable()
+            self.require_writable()
             done = self._project.acknowledged(client)
             return Change.of(done, self._project.box_of(done)) if done else do(self._project)
 
-    def _writable(self) -> None:
+    def require_writable(self) -> None:
+        """Raise ReadOnlyStoreError if this session may only look."""
         if self.reason:
             raise ReadOnlyStoreError(f"This session is read-only: {self.reason}. Nothing was changed.")
 

@@ -42,7 +42,7 @@ _BUTTONS = {
     "learn": (
         "Learn from strokes",
         "graduation-cap",
-        "Let the model learn from what you drew with T and Shift-T; it takes about half a minute, and can be undone",
+        "Let the model learn from what you drew with T and Shift-T; it takes one to three minutes, and can be undone",
     ),
     "maps": ("Look at maps", "eye", "Run the model on the plane on screen for its maps alone; its labels stay"),
     "apply-plane": ("Apply to this plane", "check", "Make the preview an edit, which can be undone (Enter)"),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import mitonb as mn
-from mitonb.errors import InputError
+from mitonb.errors import InputError, MitonbError, ReadOnlyStoreError
 from mitonb.learn import strokes as learn_strokes
 from mitonb.models.folder import model_names
 from mitonb.models.spec import ModelSpec
@@ -17,6 +17,7 @@ from mitonb.models.weights import write_weights
 from mitonb.models.zoo import build, import_model
 from mitonb.recipe import Recipe
 from mitonb.session import Session
+from mitonb.session.teaching import teaching_strokes
 from tests.learn.test_pairs import spots
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def test_a_model_learns_from_strokes_and_undo_takes_that_back(tiny: str) -> None
     # Taught once more, a model begins from where it began: strokes teach no second time what they have taught.
     session.use_model("before", instead=tiny, strokes=1)
     taught = mn.teach_strokes(session, recipe=recipe.replace(model="before"), show=False)
+    assert taught.edit == session.version
     assert (taught.model, taught.start, taught.strokes) == ("tiny-strokes-1", "tiny", 2)
     assert session.taught == ("tiny-strokes-1", "tiny")
     assert session.history()[-1].text == "took model tiny-strokes-1, taught by 2 strokes, instead of tiny"
@@ -110,6 +112,21 @@ def test_a_model_learns_from_strokes_and_undo_takes_that_back(tiny: str) -> None
     session.undo()
     assert session.taught is None
     assert "tiny-strokes-1" in model_names()  # the model itself stays, for whoever wants it
+
+
+def test_what_would_fail_after_the_training_is_said_before_it(tiny: str, path: Path) -> None:
+    session = Session(np.zeros((1, 32, 32), np.uint8), path=path)
+    session.teach_mito([[0, 8, 8]], radius=1)
+    session.teach_not([[0, 20, 20]], radius=1)
+    for name, said in (("tiny", "another model already"), ("mito-mini", "another model already"), ("a/b", "letters")):
+        with pytest.raises(MitonbError, match=said):
+            next(teaching_strokes(session, recipe=Recipe(model=tiny), name=name))
+    session.close()
+    with (
+        Session.open(path, stack=session.stack, read_only=True) as looking,
+        pytest.raises(ReadOnlyStoreError, match="read-only"),
+    ):
+        next(teaching_strokes(looking, recipe=Recipe(model=tiny)))
 
 
 def test_a_model_that_does_not_learn_from_strokes_stays_as_it_is(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
