@@ -95,10 +95,15 @@ class ReviewBar(ipw.VBox):
         return box
 
     def review(self) -> Change:
-        """Call the chosen part reviewed, or not, where it is already."""
+        """Call the chosen part reviewed; where it is already, all of the part that it lies in is not, and is chosen."""
         if self.chosen is None:
             raise InputError("Choose a part of the picture first.")
-        return self.session.mark_reviewed(self.chosen.start, self.chosen.stop, reviewed=not self._is_reviewed)
+        around = self._around
+        if not around:
+            return self.session.mark_reviewed(self.chosen.start, self.chosen.stop)
+        changes = [self.session.mark_reviewed(one.start, one.stop, reviewed=False) for one in around]
+        self.choose(around[-1])
+        return changes[-1]
 
     def groups(self) -> list[list[Box]]:
         """Return the reviewed boxes; those that touch, and so show the same, stand together."""
@@ -113,8 +118,10 @@ class ReviewBar(ipw.VBox):
         return self._worker.wait(timeout)
 
     @property
-    def _is_reviewed(self) -> bool:
-        return any(one.union(self.chosen) == one for one in self.session.reviewed) if self.chosen else False
+    def _around(self) -> list[Box]:
+        """The reviewed boxes that the chosen part lies in, the largest last."""
+        found = [one for one in self.session.reviewed if self.chosen and one.union(self.chosen) == one]
+        return sorted(found, key=lambda one: one.size)
 
     def _choose_plane(self) -> None:
         if self.viewer.axis != "xy":
@@ -126,7 +133,7 @@ class ReviewBar(ipw.VBox):
         self._refresh()
 
     def _refresh(self) -> None:
-        done, reviewed = self.buttons["done"], self._is_reviewed
+        done, reviewed = self.buttons["done"], bool(self._around)
         done.disabled = self.chosen is None
         done.description = "Not reviewed after all" if reviewed else "Reviewed"
         done.button_style = "primary" if self.chosen and not reviewed else ""

@@ -150,6 +150,12 @@ def test_of_a_session_only_reviewed_parts_are_learned_from():
     assert f"3 parts reviewed, with {len(there) - 1} mitochondri" in review.said.value
     review.buttons["done"].click()  # the plane on screen after all not
     assert len(app.session.reviewed) == 2
+    # A square in a reviewed plane is reviewed with it, and only the plane can be taken back.
+    review.choose(mn.Box((4, 8, 8), (5, 32, 32)))
+    assert review.buttons["done"].description == "Not reviewed after all"
+    review.buttons["done"].click()
+    assert app.session.reviewed == [mn.Box((1, 0, 0), (2, 32, 32))]
+    assert (review.chosen, review.buttons["done"].description) == (first, "Reviewed")
     model_options = app.form.controls["model"]
     (model_folder()).mkdir()
     form.registered.emit("x")
