@@ -20,6 +20,7 @@ from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite
 
 from mitonb.errors import AxesError, InputError
 from mitonb.labels import AnyLabels, Labels, integers
+from mitonb.post.tables import pairs
 from mitonb.stack import AXES, Axis, VoxelSize, checked_axis
 
 Counts: TypeAlias = npt.NDArray[np.int64]
@@ -522,8 +523,6 @@ def score(
     b, mask = _without_ignored(truth, ignore)
     if a.shape != b.shape:
         raise AxesError(f"Labels and truth need one shape, got {a.shape} and {b.shape}. Crop or resample one of them.")
-    from mitonb.post.tables import pairs  # numba takes half a second to load
-
     table = Table.of(*pairs(a, b, mask))
     sizes = (x.voxel_size if isinstance(x, Labels) else None for x in (labels, truth))
     return Scores(table, ious, int(smallest), _ranks(table, a, mask, ranking), size_notes(*sizes))

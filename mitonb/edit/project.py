@@ -22,6 +22,7 @@ from mitonb.edit.edits import NOWHERE, apply, around, decode, digest, encode, pa
 from mitonb.edit.ops import MAX_ID, pieces, whole_box
 from mitonb.edit.store import Head, Row, Store, reading
 from mitonb.errors import InputError, MitonbError, StoreError, TooLargeError
+from mitonb.post.tables import pairs
 from mitonb.stack import AXES, Axis, VoxelSize
 
 if TYPE_CHECKING:
@@ -663,9 +664,6 @@ def _names(new: Volume, old: Volume, taken: set[int], score: Callable[[int, int,
 
     The score is of their shared voxels, those of the new object, and those of the old; 0 for objects that are others.
     """
-    # numba takes a while to load: whoever only looks at labels need not wait for it.
-    from mitonb.post.tables import pairs
-
     found: dict[int, int] = {}
     named = set(taken)
     shared = list(zip(*(values.tolist() for values in pairs(new, old)), strict=True))

@@ -90,10 +90,11 @@ class App(Saved, Part):
         self.viewer = Viewer(session, height=self._height)
         self.viewer.layout.flex, self.viewer.layout.min_width = "1 1 0", "0"
         volume = session.shape[0] > 1
-        if self._recipe is None:  # when the cell is run again, that of the last run of the volume
+        recipe = self._recipe
+        if recipe is None:  # when the cell is run again, that of the last run of the volume
             with contextlib.suppress(InputError):
-                self._recipe = Recipe.of((session.labels.record or {}).get("recipe"))
-        self.form = RecipeForm(self._recipe, models=offered_models(), volume=volume)
+                recipe = Recipe.of((session.labels.record or {}).get("recipe"))
+        self.form = RecipeForm(recipe, models=offered_models(), volume=volume)
         self._verdicts: Verdicts | None = None
         self._follow_verdicts(session.verdicts)
         self._taught: tuple[str, str] | None = None
@@ -184,7 +185,10 @@ class App(Saved, Part):
         session, recipe = self.session, self.form.recipe
 
         def tell(done: Taught) -> Sentence:
-            return f"Learned: {done}. The next run uses {done.model}.", session.version
+            model = self.form.recipe.model
+            kept = "" if model == done.model else f" You chose it meanwhile; what learned is {done.model}."
+            edit = done.edit if session.version == done.edit else 0  # of edits that came since nothing is undone
+            return f"Learned: {done}. The next run uses {model}.{kept}", edit
 
         job = Job(teaching_strokes(session, recipe=recipe), name="Learn from strokes")
         return self.run_bar.watch(job, then=tell)

@@ -539,6 +539,17 @@ def test_the_recipe_of_the_last_run_is_there_again_when_the_cell_is_run_again(tm
     assert explore(app.session).form.recipe == Recipe()
 
 
+def test_the_recipe_of_one_project_is_not_that_of_the_next() -> None:
+    stack, labels = mn.phantom((4, 64, 64), objects=2)
+    app = App()
+    session = Session(stack)
+    session.adopt(dataclasses.replace(labels, record={"recipe": json.loads(Recipe(downsampling=2).to_json())}))
+    app.start(session)
+    assert app.form.recipe == Recipe(downsampling=2)
+    app.start(Session(stack))
+    assert app.form.recipe == Recipe()
+
+
 def test_later_runs_use_the_model_that_strokes_taught_until_that_is_undone(
     app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
