@@ -28,7 +28,7 @@ from mitonb.learn.data import Source
 from mitonb.learn.loop import Settings, fitting, join
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
 
 _TICK = 0.3  # seconds after which the caller may cancel, however long a step takes
@@ -139,6 +139,8 @@ def _main(folder: Path, rank: int = 0) -> None:
     threading.Thread(target=_wait_for_end, args=(rank,), daemon=True).start()
 
     def tell(**what: Any) -> None:
+        if rank and "error" not in what:  # the first of several tells how it goes
+            return
         said.write(json.dumps(what, default=float) + "\n")
         said.flush()
 
@@ -151,13 +153,21 @@ def _main(folder: Path, rank: int = 0) -> None:
             if settings.devices > 1:
                 for k in range(1, settings.devices) if rank == 0 else ():
                     command = [sys.executable, "-m", "mitonb.learn.child", str(folder), str(k)]
-                    others.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL))
+                    other = others.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE))
+                    threading.Thread(target=_watch, args=(other, k, tell), daemon=True).start()
                 join(folder, rank, settings.devices)
             for step in fitting(sources, settings=settings, **task):
                 tell(**dataclasses.asdict(step))
             tell(ended=True)
         except Exception as error:  # whatever it is, the caller raises it
             tell(error=type(error).__name__, text=str(error))
+
+
+def _watch(other: subprocess.Popen[bytes], rank: int, tell: Callable[..., None]) -> None:
+    """Tell when a process of another device dies: this one may wait for it."""
+    if code := other.wait():
+        text = f"The process of device {rank} ended by itself (exit code {code})."
+        tell(error="JobError", text=f"{text} If the memory was full, take a smaller batch or patch.")
 
 
 def _wait_for_end(rank: int) -> None:
