@@ -274,7 +274,7 @@ class JobBar(Part):
         self._stages: set[str] = set()
         self._stopping = False
         self._edit = 0
-        self._allowed = {name: not name.startswith("apply") for name in looks}
+        self._allowed = {name: not name.startswith(("apply", "learn")) for name in looks}
         self.buttons = {name: button(*look) for name, look in looks.items()}
         place = {"flex": "1 1 60px", "max_width": "220px", "width": "auto", "height": "8px"}
         self.progress = ipw.FloatProgress(min=0, max=1, value=0, bar_style="info", layout=place)
@@ -395,7 +395,7 @@ class JobBar(Part):
 
 
 class RunBar(JobBar):
-    """The bar of the workbench: it asks for "plane", "volume", "maps", "apply-plane" or "apply-volume"."""
+    """The bar of the workbench: it asks for "plane", "volume", "learn", "maps", "apply-plane" or "apply-volume"."""
 
     primary = ("apply-plane", "plane")  # Enter stands for it
 
