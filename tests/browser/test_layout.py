@@ -155,7 +155,7 @@ def test_in_a_narrow_window_nothing_lies_over_the_picture_or_is_cut_off(book: No
     book.shot(SHOTS / f"narrow-{width}.png")
 
 
-def test_the_help_shows_all_of_its_groups_or_scrolls_to_them(book: Notebook) -> None:
+def test_the_help_shows_all_of_its_keys_or_scrolls_to_them(book: Notebook) -> None:
     for width, side in ((1280, True), (620, False)):
         book.resize(width, 800)
         if not side:
@@ -165,9 +165,9 @@ def test_the_help_shows_all_of_its_groups_or_scrolls_to_them(book: Notebook) -> 
         assert book.js("document.querySelectorAll('.mitonb-help section').length") == 5
         assert cut_off(book, ".mitonb-help") == []
         reached = book.js(
-            """[...document.querySelectorAll('.mitonb-help section')].every(s => {
-                s.scrollIntoView({block: 'nearest'});
-                const [a, b] = [s, s.parentElement].map(n => n.getBoundingClientRect());
+            """[...document.querySelectorAll('.mitonb-help section > *')].every(row => {
+                row.scrollIntoView({block: 'nearest'});
+                const [a, b] = [row, row.closest('.mitonb-help')].map(n => n.getBoundingClientRect());
                 return a.left >= b.left && a.right <= b.right && a.bottom <= b.bottom + 1; })"""
         )
         assert reached
