@@ -168,7 +168,8 @@ def test_the_contour_variant_draws_contours(picture):
         heads = net(picture)
     assert heads["semantic"].shape == heads["contour"].shape == (1, 1, 128, 256)
     assert list(heads) == ["semantic", "contour"]
-    assert list(net.train()(picture.expand(2, -1, -1, -1))) == ["semantic", "contour"]
+    points = {f"{name}_{what}" for name in heads for what in ("points", "places")}
+    assert set(net.train()(picture.expand(2, -1, -1, -1))) == {*heads, *points}  # PointRend learns from points
     assert not any("ins_" in name for name in net.state_dict())
 
 
@@ -176,8 +177,9 @@ def test_in_training_the_heads_are_enlarged(picture):
     heads = PanopticDeepLab("resnet18", 3, **SMALL).train()(picture.expand(2, -1, -1, -1))
     assert {name: tuple(head.shape) for name, head in heads.items()} == {
         "semantic": (2, 3, 128, 256), "center": (2, 1, 32, 64), "offsets": (2, 2, 32, 64),
+        "semantic_points": (2, 3, 1024), "semantic_places": (2, 1024, 2),
     }  # fmt: skip
-    sum(head.mean() for head in heads.values()).backward()
+    sum(head.mean() for head in heads.values() if head.requires_grad).backward()
 
 
 # ---------------------------------------------------------------------------------------------------------- PointRend
