@@ -597,7 +597,7 @@ class Wrong(torch.nn.Module):
 @pytest.mark.parametrize(
     ("what", "said"),
     [
-        ("fine", r"gives \(\(1, 1, 128, 256\), \(1, 1, 128, 256\).* is needed"),
+        ("fine", r"gives \(\(1, 1, 384, 256\), \(1, 1, 384, 256\).* is needed"),
         ("less", "gives no sem_logits, ctr_hmp, offsets"),
         ("wild", "not finite"),
         ("fails", "code of this model failed: .*no such thing"),
