@@ -109,8 +109,14 @@ def pairs(
         counted = () if mask is None else ~mask[k : k + rows]
         p, q = a[k : k + rows][counted], b[k : k + rows][counted]
         start, length = stretches(p, q)
-        found.append((p.reshape(-1)[start].astype(np.uint64), q.reshape(-1)[start].astype(np.uint64), length))
-    ids, others, counts = (np.concatenate(column) for column in zip(*found, strict=True))
+        found.append(_summed(p.reshape(-1)[start].astype(np.uint64), q.reshape(-1)[start].astype(np.uint64), length))
+    return _summed(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+
+def _summed(
+    ids: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64], counts: Counts
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], Counts]:
+    """Return each pair once, sorted, with the sum of its counts."""
     order = np.lexsort((others, ids))
     ids, others = ids[order], others[order]
     first = np.flatnonzero((np.diff(ids, prepend=~ids[:1]) != 0) | (np.diff(others, prepend=others[:1]) != 0))

@@ -7,10 +7,12 @@ import itertools
 import fastremap
 import numpy as np
 import numpy.typing as npt
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
+from mitonb.post import tables
 from mitonb.post.consensus import Groups, agglomerate
 from mitonb.post.tables import overlaps
 from mitonb.post.tracking import Side, match
@@ -106,3 +108,14 @@ def test_matched_profiles_have_the_best_total_overlap(seed: int) -> None:
     pairs = np.flatnonzero(found)
     assert len(np.unique(found[pairs])) == len(pairs)
     assert np.isclose(iou[found[pairs] - 1, pairs].sum(), iou[linear_sum_assignment(iou, maximize=True)].sum())
+
+
+def test_pairs_do_not_depend_on_the_pieces_in_which_they_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(0, n, (20, 15, 15)).astype(np.uint32) for n in (5, 4))
+    mask = rng.random(a.shape) < 0.5
+    mask[:4] = True  # a piece in which nothing counts
+    whole = tables.pairs(a, b, mask)
+    monkeypatch.setattr(tables, "_CHUNK", 500)
+    assert all(np.array_equal(one, other) for one, other in zip(whole, tables.pairs(a, b, mask), strict=True))
+    assert whole[2].sum() == (~mask).sum()
