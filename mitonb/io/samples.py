@@ -33,9 +33,8 @@ def sample(name: str = "islet") -> Stack:
     Parameters
     ----------
     name : {"islet", "medulla"}
-        One section of a mouse's pancreatic islet, 1024 x 1024
-        pixels of 5 nm, with insulin granules beside large mitochondria; or a fly's medulla, 64 x 224 x 224 voxels of
-        10 nm, whose dark mitochondria the bundled model knows badly: a case for finetuning.
+        One section of a mouse's pancreatic islet, 1024 x 1024 pixels of 5 nm, with insulin granules beside large
+        mitochondria; or a fly's medulla, 64 x 224 x 224 voxels of 10 nm.
 
     Returns
     -------

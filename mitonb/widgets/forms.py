@@ -372,7 +372,7 @@ class VoxelSizeField(ipw.HBox):
 _SAMPLES = {
     "drawn": ("Drawn volume", "flask", "Mitochondria and other things that are drawn, with their truth"),
     "islet": ("Mouse islet", "image", "A real section, 5 nm pixels: large mitochondria, insulin granules"),
-    "medulla": ("Fly brain", "cube", "A small real volume, 10 nm voxels: its dark mitochondria are hard to find"),
+    "medulla": ("Fly brain", "cube", "A small real volume, 10 nm voxels: dark mitochondria of a fly"),
 }
 """Buttons of what comes with mitonb: nothing is downloaded."""
 
