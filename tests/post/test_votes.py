@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 import fastremap
 import numpy as np
 import numpy.typing as npt
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
@@ -17,6 +17,9 @@ from mitonb.post.consensus import Groups, agglomerate
 from mitonb.post.tables import overlaps
 from mitonb.post.tracking import Side, match
 from mitonb.recipe import Recipe
+
+if TYPE_CHECKING:
+    import pytest
 
 Regions = npt.NDArray[np.uint32]
 Sizes = npt.NDArray[np.int64]
