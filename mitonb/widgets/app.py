@@ -139,6 +139,7 @@ class App(Saved, Part):
             told.connect(lambda _: self._offer_models())
         self.viewer.asked.connect(self._on_asked)
         self.viewer.observe(lambda _: self._live.ask(), ["axis", "index"])
+        self.viewer.observe(self._on_hidden, ["hidden", "isolated"])
         self.tabs.observe(self._on_tab, "selected_index")
 
         self._follow_taught(session.taught)
@@ -395,6 +396,9 @@ class App(Saved, Part):
         done = session.history(after=edit - 1)[0].text
         session.undo(of=edit)
         self.run_bar.say(f"Undone: {done}.")
+
+    def _on_hidden(self, _: Any) -> None:
+        self.view3d.hide(self.viewer.hidden, self.viewer.isolated)
 
     def _on_tab(self, change: Any) -> None:
         if self.tabs.titles[change["new"]] == "3D" and not self.view3d.built:

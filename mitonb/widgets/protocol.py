@@ -5,26 +5,25 @@ Each message is one of a few kinds. Nothing of one that comes in is trusted; non
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import threading
 import uuid
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mitonb import colors
+from mitonb.box import Box
 from mitonb.edit import ops
 from mitonb.edit.marks import KINDS
 from mitonb.edit.verbs import VERBS, on_screen
 from mitonb.errors import InputError, MitonbError
 from mitonb.stack import AXES, Axis
-
-if TYPE_CHECKING:
-    from mitonb.box import Box
 
 _log = logging.getLogger(__name__)
 
@@ -463,6 +462,18 @@ class Conversation:
         else:
             self.post({"kind": "center", "point": list(self.session.position), "box": ends(box)})
 
+    def _zoom(self, _message: Message, _: Buffers) -> None:
+        """Zoom to the selected objects: on the plane that is looked at, if they are there."""
+        boxes = [box for id in self.session.selection if (box := self.session.box(id))]
+        if not boxes:
+            raise InputError("There is nothing to zoom to: select objects that there are.")
+        around, along, index = functools.reduce(Box.union, boxes), AXES[self.viewer.axis], self.viewer.index
+        point = [(a + b) // 2 for a, b in zip(around.start, around.stop, strict=True)]
+        if around.start[along] <= index < around.stop[along]:
+            point[along] = index
+        self.viewer.index = point[along]
+        self.post({"kind": "center", "point": point, "box": ends(around)})
+
     def _place(self, message: Message) -> tuple[Axis, int]:
         """Return the plane that a message is about, or refuse it."""
         axis: Any = message.get("axis")
@@ -484,7 +495,7 @@ class Conversation:
 
     _HANDLERS = {  # noqa: RUF012
         "hello": _hello, "want": _want, "edit": _edit, "take": _take, "move": _move, "step": _step, "at": _at,
-        "here": _here, "ask": _ask, "take-back": _take_back, "propose": _propose,
+        "here": _here, "ask": _ask, "take-back": _take_back, "propose": _propose, "zoom": _zoom,
     }  # fmt: skip
 
 

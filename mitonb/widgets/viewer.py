@@ -176,6 +176,9 @@ class Viewer(Saved, anywidget.AnyWidget):
     ----------
     axis, index, tool, brush, active_id, selected, preserve, layers : traits
         What is shown and what the next stroke does; set them from Python as you like.
+    hidden, isolated : list of int
+        Objects that are not shown, and those that alone are shown, where there are any; labels never change by it. What
+        is selected is seen: it is hidden no longer, and alone if others were.
     running : bool
         Whether a run is under way, whose result will be shown here.
     marks : dict
@@ -198,6 +201,8 @@ class Viewer(Saved, anywidget.AnyWidget):
     brush = t.Int(8, min=0, max=256).tag(sync=True)
     active_id = t.Int(1, min=1, max=2**32 - 1).tag(sync=True)
     selected = t.List(t.Int(min=1, max=2**32 - 1), maxlen=10_000).tag(sync=True)
+    hidden = t.List(t.Int(min=1, max=2**32 - 1)).tag(sync=True)
+    isolated = t.List(t.Int(min=1, max=2**32 - 1)).tag(sync=True)
     preserve = t.Bool(False).tag(sync=True)
     layers = t.Dict().tag(sync=True)
     height = t.Int(None, allow_none=True, min=240, max=4000).tag(sync=True)
@@ -219,7 +224,6 @@ class Viewer(Saved, anywidget.AnyWidget):
         self._conversation = Conversation(self, self._planes)
         self._outlined: Box | None = None
         self.on_msg(self._conversation.receive)
-        self.observe(lambda change: session.select(*change["new"]), "selected")
         talk = self._conversation
         self._slots = {
             session.edited: self._on_edited, session.selected: self._on_session_selected,
@@ -312,6 +316,14 @@ class Viewer(Saved, anywidget.AnyWidget):
     def _on_axis(self, _: Any) -> None:
         self.index = min(self.index, self.session.shape[AXES[self.axis]] - 1)
 
+    @t.observe("selected")
+    def _on_selected(self, change: Any) -> None:
+        chosen = change["new"]
+        self.session.select(*chosen)
+        self.hidden = [id for id in self.hidden if id not in chosen]
+        if self.isolated and not {*chosen} <= {*self.isolated}:
+            self.isolated = chosen
+
     @t.validate("layers")
     def _checked_layers(self, proposal: Any) -> dict[str, dict[str, Any]]:
         """Return complete layer settings; unknown names and settings are dropped."""
@@ -322,6 +334,8 @@ class Viewer(Saved, anywidget.AnyWidget):
         }
 
     def _on_edited(self, change: Any) -> None:
+        if self.isolated and change.new:  # parts of what stands alone are seen, too
+            self.isolated = [*self.isolated, *change.new]
         self._conversation.on_edited(change)
         self._show_marks()
 

@@ -19,7 +19,7 @@ from mitonb.widgets import style
 from mitonb.widgets.style import button, count_text, note
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from mitonb.labels import Labels
 
@@ -73,6 +73,9 @@ class View3D(style.Saved, style.Part):
             raise InputError(f"There is no object {min(missing)} in these labels; they have {count_text(len(there))}.")
         self.meshes: dict[int, Any] = {}
         self.built = False
+        self._hidden: frozenset[int] = frozenset()
+        self._isolated: frozenset[int] = frozenset()
+        self._rest: tuple[Any, npt.NDArray[np.uint32], npt.NDArray[np.int64]] | None = None
         self._height = height
         self._voxel_size: tuple[float, float, float] | None = None
         self._worker = style.Latest(self._build, failed=self._fail)
@@ -98,6 +101,13 @@ class View3D(style.Saved, style.Part):
         self.status.value = note("building surfaces …")
         self._worker.ask()
 
+    def hide(self, hidden: Iterable[int], isolated: Iterable[int] = ()) -> None:
+        """Leave the hidden objects out of the picture, and all but the isolated ones where there are any."""
+        self._hidden, self._isolated = frozenset(hidden), frozenset(isolated)
+        self._on_selected(self.session.selection)
+        if self.built and not self.meshes:
+            self.refresh()  # the still picture
+
     def saved(self) -> tuple[str, dict[str, str]]:
         """Return a still picture, seen along z, for readers without a kernel."""
         rgba = still(self.session.labels, self.ids, colors=self.session)
@@ -107,13 +117,13 @@ class View3D(style.Saved, style.Part):
     def _build(self) -> None:
         version, labels = self.session.version, self.session.labels
         ids = self.session.ids() if self.ids is None else self.ids
-        self._voxel_size, self.meshes, self.built = labels.voxel_size, {}, bool(ids)
+        self._voxel_size, self.meshes, self._rest, self.built = labels.voxel_size, {}, None, bool(ids)
         shown: Any
         if not ids:
             shown = ipw.HTML(note("No objects yet: segment a plane or the volume, or paint, then refresh."))
             self.status.value = ""
         elif reason := self._reason():
-            picture = style.png(still(labels, self.ids, colors=self.session))
+            picture = style.png(still(labels, [id for id in ids if self._shows(id)], colors=self.session))
             shown = ipw.Image(value=picture, layout={"max_height": "100%", "object_fit": "contain"})
             self.status.value = note(f"{reason} This is a still picture, seen along z.", "warn")
         else:
@@ -163,6 +173,8 @@ class View3D(style.Saved, style.Part):
             vertices = np.concatenate([m.vertices for m in rest])
             color = np.repeat(colors[_MOST_PICKABLE:], sizes, axis=0)
             meshes.append(mesh(vertices, color, triangles=triangles, material=material))
+            owners = np.repeat([m.id for m in rest], [len(m.triangles) for m in rest])
+            self._rest = meshes[-1], triangles, owners
         # The edges of the volume, as thin lines: without them nobody knows where up is.
         corners = np.indices((2, 2, 2)).reshape(3, 8).T * (np.array(labels.shape) - 1) * (labels.voxel_size or 1)
         lines = [(i, i + step) for step in (1, 2, 4) for i in range(8) if not i & step]
@@ -189,11 +201,24 @@ class View3D(style.Saved, style.Part):
 
     def _on_selected(self, ids: tuple[int, ...]) -> None:
         """Brighten what is selected; when asked, hide the rest instead."""
+        alone = self.only.value and ids
+
+        def seen(key: int) -> bool:
+            return self._shows(key) and (not alone or key in ids)
+
         for key, mesh in self.meshes.items():
-            on = key in ids
             color = self.session.colors.rgb([key])[0]
-            mesh.color = _css(0.4 * color + 0.6 if on and not self.only.value else color)
-            mesh.visible = on or not (self.only.value and ids)
+            mesh.color = _css(0.4 * color + 0.6 if key in ids and not self.only.value else color)
+            mesh.visible = seen(key)
+        if self._rest is not None:
+            rest, triangles, owners = self._rest
+            kept = triangles[np.isin(owners, [key for key in np.unique(owners).tolist() if seen(key)])]
+            rest.visible = len(kept) > 0
+            if rest.visible and len(kept) != len(rest.triangles):
+                rest.triangles = kept
+
+    def _shows(self, id: int) -> bool:
+        return id not in self._hidden and (not self._isolated or id in self._isolated)
 
     def _on_edited(self, _change: Any) -> None:
         if self.built:

@@ -11,6 +11,7 @@ import { Outbox } from "../../mitonb/widgets/js/outbox.js";
 import { histogramOf, percentiles } from "../../mitonb/widgets/js/panel.js";
 import { pillOf } from "../../mitonb/widgets/js/pill.js";
 import { Assembler, half } from "../../mitonb/widgets/js/protocol.js";
+import { seenOf, seenText } from "../../mitonb/widgets/js/seen.js";
 import { sentence, thinned } from "../../mitonb/widgets/js/split.js";
 import { drawStroke, fillLasso } from "../../mitonb/widgets/js/strokes.js";
 import { between, choice, searched } from "../../mitonb/widgets/js/table.js";
@@ -225,6 +226,18 @@ test("a verb of the kernel has its button, its key and its line in the help", ()
   const more = new Verbs([...VERBS, { ...VERBS[0], name: "grow", gesture: "selected", keys: "", codes: [], menu: true }]);
   assert.deepEqual([more.menu.map((v) => v.name), more.actions.length, more.help.flatMap((g) => g.keys).length],
     [["grow"], verbs.actions.length, verbs.help.flatMap((g) => g.keys).length], "a verb of the menu has no button of its own");
+});
+
+test("objects are hidden, or shown alone, and the words say which", () => {
+  const shown = (hidden, isolated) => [0, 1, 2, 3].filter(seenOf(hidden, isolated).shows);
+  assert.deepEqual(shown([], []), [0, 1, 2, 3]);
+  assert.deepEqual(shown([2], []), [0, 1, 3]);
+  assert.deepEqual(shown([], [2, 3]), [0, 2, 3]);
+  assert.deepEqual(shown([3], [2, 3]), [0, 2]);
+  assert.equal(seenText(seenOf([], [])), "");
+  assert.equal(seenText(seenOf([7], [])), "Object 7 hidden");
+  assert.equal(seenText(seenOf([7, 8], [])), "2 objects hidden");
+  assert.equal(seenText(seenOf([3], [2, 3])), "Only object 2 shown");
 });
 
 test("the brush grows by single pixels when small and by a tenth when large", () => {

@@ -272,6 +272,28 @@ def test_only_the_selected_objects_are_shown_when_asked(seen: Session) -> None:
     assert shown(view) == "Figure: [5, 9, 300]"
 
 
+def test_objects_are_hidden_or_stand_alone_also_among_the_small_ones_that_share_a_mesh(
+    seen: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mitonb.widgets.volume3d._MOST_PICKABLE", 1)
+    view = show3d(seen)
+    assert view.wait(120)
+    (first,) = view.meshes
+    *_, rest, _edges = view.stage.children[0].meshes
+    whole = len(rest.triangles)
+    small = sorted({5, 9, 300} - {first})
+    view.hide([first, small[0]])
+    assert (view.meshes[first].visible, rest.visible) == (False, True)
+    part = len(rest.triangles)
+    assert 0 < part < whole
+    view.hide([], [small[0]])
+    assert (view.meshes[first].visible, len(rest.triangles)) == (False, whole - part)
+    view.hide([], [first])
+    assert (view.meshes[first].visible, rest.visible) == (True, False)
+    view.hide([])
+    assert (view.meshes[first].visible, rest.visible, len(rest.triangles)) == (True, True, whole)
+
+
 def test_an_edit_asks_for_a_refresh_and_a_refresh_shows_it(seen: Session) -> None:
     view = show3d(seen)
     assert view.wait(120)

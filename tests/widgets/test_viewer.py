@@ -673,3 +673,28 @@ def test_marks_are_told_to_the_picture_and_taken_back_with_their_edit() -> None:
     assert (viewer.marks["right"], viewer.marks["false"]) == ([], [2, 1])
     session.undo()
     assert viewer.marks == {"right": [1], "false": [], "reviewed": [], "chosen": []}
+
+
+def test_what_is_selected_is_seen_and_parts_of_what_stands_alone_too(viewer: Viewer) -> None:
+    viewer.hidden = [1, 2]
+    viewer.selected = [2]
+    assert (viewer.hidden, viewer.isolated) == ([1], [])
+    viewer.isolated = [2]
+    viewer.selected = [1]
+    assert (viewer.hidden, viewer.isolated) == ([], [1])
+    viewer.selected = []
+    assert viewer.isolated == [1]
+    new = viewer.session.cut(1, [(1, 4, 0), (1, 4, 29)]).new
+    assert viewer.isolated == [1, *new]
+    assert len(new) == 1
+
+
+def test_zooming_to_the_selected_objects_stays_on_a_plane_that_they_are_on(viewer: Viewer, wire: Wire) -> None:
+    assert wire.hear({"kind": "zoom", "client": "me"})[0]["reason"].startswith("There is nothing to zoom to")
+    viewer.session.select(1, 2)
+    viewer.index = 3
+    (told,) = wire.hear({"kind": "zoom", "client": "me"})
+    assert (told["point"], told["box"]) == ([3, 4, 8], {"start": [0, 2, 2], "stop": [4, 6, 15]})
+    viewer.axis, viewer.index = "xz", 15
+    (told,) = wire.hear({"kind": "zoom", "client": "me"})
+    assert (told["point"], viewer.index) == ([2, 4, 8], 4)

@@ -186,14 +186,14 @@ export function statusBar({ set, run }) {
     showZoom(scale) {
       zoom.textContent = `${Math.round(scale * 100)}%`;
     },
-    /** @param {{position: string, value: string, id: number, color: string, why: string} | null} hover */
+    /** @param {{position: string, value: string, id: number, hidden: boolean, color: string, why: string} | null} hover */
     showHover(hover) {
       position.textContent = hover?.position ?? "";
       value.textContent = hover?.value ?? "";
       why.textContent = why.title = hover?.why ?? "";
       under.style.visibility = hover ? "visible" : "hidden";
       swatch.style.background = hover?.color ?? "transparent";
-      id.textContent = hover?.id ? `#${hover.id}` : "–";
+      id.textContent = hover?.id ? `#${hover.id}${hover.hidden ? " hidden" : ""}` : "–";
     },
   };
 }

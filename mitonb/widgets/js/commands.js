@@ -23,6 +23,10 @@ export class Commands {
       pan: (what) => this.#pan(.../** @type {[number, number]} */ (what.split(",").map(Number))),
       split: (what) => view.splitter.run(what),
       fit: () => view.picture.fit(),
+      zoom: () => this.#selection("zoom to") && view.tell({ kind: "zoom" }),
+      hide: () => this.#hide(),
+      isolate: () => (view.get("isolated").length ? this.showAll() : this.#selection("show alone") && view.set("isolated", view.get("selected"))),
+      all: () => this.showAll(),
       brush: (step) => view.set("brush", nextBrush(view.get("brush"), +step)),
       id: (step) => view.set("active_id", Math.min(Math.max(view.get("active_id") + +step, 1), MOST)),
       new: () => this.#newId(),
@@ -144,11 +148,39 @@ export class Commands {
     }
   }
 
-  /** Esc when already looking: first the preview goes, then the selection. */
+  /** Esc when already looking: first the preview goes, then what stands alone is among the others again, then the selection, then what is hidden. */
   #letGo() {
     const { view } = this;
     if (view.has("preview") && view.store.state.listens) this.#ask("discard-preview");
+    else if (view.get("isolated").length) this.showAll();
     else if (view.get("selected").length) view.set("selected", []);
+    else this.showAll();
+  }
+
+  /** The selected objects; without any, it says what they are needed for. @param {string} what */
+  #selection(what) {
+    const selected = /** @type {number[]} */ (this.view.get("selected"));
+    if (!selected.length) this.view.ui.say({ text: `Select the objects to ${what} first: click on them with the look tool (Z).` });
+    return selected.length ? selected : null;
+  }
+
+  /** Hide what is selected; with nothing selected, show what was hidden. */
+  #hide() {
+    const { view } = this;
+    if (!view.get("selected").length && !view.seen.all) {
+      this.showAll();
+      return;
+    }
+    const selected = this.#selection("hide");
+    if (!selected) return;
+    view.set("hidden", [...new Set([...view.get("hidden"), ...selected])]);
+    view.set("selected", []);
+  }
+
+  showAll() {
+    const { view } = this;
+    if (view.get("hidden").length) view.set("hidden", []);
+    if (view.get("isolated").length) view.set("isolated", []);
   }
 
   /** @param {number} dx @param {number} dy */
@@ -191,8 +223,7 @@ export class Commands {
   #selected(op, ids) {
     const { view } = this;
     if (op === "delete" && view.splitter.back()) return;
-    if (!ids.length) view.ui.say({ text: `Select the objects to ${op.replaceAll("_", " ")} first: click on them with the look tool (Z).` });
-    else if (this.writable()) {
+    if (this.#selection(op.replaceAll("_", " ")) && this.writable()) {
       // Some of them are about the plane on screen.
       view.store.edit({ op, ids, axis: view.get("axis"), index: view.get("index") });
       // What is only marked stays selected: N goes on from there.

@@ -11,10 +11,10 @@ import { VERTEX, fragment } from "./shader.js";
  * @typedef {import("./strokes.js").Rect} Rect
  * @typedef {Record<string, {visible: boolean, opacity: number, low: number, high: number, style: string, peaks: boolean,
  *   arrows: boolean}>} Layers
- * @typedef {{camera: Camera, sheet: Sheet, view: import("./geometry.js").Size, layers: Layers, selected: number[], colors: import("./colors.js").Colors}} Scene
+ * @typedef {{camera: Camera, sheet: Sheet, view: import("./geometry.js").Size, layers: Layers, selected: number[], seen: import("./seen.js").Seen, colors: import("./colors.js").Colors}} Scene
  */
 
-const UNITS = ["image", "labels", ...HEADS, "preview", "selected", "moved"];
+const UNITS = ["image", "labels", ...HEADS, "preview", "selected", "moved", "hidden"];
 
 export class Renderer {
   /** @param {HTMLCanvasElement} canvas @throws {Error} without WebGL2 */
@@ -37,6 +37,9 @@ export class Renderer {
     /** The colours that the table "moved" was made of. @type {Map<number, number> | undefined} */
     this.moved = undefined;
     this.shift = 22;
+    /** What the table "hidden" was made of. @type {import("./seen.js").Seen | undefined} */
+    this.seen = undefined;
+    this.far = 22;
     /** @type {import("./colors.js").Colors | null} */
     this.colors = null;
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
@@ -104,6 +107,8 @@ export class Renderer {
     if (scene.selected.length && on.has("LABELS")) on.add("SELECTED");
     if (scene.colors.moved?.size && (on.has("LABELS") || on.has("PREVIEW"))) on.add("MOVED");
     if (on.has("MOVED")) this.#recolor(/** @type {Map<number, number>} */ (scene.colors.moved));
+    if (!scene.seen.all && on.has("LABELS")) on.add(scene.seen.alone ? "ALONE" : "HIDDEN");
+    if (!scene.seen.all) this.#hide(scene.seen);
     const program = this.#program(on);
     gl.useProgram(program);
     const at = (/** @type {string} */ name) => this.#place(program, name);
@@ -120,6 +125,7 @@ export class Renderer {
     gl.uniform1f(at("u_grain"), this.parts.image?.entry?.step ?? 1);
     gl.uniform1ui(at("u_hash"), scene.colors.hash);
     gl.uniform1ui(at("u_shift"), this.shift);
+    gl.uniform1ui(at("u_far"), this.far);
     gl.uniform1ui(at("u_slots"), scene.colors.palette.length);
     gl.uniform3fv(at("u_palette"), scene.colors.palette.flat().map((v) => v / 255));
     // A head without colours of its own has those of the semantic map.
@@ -217,6 +223,15 @@ export class Renderer {
     this.#upload("moved", table, 1024, table.length / 2048);
   }
 
+  /** @param {import("./seen.js").Seen} seen */
+  #hide(seen) {
+    if (seen === this.seen) return;
+    this.seen = seen;
+    const { table, shift } = slotTable(new Map(seen.ids.map((id) => [id, 1])));
+    this.far = shift;
+    this.#upload("hidden", table, 1024, table.length / 2048);
+  }
+
   /** Far out, the image is averaged; near, its pixels are shown as they are. @param {number} scale device px per pixel */
   #filter(scale) {
     const own = this.parts.image;
@@ -246,7 +261,7 @@ export class Renderer {
     const formats = /** @type {Record<string, [number, number, number]>} */ ({
       ...Object.fromEntries(["image", ...FINE].map((name) => [name, [gl.R8, gl.RED, gl.UNSIGNED_BYTE]])),
       center: [gl.R16F, gl.RED, gl.HALF_FLOAT], offsets: [gl.RG16F, gl.RG, gl.HALF_FLOAT],
-      moved: [gl.RG32UI, gl.RG_INTEGER, gl.UNSIGNED_INT],
+      ...Object.fromEntries(["moved", "hidden"].map((name) => [name, [gl.RG32UI, gl.RG_INTEGER, gl.UNSIGNED_INT]])),
     });
     const [inner, format, type] = formats[part] ?? [gl.R32UI, gl.RED_INTEGER, gl.UNSIGNED_INT];
     const old = this.parts[part];

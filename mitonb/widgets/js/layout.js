@@ -35,12 +35,19 @@ export function layout({ run, set, setLayer }) {
   const scale = element("div", { class: "mitonb-scale" }, [scaleText, scaleLine]);
   const legend = element("div", { class: "mitonb-legend" });
   legend.hidden = true;
+  const seenText = element("span", { attributes: { role: "status" } });
+  const all = element("button", { text: "Show all", title: "Show all objects again (Esc)", attributes: { type: "button" } });
+  all.addEventListener("click", () => {
+    root.focus({ preventScroll: true });
+    run("all");
+  });
+  const seen = element("div", { class: "mitonb-seen" }, [seenText, all]);
   const loading = element("div", { class: "mitonb-loading" });
   const grip = element("div", {
     class: "mitonb-grip", title: "Drag to change the height; double-click follows the window again",
     attributes: { role: "separator", "aria-orientation": "horizontal", "aria-label": "Height of the viewer", tabindex: "0" },
   });
-  const stage = element("div", { class: "mitonb-stage" }, [lines, cursor, scale, legend, loading, empty, notice]);
+  const stage = element("div", { class: "mitonb-stage" }, [lines, cursor, scale, legend, seen, loading, empty, notice]);
   const root = element("div", {
     class: "mitonb-viewer",
     attributes: {
@@ -57,6 +64,11 @@ export function layout({ run, set, setLayer }) {
       if (!bar || scaleText.textContent + scaleLine.style.width === `${bar.text}${bar.width}px`) return;
       scaleText.textContent = bar.text;
       scaleLine.style.width = `${bar.width}px`;
+    },
+    /** Say that not all objects are shown. @param {string} text "" where all are */
+    showSeen(text) {
+      seen.hidden = !text;
+      if (seenText.textContent !== text) seenText.textContent = text;
     },
     /** Say what the marks on the picture mean. @param {import("./overlay.js").Judged[]} judged @param {import("./overlay.js").Framed[]} framed */
     showMarks(judged, framed) {

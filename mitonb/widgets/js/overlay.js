@@ -15,7 +15,7 @@ const ARROW_EVERY = 30;
 /** Right and false, in colours that colour-blind people tell apart, too. */
 export const VERDICTS = /** @type {const} */ ({ right: "#56b4e9", false: "#e69f00" });
 
-/** @typedef {{x: number, y: number, kind: "right" | "false"}} Judged */
+/** @typedef {{id: number, x: number, y: number, kind: "right" | "false"}} Judged */
 /** Boxes as z, y, x of the first voxel and of the one beyond the last.
  * @typedef {{right: number[], false: number[], reviewed: number[][], chosen: number[][]}} Marks */
 /** @typedef {{x: number, y: number, w: number, h: number, kind: "reviewed" | "chosen"}} Framed */
@@ -40,7 +40,7 @@ export function judgedOn(labels, marks) {
   /** @type {Map<number, Judged & {n: number, sx: number, sy: number, near: number}>} */
   const found = new Map();
   for (const kind of /** @type {const} */ (["right", "false"])) {
-    for (const id of marks[kind] ?? []) found.set(id, { kind, n: 0, sx: 0, sy: 0, x: 0, y: 0, near: Infinity });
+    for (const id of marks[kind] ?? []) found.set(id, { id, kind, n: 0, sx: 0, sy: 0, x: 0, y: 0, near: Infinity });
   }
   if (!found.size || !labels || labels.empty) return [];
   const each = (/** @type {(object: any, x: number, y: number) => void} */ act) => {

@@ -15,7 +15,7 @@ import { PlainRenderer } from "./plain.js";
  * @typedef {import("./tools.js").Spot} Spot
  * @typedef {{
  *   axis: () => string, index: () => number, sheet: () => Sheet, layers: () => import("./gl.js").Layers,
- *   selected: () => number[], marks: () => import("./overlay.js").Marks,
+ *   selected: () => number[], seen: () => import("./seen.js").Seen, marks: () => import("./overlay.js").Marks,
  *   taught: () => import("./overlay.js").Taught[], info: () => import("./protocol.js").Info | null, entry: (part: string, index?: number) => Entry | null,
  *   sketch: () => import("./split.js").Splitter | undefined,
  *   drawn: () => void, say: (message: {text: string, error?: boolean}) => void,
@@ -229,7 +229,7 @@ export class Picture {
   #scene() {
     const { facts } = this;
     return {
-      camera: this.camera, sheet: facts.sheet(), layers: facts.layers(), selected: facts.selected(), view: this.size,
+      camera: this.camera, sheet: facts.sheet(), layers: facts.layers(), selected: facts.selected(), seen: facts.seen(), view: this.size,
       colors: facts.info() ?? { hash: 0, palette: [], ramps: {} },
     };
   }
@@ -257,7 +257,7 @@ export class Picture {
     const peaks = layers.center.visible && layers.center.peaks ? facts.entry("center", this.shown.index) : null;
     const offsets = layers.offsets.visible && layers.offsets.arrows ? facts.entry("offsets", this.shown.index) : null;
     // A second canvas over the picture costs software GL as much again: it is there only while it shows something.
-    const judged = this.#judged(layers.labels.visible ? facts.entry("labels", this.shown.index) : null);
+    const judged = this.#judged(layers.labels.visible ? facts.entry("labels", this.shown.index) : null).filter(({ id }) => facts.seen().shows(id));
     const framed = framesOn(facts.marks(), axis, this.shown.index);
     ui.showMarks(judged, framed);
     const taught = facts.taught().filter((s) => s.axis === axis && s.index === this.shown.index && s.points.length);

@@ -51,7 +51,7 @@ export class PlainRenderer {
   dispose() {}
 
   /** @param {Scene} scene @param {number} w @param {number} h */
-  #compose({ layers, colors, selected }, w, h) {
+  #compose({ layers, colors, selected, seen }, w, h) {
     this.sheet.width = w;
     this.sheet.height = h;
     const context = /** @type {CanvasRenderingContext2D} */ (this.sheet.getContext("2d"));
@@ -68,7 +68,7 @@ export class PlainRenderer {
       const gray = image && layers.em.visible ? image.data[Math.floor(Math.floor(i / w) / grain) * image.w + Math.floor((i % w) / grain)] : 0;
       const v = Math.min(Math.max((gray - layers.em.low) * gain, 0), 255);
       let [r, g, b] = [v, v, v];
-      const id = proposed?.data[i] || ids?.data[i];
+      const id = proposed?.data[i] || (ids && (ids === preview || seen.shows(ids.data[i])) ? ids.data[i] : 0);
       if (id) {
         const [hr, hg, hb] = colors.palette[slotOf(id, colors)];
         const a = chosen.has(id) ? Math.min(1, opacity + 0.3) : opacity;

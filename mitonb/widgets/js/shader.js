@@ -28,20 +28,24 @@ uniform sampler2D u_image, ${HEADS.map((name) => `u_${name}`).join(", ")};
 uniform usampler2D u_labels, u_preview, u_selected;
 out vec4 color;
 
-#ifdef MOVED
-uniform usampler2D u_moved;
-uniform uint u_shift;
-#endif
+uniform usampler2D u_moved, u_hidden;
+uniform uint u_shift, u_far;
+
+// The pair of an id in a table of them (slotTable in colors.js); its first number is 0 where there is none.
+uvec2 paired(usampler2D table, uint id, uint shift) {
+  uint at = (id * 0x9e3779b1u) >> shift;
+  for (int i = 0; i < 16; i++) {
+    uvec2 found = texelFetch(table, ivec2(int(at & 1023u), int(at >> 10u)), 0).rg;
+    if (found.r == id || found.r == 0u) return found;
+    at = (at + 1u) & ((1u << (32u - shift)) - 1u);
+  }
+  return uvec2(0u);
+}
 
 vec3 hue(uint id) {
 #ifdef MOVED
-  uint at = (id * 0x9e3779b1u) >> u_shift;
-  for (int i = 0; i < 16; i++) {
-    uvec2 found = texelFetch(u_moved, ivec2(int(at & 1023u), int(at >> 10u)), 0).rg;
-    if (found.r == id) return u_palette[found.g];
-    if (found.r == 0u) break;
-    at = (at + 1u) & ((1u << (32u - u_shift)) - 1u);
-  }
+  uvec2 moved = paired(u_moved, id, u_shift);
+  if (moved.r != 0u) return u_palette[moved.g];
 #endif
   return u_palette[(((id * u_hash) >> 16u) * u_slots) >> 16u];
 }
@@ -109,6 +113,12 @@ ${FINE.map((name) => `#ifdef ${name.toUpperCase()}
 #ifdef PROPOSED
   // An object is shown as what it would become; all others stay as they are.
   if (q != 0u) id = 0u;
+#endif
+#ifdef HIDDEN
+  if (paired(u_hidden, id, u_far).r != 0u) id = 0u;
+#endif
+#ifdef ALONE
+  if (paired(u_hidden, id, u_far).r == 0u) id = 0u;
 #endif
   if (id != 0u) {
 #ifdef SELECTED

@@ -12,6 +12,7 @@ import { Pen } from "./pen.js";
 import { Picture } from "./picture.js";
 import { pillOf } from "./pill.js";
 import { HEADS } from "./protocol.js";
+import { seenOf, seenText } from "./seen.js";
 import { Splitter } from "./split.js";
 import { listen } from "./tools.js";
 import { stepFor } from "./wants.js";
@@ -24,7 +25,7 @@ import { stepFor } from "./wants.js";
  * @typedef {import("./gl.js").Layers} Layers
  */
 
-const TRAITS = ["axis", "index", "tool", "brush", "active_id", "selected", "preserve", "layers", "height", "running", "marks", "strokes"];
+const TRAITS = ["axis", "index", "tool", "brush", "active_id", "selected", "preserve", "layers", "height", "running", "marks", "strokes", "hidden", "isolated"];
 /** After so many ms without scrolling the finest image is asked for too. */
 const RESTED = 250;
 
@@ -37,6 +38,7 @@ export class View {
     /** @type {[number, number] | null} */
     this.pointer = null;
     this.space = false;
+    this.seen = seenOf(model.get("hidden"), model.get("isolated"));
     /** Where the user clicked last or was brought to, z, y, x: planes of the other axes go through it. @type {number[] | null} */
     this.place = null;
     /** When planes were scrolled last. */
@@ -61,7 +63,7 @@ export class View {
     this.frame = new Frame(this.ui, { height: () => this.get("height"), setHeight: (height) => this.set("height", height) });
     this.picture = new Picture(this.ui, {
       axis: () => this.get("axis"), index: () => this.get("index"), sheet: () => this.sheet, layers: () => this.get("layers"),
-      selected: () => this.get("selected"), marks: () => this.get("marks"),
+      selected: () => this.get("selected"), seen: () => this.seen, marks: () => this.get("marks"),
       taught: () => [...this.get("strokes"), ...store.teaching], info: () => store.info,
       entry: (part, index) => this.entry(part, index), sketch: () => this.splitter, drawn: () => this.#drawn(), say: (message) => this.ui.say(message),
     });
@@ -204,9 +206,10 @@ export class View {
     // What is selected is what is painted with next, wherever it was selected.
     if (name === "selected" && this.get("selected").length) this.set("active_id", this.get("selected").at(-1));
     if (name === "selected") this.splitter.follow();
+    if (name === "hidden" || name === "isolated") this.seen = seenOf(this.get("hidden"), this.get("isolated"));
     if (name === "height") this.frame.place();
     this.showState();
-    if (["layers", "selected", "marks", "strokes"].includes(name)) this.picture.redraw();
+    if (["layers", "selected", "marks", "strokes", "hidden", "isolated"].includes(name)) this.picture.redraw();
   }
 
   /** What the kernel told first: which volume, and what can be done with it. */
@@ -261,8 +264,9 @@ export class View {
     const tool = this.get("tool");
     const selected = /** @type {number[]} */ (this.get("selected"));
     ui.top.show({
-      tool, gesture: this.verbs.gesture(tool), brush: this.get("brush"), id: this.get("active_id"), preserve: this.get("preserve"), selected, colors: info, split: this.splitter.shown,
+      tool, gesture: this.verbs.gesture(tool), brush: this.get("brush"), id: this.get("active_id"), preserve: this.preserve, selected, colors: info, split: this.splitter.shown,
     });
+    ui.showSeen(seenText(this.seen));
     ui.rail.show(tool, (name) => this.commands.can(name));
     ui.menu.show(selected.length, (name) => this.commands.can(name));
     ui.panel.show(this.get("layers"));
@@ -315,14 +319,27 @@ export class View {
       planes: (steps) => this.go(this.get("index") + steps),
       hover: (x, y) => hover([x, y]), leave: () => hover(null), click: (spot, more) => this.#click(spot, more),
       pick: (spot) => this.commands.pick(this.idAt(spot)), fit: () => picture.fit(),
-      begin: (_, event) => this.#begin(event), draw: (points) => (this.splitter.on ? this.splitter.draw(points) : pen.draw(points)),
+      begin: (spot, event) => this.#begin(spot, event), draw: (points) => (this.splitter.on ? this.splitter.draw(points) : pen.draw(points)),
       end: () => (this.splitter.on ? this.splitter.end() : pen.end()), cancel: () => (this.splitter.on ? this.splitter.end() : pen.end()),
     };
   }
 
-  /** @param {PointerEvent} event */
-  #begin(event) {
-    if (!this.commands.writable()) return false;
+  /** What is not seen is not changed: while objects are hidden, strokes leave others as they are. */
+  get preserve() {
+    return this.get("preserve") || !this.seen.all;
+  }
+
+  /** Whether a hidden object lies at a pixel; then it says so. @param {Spot} spot */
+  #covers(spot) {
+    const id = idAt(this.entry("labels"), spot);
+    if (this.seen.shows(id)) return false;
+    this.ui.say({ text: `Object ${id} lies here, and is hidden: show all objects (Esc) to change it.` });
+    return true;
+  }
+
+  /** @param {Spot} spot @param {PointerEvent} event */
+  #begin(spot, event) {
+    if (!this.commands.writable() || this.#covers(spot)) return false;
     if (!this.picture.current || !this.entry("labels")) {
       this.ui.say({ text: "The labels of this plane are still on their way." });
       return false;
@@ -331,17 +348,22 @@ export class View {
       this.splitter.begin(event);
       return true;
     }
+    const stroke = this.verbs.gesture(this.get("tool")) === "stroke";
+    // What is painted is seen.
+    if (stroke && this.get("isolated").length) this.set("isolated", [...new Set([...this.get("isolated"), this.get("active_id")])]);
+    if (stroke && this.get("hidden").length) this.set("hidden", this.get("hidden").filter((/** @type {number} */ id) => id !== this.get("active_id")));
     this.pen.begin({
       axis: this.get("axis"), index: this.get("index"), tool: this.get("tool"), id: this.get("active_id"),
-      radius: this.get("brush"), preserve: this.get("preserve"), subtract: event.shiftKey,
+      radius: this.get("brush"), preserve: this.preserve, subtract: event.shiftKey,
     });
     this.ui.empty.hidden = true;
     return true;
   }
 
-  /** @param {Spot} spot */
+  /** The object that is seen at a pixel. @param {Spot} spot */
   idAt(spot) {
-    return idAt(this.entry("labels"), spot);
+    const id = idAt(this.entry("labels"), spot);
+    return this.seen.shows(id) ? id : 0;
   }
 
   #hover() {
@@ -350,7 +372,7 @@ export class View {
     const spot = this.pointer ? this.picture.spot(...this.pointer) : null;
     const known = spot?.inside && info && this.picture.current;
     this.ui.status.showHover(known ? describe({
-      axis: this.get("axis"), index: this.get("index"), spot, info, layers: this.get("layers"), entry: (part) => this.entry(part),
+      axis: this.get("axis"), index: this.get("index"), spot, info, layers: this.get("layers"), entry: (part) => this.entry(part), shows: this.seen.shows,
     }) : null);
   }
 
@@ -373,6 +395,7 @@ export class View {
   /** @param {Spot} spot @param {boolean} more */
   #click(spot, more) {
     if (!spot.inside || !this.picture.current) return;
+    if (this.get("tool") !== "look" && this.#covers(spot)) return;
     const point = voxelOf(this.get("axis"), this.get("index"), spot.row, spot.column);
     this.place = point;
     this.commands.click(point, this.idAt(spot), more);

@@ -1,0 +1,141 @@
+"""What one looks at, and never changes by looking: hidden objects, places, compared labels; in a real JupyterLab."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.importorskip("playwright")
+pytest.importorskip("torch")
+
+from tests.browser.lab import Lab, poll, why_not
+from tests.browser.steps import VIEWER, Quickstart
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
+
+# Grey, so that whatever has a colour is an object; 1 and 2 touch each other.
+APP = """
+import numpy as np, mitonb as mn
+from mitonb.stack import Stack
+labels = np.zeros((8, 96, 128), np.uint32)
+labels[1:7, 20:40, 20:50] = 1
+labels[1:7, 20:40, 50:80] = 2
+labels[3:5, 60:80, 90:110] = 3
+image = np.full(labels.shape, 128, np.uint8)
+app = mn.explore(Stack(image, (30.0, 5.0, 5.0), "drawn"), labels)
+app
+"""
+VIEW = f"document.querySelector({VIEWER!r}).mitonb"
+SEEN = f"{VIEWER} .mitonb-seen"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with Lab(tmp_path_factory.mktemp("lab")) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def whole(lab: Lab) -> Quickstart:
+    book = lab.notebook([APP, "1 + 1"], timeout=180)
+    book.run(timeout=180)
+    user = Quickstart(book, lab.folder)
+    user.wait_for_picture()
+    return user
+
+
+@pytest.fixture
+def user(whole: Quickstart) -> Quickstart:
+    """A user who looks at xy plane 4, with everything shown and nothing selected."""
+    whole.book.js(f"{VIEW}.set('axis', 'xy'); {VIEW}.go(4); {VIEW}.set('selected', []); {VIEW}.commands.showAll()")
+    whole.focus()
+    return whole
+
+
+def colored(user: Quickstart, row: int, column: int) -> bool:
+    """Whether an object is seen at a pixel of the plane."""
+    r, g, b = user.book.js(
+        """([row, column]) => { const {picture} = document.querySelector('.mitonb-viewer').mitonb;
+            const {renderer: {gl}, unit, canvas: {height}} = picture;
+            picture.draw();
+            const [x, y] = picture.screen(column, row), out = new Uint8Array(4);
+            gl.readPixels(Math.round(x * unit), Math.round(height - y * unit), 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, out);
+            return [...out].slice(0, 3); }""",
+        [row, column],
+    )
+    return max(r, g, b) - min(r, g, b) > 8
+
+
+def said(user: Quickstart, selector: str) -> str:
+    """Return the text of an element while it is seen, else ""."""
+    text: str = user.book.js(
+        "s => { const n = document.querySelector(s); return n?.checkVisibility() ? n.textContent : ''; }", selector
+    )
+    return text
+
+
+def trait(user: Quickstart, name: str) -> Any:
+    return user.ask(f"app.viewer.{name}")
+
+
+def test_selected_objects_are_hidden_or_stand_alone_and_nothing_hidden_is_changed(user: Quickstart) -> None:
+    before = user.digest()
+    user.click(30, 30)
+    user.keys("h")
+    assert (colored(user, 30, 30), colored(user, 30, 70)) == (False, True)
+    assert said(user, SEEN) == "Object 1 hiddenShow all"
+    user.click(30, 30)
+    poll(lambda: trait(user, "hidden") == [1] and not trait(user, "selected"), "a hidden object is not selected", 10)
+    user.keys("f")
+    user.click(30, 30)
+    assert "is hidden" in said(user, f"{VIEWER} .mitonb-notice")
+    user.keys("Escape", "Escape")
+    assert colored(user, 30, 30)
+    assert not said(user, SEEN)
+    user.click(30, 70)
+    user.keys("Shift+H")
+    assert (colored(user, 30, 30), colored(user, 30, 70)) == (False, True)
+    assert said(user, SEEN) == "Only object 2 shownShow all"
+    assert user.digest() == before
+    # A new label is seen as soon as it is painted with, and paints over nothing hidden.
+    user.keys("m", "p")
+    user.drag((30, 25), (30, 45))
+    user.drag((50, 25), (50, 45))
+    user.wait_for_picture()
+    assert (colored(user, 30, 30), colored(user, 50, 30)) == (False, True)
+    assert user.ask("app.session.pick(4, 30, 30)") == 1
+    user.ask("0", after="app.session.undo()")
+    user.keys("Escape", "Escape")
+    assert colored(user, 30, 30)
+    assert trait(user, "isolated") == []
+    assert user.digest() == before
+
+
+def test_hidden_objects_are_hidden_in_3d_too(user: Quickstart) -> None:
+    user.ask("0", after="app.view3d.refresh(); app.view3d.wait(60); app.session.select(1)")
+    user.book.wait(f"{VIEW}.get('selected')[0] === 1")
+    user.keys("Shift+H")
+    shown = "[key for key, mesh in sorted(app.view3d.meshes.items()) if mesh.visible]"
+    poll(lambda: user.ask(shown) == [1], lambda: f"shown: {user.ask(shown)}", 10)
+    # Who goes on to another object sees that one alone.
+    user.ask("0", after="app.session.go_to(3)")
+    poll(lambda: user.ask(shown) == [3], lambda: f"shown: {user.ask(shown)}", 10)
+    user.book.wait(f"{VIEW}.seen.shows(3) && !{VIEW}.seen.shows(1)")
+    user.book.page.click(f"{SEEN} button")
+    poll(lambda: user.ask(shown) == [1, 2, 3], lambda: f"shown: {user.ask(shown)}", 10)
+
+
+def test_a_key_zooms_to_the_selected_objects_and_another_one_to_all(user: Quickstart) -> None:
+    user.click(70, 100)
+    whole = user.book.js(f"{VIEW}.picture.camera.scale")
+    user.keys("9")
+    user.book.wait(f"{VIEW}.picture.camera.scale > 1.2 * {whole}")
+    x, y = user.book.js(f"[{VIEW}.picture.camera.x, {VIEW}.picture.camera.y]")
+    assert (x, y) == (100, 70)
+    assert user.plane() == ("xy", 4)
+    user.keys("0")
+    user.book.wait(f"{VIEW}.picture.camera.scale === {whole}")
