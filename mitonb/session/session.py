@@ -689,9 +689,8 @@ class Session:
             except (TypeError, ValueError, OverflowError):
                 raise InputError(f"A position is (z, y, x) in voxels, got {(z, y, x)}.") from None
             at_z, at_y, at_x = (min(max(v, 0), n - 1) for v, n in zip(near, self.shape, strict=True))
-            if (at_z, at_y, at_x) != self._position:
-                self._position = (at_z, at_y, at_x)
-                emit(self.moved, self._position)
+            self._position = (at_z, at_y, at_x)
+            emit(self.moved, self._position)  # also where it was: a viewer may have turned away since
 
     def go_to(self, id: int) -> None:
         """Select an object and look at its middle: the voxel of it that is nearest to its centroid.
@@ -749,10 +748,7 @@ class Session:
     def _look_at(self, mask: npt.NDArray[np.bool_], box: Box) -> None:
         """Look at that voxel of a mask in a box which is nearest to the centroid of all of them."""
         points = np.argwhere(mask)
-        nearest = points[((points - points.mean(0)) ** 2).sum(1).argmin()] + box.start
-        if tuple(nearest) == self._position:
-            emit(self.moved, self._position)  # a viewer may have turned away since
-        self.move_to(*nearest)
+        self.move_to(*points[((points - points.mean(0)) ** 2).sum(1).argmin()] + box.start)
 
     def step_object(self, by: int) -> int:
         """Go to the object after the selected one in the order of the ids, or before it, and around at the ends.

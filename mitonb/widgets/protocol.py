@@ -450,20 +450,30 @@ class Conversation:
         try:
             self.session.move_to(*voxel)
         finally:
-            # The session tells of no move to where it is already; what moves it there later must be shown.
+            # What moves the session there later must be shown.
             self._own_point = None
         self.viewer.moved.emit(voxel)
 
     def _step(self, message: Message, _: Buffers) -> None:
-        found = self.session.step_object(1 if word(message, "to", ("next", "previous")) == "next" else -1)
-        box = self.session.box(found) if found else None
-        if box is None:
-            self.say("No labels yet.")
+        if self.session.step_object(1 if word(message, "to", ("next", "previous")) == "next" else -1):
+            self._show_selected()
         else:
+            self.say("No labels yet.")
+
+    def _show_selected(self) -> None:
+        """Zoom to the one object that was gone to."""
+        if box := self.session.box(self.session.selection[0]):
             self.post({"kind": "center", "point": list(self.session.position), "box": ends(box)})
 
-    def _zoom(self, _message: Message, _: Buffers) -> None:
-        """Zoom to the selected objects: on the plane that is looked at, if they are there."""
+    def _zoom(self, message: Message, _: Buffers) -> None:
+        """Go to an object; without one, zoom to the selected: on the plane that is looked at, if they are there."""
+        if "id" in message:
+            id = whole(message, "id", 1, ops.MAX_ID)
+            if not self.session.voxels(id):
+                raise InputError(f"There is no object {id} in these labels.")
+            self.session.go_to(id)
+            self._show_selected()
+            return
         boxes = [box for id in self.session.selection if (box := self.session.box(id))]
         if not boxes:
             raise InputError("There is nothing to zoom to: select objects that there are.")

@@ -139,3 +139,35 @@ def test_a_key_zooms_to_the_selected_objects_and_another_one_to_all(user: Quicks
     assert user.plane() == ("xy", 4)
     user.keys("0")
     user.book.wait(f"{VIEW}.picture.camera.scale === {whole}")
+
+
+def test_a_place_is_gone_to_by_typing_and_copied_as_a_line_of_code(user: Quickstart) -> None:
+    page, notice = user.book.page, f"{VIEWER} .mitonb-notice"
+    user.keys("/")
+    assert page.evaluate("document.activeElement.className") == "mitonb-goto"
+    page.keyboard.type("3 70 200")
+    user.keys("Enter")
+    assert said(user, notice) == "x is 0 to 127 in this volume, got 200."
+    page.keyboard.type("x 100 y 70 z 3")
+    user.keys("Enter")
+    user.book.wait(f"document.querySelector({VIEWER!r}).dataset.plane === 'xy/3'")
+    poll(lambda: user.ask("app.session.position") == (3, 70, 100), "the session is not there", 10)
+    # The keys belong to the picture again.
+    user.keys("/")
+    page.keyboard.type("77")
+    user.keys("Enter")
+    poll(lambda: said(user, notice) == "There is no object 77 in these labels.", lambda: said(user, notice), 10)
+    user.keys("/")
+    page.keyboard.type("2")
+    user.keys("Enter")
+    poll(lambda: trait(user, "selected") == [2], "object 2 is not selected", 10)
+    user.keys("/", "Escape", "y")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.mouse.move(*user.spot(0, 0))  # beside the zoomed object: the pointer says which place
+    user.keys("Escape", "0", "y")
+    user.book.wait(f"document.querySelector({notice!r}).textContent.startsWith('Copied: app.session.move_to(')")
+    assert page.evaluate("navigator.clipboard.readText()") == f"app.session.move_to({user.plane()[1]}, 0, 0)"
+    before = user.book.js("jupyterapp.shell.currentWidget.model.cells.length")
+    user.ask("0", after="app.session.move_to(6, 1, 1)")
+    user.book.wait(f"document.querySelector({VIEWER!r}).dataset.plane === 'xy/6'")
+    assert before == 2, "no key reached the notebook"

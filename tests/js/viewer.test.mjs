@@ -5,6 +5,7 @@ import { Cache } from "../../mitonb/widgets/js/cache.js";
 import { idTable, slotOf } from "../../mitonb/widgets/js/colors.js";
 import { nextSelection } from "../../mitonb/widgets/js/commands.js";
 import { fit, lengthText, pan, pixelOf, roundLength, sheetOf, toPlane, toScreen, voxelOf, zoomAt } from "../../mitonb/widgets/js/geometry.js";
+import { placeOf } from "../../mitonb/widgets/js/goto.js";
 import { Verbs, nextBrush } from "../../mitonb/widgets/js/keys.js";
 import { judgedOn } from "../../mitonb/widgets/js/overlay.js";
 import { Outbox } from "../../mitonb/widgets/js/outbox.js";
@@ -238,6 +239,19 @@ test("objects are hidden, or shown alone, and the words say which", () => {
   assert.equal(seenText(seenOf([7], [])), "Object 7 hidden");
   assert.equal(seenText(seenOf([7, 8], [])), "2 objects hidden");
   assert.equal(seenText(seenOf([3], [2, 3])), "Only object 2 shown");
+});
+
+test("an object, a position in any spelling or a line of code is a place, and all else a sentence", () => {
+  const shape = [82, 384, 512];
+  assert.deepEqual(placeOf("42", shape), { id: 42 });
+  assert.deepEqual(placeOf(" #42 ", shape), { id: 42 });
+  for (const text of ["17 300 88", "17, 300, 88", "(17, 300, 88)", "z 17 y 300 x 88", "x 88  y 300  z 17", "x=88, y=300, z=17", "app.session.move_to(17, 300, 88)"]) {
+    assert.deepEqual(placeOf(text, shape), { point: [17, 300, 88] }, text);
+  }
+  assert.deepEqual(placeOf("3 4", [1, 9, 9]), { point: [0, 3, 4] });
+  assert.equal(placeOf("82 0 0", shape).error, "z is 0 to 81 in this volume, got 82.");
+  assert.equal(placeOf("0 0 -1", shape).error, "x is 0 to 511 in this volume, got -1.");
+  for (const text of ["", "nowhere", "3 4", "0", "-7", "1.5", "1 2 3 4"]) assert.match(placeOf(text, shape).error, /^Type an object, such as 42,/);
 });
 
 test("the brush grows by single pixels when small and by a tenth when large", () => {

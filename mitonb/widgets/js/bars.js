@@ -2,6 +2,7 @@
 
 import { cssOf } from "./colors.js";
 import { checkbox, element, iconButton, slider } from "./dom.js";
+import { goField } from "./goto.js";
 import { AXES } from "./geometry.js";
 import { ICONS } from "./icons.js";
 import { splitBar } from "./split.js";
@@ -143,8 +144,11 @@ function hintNodes(tool, selected, colors) {
   return [document.createTextNode(lead), ...chips, document.createTextNode(rest)];
 }
 
-/** @param {{set: (name: string, value: any) => void, run: (command: string) => void}} does */
-export function statusBar({ set, run }) {
+/**
+ * @param {{set: (name: string, value: any) => void, run: (command: string) => void, goTo: (text: string) => boolean,
+ *   leave: () => void}} does
+ */
+export function statusBar({ set, run, goTo, leave }) {
   const name = element("span", { text: "z" });
   const at = element("input", { class: "mitonb-at", title: "Plane (, and . or the wheel)", attributes: { type: "number", "aria-label": "Plane" } });
   const last = element("span", { class: "mitonb-last" });
@@ -163,11 +167,13 @@ export function statusBar({ set, run }) {
   const id = element("span");
   const under = element("span", { class: "mitonb-under" }, [swatch, id]);
   const why = element("span", { class: "mitonb-why" });
+  const readout = element("span", { class: "mitonb-readout" }, [why, position, value, under]);
+  const place = goField({ run, go: goTo, leave, opened: (on) => { readout.hidden = on; } });
   const along = element("span", { class: "mitonb-group mitonb-planes" }, [name, at, last, planes]);
   const across = element("span", { class: "mitonb-choices" }, axes);
   const node = element("div", { class: "mitonb-status" }, [
-    along, element("span", { class: "mitonb-group mitonb-axes" }, [across, fit, zoom]),
-    element("span", { class: "mitonb-readout" }, [why, position, value, under]),
+    along, element("span", { class: "mitonb-group mitonb-axes" }, [across, fit, zoom, place.button]),
+    readout, place.node,
   ]);
   return {
     node,
@@ -182,6 +188,8 @@ export function statusBar({ set, run }) {
       last.textContent = `/ ${count - 1}`;
       for (const button of axes) button.setAttribute("aria-pressed", `${button.textContent === axis}`);
     },
+    /** Open the field in which a place is typed, or close it. It stands where the values under the pointer are. */
+    askPlace: place.toggle,
     /** @param {number} scale */
     showZoom(scale) {
       zoom.textContent = `${Math.round(scale * 100)}%`;

@@ -1,6 +1,7 @@
 // What keys, buttons and clicks do, by name.
 
 import { pan, pixelOf } from "./geometry.js";
+import { copyText, placeOf } from "./goto.js";
 import { nextBrush } from "./keys.js";
 import { patchSize } from "./strokes.js";
 
@@ -23,6 +24,8 @@ export class Commands {
       pan: (what) => this.#pan(.../** @type {[number, number]} */ (what.split(",").map(Number))),
       split: (what) => view.splitter.run(what),
       fit: () => view.picture.fit(),
+      go: () => view.ui.status.askPlace(),
+      copy: () => this.#copyPlace(),
       zoom: () => this.#selection("zoom to") && view.tell({ kind: "zoom" }),
       hide: () => this.#hide(),
       isolate: () => (view.get("isolated").length ? this.showAll() : this.#selection("show alone") && view.set("isolated", view.get("selected"))),
@@ -155,6 +158,30 @@ export class Commands {
     else if (view.get("isolated").length) this.showAll();
     else if (view.get("selected").length) view.set("selected", []);
     else this.showAll();
+  }
+
+  /** Say where this is so that a cell of another notebook can go there. */
+  async #copyPlace() {
+    const { ui } = this.view;
+    const name = ui.root.closest(".mnb-app") ? "app" : "viewer";
+    const line = `${name}.session.move_to(${this.view.here().join(", ")})`;
+    ui.say({ text: await copyText(line) ? `Copied: ${line}` : `This page may not copy; the line is: ${line}` });
+  }
+
+  /** Go to what was typed; without such a place, say why. @param {string} text */
+  goTo(text) {
+    const { view } = this;
+    const { info } = view.store;
+    if (!info) return false;
+    const place = placeOf(text, info.shape);
+    if ("error" in place) view.ui.say({ text: place.error, error: true });
+    else if ("id" in place) view.tell({ kind: "zoom", id: place.id });
+    else {
+      view.go(pixelOf(view.get("axis"), place.point).index);
+      view.center(place.point);
+      view.tell({ kind: "move", point: place.point });
+    }
+    return !("error" in place);
   }
 
   /** The selected objects; without any, it says what they are needed for. @param {string} what */

@@ -30,6 +30,8 @@ const KEYS = [
     { keys: "Space-drag  Right-drag", does: "pan with any tool" },
     { keys: "Double-click  0", does: "fit the plane into the view", command: "fit", codes: ["0"] },
     { keys: "9", does: "zoom to the selected objects", command: "zoom", codes: ["9"] },
+    { keys: "/", does: "go to an object or a position by typing", command: "go", codes: ["/"] },
+    { keys: "Y", does: "copy this place as a line of code", command: "copy", codes: ["y"] },
     { keys: "H", does: "hide the selected objects; with none selected, show all again", command: "hide", codes: ["h"] },
     { keys: "Shift-H", does: "show the selected objects alone; again (or Esc): all", command: "isolate", codes: ["shift+h"] },
     { keys: "Arrows", does: "move the picture" },

@@ -15,14 +15,14 @@ const LEGEND = [
 /**
  * @param {{
  *   run: (command: string) => void, set: (name: string, value: any) => void,
- *   setLayer: (name: string, change: Record<string, any>) => void,
+ *   setLayer: (name: string, change: Record<string, any>) => void, goTo: (text: string) => boolean,
  * }} does
  */
-export function layout({ run, set, setLayer }) {
+export function layout({ run, set, setLayer, goTo }) {
   const rail = toolRail(run);
   const menu = objectMenu(run, () => root.focus({ preventScroll: true }));
   const top = topBar({ run, set, menu: menu.button });
-  const status = statusBar({ run, set });
+  const status = statusBar({ run, set, goTo, leave: () => root.focus({ preventScroll: true }) });
   const panel = layerPanel(setLayer);
   const help = helpSheet(() => run("help"));
   const lines = element("canvas", { class: "mitonb-lines" });

@@ -58,6 +58,7 @@ export class View {
         else this.set(name, value);
       },
       setLayer: (name, change) => this.setLayer(name, change),
+      goTo: (text) => this.commands.goTo(text),
     });
     el.append(this.ui.root);
     this.frame = new Frame(this.ui, { height: () => this.get("height"), setHeight: (height) => this.set("height", height) });
@@ -457,6 +458,12 @@ export class View {
       if (x >= 0 && y >= 0 && x <= size.w && y <= size.h) return voxelOf(axis, index, row, column);
     }
     return voxelOf(axis, index, Math.floor(camera.y), Math.floor(camera.x));
+  }
+
+  /** The voxel under the pointer, else the one where the user works, z, y, x. */
+  here() {
+    const spot = this.pointer ? this.picture.spot(...this.pointer) : null;
+    return spot?.inside ? voxelOf(this.get("axis"), this.get("index"), spot.row, spot.column) : this.#crossing();
   }
 
   /** Keep the keyboard's cursor in view, and say what is under it. @param {[number, number]} at row and column */
