@@ -66,8 +66,9 @@ export function goField({ run, go, opened, leave }) {
     else if (event.key === "Enter" && event.target === input) {
       if (go(input.value)) close();
       else {
+        // Enter has given the keys back to the picture (guard.js), as in any field.
+        open(true);
         input.setAttribute("aria-invalid", "true");
-        input.select();
       }
     } else return;
     event.stopPropagation();
