@@ -17,6 +17,8 @@ from mitonb.post.tables import replaced, stretches
 if TYPE_CHECKING:
     from mitonb.maps import Ids, Image, Points
 
+_NOWHERE = np.empty((0, 0, 0, 3), np.float32)
+
 
 def peaks(center: Image, threshold: float, radius: int) -> Points:
     """Find local maxima of a center heatmap.
@@ -91,19 +93,31 @@ def group(
     # Whatever is closer to a center than half way to its neighbour needs no search.
     apart = cKDTree(spots).query(spots, k=2)[0][:, 1] if len(spots) > 1 else np.full(1, np.inf)
     clear = (apart * 0.4999).astype(np.float32) ** 2
-    if mask.ndim == 2:  # a plane is a volume with a middle axis of one pixel: centers are in order along the first
-        field = np.zeros((3, offsets.shape[1], 1, offsets.shape[2]), np.float32)
-        field[::2, :, 0] = offsets
+    if mask.ndim == 2:
         spots = np.insert(spots, 1, 0, axis=1)
-    else:
-        field = np.ascontiguousarray(offsets, dtype=np.float32)
-    if not np.isfinite(field).all():
-        field = np.nan_to_num(field, nan=0, posinf=0, neginf=0)
-    volume, corners = (mask, range(8)) if mask.ndim == 3 else (mask[:, None], (0, 1, 4, 5))
-    shares = _shares(np.array(corners if output_stride > 1 else [0]), output_stride)
-    groups: npt.NDArray[np.uint32] = _group(volume, field, spots, clear, output_stride, *shares).reshape(mask.shape)
+    args = _prepared(mask, offsets, output_stride)
+    groups: npt.NDArray[np.uint32] = _group(*args, output_stride, spots, clear, _NOWHERE).reshape(mask.shape)
     number_of = np.append(0, order + 1).astype(np.uint32)
     return groups if (np.diff(order) == 1).all() else np.asarray(number_of[groups])
+
+
+def aim(
+    foreground: npt.NDArray[np.bool_], offsets: npt.NDArray[np.floating[Any]], place: tuple[int, int], *,
+    output_stride: int = 1,
+) -> npt.NDArray[np.float64]:  # fmt: skip
+    """Return the spot that one pixel (y, x) of a plane points at, if it is foreground; (2,) y, x in pixels.
+
+    Parameters are those of `group`, which places it there, too.
+    """
+    cell = [k // output_stride for k in place]
+    start = [k * output_stride for k in cell]
+    around = foreground[tuple(slice(k, k + 2 * output_stride) for k in start)].astype(np.bool_)
+    at = place[0] - start[0], place[1] - start[1]
+    around[at] = True
+    aims = np.zeros((around.shape[0], 1, around.shape[1], 3), np.float32)
+    args = _prepared(around, offsets[:, cell[0] : cell[0] + 2, cell[1] : cell[1] + 2], output_stride)
+    _group(*args, output_stride, np.zeros((1, 3), np.float32), np.full(1, np.inf, np.float32), aims)
+    return aims[at[0], 0, at[1], ::2] + np.asarray(start)
 
 
 def connect(ids: Ids | npt.NDArray[np.bool_], min_size: int = 0) -> tuple[npt.NDArray[np.uint32], int]:
@@ -138,6 +152,21 @@ def connect(ids: Ids | npt.NDArray[np.bool_], min_size: int = 0) -> tuple[npt.ND
     return pieces.reshape(ids.shape), count
 
 
+def _prepared(
+    mask: npt.NDArray[np.bool_], offsets: npt.NDArray[np.floating[Any]], stride: int
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Return mask and offsets as volumes, and the corners of a cell of the map with their shares."""
+    if mask.ndim == 2:  # a plane is a volume with a middle axis of one pixel: centers are in order along the first
+        field = np.zeros((3, offsets.shape[1], 1, offsets.shape[2]), np.float32)
+        field[::2, :, 0] = offsets
+    else:
+        field = np.ascontiguousarray(offsets, dtype=np.float32)
+    if not np.isfinite(field).all():
+        field = np.nan_to_num(field, nan=0, posinf=0, neginf=0)
+    volume, corners = (mask, range(8)) if mask.ndim == 3 else (mask[:, None], (0, 1, 4, 5))
+    return volume, field, *_shares(np.array(corners if stride > 1 else [0]), stride)
+
+
 def _shares(corners: npt.NDArray[np.int64], stride: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Return the corners of a cell of the map, 4 * z + 2 * y + x, with their linear shares in each of its pixels."""
     part = np.indices((stride,) * 3) / stride
@@ -147,10 +176,11 @@ def _shares(corners: npt.NDArray[np.int64], stride: int) -> tuple[npt.NDArray[np
 
 
 @jit
-def _group(mask: Any, field: Any, spots: Any, clear: Any, stride: Any, corners: Any, shares: Any) -> Any:
+def _group(mask: Any, field: Any, corners: Any, shares: Any, stride: Any, spots: Any, clear: Any, aims: Any) -> Any:
     """Return 1 + the nearest of (n, 3) spots, which are sorted, for where each pixel of a (d, h, w) mask points.
 
     Pixels between map pixels have a share in each of those around, by `shares` (corners, stride, stride, stride).
+    Where they point is written into `aims` (d, h, w, 3), unless that is empty.
     """
     groups = np.zeros(mask.shape, np.uint32)
     places, says = np.empty((len(corners), 3), np.float32), np.empty(len(corners), np.float32)
@@ -176,6 +206,8 @@ def _group(mask: Any, field: Any, spots: Any, clear: Any, stride: Any, corners: 
                     a = a / total + np.float32(i * stride)
                     b = b / total + np.float32(j * stride)
                     c = c / total + np.float32(n * stride)
+                    if aims.size > 0:
+                        aims[z, y, x, 0], aims[z, y, x, 1], aims[z, y, x, 2] = a, b, c
                     away = (spots[owner, 0] - a) ** 2 + (spots[owner, 1] - b) ** 2 + (spots[owner, 2] - c) ** 2
                     if not away < clear[owner]:  # pixels mostly point at the center of the one before
                         above = groups[max(0, z - 1), y, x]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mitonb.errors import InputError
 from mitonb.post import published
-from mitonb.post.centers import connect, group, peaks
+from mitonb.post.centers import aim, connect, group, peaks
 from mitonb.post.contours import watershed
 from mitonb.recipe import Recipe
 
@@ -76,18 +76,39 @@ def decode(maps: Maps, recipe: Recipe | None = None, *, kind: int = 0, stuff: Se
     True
     """
     recipe = recipe or Recipe()
+    return settle(claim(maps, recipe, kind=kind, stuff=stuff), recipe)
+
+
+def settle(claims: Ids | Mask, recipe: Recipe) -> Ids:
+    """Make objects of what claims pixels: connected pieces, without those that are too small; see `decode`."""
+    ids, _ = connect(claims, recipe.min_area if claims.ndim == 2 else 0)
+    return np.minimum(ids, 1) if recipe.instances == "none" else ids
+
+
+def claim(maps: Maps, recipe: Recipe, *, kind: int = 0, stuff: Sequence[int] = ()) -> Ids | Mask:
+    """Return what each pixel is claimed by, before pieces are told apart and small ones dropped; see `decode`.
+
+    Parameters are those of `decode`. For centers the numbers are 1.. in the order of `centers`, 0 is background.
+    """
     inside = foreground(maps, recipe, kind=kind)
-    by_rules = recipe.rules == "published" and "center" in maps and inside.ndim == 2
-    if by_rules and recipe.instances == "centers":
+    if by_rules(maps, recipe) and recipe.instances == "centers":
         several = len(maps.semantic) > 1
         classes = np.where(np.isin(best := _most_probable(maps), np.add(stuff, 1)), 0, best) if several else inside
-        return published.decode(maps, classes, recipe, kind=kind)
-    if by_rules and recipe.instances == "none" and np.count_nonzero(inside) < published.STUFF_AREA:
-        inside = np.zeros_like(inside)
-    decoders = [decoder for head, decoder in _DECODERS.items() if head in maps and recipe.instances == "centers"]
-    groups = decoders[0](maps, inside, recipe, kind) if decoders else inside
-    ids, _ = connect(groups, recipe.min_area if inside.ndim == 2 else 0)
-    return np.minimum(ids, 1) if recipe.instances == "none" else ids
+        return published.claim(maps, classes, recipe, kind=kind)
+    if by_rules(maps, recipe) and recipe.instances == "none" and np.count_nonzero(inside) < published.STUFF_AREA:
+        return np.zeros_like(inside)
+    head = decoder(maps, recipe)
+    return _DECODERS[head](maps, inside, recipe, kind) if head else inside
+
+
+def by_rules(maps: Maps, recipe: Recipe) -> bool:
+    """Return whether the published rules decode these maps: those of a plane with centers."""
+    return recipe.rules == "published" and "center" in maps and len(maps.shape) == 2
+
+
+def decoder(maps: Maps, recipe: Recipe) -> str:
+    """Return the head whose decoder tells objects apart, "" where connected foreground is one object."""
+    return next((head for head in _DECODERS if head in maps and recipe.instances == "centers"), "")
 
 
 def foreground(maps: Maps, recipe: Recipe, *, kind: int = 0) -> Mask:
@@ -100,10 +121,17 @@ def foreground(maps: Maps, recipe: Recipe, *, kind: int = 0) -> Mask:
         raise InputError(f"These maps have {classes} classes (0 to {classes - 1}), got class {kind}.")
     if recipe.rules == "published" and classes > 1:
         return np.asarray(_most_probable(maps) == kind + 1)
-    inside = _reaches(maps.semantic[kind], recipe.semantic_threshold)
+    inside = reaches(maps.semantic[kind], recipe.semantic_threshold)
     if classes > 1:
         inside &= maps.semantic.argmax(axis=0) == kind
     return inside
+
+
+def reaches(values: npt.NDArray[Any], threshold: float) -> Mask:
+    """Return where a probability, of bytes or floats, is at least a threshold, as decoding compares them."""
+    # In bytes 0.5 is reached from 128 on; the small number forgives 0.2 * 255 = 51.000000000000004.
+    least = np.uint8(math.ceil(threshold * 255 - 1e-6)) if values.dtype == np.uint8 else values.dtype.type(threshold)
+    return np.asarray(values >= least)
 
 
 def centers(maps: Maps, recipe: Recipe) -> Points:
@@ -118,6 +146,14 @@ def centers(maps: Maps, recipe: Recipe) -> Points:
     return _peaks(maps.cropped().cornered(), recipe) * maps.output_stride
 
 
+def vote(maps: Maps, recipe: Recipe, inside: Mask, place: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Return where the offset of a pixel (y, x) of a plane leads in decoding, (2,) y, x in pixels."""
+    if by_rules(maps, recipe):
+        return published.aim(maps, recipe, place)
+    maps = maps.cropped().cornered()
+    return aim(inside, maps.offsets, place, output_stride=maps.output_stride)
+
+
 def _peaks(maps: Maps, recipe: Recipe) -> Points:
     """Return centers in pixels of the center map."""
     radius = -(-recipe.center_distance // maps.output_stride) - 1
@@ -129,14 +165,20 @@ def _by_centers(maps: Maps, inside: Mask, recipe: Recipe, kind: int) -> Ids:
     return group(inside, maps.offsets, _peaks(maps, recipe), output_stride=maps.output_stride)
 
 
-def _by_contours(maps: Maps, inside: Mask, recipe: Recipe, kind: int) -> Ids:
+def find_seeds(maps: Maps, inside: Mask, recipe: Recipe, *, kind: int = 0) -> tuple[Ids, int]:
+    """Return where objects of a net that draws contours start, as numbers 1..count, and the count."""
     semantic, contour = maps.semantic[kind], maps["contour"]
-    core = inside & _reaches(semantic, recipe.seed_threshold)
-    core &= ~_reaches(contour[min(kind, len(contour) - 1)], recipe.contour_threshold)
+    core = inside & reaches(semantic, recipe.seed_threshold)
+    core &= ~reaches(contour[min(kind, len(contour) - 1)], recipe.contour_threshold)
     if "distance" in maps:
         distance = maps["distance"]
         core &= distance[min(kind, len(distance) - 1)] > recipe.seed_distance
-    seeds, count = connect(core, _LEAST_SEED)
+    return connect(core, _LEAST_SEED)
+
+
+def _by_contours(maps: Maps, inside: Mask, recipe: Recipe, kind: int) -> Ids:
+    semantic = maps.semantic[kind]
+    seeds, count = find_seeds(maps, inside, recipe, kind=kind)
     level = semantic if semantic.dtype == np.uint8 else np.rint(np.clip(semantic, 0, 1) * 255).astype(np.uint8)
     ids = watershed(level, seeds, inside)
     return np.where(inside & (ids == 0), np.uint32(count + 1), ids)
@@ -147,7 +189,7 @@ def _by_affinities(maps: Maps, inside: Mask, recipe: Recipe, kind: int) -> Ids:
     within = inside.reshape((1,) * (3 - inside.ndim) + inside.shape)
     graph = np.zeros(within.shape, np.uint8)
     for axis, affinity in enumerate(maps["affinities"][-inside.ndim :], 3 - inside.ndim):
-        with_last = np.moveaxis(within & _reaches(affinity.reshape(graph.shape), 1 - recipe.contour_threshold), axis, 0)
+        with_last = np.moveaxis(within & reaches(affinity.reshape(graph.shape), 1 - recipe.contour_threshold), axis, 0)
         joined = (with_last[1:] & np.moveaxis(within, axis, 0)[:-1]).astype(np.uint8)
         along = np.moveaxis(graph, axis, 0)
         along[:-1] |= joined << 2 * axis  # the way to the next pixel, and the way back
@@ -161,13 +203,6 @@ _DECODERS: dict[str, Callable[[Maps, Mask, Recipe, int], Ids]] = {
     "affinities": _by_affinities,
 }
 """What decodes a net that draws such a map; the first that is there counts."""
-
-
-def _reaches(values: npt.NDArray[Any], threshold: float) -> Mask:
-    """Return where a probability, of bytes or floats, is at least a threshold."""
-    # In bytes 0.5 is reached from 128 on; the small number forgives 0.2 * 255 = 51.000000000000004.
-    least = np.uint8(math.ceil(threshold * 255 - 1e-6)) if values.dtype == np.uint8 else values.dtype.type(threshold)
-    return np.asarray(values >= least)
 
 
 def _most_probable(maps: Maps) -> npt.NDArray[np.uint8]:

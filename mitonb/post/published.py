@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage, sparse
 
 from mitonb.maps import Image, Maps, Points
-from mitonb.post.centers import connect
+from mitonb.post.centers import aim as aim_pixel
 from mitonb.post.centers import group as group_pixels
 
 if TYPE_CHECKING:
@@ -26,10 +26,8 @@ Classes = npt.NDArray[np.unsignedinteger[Any]] | npt.NDArray[np.bool_]
 # ------------------------------------------------------------------------------------------------ a plane to its ids
 
 
-def decode(
-    maps: Maps, classes: Classes, recipe: Recipe, *, kind: int = 0, connected: bool = True
-) -> npt.NDArray[np.uint32]:
-    """Turn the maps of a plane into ids of one class.
+def claim(maps: Maps, classes: Classes, recipe: Recipe, *, kind: int = 0) -> npt.NDArray[np.uint32]:
+    """Return the center of each pixel of one class, before connected pieces become objects of their own.
 
     Each pixel of any class belongs to the center nearest to the place it points at. Without `recipe.fine_boundaries`
     that is decided for the pixels of the offset map and enlarged. All pixels of a center get the class that most of
@@ -43,22 +41,29 @@ def decode(
     classes : (h, w) array of unsigned int or bool
         1 + class of each pixel, 0 for background.
     recipe : Recipe
-        `center_threshold`, `center_window`, `fine_boundaries`, `downsampling` and `min_area` are read.
+        `center_threshold`, `center_window`, `fine_boundaries` and `downsampling` are read.
     kind : int
         Which class.
-    connected : bool
-        Make each connected piece (8 neighbours) an object of its own.
 
     Returns
     -------
-    ids : (h, w) uint32 array
+    groups : (h, w) uint32 array
+        1 + index of the center; 0 is background.
     """
     center, offsets, stride = _read(maps, recipe)
     points = peaks(center, recipe.center_threshold, recipe.center_window)
     groups = group(classes > 0, offsets, points, output_stride=stride)
     if classes.max(initial=0) > 1:
         groups *= (modes(groups, classes) == kind + 1)[groups]
-    return connect(groups, recipe.min_area)[0] if connected else groups
+    return groups
+
+
+def aim(maps: Maps, recipe: Recipe, place: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Return the spot that a pixel (y, x) of the plane points at, (2,) y, x in pixels: that of its pixel of the map."""
+    _, offsets, stride = _read(maps, recipe)
+    cell = place[0] // stride, place[1] // stride
+    every = np.ones(offsets.shape[1:], np.bool_)
+    return aim_pixel(every, np.asarray(offsets, np.float32) / np.float32(stride), cell) * stride
 
 
 def centers(maps: Maps, recipe: Recipe) -> Points:

@@ -13,7 +13,7 @@ import pytest
 from mitonb.maps import Maps
 from mitonb.post.consensus import consensus
 from mitonb.post.decoding import centers
-from mitonb.post.published import decode, group, peaks
+from mitonb.post.published import claim, group, peaks
 from mitonb.post.tables import overlaps
 from mitonb.post.targets import targets
 from mitonb.post.tracking import Tracker, link_profiles, track
@@ -58,7 +58,7 @@ def test_centers_and_ids_of_a_noisy_plane(window: int) -> None:
     )
     points = centers(maps, recipe)
     assert set(map(tuple, points.tolist())) == set(map(tuple, want[f"centers_k{window}"].tolist()))
-    ids = decode(maps, want["sem"] > 0, recipe, connected=False)
+    ids = claim(maps, want["sem"] > 0, recipe)
     assert same_partition(ids, partition(want[f"pan_k{window}"]))
 
 

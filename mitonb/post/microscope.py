@@ -1,0 +1,270 @@
+"""The microscope: why a pixel of a plane belongs to its object or to none, step by step as the decoder decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mitonb.errors import AxesError, InputError
+from mitonb.post.centers import connect
+from mitonb.post.cleaning import fill_holes
+from mitonb.post.decoding import by_rules, centers, claim, decoder, find_seeds, foreground, reaches, settle, vote
+from mitonb.recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mitonb.maps import Ids, Maps, Points
+
+_MOST = 4  # centers that an explanation names
+
+Reason = Literal["below", "class", "hole", "small", "unclaimed", "center", "seed", "joined", "connected"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A center that a pixel could go to, or the nearest pixel of the seed that reached it; lengths in pixels.
+
+    Attributes
+    ----------
+    y, x : int
+        Where it is.
+    distance : float
+        From the place that the offset of the pixel leads to; to a seed from the pixel itself.
+    """
+
+    y: int
+    x: int
+    distance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """Why a pixel belongs to an object, or to none.
+
+    Attributes
+    ----------
+    y, x : int
+        The pixel.
+    semantic, threshold : float
+        How probable foreground is here, 0..1, and how probable it must be.
+    vote : (float, float) or None
+        (y, x) that its offset leads to, in pixels; None where no offsets are read.
+    centers : tuple of Candidate
+        The one that won (for background: that would win), then the next ones. For networks that draw contours, the seed
+        that reached the pixel.
+    object : int
+        Its id in what `decode` returns, 0 for none.
+    area : int
+        Pixels of the connected piece that it lies in, also where that is dropped; 0 for background.
+    pieces : int
+        How many connected pieces its center (or seed) has; each is an object by itself.
+    filled : int
+        The object whose hole it lies in; runs with `fill_holes` give it to that.
+    reason : str
+        "below" the threshold, of another "class", in a "hole", dropped as too "small", "unclaimed" by any center; else
+        what made the object: a "center", a "seed", pixels "joined" by affinities, or "connected" foreground.
+    text : str
+        All of that as one or two sentences.
+    """
+
+    y: int
+    x: int
+    semantic: float
+    threshold: float
+    vote: tuple[float, float] | None
+    centers: tuple[Candidate, ...]
+    object: int
+    area: int
+    pieces: int
+    filled: int
+    reason: Reason
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Microscope:
+    """The decoding of one plane, to ask about its pixels; what one question needed serves the next.
+
+    Parameters are those of `mitonb.decode`.
+    """
+
+    def __init__(self, maps: Maps, recipe: Recipe | None = None, *, kind: int = 0, stuff: Sequence[int] = ()) -> None:
+        if len(maps.shape) != 2:
+            raise AxesError(f"Pixels of planes are explained, got maps of a block {maps.shape}: cut a plane out of it.")
+        self.maps, self.recipe, self.kind, self.stuff = maps, recipe or Recipe(), kind, stuff
+        self.inside = foreground(maps, self.recipe, kind=kind)
+        self.head = decoder(maps, self.recipe)
+
+    @cached_property
+    def ids(self) -> Ids:
+        """What `decode` returns."""
+        return settle(self._claims, self.recipe)
+
+    @cached_property
+    def _claims(self) -> npt.NDArray[Any]:
+        return claim(self.maps, self.recipe, kind=self.kind, stuff=self.stuff)
+
+    @cached_property
+    def _filled(self) -> Ids:
+        filled = self.ids.copy()
+        if self.recipe.fill_holes:
+            fill_holes(filled)
+        return filled
+
+    @cached_property
+    def _centers(self) -> Points:
+        return centers(self.maps, self.recipe) if self.head == "center" else np.empty((0, 2), np.int64)
+
+    @cached_property
+    def _seeds(self) -> Ids:
+        return find_seeds(self.maps, self.inside, self.recipe, kind=self.kind)[0]
+
+    def explain(self, y: int, x: int) -> Explanation:
+        """Say why a pixel belongs to its object or to none; see `mitonb.explain`."""
+        (h, w), place = self.maps.shape, (int(y), int(x))
+        if not (0 <= place[0] < h and 0 <= place[1] < w):
+            raise InputError(f"Pixels of this plane are (y, x) from (0, 0) to {(h - 1, w - 1)}, got {place}.")
+        semantic = self.maps.semantic[self.kind]
+        claimed, object = int(self._claims[place]), int(self.ids[place])
+        filled = 0 if object else int(self._filled[place])
+        own, pieces = connect(self._claims == claimed) if claimed else (self.ids, 0)
+        aimed = vote(self.maps, self.recipe, self.inside, place) if self.head == "center" else None
+        found = self._nearest_seed(place, claimed) if self.head == "contour" else self._ranked(aimed, claimed)
+        facts = Explanation(
+            y=place[0], x=place[1], threshold=self.recipe.semantic_threshold,
+            semantic=float(semantic[place]) / (255 if semantic.dtype == np.uint8 else 1),
+            vote=None if aimed is None else (float(aimed[0]), float(aimed[1])), centers=found, object=object,
+            area=int(np.count_nonzero(own == own[place])) if claimed else 0, pieces=pieces, filled=filled,
+            reason=self._reason(place, claimed, object, filled), text="",
+        )  # fmt: skip
+        return replace(facts, text=self._say(facts))
+
+    def _ranked(self, aimed: npt.NDArray[np.float64] | None, claimed: int) -> tuple[Candidate, ...]:
+        """Return the nearest centers; the one that decoding chose stands first, whatever rounding says."""
+        points = self._centers
+        if aimed is None or not len(points):
+            return ()
+        away = np.hypot(*(points - aimed).T)
+        order = np.argsort(away, kind="stable")[: _MOST + 1].tolist()
+        first = claimed - 1 if claimed else order[0]
+        order = [first, *(k for k in order if k != first)][:_MOST]
+        return tuple(Candidate(int(points[k, 0]), int(points[k, 1]), float(away[k])) for k in order)
+
+    def _nearest_seed(self, place: tuple[int, int], claimed: int) -> tuple[Candidate, ...]:
+        points = np.argwhere(self._seeds == claimed) if claimed else np.empty((0, 2), np.int64)
+        if not len(points):
+            return ()
+        away = np.hypot(*(points - place).T)
+        y, x = points[away.argmin()]
+        return (Candidate(int(y), int(x), float(away.min())),)
+
+    def _reason(self, place: tuple[int, int], claimed: int, object: int, filled: int) -> Reason:
+        if object and len(self._centers):
+            return "center"
+        if object and self.head == "contour" and claimed <= self._seeds.max(initial=0):
+            return "seed"
+        if object:
+            return "joined" if self.head == "affinities" else "connected"
+        if claimed or filled:
+            return "small" if claimed else "hole"
+        if self.inside[place]:
+            return "unclaimed"
+        # By the published rules the threshold says nothing of several classes.
+        high = (
+            by_rules(self.maps, self.recipe)
+            or reaches(self.maps.semantic[self.kind], self.recipe.semantic_threshold)[place]
+        )
+        return "class" if len(self.maps.semantic) > 1 and high else "below"
+
+    def _say(self, facts: Explanation) -> str:
+        recipe, first = self.recipe, f"Object {facts.object}: "
+        low = f"semantic {np.floor(1000 * facts.semantic) / 1000:g} is below the threshold {facts.threshold:g}"
+        if facts.reason == "below":
+            return f"No object: {low}."
+        if facts.reason == "hole":
+            return f"No object, as {low}; but it is a hole of object {facts.filled}, which a run of the volume fills."
+        if facts.reason == "class":
+            return f"No object: something else is more probable here than this class ({facts.semantic:.2f})."
+        if facts.reason == "unclaimed" and recipe.instances == "none":
+            return "No object: by the published rules so little foreground on a plane is left out."
+        if facts.reason == "unclaimed" and not len(self._centers):
+            return (
+                f"No object: no center is above {recipe.center_threshold:g}, and the published rules then find nothing."
+            )
+        if facts.reason == "unclaimed":
+            return "No object: most pixels of its center are of another class."
+        if facts.reason == "small":
+            hole = f", and filled by object {facts.filled} around it" if facts.filled else ""
+            first = f"Dropped as too small, {facts.area} px where {recipe.min_area} are needed{hole}: "
+        return first + self._say_owner(facts)
+
+    def _say_owner(self, facts: Explanation) -> str:
+        """Say by what a pixel is claimed."""
+        centers = facts.centers
+        if self.head == "center" and not centers:
+            return f"no center is above {self.recipe.center_threshold:g}, so all connected foreground is one object."
+        if self.head == "contour" and not centers:
+            return "no seed reached this foreground, so what is connected of it is one object."
+        if self.head == "contour":
+            return f"the seed that reached it first begins {centers[0].distance:.0f} px away, at {_at(centers[0])}."
+        if self.head == "affinities":
+            return "the affinities join it, pixel by pixel, to the rest."
+        if self.head != "center":
+            why = {"none": "objects are not told apart", "pieces": "the recipe asks for connected pieces"}
+            net = "this network says nothing of where one object ends and the next begins"
+            return f"{why.get(self.recipe.instances, net)}, so all connected foreground is one object."
+        said = f"its offset leads {centers[0].distance:.1f} px from the center at {_at(centers[0])}"
+        if len(centers) > 1:
+            said += f"; the next center is {centers[1].distance - centers[0].distance:.1f} px farther from there"
+        apart = f" That center has {facts.pieces} separate pieces, each an object by itself."
+        return f"{said}.{apart * (facts.pieces > 1)}"
+
+
+def explain(
+    maps: Maps, recipe: Recipe | None, y: int, x: int, *, kind: int = 0, stuff: Sequence[int] = ()
+) -> Explanation:
+    """Say why a pixel of a plane belongs to its object, or to none, as `mitonb.decode` decides it.
+
+    Parameters
+    ----------
+    maps : Maps
+        Of a plane, as the network made them, or their kept form.
+    recipe : Recipe, optional
+        With lengths in pixels.
+    y, x : int
+        The pixel.
+    kind, stuff
+        As in `mitonb.decode`.
+
+    Returns
+    -------
+    Explanation
+        What was decided, with the centers that it could go to; as text one or two sentences.
+
+    Raises
+    ------
+    AxesError
+        If these are maps of a block.
+    InputError
+        If there is no such pixel or class.
+
+    Examples
+    --------
+    >>> from mitonb.post.targets import targets
+    >>> drawn = np.zeros((32, 64), np.uint32)
+    >>> drawn[4:28, 4:30], drawn[4:28, 30:60] = 1, 2
+    >>> print(explain(targets(drawn), None, 8, 29))
+    Object 1: its offset leads 0.7 px from the center at x 16, y 15; the next center is 26.8 px farther from there.
+    """
+    return Microscope(maps, recipe, kind=kind, stuff=stuff).explain(y, x)
+
+
+def _at(candidate: Candidate) -> str:
+    return f"x {candidate.x}, y {candidate.y}"
