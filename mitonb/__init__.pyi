@@ -48,6 +48,8 @@ from mitonb.post.verdicts import drop_false as drop_false
 from mitonb.post.verdicts import learn_verdicts as learn_verdicts
 from mitonb.recipe import PRESETS as PRESETS
 from mitonb.recipe import Recipe as Recipe
+from mitonb.session.doubts import Doubt as Doubt
+from mitonb.session.doubts import find_doubts as find_doubts
 from mitonb.session.session import Session as Session
 from mitonb.session.teaching import teach_strokes as teach_strokes
 from mitonb.stack import Plane as Plane

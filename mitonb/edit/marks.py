@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from mitonb.edit.project import Project
     from mitonb.edit.store import Row
 
-KINDS: dict[str, bool | None] = {"mark_right": True, "mark_false": False, "unmark": None}
-"""Verbs that judge objects, and as what."""
+KINDS: dict[str, bool | None] = {
+    "mark_right": True, "mark_false": False, "mark_fix": None, "mark_unsure": None, "unmark": None,
+}  # fmt: skip
+"""Verbs that judge objects, and whether as right or false; None is neither."""
+SEEN = {"mark_right": "right", "mark_false": "false", "mark_fix": "fix", "mark_unsure": "unsure"}
+"""What a reviewer says of an object by a verb; who corrects one by hand says "corrected"."""
 STROKES = {"teach_mito": True, "teach_not": False}
 """Verbs that say of pixels whether they are mitochondrion."""
 
@@ -70,9 +74,39 @@ def marks(project: Project, *, gone: bool = False) -> dict[int, bool]:
     return {id: right for id, right in found.items() if gone or id in project.table.counts}
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What was said of an object in a review, first and last: values of `SEEN`, or "corrected"."""
+
+    first: str
+    last: str
+
+
+def seen(project: Project) -> dict[int, Seen]:
+    """Return which objects were judged or corrected by hand, those that are gone since included."""
+    found: dict[int, Seen] = {}
+    for row in _standing(project):
+        say = row.intent
+        if row.kind == "unmark":
+            for id in ids_in(say.get("ids")):
+                found.pop(id, None)
+        elif row.kind != "drop_false":  # nobody looked at each of those
+            word = SEEN.get(row.kind, "corrected")
+            named = [[say.get("id")], [say.get("keep")], *(say.get(name) for name in ("ids", "gone", "new"))]
+            for id in {id for part in named for id in ids_in(part)}:
+                found[id] = Seen(found[id].first if id in found else word, word)
+    return found
+
+
+def dismissed(project: Project) -> list[tuple[int, ...]]:
+    """Return the places, (z, y, x), of which a reviewer said that nothing is missing there."""
+    points = (row.intent.get("point") for row in _standing(project) if row.kind == "dismiss")
+    return [tuple(p) for p in points if isinstance(p, list) and len(p) == 3 and all(type(v) is int for v in p)]
+
+
 def implied_marks(project: Project) -> dict[int, bool]:
     """Return what other corrections say: objects that were painted, filled or merged by hand are right."""
-    named = {"paint": "id", "lasso": "id", "fill": "id", "merge": "keep"}
+    named = {"paint": "id", "lasso": "id", "fill": "id", "put_object": "id", "merge": "keep"}
     # What a lasso takes away says no more than an eraser does.
     rows = (row for row in _standing(project) if row.kind in named and not row.intent.get("subtract"))
     found = (id for row in rows for id in ids_in([row.intent.get(named[row.kind])]))

@@ -158,6 +158,42 @@ def mark_reviewed(labels: Volume, start: Sequence[int], stop: Sequence[int], rev
     return Edit("mark_reviewed", (), {"start": [*box.start], "stop": [*box.stop], "reviewed": bool(reviewed)})
 
 
+def dismiss(labels: Volume, point: Sequence[float]) -> Edit:
+    """Say of a place that nothing is missing there, without changing a voxel; errors as in `fill`."""
+    return Edit("dismiss", (), {"point": [*inside(labels.shape, point)]})
+
+
+def put_object(labels: Volume, start: Sequence[int], mask: npt.NDArray[Any], id: int) -> Edit:
+    """Give an id to the background in a mask.
+
+    Parameters
+    ----------
+    labels : (z, y, x) uint32 array
+        Not changed.
+    start : (z, y, x)
+        Where the mask begins.
+    mask : (z, y, x) bool array
+        What the object would cover; voxels of other objects stay theirs.
+    id : int
+        Of the object.
+
+    Raises
+    ------
+    InputError
+        If the mask does not lie in the volume, or the id is out of range.
+    """
+    inner = np.asarray(mask, bool)
+    if inner.ndim != 3:
+        raise AxesError(f"The mask of an object has 3 axes (z, y, x), got shape {inner.shape}.")
+    first = inside(labels.shape, start)
+    box = box_in(labels.shape, first, np.add(first, inner.shape).tolist())
+    parts = (
+        part_of(labels, one, checked_id(id), where=inner[one.start[0] - first[0] : one.stop[0] - first[0]], only=0)
+        for one in pieces(box)
+    )
+    return Edit.of("put_object", parts, {"id": int(id), "start": [*first]})
+
+
 def teach(kind: str, labels: Volume, points: Points, *, radius: float, axis: Axis = "xy") -> Edit:
     """Say what the pixels along a polyline are without changing a voxel; parameters and errors as in `paint`."""
     line = on_plane(labels, points, axis)

@@ -140,6 +140,22 @@ def split_at_necks(
     return _edit("split_at_necks", labels, shape, _flooded(shape, marks, blocks), new_ids, intent)
 
 
+def neck_of(labels: Volume, id: int, boxes: Mapping[int, Box], voxel_size: VoxelSize | None) -> tuple[float, int]:
+    """Return how much thinner an object is at its clearest neck than on the thinner side of it, and its plane there.
+
+    The first is 0 without a neck and near 1 where a bridge is thin; it counts less where that side is thin, too.
+    """
+    shape = _Shape.of(labels, id, boxes, voxel_size)
+    steps = _steps(shape)
+    mask, heights = _blocks(shape, steps)
+    _, points, depths = _basins(heights, mask, 0.0)
+    own = heights[tuple(points.T)]
+    share = np.where(depths < own, depths / own * np.minimum(1, 1.4 * own / own.max()), 0)
+    share[own <= 2 * np.min(shape.spacing * steps)] = 0
+    k = int(share.argmax())
+    return float(share[k]), shape.box.start[0] + int(points[k, 0] * steps[0])
+
+
 def cut(
     labels: Volume,
     id: int,

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
+from mitonb.box import Box
 from mitonb.colors import Coloring
 from mitonb.edit import marks, ops, project
 from mitonb.edit.verbs import VERBS, Entry, Verb, entries
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from mitonb.box import Box
     from mitonb.edit.edits import Edit
     from mitonb.edit.marks import Stroke
     from mitonb.edit.project import Client, Project
+    from mitonb.session.doubts import Doubt
 
 
 _MOST_IDS = 1 << 24
@@ -75,6 +76,7 @@ class Session:
     selected = Signal(tuple)
     moved = Signal(tuple)
     state_changed = Signal(SaveState)
+    reviewing = Signal(object)
 
     def __init__(
         self,
@@ -142,6 +144,8 @@ class Session:
         self.edited.connect(self._to_color)
         z, y, x = (n // 2 for n in project.labels.shape)
         self._position, self._selection = (z, y, x), tuple[int, ...]()
+        self._queue: tuple[Doubt, ...] = ()
+        self._at, self._again = -1, False  # in the queue, and what is wanted of it
         # The highest id is looked for only where one of that kind may be.
         highest = int(project.labels.max(initial=0)) if ignore_note(project.next_id - 1) else 0
         self.notes: tuple[str, ...] = tuple(
@@ -399,6 +403,18 @@ class Session:
         """Take the mark off objects."""
         return self._do("unmark", client, *ids, bare=self._news(ids, None))
 
+    def mark_fix(self, *ids: int, client: Client | None = None) -> Change:
+        """Note in a review that objects are to be mended; see `review`."""
+        return self._do("mark_fix", client, *ids, bare=True)
+
+    def mark_unsure(self, *ids: int, client: Client | None = None) -> Change:
+        """Note in a review that nobody can say whether objects are right."""
+        return self._do("mark_unsure", client, *ids, bare=True)
+
+    def dismiss(self, point: Sequence[float], *, client: Client | None = None) -> Change:
+        """Note in a review that nothing is missing at (z, y, x)."""
+        return self._do("dismiss", client, point, bare=True)
+
     def mark_reviewed(
         self, start: Sequence[int], stop: Sequence[int], *, reviewed: bool = True, client: Client | None = None
     ) -> Change:
@@ -447,6 +463,12 @@ class Session:
     def drop_false(self, *ids: int, verdicts: Verdicts | None = None, client: Client | None = None) -> Change:
         """Set objects to background that are false by verdicts, which are kept with the edit; see `verdicts`."""
         return self._do("drop_false", client, *ids, verdicts=Verdicts.of(verdicts))
+
+    def put_object(
+        self, start: Sequence[int], mask: npt.NDArray[np.bool_], id: int | None = None, *, client: Client | None = None
+    ) -> Change:
+        """Make an object (None: a new one) of the background in a mask that begins at (z, y, x)."""
+        return self._do("put_object", client, start, mask, id)
 
     def put_plane(
         self, ids: npt.NDArray[Any], axis: Axis, index: int, *, fresh: bool = False, client: Client | None = None
@@ -750,8 +772,72 @@ class Session:
         points = np.argwhere(mask)
         self.move_to(*points[((points - points.mean(0)) ** 2).sum(1).argmin()] + box.start)
 
+    @property
+    def queue(self) -> tuple[Doubt, ...]:
+        """What `step_object` goes through; empty where it takes all objects by their ids."""
+        return self._queue
+
+    @property
+    def doubt(self) -> Doubt | None:
+        """Where `step_object` led last, in the queue, as long as that is what is looked at."""
+        found = self._queue[self._at] if 0 <= self._at < len(self._queue) else None
+        here = found is not None and (self._selection == (found.id,) if found.id else not self._selection)
+        return found if here else None
+
+    def review(self, doubts: Sequence[Doubt], *, again: bool = False) -> None:
+        """Let `step_object` go through doubts, in their order, but not to what was seen to already.
+
+        Parameters
+        ----------
+        doubts : sequence of Doubt
+            See `mitonb.find_doubts`; empty takes all objects again, by their ids.
+        again : bool
+            Go to what was marked to be mended, or unsure, and to nothing else.
+        """
+        with self._lock:
+            self._queue, self._at, self._again = tuple(doubts), -1, again
+            emit(self.reviewing, None)
+
+    def open_doubts(self) -> list[Doubt]:
+        """Return what of the queue is there still, and was neither judged nor corrected since it was found."""
+        with self._lock:
+            known, places = marks.seen(self._project), set(marks.dismissed(self._project))
+
+            def waits(one: Doubt) -> bool:
+                if not one.id:
+                    return not self._again and not self._view[one.at] and one.at not in places
+                said = known[one.id].last if one.id in known else ""
+                return one.id in self._project.table.counts and said in (("fix", "unsure") if self._again else ("",))
+
+            return [one for one in self._queue if waits(one)]
+
+    def _step_queue(self, step: int) -> int:
+        """Go to what is next in the queue, or before it, and around at the ends; 0 when there is nothing more."""
+        waiting = {id(one) for one in self.open_doubts()}
+        count = len(self._queue)
+        places = ((self._at + k * step) % count for k in range(1, count + 1)) if self._at >= 0 else range(count)
+        place = next((k for k in places if id(self._queue[k]) in waiting), None)
+        if place is None:
+            self._at = -1
+            emit(self.reviewing, None)
+            return 0
+        one, self._at = self._queue[place], place
+        if not one.id:
+            self.select()
+            self.move_to(*one.at)
+        else:
+            z, box = one.at[0], self._project.table.boxes[one.id]
+            on_plane = Box((z, *box.start[1:]), (z + 1, *box.stop[1:]))
+            mask = self._view[on_plane.slices] == one.id
+            self.select(one.id)
+            self._look_at(*((mask, on_plane) if mask.any() else (self._view[box.slices] == one.id, box)))
+        emit(self.reviewing, one)
+        return one.id
+
     def step_object(self, by: int) -> int:
         """Go to the object after the selected one in the order of the ids, or before it, and around at the ends.
+
+        In a review it goes to what is next in the queue and was not seen yet.
 
         Parameters
         ----------
@@ -761,12 +847,14 @@ class Session:
         Returns
         -------
         id : int
-            Where it went; 0 when there are no objects.
+            Where it went; 0 when there are no objects, or it is a place without one (`doubt`).
         """
         with self._lock:
             step, ids = whole_number(by), self.ids()
             if step is None:
                 raise InputError(f"A step is a whole number of objects, such as 1 or -1, got {by!r}.")
+            if self._queue:
+                return self._step_queue(1 if step > 0 else -1)
             if not ids:
                 return 0
             here = self._selection[-1] if self._selection else 0

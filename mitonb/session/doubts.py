@@ -1,0 +1,337 @@
+"""Doubts: what to look at first. Objects, and places without one, by how likely something is wrong, with the reason."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import cc3d
+import fastremap
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from mitonb.box import Box
+from mitonb.edit.splitting import neck_of
+from mitonb.labels import AnyLabels, Labels, integers
+from mitonb.post.tables import as_ids, pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from mitonb.maps import Maps
+    from mitonb.stack import VoxelSize
+
+    _Maps = Callable[[int], Maps | None]
+
+Ids = npt.NDArray[np.uint32]
+Numbers = npt.NDArray[np.float64]
+
+_UNSURE = 64
+"""Of 255: where the semantic map is nearer to its threshold, the network is unsure."""
+_BELOW = 40
+"""Of 255: so far below the threshold a mitochondrion that was missed is looked for, too."""
+_FEW = 8
+"""Objects smaller than the median by this factor are very small."""
+_FEWER = 30
+"""Places smaller than the median object by this factor are none."""
+_BESIDE = 3
+"""Voxels from a border to where the objects beside it are measured."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Something to look at.
+
+    Attributes
+    ----------
+    id : int
+        The object; 0 for a place where one may be missing.
+    score : float
+        How likely something is wrong, 0..1, for an order; it is no probability.
+    reasons : tuple of str
+        Why, the weightiest first; empty where nothing is known against it.
+    at : tuple of int
+        Where to look, (z, y, x).
+    fix : tuple of str and dict, or None
+        A verb and its arguments that would mend it, to be looked at before.
+    """
+
+    id: int
+    score: float
+    reasons: tuple[str, ...]
+    at: tuple[int, int, int]
+    fix: tuple[str, Mapping[str, Any]] | None = field(default=None, compare=False)
+
+
+def find_doubts(labels: AnyLabels, *, maps: _Maps | None = None, threshold: float = 0.5) -> list[Doubt]:
+    """Rank all objects by how likely something is wrong with them, and places where one may be missing.
+
+    An object is doubtful where it is not there on planes between others, ends inside of the tissue although the
+    network sees more or another one begins, touches another one along a long border, has a neck, changes its area
+    abruptly, is very small, or where the network is unsure. Scores of several reasons are joined as if they were
+    independent. Only the first of them is measured on real errors: see `benchmarks/reviewing.py`.
+
+    Parameters
+    ----------
+    labels : Labels or (z, y, x) integer array
+        0 is background.
+    maps : callable, optional
+        Returns the maps of an xy plane, or None where the net has not run; without, only shapes are judged.
+    threshold : float
+        Of the semantic map, 0..1.
+
+    Returns
+    -------
+    doubts : list of Doubt
+        All objects, and places; the most doubtful first.
+
+    Examples
+    --------
+    >>> ids = np.zeros((7, 9, 9), np.uint32)
+    >>> ids[:3, 2:6, 2:6], ids[4:, 2:6, 2:6] = 5, 5
+    >>> doubt = find_doubts(ids)[0]
+    >>> doubt.id, doubt.reasons, doubt.fix
+    (5, ('is not there on plane 3, between others',), ('interpolate', {'ids': [5]}))
+    """
+    volume, size = integers(labels, "labels"), labels.voxel_size if isinstance(labels, Labels) else None
+    facts = _Facts(volume, maps, round(255 * threshold), size)
+    found: dict[int, list[_Reason]] = defaultdict(list)
+    for look in (_gaps, _going_on, _ends, _borders, _necks, _jumps, _small, _unsure):
+        for number, reason in look(facts):
+            found[number].append(reason)
+    doubts = [facts.doubt(number, found[number]) for number in range(1, len(facts.ids))]
+    return sorted([*doubts, *_missing(facts)], key=lambda doubt: (-doubt.score, doubt.id))
+
+
+@dataclass(frozen=True)
+class _Reason:
+    score: float
+    text: str
+    plane: int
+    fix: tuple[str, Mapping[str, Any]] | None = None
+
+
+class _Facts:
+    """What is known of n objects, numbered from 1, and of their profiles on xy planes.
+
+    Attributes
+    ----------
+    ids : (n + 1,) int64 array
+        Id of each number.
+    area : dict of int to dict of int to int
+        Pixels of each object on each of its planes.
+    more : dict of (number, plane, step) to float
+        Share of the profile under which the network sees foreground on the plane beyond that is nobody's.
+    links : list of (plane, number, other, pixels)
+        What lies on what, on a plane and the next one.
+    """
+
+    def __init__(
+        self,
+        volume: npt.NDArray[Any],
+        maps: Callable[[int], Maps | None] | None,
+        threshold: int,
+        size: VoxelSize | None,
+    ) -> None:
+        small, names = fastremap.renumber(volume, preserve_zero=True, in_place=False)
+        self.small, self.voxel_size, self.threshold = as_ids(small), size, threshold
+        self.ids = np.zeros(len(names) + (0 not in names), np.int64)
+        for id, number in names.items():
+            self.ids[int(number)] = id
+        n, self.depth = len(self.ids), len(volume)
+        self.area: dict[int, dict[int, int]] = defaultdict(dict)
+        self.middle: dict[tuple[int, int], tuple[int, int]] = {}
+        self.more: dict[tuple[int, int, int], float] = {}
+        self.links: list[tuple[int, int, int, int]] = []
+        self.voxels, self.light, self.doubtful = np.zeros(n), np.zeros(n), np.zeros(n)
+        self.judged = np.zeros(n)  # voxels on planes that the network has seen
+        self.free = np.zeros(volume.shape, np.uint8)  # foreground that is nobody's, as the network sees it
+        y, x = (np.arange(k) for k in volume.shape[1:])
+        for z in range(self.depth):
+            plane = self.small[z]
+            counts = np.bincount(plane.ravel(), minlength=n)
+            self.voxels += counts
+            there = np.flatnonzero(counts[1:]) + 1
+            rows = np.bincount(plane.ravel(), np.repeat(y, len(x)), n)
+            columns = np.bincount(plane.ravel(), np.tile(x, len(y)), n)
+            for number in there.tolist():
+                self.area[number][z] = int(counts[number])
+                self.middle[number, z] = round(rows[number] / counts[number]), round(columns[number] / counts[number])
+            self._hear(z, maps(z) if maps else None, n)
+            if z:
+                over = zip(*(column.tolist() for column in pairs(self.small[z - 1], plane)), strict=True)
+                self.links += [(z - 1, a, b, count) for a, b, count in over if a and b and a != b]
+        self._look_beyond()
+        self.median = float(np.median(self.voxels[1:])) if n > 1 else 1.0
+        self.boxes = {
+            number: Box((z.start, y.start, x.start), (z.stop, y.stop, x.stop))
+            for number, (z, y, x) in enumerate(ndimage.find_objects(self.small), 1)
+        }
+
+    def _hear(self, z: int, maps: Maps | None, n: int) -> None:
+        if maps is None:
+            return
+        said, plane = maps.semantic.max(axis=0), self.small[z]
+        near = np.abs(said.astype(np.int16) - self.threshold) < _UNSURE
+        self.light += np.bincount(plane.ravel(), said.ravel(), n)
+        self.doubtful += np.bincount(plane.ravel(), near.ravel(), n)
+        self.judged += np.bincount(plane.ravel(), minlength=n)
+        self.free[z] = np.where(plane > 0, 0, np.where(said >= self.threshold - _BELOW, said, 0))
+
+    def _look_beyond(self) -> None:
+        """See where the network sees more than an object at its ends."""
+        for number, planes in self.area.items():
+            for end, step in ((min(planes), -1), (max(planes), 1)):
+                if 0 <= end + step < self.depth:
+                    profile = self.small[end] == number
+                    self.more[number, end, step] = float((self.free[end + step][profile] >= self.threshold).mean())
+
+    def id(self, number: int) -> int:
+        return int(self.ids[number])
+
+    def widest(self, number: int) -> int:
+        """Return the plane on which an object is largest."""
+        planes = self.area[number]
+        return max(planes, key=lambda z: planes[z])
+
+    def doubt(self, number: int, reasons: list[_Reason]) -> Doubt:
+        """Join the reasons; what nothing is known against is ranked by how sure the network is."""
+        reasons = sorted(reasons, key=lambda one: -one.score)
+        quiet = 0.2 * self.doubtful[number] / max(self.judged[number], 1)
+        score = 1 - float(np.prod([1 - one.score for one in reasons])) * (1 - quiet)
+        plane = reasons[0].plane if reasons else self.widest(number)
+        fix = next((one.fix for one in reasons if one.fix), None)
+        at = (plane, *self.middle.get((number, plane), self.middle[number, self.widest(number)]))
+        return Doubt(self.id(number), float(score), tuple(one.text for one in reasons[:3]), at, fix)
+
+
+def _gaps(facts: _Facts) -> Iterator[tuple[int, _Reason]]:
+    for number, planes in facts.area.items():
+        missing = sorted(set(range(min(planes), max(planes) + 1)) - planes.keys())
+        if missing:
+            where = f"plane {missing[0]}" if len(missing) == 1 else f"{len(missing)} planes from {missing[0]}"
+            score = 0.3 + 0.5 * len(missing) / (max(planes) - min(planes) + 1)
+            fix = "interpolate", {"ids": [facts.id(number)]}
+            yield number, _Reason(score, f"is not there on {where}, between others", missing[0] - 1, fix)
+
+
+def _going_on(facts: _Facts) -> Iterator[tuple[int, _Reason]]:
+    """Find objects that end where another one begins."""
+    for z, a, b, shared in facts.links:
+        ends, begins = max(facts.area[a]) == z, min(facts.area[b]) == z + 1
+        small, large = sorted((facts.area[a][z], facts.area[b][z + 1]))
+        if (ends or begins) and shared > 0.3 * small:
+            score = min(0.95, (0.45 if ends and begins else 0.2) + 0.5 * shared / large)
+            keep, gone = sorted((a, b), key=lambda number: -facts.voxels[number])
+            fix = "merge", {"keep": facts.id(keep), "gone": [facts.id(gone)]}
+            yield a, _Reason(score, f"seems to go on as {facts.id(b)} on plane {z + 1}", z, fix)
+            yield b, _Reason(score, f"seems to go on as {facts.id(a)} on plane {z}", z + 1, fix)
+
+
+def _ends(facts: _Facts) -> Iterator[tuple[int, _Reason]]:
+    """Find ends inside of the volume where the network sees more, or the object is still wide."""
+    for (number, end, _), more in facts.more.items():
+        planes = facts.area[number]
+        wide = planes[end] / max(planes.values())
+        if more > 0.3:
+            yield number, _Reason(min(0.6, 0.25 + 0.4 * more), f"ends on plane {end}, where the network sees more", end)
+        elif wide > 0.6 and len(planes) > 3:
+            yield number, _Reason(0.1 + 0.3 * wide, f"ends abruptly on plane {end}", end)
+
+
+def _borders(facts: _Facts) -> Iterator[tuple[int, _Reason]]:
+    """Find objects whose common border is about as wide as they are: one that was cut in two looks so."""
+    for pair, faces in cc3d.contacts(facts.small, connectivity=6).items():
+        small, large = sorted(map(int, pair), key=lambda number: float(facts.voxels[number]))
+        if faces < 0.2 * facts.voxels[small] ** (2 / 3):
+            continue
+        share, plane = _border(facts, small, large)
+        if share > 0.35:
+            fix = "merge", {"keep": facts.id(large), "gone": [facts.id(small)]}
+            for one, other in ((small, large), (large, small)):
+                text = f"meets {facts.id(other)} in a border as wide as itself"
+                if share < 0.6:
+                    text = f"touches {facts.id(other)} along a long border"
+                yield one, _Reason(min(0.9, share - 0.15), text, plane, fix)
+
+
+def _border(facts: _Facts, small: int, large: int) -> tuple[float, int]:
+    """Return how wide the border of two objects is as a share of the thinner one beside it, and a plane with it."""
+    around = facts.boxes[small].grow(_BESIDE + 1)
+    other = facts.boxes[large].grow(_BESIDE + 1)
+    start = tuple(max(0, p, q) for p, q in zip(around.start, other.start, strict=True))
+    view = facts.small[tuple(slice(a, min(p, q)) for a, p, q in zip(start, around.stop, other.stop, strict=True))]
+    masks, faces, beside = [view == small, view == large], list[int](), list[int]()
+    for mask, against in (masks, masks[::-1]):
+        face = mask & ndimage.binary_dilation(against)
+        away = ndimage.distance_transform_edt(~face)
+        faces.append(int(np.count_nonzero(face)))
+        beside.append(int(np.count_nonzero(mask & (away >= _BESIDE) & (away < _BESIDE + 1))))
+    planes = (masks[0] & ndimage.binary_dilation(masks[1])).sum(axis=(1, 2))
+    return min(faces) / max(1, min(beside)), start[0] + int(planes.argmax())
+
+
+def _necks(facts: _Facts) -> Iterator[tuple[int, _Reason]]:
+    for number in facts.area:
+        depth, plane = neck_of(facts.small, number, facts.boxes, facts.voxel_size)
+        if depth > 0.2:
+            # Large objects are two more often than small ones.
+            large = float(np.clip(np.sqrt(facts.voxels[number] / facts.median), 0.5, 1.5))
+            fix = "split_at_necks", {"id": facts.id(number)}
+            yield number, _Reason(min(0.9, 1.5 * (depth - 0.1) * large), "has a neck: it may be two", plane, fix)
+
+
+def _jumps(facts: _Facts) -> Iterator[tuple[int, _Reason]]:
+    """Find planes on which the area changes abruptly, not at the ends."""
+    for number, planes in facts.area.items():
+        order = sorted(planes)[1:-1]
+        if len(order) > 3:
+            area = np.array([planes[z] for z in order], np.float64)
+            change = np.abs(np.diff(np.log(area)))
+            k = int(change.argmax())
+            if change[k] > 0.7 and min(area[k : k + 2]) > 0.2 * area.max():
+                yield (
+                    number,
+                    _Reason(min(0.8, 0.2 + 0.3 * change[k]), f"changes abruptly on plane {order[k + 1]}", order[k]),
+                )
+
+
+def _small(facts: _Facts) -> Iterator[tuple[int, _Reason]]:
+    least = facts.median / _FEW
+    for number in facts.area:
+        if facts.voxels[number] < least:
+            fix = "delete", {"ids": [facts.id(number)]}
+            score = 0.6 - 0.3 * facts.voxels[number] / least
+            yield number, _Reason(score, "is very small", facts.widest(number), fix)
+
+
+def _unsure(facts: _Facts) -> Iterator[tuple[int, _Reason]]:
+    for number in facts.area:
+        judged = facts.judged[number]
+        if judged and facts.doubtful[number] > 0.25 * judged:
+            mean = facts.light[number] / judged / 255
+            score = min(0.9, 0.2 + 0.8 * facts.doubtful[number] / judged)
+            yield number, _Reason(score, f"the network is unsure of it ({mean:.2f} on average)", facts.widest(number))
+
+
+def _missing(facts: _Facts) -> Iterator[Doubt]:
+    """Find foreground that no object holds; rims around objects are none."""
+    inner = ndimage.binary_erosion(facts.free > 0, np.ones((1, 3, 3), bool))
+    pieces = cc3d.connected_components(inner, connectivity=6)
+    table = cc3d.statistics(pieces)
+    for number in (np.flatnonzero(table["voxel_counts"][1:] >= max(20, facts.median / _FEWER)) + 1).tolist():
+        box = table["bounding_boxes"][number]
+        mask = pieces[box] == number
+        sure = float((facts.free[box][mask] >= facts.threshold).mean())
+        size = min(1.0, float(mask.sum()) / facts.median)
+        plane = int(mask.sum(axis=(1, 2)).argmax())
+        spots = np.argwhere(mask[plane])
+        y, x = spots[((spots - spots.mean(0)) ** 2).sum(1).argmin()].tolist()
+        at = box[0].start + plane, box[1].start + y, box[2].start + x
+        text = "the network sees a mitochondrion here that no object holds"
+        around = Box(*((s.start for s in box), (s.stop for s in box))).grow(1).clip(facts.free.shape)  # type: ignore[arg-type]
+        piece = ndimage.binary_dilation(pieces[around.slices] == number, np.ones((1, 3, 3), bool))
+        fix = "put_object", {"start": around.start, "mask": piece & (facts.free[around.slices] > 0)}
+        yield Doubt(0, 0.2 + 0.5 * sure * (0.5 + 0.5 * size), (text,), at, fix)

@@ -1,0 +1,91 @@
+"""A review: how far it is, how long it will take, and what a random sample says of all objects."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import pairwise, takewhile
+from statistics import median
+from typing import TYPE_CHECKING
+
+from mitonb.edit import marks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mitonb.session.doubts import Doubt
+    from mitonb.session.session import Session
+
+_PAUSE = 120
+"""Seconds between two edits after which somebody was doing something else."""
+_FEWEST = 10
+"""Objects of a random sample from which anything is said."""
+
+
+@dataclass(frozen=True)
+class ReviewProgress:
+    """How far a review is.
+
+    Attributes
+    ----------
+    seen, total : int
+        Objects and places of the queue.
+    seconds : float or None
+        What the rest will take, at the pace of the verdicts so far; None before three of them.
+    sample : int
+        How many objects of the random order were judged without a gap, so that they stand for all.
+    right : tuple of float, or None
+        Share of the objects that were right as they were found, and the limits between which it lies with 95 %
+        (Wilson 1927); None for a smaller sample than ten.
+    """
+
+    seen: int
+    total: int
+    seconds: float | None
+    sample: int
+    right: tuple[float, float, float] | None
+
+    def __str__(self) -> str:
+        said = [f"{self.seen} of {self.total} seen"]
+        if self.seconds is not None and self.seen < self.total:
+            minutes = math.ceil(self.seconds / 60)
+            said.append(f"about {minutes} minute{'s' * (minutes > 1)} left")
+        if self.right is not None:
+            share, low, high = self.right
+            said.append(f"{share:.0%} were right ({low:.0%} to {high:.0%}) by a random sample of {self.sample}")
+        return ", ".join(said)
+
+
+def shuffled(doubts: Sequence[Doubt]) -> list[Doubt]:
+    """Return the objects of a queue in a random order, which is always the same: what is judged first is a sample."""
+    return sorted((one for one in doubts if one.id), key=lambda one: _random(one.id))
+
+
+def review_progress(session: Session) -> ReviewProgress:
+    """Return how far the review of a session is."""
+    with session._lock:
+        waiting, project = session.open_doubts(), session._project
+        known = marks.seen(project)
+        judged = [row.time for row in project.rows if row.kind in marks.SEEN or row.kind == "dismiss"]
+        total = len(session.queue)
+        objects = sorted({*known, *(one.id for one in session.queue if one.id)}, key=_random)
+    steps = [later - before for before, later in pairwise(judged) if later - before < _PAUSE]
+    seconds = median(steps) * len(waiting) if len(steps) >= 2 else None
+    first = [known[id].first for id in takewhile(lambda id: id in known, objects)]
+    sure = [word == "right" for word in first if word != "unsure"]
+    return ReviewProgress(total - len(waiting), total, seconds, len(sure), _wilson(sum(sure), len(sure)))
+
+
+def _random(id: int) -> bytes:
+    return blake2b(str(id).encode(), digest_size=8).digest()
+
+
+def _wilson(good: int, count: int) -> tuple[float, float, float] | None:
+    """Return a share and the limits between which it lies with 95 %."""
+    if count < _FEWEST:
+        return None
+    z, share = 1.96, good / count
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return share, middle - half, min(1.0, middle + half)
