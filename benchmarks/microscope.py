@@ -49,7 +49,7 @@ def main() -> None:
             reasons = compare(maps, recipe, options.pixels)
             said = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
             print(f"{name}, {rules}: {options.pixels} pixels equal ({said})", flush=True)
-    print("\n1024 x 1024, ms: first explanation of a plane, the next ones")
+    print("\n1024 x 1024, ms: first explanation of a plane, the next ones, what another threshold changes")
     for stride, rules in ((4, "ours"), (1, "ours"), (4, "published")):
         maps, times = drawn_maps(1024, 200, stride), []
         pixels = np.random.default_rng(0).integers(0, 1024, (50, 2))
@@ -62,7 +62,13 @@ def main() -> None:
             if not repeat:
                 times.clear()
         first, later = times[:: len(pixels)], [t for k, t in enumerate(times) if k % len(pixels)]
-        print(f"stride {stride}, {rules}: {statistics.median(first):.0f}, {statistics.median(later):.1f}")
+        ahead = []
+        for threshold in (0.4, 0.5, 0.6) * 4:
+            start = time.perf_counter()
+            mn.foresee(maps, RECIPES[rules], semantic_threshold=threshold)
+            ahead.append(1e3 * (time.perf_counter() - start))
+        medians = [statistics.median(part) for part in (first, later, ahead)]
+        print(f"stride {stride}, {rules}: {medians[0]:.0f}, {medians[1]:.1f}, {medians[2]:.0f}")
 
 
 if __name__ == "__main__":

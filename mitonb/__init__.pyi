@@ -41,6 +41,7 @@ from mitonb.post.contours import decode_contours as decode_contours
 from mitonb.post.decoding import decode as decode
 from mitonb.post.microscope import Explanation as Explanation
 from mitonb.post.microscope import explain as explain
+from mitonb.post.microscope import foresee as foresee
 from mitonb.post.targets import contour_targets as contour_targets
 from mitonb.post.targets import targets as targets
 from mitonb.post.verdicts import describe_objects as describe_objects

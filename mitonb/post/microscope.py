@@ -1,4 +1,4 @@
-"""The microscope: why a pixel of a plane belongs to its object or to none, step by step as the decoder decides."""
+"""The microscope: why a pixel of a plane belongs to its object or to none, and what another recipe would change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,20 @@ import numpy.typing as npt
 from mitonb.errors import AxesError, InputError
 from mitonb.post.centers import connect
 from mitonb.post.cleaning import fill_holes
-from mitonb.post.decoding import by_rules, centers, claim, decoder, find_seeds, foreground, reaches, settle, vote
+from mitonb.post.decoding import (
+    Mask,
+    by_rules,
+    centers,
+    claim,
+    decode,
+    decoder,
+    find_seeds,
+    foreground,
+    reaches,
+    settle,
+    vote,
+)
+from mitonb.post.tables import overlaps
 from mitonb.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -99,8 +112,12 @@ class Microscope:
         if len(maps.shape) != 2:
             raise AxesError(f"Pixels of planes are explained, got maps of a block {maps.shape}: cut a plane out of it.")
         self.maps, self.recipe, self.kind, self.stuff = maps, recipe or Recipe(), kind, stuff
-        self.inside = foreground(maps, self.recipe, kind=kind)
         self.head = decoder(maps, self.recipe)
+
+    @cached_property
+    def inside(self) -> Mask:
+        """Where the foreground of the class is."""
+        return foreground(self.maps, self.recipe, kind=self.kind)
 
     @cached_property
     def ids(self) -> Ids:
@@ -184,47 +201,140 @@ class Microscope:
         return "class" if len(self.maps.semantic) > 1 and high else "below"
 
     def _say(self, facts: Explanation) -> str:
-        recipe, first = self.recipe, f"Object {facts.object}: "
+        recipe = self.recipe
         low = f"semantic {np.floor(1000 * facts.semantic) / 1000:g} is below the threshold {facts.threshold:g}"
         if facts.reason == "below":
             return f"No object: {low}."
         if facts.reason == "hole":
-            return f"No object, as {low}; but it is a hole of object {facts.filled}, which a run of the volume fills."
+            return f"No object, as {low}; but it is a hole of one, which a run of the volume fills."
         if facts.reason == "class":
             return f"No object: something else is more probable here than this class ({facts.semantic:.2f})."
         if facts.reason == "unclaimed" and recipe.instances == "none":
             return "No object: by the published rules so little foreground on a plane is left out."
         if facts.reason == "unclaimed" and not len(self._centers):
-            return (
-                f"No object: no center is above {recipe.center_threshold:g}, and the published rules then find nothing."
-            )
+            return f"No object: no center is above {recipe.center_threshold:g}; the published rules then find nothing."
         if facts.reason == "unclaimed":
             return "No object: most pixels of its center are of another class."
+        owner = self._say_owner(facts)
         if facts.reason == "small":
-            hole = f", and filled by object {facts.filled} around it" if facts.filled else ""
-            first = f"Dropped as too small, {facts.area} px where {recipe.min_area} are needed{hole}: "
-        return first + self._say_owner(facts)
+            hole = ", and filled by the object around it" if facts.filled else ""
+            return f"Dropped as too small, {facts.area} px where {recipe.min_area} are needed{hole}: {owner}"
+        return owner[0].upper() + owner[1:]
 
     def _say_owner(self, facts: Explanation) -> str:
         """Say by what a pixel is claimed."""
-        centers = facts.centers
-        if self.head == "center" and not centers:
-            return f"no center is above {self.recipe.center_threshold:g}, so all connected foreground is one object."
-        if self.head == "contour" and not centers:
-            return "no seed reached this foreground, so what is connected of it is one object."
-        if self.head == "contour":
-            return f"the seed that reached it first begins {centers[0].distance:.0f} px away, at {_at(centers[0])}."
+        found = facts.centers
+        if self.head == "center" and found:
+            said = f"its offset leads {found[0].distance:.1f} px from the center at x {found[0].x}, y {found[0].y}"
+            if len(found) > 1:
+                said += f"; the next center is {found[1].distance - found[0].distance:.1f} px farther from there"
+            apart = f" That center has {facts.pieces} separate pieces, each an object by itself."
+            return f"{said}.{apart * (facts.pieces > 1)}"
+        if self.head == "contour" and found:
+            near = f"{found[0].distance:.0f} px away, at x {found[0].x}, y {found[0].y}"
+            return f"the seed that reached it first begins {near}."
         if self.head == "affinities":
             return "the affinities join it, pixel by pixel, to the rest."
-        if self.head != "center":
-            why = {"none": "objects are not told apart", "pieces": "the recipe asks for connected pieces"}
-            net = "this network says nothing of where one object ends and the next begins"
-            return f"{why.get(self.recipe.instances, net)}, so all connected foreground is one object."
-        said = f"its offset leads {centers[0].distance:.1f} px from the center at {_at(centers[0])}"
-        if len(centers) > 1:
-            said += f"; the next center is {centers[1].distance - centers[0].distance:.1f} px farther from there"
-        apart = f" That center has {facts.pieces} separate pieces, each an object by itself."
-        return f"{said}.{apart * (facts.pieces > 1)}"
+        why = {
+            "center": f"no center is above {self.recipe.center_threshold:g}", "contour": "no seed reached it",
+            "": "this network says nothing of where one object ends and the next begins",
+        }[self.head]  # fmt: skip
+        asked = {"none": "objects are not told apart", "pieces": "the recipe asks for connected pieces"}
+        return f"{asked.get(self.recipe.instances, why)}, so all connected foreground is one object."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """What becomes of the objects of a plane from one decoding to another.
+
+    Attributes
+    ----------
+    appear, vanish : tuple of int
+        Ids of the second decoding, and of the first.
+    merge, split : mapping of int to tuple of int
+        Id of the second decoding: those of the first that are in it; id of the first: its parts in the second.
+    places : dict of str to list of (int, int)
+        By kind ("appear", "vanish", "merge", "split"): the pixel (y, x) of each object that is nearest to its middle.
+    """
+
+    appear: tuple[int, ...]
+    vanish: tuple[int, ...]
+    merge: dict[int, tuple[int, ...]]
+    split: dict[int, tuple[int, ...]]
+    places: dict[str, list[tuple[int, int]]]
+
+    def __str__(self) -> str:
+        each = {"appear": "appears", "vanish": "vanishes", "merge": "merges", "split": "splits"}
+        counts = [(kind, len(getattr(self, kind))) for kind in each]
+        return ", ".join(f"{n} {each[kind] if n == 1 else kind}" for kind, n in counts if n) or "the same objects"
+
+
+def compare_objects(before: Ids, after: Ids) -> Changes:
+    """Say which objects of a plane appear, vanish, merge and split from one array of ids to another.
+
+    An object goes on in another one where most of it lies in that, or most of that in it. Two that go on with most of
+    their pixels in one have merged; one that most of two lie in has split; what goes on in none vanishes or appears.
+
+    Parameters
+    ----------
+    before, after : (h, w) arrays of unsigned int
+        Ids.
+    """
+    table = overlaps(before, after)
+    old, new = (np.bincount(ids.reshape(-1)) for ids in (before, after))
+    into, part = table[2 * table[:, 2] > old[table[:, 0]]], table[2 * table[:, 2] > new[table[:, 1]]]
+    lasting = np.concatenate([into, part])
+    vanish, appear = (
+        tuple(np.setdiff1d(np.flatnonzero(sizes), [0, *lasting[:, k]]).tolist()) for k, sizes in enumerate((old, new))
+    )
+    merge, split = _several(into[:, 1], into[:, 0]), _several(part[:, 0], part[:, 1])
+    of = {"appear": (after, appear), "vanish": (before, vanish), "merge": (after, merge), "split": (before, split)}
+    places = {kind: _middles(ids, list(some)) for kind, (ids, some) in of.items()}
+    return Changes(appear=appear, vanish=vanish, merge=merge, split=split, places=places)
+
+
+def foresee(maps: Maps, recipe: Recipe | None = None, **changes: Any) -> Changes:
+    """Say what would become of the objects of a plane if some settings of a recipe were changed.
+
+    Parameters
+    ----------
+    maps : Maps
+        Of a plane.
+    recipe : Recipe, optional
+        As it is now.
+    **changes
+        Fields of the recipe, such as `semantic_threshold=0.6`.
+
+    Examples
+    --------
+    >>> from mitonb.post.targets import targets
+    >>> drawn = np.zeros((32, 64), np.uint32)
+    >>> drawn[4:28, 4:30], drawn[4:28, 30:60] = 1, 2
+    >>> print(foresee(targets(drawn), center_distance=60))
+    1 merges
+    """
+    recipe = recipe or Recipe()
+    return compare_objects(decode(maps, recipe), decode(maps, recipe.replace(**changes)))
+
+
+def _several(owners: npt.NDArray[np.int64], members: npt.NDArray[np.int64]) -> dict[int, tuple[int, ...]]:
+    """Return the members of each owner that has more than one."""
+    found = {int(owner): tuple(members[owners == owner].tolist()) for owner in np.unique(owners)}
+    return {owner: some for owner, some in found.items() if len(some) > 1}
+
+
+def _middles(ids: Ids, some: list[int]) -> list[tuple[int, int]]:
+    """Return the pixel of some objects of a plane that is nearest to the middle of each."""
+    if not some:
+        return []
+    wanted = np.zeros(int(ids.max()) + 1, np.int64)
+    wanted[some] = np.arange(1, len(some) + 1)
+    places = np.argwhere(wanted[ids])
+    number = wanted[ids[tuple(places.T)]]
+    middle = np.stack([np.bincount(number, column) / np.bincount(number).clip(1) for column in places.T], axis=1)
+    order = np.lexsort((((places - middle[number]) ** 2).sum(axis=1), number))
+    nearest = places[order][np.unique(number[order], return_index=True)[1]]
+    return [(y, x) for y, x in nearest.tolist()]
 
 
 def explain(
@@ -261,7 +371,7 @@ def explain(
     >>> drawn = np.zeros((32, 64), np.uint32)
     >>> drawn[4:28, 4:30], drawn[4:28, 30:60] = 1, 2
     >>> print(explain(targets(drawn), None, 8, 29))
-    Object 1: its offset leads 0.7 px from the center at x 16, y 15; the next center is 26.8 px farther from there.
+    Its offset leads 0.7 px from the center at x 16, y 15; the next center is 26.8 px farther from there.
     """
     return Microscope(maps, recipe, kind=kind, stuff=stuff).explain(y, x)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -11,7 +13,7 @@ import mitonb as mn
 from mitonb.errors import AxesError, InputError
 from mitonb.maps import Maps
 from mitonb.post.decoding import decode
-from mitonb.post.microscope import Microscope, explain
+from mitonb.post.microscope import Microscope, compare_objects, explain, foresee
 from mitonb.post.targets import targets
 from mitonb.recipe import PRESETS, Recipe
 from tests.post import brute
@@ -25,12 +27,17 @@ RULES = {
 }
 
 
+@functools.cache
+def crowd() -> npt.NDArray[np.uint32]:
+    """Draw a volume whose planes have about thirty objects each, many of them touching."""
+    return mn.phantom((24, 160, 160), voxel_size=(16.0, 16.0, 16.0), objects=50, touching=0.9)[1].data
+
+
 def noisy(stride: int = 4, lead: float = 0.0, seed: int = 0) -> Maps:
     """Draw what a net might say of a plane of a phantom: unsure borders, shaky offsets, dim and false centers."""
     rng = np.random.default_rng(seed)
-    _, truth = mn.phantom((1, 160, 160), seed)
-    drawn, lag = truth.data[0], int(lead)
-    fine = targets(drawn)
+    drawn, lag = crowd()[6 + 3 * seed], int(lead)
+    fine = targets(drawn, sigma=4)
 
     def waves(width: float) -> npt.NDArray[np.float64]:
         rough = ndimage.gaussian_filter(rng.normal(0, 1, drawn.shape), width)
@@ -111,13 +118,13 @@ def test_the_sentences_say_what_was_decided() -> None:
     drawn = disk(ring(np.zeros((64, 64), np.uint32), 1, 32, 32, 24, 6), 2, 32, 32, 8)
     maps = targets(drawn)
     two = Recipe(center_distance=1)
-    assert explain(maps, two, 32, 30).text.startswith("Object 2: its offset leads 0.0 px from the center at x 32, y 32")
+    assert explain(maps, two, 32, 30).text.startswith("Its offset leads 0.0 px from the center at x 32, y 32")
     assert explain(maps, Recipe(min_area=300), 32, 30).text.startswith(
         "Dropped as too small, 197 px where 300 are needed"
     )
     assert explain(maps, None, 0, 0).text == "No object: semantic 0 is below the threshold 0.55."
     hollow = targets(ring(np.zeros((64, 64), np.uint32), 1, 32, 32, 24, 6))
-    assert "a hole of object 1" in explain(hollow, None, 32, 32).text
+    assert "a hole of one" in explain(hollow, None, 32, 32).text
     assert explain(hollow, Recipe(fill_holes=False), 32, 32).reason == "below"
     pieces = explain(maps, Recipe(instances="pieces", min_area=0), 32, 30)
     assert (pieces.reason, pieces.centers, pieces.vote) == ("connected", (), None)
@@ -168,3 +175,48 @@ def test_pixels_outside_and_blocks_are_refused() -> None:
         explain(targets(drawn), None, 8, 0)
     with pytest.raises(AxesError, match="cut a plane out"):
         explain(targets(np.ones((4, 8, 8), np.uint32)), None, 0, 0)
+
+
+def pixels_of(ids: npt.NDArray[np.uint32]) -> dict[int, set[tuple[int, int]]]:
+    """Return the pixels of each object."""
+    found: dict[int, set[tuple[int, int]]] = {}
+    for (y, x), id in np.ndenumerate(ids):
+        if id:
+            found.setdefault(int(id), set()).add((y, x))
+    return found
+
+
+def test_what_a_moved_threshold_would_change_is_what_sets_of_pixels_say() -> None:
+    rng = np.random.default_rng(0)
+    kinds = set()
+    for move in range(100):
+        maps = noisy(4, seed=move % 5)
+        field = ("semantic_threshold", "center_threshold")[move % 2]
+        now, then = np.round(rng.uniform(0.1, 0.8, 2), 2).tolist()
+        recipe = Recipe(min_area=20, center_threshold=0.1).replace(**{field: now})
+        moved = recipe.replace(**{field: then})
+        old, new = pixels_of(decode(maps, recipe)), pixels_of(decode(maps, moved))
+        ahead = {a: [b for b in new if 2 * len(old[a] & new[b]) > len(old[a])] for a in old}
+        parts = {a: [b for b in new if 2 * len(old[a] & new[b]) > len(new[b])] for a in old}
+        merged = {b: tuple(a for a in old if b in ahead[a]) for b in new}
+        got = foresee(maps, recipe, **{field: then})
+        assert got.vanish == tuple(a for a in old if not ahead[a] and not parts[a])
+        assert got.appear == tuple(b for b in new if not merged[b] and not any(b in parts[a] for a in old))
+        assert got.merge == {b: some for b, some in merged.items() if len(some) > 1}
+        assert got.split == {a: tuple(some) for a, some in parts.items() if len(some) > 1}
+        of = {"appear": new, "vanish": old, "merge": new, "split": old}
+        for kind, places in got.places.items():
+            kinds |= {kind for _ in places}
+            assert len(places) == len(getattr(got, kind))
+            assert all(place in of[kind][id] for place, id in zip(places, getattr(got, kind), strict=True))
+    assert kinds == {"appear", "vanish", "merge", "split"}
+
+
+def test_changes_are_told_in_words() -> None:
+    one = disk(np.zeros((32, 64), np.uint32), 1, 16, 16, 8)
+    assert str(compare_objects(one, one)) == "the same objects"
+    assert str(compare_objects(one, disk(one, 2, 16, 46, 8))) == "1 appears"
+    assert compare_objects(one, 0 * one).places["vanish"] == [(16, 16)]
+    halves = np.where(one > 0, np.where(np.arange(64) < 16, 1, 2), 0).astype(np.uint32)
+    assert compare_objects(one, halves).split == {1: (1, 2)}
+    assert compare_objects(halves, one).merge == {1: (1, 2)}
