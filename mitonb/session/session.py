@@ -17,6 +17,7 @@ from psygnal import Signal
 from mitonb.box import Box
 from mitonb.colors import Coloring
 from mitonb.edit import marks, ops, project
+from mitonb.edit.edits import apply
 from mitonb.edit.verbs import VERBS, Entry, Verb, entries
 from mitonb.errors import InputError
 from mitonb.labels import Labels, ignore_note, scale_note
@@ -869,6 +870,33 @@ class Session:
         """Return what was done, or what came after an edit, oldest first; each with Python that does the same."""
         with self._lock:
             return entries(self._project.rows, self._project.undoable, after)
+
+    def labels_before(self, seq: int | None = None) -> Labels:
+        """Return the labels as they were before an edit.
+
+        Parameters
+        ----------
+        seq : int, optional
+            Number of the edit (`Entry.seq`, `Change.seq`); by default the last run.
+
+        Raises
+        ------
+        InputError
+            If there is no such edit, or was no run.
+        """
+        with self._lock:
+            rows = self._project.rows
+            if seq is None:
+                seq = max((row.seq for row in rows if row.kind in ("adopt", "adopt_plane")), default=0)
+                if not seq:
+                    raise InputError("There was no run yet to compare with. In a script: app.compare(labels).")
+            if not 1 <= seq <= len(rows):
+                raise InputError(f"There is no edit {seq}. Edits: session.history().")
+            data = self._view.copy()
+            for row in reversed(rows[seq - 1 :]):
+                if row.kind != "nothing":
+                    apply(data, self._project.effect(row.undo_of or row.seq), backwards=row.kind != "undo")
+            return Labels(data, self.voxel_size)
 
     def save_copy(self, path: str | Path) -> Path:
         """Write the project with its whole history to a new file; work goes on where it was.

@@ -109,9 +109,9 @@ class App(Saved, Part):
         self.saver = SaveForm(self.save, stem=f"{_plain(_name(session))}-labels")
         self.about = ipw.HTML(layout={"flex": "1 1 150px"})
         self.voxel_size = VoxelSizeField()
-        self.compare = button("compare scales", tip=_COMPARE, css="mnb-link")
+        self.to_scales = button("compare scales", tip=_COMPARE, css="mnb-link")
         to_save = button("save as …", "download", "Save labels or the table")
-        head = row(self.about, self.voxel_size, self.compare, to_save, justify_content="space-between")
+        head = row(self.about, self.voxel_size, self.to_scales, to_save, justify_content="space-between")
         # The page folds the recipe, and moves it above the picture where there is no room beside it (js/frame.js).
         main = ipw.HBox([self.viewer, ipw.VBox([self.form]).add_class("mnb-side")]).add_class("mnb-main")
         self.trainer = TrainForm(session, viewer=self.viewer, maps=lambda z: self.runs.maps("xy", z))
@@ -131,7 +131,7 @@ class App(Saved, Part):
         self.run_bar.worked.connect(lambda busy: setattr(self.viewer, "running", busy))
         self.run_bar.replace.observe(lambda _: self._live.ask(), "value")
         self.voxel_size.chosen.connect(lambda nm: self._try(session.set_voxel_size, *nm))
-        self.compare.on_click(lambda _: self.viewer.when_told(lambda: self._try(self.compare_scales)))
+        self.to_scales.on_click(lambda _: self.viewer.when_told(lambda: self._try(self.compare_scales)))
         self.scales.chosen.connect(self._on_scale)
         to_save.on_click(lambda _: setattr(self.tabs, "selected_index", list(parts).index("Save")))
         self.form.changed.connect(self._on_recipe)
@@ -252,6 +252,12 @@ class App(Saved, Part):
         labels = self.session.labels
         return save(measure(labels) if str(path).lower().endswith(".csv") else labels, path, overwrite=overwrite)
 
+    def compare(self, labels: Any = None, *, name: str = "") -> None:
+        """Show other labels beside those of the session, or those before the last run; as `Viewer.compare`."""
+        if self.session is None:
+            raise InputError("There is nothing to compare with yet: open a stack first.")
+        self.viewer.compare(labels, name=name)
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the preview, the table and the history are up to date."""
         return self._live.wait(timeout) and self.table.wait(timeout) and self.history.wait(timeout)
@@ -343,7 +349,7 @@ class App(Saved, Part):
             self.about.value = f"<b>{html.escape(_name(session))}</b> &ensp;{note(size)} &ensp;{note(model)}"
             # Without a voxel size nobody can say at which scale the network should look.
             self.voxel_size.ask(None if session.voxel_size else session.shape)
-            self.compare.layout.display = self.voxel_size.layout.display
+            self.to_scales.layout.display = self.voxel_size.layout.display
             self._warn()
 
     def _offer_models(self) -> None:

@@ -31,7 +31,7 @@ COMMANDS = ("segment-plane", "apply-preview", "discard-preview")
 """What a page may ask for that the viewer leaves to others."""
 HEADS = {"semantic": "u1", "center": "<f2", "offsets": "<f2", "contour": "u1", "distance": "u1", "affinities": "u1"}
 """Maps that a page can draw, and the type of their textures."""
-PARTS = {"image": "u1", "labels": "<u4", "preview": "<u4", "proposal": "<u4", **HEADS}
+PARTS = {"image": "u1", "labels": "<u4", "preview": "<u4", "proposal": "<u4", "other": "<u4", **HEADS}
 """What there may be of a plane."""
 MAX_REPLY = 1_400_000
 """Bytes of pixels in one message to the browser; with its header it stays below 1.5 MB."""
@@ -340,7 +340,7 @@ class Conversation:
             self._tell_colors(anew=True)
         last, extras = self._last.get(client, 0), self._planes.extras()
         head = {"kind": "state", "seq": self._seq, "info": self._info(), "client": client, "last": last}
-        self.post({**head, "extras": extras, **self._state()})
+        self.post({**head, "extras": extras, "compared": self._planes.compared, **self._state()})
 
     def _want(self, message: Message, _: Buffers) -> None:
         client, request = word(message, "client"), whole(message, "req", 1, _MAX_COUNT)
@@ -484,6 +484,9 @@ class Conversation:
         self.viewer.index = point[along]
         self.post({"kind": "center", "point": point, "box": ends(around)})
 
+    def _compare(self, _message: Message, _: Buffers) -> None:
+        self.viewer.compare()
+
     def _place(self, message: Message) -> tuple[Axis, int]:
         """Return the plane that a message is about, or refuse it."""
         axis: Any = message.get("axis")
@@ -505,7 +508,7 @@ class Conversation:
 
     _HANDLERS = {  # noqa: RUF012
         "hello": _hello, "want": _want, "edit": _edit, "take": _take, "move": _move, "step": _step, "at": _at,
-        "here": _here, "ask": _ask, "take-back": _take_back, "propose": _propose, "zoom": _zoom,
+        "here": _here, "ask": _ask, "take-back": _take_back, "propose": _propose, "zoom": _zoom, "compare": _compare,
     }  # fmt: skip
 
 

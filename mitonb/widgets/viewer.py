@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget
+import fastremap
 import numpy as np
 import numpy.typing as npt
 import traitlets as t
 from psygnal import Signal
 
+from mitonb.accuracy import score
 from mitonb.colors import overlay
 from mitonb.edit import ops
 from mitonb.edit.verbs import VERBS
@@ -48,7 +50,7 @@ TOOLS = (
 """What a press on the picture does: looks, takes a label, or corrects."""
 LAYERS: dict[str, dict[str, Any]] = {
     "em": {"visible": True, "low": 0, "high": 255},
-    "labels": {"visible": True, "style": "fill", "opacity": 0.45},
+    "labels": {"visible": True, "style": "fill", "opacity": 0.45, "width": 1.5},
     "semantic": {"visible": False, "opacity": 0.6},
     "center": {"visible": False, "opacity": 0.7, "peaks": True},
     "offsets": {"visible": False, "opacity": 0.6, "arrows": True},
@@ -67,6 +69,9 @@ class Planes:
         self._extras: dict[tuple[str, int], dict[str, Pixels]] = {}
         # What an object would become: ids in a box, until it is taken or left.
         self._proposed: tuple[Box, npt.NDArray[np.uint32]] | None = None
+        # Other labels to compare with, and what they are called.
+        self.other: npt.NDArray[np.uint32] | None = None
+        self.compared = ""
         self._lock = threading.Lock()
         self._reading = threading.Lock()
 
@@ -97,6 +102,8 @@ class Planes:
             return cut(self.session.labels.data, axis, index), {}
         if part == "proposal":
             return self._proposal(axis, index)
+        if part == "other":
+            return None if self.other is None else (cut(self.other, axis, index), {})
         if part != "image" or stack is None:
             return self._extras.get((axis, index), {}).get(part)
         # Readers of files need not be thread-safe.
@@ -179,6 +186,8 @@ class Viewer(Saved, anywidget.AnyWidget):
     hidden, isolated : list of int
         Objects that are not shown, and those that alone are shown, where there are any; labels never change by it. What
         is selected is seen: it is hidden no longer, and alone if others were.
+    comparison : {"", "curtain", "blink", "difference"}
+        How the labels are shown beside those that `compare` took; "" shows them alone.
     running : bool
         Whether a run is under way, whose result will be shown here.
     marks : dict
@@ -203,6 +212,7 @@ class Viewer(Saved, anywidget.AnyWidget):
     selected = t.List(t.Int(min=1, max=2**32 - 1), maxlen=10_000).tag(sync=True)
     hidden = t.List(t.Int(min=1, max=2**32 - 1)).tag(sync=True)
     isolated = t.List(t.Int(min=1, max=2**32 - 1)).tag(sync=True)
+    comparison = t.Enum(["", "curtain", "blink", "difference"], "").tag(sync=True)
     preserve = t.Bool(False).tag(sync=True)
     layers = t.Dict().tag(sync=True)
     height = t.Int(None, allow_none=True, min=240, max=4000).tag(sync=True)
@@ -274,6 +284,38 @@ class Viewer(Saved, anywidget.AnyWidget):
         """Go to a voxel."""
         self.index = int((z, y, x)[AXES[self.axis]])
         self._conversation.post({"kind": "center", "point": [int(z), int(y), int(x)]})
+
+    def compare(self, labels: Labels | npt.ArrayLike | int | None = None, *, name: str = "") -> None:
+        """Show other labels beside those of the session: by a curtain, by blinking, or as their difference (A).
+
+        They are only looked at. Objects that share half of their voxels (IoU) have one colour, and are no difference.
+
+        Parameters
+        ----------
+        labels : Labels, (z, y, x) array of whole numbers or int, optional
+            What to compare with; a number is the edit of `session.history()` before which they were so. By default the
+            labels before the last run.
+        name : str, optional
+            What they are called on the screen.
+
+        Raises
+        ------
+        InputError
+            If their shape is another, or there was no such edit or no run.
+        """
+        session = self.session
+        if labels is None or isinstance(labels, int):
+            labels, name = session.labels_before(labels), name or "before"
+        other = labels if isinstance(labels, Labels) else Labels(labels, session.voxel_size)
+        if other.shape != session.shape:
+            raise InputError(f"Labels to compare with have the shape {session.shape}, got {other.shape}.")
+        same = {one.id: one.truth for one in score(other, session.labels).matches(0.5)}
+        rest = sorted({*other.ids()} - {*same})
+        same |= zip(rest, session.free_ids(len(rest)), strict=True)
+        self._planes.other = fastremap.remap(other.data, {0: 0} | same)
+        self._planes.compared = (name or "other")[:60]
+        self._conversation.post({"kind": "compared", "name": self._planes.compared})
+        self.comparison = self.comparison or "curtain"
 
     def outline(self, box: Box | None) -> None:
         """Draw a frame around a box and go there, to an xy plane of it; None takes the frame away."""

@@ -30,7 +30,8 @@ app = mn.explore(Stack(image, (30.0, 5.0, 5.0), "drawn"), labels)
 app
 """
 VIEW = f"document.querySelector({VIEWER!r}).mitonb"
-SEEN = f"{VIEWER} .mitonb-seen"
+SEEN = f"{VIEWER} .mitonb-chip-bar"
+BAR = f"{SEEN}[role=group]"
 
 
 @pytest.fixture(scope="module")
@@ -51,23 +52,30 @@ def whole(lab: Lab) -> Quickstart:
 @pytest.fixture
 def user(whole: Quickstart) -> Quickstart:
     """A user who looks at xy plane 4, with everything shown and nothing selected."""
-    whole.book.js(f"{VIEW}.set('axis', 'xy'); {VIEW}.go(4); {VIEW}.set('selected', []); {VIEW}.commands.showAll()")
+    whole.book.js(f"{VIEW}.set('axis', 'xy'); {VIEW}.go(4); {VIEW}.set('selected', []); {VIEW}.set('comparison', '')")
+    whole.book.js(f"{VIEW}.commands.showAll()")
     whole.focus()
     return whole
 
 
-def colored(user: Quickstart, row: int, column: int) -> bool:
-    """Whether an object is seen at a pixel of the plane."""
-    r, g, b = user.book.js(
+def pixel(user: Quickstart, row: int, column: int, dx: float = 0) -> list[int]:
+    """Return what is drawn at a pixel of the plane, or so much of a pixel right of its middle: r, g, b."""
+    found: list[int] = user.book.js(
         """([row, column]) => { const {picture} = document.querySelector('.mitonb-viewer').mitonb;
             const {renderer: {gl}, unit, canvas: {height}} = picture;
             picture.draw();
             const [x, y] = picture.screen(column, row), out = new Uint8Array(4);
             gl.readPixels(Math.round(x * unit), Math.round(height - y * unit), 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, out);
             return [...out].slice(0, 3); }""",
-        [row, column],
+        [row, column + dx],
     )
-    return max(r, g, b) - min(r, g, b) > 8
+    return found
+
+
+def colored(user: Quickstart, row: int, column: int) -> bool:
+    """Whether an object is seen at a pixel of the plane."""
+    seen = pixel(user, row, column)
+    return max(seen) - min(seen) > 8
 
 
 def said(user: Quickstart, selector: str) -> str:
@@ -80,6 +88,11 @@ def said(user: Quickstart, selector: str) -> str:
 
 def trait(user: Quickstart, name: str) -> Any:
     return user.ask(f"app.viewer.{name}")
+
+
+def trait_soon(user: Quickstart, name: str, value: Any) -> bool:
+    """Wait until a trait has a value."""
+    return bool(poll(lambda: trait(user, name) == value, lambda: f"{name} is {trait(user, name)!r}", 10))
 
 
 def test_selected_objects_are_hidden_or_stand_alone_and_nothing_hidden_is_changed(user: Quickstart) -> None:
@@ -171,3 +184,52 @@ def test_a_place_is_gone_to_by_typing_and_copied_as_a_line_of_code(user: Quickst
     user.ask("0", after="app.session.move_to(6, 1, 1)")
     user.book.wait(f"document.querySelector({VIEWER!r}).dataset.plane === 'xy/6'")
     assert before == 2, "no key reached the notebook"
+
+
+def test_two_label_sets_are_compared_by_a_curtain_by_blinking_and_by_their_difference(user: Quickstart) -> None:
+    before = user.digest()
+    user.keys("a")
+    notice = f"{VIEWER} .mitonb-notice"
+    poll(lambda: "no run yet to compare with" in said(user, notice), lambda: said(user, notice), 10)
+    # Object 1 is missing there, 2 has another number, and there is one more.
+    user.ask("0", after="b = np.where(labels == 2, 9, 0); b[:, 60:80, 10:40] = 5; app.compare(b, name='recipe B')")
+    user.book.wait(f"{VIEW}.picture.renderer.parts.other?.entry")
+    # The curtain hangs in the middle: what was there is left of it, what is there is right of it.
+    assert (colored(user, 30, 30), colored(user, 70, 20), colored(user, 70, 100)) == (True, False, False)
+    assert said(user, f"{VIEWER} .mitonb-divider") == "nowrecipe B"
+    user.book.js("document.querySelector('.mitonb-divider').focus()")
+    user.keys("Home")
+    assert (colored(user, 30, 30), colored(user, 70, 20)) == (False, True)
+    user.keys("End")
+    assert (colored(user, 30, 30), colored(user, 70, 20)) == (True, False)
+    user.keys("a")
+    assert trait_soon(user, "comparison", "blink")
+    assert colored(user, 70, 20) is False
+    user.keys("Shift+A")  # by hand: this browser wants things to keep still
+    assert (said(user, f"{BAR} > span"), colored(user, 70, 20)) == ("recipe B", True)
+    user.keys("a")
+    assert trait_soon(user, "comparison", "difference")
+    # 2 is the same object under another number; 1 is only here, the new one only there.
+    assert [colored(user, *at) for at in ((30, 30), (30, 70), (70, 20))] == [True, False, True]
+    user.book.page.mouse.move(*user.spot(30, 30))
+    assert "recipe B: background" in said(user, f"{VIEWER} .mitonb-readout")
+    user.keys("Escape")
+    assert trait_soon(user, "comparison", "")
+    assert said(user, BAR) == ""
+    # Who paints sees what is painted.
+    user.keys("a", "p")
+    user.drag((85, 60), (85, 70))
+    assert trait_soon(user, "comparison", "")
+    user.wait_for_picture()
+    user.ask("0", after="app.session.undo()")
+    assert user.digest() == before
+
+
+def test_touching_objects_are_told_apart_and_labels_drawn_stronger_or_fainter(user: Quickstart) -> None:
+    inside, gap = pixel(user, 30, 45), pixel(user, 30, 49, dx=0.5)
+    assert max(gap) < 0.5 * max(inside), "a dark gap between 1 and 2"
+    user.keys("}", "}", ">", ">")
+    user.book.wait(f"{VIEW}.get('layers').labels.opacity === 0.65 && {VIEW}.get('layers').labels.width === 2.5")
+    assert max(pixel(user, 30, 45)) - min(pixel(user, 30, 45)) > max(inside) - min(inside)
+    user.keys("{", "{", "<", "<")
+    user.book.wait(f"{VIEW}.get('layers').labels.opacity === 0.45 && {VIEW}.get('layers').labels.width === 1.5")

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { Cache } from "../../mitonb/widgets/js/cache.js";
 import { idTable, slotOf } from "../../mitonb/widgets/js/colors.js";
+import { nextWay, otherText } from "../../mitonb/widgets/js/compare.js";
 import { nextSelection } from "../../mitonb/widgets/js/commands.js";
 import { fit, lengthText, pan, pixelOf, roundLength, sheetOf, toPlane, toScreen, voxelOf, zoomAt } from "../../mitonb/widgets/js/geometry.js";
 import { placeOf } from "../../mitonb/widgets/js/goto.js";
@@ -252,6 +253,11 @@ test("an object, a position in any spelling or a line of code is a place, and al
   assert.equal(placeOf("82 0 0", shape).error, "z is 0 to 81 in this volume, got 82.");
   assert.equal(placeOf("0 0 -1", shape).error, "x is 0 to 511 in this volume, got -1.");
   for (const text of ["", "nowhere", "3 4", "0", "-7", "1.5", "1 2 3 4"]) assert.match(placeOf(text, shape).error, /^Type an object, such as 42,/);
+});
+
+test("a key goes through the ways of comparing, and a pixel says in words what differs", () => {
+  assert.deepEqual(["", "curtain", "blink", "difference"].map(nextWay), ["curtain", "blink", "difference", ""]);
+  assert.deepEqual([[0, 0], [3, 3], [3, 0], [0, 3], [3, 4]].map(([now, then]) => otherText(now, then, "before")), ["", "", "before: background", "before: an object", "before: another object"]);
 });
 
 test("the brush grows by single pixels when small and by a tenth when large", () => {

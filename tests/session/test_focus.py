@@ -109,3 +109,24 @@ def test_more_objects_than_a_page_can_show_are_not_selected():
     with pytest.raises(InputError, match="at most 10,000"):
         session.select(*range(1, 10_002))
     assert session.selection == (1,)
+
+
+def test_labels_are_had_as_they_were_before_any_edit_also_an_undone_one():
+    session = Session(labels=labels())
+    states = [session.labels.data.copy()]
+    for do in (
+        lambda: session.merge(1, 2),
+        session.undo,
+        session.redo,
+        lambda: session.adopt(np.flip(labels(), 2).copy()),
+    ):
+        do()
+        states.append(session.labels.data.copy())
+    for seq, before in enumerate(states[:-1], 1):
+        assert np.array_equal(session.labels_before(seq).data, before), seq
+    assert np.array_equal(session.labels_before().data, states[-2]), "the last run"
+    for seq in (0, len(states)):
+        with pytest.raises(InputError, match=f"no edit {seq}"):
+            session.labels_before(seq)
+    with pytest.raises(InputError, match="no run yet"):
+        Session(labels=labels()).labels_before()

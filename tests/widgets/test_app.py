@@ -462,11 +462,11 @@ def test_an_undo_beside_a_sentence_never_takes_another_edit(app: App) -> None:
 
 
 def test_without_a_voxel_size_three_scales_of_a_plane_are_compared_and_one_click_chooses(app: App) -> None:
-    assert app.compare.layout.display == "none", "its voxel size is known"
+    assert app.to_scales.layout.display == "none", "its voxel size is known"
     app = explore(Stack(volume()), recipe=RECIPE)
     app.runs._models = {"mito-mini": Oracle()}
-    assert app.compare.layout.display == ""
-    app.compare.click()
+    assert app.to_scales.layout.display == ""
+    app.to_scales.click()
     assert app.run_bar.job is not None
     found = app.run_bar.job.result(60)
     assert list(found) == [1, 2, 4]
@@ -477,7 +477,7 @@ def test_without_a_voxel_size_three_scales_of_a_plane_are_compared_and_one_click
     assert app.form.recipe.downsampling == 2
     assert app.scales.layout.display == "none"
     app.session.set_voxel_size(5, 5, 5)
-    assert app.compare.layout.display == "none"
+    assert app.to_scales.layout.display == "none"
 
 
 # In marimo, of which a stand-in has the one function that is asked: the real one is no dependency of the tests.

@@ -698,3 +698,30 @@ def test_zooming_to_the_selected_objects_stays_on_a_plane_that_they_are_on(viewe
     viewer.axis, viewer.index = "xz", 15
     (told,) = wire.hear({"kind": "zoom", "client": "me"})
     assert (told["point"], viewer.index) == ([2, 4, 8], 4)
+
+
+def test_other_labels_are_shown_beside_those_of_the_session_the_same_object_under_the_same_id(
+    viewer: Viewer, wire: Wire
+) -> None:
+    want = {"kind": "want", "client": "me", "req": 1, "parts": ["other"], "axis": "xy", "index": 1}
+    assert wire.hear(want)[0]["empty"] is True
+    assert "no run yet" in wire.hear({"kind": "compare", "client": "me"})[0]["reason"]
+    other = np.zeros(SHAPE, np.uint32)
+    other[:, 2:6, 2:7] = 2  # the object that is 1 here
+    other[:, 10:12, 10:12] = 1  # and one that is none here
+    wire.sent.clear()
+    viewer.compare(other, name="recipe B")
+    assert [m for m, _ in wire.sent] == [{"kind": "compared", "name": "recipe B"}]
+    assert viewer.comparison == "curtain"
+    wire.hear(want)
+    shown = np.frombuffer(zlib.decompress(wire.sent[-1][1][0]), "<u4").reshape(SHAPE[1:])
+    assert np.unique(shown).tolist() == [0, 1, 3]
+    assert np.array_equal(shown == 1, other[1] == 2)
+    assert viewer.session.ids() == [1, 2]
+    with pytest.raises(InputError, match=r"have the shape \(4, 20, 30\), got \(4, 20, 29\)"):
+        viewer.compare(other[..., 1:])
+    viewer.session.adopt(other)
+    viewer.comparison = "difference"
+    wire.hear({"kind": "compare", "client": "me"})
+    assert viewer.comparison == "difference"
+    assert wire.hear({"kind": "hello", "client": "me", "protocol": 1})[0]["compared"] == "before"

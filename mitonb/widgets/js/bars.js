@@ -39,6 +39,7 @@ export function toolRail(run) {
 const HINTS = /** @type {Record<string, string>} */ ({
   look: "Click an object to select it and paint with it",
   pick: "Click an object to paint with its label",
+  lasso: "Draw around what belongs to the label; with Shift, around what does not",
   pair: "Click the object to keep",
   teach: "Draw where the model is wrong; it learns from strokes of both kinds",
 });
@@ -100,7 +101,7 @@ export function topBar({ run, set, menu }) {
       brushGroup.hidden = !(painting || gesture === "teach") || tool === "lasso";
       idGroup.hidden = !(painting || gesture === "click");
       preserve.label.hidden = !painting;
-      const asked = gesture || tool;
+      const asked = tool in HINTS ? tool : gesture;
       hint.hidden = !(asked in HINTS);
       brush.max = `${Math.max(64, radius)}`;
       brush.show(radius);
@@ -133,7 +134,7 @@ export function topBar({ run, set, menu }) {
 
 /** @param {string} tool @param {number[]} selected @param {Colors | null} colors @returns {Node[]} */
 function hintNodes(tool, selected, colors) {
-  if (!selected.length || !colors || tool === "pick") return [document.createTextNode(HINTS[tool])];
+  if (!selected.length || !colors || !["look", "pair"].includes(tool)) return [document.createTextNode(HINTS[tool])];
   const lead = tool === "pair" && selected.length === 1 ? "Click what joins" : selected.length === 1 ? "Selected" : `Selected ${selected.length}:`;
   const chips = selected.slice(0, 4).map((id) => {
     const swatch = element("span", { class: "mitonb-swatch" });

@@ -1,6 +1,7 @@
 // What keys, buttons and clicks do, by name.
 
 import { pan, pixelOf } from "./geometry.js";
+import { nextWay } from "./compare.js";
 import { copyText, placeOf } from "./goto.js";
 import { nextBrush } from "./keys.js";
 import { patchSize } from "./strokes.js";
@@ -34,6 +35,10 @@ export class Commands {
       id: (step) => view.set("active_id", Math.min(Math.max(view.get("active_id") + +step, 1), MOST)),
       new: () => this.#newId(),
       swap: () => this.#tool(view.get("tool") === "erase" ? "paint" : "erase"),
+      opacity: (by) => this.#change("opacity", +by, 0, 1),
+      outline: (by) => this.#change("width", +by, 1, 5),
+      compare: () => this.#compare(),
+      "swap-labels": () => view.get("comparison") === "blink" && view.comparison.turn(),
       preserve: () => view.set("preserve", !view.get("preserve")),
       labels: () => view.setLayer("labels", { visible: !view.get("layers").labels.visible }),
       enter: () => (view.splitter.on ? view.splitter.enter() : this.#ask(view.has("preview") ? "apply-preview" : "segment-plane")),
@@ -151,10 +156,11 @@ export class Commands {
     }
   }
 
-  /** Esc when already looking: first the preview goes, then what stands alone is among the others again, then the selection, then what is hidden. */
+  /** Esc when already looking: first the preview goes, then the comparison, then what stands alone is among the others again, then the selection, then what is hidden. */
   #letGo() {
     const { view } = this;
     if (view.has("preview") && view.store.state.listens) this.#ask("discard-preview");
+    else if (view.get("comparison")) view.set("comparison", "");
     else if (view.get("isolated").length) this.showAll();
     else if (view.get("selected").length) view.set("selected", []);
     else this.showAll();
@@ -189,6 +195,21 @@ export class Commands {
     const selected = /** @type {number[]} */ (this.view.get("selected"));
     if (!selected.length) this.view.ui.say({ text: `Select the objects to ${what} first: click on them with the look tool (Z).` });
     return selected.length ? selected : null;
+  }
+
+  /** Change how labels are drawn; shown, so that something is seen of it. @param {string} name @param {number} by @param {number} least @param {number} most */
+  #change(name, by, least, most) {
+    const { labels } = this.view.get("layers");
+    const value = Math.round(100 * Math.min(Math.max(labels[name] + by, least), most)) / 100;
+    this.view.setLayer("labels", { [name]: value, visible: true });
+  }
+
+  /** The next way of comparing; where there is nothing to compare with yet, the kernel looks for it. */
+  #compare() {
+    const { view } = this;
+    const way = view.get("comparison");
+    if (way || view.store.compared) view.set("comparison", nextWay(way));
+    else view.tell({ kind: "compare" });
   }
 
   /** Hide what is selected; with nothing selected, show what was hidden. */

@@ -10,11 +10,12 @@ import { VERTEX, fragment } from "./shader.js";
  * @typedef {import("./geometry.js").Sheet} Sheet
  * @typedef {import("./strokes.js").Rect} Rect
  * @typedef {Record<string, {visible: boolean, opacity: number, low: number, high: number, style: string, peaks: boolean,
- *   arrows: boolean}>} Layers
- * @typedef {{camera: Camera, sheet: Sheet, view: import("./geometry.js").Size, layers: Layers, selected: number[], seen: import("./seen.js").Seen, colors: import("./colors.js").Colors}} Scene
+ *   arrows: boolean, width: number}>} Layers
+ * @typedef {{camera: Camera, sheet: Sheet, view: import("./geometry.js").Size, layers: Layers, selected: number[], seen: import("./seen.js").Seen,
+ *   comparison: import("./compare.js").Comparison | null, colors: import("./colors.js").Colors}} Scene
  */
 
-const UNITS = ["image", "labels", ...HEADS, "preview", "selected", "moved", "hidden"];
+const UNITS = ["image", "labels", ...HEADS, "preview", "selected", "moved", "hidden", "other"];
 
 export class Renderer {
   /** @param {HTMLCanvasElement} canvas @throws {Error} without WebGL2 */
@@ -109,6 +110,7 @@ export class Renderer {
     if (on.has("MOVED")) this.#recolor(/** @type {Map<number, number>} */ (scene.colors.moved));
     if (!scene.seen.all && on.has("LABELS")) on.add(scene.seen.alone ? "ALONE" : "HIDDEN");
     if (!scene.seen.all) this.#hide(scene.seen);
+    if (scene.comparison && on.has("LABELS") && this.parts.other?.entry) on.add(scene.comparison.facts.way() === "difference" ? "DIFFERENCE" : "CURTAIN");
     const program = this.#program(on);
     gl.useProgram(program);
     const at = (/** @type {string} */ name) => this.#place(program, name);
@@ -121,6 +123,8 @@ export class Renderer {
     gl.uniform1fv(at("u_opacity"), ["labels", ...HEADS].map((name) => l[name].opacity));
     gl.uniform1f(at("u_shown"), l.preview.opacity);
     gl.uniform1f(at("u_unit"), unit);
+    gl.uniform1f(at("u_rim"), l.labels.width);
+    gl.uniform1f(at("u_curtain"), scene.comparison?.edge(width) ?? 0);
     gl.uniform1f(at("u_step"), this.parts.offsets?.entry?.step ?? this.parts.center?.entry?.step ?? 1);
     gl.uniform1f(at("u_grain"), this.parts.image?.entry?.step ?? 1);
     gl.uniform1ui(at("u_hash"), scene.colors.hash);

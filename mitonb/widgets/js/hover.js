@@ -13,16 +13,16 @@ import { FINE, half } from "./protocol.js";
 
 /**
  * @param {{axis: string, index: number, spot: Spot, info: Info, layers: import("./gl.js").Layers,
- *   entry: (part: string) => Entry | null, shows: (id: number) => boolean}} facts
+ *   entry: (part: string) => Entry | null, shows: (id: number) => boolean, other: (now: number, then: number) => string}} facts
  */
-export function describe({ axis, index, spot, info, layers, entry, shows }) {
+export function describe({ axis, index, spot, info, layers, entry, shows, other }) {
   const [z, y, x] = voxelOf(axis, index, spot.row, spot.column);
   const image = entry("image");
   const id = idAt(entry("labels"), spot);
   return {
     position: `x ${x}  y ${y}${info.shape[0] > 1 ? `  z ${z}` : ""}`,
     value: image && !image.empty ? valueText(grayAt(image, spot), info, image.step === 1) : "",
-    id, hidden: !shows(id), color: cssOf(id, info), why: why(spot, layers, entry),
+    id, hidden: !shows(id), color: cssOf(id, info), why: [other(id, idAt(entry("other"), spot)), why(spot, layers, entry)].filter(Boolean).join("  "),
   };
 }
 

@@ -34,6 +34,10 @@ const KEYS = [
     { keys: "Y", does: "copy this place as a line of code", command: "copy", codes: ["y"] },
     { keys: "H", does: "hide the selected objects; with none selected, show all again", command: "hide", codes: ["h"] },
     { keys: "Shift-H", does: "show the selected objects alone; again (or Esc): all", command: "isolate", codes: ["shift+h"] },
+    { keys: "A", does: "compare with other labels: curtain, blink, difference, none", command: "compare", codes: ["a"] },
+    { keys: "Shift-A", does: "while they blink: show the other ones", command: "swap-labels", codes: ["shift+a"] },
+    { keys: "{  }", does: "labels fainter, stronger" },
+    { keys: "<  >", does: "outlines thinner, thicker" },
     { keys: "Arrows", does: "move the picture" },
     { keys: "N  Shift-N", does: "go and zoom to the next, previous object", command: "object:next", codes: ["n"] },
   ] },
@@ -66,7 +70,7 @@ const KEYS = [
 const MORE = {
   ",": "plane:-1", ".": "plane:1", "pagedown": "plane:-1", "pageup": "plane:1",
   "arrowleft": "pan:40,0", "arrowright": "pan:-40,0", "arrowup": "pan:0,40", "arrowdown": "pan:0,-40",
-  "-": "id:-1", "=": "id:1", "[": "brush:-1", "]": "brush:1", "shift+n": "object:previous",
+  "-": "id:-1", "=": "id:1", "{": "opacity:-0.1", "}": "opacity:0.1", "<": "outline:-0.5", ">": "outline:0.5", "[": "brush:-1", "]": "brush:1", "shift+n": "object:previous",
   "home": "plane:first", "end": "plane:last",
 };
 

@@ -41,13 +41,14 @@ export function layout({ run, set, setLayer, goTo }) {
     root.focus({ preventScroll: true });
     run("all");
   });
-  const seen = element("div", { class: "mitonb-seen" }, [seenText, all]);
+  const seen = element("div", { class: "mitonb-chip-bar" }, [seenText, all]);
+  const states = element("div", { class: "mitonb-states" }, [seen]);
   const loading = element("div", { class: "mitonb-loading" });
   const grip = element("div", {
     class: "mitonb-grip", title: "Drag to change the height; double-click follows the window again",
     attributes: { role: "separator", "aria-orientation": "horizontal", "aria-label": "Height of the viewer", tabindex: "0" },
   });
-  const stage = element("div", { class: "mitonb-stage" }, [lines, cursor, scale, legend, seen, loading, empty, notice]);
+  const stage = element("div", { class: "mitonb-stage" }, [lines, cursor, scale, legend, states, loading, empty, notice]);
   const root = element("div", {
     class: "mitonb-viewer",
     attributes: {
@@ -64,6 +65,11 @@ export function layout({ run, set, setLayer, goTo }) {
       if (!bar || scaleText.textContent + scaleLine.style.width === `${bar.text}${bar.width}px`) return;
       scaleText.textContent = bar.text;
       scaleLine.style.width = `${bar.width}px`;
+    },
+    /** Take the parts of a comparison. @param {{node: HTMLElement, line: HTMLElement}} comparison */
+    hold({ node, line }) {
+      states.append(node);
+      stage.insertBefore(line, cursor);
     },
     /** Say that not all objects are shown. @param {string} text "" where all are */
     showSeen(text) {

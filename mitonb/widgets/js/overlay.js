@@ -63,9 +63,9 @@ export function judgedOn(labels, marks) {
  * Draw marks for a view.
  * @param {CanvasRenderingContext2D} context in CSS pixels
  * @param {{camera: Camera, sheet: Sheet, view: Size, mark: [number, number] | null, judged: Judged[], framed: Framed[],
- *   taught: Taught[], peaks: Entry | null, offsets: Entry | null, semantic: Entry | null}} scene
+ *   taught: Taught[], lasso: number[] | null, peaks: Entry | null, offsets: Entry | null, semantic: Entry | null}} scene
  */
-export function drawOverlay(context, { camera, sheet, view, mark, judged, framed, taught, peaks, offsets, semantic }) {
+export function drawOverlay(context, { camera, sheet, view, mark, judged, framed, taught, lasso, peaks, offsets, semantic }) {
   context.clearRect(0, 0, view.w, view.h);
   const put = (/** @type {number} */ column, /** @type {number} */ row) => toScreen(camera, sheet, view, column, row);
   for (const stroke of taught) drawTaught(context, stroke, put(0, 0), put(1, 1));
@@ -80,11 +80,29 @@ export function drawOverlay(context, { camera, sheet, view, mark, judged, framed
   }
   for (const { x, y, w, h, kind } of framed) frame(context, put(x, y), put(x + w, y + h), kind);
   for (const { x, y, kind } of judged) verdict(context, ...put(x + 0.5, y + 0.5), kind);
+  if (lasso) drawLasso(context, Array.from({ length: lasso.length / 2 }, (_, i) => put(lasso[2 * i + 1] + 0.5, lasso[2 * i] + 0.5)));
   if (mark) {
     const [sx, sy] = put(mark[0] + 0.5, mark[1] + 0.5);
     context.lineWidth = 1.5;
     ring(context, sx, sy, 14);
   }
+}
+
+/** A line that is seen on light and dark, and how it would be closed. @param {CanvasRenderingContext2D} c @param {[number, number][]} points */
+function drawLasso(c, points) {
+  for (const [style, width] of /** @type {[string, number][]} */ ([["rgba(0,0,0,.7)", 4], ["#fff", 1.5]])) {
+    c.strokeStyle = style;
+    c.lineWidth = width;
+    c.beginPath();
+    for (const [x, y] of points) c.lineTo(x, y);
+    c.stroke();
+  }
+  c.setLineDash([4, 4]);
+  c.beginPath();
+  c.moveTo(.../** @type {[number, number]} */ (points.at(-1)));
+  c.lineTo(...points[0]);
+  c.stroke();
+  c.setLineDash([]);
 }
 
 /**

@@ -93,7 +93,7 @@ function block(name, set, controls, legend) {
 
 /** @param {string} name @param {SetLayer} set @returns {Control} */
 function opacity(name, set) {
-  const input = slider({ min: 0, max: 1, step: 0.01, title: `Opacity of ${TITLES[name]}` }, (value) => {
+  const input = slider({ min: 0, max: 1, step: 0.01, title: `Opacity of ${TITLES[name]}${name === "labels" ? " ({ and })" : ""}` }, (value) => {
     number.textContent = `${Math.round(100 * value)}%`;
     set(name, { opacity: value });
   });
@@ -127,7 +127,16 @@ function labelsBlock(set) {
       for (const b of buttons) b.setAttribute("aria-pressed", `${b.textContent === settings.style}`);
     },
   };
-  return block("labels", set, [opacity("labels", set), style]);
+  const width = slider({ min: 1, max: 5, step: 0.5, title: "Thickness of outlines (< and >)" }, (value) => set("labels", { width: value }));
+  const number = element("span", { class: "mitonb-number" });
+  const outline = {
+    node: element("div", { class: "mitonb-row" }, [element("span", { text: "outline" }), width, number]),
+    show: (/** @type {any} */ settings) => {
+      width.show(settings.width);
+      number.textContent = `${settings.width} px`;
+    },
+  };
+  return block("labels", set, [opacity("labels", set), style, outline]);
 }
 
 /** Black and white point over the histogram of the plane. @param {SetLayer} set */

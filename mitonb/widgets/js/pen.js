@@ -35,7 +35,9 @@ export class Pen {
     const n = stroke.points.length;
     const repeats = n && points[0] === stroke.points[n - 2] && points[1] === stroke.points[n - 1];
     for (const value of repeats ? points.slice(2) : points) stroke.points.push(value);
-    if (stroke.rule) this.#show(stroke, this.store.draw({ ...stroke, points }), began);
+    // A lasso is a line over the picture until it is closed.
+    if (this.drawing.op === "lasso") this.picture.redraw();
+    else if (stroke.rule) this.#show(stroke, this.store.draw({ ...stroke, points }), began);
     else this.picture.redraw();
   }
 

@@ -15,9 +15,9 @@ import { PlainRenderer } from "./plain.js";
  * @typedef {import("./tools.js").Spot} Spot
  * @typedef {{
  *   axis: () => string, index: () => number, sheet: () => Sheet, layers: () => import("./gl.js").Layers,
- *   selected: () => number[], seen: () => import("./seen.js").Seen, marks: () => import("./overlay.js").Marks,
+ *   selected: () => number[], seen: () => import("./seen.js").Seen, comparison: () => import("./compare.js").Comparison | null, marks: () => import("./overlay.js").Marks,
  *   taught: () => import("./overlay.js").Taught[], info: () => import("./protocol.js").Info | null, entry: (part: string, index?: number) => Entry | null,
- *   sketch: () => import("./split.js").Splitter | undefined,
+ *   lasso: () => number[] | null, sketch: () => import("./split.js").Splitter | undefined,
  *   drawn: () => void, say: (message: {text: string, error?: boolean}) => void,
  * }} Facts  what the picture asks the view
  */
@@ -116,8 +116,8 @@ export class Picture {
     if (this.shown.axis !== facts.axis()) return;
     let changed = false;
     try {
-      for (const part of ["image", "labels", "preview", ...HEADS]) {
-        const entry = facts.entry(part, this.shown.index);
+      for (const part of ["image", "labels", "other", "preview", ...HEADS]) {
+        const entry = part === "other" && !facts.comparison() ? null : facts.entry(part, this.shown.index);
         const proposed = part === "preview" ? facts.entry("proposal", this.shown.index) : null;
         changed = this.renderer.set(part, proposed && !proposed.empty ? proposed : entry) || changed;
       }
@@ -229,7 +229,7 @@ export class Picture {
   #scene() {
     const { facts } = this;
     return {
-      camera: this.camera, sheet: facts.sheet(), layers: facts.layers(), selected: facts.selected(), seen: facts.seen(), view: this.size,
+      camera: this.camera, sheet: facts.sheet(), layers: facts.layers(), selected: facts.selected(), seen: facts.seen(), comparison: facts.comparison(), view: this.size,
       colors: facts.info() ?? { hash: 0, palette: [], ramps: {} },
     };
   }
@@ -261,12 +261,12 @@ export class Picture {
     const framed = framesOn(facts.marks(), axis, this.shown.index);
     ui.showMarks(judged, framed);
     const taught = facts.taught().filter((s) => s.axis === axis && s.index === this.shown.index && s.points.length);
-    ui.lines.hidden = !(mark || peaks || offsets || judged.length || framed.length || taught.length || facts.sketch()?.drawn);
+    ui.lines.hidden = !(mark || peaks || offsets || judged.length || framed.length || taught.length || facts.lasso() || facts.sketch()?.drawn);
     const context = ui.lines.hidden ? null : ui.lines.getContext("2d");
     if (!context) return;
     context.setTransform(this.unit, 0, 0, this.unit, 0, 0);
     drawOverlay(context, {
-      camera: this.camera, sheet: facts.sheet(), view: this.size, mark, judged, framed, taught, peaks, offsets,
+      camera: this.camera, sheet: facts.sheet(), view: this.size, mark, judged, framed, taught, lasso: facts.lasso(), peaks, offsets,
       semantic: facts.entry("semantic", this.shown.index),
     });
     const sketch = facts.sketch();

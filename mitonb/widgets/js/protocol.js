@@ -30,7 +30,7 @@ const CHANNELS = /** @type {Record<string, number>} */ ({ offsets: 2 });
 
 /** An array for a part's pixels. @param {string} part @param {number} length @returns {Entry["data"]} */
 export function arrayFor(part, length) {
-  if (["labels", "preview", "proposal"].includes(part)) return new Uint32Array(length);
+  if (["labels", "preview", "proposal", "other"].includes(part)) return new Uint32Array(length);
   if (part === "center" || part === "offsets") return new Uint16Array(length); // half floats, as they are
   return new Uint8Array(length);
 }

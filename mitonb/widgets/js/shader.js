@@ -18,14 +18,14 @@ precision highp usampler2D;
 uniform vec2 u_middle, u_scale, u_size, u_sheet;
 uniform vec2 u_window;
 uniform float u_opacity[${HEADS.length + 1}];
-uniform float u_step, u_grain, u_unit, u_shown;
+uniform float u_step, u_grain, u_unit, u_shown, u_rim, u_curtain;
 uniform uint u_hash, u_slots;
 uniform vec3 u_palette[64];
 uniform vec3 u_stops[32];
 uniform ivec2 u_ramp[${HEADS.length}];
 uniform vec2 u_fade[${HEADS.length}];
 uniform sampler2D u_image, ${HEADS.map((name) => `u_${name}`).join(", ")};
-uniform usampler2D u_labels, u_preview, u_selected;
+uniform usampler2D u_labels, u_other, u_preview, u_selected;
 out vec4 color;
 
 uniform usampler2D u_moved, u_hidden;
@@ -74,6 +74,49 @@ bool edge(usampler2D ids, vec2 p, uint id, vec2 d) {
   return other != 0u;
 }
 
+bool differs(uint other, uint id) {
+  return other != id && other != 0u;
+}
+
+// Whether a neighbour at a distance d is another object.
+bool touches(usampler2D ids, vec2 p, uint id, vec2 d) {
+  return differs(idAt(ids, p + vec2(d.x, 0.0)), id) || differs(idAt(ids, p - vec2(d.x, 0.0)), id)
+      || differs(idAt(ids, p + vec2(0.0, d.y)), id) || differs(idAt(ids, p - vec2(0.0, d.y)), id);
+}
+
+uint shown(uint id) {
+#ifdef HIDDEN
+  if (paired(u_hidden, id, u_far).r != 0u) return 0u;
+#endif
+#ifdef ALONE
+  if (paired(u_hidden, id, u_far).r == 0u) return 0u;
+#endif
+  return id;
+}
+
+// A colour with an object of a set of labels on it.
+vec3 labelled(vec3 c, usampler2D ids, vec2 p, uint id) {
+#ifdef SELECTED
+  bool picked = chosen(id);
+#else
+  const bool picked = false;
+#endif
+  // Outlines are as wide on the screen at every zoom, but never thinner than what can be hit by sampling.
+  vec2 rim = u_rim * u_unit / u_scale;
+  bool edged = edge(ids, p, id, picked ? 2.0 * rim : rim);
+  vec3 h = hue(id);
+#ifdef OUTLINE
+  if (edged) return picked ? mix(h, vec3(1.0), 0.75) : mix(c, h, min(1.0, 0.35 + u_opacity[0]));
+  return picked ? mix(c, h, 0.25) : c;
+#else
+  vec3 filled = mix(c, h, picked ? min(1.0, u_opacity[0] + 0.2) : u_opacity[0]);
+  if (!edged) return filled;
+  // A dark gap tells objects apart that touch.
+  if (touches(ids, p, id, min(rim, 1.0 * u_unit / u_scale))) return filled * 0.25;
+  return picked ? vec3(1.0) : mix(filled, h, 0.6);
+#endif
+}
+
 // As mitonb/colors.py draws the map of head k, at a value 0..1 and a strength that fades it.
 vec3 drawn(vec3 c, int k, float value, float strength, float opacity) {
   float at = clamp(value, 0.0, 1.0) * float(u_ramp[k].y - 1);
@@ -114,29 +157,20 @@ ${FINE.map((name) => `#ifdef ${name.toUpperCase()}
   // An object is shown as what it would become; all others stay as they are.
   if (q != 0u) id = 0u;
 #endif
-#ifdef HIDDEN
-  if (paired(u_hidden, id, u_far).r != 0u) id = 0u;
-#endif
-#ifdef ALONE
-  if (paired(u_hidden, id, u_far).r == 0u) id = 0u;
-#endif
-  if (id != 0u) {
-#ifdef SELECTED
-    bool picked = chosen(id);
-#else
-    const bool picked = false;
-#endif
-    // Outlines are as wide on the screen at every zoom, but never thinner than what can be hit by sampling.
-    bool rim = edge(u_labels, p, id, (picked ? 2.5 : 1.25) * u_unit / u_scale);
-    vec3 h = hue(id);
-#ifdef OUTLINE
-    if (rim) c = picked ? mix(h, vec3(1.0), 0.75) : mix(c, h, min(1.0, 0.35 + u_opacity[0]));
-    else if (picked) c = mix(c, h, 0.25);
-#else
-    c = mix(c, h, picked ? min(1.0, u_opacity[0] + 0.2) : u_opacity[0]);
-    if (rim) c = picked ? vec3(1.0) : mix(c, h, 0.6);
-#endif
+  id = shown(id);
+#ifdef DIFFERENCE
+  uint then = shown(texelFetch(u_other, ivec2(p), 0).r);
+  if (id != then) c = mix(c, then == 0u ? vec3(0.34, 0.71, 0.91) : id == 0u ? vec3(0.90, 0.62, 0.0) : vec3(0.80, 0.47, 0.65), max(0.6, u_opacity[0]));
+  else if (id != 0u && edge(u_labels, p, id, u_rim * u_unit / u_scale)) c = mix(c, vec3(0.75), 0.6);
+#elif defined(CURTAIN)
+  if (gl_FragCoord.x < u_curtain) { if (id != 0u) c = labelled(c, u_labels, p, id); }
+  else {
+    id = shown(texelFetch(u_other, ivec2(p), 0).r);
+    if (id != 0u) c = labelled(c, u_other, p, id);
   }
+#else
+  if (id != 0u) c = labelled(c, u_labels, p, id);
+#endif
 #endif
 #ifdef PREVIEW
   // Stripes: not a label yet, only what the recipe would give.

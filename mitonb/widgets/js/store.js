@@ -73,6 +73,8 @@ export class Store extends EventTarget {
     this.extras = new Set();
     /** Where something is proposed that is no label yet. @type {{start: number[], stop: number[]} | null} */
     this.proposal = null;
+    /** What the other labels are called that can be compared with; "" where there are none. */
+    this.compared = "";
     /** Incoming messages are handled one after the other, though inflating takes turns. @type {Promise<void>} */
     this.queue = Promise.resolve();
     const receive = (/** @type {any} */ message, /** @type {DataView[]} */ buffers) => this.#receive(message, buffers ?? []);
@@ -162,7 +164,7 @@ export class Store extends EventTarget {
 
   /** @param {string} part @param {string} axis @param {number} index @param {number} step */
   #missing(part, axis, index, step) {
-    if (part === "proposal" ? !this.#proposedOn(axis, index) : !PLAIN.includes(part) && !this.extras.has(`${part}/${axis}/${index}`)) return false;
+    if (part === "other" ? !this.compared : part === "proposal" ? !this.#proposedOn(axis, index) : !PLAIN.includes(part) && !this.extras.has(`${part}/${axis}/${index}`)) return false;
     const steps = part === "image" ? STEPS.filter((s) => s <= step) : [1];
     const known = steps.map((s) => this.cache.peek(keyOf(part, axis, index, s))).find(Boolean);
     return !known || known.stale;
@@ -275,6 +277,7 @@ export class Store extends EventTarget {
         this.info = { ...m.info, moved: this.moved };
         this.seq = m.seq;
         this.extras = new Set(m.extras);
+        this.compared = m.compared;
         this.outbox.next = Math.max(this.outbox.next, m.last + 1);
         this.emit("info");
         this.#inherit();
@@ -284,6 +287,10 @@ export class Store extends EventTarget {
       if (own || m.client === "") await this.#part(m, buffers);
     } else if (m.kind === "changed") {
       await this.#changed(m, buffers);
+    } else if (m.kind === "compared") {
+      this.compared = m.name;
+      this.cache.forEach((entry, key) => { if (entry.part === "other") this.cache.delete(key); });
+      this.emit("compared");
     } else if (m.kind === "stale") {
       this.#stale(m);
     } else if (m.kind === "colors") {

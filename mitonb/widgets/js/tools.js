@@ -35,7 +35,7 @@ export function listen(stage, does) {
   };
 
   stage.addEventListener("pointerdown", (event) => {
-    if (drag || !(event.target instanceof Element) || event.target.closest("button, input")) return;
+    if (drag || !(event.target instanceof Element) || event.target.closest("button, input, [role=slider]")) return;
     does.focus();
     const [x, y] = place(event);
     const spot = does.spot(x, y);

@@ -4,6 +4,7 @@ import { clamp, fitBox, pan, pixelOf, sheetOf, toScreen, voxelOf, zoomAt } from 
 import { GONE, guard } from "./guard.js";
 import { describe, idAt } from "./hover.js";
 import { Commands } from "./commands.js";
+import { Comparison, otherText } from "./compare.js";
 import { Frame } from "./frame.js";
 import { Verbs } from "./keys.js";
 import { layout } from "./layout.js";
@@ -25,7 +26,7 @@ import { stepFor } from "./wants.js";
  * @typedef {import("./gl.js").Layers} Layers
  */
 
-const TRAITS = ["axis", "index", "tool", "brush", "active_id", "selected", "preserve", "layers", "height", "running", "marks", "strokes", "hidden", "isolated"];
+const TRAITS = ["axis", "index", "tool", "brush", "active_id", "selected", "preserve", "layers", "height", "running", "marks", "strokes", "hidden", "isolated", "comparison"];
 /** After so many ms without scrolling the finest image is asked for too. */
 const RESTED = 250;
 
@@ -61,12 +62,18 @@ export class View {
       goTo: (text) => this.commands.goTo(text),
     });
     el.append(this.ui.root);
+    this.comparison = new Comparison({
+      way: () => this.get("comparison"), name: () => store.compared || "before", redraw: () => this.picture.redraw(),
+      set: (way) => this.set("comparison", way), leave: () => { this.set("comparison", ""); this.ui.root.focus({ preventScroll: true }); },
+    });
+    this.ui.hold(this.comparison);
     this.frame = new Frame(this.ui, { height: () => this.get("height"), setHeight: (height) => this.set("height", height) });
     this.picture = new Picture(this.ui, {
       axis: () => this.get("axis"), index: () => this.get("index"), sheet: () => this.sheet, layers: () => this.get("layers"),
-      selected: () => this.get("selected"), seen: () => this.seen, marks: () => this.get("marks"),
+      selected: () => this.get("selected"), seen: () => this.seen, comparison: () => (this.get("comparison") ? this.comparison : null), marks: () => this.get("marks"),
       taught: () => [...this.get("strokes"), ...store.teaching], info: () => store.info,
-      entry: (part, index) => this.entry(part, index), sketch: () => this.splitter, drawn: () => this.#drawn(), say: (message) => this.ui.say(message),
+      entry: (part, index) => this.entry(part, index), sketch: () => this.splitter,
+      lasso: () => (this.get("tool") === "lasso" && store.open?.points.length ? store.open.points : null), drawn: () => this.#drawn(), say: (message) => this.ui.say(message),
     });
     this.pen = new Pen(store, this.picture);
     this.splitter = new Splitter(this);
@@ -83,6 +90,7 @@ export class View {
     this.observer?.disconnect();
     this.frame.dispose();
     this.themes?.disconnect();
+    this.comparison.dispose();
     for (const [name, act] of this.heard ?? []) this.model.off(name, act);
     this.picture.dispose();
     this.ui.dispose();
@@ -154,6 +162,7 @@ export class View {
       this.#look();
     });
     on("stale", () => this.#refresh());
+    on("compared", () => { this.#look(); this.picture.take(); this.showState(); });
     on("proposal", (m) => {
       this.splitter.told(m);
       this.#look();
@@ -203,14 +212,15 @@ export class View {
       this.#refresh();
       return;
     }
-    if (name === "layers") this.#look();
+    if (name === "layers" || name === "comparison") this.#look();
+    if (name === "comparison") this.picture.take();
     // What is selected is what is painted with next, wherever it was selected.
     if (name === "selected" && this.get("selected").length) this.set("active_id", this.get("selected").at(-1));
     if (name === "selected") this.splitter.follow();
     if (name === "hidden" || name === "isolated") this.seen = seenOf(this.get("hidden"), this.get("isolated"));
     if (name === "height") this.frame.place();
     this.showState();
-    if (["layers", "selected", "marks", "strokes", "hidden", "isolated"].includes(name)) this.picture.redraw();
+    if (["layers", "selected", "marks", "strokes", "hidden", "isolated", "comparison"].includes(name)) this.picture.redraw();
   }
 
   /** What the kernel told first: which volume, and what can be done with it. */
@@ -244,7 +254,7 @@ export class View {
     const { camera, unit } = this.picture;
     const step = stepFor(camera.scale * Math.max(1, this.sheet.aspect) * unit);
     const still = performance.now() - this.moved > RESTED;
-    this.store.look(this.get("axis"), this.get("index"), ["image", "labels", "preview", "proposal", ...maps], step, still);
+    this.store.look(this.get("axis"), this.get("index"), ["image", "labels", "preview", "proposal", ...(this.get("comparison") ? ["other"] : []), ...maps], step, still);
     clearTimeout(this.rest);
     if (!still) this.rest = setTimeout(() => this.#look(), RESTED + 20);
   }
@@ -268,6 +278,7 @@ export class View {
       tool, gesture: this.verbs.gesture(tool), brush: this.get("brush"), id: this.get("active_id"), preserve: this.preserve, selected, colors: info, split: this.splitter.shown,
     });
     ui.showSeen(seenText(this.seen));
+    this.comparison.show();
     ui.rail.show(tool, (name) => this.commands.can(name));
     ui.menu.show(selected.length, (name) => this.commands.can(name));
     ui.panel.show(this.get("layers"));
@@ -349,6 +360,8 @@ export class View {
       this.splitter.begin(event);
       return true;
     }
+    // Under a curtain nobody sees what is painted.
+    if (this.get("comparison")) this.set("comparison", "");
     const stroke = this.verbs.gesture(this.get("tool")) === "stroke";
     // What is painted is seen.
     if (stroke && this.get("isolated").length) this.set("isolated", [...new Set([...this.get("isolated"), this.get("active_id")])]);
@@ -374,6 +387,7 @@ export class View {
     const known = spot?.inside && info && this.picture.current;
     this.ui.status.showHover(known ? describe({
       axis: this.get("axis"), index: this.get("index"), spot, info, layers: this.get("layers"), entry: (part) => this.entry(part), shows: this.seen.shows,
+      other: (now, then) => (this.get("comparison") ? otherText(now, then, this.store.compared) : ""),
     }) : null);
   }
 
