@@ -306,7 +306,7 @@ class Viewer(Saved, anywidget.AnyWidget):
         session = self.session
         if labels is None or isinstance(labels, int):
             labels, name = session.labels_before(labels), name or "before"
-        other = labels if isinstance(labels, Labels) else Labels(labels, session.voxel_size)
+        other = labels if isinstance(labels, Labels) else Labels(np.asarray(labels), session.voxel_size)
         if other.shape != session.shape:
             raise InputError(f"Labels to compare with have the shape {session.shape}, got {other.shape}.")
         same = {one.id: one.truth for one in score(other, session.labels).matches(0.5)}
