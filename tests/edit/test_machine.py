@@ -1,18 +1,26 @@
-"""Any sequence of verbs, reopenings and crashes does to a session what it does to plain copies of an array."""
+"""Any sequence of verbs, reopenings and crashes does to a session what it does to plain copies of an array.
+
+`MITONB_EXAMPLES=1000 MITONB_STEPS=200` looks longer.
+"""
 
 import itertools
 import os
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from scipy import ndimage
 
+from mitonb.box import Box
+from mitonb.edit import marks
+from mitonb.edit.verbs import VERBS
 from mitonb.errors import InputError
 from mitonb.session import Session
 
@@ -22,6 +30,9 @@ IDS = st.sampled_from(IDS_BY_HAND)
 AXES = {"xy": 0, "xz": 1, "yz": 2}
 axes = st.sampled_from(sorted(AXES))
 inner = st.integers(-3, 12)
+voxel = st.tuples(*(st.integers(0, n - 1) for n in SHAPE))
+# Nothing of the disk is tried here, and a disk takes ten times as long.
+FOLDER = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
 
 def brushed(line, radius, axis):
@@ -57,6 +68,13 @@ def enclosed(line, axis):
     return mask
 
 
+def lies_in(box, other):
+    """Return whether all voxels of a box are in another, the slow way."""
+    mask = np.zeros(SHAPE, bool)
+    mask[other.slices] = True
+    return mask[box.slices].all()
+
+
 def patch(plane, row, column):
     """Return the connected patch of equal ids the slow way."""
     seen, todo = {(row, column)}, [(row, column)]
@@ -75,32 +93,39 @@ def patch(plane, row, column):
 
 
 class Correcting(RuleBasedStateMachine):
+    done: ClassVar = Counter[str]()
+
     def __init__(self):
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder = Path(tempfile.mkdtemp(dir=FOLDER))
         self.path = self.folder / "machine.mitonb"
         self.now = np.zeros(SHAPE, np.uint32)
-        self.now[1, 2:6, 2:6] = 2
-        # What each step did is remembered with the copy from before it: (copy, kind).
+        self.now[:, 1:6, 2:7] = 2
+        self.now[1, 3, 4] = 0
+        # What was said of objects, places and pixels, and the voxel size: changed with the copy, never in place.
+        self.facts = {"size": None, "marks": {}, "reviewed": (), "dismissed": (), "strokes": (), "taught": None}
+        # Each step is remembered with how it was before it: (copy, facts, kind).
         self.past, self.future, self.top = [], [], 2
         self.promised = set()
         self.session = Session(labels=self.now, path=self.path)
 
     def teardown(self):
+        self.done.update(row.kind for row in self.session._project.rows)
         self.session.close()
         shutil.rmtree(self.folder)
 
-    def expect(self, after, change, kind="by hand"):
-        """Remember the copy, as a notebook of full copies would."""
-        if np.array_equal(after, self.now) and kind != "a run that replaces":
+    def expect(self, after, change, kind="by hand", **facts):
+        """Remember the copy, as a notebook of full copies would; what is said anew (`facts`) is an edit, too."""
+        if np.array_equal(after, self.now) and not facts and kind != "a run that replaces":
             assert change.what == "nothing"
             return
+        assert change.what != "nothing"
         where = np.argwhere(after != self.now)
         assert (where >= change.box.start).all()
         assert (where < change.box.stop).all()
-        self.past.append((self.now, kind))
+        self.past.append((self.now, self.facts, kind))
         self.future.clear()
-        self.now = after
+        self.now, self.facts = after, {**self.facts, **facts}
         self.top = max(self.top, int(after.max()))
         assert not self.promised & set(np.unique(after).tolist()) - ({change.id, *change.new} | set(IDS_BY_HAND))
 
@@ -144,17 +169,26 @@ class Correcting(RuleBasedStateMachine):
         self.expect(after, self.session.merge(keep, *gone))
 
     @precondition(lambda self: self.now.any())
-    @rule(data=st.data(), how=st.sampled_from(["split", "split_at_necks", "cut"]), axis=axes, through=st.booleans())
-    def split(self, data, how, axis, through):
+    @rule(data=st.data(), how=st.sampled_from(["split", "split_at_necks"]))
+    def split(self, data, how):
+        self.part(data, how)
+
+    @precondition(lambda self: self.now.any())
+    @rule(data=st.data(), axis=axes, through=st.booleans())
+    def cut(self, data, axis, through):
+        self.part(data, "cut", axis, through)
+
+    def part(self, data, how, axis="xy", through=True):
         id = data.draw(st.sampled_from(np.unique(self.now)[1:].tolist()))
         own = self.now == id
         voxels = st.sampled_from(np.argwhere(own).tolist())
         seeds = data.draw(st.lists(voxels, min_size=2, max_size=3, unique_by=tuple)) if own.sum() > 2 else []
-        given = {"split": {"seeds": seeds}, "split_at_necks": {}}.get(how, {"line": self.line(data, axis)})
-        words = {"axis": axis, "through": through} if how == "cut" else {}
+        given = {"seeds": seeds} if how == "split" else {}
+        if how == "cut":
+            given = {"line": self.across(data.draw(voxels), axis), "axis": axis, "through": through}
         ever = self.ever()
         try:
-            change = self.session.do(how, id=id, **given, **words)
+            change = self.session.do(how, id=id, **given)
         except InputError:
             assert how != "split" or not seeds, "an object is split by two voxels of it"
             return
@@ -175,30 +209,83 @@ class Correcting(RuleBasedStateMachine):
         self.expect(after, change)
 
     @precondition(lambda self: self.now.any())
-    @rule(data=st.data(), how=st.sampled_from(["grow", "shrink", "keep_largest", "split_pieces"]))
+    @rule(data=st.data(), how=st.sampled_from(["grow", "shrink", "smooth", "fill_holes"]))
     def shape(self, data, how):
+        id = data.draw(st.sampled_from(np.unique(self.now)[1:].tolist()))
+        own, size = self.now == id, np.array(self.facts["size"] or (1, 1, 1))
+        sides = size / size.min()
+        # A step of one reaches the neighbours in those directions in which a voxel is shortest.
+        near = ndimage.generate_binary_structure(3, 1)
+        for along in np.flatnonzero(sides > 1):
+            np.moveaxis(near, along, 0)[[0, 2]] = False
+        if how == "grow":
+            wanted = ndimage.binary_dilation(own, near)
+        elif how == "shrink":
+            wanted = ndimage.binary_erosion(own, near, border_value=1)
+        elif how == "smooth":
+            wanted = ndimage.gaussian_filter(own.astype(np.float32), 1 / sides, mode="nearest") > 0.5
+        else:
+            wanted = own.copy()
+            for plane in wanted:
+                outside = patch(np.pad(plane, 1), 0, 0)
+                plane[...] = [[(r + 1, c + 1) not in outside for c in range(SHAPE[2])] for r in range(SHAPE[1])]
+        by = {} if how == "fill_holes" else {"by": 1}
+        if not wanted.any():
+            with pytest.raises(InputError):
+                self.session.do(how, ids=[id], **by)
+            return
+        after = np.where(own & ~wanted, np.uint32(0), self.now)
+        after[wanted & (self.now == 0)] = id
+        self.expect(after, self.session.do(how, ids=[id], **by))
+
+    @precondition(lambda self: self.now.any())
+    @rule(data=st.data(), axis=axes)
+    def interpolate(self, data, axis):
+        id = data.draw(st.sampled_from(np.unique(self.now)[1:].tolist()))
+        there = self.planes_of(id, axis)
+        if len(there) > 2:  # a gap to fill
+            after = self.now.copy()
+            plane = np.moveaxis(after, AXES[axis], 0)[there[1]]
+            plane[plane == id] = 0
+            self.expect(after, self.session.delete_on_plane(id, axis=axis, index=int(there[1])))
+            there = self.planes_of(id, axis)
+        between = set(range(there[0], there[-1])) - set(there.tolist())
+        try:
+            change = self.session.interpolate(id, axis=axis)
+        except InputError:  # none is missing, or what lies half-way belongs to others
+            assert not between or (self.now > 0).any()
+            return
+        after = self.session.labels.data.copy()
+        new = after != self.now
+        assert not self.now[new].any()
+        assert (after[new] == id).all(), "background becomes the object, and nothing else changes"
+        assert set(np.nonzero(new)[AXES[axis]].tolist()) <= between
+        self.expect(after, change)
+
+    def planes_of(self, id, axis):
+        """Return the planes on which an object is."""
+        return np.flatnonzero(np.moveaxis(self.now == id, AXES[axis], 0).any(axis=(1, 2)))
+
+    @precondition(lambda self: self.now.any())
+    @rule(data=st.data(), splitting=st.booleans())
+    def pieces(self, data, splitting):
         id = data.draw(st.sampled_from(np.unique(self.now)[1:].tolist()))
         own, after, ever = self.now == id, self.now.copy(), self.ever()
         pieces, count = ndimage.label(own, np.ones((3, 3, 3)))
-        if how == "grow":
-            after[ndimage.binary_dilation(own) & (self.now == 0)] = id
-        elif how == "shrink":
-            after[own & ~ndimage.binary_erosion(own, border_value=1)] = 0
-        if (how == "shrink" and not (after == id).any()) or (how == "split_pieces" and count == 1):
+        if splitting and count == 1:
             with pytest.raises(InputError):
-                self.session.do(how, ids=[id])
+                self.session.split_pieces(id)
             return
-        change = self.session.do(how, ids=[id])
-        if how in ("keep_largest", "split_pieces"):
-            now = self.session.labels.data
-            kept = np.unique(pieces[now == id]).tolist()
-            assert len(kept) == 1
-            assert (pieces == kept[0]).sum() == np.bincount(pieces[own]).max()
-            names = {n: int(now[pieces == n][0]) for n in range(1, count + 1) if n != kept[0]}
-            assert sorted(change.new) == (sorted(names.values()) if how == "split_pieces" else [])
-            assert not ever & set(change.new)
-            for n, name in names.items():
-                after[pieces == n] = name
+        change = self.session.split_pieces(id) if splitting else self.session.keep_largest(id)
+        now = self.session.labels.data
+        kept = np.unique(pieces[now == id]).tolist()
+        assert len(kept) == 1
+        assert (pieces == kept[0]).sum() == np.bincount(pieces[own]).max()
+        names = {n: int(now[pieces == n][0]) for n in range(1, count + 1) if n != kept[0]}
+        assert sorted(change.new) == (sorted(names.values()) if splitting else [])
+        assert not ever & set(change.new)
+        for n, name in names.items():
+            after[pieces == n] = name
         self.expect(after, change)
 
     @precondition(lambda self: self.now.any())
@@ -216,12 +303,72 @@ class Correcting(RuleBasedStateMachine):
         self.expect(after, verb(*chosen, axis=axis, index=index))
 
     @precondition(lambda self: self.now.any())
-    @rule(data=st.data())
-    def delete(self, data):
+    @rule(data=st.data(), how=st.sampled_from(["delete", "drop_false"]))
+    def delete(self, data, how):
         ids = data.draw(st.lists(st.sampled_from(np.unique(self.now)[1:].tolist()), min_size=1, max_size=2))
         after = self.now.copy()
         after[np.isin(after, ids)] = 0
-        self.expect(after, self.session.delete(*ids))
+        self.expect(after, self.session.do(how, ids=ids))
+
+    @precondition(lambda self: self.now.any())
+    @rule(data=st.data(), how=st.sampled_from(list(marks.KINDS)))
+    def mark(self, data, how):
+        known, right, there = self.facts["marks"], marks.KINDS[how], np.unique(self.now)[1:].tolist()
+        some = [id for id in there if id in known] if how == "unmark" else []
+        ids = data.draw(st.lists(st.sampled_from(some or there), min_size=1, max_size=2))
+        said = {id: right for id in ids if right is not None}
+        said = {id: known for id, known in known.items() if id not in ids} | said
+        # Notes of a review are kept each time; a mark that an object has already is no news.
+        news = how in ("mark_fix", "mark_unsure") or any(known.get(id) is not right for id in ids)
+        self.expect(self.now, self.session.do(how, ids=ids), **({"marks": said} if news else {}))
+
+    @rule(point=voxel)
+    def dismiss(self, point):
+        change = self.session.dismiss(point)
+        self.expect(self.now, change, dismissed=(*self.facts["dismissed"], point))
+
+    @rule(one=voxel, other=voxel, reviewed=st.booleans())
+    def mark_reviewed(self, one, other, reviewed):
+        box = Box(tuple(map(min, one, other)), tuple(max(a, b) + 1 for a, b in zip(one, other, strict=True)))
+        known = self.facts["reviewed"]
+        inside = [other for other in known if lies_in(other, box)]
+        news = not any(lies_in(box, other) for other in known) if reviewed else bool(inside)
+        left = tuple(b for b in known if b not in inside) + (box,) * reviewed
+        change = self.session.mark_reviewed(box.start, box.stop, reviewed=reviewed)
+        self.expect(self.now, change, **({"reviewed": left} if news else {}))
+
+    @rule(data=st.data(), radius=st.sampled_from([0, 1, 2.5]), axis=axes, mito=st.booleans())
+    def teach(self, data, radius, axis, mito):
+        line = self.line(data, axis)
+        verb = self.session.teach_mito if mito else self.session.teach_not
+        if not brushed(line, radius, axis).any():
+            with pytest.raises(InputError):
+                verb(line, radius=radius, axis=axis)
+            return
+        change = verb(line, radius=radius, axis=axis)
+        strokes = (*self.facts["strokes"], (mito, axis, line[0][AXES[axis]], radius))
+        self.expect(self.now, change, strokes=strokes)
+
+    @rule(name=st.sampled_from(["a", "b"]))
+    def use_model(self, name):
+        change = self.session.use_model(name, instead="c", strokes=len(self.facts["strokes"]))
+        self.expect(self.now, change, taught=(name, "c"))
+
+    @rule(size=st.sampled_from([(8, 8, 8), (30, 10, 10), (10, 20, 10)]))
+    def set_voxel_size(self, size):
+        change = self.session.set_voxel_size(*size)
+        self.expect(self.now, change, **({"size": size} if self.facts["size"] != size else {}))
+
+    @rule(start=voxel, seed=st.integers(0, 9), id=st.none() | IDS)
+    def put_object(self, start, seed, id):
+        room = [min(3, n - at) for n, at in zip(SHAPE, start, strict=True)]
+        mask = np.random.default_rng(seed).random(room) < 0.5
+        free, ever = np.zeros(SHAPE, bool), self.ever()
+        free[tuple(slice(at, at + n) for at, n in zip(start, room, strict=True))] = mask
+        free &= self.now == 0
+        change = self.session.put_object(start, mask, id)
+        assert id is not None or change.id not in ever
+        self.expect(np.where(free, np.uint32(change.id), self.now), change)
 
     @rule(data=st.data(), axis=axes, seed=st.integers(0, 9), fresh=st.booleans())
     def put_plane(self, data, axis, seed, fresh):
@@ -257,7 +404,8 @@ class Correcting(RuleBasedStateMachine):
                 assert put[0] not in touched, "what was found is no part of what was corrected, and never was"
             assert not (out and put.any())
         assert not after[(new == 0) & ~keep].any()
-        self.expect(after, change, "a run" if not corrected else "a run that replaces")
+        more = {"reviewed": ()} if corrected else {}
+        self.expect(after, change, "a run that replaces" if corrected else "a run", **more)
 
     def names(self, new, after, keep, touched):
         """Return the ids that the objects of a run were given: those of the objects that they are, or free ones."""
@@ -280,16 +428,19 @@ class Correcting(RuleBasedStateMachine):
 
     def kept(self):
         """Return the voxels that a run leaves alone and the ids touched by hand, from the copies alone."""
-        steps = zip(self.past, [*(p for p, _ in self.past), self.now][1:], strict=True)
+        steps = zip(self.past, [*(step[0] for step in self.past), self.now][1:], strict=True)
         touched, ids = np.zeros(SHAPE, bool), set()
-        for (before, kind), after in steps:
+        for (before, _, kind), after in steps:
             if kind == "a run that replaces":
                 touched[:], ids = False, set()
             elif kind == "by hand":
                 where = before != after
                 touched |= where
                 ids |= {*before[where].tolist(), *after[where].tolist()}
-        return (touched & (self.now == 0)) | np.isin(self.now, list(ids - {0})), ids - {0}
+        keep = (touched & (self.now == 0)) | np.isin(self.now, list(ids - {0}))
+        for box in self.facts["reviewed"]:
+            keep[box.slices] = True
+        return keep, ids - {0}
 
     @rule(data=st.data(), axis=axes, seed=st.integers(0, 3))
     def adopt_plane(self, data, axis, seed):
@@ -316,7 +467,7 @@ class Correcting(RuleBasedStateMachine):
 
     def ever(self):
         """Return all ids that there were or that were promised."""
-        copies = [self.now, *(p for p, _ in self.past), *(p for p, _ in self.future)]
+        copies = [self.now, *(step[0] for step in [*self.past, *self.future])]
         return {*np.unique(copies).tolist(), *self.promised} - {0}
 
     @rule()
@@ -336,14 +487,18 @@ class Correcting(RuleBasedStateMachine):
         assert change.id not in given
         self.expect(np.where(brushed(line, 1, axis), np.uint32(change.id), self.now), change)
 
+    def back(self, source, target):
+        """Take a step of undo or redo in the copies."""
+        copy, facts, kind = source.pop()
+        target.append((self.now, self.facts, kind))
+        self.now, self.facts = copy, facts
+
     @precondition(lambda self: self.past)
     @rule(times=st.integers(1, 4))
     def undo(self, times):
         for _ in range(min(times, len(self.past))):
             self.session.undo()
-            before, kind = self.past.pop()
-            self.future.append((self.now, kind))
-            self.now = before
+            self.back(self.past, self.future)
 
     @precondition(lambda self: self.past)
     @rule(back=st.integers(0, 3))
@@ -353,9 +508,7 @@ class Correcting(RuleBasedStateMachine):
         of = standing[max(0, len(standing) - 1 - back)]
         if of == standing[-1]:
             self.session.undo(of=of)
-            before, kind = self.past.pop()
-            self.future.append((self.now, kind))
-            self.now = before
+            self.back(self.past, self.future)
         else:
             with pytest.raises(InputError):
                 self.session.undo(of=of)
@@ -365,9 +518,7 @@ class Correcting(RuleBasedStateMachine):
     def redo(self, times):
         for _ in range(min(times, len(self.future))):
             self.session.redo()
-            after, kind = self.future.pop()
-            self.past.append((self.now, kind))
-            self.now = after
+            self.back(self.future, self.past)
 
     @rule()
     def reopen(self):
@@ -391,6 +542,12 @@ class Correcting(RuleBasedStateMachine):
             assert other.new_id() not in self.ever()
         place.unlink()
 
+    @staticmethod
+    def across(voxel, axis):
+        """Return the line that goes through a voxel across its plane."""
+        along = 2 - (axis == "yz")
+        return [[end if i == along else v for i, v in enumerate(voxel)] for end in (-1, SHAPE[along])]
+
     def line(self, data, axis):
         """Draw a polyline on a plane, partly beyond its edge."""
         index = data.draw(st.integers(0, SHAPE[AXES[axis]] - 1))
@@ -400,6 +557,17 @@ class Correcting(RuleBasedStateMachine):
     @invariant()
     def labels_are_the_copy(self):
         assert np.array_equal(self.session.labels.data, self.now)
+
+    @invariant()
+    def what_was_said_is_known(self):
+        session, facts = self.session, self.facts
+        there = set(np.unique(self.now).tolist())
+        assert session.voxel_size == facts["size"]
+        assert session.marks == {id: right for id, right in facts["marks"].items() if id in there}
+        assert session.reviewed == [*facts["reviewed"]]
+        assert marks.dismissed(session._project) == [*facts["dismissed"]]
+        assert [(s.mito, s.axis, s.plane, s.radius) for s in session.strokes] == [*facts["strokes"]]
+        assert session.taught == facts["taught"]
 
     @invariant()
     def undo_and_redo_go_as_far_as_the_copies(self):
@@ -421,10 +589,15 @@ class Correcting(RuleBasedStateMachine):
         assert not set(self.session._project.free_ids(3)) & self.ever()
 
 
-Correcting.TestCase.settings = settings(
-    max_examples=int(os.environ.get("MITONB_EXAMPLES", "25")),
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-TestCorrecting = Correcting.TestCase
+def test_every_verb_does_to_a_session_what_it_does_to_a_copy():
+    examples = int(os.environ.get("MITONB_EXAMPLES", "200"))
+    run_state_machine_as_test(
+        Correcting,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=int(os.environ.get("MITONB_STEPS", "50")),
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        ),
+    )
+    assert examples < 200 or set(VERBS) == set(Correcting.done) - {"nothing"}, "a verb that is tried by no rule"
