@@ -25,6 +25,7 @@ from mitonb.job import drain
 from mitonb.memory import memory_budget
 from mitonb.models.folder import PUBLISHED, about_model, installed_as, model_folder, offered_models, pinned
 from mitonb.recipe import FORMER_NAMES, IN_NM, PRESETS, Recipe
+from mitonb.session.opening import place_of, reopen
 from mitonb.stack import AXES
 
 Options = argparse.Namespace
@@ -544,6 +545,15 @@ def _info(options: Options) -> None:
         print(f"  note        {note}")
 
 
+def _replay(options: Options) -> None:
+    project, _ = reopen(place_of(options.project), None, None, read_only=True)
+    try:
+        project.replay()
+    finally:
+        project.close()
+    print(f"{options.project}: {project.version} edits lead from its first labels to its labels, byte for byte.")
+
+
 def _doctor(_: Options) -> int:
     report = mn.doctor()
     print(report)
@@ -551,10 +561,10 @@ def _doctor(_: Options) -> int:
 
 
 _RUNS: dict[str, Callable[[Options], int | None]] = {
-    "segment": _segment, "train": _train, "score": _score, "lab": _lab, "info": _info, "doctor": _doctor,
-    "cite": lambda options: print(mn.cite(options.model)), "models": _list_models, "models list": _list_models,
-    "models info": _show_model, "models pull": _pull, "models import": _import, "models export": _export,
-    "benchmark": _benchmark, "data": _list_data, "data list": _list_data, "data info": _show_data,
-    "data pull": _pull_data,
+    "segment": _segment, "train": _train, "score": _score, "lab": _lab, "info": _info, "replay": _replay,
+    "doctor": _doctor, "cite": lambda options: print(mn.cite(options.model)), "models": _list_models,
+    "models list": _list_models, "models info": _show_model, "models pull": _pull, "models import": _import,
+    "models export": _export, "benchmark": _benchmark, "data": _list_data, "data list": _list_data,
+    "data info": _show_data, "data pull": _pull_data,
 }  # fmt: skip
 """What each command does."""

@@ -29,7 +29,7 @@ needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="needs PyTorch, which is not installed here"
 )
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("segment", "train", "score", "models", "lab", "info", "doctor", "cite")
+COMMANDS = ("segment", "train", "score", "models", "lab", "info", "replay", "doctor", "cite")
 
 
 @pytest.fixture
@@ -289,6 +289,23 @@ def test_train_writes_weights_that_segment_takes(cell: Path, tmp_path: Path) -> 
     words = ["--source", f"cell={cell}:{truth}", "--steps", "1", "--batch", "1", "--quiet"]
     assert main(["train", str(weights), *words]) == 0
     assert mn.load_model(weights).spec.name == "small"
+
+
+def test_replay_rebuilds_a_project_and_says_what_does_not_fit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "cell.mitonb"
+    with mn.Session(labels=np.ones((2, 8, 8), np.uint32), path=path) as session:
+        session.paint([[0, 3, 3]], id=2, radius=1)
+        session.undo()
+    assert main(["replay", str(path)]) == 0
+    assert "2 edits lead from its first labels to its labels, byte for byte" in capsys.readouterr().out
+    with mn.Session.open(path) as session:
+        session._project.labels[1, 7, 7] = 9
+        session._project._stale.add(0)
+    assert main(["replay", str(path)]) == 1
+    assert "damaged: an edit, or the labels that it began with" in capsys.readouterr().err
+    assert main(["replay", str(tmp_path / "none.mitonb")]) == 1
 
 
 def test_doctor_looks_at_everything(capsys: pytest.CaptureFixture[str]) -> None:

@@ -192,6 +192,37 @@ class Project:
         """Return what an edit did to the voxels."""
         return decode(self.store.effect(seq), whole_box(self.labels).shape)
 
+    def labels_before(self, seq: int) -> tuple[Volume, VoxelSize | None]:
+        """Return labels and voxel size as they were before an edit, going back from those of now."""
+        labels, size = self.labels.copy(), self.voxel_size
+        for row in reversed(self.rows[seq - 1 :]):
+            self._step(labels, row, backwards=True)
+            edit = self.rows[(row.undo_of or row.seq) - 1]
+            if edit.kind == "set_voxel_size":
+                past = edit.intent["after" if row.kind == "undo" else "before"]
+                size = tuple(past) if past else None
+        return labels, size
+
+    def replay(self) -> None:
+        """Rebuild the labels from those that the project began with; see `mitonb.session.Session.replay`."""
+        labels, _ = self.labels_before(1)
+        begun = self.store.meta("labels")  # a checksum; None where it began without labels
+        if labels.any() if begun is None else digest(labels) != begun:
+            raise self.store.damaged("an edit, or the labels that it began with: the edits do not lead back to these")
+        for row in self.rows:
+            self._step(labels, row)
+        if not np.array_equal(labels, self.labels):
+            raise self.store.damaged("an edit: the edits lead to other labels than these")
+
+    def _step(self, labels: Volume, row: Row, *, backwards: bool = False) -> None:
+        """Do to labels what a record of the journal did, or take that back; StoreError where it does not fit them."""
+        if row.kind == "nothing":
+            return
+        try:
+            apply(labels, self.effect(row.undo_of or row.seq), backwards=(row.kind == "undo") is not backwards)
+        except StoreError:
+            raise self.store.damaged(f"what edit {row.seq} has changed") from None
+
     def acknowledged(self, client: Client | None) -> Row | None:
         """Return the record of a request that was made before."""
         return self._acks.get(client) if client else None

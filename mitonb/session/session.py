@@ -17,7 +17,6 @@ from psygnal import Signal
 from mitonb.box import Box
 from mitonb.colors import Coloring
 from mitonb.edit import marks, ops, project
-from mitonb.edit.edits import apply
 from mitonb.edit.verbs import VERBS, Entry, Verb, entries
 from mitonb.errors import InputError
 from mitonb.labels import Labels, ignore_note, scale_note
@@ -877,7 +876,7 @@ class Session:
         Parameters
         ----------
         seq : int, optional
-            Number of the edit (`Entry.seq`, `Change.seq`); by default the last run.
+            Number of the edit (`Entry.seq`, `Change.seq`), or one more than the last; by default the last run.
 
         Raises
         ------
@@ -890,13 +889,29 @@ class Session:
                 seq = max((row.seq for row in rows if row.kind in ("adopt", "adopt_plane")), default=0)
                 if not seq:
                     raise InputError("There was no run yet to compare with. In a script: app.compare(labels).")
-            if not 1 <= seq <= len(rows):
+            if not 1 <= seq <= len(rows) + 1:
                 raise InputError(f"There is no edit {seq}. Edits: session.history().")
-            data = self._view.copy()
-            for row in reversed(rows[seq - 1 :]):
-                if row.kind != "nothing":
-                    apply(data, self._project.effect(row.undo_of or row.seq), backwards=row.kind != "undo")
-            return Labels(data, self.voxel_size)
+            return Labels(*self._project.labels_before(seq))
+
+    def replay(self) -> int:
+        """Rebuild the labels from the first ones and the journal, and see that these are the labels, byte for byte.
+
+        The labels that the project began with are found by taking every edit back, undone ones, too, and must have the
+        checksum that was written then; from there every edit is done again. Each must find the ids that it found.
+
+        Returns
+        -------
+        edits : int
+            How many records of the journal led from there to here.
+
+        Raises
+        ------
+        StoreError
+            If they do not; it names the first edit that does not fit, as seen from the end.
+        """
+        with self._lock:
+            self._project.replay()
+            return self.version
 
     def save_copy(self, path: str | Path) -> Path:
         """Write the project with its whole history to a new file; work goes on where it was.
