@@ -159,10 +159,10 @@ class Correcting(RuleBasedStateMachine):
             plane[pixel] = id
         self.expect(after, self.session.fill(at, id, axis))
 
-    @precondition(lambda self: len(np.unique(self.now)) > 2)
+    @precondition(lambda self: len(self.there()) > 1)
     @rule(data=st.data())
     def merge(self, data):
-        ids = np.unique(self.now)[1:].tolist()
+        ids = self.there()
         keep, *gone = data.draw(st.lists(st.sampled_from(ids), min_size=2, max_size=3, unique=True))
         after = self.now.copy()
         after[np.isin(after, gone)] = keep
@@ -179,7 +179,7 @@ class Correcting(RuleBasedStateMachine):
         self.part(data, "cut", axis, through)
 
     def part(self, data, how, axis="xy", through=True):
-        id = data.draw(st.sampled_from(np.unique(self.now)[1:].tolist()))
+        id = data.draw(st.sampled_from(self.there()))
         own = self.now == id
         voxels = st.sampled_from(np.argwhere(own).tolist())
         seeds = data.draw(st.lists(voxels, min_size=2, max_size=3, unique_by=tuple)) if own.sum() > 2 else []
@@ -211,7 +211,7 @@ class Correcting(RuleBasedStateMachine):
     @precondition(lambda self: self.now.any())
     @rule(data=st.data(), how=st.sampled_from(["grow", "shrink", "smooth", "fill_holes"]))
     def shape(self, data, how):
-        id = data.draw(st.sampled_from(np.unique(self.now)[1:].tolist()))
+        id = data.draw(st.sampled_from(self.there()))
         own, size = self.now == id, np.array(self.facts["size"] or (1, 1, 1))
         sides = size / size.min()
         # A step of one reaches the neighbours in those directions in which a voxel is shortest.
@@ -241,7 +241,7 @@ class Correcting(RuleBasedStateMachine):
     @precondition(lambda self: self.now.any())
     @rule(data=st.data(), axis=axes)
     def interpolate(self, data, axis):
-        id = data.draw(st.sampled_from(np.unique(self.now)[1:].tolist()))
+        id = data.draw(st.sampled_from(self.there()))
         there = self.planes_of(id, axis)
         if len(there) > 2:  # a gap to fill
             after = self.now.copy()
@@ -269,7 +269,7 @@ class Correcting(RuleBasedStateMachine):
     @precondition(lambda self: self.now.any())
     @rule(data=st.data(), splitting=st.booleans())
     def pieces(self, data, splitting):
-        id = data.draw(st.sampled_from(np.unique(self.now)[1:].tolist()))
+        id = data.draw(st.sampled_from(self.there()))
         own, after, ever = self.now == id, self.now.copy(), self.ever()
         pieces, count = ndimage.label(own, np.ones((3, 3, 3)))
         if splitting and count == 1:
@@ -291,7 +291,7 @@ class Correcting(RuleBasedStateMachine):
     @precondition(lambda self: self.now.any())
     @rule(data=st.data(), axis=axes, merging=st.booleans())
     def on_plane(self, data, axis, merging):
-        ids = np.unique(self.now)[1:].tolist()
+        ids = self.there()
         chosen = data.draw(st.lists(st.sampled_from(ids), min_size=1, max_size=3, unique=True))
         index = data.draw(st.integers(0, SHAPE[AXES[axis]] - 1))
         if merging and len(chosen) < 2:
@@ -305,7 +305,7 @@ class Correcting(RuleBasedStateMachine):
     @precondition(lambda self: self.now.any())
     @rule(data=st.data(), how=st.sampled_from(["delete", "drop_false"]))
     def delete(self, data, how):
-        ids = data.draw(st.lists(st.sampled_from(np.unique(self.now)[1:].tolist()), min_size=1, max_size=2))
+        ids = data.draw(st.lists(st.sampled_from(self.there()), min_size=1, max_size=2))
         after = self.now.copy()
         after[np.isin(after, ids)] = 0
         self.expect(after, self.session.do(how, ids=ids))
@@ -313,7 +313,7 @@ class Correcting(RuleBasedStateMachine):
     @precondition(lambda self: self.now.any())
     @rule(data=st.data(), how=st.sampled_from(list(marks.KINDS)))
     def mark(self, data, how):
-        known, right, there = self.facts["marks"], marks.KINDS[how], np.unique(self.now)[1:].tolist()
+        known, right, there = self.facts["marks"], marks.KINDS[how], self.there()
         some = [id for id in there if id in known] if how == "unmark" else []
         ids = data.draw(st.lists(st.sampled_from(some or there), min_size=1, max_size=2))
         said = {id: right for id in ids if right is not None}
@@ -464,6 +464,10 @@ class Correcting(RuleBasedStateMachine):
             assert name <= set(np.unique(self.now).tolist()) or not name & given
             assert not name or 2 * (keep & (ids == id)).sum() < (ids == id).sum()
         self.expect(after, change, "a run")
+
+    def there(self):
+        """Return the ids of all objects."""
+        return [id for id in np.unique(self.now).tolist() if id]
 
     def ever(self):
         """Return all ids that there were or that were promised."""
