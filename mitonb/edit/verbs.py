@@ -60,7 +60,7 @@ class Verb:
     text: Callable[[Intent], str]
     op: Callable[..., Edit] | None = None
     given: Callable[[Intent], Intent] = dict
-    gesture: Literal["stroke", "teach", "click", "pair", "split", "proposed", "selected", "now", ""] = ""
+    gesture: Literal["stroke", "teach", "click", "pair", "split", "proposed", "selected", "now", "verdict", ""] = ""
     keys: tuple[str, ...] = ()
     title: str = ""
     icon: str = ""
@@ -255,13 +255,13 @@ _ROWS = (
          op=lambda p, *ids: ops.mark("unmark", ids, p.table.boxes),
          text=lambda say: f"took the mark off {_objects(say['ids'])}",
          gesture="selected", keys=("U",), title="Take the mark off", menu=True),
-    Verb("mark_fix",
+    Verb("mark_fix", gesture="verdict",
          op=lambda p, *ids: ops.mark("mark_fix", ids, p.table.boxes),
          text=lambda say: f"marked {_objects(say['ids'])} to be mended"),
-    Verb("mark_unsure",
+    Verb("mark_unsure", gesture="verdict",
          op=lambda p, *ids: ops.mark("mark_unsure", ids, p.table.boxes),
          text=lambda say: f"marked {_objects(say['ids'])} unsure"),
-    Verb("dismiss",
+    Verb("dismiss", gesture="verdict",
          op=lambda p, point: ops.dismiss(p.labels, point),
          text=lambda say: "saw that nothing is missing at {:d}, {:d}, {:d}".format(*say["point"]),
          given=lambda say: {"point": tuple(say["point"])}),
@@ -331,7 +331,7 @@ def on_screen() -> list[dict[str, Any]]:
         | {"does": verb.title[:1].lower() + verb.title[1:], "keys": verb.keys[0] if verb.keys else ""}
         | {"codes": [key.lower().replace("-", "+") for key in verb.keys]}
         for verb in VERBS.values()
-        if verb.gesture not in ("", "proposed")
+        if verb.gesture not in ("", "proposed", "verdict")
     ]
 
 

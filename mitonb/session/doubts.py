@@ -36,6 +36,10 @@ _FEW = 8
 """Objects smaller than the median by this factor are very small."""
 _FEWER = 30
 """Places smaller than the median object by this factor are none."""
+_ADVICE = {
+    "": "", "merge": "merge {0} into {keep}", "split_at_necks": "split it at the neck",
+    "interpolate": "fill the planes between", "delete": "delete it", "put_object": "take what the network sees",
+}  # fmt: skip
 _BESIDE = 3
 """Voxels from a border to where the objects beside it are measured."""
 
@@ -63,6 +67,16 @@ class Doubt:
     reasons: tuple[str, ...]
     at: tuple[int, int, int]
     fix: tuple[str, Mapping[str, Any]] | None = field(default=None, compare=False)
+
+    @property
+    def advice(self) -> str:
+        """What the fix does, for people; "" where there is none."""
+        verb, given = self.fix or ("", {})
+        return _ADVICE[verb].format(*given.get("gone", ()), **given)
+
+    def __str__(self) -> str:
+        what = f"Object {self.id}" if self.id else f"Plane {self.at[0]}, y {self.at[1]}, x {self.at[2]}"
+        return f"{what}: {'; '.join(self.reasons) or 'nothing is known against it'}"
 
 
 def find_doubts(labels: AnyLabels, *, maps: _Maps | None = None, threshold: float = 0.5) -> list[Doubt]:

@@ -103,7 +103,7 @@ class App(Saved, Part):
         self.run_bar.allow(volume=volume)
         self._offer_learning()
         self.table = ObjectsTable(session, height=_TAB_HEIGHT)
-        self.table.teach.teacher.maps = lambda z: self.runs.maps("xy", z)
+        self.table.teach.teacher.maps = self.table.review.maps = lambda z: self.runs.maps("xy", z)
         self.view3d = View3D(session, lazy=True)
         self.history = HistoryView(session, height=_TAB_HEIGHT - 32)
         self.saver = SaveForm(self.save, stem=f"{_plain(_name(session))}-labels")
@@ -218,6 +218,7 @@ class App(Saved, Part):
 
         def tell(labels: Labels) -> Sentence:
             self._joined = recipe
+            self.table.review.ask(quick=True)
             self.table.teach.teacher.forget()  # of objects that stayed, too, there is now what the net said
             notes = (labels.record or {}).get("notes") or ()
             return self._after(recipe, " ".join([count_text(len(labels.ids())) + said, *notes]), self.runs.change)

@@ -14,6 +14,7 @@ from mitonb.edit.marks import KINDS, STROKES
 from mitonb.errors import InputError
 from mitonb.measurements import COLUMNS, measure
 from mitonb.session import Session
+from mitonb.widgets.review_bar import ReviewBar, open_scores
 from mitonb.widgets.style import JS, Latest, Part, Saved, error_html
 from mitonb.widgets.teaching import TeachBar
 
@@ -81,10 +82,14 @@ class ObjectsTable(Saved, Part):
         self.table: Any = None
         self.grid = Grid(layout={"height": f"{height}px", "width": "100%"}, deletes=self.session is source)
         self.status = ipw.HTML(layout={"display": "none"})
-        self.teach, self._stale = TeachBar(self.session), False
+        self.teach, self.review, self._stale = TeachBar(self.session), ReviewBar(self.session), False
         self._worker = Latest(self._measure, failed=self._fail, delay=0.3)
-        super().__init__(self.status, self.teach, self.grid, **options)
-        self.teach.failed.connect(self._fail)
+        super().__init__(self.status, self.review, self.teach, self.grid, **options)
+        for bar in (self.teach, self.review):
+            bar.failed.connect(self._fail)
+        self.review.found.connect(self._worker.ask)
+        if self.session is not source:
+            self.review.layout.display = "none"
         self.grid.asked.connect(self._on_asked)
         self.session.edited.connect(self._on_edited)
         self.session.selected.connect(lambda ids: setattr(self.grid, "selected", list(ids)))
@@ -135,7 +140,9 @@ class ObjectsTable(Saved, Part):
 
     def state(self) -> str:
         """Return the table as text: the columns, then one object a line."""
-        columns, values = _columns(self.table, self.teach.lesson) if self.table is not None else ([], [])
+        columns, values = (
+            _columns(self.table, self.teach.lesson, open_scores(self.review)) if self.table is not None else ([], [])
+        )
         lines = [" ".join(f"{v:g}" for v in numbers) for numbers in zip(*values, strict=True)]
         return "\n".join([" | ".join(c["label"] for c in columns), *lines])
 
@@ -156,8 +163,11 @@ class ObjectsTable(Saved, Part):
         """Show the table, and a column of verdicts once there are marks."""
         self.table = table
         colors = np.rint(self.session.colors.rgb(table["id"].to_numpy(np.uint32)) * 255).astype(np.uint8)
-        columns, values = _columns(table, self.teach.lesson)
+        columns, values = self._shown(table)
         self.grid.fill(columns, [*values, colors])
+
+    def _shown(self, table: Any) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
+        return _columns(table, self.teach.lesson, open_scores(self.review))
 
     def _on_edited(self, change: Any) -> None:
         self.grid.tell()
@@ -176,6 +186,10 @@ class ObjectsTable(Saved, Part):
 _VERDICT = {
     "name": "verdict", "scale": 1, "label": "verdict", "kind": "verdict", "digits": 2, "width": 76,
     "tip": "What you marked it as, or how probably it is right by your marks",
+}  # fmt: skip
+_DOUBT = {
+    "name": "doubt", "scale": 1, "label": "doubt", "kind": "number", "digits": 2, "width": 76,
+    "tip": "How much speaks against it, 0 to 1, while it waits in the review; sort by it, or press N",
 }  # fmt: skip
 
 
@@ -207,7 +221,9 @@ def show_table(source: Any, *, height: int = 220) -> ObjectsTable:
     return ObjectsTable(source, height=height)
 
 
-def _columns(table: Any, lesson: Lesson | None) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
+def _columns(
+    table: Any, lesson: Lesson | None, doubts: dict[int, float]
+) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
     """Return what the grid shows of a table of objects: the columns, and a float array for each."""
     shown = [column for column in COLUMNS if column.title and column.name in table]
     columns = [
@@ -215,6 +231,9 @@ def _columns(table: Any, lesson: Lesson | None) -> tuple[list[dict[str, Any]], l
          "tip": c.tip} for c in shown
     ]  # fmt: skip
     values = [table[c.name].to_numpy(np.float64) * c.factor for c in shown]
+    if doubts:
+        columns.insert(1, _DOUBT)
+        values.insert(1, np.array([doubts.get(id, np.nan) for id in table["id"].tolist()], np.float64))
     if lesson is not None:
         columns.insert(1, _VERDICT)
         values.insert(1, np.array([_verdict(lesson, id) for id in table["id"].tolist()], np.float64))

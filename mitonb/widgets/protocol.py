@@ -46,7 +46,9 @@ _MAX_COUNT = 2**53
 _QUICK = 1 << 25  # voxels whose colours are chosen within a second
 _KERNEL = uuid.uuid4().hex  # tells the pages this kernel from one before it
 
-_SAID = {"merge", "split", "cut", "split_at_necks", "delete", "drop_false", "mark_reviewed", *KINDS} | {
+_AROUND = 48
+"""Voxels around a place in a review where no object is."""
+_SAID = {"put_object", "merge", "split", "cut", "split_at_necks", "delete", "drop_false", "mark_reviewed", *KINDS} | {
     name for name, verb in VERBS.items() if verb.menu
 }  # what an edit is told of in words, with Undo
 
@@ -174,6 +176,7 @@ class Conversation:
         # The label for a new object: shown, and spent by its first stroke. Until then it gives way to whatever comes.
         self._promise = int(viewer.active_id)
         self._gave_way: dict[int, tuple[int, int]] = {}
+        self._suggested: tuple[Any, int] | None = None  # a doubt whose fix is shown, and the version it is about
 
     def when_told(self, action: Callable[[], object]) -> None:
         """Do something once a page has told which plane it shows; at once where there is no page.
@@ -400,7 +403,7 @@ class Conversation:
             self.post(_nack(error, **head))
             return
         id, new = edit.intent["id"], edit.intent["new"]
-        box, ids = self._planes.propose(id, edit)
+        box, ids = self._planes.propose([id], edit)
         self.session.colors.add(ids)
         self._tell_colors()
         first = [(seed[0] if isinstance(seed[0], list) else seed)[:3] for seed in edit.intent.get("seeds", ())]
@@ -455,15 +458,45 @@ class Conversation:
         self.viewer.moved.emit(voxel)
 
     def _step(self, message: Message, _: Buffers) -> None:
-        if self.session.step_object(1 if word(message, "to", ("next", "previous")) == "next" else -1):
-            self._show_selected()
+        found = self.session.step_object(1 if word(message, "to", ("next", "previous")) == "next" else -1)
+        doubt = self.session.doubt
+        if found:
+            self._show_selected(doubtful=doubt is not None)
+        elif doubt:
+            self.post({"kind": "center", "point": [*doubt.at], "doubtful": True, **_around(doubt.at)})
         else:
-            self.say("No labels yet.")
+            self.say("Everything in the queue was seen." if self.session.queue else "No labels yet.")
+        if doubt:
+            self.say(f"{doubt}." + (f" Y: {doubt.advice}." if doubt.fix else ""))
 
-    def _show_selected(self) -> None:
+    def _show_selected(self, *, doubtful: bool = False) -> None:
         """Zoom to the one object that was gone to."""
         if box := self.session.box(self.session.selection[0]):
-            self.post({"kind": "center", "point": list(self.session.position), "box": ends(box)})
+            self.post({"kind": "center", "point": list(self.session.position), "box": ends(box), "doubtful": doubtful})
+
+    def _suggest(self, message: Message, _: Buffers) -> None:
+        """Show what would mend the doubt that is looked at, or do it where exactly that was shown."""
+        doubt = self.session.doubt
+        if doubt is None or doubt.fix is None:
+            self.say("Nothing is suggested here: mend it with the tools, or go on with N.")
+            return
+        verb, given = doubt.fix
+        with self._order:
+            if message.get("take") == self.session.version and self._suggested == (doubt, self.session.version):
+                self._suggested = None
+                self.session.do(verb, **given)
+                return
+            edit = self.session.preview(verb, **given)
+            if not edit.parts:
+                self.say("There is nothing to change here any more.")
+                return
+            box, ids = self._planes.propose([doubt.id, *given.get("gone", ()), given.get("keep", 0)], edit)
+            self._suggested = doubt, self.session.version
+        self.session.colors.add(ids)
+        self._tell_colors()
+        self.post({"kind": "proposal", **ends(box)})
+        self.send_part("proposal", self.viewer.axis, self.viewer.index)
+        self.say(f"{doubt.advice[:1].upper()}{doubt.advice[1:]}?", suggests=self.session.version)
 
     def _zoom(self, message: Message, _: Buffers) -> None:
         """Go to an object; without one, zoom to the selected: on the plane that is looked at, if they are there."""
@@ -508,13 +541,20 @@ class Conversation:
 
     _HANDLERS = {  # noqa: RUF012
         "hello": _hello, "want": _want, "edit": _edit, "take": _take, "move": _move, "step": _step, "at": _at,
-        "here": _here, "ask": _ask, "take-back": _take_back, "propose": _propose, "zoom": _zoom, "compare": _compare,
+        "here": _here, "ask": _ask, "take-back": _take_back, "propose": _propose, "suggest": _suggest, "zoom": _zoom,
+        "compare": _compare,
     }  # fmt: skip
 
 
 def ends(box: Box) -> dict[str, list[int]]:
     """Return a box as a page takes it."""
     return {"start": list(box.start), "stop": list(box.stop)}
+
+
+def _around(point: Sequence[int]) -> dict[str, Any]:
+    """Return a box around a place without an object, as a page takes it."""
+    z, y, x = point
+    return {"box": ends(Box((z, y, x), (z + 1, y + 1, x + 1)).grow(_AROUND))}
 
 
 def _nack(error: Exception, **head: Any) -> dict[str, Any]:

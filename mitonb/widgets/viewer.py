@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ import traitlets as t
 from psygnal import Signal
 
 from mitonb.accuracy import score
+from mitonb.box import Box
 from mitonb.colors import overlay
 from mitonb.edit import ops
 from mitonb.edit.verbs import VERBS
@@ -31,9 +33,8 @@ from mitonb.widgets.protocol import HEADS, Conversation, cut, ends
 from mitonb.widgets.style import Saved, as_png, count_text, gray, thinned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
-    from mitonb.box import Box
     from mitonb.edit.edits import Edit
 
 _STATIC = Path(__file__).parent / "static"
@@ -112,19 +113,19 @@ class Planes:
         ready = image.dtype == np.uint8 and stack.intensity == (0.0, 255.0)
         return shrink(image if ready else gray(image, *stack.intensity), step), {"step": step}
 
-    def propose(self, id: int, edit: Edit) -> tuple[Box, npt.NDArray[np.uint32]]:
-        """Show what an edit would make of an object, and return it: ids in the box of the object."""
-        box = self.session.box(id)
-        assert box is not None
+    def propose(self, ids: Sequence[int], edit: Edit) -> tuple[Box, npt.NDArray[np.uint32]]:
+        """Show what an edit would make of objects, and return it: ids in a box around them."""
+        known = [box for id in ids if (box := self.session.box(id))]
+        box = reduce(Box.union, known, edit.box if edit.parts else known[0])
         view = self.session.labels.data[box.slices]
-        ids = np.where(view == id, view, 0)
+        shown = np.where(np.isin(view, ids), view, 0).astype(np.uint32)
         for part in edit.parts:
             inside = tuple(
                 slice(a - o, b - o) for o, a, b in zip(box.start, part.box.start, part.box.stop, strict=True)
             )
-            ids[inside].flat[part.index] = np.repeat(part.runs[:, 3], part.runs[:, 1])
-        self._proposed = box, ids
-        return box, ids
+            shown[inside].flat[part.index] = np.repeat(part.runs[:, 3], part.runs[:, 1])
+        self._proposed = box, shown
+        return self._proposed
 
     def withdraw(self) -> bool:
         """Show no proposal any more; return whether there was one."""

@@ -725,3 +725,35 @@ def test_other_labels_are_shown_beside_those_of_the_session_the_same_object_unde
     wire.hear({"kind": "compare", "client": "me"})
     assert viewer.comparison == "difference"
     assert wire.hear({"kind": "hello", "client": "me", "protocol": 1})[0]["compared"] == "before"
+
+
+def test_a_review_is_led_by_the_page_and_a_suggestion_is_taken_only_as_it_was_shown() -> None:
+    labels = np.zeros((6, 20, 20), np.uint32)
+    labels[:3, 5:9, 5:9], labels[3:, 5:9, 5:9], labels[:, 12:16, 12:16] = 1, 2, 3
+    session = Session(labels=labels)
+    viewer = Viewer(session)
+    sent: list[dict[str, Any]] = []
+    viewer.send = lambda message, buffers=None: sent.append(message)  # type: ignore[method-assign, assignment]
+
+    def ask(**message: Any) -> list[dict[str, Any]]:
+        sent.clear()
+        viewer._conversation.receive(None, {"client": "page", **message}, [])
+        return [m for m in sent if m["kind"] in ("notice", "center", "proposal", "nack")]
+
+    assert ask(kind="suggest", take=0)[0]["text"].startswith("Nothing is suggested here")
+    session.review(mn.find_doubts(session.labels))
+    *_, centered, said = ask(kind="step", to="next")
+    assert centered["doubtful"] is True
+    assert "seems to go on as" in said["text"]
+    assert said["text"].endswith("Y: merge 2 into 1.")
+    shown, asked = ask(kind="suggest", take=0)
+    assert (shown["start"], shown["stop"]) == ([0, 5, 5], [6, 9, 9])
+    assert (asked["text"], asked["suggests"]) == ("Merge 2 into 1?", session.version)
+    session.paint([(0, 0, 0)], id=3, radius=0)  # what was shown is about labels that are no more
+    ask(kind="suggest", take=asked["suggests"])
+    assert session.voxels(2)
+    again = ask(kind="suggest", take=0)[-1]
+    ask(kind="suggest", take=again["suggests"])
+    assert session.ids() == [1, 3]
+    ask(kind="suggest", take=again["suggests"])  # told twice, it is done once
+    assert session.history()[-1].sentence == "Merged object 2 into 1."

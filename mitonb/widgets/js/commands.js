@@ -43,6 +43,8 @@ export class Commands {
       labels: () => view.setLayer("labels", { visible: !view.get("layers").labels.visible }),
       enter: () => (view.splitter.on ? view.splitter.enter() : this.#ask(view.has("preview") ? "apply-preview" : "segment-plane")),
       object: (to) => view.tell({ kind: "step", to }),
+      verdict: (verb) => this.#judge(verb),
+      suggest: () => view.tell({ kind: "suggest", take: view.suggested }),
       menu: () => {
         if (!view.ui.menu.toggle()) view.ui.say({ text: "Select an object first: click on it with the look tool (Z)." });
       },
@@ -156,10 +158,24 @@ export class Commands {
     }
   }
 
+  /** In a review: say what is selected is so, or that nothing is missing at a place, and go on. @param {string} op */
+  #judge(op) {
+    const { view } = this;
+    const selected = /** @type {number[]} */ (view.get("selected"));
+    if (!this.writable()) return;
+    if (selected.length) view.store.edit({ op, ids: selected });
+    else if (!view.doubtful) {
+      view.ui.say({ text: "Go to an object first (N): then say whether it is right." });
+      return;
+    } else if (op === "mark_right") view.store.edit({ op: "dismiss", point: view.place });
+    view.tell({ kind: "step", to: "next" });
+  }
+
   /** Esc when already looking: first the preview goes, then the comparison, then what stands alone is among the others again, then the selection, then what is hidden. */
   #letGo() {
     const { view } = this;
-    if (view.has("preview") && view.store.state.listens) this.#ask("discard-preview");
+    if (view.suggested !== null) view.leaveSuggestion();
+    else if (view.has("preview") && view.store.state.listens) this.#ask("discard-preview");
     else if (view.get("comparison")) view.set("comparison", "");
     else if (view.get("isolated").length) this.showAll();
     else if (view.get("selected").length) view.set("selected", []);

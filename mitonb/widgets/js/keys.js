@@ -51,6 +51,13 @@ const KEYS = [
     { keys: "Arrows  Enter", does: "move the cursor, set a seed; Enter again takes the parts" },
     { keys: "Ctrl-Z  Esc", does: "take the last seed back; leave the object as it was" },
   ] },
+  { title: "Review", keys: [
+    { keys: "N  Shift-N", does: "go to the next, previous doubt, once there is a queue" },
+    { keys: "Y", does: "show what would mend it; again: do so", command: "suggest", codes: ["y"] },
+    { keys: "Shift-C", does: "it is right; go on", command: "verdict:mark_right", codes: ["shift+c"] },
+    { keys: "Shift-X", does: "it is to be mended; go on", command: "verdict:mark_fix", codes: ["shift+x"] },
+    { keys: "Shift-U", does: "nobody can say; go on", command: "verdict:mark_unsure", codes: ["shift+u"] },
+  ] },
   { title: "Label and brush", keys: [
     { keys: "M", does: "new label", command: "new", codes: ["m"] },
     { keys: "-  =", does: "label id down, up" },

@@ -42,6 +42,10 @@ export class View {
     this.seen = seenOf(model.get("hidden"), model.get("isolated"));
     /** Where the user clicked last or was brought to, z, y, x: planes of the other axes go through it. @type {number[] | null} */
     this.place = null;
+    /** Whether the place is a doubt of a review. */
+    this.doubtful = false;
+    /** The version of the labels that a shown suggestion is about. @type {number | null} */
+    this.suggested = null;
     /** When planes were scrolled last. */
     this.moved = -Infinity;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -165,16 +169,19 @@ export class View {
     on("compared", () => { this.#look(); this.picture.take(); this.showState(); });
     on("proposal", (m) => {
       this.splitter.told(m);
+      if (!m.start) this.suggested = null;
       this.#look();
       // Where there is something new, its pixels are on their way.
       if (!m.start) this.picture.take();
     });
     on("save", () => this.showState());
     on("colors", () => { this.picture.redraw(); this.showState(); });
-    on("notice", ({ text, error, undo }) => this.ui.say({
-      text, error, actions: undo ? [{ label: "Undo", run: () => this.tell({ kind: "take-back", edit: undo }) }] : [],
-    }));
-    on("center", (m) => this.center(m.point, m.box));
+    on("notice", (m) => this.#say(m));
+    on("center", (m) => {
+      this.doubtful = Boolean(m.doubtful);
+      this.leaveSuggestion();
+      this.center(m.point, m.box);
+    });
     /** @type {[string, () => void][]} */
     this.heard = TRAITS.map((name) => [`change:${name}`, () => this.#trait(name)]);
     for (const [name, act] of this.heard) this.model.on(name, act);
@@ -190,6 +197,25 @@ export class View {
     // The histogram is drawn in the theme's colours.
     this.themes = new MutationObserver(() => this.ui.panel.histogram.paint());
     this.themes.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name"] });
+  }
+
+  /** A sentence of the kernel, with what can be done about it. @param {{text: string, error?: boolean, undo?: number, suggests?: number}} m */
+  #say({ text, error, undo, suggests }) {
+    /** @type {{label: string, run: () => void}[]} */
+    let actions = undo ? [{ label: "Undo", run: () => this.tell({ kind: "take-back", edit: undo }) }] : [];
+    if (suggests !== undefined) {
+      this.suggested = suggests;
+      actions = [{ label: "Yes (Y)", run: () => this.run("suggest") }, { label: "No (Esc)", run: () => this.leaveSuggestion() }];
+    }
+    this.ui.say({ text, error, actions });
+  }
+
+  /** Leave what was suggested as it is. */
+  leaveSuggestion() {
+    if (this.suggested === null) return;
+    this.suggested = null;
+    this.ui.notice.hidden = true;
+    this.splitter.propose();
   }
 
   /** @param {string} name */
