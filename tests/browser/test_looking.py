@@ -174,10 +174,10 @@ def test_a_place_is_gone_to_by_typing_and_copied_as_a_line_of_code(user: Quickst
     page.keyboard.type("2")
     user.keys("Enter")
     poll(lambda: trait(user, "selected") == [2], "object 2 is not selected", 10)
-    user.keys("/", "Escape", "y")
+    user.keys("/", "Escape", "Shift+Y")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.mouse.move(*user.spot(0, 0))  # beside the zoomed object: the pointer says which place
-    user.keys("Escape", "0", "y")
+    user.keys("Escape", "0", "Shift+Y")
     user.book.wait(f"document.querySelector({notice!r}).textContent.startsWith('Copied: app.session.move_to(')")
     assert page.evaluate("navigator.clipboard.readText()") == f"app.session.move_to({user.plane()[1]}, 0, 0)"
     before = user.book.js("jupyterapp.shell.currentWidget.model.cells.length")

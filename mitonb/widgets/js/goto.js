@@ -44,7 +44,7 @@ export function goField({ run, go, opened, leave }) {
     class: "mitonb-goto", title: `${ASKED}; Enter goes there, Esc closes`,
     attributes: { type: "text", placeholder: "object, or z y x", "aria-label": "Go to an object, or to a position z y x", spellcheck: "false", autocomplete: "off" },
   });
-  const copy = iconButton(ICONS.copy, "Copy this place as a line of code (Y)", () => run("copy"));
+  const copy = iconButton(ICONS.copy, "Copy this place as a line of code (Shift-Y)", () => run("copy"));
   const node = element("span", { class: "mitonb-group" }, [input, copy]);
   node.hidden = true;
   const open = (/** @type {boolean} */ on) => {

@@ -31,7 +31,7 @@ const KEYS = [
     { keys: "Double-click  0", does: "fit the plane into the view", command: "fit", codes: ["0"] },
     { keys: "9", does: "zoom to the selected objects", command: "zoom", codes: ["9"] },
     { keys: "/", does: "go to an object or a position by typing", command: "go", codes: ["/"] },
-    { keys: "Y", does: "copy this place as a line of code", command: "copy", codes: ["y"] },
+    { keys: "Shift-Y", does: "copy this place as a line of code", command: "copy", codes: ["shift+y"] },
     { keys: "H", does: "hide the selected objects; with none selected, show all again", command: "hide", codes: ["h"] },
     { keys: "Shift-H", does: "show the selected objects alone; again (or Esc): all", command: "isolate", codes: ["shift+h"] },
     { keys: "A", does: "compare with other labels: curtain, blink, difference, none", command: "compare", codes: ["a"] },
