@@ -23,7 +23,9 @@ from mitonb.edit import ops
 from mitonb.edit.marks import KINDS
 from mitonb.edit.verbs import VERBS, on_screen
 from mitonb.errors import InputError, MitonbError
+from mitonb.mesh import surfaces
 from mitonb.stack import AXES, Axis
+from mitonb.widgets.style import Latest
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ _STEPS = (1, 2, 4, 8, 16)  # pixels on a side that one pixel of a coarser image 
 _MAX_POINTS = 40_000
 _MAX_IDS = 10_000
 _MAX_COUNT = 2**53
+_TRIANGLES = 60_000  # of all surfaces beside the planes
 _QUICK = 1 << 25  # voxels whose colours are chosen within a second
 _KERNEL = uuid.uuid4().hex  # tells the pages this kernel from one before it
 
@@ -170,6 +173,7 @@ class Conversation:
         self._has_page = False
         self._questions = itertools.count(1)
         self._waiting: dict[int, Callable[[], object]] = {}
+        self._meshed = Latest(self._send_surfaces, failed=lambda error: self.post(_nack(error)))
         self._own_point: tuple[int, ...] | None = None
         self._seq = self._colored = 0
         self._project = self.session.path, self.session.key
@@ -520,6 +524,23 @@ class Conversation:
     def _compare(self, _message: Message, _: Buffers) -> None:
         self.viewer.compare()
 
+    def _surfaces(self, _message: Message, _: Buffers) -> None:
+        self._meshed.ask()
+
+    def _send_surfaces(self) -> None:
+        """Send the surfaces of all objects, in messages below the limit."""
+        session = self.session
+        found = surfaces(session.labels, budget=max(_TRIANGLES, 12 * len(session.ids())))
+        first = True
+        while first or found:
+            sizes = np.cumsum([m.vertices.nbytes + m.triangles.nbytes for m in found])
+            count = max(1, int(np.searchsorted(sizes, MAX_REPLY)))
+            batch, found = found[:count], found[count:]
+            data = [b"".join(getattr(m, name).tobytes() for m in batch) for name in ("vertices", "triangles")]
+            meshes = [[m.id, len(m.vertices), len(m.triangles)] for m in batch]
+            self.post({"kind": "surfaces", "meshes": meshes, "first": first, "last": not found}, *data)
+            first = False
+
     def _place(self, message: Message) -> tuple[Axis, int]:
         """Return the plane that a message is about, or refuse it."""
         axis: Any = message.get("axis")
@@ -542,7 +563,7 @@ class Conversation:
     _HANDLERS = {  # noqa: RUF012
         "hello": _hello, "want": _want, "edit": _edit, "take": _take, "move": _move, "step": _step, "at": _at,
         "here": _here, "ask": _ask, "take-back": _take_back, "propose": _propose, "suggest": _suggest, "zoom": _zoom,
-        "compare": _compare,
+        "compare": _compare, "surfaces": _surfaces,
     }  # fmt: skip
 
 

@@ -189,6 +189,8 @@ class Viewer(Saved, anywidget.AnyWidget):
         is selected is seen: it is hidden no longer, and alone if others were.
     comparison : {"", "curtain", "blink", "difference"}
         How the labels are shown beside those that `compare` took; "" shows them alone.
+    panes : {1, 4}
+        One plane, or planes of all three directions through the place where the user works.
     running : bool
         Whether a run is under way, whose result will be shown here.
     marks : dict
@@ -214,6 +216,7 @@ class Viewer(Saved, anywidget.AnyWidget):
     hidden = t.List(t.Int(min=1, max=2**32 - 1)).tag(sync=True)
     isolated = t.List(t.Int(min=1, max=2**32 - 1)).tag(sync=True)
     comparison = t.Enum(["", "curtain", "blink", "difference"], "").tag(sync=True)
+    panes = t.Enum([1, 4], 1).tag(sync=True)
     preserve = t.Bool(False).tag(sync=True)
     layers = t.Dict().tag(sync=True)
     height = t.Int(None, allow_none=True, min=240, max=4000).tag(sync=True)

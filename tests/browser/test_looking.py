@@ -53,7 +53,7 @@ def whole(lab: Lab) -> Quickstart:
 def user(whole: Quickstart) -> Quickstart:
     """A user who looks at xy plane 4, with everything shown and nothing selected."""
     whole.book.js(f"{VIEW}.set('axis', 'xy'); {VIEW}.go(4); {VIEW}.set('selected', []); {VIEW}.set('comparison', '')")
-    whole.book.js(f"{VIEW}.commands.showAll()")
+    whole.book.js(f"{VIEW}.set('panes', 1); {VIEW}.commands.showAll()")
     whole.focus()
     return whole
 
@@ -233,3 +233,60 @@ def test_touching_objects_are_told_apart_and_labels_drawn_stronger_or_fainter(us
     assert max(pixel(user, 30, 45)) - min(pixel(user, 30, 45)) > max(inside) - min(inside)
     user.keys("{", "{", "<", "<")
     user.book.wait(f"{VIEW}.get('layers').labels.opacity === 0.45 && {VIEW}.get('layers').labels.width === 1.5")
+
+
+def test_planes_of_all_directions_go_through_one_place_and_each_can_be_painted_on(user: Quickstart) -> None:
+    before = user.digest()
+
+    def pane(axis: str) -> dict[str, float]:
+        box = user.book.page.locator(f"{VIEWER} .mitonb-pane[data-pane={axis}]").bounding_box()
+        assert box is not None
+        return box  # type: ignore[return-value]
+
+    user.keys("4")
+    stage = user.book.page.locator(f"{VIEWER} .mitonb-stage")
+    user.book.wait(f"{VIEW}.panes.list.every(p => p.picture.current) && {VIEW}.panes.list.length === 3")
+    user.ask("0", after="app.session.move_to(4, 30, 60)")
+    user.book.wait(f"{VIEW}.panes.index('xz') === 30 && {VIEW}.panes.index('yz') === 60")
+    assert said(user, f"{VIEWER} .mitonb-stage .mitonb-tag") == "xy  z 4"
+    assert said(user, f"{VIEWER} [data-pane=xz] .mitonb-tag") == "xz  y 30"
+    # A press on a pane makes it the one that is worked on, and does there at once what the tool does.
+    user.keys("m", "p")
+    box, mouse = pane("xz"), user.book.page.mouse
+    mouse.move(box["x"] + box["width"] * 0.8, box["y"] + box["height"] / 2)
+    mouse.down()
+    mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] / 2, steps=4)
+    mouse.up()
+    user.wait_for_picture()
+    assert stage.bounding_box() == box
+    assert user.ask("app.session.history()[-1].text").endswith("on xz plane 30")
+    # The others see it, too.
+    user.book.wait(f"{VIEW}.panes.list[0].picture.facts.entry('labels').data.includes({VIEW}.get('active_id'))")
+    user.keys("Escape", "3")
+    user.book.wait(f"document.querySelector({VIEWER!r}).dataset.plane === 'yz/60'")
+    user.ask("0", after="app.session.undo()")
+    user.keys("1", "4")
+    user.book.wait(f"!{VIEW}.panes.on && document.querySelector({VIEWER!r}).dataset.plane === 'xy/4'")
+    assert user.book.js(f"document.querySelectorAll('{VIEWER} .mitonb-pane').length") == 0
+    assert user.digest() == before
+
+
+def test_a_click_on_an_object_in_3d_beside_the_planes_selects_it_and_goes_there(user: Quickstart) -> None:
+    user.keys("4")
+    user.book.wait(f"{VIEW}.panes.space?.surfaces?.parts.length === 3", 60)
+    # Seen straight along z, with object 3 of planes 3 and 4 at its place.
+    user.book.js(f"Object.assign({VIEW}.panes.space.camera, {{yaw: 0, pitch: 0}})")
+    box = user.book.page.locator(f"{VIEWER} .mitonb-space").bounding_box()
+    assert box is not None
+    scale = user.book.js(f"{VIEW}.panes.space.frame().pixels") * 5  # nm a voxel
+    at = (box["x"] + box["width"] / 2 + (100 - 64) * scale, box["y"] + box["height"] / 2 + (70 - 48) * scale)
+    user.book.page.mouse.click(*at)
+    assert trait_soon(user, "selected", [3])
+    poll(lambda: user.ask("app.session.position")[0] in (2, 3), lambda: str(user.ask("app.session.position")), 10)
+    user.keys("ArrowLeft")
+    assert user.book.js(f"{VIEW}.panes.space.camera.yaw") == -0.1
+    user.keys("Shift+H")
+    assert user.book.js(f"{VIEW}.panes.space.surfaces.parts.map(p => {VIEW}.seen.shows(p.id))") == [False, False, True]
+    user.ask("0", after="app.session.grow(3)")
+    poll(lambda: "labels changed" in said(user, f"{VIEWER} .mitonb-space"), "the pane does not say that it is old", 10)
+    user.ask("0", after="app.session.undo()")

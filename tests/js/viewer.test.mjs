@@ -15,6 +15,7 @@ import { pillOf } from "../../mitonb/widgets/js/pill.js";
 import { Assembler, half } from "../../mitonb/widgets/js/protocol.js";
 import { seenOf, seenText } from "../../mitonb/widgets/js/seen.js";
 import { sentence, thinned } from "../../mitonb/widgets/js/split.js";
+import { hit, joined, turning } from "../../mitonb/widgets/js/space.js";
 import { drawStroke, fillLasso } from "../../mitonb/widgets/js/strokes.js";
 import { between, choice, searched } from "../../mitonb/widgets/js/table.js";
 import { around, reachFor, stepFor, Wants, wantList } from "../../mitonb/widgets/js/wants.js";
@@ -258,6 +259,24 @@ test("an object, a position in any spelling or a line of code is a place, and al
 test("a key goes through the ways of comparing, and a pixel says in words what differs", () => {
   assert.deepEqual(["", "curtain", "blink", "difference"].map(nextWay), ["curtain", "blink", "difference", ""]);
   assert.deepEqual([[0, 0], [3, 3], [3, 0], [0, 3], [3, 4]].map(([now, then]) => otherText(now, then, "before")), ["", "", "before: background", "before: an object", "before: another object"]);
+});
+
+test("surfaces of several messages are one, and the one nearest to the viewer is hit", () => {
+  // Two triangles across the axis of sight, in planes z 5 and z 1; points come as z, y, x.
+  const triangle = (z) => Float32Array.from([z, 0, 0, z, 0, 4, z, 4, 0]);
+  const piece = (id, z) => ({ meshes: [[id, 3, 1]], points: triangle(z), corners: Uint32Array.from([0, 1, 2]) });
+  const surfaces = joined([piece(7, 5), piece(9, 1)]);
+  assert.deepEqual(surfaces.parts, [{ id: 7, first: 0, count: 3 }, { id: 9, first: 3, count: 3 }]);
+  assert.deepEqual([...surfaces.corners], [0, 1, 2, 3, 4, 5]);
+  assert.deepEqual([...surfaces.points.subarray(9, 15)], [0, 0, 1, 4, 0, 1]);
+  assert.deepEqual([...surfaces.owners], [7, 7, 7, 9, 9, 9]);
+  const turn = turning({ yaw: 0, pitch: 0, zoom: 1 });
+  const all = () => true;
+  assert.deepEqual(hit(surfaces, all, turn, 1, -1), { id: 9, point: [1, 1, 1] });
+  assert.deepEqual(hit(surfaces, (id) => id !== 9, turn, 1, -1), { id: 7, point: [1, 1, 5] });
+  assert.equal(hit(surfaces, all, turn, 3, -3), null);
+  // From behind the other one is nearer.
+  assert.equal(hit(surfaces, all, turning({ yaw: Math.PI, pitch: 0, zoom: 1 }), -1, -1).id, 7);
 });
 
 test("the brush grows by single pixels when small and by a tenth when large", () => {

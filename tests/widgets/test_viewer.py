@@ -757,3 +757,26 @@ def test_a_review_is_led_by_the_page_and_a_suggestion_is_taken_only_as_it_was_sh
     assert session.ids() == [1, 3]
     ask(kind="suggest", take=again["suggests"])  # told twice, it is done once
     assert session.history()[-1].sentence == "Merged object 2 into 1."
+
+
+def test_surfaces_come_in_messages_below_the_limit_and_are_whole_together(
+    viewer: Viewer, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told() -> list[tuple[dict[str, Any], list[bytes]]]:
+        wire.sent.clear()
+        wire.hear({"kind": "surfaces", "client": "me"})
+        assert viewer._conversation._meshed.wait(60)
+        return [(m, buffers) for m, buffers in wire.sent if m["kind"] == "surfaces"]
+
+    ((whole, buffers),) = told()
+    assert (whole["first"], whole["last"]) == (True, True)
+    assert [id for id, _, _ in whole["meshes"]] == [1, 2]
+    vertices, triangles = sum(m[1] for m in whole["meshes"]), sum(m[2] for m in whole["meshes"])
+    assert [len(b) for b in buffers] == [12 * vertices, 12 * triangles]
+    monkeypatch.setattr("mitonb.widgets.protocol.MAX_REPLY", 100)
+    parts = told()
+    assert [(m["first"], m["last"], len(m["meshes"])) for m, _ in parts] == [(True, False, 1), (False, True, 1)]
+    assert [b"".join(b[k] for _, b in parts) for k in (0, 1)] == buffers
+    viewer.session.delete(1, 2)
+    ((none, _),) = told()
+    assert (none["meshes"], none["first"], none["last"]) == ([], True, True)

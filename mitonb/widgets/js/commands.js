@@ -25,6 +25,8 @@ export class Commands {
       pan: (what) => this.#pan(.../** @type {[number, number]} */ (what.split(",").map(Number))),
       split: (what) => view.splitter.run(what),
       fit: () => view.picture.fit(),
+      axis: (axis) => this.#volume() && view.turn(axis),
+      panes: () => this.#volume() && view.set("panes", view.get("panes") === 4 ? 1 : 4),
       go: () => view.ui.status.askPlace(),
       copy: () => this.#copyPlace(),
       zoom: () => this.#selection("zoom to") && view.tell({ kind: "zoom" }),
@@ -198,12 +200,16 @@ export class Commands {
     const place = placeOf(text, info.shape);
     if ("error" in place) view.ui.say({ text: place.error, error: true });
     else if ("id" in place) view.tell({ kind: "zoom", id: place.id });
-    else {
-      view.go(pixelOf(view.get("axis"), place.point).index);
-      view.center(place.point);
-      view.tell({ kind: "move", point: place.point });
-    }
+    else view.visit(place.point);
     return !("error" in place);
+  }
+
+  /** Whether there are planes of other directions; a single section has none, and it says so. */
+  #volume() {
+    const { store, ui } = this.view;
+    const volume = (store.info?.shape[0] ?? 1) > 1;
+    if (!volume) ui.say({ text: "This is a single section: there are no planes of other directions." });
+    return volume;
   }
 
   /** The selected objects; without any, it says what they are needed for. @param {string} what */

@@ -86,6 +86,18 @@ export function clamp(c, s) {
   return { x: Math.min(Math.max(c.x, 0), s.w), y: Math.min(Math.max(c.y, 0), s.h), scale: c.scale };
 }
 
+/**
+ * Move the camera of a picture where a voxel is near its edge or beyond.
+ * @param {{camera: Camera, size: Size, look: (camera: Camera) => void}} picture @param {string} axis @param {Sheet} sheet @param {number[]} point z, y, x
+ */
+export function bring(picture, axis, sheet, point) {
+  const { camera, size } = picture;
+  const { row, column } = pixelOf(axis, point);
+  const [x, y] = toScreen(camera, sheet, size, column, row);
+  const out = (/** @type {number} */ v, /** @type {number} */ n) => v < 0.1 * n || v > 0.9 * n;
+  if (out(x, size.w) || out(y, size.h)) picture.look(clamp({ ...camera, x: column, y: row }, sheet));
+}
+
 /** The longest round length (1, 2 or 5 times a power of ten) that is not longer than given. @param {number} longest */
 export function roundLength(longest) {
   const power = 10 ** Math.floor(Math.log10(longest));

@@ -29,6 +29,8 @@ const KEYS = [
     { keys: "Wheel", does: "planes; with Ctrl: zoom" },
     { keys: "Space-drag  Right-drag", does: "pan with any tool" },
     { keys: "Double-click  0", does: "fit the plane into the view", command: "fit", codes: ["0"] },
+    { keys: "4", does: "planes of all directions at once, and one again", command: "panes", codes: ["4"] },
+    { keys: "1  2  3", does: "planes in xy, xz, yz" },
     { keys: "9", does: "zoom to the selected objects", command: "zoom", codes: ["9"] },
     { keys: "/", does: "go to an object or a position by typing", command: "go", codes: ["/"] },
     { keys: "Shift-Y", does: "copy this place as a line of code", command: "copy", codes: ["shift+y"] },
@@ -75,7 +77,7 @@ const KEYS = [
 
 /** @type {Record<string, string>} */
 const MORE = {
-  ",": "plane:-1", ".": "plane:1", "pagedown": "plane:-1", "pageup": "plane:1",
+  "1": "axis:xy", "2": "axis:xz", "3": "axis:yz", ",": "plane:-1", ".": "plane:1", "pagedown": "plane:-1", "pageup": "plane:1",
   "arrowleft": "pan:40,0", "arrowright": "pan:-40,0", "arrowup": "pan:0,40", "arrowdown": "pan:0,-40",
   "-": "id:-1", "=": "id:1", "{": "opacity:-0.1", "}": "opacity:0.1", "<": "outline:-0.5", ">": "outline:0.5", "[": "brush:-1", "]": "brush:1", "shift+n": "object:previous",
   "home": "plane:first", "end": "plane:last",

@@ -48,17 +48,19 @@ export function layout({ run, set, setLayer, goTo }) {
     class: "mitonb-grip", title: "Drag to change the height; double-click follows the window again",
     attributes: { role: "separator", "aria-orientation": "horizontal", "aria-label": "Height of the viewer", tabindex: "0" },
   });
-  const stage = element("div", { class: "mitonb-stage" }, [lines, cursor, scale, legend, states, loading, empty, notice]);
+  const tag = element("span", { class: "mitonb-tag" });
+  const stage = element("div", { class: "mitonb-stage" }, [lines, cursor, scale, tag, legend, states, loading, empty, notice]);
+  const panes = element("div", { class: "mitonb-panes" }, [stage]);
   const root = element("div", {
     class: "mitonb-viewer",
     attributes: {
       tabindex: "0", role: "application", "aria-label": "Plane viewer", "data-state": "connecting",
     },
-  }, [top.node, rail.node, stage, panel.node, status.node, grip, menu.list, help]);
+  }, [top.node, rail.node, panes, panel.node, status.node, grip, menu.list, help]);
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let quiet;
   return {
-    root, stage, rail, top, status, panel, grip, help, menu, lines, cursor, notice, empty,
+    root, panes, stage, tag, rail, top, status, panel, grip, help, menu, lines, cursor, notice, empty,
     /** @param {{width: number, text: string} | null} bar */
     showScale(bar) {
       scale.hidden = !bar;

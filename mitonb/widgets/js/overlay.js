@@ -63,9 +63,9 @@ export function judgedOn(labels, marks) {
  * Draw marks for a view.
  * @param {CanvasRenderingContext2D} context in CSS pixels
  * @param {{camera: Camera, sheet: Sheet, view: Size, mark: [number, number] | null, judged: Judged[], framed: Framed[],
- *   taught: Taught[], lasso: number[] | null, peaks: Entry | null, offsets: Entry | null, semantic: Entry | null}} scene
+ *   taught: Taught[], lasso: number[] | null, cross: [number, number] | null, peaks: Entry | null, offsets: Entry | null, semantic: Entry | null}} scene
  */
-export function drawOverlay(context, { camera, sheet, view, mark, judged, framed, taught, lasso, peaks, offsets, semantic }) {
+export function drawOverlay(context, { camera, sheet, view, mark, judged, framed, taught, lasso, cross: at, peaks, offsets, semantic }) {
   context.clearRect(0, 0, view.w, view.h);
   const put = (/** @type {number} */ column, /** @type {number} */ row) => toScreen(camera, sheet, view, column, row);
   for (const stroke of taught) drawTaught(context, stroke, put(0, 0), put(1, 1));
@@ -80,11 +80,32 @@ export function drawOverlay(context, { camera, sheet, view, mark, judged, framed
   }
   for (const { x, y, w, h, kind } of framed) frame(context, put(x, y), put(x + w, y + h), kind);
   for (const { x, y, kind } of judged) verdict(context, ...put(x + 0.5, y + 0.5), kind);
+  if (at) crosshair(context, put(0, 0), put(sheet.w, sheet.h), put(at[0] + 0.5, at[1] + 0.5));
   if (lasso) drawLasso(context, Array.from({ length: lasso.length / 2 }, (_, i) => put(lasso[2 * i + 1] + 0.5, lasso[2 * i] + 0.5)));
   if (mark) {
     const [sx, sy] = put(mark[0] + 0.5, mark[1] + 0.5);
     context.lineWidth = 1.5;
     ring(context, sx, sy, 14);
+  }
+}
+
+/** Where the planes of the other directions lie, with a gap that leaves the place itself to be seen. @param {CanvasRenderingContext2D} c @param {[number, number]} start @param {[number, number]} end of the plane @param {[number, number]} at */
+function crosshair(c, [left, top], [right, bottom], at) {
+  // On whole pixels: a line between two of them would be twice as wide.
+  const [x, y] = at.map((v) => Math.floor(v) + 0.5);
+  for (const [style, width] of /** @type {[string, number][]} */ ([["rgba(0,0,0,.4)", 3], ["rgba(255,255,255,.85)", 1]])) {
+    c.strokeStyle = style;
+    c.lineWidth = width;
+    c.beginPath();
+    for (const [from, to] of [[left, x - 12], [x + 12, right]]) {
+      c.moveTo(from, y);
+      c.lineTo(Math.max(from, to), y);
+    }
+    for (const [from, to] of [[top, y - 12], [y + 12, bottom]]) {
+      c.moveTo(x, from);
+      c.lineTo(x, Math.max(from, to));
+    }
+    c.stroke();
   }
 }
 

@@ -137,8 +137,9 @@ export class Store extends EventTarget {
    * Say what is looked at: it is asked for first, then its neighbours.
    * @param {string} axis @param {number} index @param {string[]} parts @param {number} step of images
    * @param {boolean} still nobody scrolls: the finest image of the plane itself is wanted too
+   * @param {{axis: string, index: number, step: number}[]} [beside] planes of other directions that are seen, too
    */
-  look(axis, index, parts, step, still) {
+  look(axis, index, parts, step, still, beside = []) {
     if (!this.info) return;
     const { count, w, h } = sheetOf(this.info.shape, null, axis);
     // Around a huge plane fewer neighbours fit into the cache without pushing out the plane itself.
@@ -150,6 +151,8 @@ export class Store extends EventTarget {
     if (still && step > 1 && this.#missing("image", axis, index, 1)) {
       list.splice(list[0]?.index === index ? 1 : 0, 0, { axis, index, parts: ["image"], step: 1 });
     }
+    const others = beside.flatMap((one) => wantList(one.axis, [one.index], parts, one.step, (part, i) => this.#missing(part, one.axis, i, one.step)));
+    list.splice(list[0]?.index === index ? 1 : 0, 0, ...others);
     this.wants.set(list);
   }
 
@@ -291,6 +294,8 @@ export class Store extends EventTarget {
       this.compared = m.name;
       this.cache.forEach((entry, key) => { if (entry.part === "other") this.cache.delete(key); });
       this.emit("compared");
+    } else if (m.kind === "surfaces") {
+      this.emit("surfaces", { m, buffers });
     } else if (m.kind === "stale") {
       this.#stale(m);
     } else if (m.kind === "colors") {
@@ -369,7 +374,8 @@ export class Store extends EventTarget {
     });
     if (this.info) this.info.empty = this.info.empty && m.what === "undo";
     if (m.patch) await this.#patch(m, buffers);
-    this.emit("changed", { what: m.what, touched });
+    const moved = m.start.every((/** @type {number} */ v, /** @type {number} */ i) => v < m.stop[i]);
+    this.emit("changed", { what: m.what, touched, moved });
   }
 
   /** @param {DataView} pairs of id and slot */

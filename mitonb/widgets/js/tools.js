@@ -111,7 +111,7 @@ export function listen(stage, does) {
   let turned = 0;
   stage.addEventListener("wheel", (event) => {
     const zooming = event.ctrlKey || event.metaKey;
-    if (!armed && !zooming && !stage.contains(document.activeElement) && document.activeElement !== stage.parentElement) return;
+    if (!armed && !zooming && !stage.contains(document.activeElement) && document.activeElement !== stage.closest(".mitonb-viewer")) return;
     event.preventDefault();
     event.stopPropagation();
     const [x, y] = place(event);

@@ -1,6 +1,6 @@
 // One view of the widget: puts store, picture, bars and tools together. Several views may share a store.
 
-import { clamp, fitBox, pan, pixelOf, sheetOf, toScreen, voxelOf, zoomAt } from "./geometry.js";
+import { bring, clamp, fitBox, pan, pixelOf, sheetOf, toScreen, voxelOf, zoomAt } from "./geometry.js";
 import { GONE, guard } from "./guard.js";
 import { describe, idAt } from "./hover.js";
 import { Commands } from "./commands.js";
@@ -9,6 +9,7 @@ import { Frame } from "./frame.js";
 import { Verbs } from "./keys.js";
 import { layout } from "./layout.js";
 import { histogramOf } from "./panel.js";
+import { Panes } from "./panes.js";
 import { Pen } from "./pen.js";
 import { Picture } from "./picture.js";
 import { pillOf } from "./pill.js";
@@ -26,7 +27,7 @@ import { stepFor } from "./wants.js";
  * @typedef {import("./gl.js").Layers} Layers
  */
 
-const TRAITS = ["axis", "index", "tool", "brush", "active_id", "selected", "preserve", "layers", "height", "running", "marks", "strokes", "hidden", "isolated", "comparison"];
+const TRAITS = ["axis", "index", "tool", "brush", "active_id", "selected", "preserve", "layers", "height", "running", "marks", "strokes", "hidden", "isolated", "comparison", "panes"];
 /** After so many ms without scrolling the finest image is asked for too. */
 const RESTED = 250;
 
@@ -46,6 +47,8 @@ export class View {
     this.doubtful = false;
     /** The version of the labels that a shown suggestion is about. @type {number | null} */
     this.suggested = null;
+    /** A pane that the pointer is in, and where. @type {{picture: Picture, at: [number, number]} | null} */
+    this.over = null;
     /** When planes were scrolled last. */
     this.moved = -Infinity;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -67,7 +70,7 @@ export class View {
     });
     el.append(this.ui.root);
     this.comparison = new Comparison({
-      way: () => this.get("comparison"), name: () => store.compared || "before", redraw: () => this.picture.redraw(),
+      way: () => this.get("comparison"), name: () => store.compared || "before", redraw: () => this.#redraw(),
       set: (way) => this.set("comparison", way), leave: () => { this.set("comparison", ""); this.ui.root.focus({ preventScroll: true }); },
     });
     this.ui.hold(this.comparison);
@@ -77,8 +80,10 @@ export class View {
       selected: () => this.get("selected"), seen: () => this.seen, comparison: () => (this.get("comparison") ? this.comparison : null), marks: () => this.get("marks"),
       taught: () => [...this.get("strokes"), ...store.teaching], info: () => store.info,
       entry: (part, index) => this.entry(part, index), sketch: () => this.splitter,
+      cross: () => (this.panes?.on ? this.place : null),
       lasso: () => (this.get("tool") === "lasso" && store.open?.points.length ? store.open.points : null), drawn: () => this.#drawn(), say: (message) => this.ui.say(message),
     });
+    this.panes = new Panes(this);
     this.pen = new Pen(store, this.picture);
     this.splitter = new Splitter(this);
     /** @type {any} */ (this.ui.root).mitonb = this;
@@ -96,6 +101,7 @@ export class View {
     this.themes?.disconnect();
     this.comparison.dispose();
     for (const [name, act] of this.heard ?? []) this.model.off(name, act);
+    this.panes.dispose();
     this.picture.dispose();
     this.ui.dispose();
   }
@@ -158,24 +164,27 @@ export class View {
       this.picture.resize();
     });
     on("part", (entry) => this.#arrived(entry));
-    on("patch", ({ entry, box }) => this.picture.patch(entry, box, false));
+    on("patch", ({ entry, box }) => { this.picture.patch(entry, box, false); this.panes.patch(entry, box); });
     on("drawn", ({ entry, box, by }) => by !== this.pen && this.picture.patch(entry, box, false));
-    on("changed", () => {
+    on("surfaces", ({ m, buffers }) => this.panes.space?.take(m, buffers));
+    on("changed", ({ moved }) => {
+      // A mark changes no voxel.
+      if (moved) this.panes.space?.age();
       // What it offers to undo is no longer the last edit.
       if (this.ui.notice.dataset.offers === "true") this.ui.notice.hidden = true;
       this.#look();
     });
     on("stale", () => this.#refresh());
-    on("compared", () => { this.#look(); this.picture.take(); this.showState(); });
+    on("compared", () => { this.#look(); this.#take(); this.showState(); });
     on("proposal", (m) => {
       this.splitter.told(m);
       if (!m.start) this.suggested = null;
       this.#look();
       // Where there is something new, its pixels are on their way.
-      if (!m.start) this.picture.take();
+      if (!m.start) this.#take();
     });
     on("save", () => this.showState());
-    on("colors", () => { this.picture.redraw(); this.showState(); });
+    on("colors", () => { this.#redraw(); this.showState(); });
     on("notice", (m) => this.#say(m));
     on("center", (m) => {
       this.doubtful = Boolean(m.doubtful);
@@ -233,20 +242,25 @@ export class View {
       // A question is about what was on screen when it was asked.
       if (this.ui.notice.dataset.asks === "true") this.ui.notice.hidden = true;
     }
+    if (name === "panes") {
+      this.panes.show();
+      this.#look();
+    }
     if (name === "index" || name === "axis") {
       this.moved = performance.now();
+      if (this.panes.on) this.panes.turn();
       this.#refresh();
       return;
     }
     if (name === "layers" || name === "comparison") this.#look();
-    if (name === "comparison") this.picture.take();
+    if (name === "comparison") this.#take();
     // What is selected is what is painted with next, wherever it was selected.
     if (name === "selected" && this.get("selected").length) this.set("active_id", this.get("selected").at(-1));
     if (name === "selected") this.splitter.follow();
     if (name === "hidden" || name === "isolated") this.seen = seenOf(this.get("hidden"), this.get("isolated"));
     if (name === "height") this.frame.place();
     this.showState();
-    if (["layers", "selected", "marks", "strokes", "hidden", "isolated", "comparison"].includes(name)) this.picture.redraw();
+    if (["layers", "selected", "marks", "strokes", "hidden", "isolated", "comparison"].includes(name)) this.#redraw();
   }
 
   /** What the kernel told first: which volume, and what can be done with it. */
@@ -258,6 +272,16 @@ export class View {
     this.#refresh();
   }
 
+  #redraw() {
+    this.picture.redraw();
+    this.panes.redraw();
+  }
+
+  #take() {
+    this.picture.take();
+    this.panes.take();
+  }
+
   /** Everything that depends on the plane. */
   #refresh() {
     const info = this.store.info;
@@ -266,8 +290,9 @@ export class View {
     this.ui.panel.histogram.setRange(info.intensity);
     this.ui.panel.showRamps(info.ramps);
     this.ui.status.showPlane(this.get("axis"), this.get("index"), this.sheet.count, info.shape[0] < 2);
+    if (this.get("panes") === 4 && !this.panes.on) this.panes.show();
     this.#look();
-    this.picture.take();
+    this.#take();
     this.showState();
   }
 
@@ -280,7 +305,7 @@ export class View {
     const { camera, unit } = this.picture;
     const step = stepFor(camera.scale * Math.max(1, this.sheet.aspect) * unit);
     const still = performance.now() - this.moved > RESTED;
-    this.store.look(this.get("axis"), this.get("index"), ["image", "labels", "preview", "proposal", ...(this.get("comparison") ? ["other"] : []), ...maps], step, still);
+    this.store.look(this.get("axis"), this.get("index"), ["image", "labels", "preview", "proposal", ...(this.get("comparison") ? ["other"] : []), ...maps], step, still, this.panes.wants());
     clearTimeout(this.rest);
     if (!still) this.rest = setTimeout(() => this.#look(), RESTED + 20);
   }
@@ -288,6 +313,7 @@ export class View {
   /** @param {Entry} entry */
   #arrived(entry) {
     const { shown, current } = this.picture;
+    if (this.panes.beside.some(({ axis }) => axis === entry.axis && this.panes.index(axis) === entry.index)) this.panes.take();
     const here = entry.axis === this.get("axis") && (entry.index === this.get("index") || entry.index === shown.index);
     // Neighbours come on reserve; while the plane itself is missing they may be nearer to it than what is shown.
     if (!here && (current || !["image", "labels"].includes(entry.part))) return;
@@ -409,12 +435,31 @@ export class View {
   #hover() {
     this.#moveCursor();
     const { info } = this.store;
-    const spot = this.pointer ? this.picture.spot(...this.pointer) : null;
-    const known = spot?.inside && info && this.picture.current;
+    const { picture } = this.over ?? this;
+    const spot = this.over ? picture.spot(...this.over.at) : this.pointer ? picture.spot(...this.pointer) : null;
+    const known = spot?.inside && info && picture.current;
     this.ui.status.showHover(known ? describe({
-      axis: this.get("axis"), index: this.get("index"), spot, info, layers: this.get("layers"), entry: (part) => this.entry(part), shows: this.seen.shows,
+      axis: picture.facts.axis(), index: picture.facts.index(), spot, info, layers: this.get("layers"), entry: (part) => picture.facts.entry(part), shows: this.seen.shows,
       other: (now, then) => (this.get("comparison") ? otherText(now, then, this.store.compared) : ""),
     }) : null);
+  }
+
+  /** Go to a voxel, and have the kernel know. @param {number[]} point z, y, x */
+  visit(point) {
+    this.go(pixelOf(this.get("axis"), point).index);
+    this.center(point);
+    this.tell({ kind: "move", point });
+  }
+
+  /** The pointer is in a pane that looks on; null: no more. @param {import("./picture.js").Picture | null} picture */
+  hoverIn(picture, x = 0, y = 0) {
+    this.over = picture && { picture, at: /** @type {[number, number]} */ ([x, y]) };
+    this.#hover();
+  }
+
+  /** The voxel of a pixel of the plane that is looked at. @param {number} row @param {number} column */
+  voxel(row, column) {
+    return voxelOf(this.get("axis"), this.get("index"), row, column);
   }
 
   /** The pointer of the tool, and the ring of the brush. */
@@ -439,6 +484,9 @@ export class View {
     if (this.get("tool") !== "look" && this.#covers(spot)) return;
     const point = voxelOf(this.get("axis"), this.get("index"), spot.row, spot.column);
     this.place = point;
+    this.panes.turn();
+    this.#redraw();
+    this.#look();
     this.commands.click(point, this.idAt(spot), more);
   }
 
@@ -485,13 +533,14 @@ export class View {
     traits.went(next);
     this.model.set({ axis, index: next });
     traits.save();
-    if (this.place) this.center(point);
+    if (this.place && !this.panes.on) this.center(point);
   }
 
   /** The voxel that planes of the other axes go through: on this plane, and where the user works if that is in view. */
   #crossing() {
     const { camera, size } = this.picture;
     const [axis, index] = [this.get("axis"), this.get("index")];
+    if (this.panes.on && this.place) return this.place;
     if (this.place) {
       const { row, column } = pixelOf(axis, this.place);
       const [x, y] = toScreen(camera, this.sheet, size, column + 0.5, row + 0.5);
@@ -524,12 +573,9 @@ export class View {
     const { picture } = this;
     this.place = point;
     if (box) picture.look(clamp(fitBox(box, this.get("axis"), this.sheet, picture.size), this.sheet));
-    const { row, column } = pixelOf(this.get("axis"), point);
-    const [x, y] = toScreen(picture.camera, this.sheet, picture.size, column, row);
-    const out = (/** @type {number} */ v, /** @type {number} */ n) => v < 0.1 * n || v > 0.9 * n;
-    if (out(x, picture.size.w) || out(y, picture.size.h)) {
-      picture.look(clamp({ ...picture.camera, x: column, y: row }, this.sheet));
-    }
+    bring(picture, this.get("axis"), this.sheet, point);
+    this.panes.center(box);
+    this.#look();
     picture.mark = point;
     picture.redraw();
     setTimeout(() => {
