@@ -173,7 +173,10 @@ class Conversation:
         self._has_page = False
         self._questions = itertools.count(1)
         self._waiting: dict[int, Callable[[], object]] = {}
-        self._meshed = Latest(self._send_surfaces, failed=lambda error: self.post(_nack(error)))
+        failed = {"kind": "surfaces", "meshes": [], "first": True, "last": True}
+        self._meshed = Latest(
+            self._send_surfaces, failed=lambda error: self.post({**failed, "failed": str(error)[:200]})
+        )
         self._own_point: tuple[int, ...] | None = None
         self._seq = self._colored = 0
         self._project = self.session.path, self.session.key

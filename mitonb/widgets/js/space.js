@@ -149,10 +149,14 @@ export class Space {
     if (this.gl && this.surfaces) this.#say("labels changed", true);
   }
 
-  /** @param {{meshes: [number, number, number][], first: boolean, last: boolean}} m @param {DataView[]} buffers */
+  /** @param {{meshes: [number, number, number][], first: boolean, last: boolean, failed?: string}} m @param {DataView[]} buffers */
   take(m, buffers) {
     const [points, corners] = buffers.map((b) => b.buffer.slice(b.byteOffset, b.byteOffset + b.byteLength));
     if (m.first) this.pieces = [];
+    if (m.failed) {
+      this.#say(m.failed, true);
+      return;
+    }
     this.pieces.push({ meshes: m.meshes, points: new Float32Array(points), corners: new Uint32Array(corners) });
     if (!m.last) return;
     this.surfaces = joined(this.pieces);
