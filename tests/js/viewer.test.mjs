@@ -213,7 +213,7 @@ test("keys are napari's where they exist, and only ours", () => {
   assert.equal(key("z", { ctrlKey: true }), "do:undo");
   assert.equal(key("Z", { ctrlKey: true, shiftKey: true }), "do:redo");
   assert.equal(key("N", { shiftKey: true }), "object:previous");
-  assert.equal(key("C", { shiftKey: true }), "");
+  assert.equal(key("K", { shiftKey: true }), "");
   assert.equal(key("c", { ctrlKey: true }), "");
   assert.equal(key("?", { shiftKey: true }), "help");
   assert.equal(key("p", { altKey: true }), "");
