@@ -219,7 +219,9 @@ class Microscope:
         if facts.reason == "small":
             hole = ", and filled by the object around it" if facts.filled else ""
             return f"Dropped as too small, {facts.area} px where {recipe.min_area} are needed{hole}: {owner}"
-        return owner[0].upper() + owner[1:]
+        published = by_rules(self.maps, recipe) and len(self.maps.semantic) > 1
+        reached = "" if published else f" reaches {facts.threshold:g}"
+        return f"Semantic {facts.semantic:.2f}{reached}; {owner}"
 
     def _say_owner(self, facts: Explanation) -> str:
         """Say by what a pixel is claimed."""
@@ -370,8 +372,11 @@ def explain(
     >>> from mitonb.post.targets import targets
     >>> drawn = np.zeros((32, 64), np.uint32)
     >>> drawn[4:28, 4:30], drawn[4:28, 30:60] = 1, 2
-    >>> print(explain(targets(drawn), None, 8, 29))
-    Its offset leads 0.7 px from the center at x 16, y 15; the next center is 26.8 px farther from there.
+    >>> why = explain(targets(drawn), None, 8, 29)
+    >>> why.object, why.reason
+    (1, 'center')
+    >>> print(why.text.split("; the next")[0])
+    Semantic 1.00 reaches 0.55; its offset leads 0.7 px from the center at x 16, y 15
     """
     return Microscope(maps, recipe, kind=kind, stuff=stuff).explain(y, x)
 

@@ -15,10 +15,11 @@ from mitonb.errors import InputError, MitonbError
 from mitonb.job import Job
 from mitonb.models.folder import model_names, offered_models
 from mitonb.post.decoding import centers
+from mitonb.post.microscope import compare_objects
 from mitonb.recipe import Recipe
 from mitonb.session import Change, Session
 from mitonb.session.teaching import teaching_strokes
-from mitonb.widgets.forms import OpenForm, RecipeForm, SaveForm, VoxelSizeField, reruns_of
+from mitonb.widgets.forms import OpenForm, RecipeForm, SaveForm, VoxelSizeField, either_side, reruns_of
 from mitonb.widgets.objects_table import ObjectsTable
 from mitonb.widgets.protocol import cut
 from mitonb.widgets.runs import HistoryView, RunBar, Runs, ScaleChoice, Sentence
@@ -123,6 +124,7 @@ class App(Saved, Part):
             del parts["3D"]
         self.tabs = ipw.Tab(list(parts.values()), titles=tuple(parts), selected_index=0)
         self._live = Latest(self._redecode, failed=self.run_bar.fail)
+        self._peeked, self._ahead = "", Latest(self._foresee, failed=self.run_bar.fail)
         self.children = [sheet(), head.add_class("mnb-head"), self.run_bar, self.scales, main, self.tabs]
 
         session.edited.connect(self._on_edited)
@@ -138,6 +140,7 @@ class App(Saved, Part):
         for told in (self.trainer.registered, self.trainer.model_note.fetched, self.form.model_note.fetched):
             told.connect(lambda _: self._offer_models())
         self.viewer.asked.connect(self._on_asked)
+        self.viewer.peeked.connect(self._on_peek)
         self.viewer.observe(lambda _: self._live.ask(), ["axis", "index"])
         self.viewer.observe(self._on_hidden, ["hidden", "isolated"])
         self.tabs.observe(self._on_tab, "selected_index")
@@ -261,7 +264,12 @@ class App(Saved, Part):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the preview, the table and the history are up to date."""
-        return self._live.wait(timeout) and self.table.wait(timeout) and self.history.wait(timeout)
+        return (
+            self._live.wait(timeout)
+            and self._ahead.wait(timeout)
+            and self.table.wait(timeout)
+            and self.history.wait(timeout)
+        )
 
     def saved(self) -> tuple[str, dict[str, str]]:
         """Return the plane on screen with its objects, for readers without a kernel."""
@@ -332,7 +340,8 @@ class App(Saved, Part):
             in_pixels = self.runs.in_pixels(recipe)
             peaks = centers(maps, in_pixels) if "center" in maps else None
             ids = self.runs.profiles(axis, index, maps, recipe) if self._previewing else None
-        self.viewer.set_maps(axis, index, maps, peaks)
+        self.viewer.set_maps(axis, index, maps, peaks, self.runs.in_pixels(recipe))
+        self._ahead.ask()
         self._draft = None if ids is None else (axis, index, ids, recipe)
         shown = None if ids is None else self.session.plane_with(ids, axis, index, **self._adopting(recipe))
         self.viewer.set_preview(axis, index, shown)
@@ -342,6 +351,24 @@ class App(Saved, Part):
             self.run_bar.say(f"Preview: {count} profiles on this plane. Apply it, or move on to drop it.")
         elif self._previewing and maps is None:
             self.run_bar.say(_UNSEEN)
+
+    def _foresee(self) -> None:
+        """Mark what a move of the setting would change that the user points at, to both sides."""
+        axis, index, recipe = self._here()
+        maps = self.runs.maps(axis, index, recipe.median) if self._peeked else None
+        marks, told = list[tuple[str, str, int, int]](), list[str]()
+        if maps is not None and (sides := either_side(recipe, self._peeked)):
+            now = self.runs.profiles(axis, index, maps, recipe)
+            for side, value in sides.items():
+                then = self.runs.profiles(axis, index, maps, recipe.replace(**{self._peeked: value}))
+                changes = compare_objects(now, then)
+                told.append(f"{'◂▸'[side == 'high']} at {value:g}: {changes}")
+                marks += [(kind, side, *place) for kind, places in changes.places.items() for place in places]
+        self.viewer.show_foreseen(axis, index, "\n".join(told), marks)
+
+    def _on_peek(self, name: str) -> None:
+        self._peeked = name
+        self._ahead.ask()
 
     def _describe(self) -> None:
         session = self.session

@@ -275,6 +275,19 @@ def reruns_of(old: Recipe, new: Recipe) -> set[Rerun]:
     return {_FIELDS[name].metadata["rerun"] for name in new.changes(old)}
 
 
+def either_side(recipe: Recipe, name: str) -> dict[str, float]:
+    """Return a lower and a higher value of a setting, "low" and "high", to see what a move would change.
+
+    None where that is no number, or where decoding the maps of a plane does not read it.
+    """
+    facts, value = _FIELDS[name].metadata, getattr(recipe, name)
+    if facts["rerun"] != "decode" or name == "median" or isinstance(value, bool | str):
+        return {}
+    by = 5 * facts["step"] if isinstance(value, float) else max(facts["step"], value // 4)
+    found = {"low": max(facts["low"], value - by), "high": min(facts["high"], value + by)}
+    return {side: round(other, 6) for side, other in found.items() if other != value}
+
+
 def _line(control: Any, unit: ipw.Label) -> ipw.HBox:
     """Return a control with its unit at a fixed place, so that all rows line up."""
     control.layout.flex = "1 1 auto"

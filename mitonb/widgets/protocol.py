@@ -5,6 +5,7 @@ Each message is one of a few kinds. Nothing of one that comes in is trusted; non
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import logging
@@ -24,6 +25,7 @@ from mitonb.edit.marks import KINDS
 from mitonb.edit.verbs import VERBS, on_screen
 from mitonb.errors import InputError, MitonbError
 from mitonb.mesh import surfaces
+from mitonb.recipe import Recipe
 from mitonb.stack import AXES, Axis
 from mitonb.widgets.style import Latest
 
@@ -37,6 +39,8 @@ PARTS = {"image": "u1", "labels": "<u4", "preview": "<u4", "proposal": "<u4", "o
 """What there may be of a plane."""
 MAX_REPLY = 1_400_000
 """Bytes of pixels in one message to the browser; with its header it stays below 1.5 MB."""
+FIELDS = [field.name for field in dataclasses.fields(Recipe)]
+"""Settings that a page may point at."""
 PATIENCE = 2.0
 """Seconds after which a page is taken to be gone."""
 
@@ -560,6 +564,18 @@ class Conversation:
         """Take the answer of a page to `when_told`; before it came what the page had to tell."""
         self._go_on(whole(message, "question", 1, _MAX_COUNT))
 
+    def _why(self, message: Message, _: Buffers) -> None:
+        """Say why a pixel belongs to its object or to none."""
+        axis, index = self._place(message)
+        h, w = cut(self.session.labels.data, axis, index).shape
+        place = {"row": whole(message, "row", 0, h - 1), "column": whole(message, "column", 0, w - 1)}
+        head = {"kind": "why", "client": word(message, "client"), "axis": axis, "index": index, **place}
+        self.post(head | self._planes.explain(axis, index, **place))
+
+    def _peek(self, message: Message, _: Buffers) -> None:
+        """Tell who listens which setting the user is about to move."""
+        self.viewer.peeked.emit(word(message, "field", ("", *FIELDS)))
+
     def _ask(self, message: Message, _: Buffers) -> None:
         self.viewer.asked.emit(word(message, "command", COMMANDS))
 
@@ -567,6 +583,7 @@ class Conversation:
         "hello": _hello, "want": _want, "edit": _edit, "take": _take, "move": _move, "step": _step, "at": _at,
         "here": _here, "ask": _ask, "take-back": _take_back, "propose": _propose, "suggest": _suggest, "zoom": _zoom,
         "compare": _compare, "surfaces": _surfaces,
+        "why": _why, "peek": _peek,
     }  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from mitonb.edit.verbs import VERBS
 from mitonb.errors import InputError
 from mitonb.labels import Labels
 from mitonb.maps import COARSE, FLOATS, Ids, Maps
+from mitonb.post.microscope import Microscope
 from mitonb.session import Session
 from mitonb.stack import AXES, Axis, Stack, in_order
 from mitonb.widgets.protocol import HEADS, Conversation, cut, ends
@@ -36,16 +37,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from mitonb.edit.edits import Edit
+    from mitonb.recipe import Recipe
 
 _STATIC = Path(__file__).parent / "static"
 _KEPT = 256 * 2**20  # bytes of maps and previews
 _MOST_PEAKS = 5000
+_MOST_LENSES = 8  # planes whose decoding is kept to explain its pixels
+_UNSEEN = "The network has not seen this plane yet: segment it, or look at its maps."
 
 Pixels = tuple[npt.NDArray[Any], dict[str, Any]]
 
 TOOLS = (
     "look",
     "pick",
+    "why",
     *(name for name, verb in VERBS.items() if verb.gesture in ("stroke", "teach", "click", "pair", "split")),
 )
 """What a press on the picture does: looks, takes a label, or corrects."""
@@ -73,6 +78,7 @@ class Planes:
         # Other labels to compare with, and what they are called.
         self.other: npt.NDArray[np.uint32] | None = None
         self.compared = ""
+        self._lenses: dict[tuple[Axis, int], Microscope] = {}
         self._lock = threading.Lock()
         self._reading = threading.Lock()
 
@@ -87,6 +93,24 @@ class Planes:
             self._extras[axis, index] = {name: p for name, p in old.items() if name not in names} | parts
             while len(self._extras) > 1 and sum(a.nbytes for p in self._extras.values() for a, _ in p.values()) > _KEPT:
                 del self._extras[next(iter(self._extras))]
+
+    def focus(self, axis: Axis, index: int, lens: Microscope | None) -> None:
+        """Keep what explains the pixels of a plane; None takes it away."""
+        with self._lock:
+            self._lenses.pop((axis, index), None)
+            if lens is not None:
+                self._lenses[axis, index] = lens
+            while len(self._lenses) > _MOST_LENSES:
+                del self._lenses[next(iter(self._lenses))]
+
+    def explain(self, axis: Axis, index: int, row: int, column: int) -> dict[str, Any]:
+        """Return why a pixel belongs to its object or to none, as a page takes it."""
+        lens = self._lenses.get((axis, index))
+        if lens is None:
+            return {"text": _UNSEEN, "taken": False, "vote": None, "centers": []}
+        why = lens.explain(row, column)
+        found = [(center.y, center.x) for center in why.centers]
+        return {"text": why.text, "taken": why.object > 0, "vote": why.vote, "centers": found}
 
     def extras(self) -> list[str]:
         """Return which planes have more than image and labels, such as "semantic/xy/17"."""
@@ -200,6 +224,8 @@ class Viewer(Saved, anywidget.AnyWidget):
         What the session's strokes teach, as the page draws them.
     asked : Signal(str)
         A command that the viewer leaves to others, such as "segment-plane" (Enter).
+    peeked : Signal(str)
+        The field of the recipe that the user is about to move, "" for none any more.
     moved : Signal(tuple)
         The user clicked on a voxel (z, y, x).
     """
@@ -225,6 +251,7 @@ class Viewer(Saved, anywidget.AnyWidget):
     strokes: t.List[Any] = t.List().tag(sync=True)
 
     asked = Signal(str)
+    peeked = Signal(str)
     moved = Signal(tuple)
 
     def __init__(
@@ -253,14 +280,20 @@ class Viewer(Saved, anywidget.AnyWidget):
 
     # --- what Python sets ---------------------------------------------------------------------------------------
 
-    def set_maps(self, axis: Axis, index: int, maps: Maps | None, peaks: npt.ArrayLike | None = None) -> None:
+    def set_maps(
+        self, axis: Axis, index: int, maps: Maps | None, peaks: npt.ArrayLike | None = None,
+        recipe: Recipe | None = None,
+    ) -> None:  # fmt: skip
         """Show what a network said about a plane; None takes it away.
 
         Parameters
         ----------
         peaks : (n, 2) array, optional
             (y, x) of the centers that decoding took, in plane pixels.
+        recipe : Recipe, optional
+            By which the tool "why" explains pixels, with lengths in pixels.
         """
+        self._planes.focus(axis, index, None if maps is None else Microscope(maps, recipe))
         self._planes.keep(axis, index, HEADS, maps, {} if maps is None else _drawn(maps, peaks))
         self._conversation.stale(HEADS, axis, index, present=list(maps.heads) if maps else [])
 
@@ -278,6 +311,19 @@ class Viewer(Saved, anywidget.AnyWidget):
             self._conversation.send_part("preview", axis, index)
         else:
             self._conversation.stale(("preview",), axis, index, present=[] if ids is None else ["preview"])
+
+    def show_foreseen(
+        self, axis: Axis, index: int, text: str = "", marks: Sequence[tuple[str, str, int, int]] = ()
+    ) -> None:
+        """Mark on a plane what settings would change; without a text, nothing more.
+
+        Parameters
+        ----------
+        marks : sequence of (str, str, int, int)
+            What happens ("appear", "vanish", "merge", "split"), on which side of the setting ("low", "high"), and where
+            (y, x).
+        """
+        self._conversation.post({"kind": "foreseen", "axis": axis, "index": index, "text": text, "marks": list(marks)})
 
     def preview(self, axis: Axis, index: int) -> Ids | None:
         """Return the ids that `set_preview` shows on a plane, or None."""

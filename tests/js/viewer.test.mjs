@@ -221,7 +221,7 @@ test("keys are napari's where they exist, and only ours", () => {
 
 test("a verb of the kernel has its button, its key and its line in the help", () => {
   const verbs = new Verbs(VERBS);
-  assert.deepEqual(verbs.tools.map((t) => t.name), ["look", "pick", "paint"]);
+  assert.deepEqual(verbs.tools.map((t) => t.name), ["look", "pick", "why", "paint"]);
   assert.deepEqual(verbs.actions.map((t) => t.name), ["undo", "redo", "smooth"]);
   assert.equal(verbs.commandOf({ key: "q", ctrlKey: false, metaKey: false, shiftKey: false, altKey: false }), "do:smooth");
   const { keys } = verbs.help.find((group) => group.title === "Correct");

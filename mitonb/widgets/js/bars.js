@@ -41,6 +41,7 @@ const HINTS = /** @type {Record<string, string>} */ ({
   pick: "Click an object to paint with its label",
   lasso: "Draw around what belongs to the label; with Shift, around what does not",
   pair: "Click the object to keep",
+  why: "Point at a pixel, or move there with the arrows: why it belongs to its object or to none",
   teach: "Draw where the model is wrong; it learns from strokes of both kinds",
 });
 

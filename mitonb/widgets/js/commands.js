@@ -81,6 +81,7 @@ export class Commands {
       view.set("selected", nextSelection(view.get("selected"), id, more));
       if (!view.store.outbox.cut) view.tell({ kind: "move", point });
     } else if (tool === "pick") this.pick(id);
+    else if (tool === "why") view.why.cursor = null;  // arrows go on from where it was clicked
     else if (view.verbs.gesture(tool) === "click") this.#fill(tool, point, id);
     else if (view.verbs.gesture(tool) === "pair") this.#pair(tool, id);
   }
@@ -255,9 +256,10 @@ export class Commands {
 
   /** @param {number} dx @param {number} dy */
   #pan(dx, dy) {
-    const { picture, sheet, splitter } = this.view;
-    if (splitter.on) {
-      splitter.step(-dx, -dy);
+    const { picture, sheet, splitter, why } = this.view;
+    const cursor = [splitter, why].find((tool) => tool.on);
+    if (cursor) {
+      cursor.step(-dx, -dy);
       return;
     }
     picture.look(pan(picture.camera, sheet, dx, dy));

@@ -19,6 +19,11 @@ const TOOLS = [
     name: "pick", gesture: "", keys: "L", codes: ["l"], does: "pick a label from the picture", cursor: "crosshair",
     title: "Pick the label under the pointer to paint with", icon: "M12.5 3.5l4 4M11 5l4 4M13 7L6 14l-3 1 1-3 7-7M3 17h5",
   },
+  {
+    name: "why", gesture: "", keys: "I", codes: ["i"], does: "", cursor: "crosshair",
+    title: "Inspect: what the network says of the pixel under the pointer, and why it belongs to its object or to none",
+    icon: "M8.500 3a5.500 5.500 0 1 0 0 11a5.500 5.500 0 0 0 0-11M12.500 12.500L17 17M8.500 5.500v3.500M8.500 11v.3",
+  },
 ];
 
 /** The keys of the kernel's verbs stand before those of "Correct". @type {{title: string, keys: Key[]}[]} */
@@ -40,6 +45,7 @@ const KEYS = [
     { keys: "Shift-A", does: "while they blink: show the other ones", command: "swap-labels", codes: ["shift+a"] },
     { keys: "{  }", does: "labels fainter, stronger" },
     { keys: "<  >", does: "outlines thinner, thicker" },
+    { keys: "I", does: "inspect: why a pixel belongs to its object or to none" },
     { keys: "Arrows", does: "move the picture" },
     { keys: "N  Shift-N", does: "go and zoom to the next, previous object", command: "object:next", codes: ["n"] },
   ] },

@@ -35,6 +35,9 @@ export function layout({ run, set, setLayer, goTo }) {
   const scale = element("div", { class: "mitonb-scale" }, [scaleText, scaleLine]);
   const legend = element("div", { class: "mitonb-legend" });
   legend.hidden = true;
+  const said = element("div", { class: "mitonb-said", attributes: { role: "status", "aria-live": "polite" } });
+  said.hidden = true;
+  const corner = element("div", { class: "mitonb-corner" }, [said, legend]);
   const seenText = element("span", { attributes: { role: "status" } });
   const all = element("button", { text: "Show all", title: "Show all objects again (Esc)", attributes: { type: "button" } });
   all.addEventListener("click", () => {
@@ -49,7 +52,7 @@ export function layout({ run, set, setLayer, goTo }) {
     attributes: { role: "separator", "aria-orientation": "horizontal", "aria-label": "Height of the viewer", tabindex: "0" },
   });
   const tag = element("span", { class: "mitonb-tag" });
-  const stage = element("div", { class: "mitonb-stage" }, [lines, cursor, scale, tag, legend, states, loading, empty, notice]);
+  const stage = element("div", { class: "mitonb-stage" }, [lines, cursor, scale, tag, corner, states, loading, empty, notice]);
   const panes = element("div", { class: "mitonb-panes" }, [stage]);
   const root = element("div", {
     class: "mitonb-viewer",
@@ -77,6 +80,11 @@ export function layout({ run, set, setLayer, goTo }) {
     showSeen(text) {
       seen.hidden = !text;
       if (seenText.textContent !== text) seenText.textContent = text;
+    },
+    /** Say why a pixel is what it is, and what a setting would change. @param {string[]} sentences */
+    showSaid(sentences) {
+      said.hidden = !sentences.length;
+      if (said.innerText !== sentences.join("\n")) said.replaceChildren(...sentences.map((text) => element("div", { text })));
     },
     /** Say what the marks on the picture mean. @param {import("./overlay.js").Judged[]} judged @param {import("./overlay.js").Framed[]} framed */
     showMarks(judged, framed) {

@@ -17,7 +17,7 @@ import { PlainRenderer } from "./plain.js";
  *   axis: () => string, index: () => number, sheet: () => Sheet, layers: () => import("./gl.js").Layers,
  *   selected: () => number[], seen: () => import("./seen.js").Seen, comparison: () => import("./compare.js").Comparison | null, marks: () => import("./overlay.js").Marks,
  *   taught: () => import("./overlay.js").Taught[], info: () => import("./protocol.js").Info | null, entry: (part: string, index?: number) => Entry | null,
- *   cross: () => number[] | null, lasso: () => number[] | null, sketch: () => import("./split.js").Splitter | undefined,
+ *   cross: () => number[] | null, lasso: () => number[] | null, sketches: () => ({drawn: boolean, draws: import("./why.js").Why["draws"]} | undefined)[],
  *   drawn: () => void, say: (message: {text: string, error?: boolean}) => void,
  * }} Facts  what the picture asks the view
  */
@@ -263,7 +263,8 @@ export class Picture {
     const place = facts.cross();
     const cross = place && pixelOf(axis, place);
     const taught = facts.taught().filter((s) => s.axis === axis && s.index === this.shown.index && s.points.length);
-    ui.lines.hidden = !(mark || peaks || offsets || judged.length || framed.length || taught.length || facts.lasso() || facts.cross() || facts.sketch()?.drawn);
+    const sketches = facts.sketches().filter((sketch) => sketch?.drawn);
+    ui.lines.hidden = !(mark || peaks || offsets || judged.length || framed.length || taught.length || facts.lasso() || facts.cross() || sketches.length);
     const context = ui.lines.hidden ? null : ui.lines.getContext("2d");
     if (!context) return;
     context.setTransform(this.unit, 0, 0, this.unit, 0, 0);
@@ -271,8 +272,7 @@ export class Picture {
       camera: this.camera, sheet: facts.sheet(), view: this.size, mark, judged, framed, taught, lasso: facts.lasso(), cross: cross && [cross.column, cross.row], peaks, offsets,
       semantic: facts.entry("semantic", this.shown.index),
     });
-    const sketch = facts.sketch();
-    if (sketch?.drawn) sketch.draws(context, axis, this.shown.index, (x, y) => toScreen(this.camera, facts.sheet(), this.size, x, y));
+    for (const sketch of sketches) sketch?.draws(context, axis, this.shown.index, (x, y) => toScreen(this.camera, facts.sheet(), this.size, x, y));
   }
 }
 

@@ -194,25 +194,12 @@ export class Splitter {
 
   /** Move the cursor, by an arrow key. @param {number} dx @param {number} dy */
   step(dx, dy) {
-    const { view } = this;
-    const { w, h, aspect } = view.sheet;
-    const { camera } = view.picture;
-    this.cursor ??= this.#start();
-    const by = (/** @type {number} */ scale) => Math.max(1, Math.round(STRIDE / scale));
-    const row = this.cursor[0] + Math.sign(dy) * by(camera.scale * aspect);
-    const column = this.cursor[1] + Math.sign(dx) * by(camera.scale);
-    this.cursor = [Math.min(Math.max(row, 0), h - 1), Math.min(Math.max(column, 0), w - 1)];
+    this.cursor = stepped(this.view, this.cursor, dx, dy);
     this.armed = true;
-    view.follow(this.cursor);
+    this.view.follow(this.cursor);
     this.#show();
   }
 
-  /** @returns {[number, number]} */
-  #start() {
-    const { place, picture } = this.view;
-    const at = place ? pixelOf(this.view.get("axis"), place) : null;
-    return at ? [at.row, at.column] : [Math.floor(picture.camera.y), Math.floor(picture.camera.x)];
-  }
 
   /** Take the last seed or corner back; false when there is none. */
   back() {
@@ -316,6 +303,20 @@ export class Splitter {
   }
 }
 
+/**
+ * Where a cursor goes by an arrow key; the first one begins where the user works, else in the middle.
+ * @param {View} view @param {[number, number] | null} cursor row and column @param {number} dx @param {number} dy
+ * @returns {[number, number]}
+ */
+export function stepped(view, cursor, dx, dy) {
+  const { sheet: { w, h, aspect }, picture: { camera }, place } = view;
+  const begin = () => (place ? pixelOf(view.get("axis"), place) : { row: Math.floor(camera.y), column: Math.floor(camera.x) });
+  const [row, column] = cursor ?? [begin().row, begin().column];
+  const by = (/** @type {number} */ scale) => Math.max(1, Math.round(STRIDE / scale));
+  const [y, x] = [row + Math.sign(dy) * by(camera.scale * aspect), column + Math.sign(dx) * by(camera.scale)];
+  return [Math.min(Math.max(y, 0), h - 1), Math.min(Math.max(x, 0), w - 1)];
+}
+
 /** Corners of a line of pixels, some pixels apart; both ends stay. @param {number[][]} points */
 export function thinned(points) {
   const kept = [points[0]];
@@ -345,7 +346,7 @@ function badge(c, x, y, text, color) {
 }
 
 /** @param {CanvasRenderingContext2D} c @param {number} x @param {number} y */
-function crosshair(c, x, y) {
+export function crosshair(c, x, y) {
   for (const [style, width] of /** @type {[string, number][]} */ ([["rgba(0,0,0,.8)", 4], ["#fff", 1.5]])) {
     c.strokeStyle = style;
     c.lineWidth = width;

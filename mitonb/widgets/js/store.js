@@ -310,7 +310,7 @@ export class Store extends EventTarget {
       this.#refused(m, box);
     } else if (m.kind === "where") {
       this.send({ kind: "here", client: this.client, question: m.question });
-    } else if (m.kind === "notice" || m.kind === "center") {
+    } else if (m.kind === "notice" || m.kind === "center" || m.kind === "foreseen" || (m.kind === "why" && own)) {
       this.emit(m.kind, m);
     }
     this.emit("save");

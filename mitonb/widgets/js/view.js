@@ -18,6 +18,7 @@ import { seenOf, seenText } from "./seen.js";
 import { Splitter } from "./split.js";
 import { listen } from "./tools.js";
 import { stepFor } from "./wants.js";
+import { Why } from "./why.js";
 
 /**
  * @typedef {import("./store.js").Store} Store
@@ -79,13 +80,14 @@ export class View {
       axis: () => this.get("axis"), index: () => this.get("index"), sheet: () => this.sheet, layers: () => this.get("layers"),
       selected: () => this.get("selected"), seen: () => this.seen, comparison: () => (this.get("comparison") ? this.comparison : null), marks: () => this.get("marks"),
       taught: () => [...this.get("strokes"), ...store.teaching], info: () => store.info,
-      entry: (part, index) => this.entry(part, index), sketch: () => this.splitter,
+      entry: (part, index) => this.entry(part, index), sketches: () => [this.splitter, this.why],
       cross: () => (this.panes?.on ? this.place : null),
       lasso: () => (this.get("tool") === "lasso" && store.open?.points.length ? store.open.points : null), drawn: () => this.#drawn(), say: (message) => this.ui.say(message),
     });
     this.panes = new Panes(this);
     this.pen = new Pen(store, this.picture);
     this.splitter = new Splitter(this);
+    this.why = new Why(this);
     /** @type {any} */ (this.ui.root).mitonb = this;
     this.#connect();
     this.#learn();
@@ -174,7 +176,9 @@ export class View {
       if (this.ui.notice.dataset.offers === "true") this.ui.notice.hidden = true;
       this.#look();
     });
-    on("stale", () => this.#refresh());
+    on("stale", () => { this.#refresh(); this.why.renew(); });
+    on("why", (m) => this.why.told(m));
+    on("foreseen", (m) => this.why.foresaw(m));
     on("compared", () => { this.#look(); this.#take(); this.showState(); });
     on("proposal", (m) => {
       this.splitter.told(m);
@@ -239,6 +243,7 @@ export class View {
       this.pen.end();
       this.splitter.drag = null;
       if (name === "tool" && !this.splitter.on) this.splitter.leave();
+      if (name === "tool" && !this.why.on) this.why.leave();
       // A question is about what was on screen when it was asked.
       if (this.ui.notice.dataset.asks === "true") this.ui.notice.hidden = true;
     }
@@ -438,6 +443,7 @@ export class View {
     const { picture } = this.over ?? this;
     const spot = this.over ? picture.spot(...this.over.at) : this.pointer ? picture.spot(...this.pointer) : null;
     const known = spot?.inside && info && picture.current;
+    this.why?.at(known ? spot : null, picture.facts.axis(), picture.facts.index());
     this.ui.status.showHover(known ? describe({
       axis: picture.facts.axis(), index: picture.facts.index(), spot, info, layers: this.get("layers"), entry: (part) => picture.facts.entry(part), shows: this.seen.shows,
       other: (now, then) => (this.get("comparison") ? otherText(now, then, this.store.compared) : ""),
