@@ -384,6 +384,15 @@ def pieces(box: Box) -> list[Box]:
     return [Box((a, *box.start[1:]), (b, *box.stop[1:])) for a, b in itertools.pairwise(cuts) if z]
 
 
+def smallest_box(labels: Volume, id: int, box: Box) -> Box:
+    """Return the smallest box around an object in a box that holds it."""
+    (found,) = ndimage.find_objects((labels[box.slices] == id).view(np.uint8))
+    start, stop = (
+        tuple(o + getattr(side, end) for o, side in zip(box.start, found, strict=True)) for end in ("start", "stop")
+    )
+    return Box(start, stop)
+
+
 def whole_box(labels: Volume) -> Box:
     """Return the box of all labels."""
     z, y, x = labels.shape

@@ -195,7 +195,8 @@ def _shaped(
         taken = np.zeros(size, bool)
         for id in known:
             z, y, x = (1 + int(by / side) for side in sides)
-            box = boxes[id].grow((z, y, x)).clip(size)
+            # What is known of its place may be larger, by what was erased since: that must not make a difference.
+            box = ops.smallest_box(labels, id, boxes[id]).grow((z, y, x)).clip(size)
             view = labels[box.slices]
             mask = view == id
             after = shape(mask, sides)

@@ -252,15 +252,8 @@ class _Shape:
     @classmethod
     def of(cls, labels: Volume, id: int, boxes: Mapping[int, Box], voxel_size: VoxelSize | None) -> _Shape:
         (id,) = ops.existing([id], boxes)
-        box = boxes[id]
+        box = ops.smallest_box(labels, id, boxes[id])
         mask = labels[box.slices] == id
-        for axis in range(3):
-            there = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-            low, high = int(there[0]), int(there[-1]) + 1
-            mask = mask[(slice(None),) * axis + (slice(low, high),)]
-            start, stop = list(box.start), list(box.stop)
-            start[axis], stop[axis] = box.start[axis] + low, box.start[axis] + high
-            box = Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
         nm = np.array(voxel_size or (1.0, 1.0, 1.0))
         ends = np.array([np.greater(box.start, 0), np.less(box.stop, labels.shape)]).T
         # What has a single plane is as thick as it looks there.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mitonb.edit import ops, project, shaping, splitting
 from mitonb.edit.edits import Edit
+from mitonb.errors import InputError
 from mitonb.stack import AXES
 
 if TYPE_CHECKING:
@@ -151,6 +152,18 @@ def _free(owner: project.Project, id: int | None) -> int:
     return owner.free_ids(1)[0] if id is None else id
 
 
+def _ids_for(owner: project.Project, new: Sequence[int] | None) -> Callable[[int], list[int]]:
+    """Return what gives new objects their ids: those that are named, or free ones."""
+
+    def named(count: int) -> list[int]:
+        ids = [ops.checked_id(id) for id in new] if isinstance(new, list | tuple) else []
+        if len({*ids} - {0} - owner.table.counts.keys()) < max(count, len(ids)):
+            raise InputError(f"This makes {count} new objects: name as many ids that no object has, got {new!r:.60}.")
+        return ids[:count]
+
+    return owner.free_ids if new is None else named
+
+
 def _stroke(say: Intent) -> Intent:
     return {**say, "points": ops.unpacked_line(say)}
 
@@ -193,21 +206,21 @@ _ROWS = (
          gesture="pair", keys=("J",), title="Merge the selected objects, or click one, then another",
          icon="M4 3c0 5 6 4 6 9v5M16 3c0 5-6 4-6 9M7.5 14.5L10 17l2.5-2.5"),
     Verb("split",
-         op=lambda p, id, *seeds: splitting.split(
-             p.labels, id, seeds, p.table.boxes, p.free_ids, p.voxel_size),
+         op=lambda p, id, *seeds, new=None: splitting.split(
+             p.labels, id, seeds, p.table.boxes, _ids_for(p, new), p.voxel_size),
          text=lambda say: f"split object {say['id']:d} by {len(say['seeds'])} seeds{_new(say)}",
          given=lambda say: {**say, "seeds": [splitting.unpacked(seed) for seed in say["seeds"]]},
          gesture="split", keys=("S",), title="Split an object: click or draw a seed in each part",
          icon="M4 15a2 2 0 1 0 4 0 2 2 0 1 0-4 0M12 15a2 2 0 1 0 4 0 2 2 0 1 0-4 0M7.2 13.4L14 3M12.8 13.4L6 3"),
     Verb("cut",
-         op=lambda p, id, line, *, axis="xy", through=True: splitting.cut(
-             p.labels, id, line, p.table.boxes, p.free_ids, axis=axis, through=through),
+         op=lambda p, id, line, *, axis="xy", through=True, new=None: splitting.cut(
+             p.labels, id, line, p.table.boxes, _ids_for(p, new), axis=axis, through=through),
          text=lambda say: f"cut object {say['id']:d} along a line on {_plane(say, say['plane'])}"
                           f"{'' if say.get('through', True) else ' alone'}{_new(say)}",
          given=lambda say: {**say, "line": ops.unpacked_line(say)}, gesture="proposed"),
     Verb("split_at_necks",
-         op=lambda p, id, parts=None: splitting.split_at_necks(
-             p.labels, id, p.table.boxes, p.free_ids, p.voxel_size, parts),
+         op=lambda p, id, parts=None, *, new=None: splitting.split_at_necks(
+             p.labels, id, p.table.boxes, _ids_for(p, new), p.voxel_size, parts),
          text=lambda say: f"split object {say['id']:d} where it is narrow{_new(say)}", gesture="proposed"),
     Verb("delete",
          op=lambda p, *ids: ops.delete(p.labels, ids, p.table.boxes),
@@ -233,7 +246,7 @@ _ROWS = (
          op=lambda p, *ids: shaping.keep_largest(p.labels, ids, p.table.boxes),
          text=lambda say: f"kept the largest piece of {_objects(say['ids'])}"),
     Verb("split_pieces", menu=True, gesture="selected", title="Pieces become objects",
-         op=lambda p, *ids: shaping.split_pieces(p.labels, ids, p.table.boxes, p.free_ids),
+         op=lambda p, *ids, new=None: shaping.split_pieces(p.labels, ids, p.table.boxes, _ids_for(p, new)),
          text=lambda say: f"made the pieces of {_objects(say['ids'])} objects of their own{_new(say)}"),
     Verb("merge_on_plane", menu=True, gesture="selected", title="Merge on this plane only",
          op=lambda p, *ids, axis, index: shaping.merge_on_plane(p.labels, ids, p.table.boxes, axis, index),
@@ -356,8 +369,9 @@ class Entry:
         True when the edit is taken back.
     stands : bool
         True for an edit whose effect is in the labels. The code of these entries alone, in order, makes the same
-        labels: what was undone, undo and redo are not among them. Only ids may differ after a split that was undone:
-        its ids are never given again, and code without it does not know of them.
+        labels: what was undone, undo and redo are not among them.
+    whole : bool
+        True when the code runs as it is: nothing was given that the journal does not hold.
     """
 
     seq: int
@@ -366,6 +380,7 @@ class Entry:
     code: str
     undone: bool = False
     stands: bool = True
+    whole: bool = True
 
     @property
     def sentence(self) -> str:
@@ -379,19 +394,47 @@ def entries(rows: Sequence[Row], standing: Sequence[int], after: int = 0) -> lis
     found = []
     for row in rows[after:]:
         if row.kind != "nothing":
-            text, code = _words(row, rows)
+            text, code, whole = _words(row, rows)
             undone = row.seq not in there and row.kind not in ("undo", "redo")
-            found.append(Entry(row.seq, row.time, text, code, undone, row.seq in there))
+            found.append(Entry(row.seq, row.time, text, code, undone, row.seq in there, whole))
     return found
 
 
-def _words(row: Row, rows: Sequence[Row]) -> tuple[str, str]:
-    """Return text and code of a record; a project from elsewhere may hold anything, and nothing of it becomes code."""
+def as_cell(owner: project.Project) -> str:
+    """Return the edits that stand as a cell of Python; see `mitonb.session.Session.to_code`."""
+    path = str(owner.store.path and owner.store.path.absolute())
+    lines = [
+        "import mitonb as mn",
+        "",
+        f"project = mn.Session.open({path!r}, read_only=True)",
+        "session = mn.Session(labels=project.labels_before(1))",
+    ]
+    for entry in entries(owner.rows, owner.undoable):
+        if entry.stands and entry.whole:
+            lines.append(entry.code)
+        elif entry.stands and (box := owner.box_of(owner.rows[entry.seq - 1])).size:
+            # What was given is not in the journal, but what came of it is.
+            said = "".join(c if c.isprintable() else " " for c in entry.sentence)
+            lines += [
+                f"after = project.labels_before({entry.seq + 1}).data  # {said}",
+                f"for z in range({box.start[0]}, {box.stop[0]}):",
+                "    session.put_plane(after[z], 'xy', z)",
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def _words(row: Row, rows: Sequence[Row]) -> tuple[str, str, bool]:
+    """Return text and code of a record, and whether that runs as it is.
+
+    A project from elsewhere may hold anything, and nothing of it becomes code.
+    """
     try:
         verb, intent = VERBS[row.kind], dict(row.intent)
         if row.undo_of:
             target = rows[row.undo_of - 1]
             intent["text"] = VERBS[target.kind].text(dict(target.intent))
-        return verb.text(intent), verb.code(intent)
+        given = verb.given(intent)
+        whole = all(p.name in given for p in verb.parameters if p.default is p.empty)
+        return verb.text(intent), verb.code(intent), whole
     except (LookupError, TypeError, ValueError):
-        return "an edit of a kind that this mitonb does not know", ""
+        return "an edit of a kind that this mitonb does not know", "", False

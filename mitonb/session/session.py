@@ -17,7 +17,7 @@ from psygnal import Signal
 from mitonb.box import Box
 from mitonb.colors import Coloring
 from mitonb.edit import marks, ops, project
-from mitonb.edit.verbs import VERBS, Entry, Verb, entries
+from mitonb.edit.verbs import VERBS, Entry, Verb, as_cell, entries
 from mitonb.errors import InputError
 from mitonb.labels import Labels, ignore_note, scale_note
 from mitonb.recipe import Verdicts
@@ -321,7 +321,7 @@ class Session:
         """Give the voxels of other objects to `keep`."""
         return self._do("merge", client, keep, *gone)
 
-    def split(self, id: int, *seeds: Any, client: Client | None = None) -> Change:
+    def split(self, id: int, *seeds: Any, new: Sequence[int] | None = None, client: Client | None = None) -> Change:
         """Split an object into one part for each seed; they meet where it is narrow.
 
         Parameters
@@ -330,6 +330,8 @@ class Session:
             The object. Its largest part keeps the id; `Change.new` has the ids of the others.
         *seeds : sequence
             Two or more points (z, y, x) in voxels, scribbles (lists of points), or lists of scribbles.
+        new : sequence of int, optional
+            Ids of the others, in this order; None takes ids that were never used.
         client : tuple of str and int, optional
             See `paint`.
 
@@ -339,17 +341,20 @@ class Session:
         >>> session.split(1, (0, 0, 0), (0, 0, 4)).new, session.labels.data.tolist()
         ((2,), [[[1, 1, 1, 2, 2, 2]]])
         """
-        return self._do("split", client, id, *seeds)
+        return self._do("split", client, id, *seeds, new=new)
 
     def cut(
-        self, id: int, line: npt.ArrayLike, *, axis: Axis = "xy", through: bool = True, client: Client | None = None
-    ) -> Change:
+        self, id: int, line: npt.ArrayLike, *, axis: Axis = "xy", through: bool = True,
+        new: Sequence[int] | None = None, client: Client | None = None,
+    ) -> Change:  # fmt: skip
         """Cut an object along a line on a plane, on all its planes or this one; see `mitonb.edit.splitting.cut`."""
-        return self._do("cut", client, id, line, axis=axis, through=through)
+        return self._do("cut", client, id, line, axis=axis, through=through, new=new)
 
-    def split_at_necks(self, id: int, parts: int | None = None, *, client: Client | None = None) -> Change:
+    def split_at_necks(
+        self, id: int, parts: int | None = None, *, new: Sequence[int] | None = None, client: Client | None = None
+    ) -> Change:
         """Split an object where it is narrow; see `mitonb.edit.splitting.split_at_necks`."""
-        return self._do("split_at_necks", client, id, parts)
+        return self._do("split_at_necks", client, id, parts, new=new)
 
     def delete(self, *ids: int, client: Client | None = None) -> Change:
         """Set whole objects to background."""
@@ -379,9 +384,9 @@ class Session:
         """Drop all pieces of objects but the largest."""
         return self._do("keep_largest", client, *ids)
 
-    def split_pieces(self, *ids: int, client: Client | None = None) -> Change:
+    def split_pieces(self, *ids: int, new: Sequence[int] | None = None, client: Client | None = None) -> Change:
         """Make each piece of objects an object of its own; `Change.new` has the ids of the new ones."""
-        return self._do("split_pieces", client, *ids)
+        return self._do("split_pieces", client, *ids, new=new)
 
     def merge_on_plane(self, *ids: int, axis: Axis, index: int, client: Client | None = None) -> Change:
         """Give what other objects have on one plane to the first."""
@@ -869,6 +874,26 @@ class Session:
         """Return what was done, or what came after an edit, oldest first; each with Python that does the same."""
         with self._lock:
             return entries(self._project.rows, self._project.undoable, after)
+
+    def to_code(self) -> str:
+        """Return the history as a cell of Python that makes the same labels again, in a session in memory.
+
+        It begins with the first labels, which it takes from the project file, and has a line for each edit that stands.
+        Arrays that were given, such as the labels of a run, are in no journal: these edits are put plane by plane, as
+        they came out.
+
+        Raises
+        ------
+        InputError
+            If the session has no project file.
+        """
+        with self._lock:
+            if self.path is None:
+                raise InputError(
+                    "The code takes the first labels from the project file, and this session is in memory only. Save "
+                    'it before: session.save_as("cell.mitonb").'
+                )
+            return as_cell(self._project)
 
     def labels_before(self, seq: int | None = None) -> Labels:
         """Return the labels as they were before an edit.

@@ -414,15 +414,18 @@ class RunBar(JobBar):
 
 
 class Lines(anywidget.AnyWidget):
-    """The browser's half of the history: a button for each edit, that asks for its place."""
+    """The browser's half of the history: a button for each edit, that asks for its place; and the clipboard."""
 
     _esm = JS / "history.js"
     rows = traitlets.List(traitlets.Dict()).tag(sync=True)
     asked = Signal(object)
+    copied = Signal()
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.on_msg(lambda _, message, __: self.asked.emit(message.get("seq")))
+        self.on_msg(
+            lambda _, message, __: self.copied.emit() if "copied" in message else self.asked.emit(message.get("seq"))
+        )
 
 
 class HistoryView(Part):
@@ -433,12 +436,12 @@ class HistoryView(Part):
     lines : Lines
         The edits, newest first, at most 200.
     as_code : ToggleButton
-        Shows the journal as a cell of Python to copy.
+        Shows the journal as a cell of Python, and puts it on the clipboard.
     """
 
     def __init__(self, session: Session, *, height: int = 220, **options: Any) -> None:
         self.session = session
-        self.as_code = button("copy as code", "code", "The same edits as lines of Python", kind=ipw.ToggleButton)
+        self.as_code = button("copy as a cell", "code", "The same edits as lines of Python", kind=ipw.ToggleButton)
         self.status = ipw.HTML()
         self.lines = Lines(layout={"height": f"{height}px"})
         self.code = ipw.Textarea(layout={"height": f"{height}px", "width": "100%"})
@@ -447,6 +450,7 @@ class HistoryView(Part):
         super().__init__(row(self.as_code, self.status).add_class("mnb-spaced"), self.lines, self.code, **options)
         self.as_code.observe(lambda change: self._swap(change["new"]), "value")
         self.lines.asked.connect(self.go_to)
+        self.lines.copied.connect(lambda: self._tell("Copied: paste it into a cell."))
         session.edited.connect(lambda _: self._worker.ask())
         self._swap(False)
         self._draw()
@@ -469,14 +473,30 @@ class HistoryView(Part):
             }
             for entry in history[::-1][:_MOST_LINES]
         ]  # fmt: skip
-        self.code.value = "\n".join(["session = app.session", *(entry.code for entry in history if entry.stands)])
+        if self.as_code.value:
+            self._write()
+
+    def _write(self) -> None:
+        """Write the cell; of a session in memory, lines that only this notebook understands."""
+        if self.session.path is not None:
+            self.code.value = self.session.to_code()
+            return
+        hint = "# These labels are in memory only. Save them as a project, and this will be a cell that runs anywhere."
+        lines = (entry.code for entry in self.session.history() if entry.stands)
+        self.code.value = "\n".join([hint, "session = app.session", *lines])
+
+    def _tell(self, text: str) -> None:
+        self.status.value = note(text)
 
     def _count(self, count: int) -> None:
         last = f", the last {_MOST_LINES} are shown" if count > _MOST_LINES else ""
         said = f"{count_text(count, 'edit')}{last}; click one to go to its place"
-        self.status.value = note(said if count else _EMPTY)
+        self._tell(said if count else _EMPTY)
 
     def _swap(self, code: bool) -> None:
+        if code:
+            self._write()
+            self.lines.send({"copy": self.code.value})
         self.lines.layout.display = "none" if code else ""
         self.code.layout.display = "" if code else "none"
 

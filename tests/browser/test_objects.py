@@ -196,7 +196,7 @@ def test_an_entry_of_the_history_jumps_to_its_place_by_mouse_and_keyboard(book: 
     book.wait(f"{ROOT}.dataset.plane === 'xy/5' && {VIEW}.place?.join() === '5,150,70'")
     # Below it is the older one; Tab comes back to the entry that was left.
     book.page.keyboard.press("Shift+Tab")
-    assert "copy as code" in book.js("document.activeElement.textContent")
+    assert "copy as a cell" in book.js("document.activeElement.textContent")
     book.page.keyboard.press("Tab")
     book.page.keyboard.press("ArrowDown")
     assert "painted object 71" in book.js("document.activeElement.textContent")
@@ -295,3 +295,26 @@ def test_rows_are_chosen_found_filtered_and_deleted(book: Notebook) -> None:
     keyboard.press("Delete")
     assert "Select the objects to delete first" in table.inner_text()
     assert book.js(count) == cells
+
+
+def test_the_history_is_copied_as_a_cell_that_makes_the_same_labels(book: Notebook) -> None:
+    book.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    book.ask("(session.merge(1, 2), session.split(3, (5, 50, 140), (5, 50, 160)))")
+    book.page.locator(".mnb-app .lm-TabBar-tab", has_text="History").click()
+    button = book.page.get_by_role("button", name="copy as a cell")
+    button.click()
+    book.wait("document.querySelector('.mnb-app').textContent.includes('Copied: paste it into a cell.')")
+    assert "in memory only" in book.page.evaluate("navigator.clipboard.readText()")
+    button.click()
+    book.ask("session.save_as('cell.mitonb') and 0")
+    button.click()
+    book.wait("document.querySelector('.mnb-app textarea[title^=\"The edits\"]')?.value.includes('project = mn.')")
+    book.shot(SHOTS / "history-cell.png")
+    copied = book.page.evaluate("navigator.clipboard.readText()")
+    assert "session.merge(1, 2)" in copied
+    assert (
+        book.ask(f"exec({copied!r}, cell := {{}}) or (cell['session'].labels.data == session.labels.data).all()")
+        == "True"
+    )
+    button.click()
+    book.page.locator(".mnb-app .lm-TabBar-tab", has_text="Objects").click()

@@ -78,3 +78,15 @@ def test_a_replay_finds_labels_that_are_not_those_of_the_journal(path):
             session.replay()
         project.labels[1, 7, 7] = 8
         assert session.replay() == 2
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("MITONB_HISTORIES", "6"))))
+def test_the_history_as_a_cell_makes_the_same_labels(path, seed):
+    with Session(labels=first_labels(), path=path) as session:
+        work_at_random(session, np.random.default_rng(seed), 150)
+        there = {}
+        exec(session.to_code(), there)
+        assert np.array_equal(there["session"].labels.data, session.labels.data)
+        assert there["session"].voxel_size == session.voxel_size
+        assert not {"undo", "redo"} & {row.kind for row in there["session"]._project.rows}
+        there["project"].close()

@@ -138,3 +138,15 @@ def test_merge_and_delete_change_one_plane(axis):
     session.delete_on_plane(1, axis=axis, index=3)
     assert not planes[3].any()
     assert session.history()[-1].code == f"session.delete_on_plane(1, axis='{axis}', index=3)"
+
+
+def test_what_an_object_had_once_makes_no_difference():
+    labels = np.zeros((3, 26, 40), np.uint32)
+    labels[0, 3:23, 10:13] = labels[2, 3:23, 10:30] = 1
+    plain, other = Session(labels=labels), Session(labels=labels)
+    assert other.box(1).start == (0, 3, 10)
+    other.paint([[0, 25, 0]], id=1, radius=0)
+    other.erase([[0, 25, 0]], radius=0)
+    plain.interpolate(1)
+    other.interpolate(1)
+    assert np.array_equal(plain.labels.data, other.labels.data)

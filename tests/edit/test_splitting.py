@@ -64,7 +64,7 @@ def test_scribbles_are_seeds_and_what_they_have_outside_does_not_count():
     assert session.split(7, (15, 20, 12), scribble).new == (10,)
     assert {int(session.labels.data[p]) for p in scribble} == {10, 0}
     assert session.history()[-1].code == (
-        "session.split(7, (15, 20, 12), [(15, 20, 36), (15, 20, 44), (15, 2, 44)])"
+        "session.split(7, (15, 20, 12), [(15, 20, 36), (15, 20, 44), (15, 2, 44)], new=[10])"
     )  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def test_several_scribbles_of_a_part_are_not_joined():
     session = Session(labels=labels)
     session.split(7, [[(0, 2, 8)], [(0, 2, 10), (0, 4, 12)], [(0, 4, 28)]], (0, 4, 50))
     assert session.labels.data[0, 4, [10, 30, 50]].tolist() == [7, 7, 8]
-    code = "session.split(7, [[(0, 2, 8)], [(0, 2, 10), (0, 4, 12)], [(0, 4, 28)]], (0, 4, 50))"
+    code = "session.split(7, [[(0, 2, 8)], [(0, 2, 10), (0, 4, 12)], [(0, 4, 28)]], (0, 4, 50), new=[8])"
     assert session.history()[-1].code == code
     # A line from the first square to the last would run through the seed in the middle one.
     apart = Session(labels=labels)
@@ -85,6 +85,16 @@ def test_several_scribbles_of_a_part_are_not_joined():
     again = Session(labels=labels)
     exec(apart.history()[-1].code, {"session": again})
     assert np.array_equal(again.labels.data, apart.labels.data)
+
+
+def test_the_parts_of_a_split_may_be_named():
+    session = Session(labels=dumbbell())
+    assert session.split(7, (15, 20, 12), (15, 20, 44), new=[30]).new == (30,)
+    session.undo()
+    for wrong in ([], [0], [7], [7, 30], ["a"], 5, "30"):
+        with pytest.raises(InputError):
+            session.split(7, (15, 20, 12), (15, 20, 44), new=wrong)
+    assert session.split(7, (15, 20, 12), (15, 20, 44)).new == (31,)
 
 
 def test_seeds_close_together_in_an_object_that_does_not_fit_are_refused(monkeypatch):
@@ -120,7 +130,7 @@ def test_necks_are_found_without_seeds():
     session = Session(labels=labels)
     assert session.split_at_necks(7).new == (10,)
     after = session.labels.data.copy()
-    assert session.history()[-1].code == "session.split_at_necks(7)"
+    assert session.history()[-1].code == "session.split_at_necks(7, new=[10])"
     session.undo()
     session.split(7, (15, 20, 20), (15, 20, 40))
     assert np.array_equal(session.labels.data == 7, after == 7)
@@ -150,7 +160,7 @@ def test_a_line_cuts_through_all_planes_or_this_one():
     part = session.labels.data == 5
     assert part.sum() == 6 * 10 * 8
     assert part[:, 5:15, 5:13].all()
-    assert session.history()[-1].code == "session.cut(4, [[2, 0, 12], [2, 19, 12]])"
+    assert session.history()[-1].code == "session.cut(4, [[2, 0, 12], [2, 19, 12]], new=[5])"
     session.undo()
     assert session.cut(4, [(2, 0, 12), (2, 19, 12)], through=False).new == (6,)
     assert set(np.nonzero(session.labels.data == 6)[0]) == {2}
@@ -273,3 +283,16 @@ def test_a_preview_changes_nothing_and_spends_no_id():
     assert session.split(7, (15, 20, 14), (15, 20, 45)).new == (11,)
     with pytest.raises(InputError, match="undo has nothing to look at"):
         session.preview("undo")
+
+
+def test_pieces_that_are_thin_in_a_larger_box_are_told_apart():
+    labels = np.zeros((3, 5, 5), np.uint32)
+    labels[:, 1:4, 1:4] = 2
+    labels[1, 2, 2] = 0
+    session = Session(labels=labels)
+    assert session.box(2).shape == (3, 3, 3)
+    for z in range(3):
+        for hole in [(z, y, x) for y in (1, 2, 3) for x in (1, 2, 3) if (y, x) != (2, 2)]:
+            session.erase([hole], radius=0)
+    assert session.voxels(2) == 2
+    assert session.split_pieces(2).new == (3,)

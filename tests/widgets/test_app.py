@@ -285,8 +285,8 @@ def test_history_shows_every_edit_as_a_line_of_python(app: App) -> None:
     app.session.undo()
     settled(app)
     assert app.history.lines.rows[-1]["text"].startswith("painted object 7")
-    assert "session.paint(" in app.history.code.value
     app.history.as_code.value = True
+    assert "session.paint(" in app.history.code.value
     assert app.history.lines.layout.display == "none"
 
 
@@ -299,7 +299,7 @@ def test_the_history_copied_as_code_makes_the_same_labels_again_also_after_undo_
     session.undo()
     session.redo()
     session.undo()
-    settled(app)
+    app.history.as_code.value = True
     again = Session(Stack(volume()), start)
     exec(app.history.code.value.replace("app.session", "again"), {"again": again})
     assert (again.labels.data == session.labels.data).all()
@@ -326,6 +326,9 @@ def test_a_project_is_brought_back_with_its_labels_and_history(tmp_path: Path) -
     assert (again.session.labels.data == painted).all()
     assert str(again.session.save_state) == "saved"
     assert "painted object 7" in again.history.lines.rows[0]["text"]
+    again.history.as_code.value = True
+    exec(again.history.code.value, cell := {})
+    assert (cell["session"].labels.data == painted).all()
     again.session.close()
 
 

@@ -62,9 +62,17 @@ function render({ model, el }) {
     const here = all.findIndex((button) => Number(button.dataset.seq) === at);
     all[Math.min(Math.max(here + step, 0), all.length - 1)].focus();
   });
+  /** @param {{copy?: string}} message */
+  const copy = async ({ copy: text }) => {
+    try {
+      await navigator.clipboard.writeText(text ?? "");
+      model.send({ copied: true });
+    } catch { /* the page may not do that: the text stands on the screen */ }
+  };
   model.on("change:rows", draw);
+  model.on("msg:custom", copy);
   draw();
-  return () => model.off("change:rows", draw);
+  return () => { model.off("change:rows", draw); model.off("msg:custom", copy); };
 }
 
 export default { render };
