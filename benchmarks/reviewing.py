@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from scipy import ndimage
 import mitonb as mn
 from mitonb.infer.kept import KeptMaps
 from mitonb.post.tables import overlaps
+
+Maps = Callable[[int], mn.Maps | None]
 
 
 def planted(truth: np.ndarray, seed: int = 0) -> tuple[np.ndarray, set[int], list[np.ndarray]]:
@@ -104,27 +107,35 @@ def wrong_ids(labels: np.ndarray, truth: np.ndarray, iou: float) -> set[int]:
     return {id for id in np.unique(labels).tolist() if id} - good
 
 
+def real_case() -> tuple[mn.Stack, np.ndarray, np.ndarray, Maps, set[int], list[np.ndarray]]:
+    """Return stack, labels, truth, maps, wrong ids and missing objects of the EPFL hold-out, as the model finds it."""
+    from benchmarks.accuracy import real_cases
+
+    kept = KeptMaps(folder="memory")
+    case = next(c for c in real_cases(Path(os.environ["MITONB_DATA_DIR"]), "holdout") if c.name == "epfl")
+    found = mn.segment(case.stack, mn.PRESETS["volume"], kept=kept, show=False).data.astype(np.uint32)
+    truth = case.truth.astype(np.uint32)
+    missing = [np.argwhere(truth == i) for i in wrong_ids(truth, found, 0.1)]
+    return case.stack, found, truth, kept.sections(), wrong_ids(found, truth, 0.75), missing
+
+
+def drawn_case(seed: int) -> tuple[mn.Stack, np.ndarray, np.ndarray, Maps, set[int], list[np.ndarray]]:
+    """Return the same of a phantom with planted errors."""
+    kept = KeptMaps(folder="memory")
+    drawn = mn.phantom((56, 320, 320), seed=seed, voxel_size=(16, 16, 16), objects=140)
+    labels, wrong, lost = planted(drawn.labels.data, seed)
+    mn.segment(drawn.stack, mn.Recipe(), kept=kept, show=False)
+    return drawn.stack, labels, drawn.labels.data.astype(np.uint32), kept.sections(), wrong, lost
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epfl", action="store_true", help="the real volume instead of the drawn one")
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--show", type=int, default=0, help="so many of the queue, with their reasons")
     options = parser.parse_args()
-    kept = KeptMaps(folder="memory")
-    if options.epfl:
-        from benchmarks.accuracy import real_cases
-
-        case = next(c for c in real_cases(Path(os.environ["MITONB_DATA_DIR"]), "holdout") if c.name == "epfl")
-        found = mn.segment(case.stack, mn.PRESETS["volume"], kept=kept, show=False).data.astype(np.uint32)
-        truth = case.truth.astype(np.uint32)
-        missed = wrong_ids(truth, found, 0.1)
-        told("EPFL", found, kept.sections(), wrong_ids(found, truth, 0.75), [np.argwhere(truth == i) for i in missed],
-             options.show)  # fmt: skip
-        return
-    drawn = mn.phantom((56, 320, 320), seed=options.seed, voxel_size=(16, 16, 16), objects=140)
-    labels, wrong, lost = planted(drawn.labels.data, options.seed)
-    mn.segment(drawn.stack, mn.Recipe(), kept=kept, show=False)
-    told("phantom", labels, kept.sections(), wrong, lost, options.show)
+    _, labels, _, maps, wrong, lost = real_case() if options.epfl else drawn_case(options.seed)
+    told("EPFL" if options.epfl else "phantom", labels, maps, wrong, lost, options.show)
 
 
 if __name__ == "__main__":
