@@ -161,6 +161,7 @@ export function statusBar({ set, run, goTo, leave }) {
     button.addEventListener("click", () => set("axis", axis));
     return button;
   });
+  const four = iconButton(ICONS.four, "Planes of all directions and 3-D (4)", () => run("panes"));
   const fit = iconButton(ICONS.fit, "Fit the plane into the view (0, double-click)", () => run("fit"));
   const zoom = element("span", { class: "mitonb-zoom", title: "Screen pixels per image pixel" });
   const position = element("span", { class: "mitonb-position" });
@@ -174,7 +175,7 @@ export function statusBar({ set, run, goTo, leave }) {
   const along = element("span", { class: "mitonb-group mitonb-planes" }, [name, at, last, planes]);
   const across = element("span", { class: "mitonb-choices" }, axes);
   const node = element("div", { class: "mitonb-status" }, [
-    along, element("span", { class: "mitonb-group mitonb-axes" }, [across, fit, zoom, place.button]),
+    along, element("span", { class: "mitonb-group mitonb-axes" }, [across, four, fit, zoom, place.button]),
     readout, place.node,
   ]);
   return {
@@ -183,12 +184,17 @@ export function statusBar({ set, run, goTo, leave }) {
     showPlane(axis, index, count, flat) {
       along.hidden = count < 2;
       across.hidden = flat && axis === "xy";
+      four.hidden = flat;
       name.textContent = axis === "xy" ? "z" : axis === "xz" ? "y" : "x";
       planes.max = at.max = `${count - 1}`;
       planes.show(index);
       if (document.activeElement !== at) at.value = `${index}`;
       last.textContent = `/ ${count - 1}`;
       for (const button of axes) button.setAttribute("aria-pressed", `${button.textContent === axis}`);
+    },
+    /** @param {boolean} on whether planes of all directions are shown */
+    showPanes(on) {
+      four.setAttribute("aria-pressed", `${on}`);
     },
     /** Open the field in which a place is typed, or close it. It stands where the values under the pointer are. */
     askPlace: place.toggle,

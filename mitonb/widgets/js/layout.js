@@ -23,7 +23,7 @@ export function layout({ run, set, setLayer, goTo }) {
   const menu = objectMenu(run, () => root.focus({ preventScroll: true }));
   const top = topBar({ run, set, menu: menu.button });
   const status = statusBar({ run, set, goTo, leave: () => root.focus({ preventScroll: true }) });
-  const panel = layerPanel(setLayer);
+  const panel = layerPanel(setLayer, run);
   const help = helpSheet(() => run("help"));
   const lines = element("canvas", { class: "mitonb-lines" });
   const cursor = element("div", { class: "mitonb-cursor" });

@@ -2,6 +2,9 @@
 
 import { element } from "./dom.js";
 
+/** How the selected objects are looked at; labels do not change by it. */
+const LOOKS = [["zoom", "Zoom there (9)"], ["hide", "Hide (H)"], ["isolate", "Show alone (Shift-H)"]];
+
 /** @param {(command: string) => void} run @param {() => void} leave gives the keys back to the picture */
 export function objectMenu(run, leave) {
   const button = element("button", {
@@ -45,15 +48,17 @@ export function objectMenu(run, leave) {
     button, list,
     /** @param {import("./keys.js").Verbs} verbs */
     fill({ menu }) {
-      items = menu.map(({ name, title, keys }) => {
-        const item = element("button", { text: keys ? `${title} (${keys})` : title, attributes: { type: "button", role: "menuitem", tabindex: "-1" } });
+      const all = [...LOOKS, ...menu.map(({ name, title, keys }) => [`do:${name}`, keys ? `${title} (${keys})` : title])];
+      items = all.map(([command, text]) => {
+        const item = element("button", { text, attributes: { type: "button", role: "menuitem", tabindex: "-1" } });
         item.addEventListener("click", () => {
           open(false);
-          run(`do:${name}`);
+          run(command);
         });
-        return [name, item];
+        return [command.replace("do:", ""), item];
       });
-      list.replaceChildren(...items.map(([, item]) => item));
+      const nodes = items.map(([, item]) => item);
+      list.replaceChildren(...nodes.slice(0, LOOKS.length), element("hr"), ...nodes.slice(LOOKS.length));
     },
     /** @param {number} selected how many objects are */
     show(selected, /** @type {(name: string) => boolean} */ can) {

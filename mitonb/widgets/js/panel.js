@@ -25,8 +25,8 @@ const TIPS = /** @type {Record<string, string>} */ ({
   affinities: "How sure the network is that neighbouring pixels belong together",
 });
 
-/** @param {SetLayer} set */
-export function layerPanel(set) {
+/** @param {SetLayer} set @param {(command: string) => void} run */
+export function layerPanel(set, run) {
   const histogram = contrast(set);
   const legends = Object.fromEntries(HEADS.map((name) => [name, element("span", name === "offsets"
     ? { class: "mitonb-wheel", title: "The colour says the direction to the center" } : { class: "mitonb-ramp", title: "0 to 1" })]));
@@ -36,7 +36,7 @@ export function layerPanel(set) {
   });
   const blocks = /** @type {Record<string, Block>} */ ({
     em: histogram.block,
-    labels: labelsBlock(set),
+    labels: labelsBlock(set, run),
     preview: block("preview", set, [opacity("preview", set)]),
     ...Object.fromEntries(HEADS.map((name) => [name, block(name, set, [opacity(name, set), ...(name in more ? [more[name]] : [])], legends[name])])),
   });
@@ -113,14 +113,17 @@ function toggle(name, key, text, title, set) {
   return { node: element("div", { class: "mitonb-row" }, [label]), show: (settings) => { input.checked = settings[key]; } };
 }
 
-/** @param {SetLayer} set @returns {Block} */
-function labelsBlock(set) {
+/** @param {SetLayer} set @param {(command: string) => void} run @returns {Block} */
+function labelsBlock(set, run) {
   const buttons = ["fill", "outline"].map((style) => {
     const button = element("button", { class: "mitonb-choice", text: style, title: `Draw labels as ${style}`, attributes: { type: "button" } });
     button.addEventListener("click", () => set("labels", { style }));
     return button;
   });
-  const node = element("div", { class: "mitonb-row mitonb-choices" }, buttons);
+  const compare = element("button", { class: "mitonb-choice", text: "compare", title: "Compare with the labels before the last run, or with others (A)", attributes: { type: "button" } });
+  compare.addEventListener("click", () => run("compare"));
+  const node = element("div", { class: "mitonb-row mitonb-choices" }, [...buttons, compare]);
+  compare.style.marginLeft = "auto";
   const style = {
     node,
     show: (/** @type {any} */ settings) => {

@@ -336,6 +336,7 @@ export class View {
     });
     ui.showSeen(seenText(this.seen));
     this.comparison.show();
+    ui.status.showPanes(this.panes.on);
     ui.rail.show(tool, (name) => this.commands.can(name));
     ui.menu.show(selected.length, (name) => this.commands.can(name));
     ui.panel.show(this.get("layers"));
