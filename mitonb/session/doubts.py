@@ -177,12 +177,12 @@ class _Facts:
             if z:
                 over = zip(*(column.tolist() for column in pairs(self.small[z - 1], plane)), strict=True)
                 self.links += [(z - 1, a, b, count) for a, b, count in over if a and b and a != b]
-        self._look_beyond()
         self.median = float(np.median(self.voxels[1:])) if n > 1 else 1.0
         self.boxes = {
             number: Box((z.start, y.start, x.start), (z.stop, y.stop, x.stop))
             for number, (z, y, x) in enumerate(ndimage.find_objects(self.small), 1)
         }
+        self._look_beyond()
 
     def _hear(self, z: int, maps: Maps | None, n: int) -> None:
         if maps is None:
@@ -199,8 +199,9 @@ class _Facts:
         for number, planes in self.area.items():
             for end, step in ((min(planes), -1), (max(planes), 1)):
                 if 0 <= end + step < self.depth:
-                    profile = self.small[end] == number
-                    self.more[number, end, step] = float((self.free[end + step][profile] >= self.threshold).mean())
+                    _, y, x = self.boxes[number].slices
+                    beyond = self.free[end + step, y, x][self.small[end, y, x] == number]
+                    self.more[number, end, step] = float((beyond >= self.threshold).mean())
 
     def id(self, number: int) -> int:
         return int(self.ids[number])

@@ -35,6 +35,8 @@ class ReviewBar(ipw.VBox):
     ----------
     maps : callable or None
         Returns the maps of an xy plane, or None where the net has not run.
+    threshold : callable
+        Returns that of the semantic map.
     doubts : list of Doubt
         What was found last, the most doubtful first.
     failed : Signal(Exception)
@@ -50,6 +52,7 @@ class ReviewBar(ipw.VBox):
         self.session = session
         self.doubts: list[Doubt] = []
         self.maps: Callable[[int], Maps | None] | None = None
+        self.threshold: Callable[[], float] = lambda: 0.5
         self.said = ipw.HTML(layout={"flex": "1 1 auto", "min_width": "0"}).add_class("mnb-ellipsis")
         self.search = button(
             "What to check",
@@ -110,7 +113,7 @@ class ReviewBar(ipw.VBox):
 
     def _find(self) -> None:
         try:
-            self.doubts = find_doubts(self.session.labels, maps=self.maps)
+            self.doubts = find_doubts(self.session.labels, maps=self.maps, threshold=self.threshold())
         finally:
             self.search.disabled = False
         self._begin()

@@ -588,3 +588,21 @@ def test_what_strokes_cannot_teach_is_said(app: App) -> None:
     app.learn_from_strokes().wait(60)
     assert "A model learns from strokes of both kinds." in app.run_bar.message.value
     assert app.session.taught is None
+
+
+def test_after_a_run_the_workbench_says_what_to_check(app: App) -> None:
+    app.run_volume().result(60)
+    settled(app)
+    assert app.table.review.wait(60)
+    assert app.table.review.state().startswith("0 of 4 seen. N goes to the first.")
+    judged = [app.table.review.judge("mark_right") or app.session.doubt for _ in range(2)]
+    assert all(doubt is not None and doubt.id in app.session.ids() for doubt in judged)
+    assert len(app.session.marks) == 1  # the first press only went to the first doubt
+    assert app.table.review.wait(60)
+    assert app.table.review.state().startswith("1 of 4 seen")
+    assert settled(app).table.state().splitlines()[0].startswith("object | verdict | doubt | ")
+    app.table.review.order.value = "random"
+    app.table.review.judge("next")
+    assert app.session.doubt is not None
+    app.session.undo()
+    assert len(app.session.open_doubts()) == 4
