@@ -53,6 +53,7 @@ from mitonb.recipe import PRESETS as PRESETS
 from mitonb.recipe import Recipe as Recipe
 from mitonb.session.doubts import Doubt as Doubt
 from mitonb.session.doubts import find_doubts as find_doubts
+from mitonb.session.merging import take_over as take_over
 from mitonb.session.session import Session as Session
 from mitonb.session.teaching import teach_strokes as teach_strokes
 from mitonb.stack import Plane as Plane

@@ -25,6 +25,7 @@ from mitonb.job import drain
 from mitonb.memory import memory_budget
 from mitonb.models.folder import PUBLISHED, about_model, installed_as, model_folder, offered_models, pinned
 from mitonb.recipe import FORMER_NAMES, IN_NM, PRESETS, Recipe
+from mitonb.session.merging import take_over
 from mitonb.session.opening import place_of, reopen
 from mitonb.stack import AXES
 
@@ -554,6 +555,29 @@ def _replay(options: Options) -> None:
     print(f"{options.project}: {project.version} edits lead from its first labels to its labels, byte for byte.")
 
 
+def _merge(options: Options) -> None:
+    with (
+        mn.Session.open(options.mine, read_only=True) as mine,
+        mn.Session.open(options.other, read_only=True) as other,
+    ):
+        same = float((mine.labels.data == other.labels.data).mean()) if mine.shape == other.shape else 0.0
+        matched = len(mn.score(other.labels, mine.labels).matches(0.75)) if mine.shape == other.shape else 0
+        mine.save_copy(options.out)
+        counts = len(mine.ids()), len(other.ids())
+        try:
+            with mn.Session.open(options.out) as merged:
+                taken, conflicts = take_over(merged, other)
+        except BaseException:
+            Path(options.out).expanduser().unlink(missing_ok=True)
+            raise
+    print(f"before: {same:.2%} of the voxels have the same id; {matched} objects of {counts[0]} and {counts[1]} match")
+    print(f"{options.out}: {taken} edits taken over, {len(conflicts)} left out")
+    for one in conflicts:
+        box = ", ".join(f"{a}:{b}" for a, b in zip(one.box.start, one.box.stop, strict=True))
+        there = f"; objects there {', '.join(map(str, one.ids[:8]))} (z, y, x {box})" if one.ids else ""
+        print(f"  edit {one.seq}: {one.text}{there}")
+
+
 def _doctor(_: Options) -> int:
     report = mn.doctor()
     print(report)
@@ -562,9 +586,9 @@ def _doctor(_: Options) -> int:
 
 _RUNS: dict[str, Callable[[Options], int | None]] = {
     "segment": _segment, "train": _train, "score": _score, "lab": _lab, "info": _info, "replay": _replay,
-    "doctor": _doctor, "cite": lambda options: print(mn.cite(options.model)), "models": _list_models,
-    "models list": _list_models, "models info": _show_model, "models pull": _pull, "models import": _import,
-    "models export": _export, "benchmark": _benchmark, "data": _list_data, "data list": _list_data,
-    "data info": _show_data, "data pull": _pull_data,
+    "merge": _merge, "doctor": _doctor, "cite": lambda options: print(mn.cite(options.model)),
+    "models": _list_models, "models list": _list_models, "models info": _show_model, "models pull": _pull,
+    "models import": _import, "models export": _export, "benchmark": _benchmark, "data": _list_data,
+    "data list": _list_data, "data info": _show_data, "data pull": _pull_data,
 }  # fmt: skip
 """What each command does."""
