@@ -76,6 +76,12 @@ def test_a_pixel_and_a_slider_say_what_they_would_do(book: Notebook) -> None:
     point(book, 152, 12)
     book.wait(f"{SAID}.textContent.startsWith('Dropped as too small, 36 px where 100 are needed')")
     book.shot(SHOTS / "small.png")
+    assert not book.js(f"{SAID}.parentElement.matches('.mitonb-above')")
+    point(book, 140, 100)
+    book.wait(
+        f"{SAID}.parentElement.matches('.mitonb-above') && {SAID}.textContent.startsWith('Semantic 0.57 reaches')"
+    )
+    book.shot(SHOTS / "above.png")
     # By keyboard alone: the cursor begins where the user worked last.
     book.js(f"{VIEW}.place = [0, 5, 5]")
     page.keyboard.press("ArrowRight")

@@ -81,8 +81,9 @@ export function layout({ run, set, setLayer, goTo }) {
       seen.hidden = !text;
       if (seenText.textContent !== text) seenText.textContent = text;
     },
-    /** Say why a pixel is what it is, and what a setting would change. @param {string[]} sentences */
-    showSaid(sentences) {
+    /** Say why a pixel is what it is, and what a setting would change. @param {string[]} sentences @param {boolean} above */
+    showSaid(sentences, above) {
+      corner.classList.toggle("mitonb-above", above);
       said.hidden = !sentences.length;
       if (said.innerText !== sentences.join("\n")) said.replaceChildren(...sentences.map((text) => element("div", { text })));
     },

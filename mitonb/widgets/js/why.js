@@ -105,7 +105,9 @@ export class Why {
     const { view, answer, foreseen } = this;
     const here = foreseen?.axis === view.get("axis") && foreseen?.index === view.get("index");
     const ahead = (here ? foreseen?.text ?? "" : "").replace(/(\d+) (appear|vanish|merge|split)/g, (said, _, kind) => `${SIGNS[kind]} ${said}`);
-    view.ui.showSaid([answer?.text ?? "", ...ahead.split("\n")].filter(Boolean));
+    // The words must not lie on the pixel that they are about.
+    const low = answer ? view.picture.screen(answer.column, answer.row)[1] > view.picture.size.h / 2 : false;
+    view.ui.showSaid([answer?.text ?? "", ...ahead.split("\n")].filter(Boolean), low);
     view.picture.redraw();
   }
 
