@@ -48,7 +48,7 @@ export function objectMenu(run, leave) {
     button, list,
     /** @param {import("./keys.js").Verbs} verbs */
     fill({ menu }) {
-      const all = [...LOOKS, ...menu.map(({ name, title, keys }) => [`do:${name}`, keys ? `${title} (${keys})` : title])];
+      const all = [...menu.map(({ name, title, keys }) => [`do:${name}`, keys ? `${title} (${keys})` : title]), ...LOOKS];
       items = all.map(([command, text]) => {
         const item = element("button", { text, attributes: { type: "button", role: "menuitem", tabindex: "-1" } });
         item.addEventListener("click", () => {
@@ -58,7 +58,7 @@ export function objectMenu(run, leave) {
         return [command.replace("do:", ""), item];
       });
       const nodes = items.map(([, item]) => item);
-      list.replaceChildren(...nodes.slice(0, LOOKS.length), element("hr"), ...nodes.slice(LOOKS.length));
+      list.replaceChildren(...nodes.slice(0, -LOOKS.length), element("hr"), ...nodes.slice(-LOOKS.length));
     },
     /** @param {number} selected how many objects are */
     show(selected, /** @type {(name: string) => boolean} */ can) {
