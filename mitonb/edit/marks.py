@@ -76,7 +76,7 @@ def marks(project: Project, *, gone: bool = False) -> dict[int, bool]:
 
 @dataclass(frozen=True)
 class Seen:
-    """What was said of an object in a review, first and last: values of `SEEN`, or "corrected"."""
+    """What was said of an object in a review, first and last: values of `SEEN`, "corrected", or first "made"."""
 
     first: str
     last: str
@@ -87,20 +87,25 @@ def seen(project: Project) -> dict[int, Seen]:
     found: dict[int, Seen] = {}
     for row in _standing(project):
         say = row.intent
-        if row.kind == "unmark":
+        if row.kind == "adopt":  # another result: what was not made by hand is to be seen again
+            found = {id: one for id, one in found.items() if one.last == "corrected"}
+        elif row.kind == "unmark":
             for id in ids_in(say.get("ids")):
                 found.pop(id, None)
         elif row.kind != "drop_false":  # nobody looked at each of those
             word = SEEN.get(row.kind, "corrected")
-            named = [[say.get("id")], [say.get("keep")], *(say.get(name) for name in ("ids", "gone", "new"))]
+            named = [[say.get("id")], [say.get("keep")], *(say.get(name) for name in ("ids", "gone"))]
             for id in {id for part in named for id in ids_in(part)}:
                 found[id] = Seen(found[id].first if id in found else word, word)
+            found |= {id: Seen("made", "corrected") for id in ids_in(say.get("new"))}
     return found
 
 
 def dismissed(project: Project) -> list[tuple[int, ...]]:
     """Return the places, (z, y, x), of which a reviewer said that nothing is missing there."""
-    points = (row.intent.get("point") for row in _standing(project) if row.kind == "dismiss")
+    rows = [row for row in _standing(project) if row.kind in ("dismiss", "adopt")]
+    last = max((k for k, row in enumerate(rows, 1) if row.kind == "adopt"), default=0)  # another result since
+    points = (row.intent.get("point") for row in rows[last:])
     return [tuple(p) for p in points if isinstance(p, list) and len(p) == 3 and all(type(v) is int for v in p)]
 
 

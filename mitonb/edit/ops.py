@@ -183,8 +183,8 @@ def put_object(labels: Volume, start: Sequence[int], mask: npt.NDArray[Any], id:
         If the mask does not lie in the volume, or the id is out of range.
     """
     inner = np.asarray(mask, bool)
-    if inner.ndim != 3:
-        raise AxesError(f"The mask of an object has 3 axes (z, y, x), got shape {inner.shape}.")
+    if inner.ndim != 3 or not inner.size:
+        raise AxesError(f"The mask of an object has 3 axes (z, y, x) and is not empty, got shape {inner.shape}.")
     first = inside(labels.shape, start)
     box = box_in(labels.shape, first, np.add(first, inner.shape).tolist())
     parts = (

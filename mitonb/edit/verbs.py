@@ -61,7 +61,7 @@ class Verb:
     text: Callable[[Intent], str]
     op: Callable[..., Edit] | None = None
     given: Callable[[Intent], Intent] = dict
-    gesture: Literal["stroke", "teach", "click", "pair", "split", "proposed", "selected", "now", "verdict", ""] = ""
+    gesture: Literal["stroke", "teach", "click", "pair", "split", "proposed", "selected", "now", ""] = ""
     keys: tuple[str, ...] = ()
     title: str = ""
     icon: str = ""
@@ -268,13 +268,13 @@ _ROWS = (
          op=lambda p, *ids: ops.mark("unmark", ids, p.table.boxes),
          text=lambda say: f"took the mark off {_objects(say['ids'])}",
          gesture="selected", keys=("U",), title="Take the mark off", menu=True),
-    Verb("mark_fix", gesture="verdict",
+    Verb("mark_fix",
          op=lambda p, *ids: ops.mark("mark_fix", ids, p.table.boxes),
          text=lambda say: f"marked {_objects(say['ids'])} to be mended"),
-    Verb("mark_unsure", gesture="verdict",
+    Verb("mark_unsure",
          op=lambda p, *ids: ops.mark("mark_unsure", ids, p.table.boxes),
          text=lambda say: f"marked {_objects(say['ids'])} unsure"),
-    Verb("dismiss", gesture="verdict",
+    Verb("dismiss",
          op=lambda p, point: ops.dismiss(p.labels, point),
          text=lambda say: "saw that nothing is missing at {:d}, {:d}, {:d}".format(*say["point"]),
          given=lambda say: {"point": tuple(say["point"])}),
@@ -304,7 +304,7 @@ _ROWS = (
          given=lambda say: {"ids": say["ids"]}),
     Verb("put_object",
          op=lambda p, start, mask, id=None: ops.put_object(p.labels, start, mask, _free(p, id)),
-         text=lambda say: f"took object {say['id']:d} from the network",
+         text=lambda say: f"put object {say['id']:d} where nothing was",
          given=lambda say: {"start": tuple(say["start"]), "id": say["id"]}),
     Verb("put_plane",
          op=lambda p, ids, axis, index, *, fresh=False: ops.put_plane(
@@ -344,7 +344,7 @@ def on_screen() -> list[dict[str, Any]]:
         | {"does": verb.title[:1].lower() + verb.title[1:], "keys": verb.keys[0] if verb.keys else ""}
         | {"codes": [key.lower().replace("-", "+") for key in verb.keys]}
         for verb in VERBS.values()
-        if verb.gesture not in ("", "proposed", "verdict")
+        if verb.gesture not in ("", "proposed")
     ]
 
 

@@ -14,11 +14,13 @@ from scipy import ndimage
 
 from mitonb.box import Box
 from mitonb.edit.splitting import neck_of
+from mitonb.errors import AxesError
 from mitonb.labels import AnyLabels, Labels, integers
+from mitonb.memory import require
 from mitonb.post.tables import as_ids, pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mitonb.maps import Maps
     from mitonb.stack import VoxelSize
@@ -36,6 +38,8 @@ _FEW = 8
 """Objects smaller than the median by this factor are very small."""
 _FEWER = 30
 """Places smaller than the median object by this factor are none."""
+_BYTES = 16
+"""Of memory for each voxel, beside the labels."""
 _ADVICE = {
     "": "", "merge": "merge {0} into {keep}", "split_at_necks": "split it at the neck",
     "interpolate": "fill the planes between", "delete": "delete it", "put_object": "take what the network sees",
@@ -66,13 +70,21 @@ class Doubt:
     score: float
     reasons: tuple[str, ...]
     at: tuple[int, int, int]
-    fix: tuple[str, Mapping[str, Any]] | None = field(default=None, compare=False)
+    fix: tuple[str, Mapping[str, Any]] | None = field(default=None, compare=False, repr=False)
 
     @property
     def advice(self) -> str:
         """What the fix does, for people; "" where there is none."""
         verb, given = self.fix or ("", {})
-        return _ADVICE[verb].format(*given.get("gone", ()), **given)
+        return _ADVICE.get(verb, verb.replace("_", " ")).format(*given.get("gone", ()), **given)
+
+    def holds(self, point: Sequence[int]) -> bool:
+        """Return whether a voxel belongs to what may be missing in a place without an object."""
+        _, given = self.fix or ("", {})
+        if tuple(point) == self.at or "mask" not in given:
+            return tuple(point) == self.at
+        inside = np.subtract(point, given["start"])
+        return bool((inside >= 0).all() and (inside < given["mask"].shape).all() and given["mask"][tuple(inside)])
 
     def __str__(self) -> str:
         what = f"Object {self.id}" if self.id else f"Plane {self.at[0]}, y {self.at[1]}, x {self.at[2]}"
@@ -101,6 +113,11 @@ def find_doubts(labels: AnyLabels, *, maps: _Maps | None = None, threshold: floa
     doubts : list of Doubt
         All objects, and places; the most doubtful first.
 
+    Raises
+    ------
+    AxesError, TooLargeError
+        If the labels are no volume, or memory does not suffice.
+
     Examples
     --------
     >>> ids = np.zeros((7, 9, 9), np.uint32)
@@ -110,6 +127,12 @@ def find_doubts(labels: AnyLabels, *, maps: _Maps | None = None, threshold: floa
     (5, ('is not there on plane 3, between others',), ('interpolate', {'ids': [5]}))
     """
     volume, size = integers(labels, "labels"), labels.voxel_size if isinstance(labels, Labels) else None
+    if volume.ndim != 3:
+        raise AxesError(f"Labels need 3 axes (z, y, x), got shape {volume.shape}. For one plane pass ids[None].")
+    if not volume.size:
+        return []
+    needed = volume.size * (_BYTES if maps else _BYTES // 2)
+    require(needed, "Looking for what is doubtful", "Look at a part: find_doubts(labels.data[:100]).")
     facts = _Facts(volume, maps, round(255 * threshold), size)
     found: dict[int, list[_Reason]] = defaultdict(list)
     for look in (_gaps, _going_on, _ends, _borders, _necks, _jumps, _small, _unsure):
@@ -161,7 +184,8 @@ class _Facts:
         self.links: list[tuple[int, int, int, int]] = []
         self.voxels, self.light, self.doubtful = np.zeros(n), np.zeros(n), np.zeros(n)
         self.judged = np.zeros(n)  # voxels on planes that the network has seen
-        self.free = np.zeros(volume.shape, np.uint8)  # foreground that is nobody's, as the network sees it
+        # Foreground that is nobody's, as the network sees it.
+        self.free = np.zeros(volume.shape if maps else (0, 0, 0), np.uint8)
         y, x = (np.arange(k) for k in volume.shape[1:])
         for z in range(self.depth):
             plane = self.small[z]
@@ -187,7 +211,7 @@ class _Facts:
     def _hear(self, z: int, maps: Maps | None, n: int) -> None:
         if maps is None:
             return
-        said, plane = maps.semantic.max(axis=0), self.small[z]
+        said, plane = maps.kept().semantic.max(axis=0), self.small[z]
         near = np.abs(said.astype(np.int16) - self.threshold) < _UNSURE
         self.light += np.bincount(plane.ravel(), said.ravel(), n)
         self.doubtful += np.bincount(plane.ravel(), near.ravel(), n)
@@ -195,12 +219,13 @@ class _Facts:
         self.free[z] = np.where(plane > 0, 0, np.where(said >= self.threshold - _BELOW, said, 0))
 
     def _look_beyond(self) -> None:
-        """See where the network sees more than an object at its ends."""
+        """See where the network sees more than an object at its ends; without a network, that is nowhere."""
         for number, planes in self.area.items():
             for end, step in ((min(planes), -1), (max(planes), 1)):
                 if 0 <= end + step < self.depth:
                     _, y, x = self.boxes[number].slices
-                    beyond = self.free[end + step, y, x][self.small[end, y, x] == number]
+                    profile = self.small[end, y, x] == number
+                    beyond = self.free[end + step, y, x][profile] if self.free.size else np.zeros(1)
                     self.more[number, end, step] = float((beyond >= self.threshold).mean())
 
     def id(self, number: int) -> int:
@@ -289,7 +314,7 @@ def _border(facts: _Facts, small: int, large: int) -> tuple[float, int]:
 
 
 def _necks(facts: _Facts) -> Iterator[tuple[int, _Reason]]:
-    for number in facts.area:
+    for number in (number for number in facts.area if 2 * facts.voxels[number] > facts.median):
         depth, plane = neck_of(facts.small, number, facts.boxes, facts.voxel_size)
         if depth > 0.2:
             # Large objects are two more often than small ones.
@@ -333,6 +358,8 @@ def _unsure(facts: _Facts) -> Iterator[tuple[int, _Reason]]:
 
 def _missing(facts: _Facts) -> Iterator[Doubt]:
     """Find foreground that no object holds; rims around objects are none."""
+    if not facts.free.any():
+        return
     inner = ndimage.binary_erosion(facts.free > 0, np.ones((1, 3, 3), bool))
     pieces = cc3d.connected_components(inner, connectivity=6)
     table = cc3d.statistics(pieces)

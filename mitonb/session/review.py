@@ -10,6 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from mitonb.edit import marks
+from mitonb.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,12 +70,42 @@ def review_progress(session: Session) -> ReviewProgress:
         known = marks.seen(project)
         judged = [row.time for row in project.rows if row.kind in marks.SEEN or row.kind == "dismiss"]
         total = len(session.queue)
-        objects = sorted({*known, *(one.id for one in session.queue if one.id)}, key=_random)
-    steps = [later - before for before, later in pairwise(judged) if later - before < _PAUSE]
+        objects = sorted((one.id for one in session.queue if one.id), key=_random)
+    steps = [later - before for before, later in pairwise(judged) if 0 <= later - before < _PAUSE]
     seconds = median(steps) * len(waiting) if len(steps) >= 2 else None
     first = [known[id].first for id in takewhile(lambda id: id in known, objects)]
-    sure = [word == "right" for word in first if word != "unsure"]
+    sure = [word == "right" for word in first if word not in ("unsure", "made")]
     return ReviewProgress(total - len(waiting), total, seconds, len(sure), _wilson(sum(sure), len(sure)))
+
+
+def judge(session: Session, verb: str, at: Sequence[int] | None = None) -> None:
+    """Say of the doubt that is looked at that it is right, to be mended or unsure, and go to the next one.
+
+    Parameters
+    ----------
+    session : Session
+        In a review.
+    verb : {"mark_right", "mark_fix", "mark_unsure"}
+        At a place without an object the first says that nothing is missing there; the others only go on.
+    at : (z, y, x), optional
+        The doubt that is meant (`Doubt.at`): where another one is looked at, nothing is done.
+
+    Raises
+    ------
+    InputError
+        If no doubt is looked at.
+    """
+    with session._lock:
+        doubt = session.doubt
+        if doubt is None:
+            raise InputError("Go to a doubt first (N): then say whether it is right.")
+        if at is not None and tuple(at) != doubt.at:
+            return
+        if doubt.id:
+            session.do(verb, ids=[doubt.id])
+        elif verb == "mark_right":
+            session.dismiss(doubt.at)
+        session.step_object(1)
 
 
 def _random(id: int) -> bytes:
@@ -88,4 +119,4 @@ def _wilson(good: int, count: int) -> tuple[float, float, float] | None:
     z, share = 1.96, good / count
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return share, middle - half, min(1.0, middle + half)
+    return share, max(0.0, middle - half), min(1.0, middle + half)

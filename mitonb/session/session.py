@@ -754,6 +754,9 @@ class Session:
             edit = rows[(rows[seq - 1].undo_of or seq) - 1]
             if edit.kind == "adopt":
                 raise InputError(f"Edit {seq} has no place of its own: it was about all labels.")
+            if edit.kind == "dismiss":
+                self.move_to(*ops.inside(self.shape, edit.intent["point"]))
+                return
             if edit.kind == "mark_reviewed":
                 ends = zip(edit.intent["start"], edit.intent["stop"], strict=True)
                 self.move_to(*((a + b) // 2 for a, b in ends))
@@ -785,9 +788,10 @@ class Session:
     @property
     def doubt(self) -> Doubt | None:
         """Where `step_object` led last, in the queue, as long as that is what is looked at."""
-        found = self._queue[self._at] if 0 <= self._at < len(self._queue) else None
-        here = found is not None and (self._selection == (found.id,) if found.id else not self._selection)
-        return found if here else None
+        with self._lock:
+            found = self._queue[self._at] if self._at >= 0 else None
+            here = found is not None and self._selection == ((found.id,) if found.id else ())
+            return found if here else None
 
     def review(self, doubts: Sequence[Doubt], *, again: bool = False) -> None:
         """Let `step_object` go through doubts, in their order, but not to what was seen to already.
@@ -799,6 +803,8 @@ class Session:
         again : bool
             Go to what was marked to be mended, or unsure, and to nothing else.
         """
+        for one in doubts:
+            ops.inside(self.shape, one.at)
         with self._lock:
             self._queue, self._at, self._again = tuple(doubts), -1, again
             emit(self.reviewing, None)
@@ -806,18 +812,18 @@ class Session:
     def open_doubts(self) -> list[Doubt]:
         """Return what of the queue is there still, and was neither judged nor corrected since it was found."""
         with self._lock:
-            known, places = marks.seen(self._project), set(marks.dismissed(self._project))
+            known, places = marks.seen(self._project), marks.dismissed(self._project)
 
             def waits(one: Doubt) -> bool:
                 if not one.id:
-                    return not self._again and not self._view[one.at] and one.at not in places
+                    return not self._again and not self._view[one.at] and not any(map(one.holds, places))
                 said = known[one.id].last if one.id in known else ""
                 return one.id in self._project.table.counts and said in (("fix", "unsure") if self._again else ("",))
 
             return [one for one in self._queue if waits(one)]
 
-    def _step_queue(self, step: int) -> int:
-        """Go to what is next in the queue, or before it, and around at the ends; 0 when there is nothing more."""
+    def _step_queue(self, step: int) -> bool:
+        """Go to what is next in the queue, or before it, and around at the ends; False when nothing waits there."""
         waiting = {id(one) for one in self.open_doubts()}
         count = len(self._queue)
         places = ((self._at + k * step) % count for k in range(1, count + 1)) if self._at >= 0 else range(count)
@@ -825,7 +831,7 @@ class Session:
         if place is None:
             self._at = -1
             emit(self.reviewing, None)
-            return 0
+            return False
         one, self._at = self._queue[place], place
         if not one.id:
             self.select()
@@ -837,12 +843,12 @@ class Session:
             self.select(one.id)
             self._look_at(*((mask, on_plane) if mask.any() else (self._view[box.slices] == one.id, box)))
         emit(self.reviewing, one)
-        return one.id
+        return True
 
     def step_object(self, by: int) -> int:
         """Go to the object after the selected one in the order of the ids, or before it, and around at the ends.
 
-        In a review it goes to what is next in the queue and was not seen yet.
+        In a review it goes to what is next in the queue and was not seen yet, as long as there is any.
 
         Parameters
         ----------
@@ -858,8 +864,8 @@ class Session:
             step, ids = whole_number(by), self.ids()
             if step is None:
                 raise InputError(f"A step is a whole number of objects, such as 1 or -1, got {by!r}.")
-            if self._queue:
-                return self._step_queue(1 if step > 0 else -1)
+            if self._queue and self._step_queue(1 if step > 0 else -1):
+                return self._queue[self._at].id
             if not ids:
                 return 0
             here = self._selection[-1] if self._selection else 0

@@ -171,7 +171,7 @@ class ObjectsTable(Saved, Part):
 
     def _on_edited(self, change: Any) -> None:
         self.grid.tell()
-        self._stale = self._stale or change.what not in (*KINDS, *STROKES)
+        self._stale = self._stale or change.what not in (*KINDS, *STROKES, "dismiss")
         # Also while the first measurement runs: it may have seen labels from the middle of this edit.
         self._worker.ask()
 

@@ -13,7 +13,7 @@ import threading
 import uuid
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,12 @@ from mitonb.edit.verbs import VERBS, on_screen
 from mitonb.errors import InputError, MitonbError
 from mitonb.mesh import surfaces
 from mitonb.recipe import Recipe
+from mitonb.session.review import judge
 from mitonb.stack import AXES, Axis
 from mitonb.widgets.style import Latest
+
+if TYPE_CHECKING:
+    from mitonb.session.doubts import Doubt
 
 _log = logging.getLogger(__name__)
 
@@ -469,21 +473,33 @@ class Conversation:
         self.viewer.moved.emit(voxel)
 
     def _step(self, message: Message, _: Buffers) -> None:
-        found = self.session.step_object(1 if word(message, "to", ("next", "previous")) == "next" else -1)
+        self.session.step_object(1 if word(message, "to", ("next", "previous")) == "next" else -1)
+        self._lead()
+
+    def _lead(self) -> None:
+        """Bring every page to where `step_object` led, and say what is doubtful there."""
         doubt = self.session.doubt
-        if found:
-            self._show_selected(doubtful=doubt is not None)
-        elif doubt:
-            self.post({"kind": "center", "point": [*doubt.at], "doubtful": True, **_around(doubt.at)})
+        if doubt is not None and not doubt.id:
+            self.post({"kind": "center", "point": [*doubt.at], "doubt": [*doubt.at], **_around(doubt.at)})
+        elif self.session.selection:
+            self._show_selected(doubt)
         else:
-            self.say("Everything in the queue was seen." if self.session.queue else "No labels yet.")
-        if doubt:
+            self.say("No labels yet.")
+        if doubt is not None:
             self.say(f"{doubt}." + (f" Y: {doubt.advice}." if doubt.fix else ""))
 
-    def _show_selected(self, *, doubtful: bool = False) -> None:
+    def _show_selected(self, doubt: Doubt | None = None) -> None:
         """Zoom to the one object that was gone to."""
         if box := self.session.box(self.session.selection[0]):
-            self.post({"kind": "center", "point": list(self.session.position), "box": ends(box), "doubtful": doubtful})
+            point, at = list(self.session.position), doubt and [*doubt.at]
+            self.post({"kind": "center", "point": point, "box": ends(box), "doubt": at})
+
+    def _judge(self, message: Message, _: Buffers) -> None:
+        """Judge the doubt that a page was led to, and lead it to the next one."""
+        at = message.get("at")
+        verb = word(message, "verb", ("mark_right", "mark_fix", "mark_unsure"))
+        judge(self.session, verb, ops.inside(self.session.shape, at) if at else None)
+        self._lead()
 
     def _suggest(self, message: Message, _: Buffers) -> None:
         """Show what would mend the doubt that is looked at, or do it where exactly that was shown."""
@@ -581,8 +597,8 @@ class Conversation:
 
     _HANDLERS = {  # noqa: RUF012
         "hello": _hello, "want": _want, "edit": _edit, "take": _take, "move": _move, "step": _step, "at": _at,
-        "here": _here, "ask": _ask, "take-back": _take_back, "propose": _propose, "suggest": _suggest, "zoom": _zoom,
-        "compare": _compare, "surfaces": _surfaces,
+        "here": _here, "ask": _ask, "take-back": _take_back, "propose": _propose, "zoom": _zoom,
+        "suggest": _suggest, "verdict": _judge, "compare": _compare, "surfaces": _surfaces,
         "why": _why, "peek": _peek,
     }  # fmt: skip
 

@@ -8,7 +8,7 @@ import ipywidgets as ipw
 from psygnal import Signal
 
 from mitonb.session.doubts import find_doubts
-from mitonb.session.review import review_progress, shuffled
+from mitonb.session.review import judge, review_progress, shuffled
 from mitonb.widgets.style import Latest, button, count_text, note, row
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from mitonb.session.doubts import Doubt
 
 _ORDERS = {"most doubtful first": "doubt", "random sample": "random", "to be mended": "again"}
-_AT_ONCE = 1 << 26
-"""Voxels up to which the doubts of a result are looked for without being asked: within some ten seconds."""
+_AT_ONCE, _MOST = 1 << 24, 1000
+"""Voxels and objects up to which doubts are looked for without being asked: that takes some ten seconds."""
 
 
 class ReviewBar(ipw.VBox):
@@ -72,6 +72,7 @@ class ReviewBar(ipw.VBox):
         parts = row(self.said, self.order, *self.steps.values(), self.search, flex_flow="row nowrap")
         super().__init__([parts.add_class("mnb-spaced")], layout={"overflow": "visible"})
         self.add_class("mnb-review")
+        self._scores: dict[int, float] = {}
         self._finder = Latest(self._find, failed=self.failed.emit)
         self._drawer = Latest(self._draw, failed=self.failed.emit, delay=0.1)
         self.search.on_click(lambda _: self.ask())
@@ -84,19 +85,18 @@ class ReviewBar(ipw.VBox):
 
     def ask(self, *, quick: bool = False) -> None:
         """Look for doubts, in a thread; with `quick` only where that is soon done."""
-        if not quick or self.session.labels.data.size <= _AT_ONCE:
+        few = self.session.labels.data.size <= _AT_ONCE and len(self.session.ids()) <= _MOST
+        if few or not quick:
             self.search.disabled = True
             self.said.value = note("Looking for what is doubtful …")
             self._finder.ask()
 
     def judge(self, verb: str) -> None:
-        """Say of what is looked at that it is right, to be mended or unsure, and go to the next; "next" only goes."""
-        session, doubt = self.session, self.session.doubt
-        if verb != "next" and doubt is not None and doubt.id:
-            session.do(verb, ids=[doubt.id])
-        elif verb == "mark_right" and doubt is not None:
-            session.dismiss(doubt.at)
-        session.step_object(1)
+        """Judge what is looked at, and go to the next doubt; "next" only goes."""
+        if verb == "next":
+            self.session.step_object(1)
+        else:
+            judge(self.session, verb)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until what is doubtful was found, and is shown."""
@@ -116,6 +116,7 @@ class ReviewBar(ipw.VBox):
             self.doubts = find_doubts(self.session.labels, maps=self.maps, threshold=self.threshold())
         finally:
             self.search.disabled = False
+            self._drawer.ask()
         self._begin()
 
     def _begin(self) -> None:
@@ -133,7 +134,10 @@ class ReviewBar(ipw.VBox):
         self.search.description, self.search.icon = (
             ("", "refresh") if self.session.queue else ("What to check", "list-ol")
         )
-        self.found.emit()
+        scores = open_scores(self)
+        if scores != self._scores:
+            self._scores = scores
+            self.found.emit()
 
     def _try(self, verb: str) -> None:
         try:

@@ -412,8 +412,9 @@ class Viewer(Saved, anywidget.AnyWidget):
     def _on_selected(self, change: Any) -> None:
         chosen = change["new"]
         self.session.select(*chosen)
-        self.hidden = [id for id in self.hidden if id not in chosen]
-        if self.isolated and not {*chosen} <= {*self.isolated}:
+        seen = {*chosen}
+        self.hidden = [id for id in self.hidden if id not in seen]
+        if self.isolated and not seen <= {*self.isolated}:
             self.isolated = chosen
 
     @t.validate("layers")

@@ -214,7 +214,7 @@ class View3D(style.Saved, style.Part):
             rest, triangles, owners = self._rest
             kept = triangles[np.isin(owners, [key for key in np.unique(owners).tolist() if seen(key)])]
             rest.visible = len(kept) > 0
-            if rest.visible and len(kept) != len(rest.triangles):
+            if rest.visible and not np.array_equal(kept, rest.triangles):
                 rest.triangles = kept
 
     def _shows(self, id: int) -> bool:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from mitonb.errors import AxesError
 from mitonb.labels import Labels
 from mitonb.maps import Maps
 from mitonb.session import Session
@@ -128,6 +129,20 @@ def test_ids_may_be_any_and_labels_empty_or_flat():
     assert sorted(d.id for d in find_doubts(Labels(flat, (1.0, 1.0, 1.0)))) == [7, 4294967294]
     full = np.ones((3, 4, 5), np.uint32)
     assert [d.id for d in find_doubts(full)] == [1]
+
+
+def test_what_is_no_volume_is_refused_and_nothing_is_in_none():
+    with pytest.raises(AxesError, match="3 axes"):
+        find_doubts(np.ones((4, 5), np.uint8))
+    assert find_doubts(np.zeros((0, 4, 5), np.uint8)) == []
+
+
+def test_maps_in_floats_say_the_same(good):
+    whole = good.copy()
+    good[good == 15] = 0
+    said = maps_of(whole)
+    floats = find_doubts(good, maps=lambda z: Maps({"semantic": said(z).semantic / np.float32(255)}, output_stride=1))
+    assert [(d.id, d.reasons) for d in floats] == [(d.id, d.reasons) for d in find_doubts(good, maps=said)]
 
 
 def test_what_is_found_does_not_depend_on_the_names_of_objects(good):

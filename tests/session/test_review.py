@@ -1,12 +1,14 @@
 """A review: the queue leads to what nobody has seen, verdicts are kept and undone, and a sample says what it may."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from mitonb.errors import InputError
 from mitonb.session import Session
 from mitonb.session.doubts import Doubt, find_doubts
-from mitonb.session.review import ReviewProgress, review_progress, shuffled
+from mitonb.session.review import ReviewProgress, judge, review_progress, shuffled
 
 
 def boxes(count=12):
@@ -39,14 +41,15 @@ def test_the_queue_is_gone_through_in_its_order_and_what_was_seen_is_left_out():
     session.mark_unsure(7)
     assert [session.step_object(1) for _ in range(2)] == [9, 9]
     session.merge(9, 10)
-    assert session.step_object(1) == 0
+    session.select(4)
+    assert session.step_object(1) == 5  # of all objects, since nothing waits
     assert session.doubt is None
     assert told == [None, 7, 3, 9, 7, 9, 9, 9, None]
     for _ in range(3):
         session.undo()
     assert len(session.open_doubts()) == 3
     session.review([])
-    assert session.step_object(1) == 10  # of the next id again
+    assert session.step_object(1) == 6  # of the next id again
 
 
 def test_a_place_is_dismissed_or_taken():
@@ -61,7 +64,7 @@ def test_a_place_is_dismissed_or_taken():
     verb, given = place().fix
     change = session.do(verb, **given)
     assert session.voxels(13) == 18
-    assert session.history()[-1].sentence == "Took object 13 from the network."
+    assert session.history()[-1].sentence == "Put object 13 where nothing was."
     assert change.box.start == (1, 2, 2)
     assert [one.id for one in session.open_doubts()] == [2]
     session.undo()
@@ -118,10 +121,49 @@ def test_a_sample_in_random_order_says_how_many_were_right_as_they_were_found():
     session.mark_fix(order[9])
     session.mark_right(order[9])  # mended since: it was wrong as it was found
     session.mark_right(order[30])  # out of the order: it stands for nothing
+    session.put_object((1, 2, 2), np.ones((2, 3, 3), bool))  # what was made is no sample of what was found
+    session.split(order[0], (1, 3, 8 * order[0] + 1), (1, 6, 8 * order[0] + 4))
     said = review_progress(session)
     assert (said.seen, said.total, said.sample) == (11, 40, 10)
     share, low, high = said.right
     assert (share, round(low, 3), round(high, 3)) == (0.9, 0.596, 0.982)  # Wilson's interval of 9 of 10
+
+
+def test_a_new_run_is_to_be_looked_at_again_but_for_what_was_mended():
+    session = Session(labels=boxes())
+    session.mark_right(1)
+    session.grow(2)
+    session.dismiss((1, 3, 3))
+    other = boxes()
+    other[5] = 0
+    session.adopt(other)
+    session.review([*queue(1, 2, 3), place()])
+    assert [one.id for one in session.open_doubts()] == [1, 3, 0]
+
+
+def test_a_place_stays_dismissed_when_it_is_found_again_a_voxel_away():
+    session = Session(labels=boxes())
+    session.dismiss((2, 4, 4))
+    session.review([place(), replace(place(), at=(1, 3, 4))])
+    assert session.open_doubts() == []
+
+
+def test_a_verdict_is_about_the_doubt_that_was_meant():
+    session = Session(labels=boxes())
+    session.review(queue(3, 5))
+    with pytest.raises(InputError, match="Go to a doubt first"):
+        judge(session, "mark_right")
+    session.step_object(1)
+    at = session.doubt.at
+    for _ in range(2):  # told twice, it is done once
+        judge(session, "mark_fix", at)
+    assert session.doubt.id == 5
+    assert [entry.text for entry in session.history()] == ["marked object 3 to be mended"]
+    session.select(7)
+    with pytest.raises(InputError, match="Go to a doubt first"):
+        judge(session, "mark_right")
+    with pytest.raises(InputError):
+        session.review([replace(place(), at=(9, 9, 999))])
 
 
 def test_progress_is_said_in_words():

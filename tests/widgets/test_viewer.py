@@ -743,7 +743,7 @@ def test_a_review_is_led_by_the_page_and_a_suggestion_is_taken_only_as_it_was_sh
     assert ask(kind="suggest", take=0)[0]["text"].startswith("Nothing is suggested here")
     session.review(mn.find_doubts(session.labels))
     *_, centered, said = ask(kind="step", to="next")
-    assert centered["doubtful"] is True
+    assert centered["doubt"] == [*session.doubt.at]  # type: ignore[union-attr]
     assert "seems to go on as" in said["text"]
     assert said["text"].endswith("Y: merge 2 into 1.")
     shown, asked = ask(kind="suggest", take=0)

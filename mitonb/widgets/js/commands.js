@@ -161,17 +161,12 @@ export class Commands {
     }
   }
 
-  /** In a review: say what is selected is so, or that nothing is missing at a place, and go on. @param {string} op */
-  #judge(op) {
+  /** In a review: judge the doubt that the kernel led to, and go on. @param {string} verb */
+  #judge(verb) {
     const { view } = this;
-    const selected = /** @type {number[]} */ (view.get("selected"));
     if (!this.writable()) return;
-    if (selected.length) view.store.edit({ op, ids: selected });
-    else if (!view.doubtful) {
-      view.ui.say({ text: "Go to an object first (N): then say whether it is right." });
-      return;
-    } else if (op === "mark_right") view.store.edit({ op: "dismiss", point: view.place });
-    view.tell({ kind: "step", to: "next" });
+    if (view.doubt) view.tell({ kind: "verdict", verb, at: view.doubt });
+    else view.ui.say({ text: "Go to a doubt first (N): then say whether it is right." });
   }
 
   /** Esc when already looking: first the preview goes, then the comparison, then what stands alone is among the others again, then the selection, then what is hidden. */

@@ -44,8 +44,8 @@ export class View {
     this.seen = seenOf(model.get("hidden"), model.get("isolated"));
     /** Where the user clicked last or was brought to, z, y, x: planes of the other axes go through it. @type {number[] | null} */
     this.place = null;
-    /** Whether the place is a doubt of a review. */
-    this.doubtful = false;
+    /** The doubt of a review that the kernel led to, z, y, x. @type {number[] | null} */
+    this.doubt = null;
     /** The version of the labels that a shown suggestion is about. @type {number | null} */
     this.suggested = null;
     /** A pane that the pointer is in, and where. @type {{picture: Picture, at: [number, number]} | null} */
@@ -191,7 +191,7 @@ export class View {
     on("colors", () => { this.#redraw(); this.showState(); });
     on("notice", (m) => this.#say(m));
     on("center", (m) => {
-      this.doubtful = Boolean(m.doubtful);
+      this.doubt = m.doubt ?? null;
       this.leaveSuggestion();
       this.center(m.point, m.box);
     });
