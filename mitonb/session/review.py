@@ -52,10 +52,15 @@ class ReviewProgress:
         if self.seconds is not None and self.seen < self.total:
             minutes = math.ceil(self.seconds / 60)
             said.append(f"about {minutes} minute{'s' * (minutes > 1)} left")
-        if self.right is not None:
-            share, low, high = self.right
-            said.append(f"{share:.0%} were right ({low:.0%} to {high:.0%}) by a random sample of {self.sample}")
-        return ", ".join(said)
+        return ", ".join(filter(None, [*said, self.worth]))
+
+    @property
+    def worth(self) -> str:
+        """What the sample says; "" where it is too small."""
+        if self.right is None:
+            return ""
+        share, low, high = self.right
+        return f"{share:.0%} were right ({low:.0%} to {high:.0%}) by a random sample of {self.sample}"
 
 
 def shuffled(doubts: Sequence[Doubt]) -> list[Doubt]:
@@ -69,7 +74,8 @@ def review_progress(session: Session) -> ReviewProgress:
         waiting, project = session.open_doubts(), session._project
         known = marks.seen(project)
         judged = [row.time for row in project.rows if row.kind in marks.SEEN or row.kind == "dismiss"]
-        total = len(session.queue)
+        gone = sum(one.id not in known and not session.voxels(one.id) for one in session.queue if one.id)
+        total = len(session.queue) - gone
         objects = sorted((one.id for one in session.queue if one.id), key=_random)
     steps = [later - before for before, later in pairwise(judged) if 0 <= later - before < _PAUSE]
     seconds = median(steps) * len(waiting) if len(steps) >= 2 else None
@@ -86,14 +92,14 @@ def judge(session: Session, verb: str, at: Sequence[int] | None = None) -> None:
     session : Session
         In a review.
     verb : {"mark_right", "mark_fix", "mark_unsure"}
-        At a place without an object the first says that nothing is missing there; the others only go on.
+        At a place without an object the first says that nothing is missing there; the others are of no use.
     at : (z, y, x), optional
         The doubt that is meant (`Doubt.at`): where another one is looked at, nothing is done.
 
     Raises
     ------
     InputError
-        If no doubt is looked at.
+        If no doubt is looked at, or a place without an object is to be marked.
     """
     with session._lock:
         doubt = session.doubt
@@ -105,6 +111,10 @@ def judge(session: Session, verb: str, at: Sequence[int] | None = None) -> None:
             session.do(verb, ids=[doubt.id])
         elif verb == "mark_right":
             session.dismiss(doubt.at)
+        else:
+            raise InputError(
+                "There is no object here to mark: take it (Y), draw it (P), or say that nothing is missing (Shift-C)."
+            )
         session.step_object(1)
 
 

@@ -165,6 +165,8 @@ class App(Saved, Part):
         def tell(change: Change) -> Sentence:
             assert self.session is not None
             there = np.count_nonzero(np.unique(cut(self.session.labels.data, axis, index)))
+            if self.session.shape[0] == 1:
+                self.table.review.ask(quick=True)
             said = f"{axis} plane {index} segmented. {count_text(int(there))} on it."
             return self._after(recipe, " ".join([said, *self.runs.notes]), change)
 

@@ -473,20 +473,21 @@ class Conversation:
         self.viewer.moved.emit(voxel)
 
     def _step(self, message: Message, _: Buffers) -> None:
-        self.session.step_object(1 if word(message, "to", ("next", "previous")) == "next" else -1)
-        self._lead()
+        if not self.session.step_object(1 if word(message, "to", ("next", "previous")) == "next" else -1):
+            if self.session.doubt is None:
+                self.say("No labels yet.")
+        elif self.session.doubt is None:
+            self._show_selected()
 
-    def _lead(self) -> None:
-        """Bring every page to where `step_object` led, and say what is doubtful there."""
-        doubt = self.session.doubt
-        if doubt is not None and not doubt.id:
-            self.post({"kind": "center", "point": [*doubt.at], "doubt": [*doubt.at], **_around(doubt.at)})
-        elif self.session.selection:
+    def on_reviewing(self, doubt: Doubt | None) -> None:
+        """Bring every page to the doubt that a review led to, and say what it is."""
+        if doubt is None:
+            return
+        if doubt.id:
             self._show_selected(doubt)
         else:
-            self.say("No labels yet.")
-        if doubt is not None:
-            self.say(f"{doubt}." + (f" Y: {doubt.advice}." if doubt.fix else ""))
+            self.post({"kind": "center", "point": [*doubt.at], "doubt": [*doubt.at], **_around(doubt.at)})
+        self.say(f"{doubt}." + (f" Y: {doubt.advice}." if doubt.fix else ""))
 
     def _show_selected(self, doubt: Doubt | None = None) -> None:
         """Zoom to the one object that was gone to."""
@@ -499,7 +500,6 @@ class Conversation:
         at = message.get("at")
         verb = word(message, "verb", ("mark_right", "mark_fix", "mark_unsure"))
         judge(self.session, verb, ops.inside(self.session.shape, at) if at else None)
-        self._lead()
 
     def _suggest(self, message: Message, _: Buffers) -> None:
         """Show what would mend the doubt that is looked at, or do it where exactly that was shown."""
@@ -512,6 +512,7 @@ class Conversation:
             if message.get("take") == self.session.version and self._suggested == (doubt, self.session.version):
                 self._suggested = None
                 self.session.do(verb, **given)
+                self.session.select(*(id for id in (given.get("keep"), doubt.id) if id and self.session.voxels(id)))
                 return
             edit = self.session.preview(verb, **given)
             if not edit.parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as ipw
@@ -108,8 +109,10 @@ class ReviewBar(ipw.VBox):
         if not session.queue:
             return f"{count_text(len(session.ids()))}: which to check first?" if session.ids() else ""
         doubt = session.doubt
-        here = f" {doubt}" if doubt else " N goes to the first." if session.open_doubts() else " Nothing is left."
-        return f"{review_progress(session)}.{here}"
+        progress, waiting = review_progress(session), len(session.open_doubts())
+        here = f" {doubt}." if doubt else " N goes to the first." if waiting else " Nothing is left."
+        how_far = f"{waiting} to be mended or unsure" if self.order.value == "again" else replace(progress, right=None)
+        return f"{how_far}.{here} {progress.worth}".strip()
 
     def _find(self) -> None:
         try:

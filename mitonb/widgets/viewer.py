@@ -266,9 +266,9 @@ class Viewer(Saved, anywidget.AnyWidget):
         self._outlined: Box | None = None
         self.on_msg(self._conversation.receive)
         talk = self._conversation
-        self._slots = {
+        self._slots: dict[Any, Callable[..., Any]] = {
             session.edited: self._on_edited, session.selected: self._on_session_selected,
-            session.moved: talk.on_moved, session.state_changed: talk.on_state,
+            session.moved: talk.on_moved, session.state_changed: talk.on_state, session.reviewing: talk.on_reviewing,
         }  # fmt: skip
         for signal, slot in self._slots.items():
             signal.connect(slot)

@@ -159,6 +159,14 @@ def test_a_verdict_is_about_the_doubt_that_was_meant():
         judge(session, "mark_fix", at)
     assert session.doubt.id == 5
     assert [entry.text for entry in session.history()] == ["marked object 3 to be mended"]
+    session.adopt(np.zeros_like(boxes()), replace_corrected=True)  # what is gone unseen is no part of the review
+    assert (review_progress(session).seen, review_progress(session).total) == (0, 0)
+    session.undo()
+    session.review([place()])
+    session.step_object(1)
+    with pytest.raises(InputError, match="no object here to mark"):
+        judge(session, "mark_unsure")
+    judge(session, "mark_right")
     session.select(7)
     with pytest.raises(InputError, match="Go to a doubt first"):
         judge(session, "mark_right")

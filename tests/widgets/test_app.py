@@ -595,7 +595,7 @@ def test_after_a_run_the_workbench_says_what_to_check(app: App) -> None:
     settled(app)
     assert app.table.review.wait(60)
     assert app.table.review.state().startswith("0 of 4 seen. N goes to the first.")
-    judged = [app.table.review.judge("mark_right") or app.session.doubt for _ in range(2)]
+    judged = [app.table.review.judge(verb) or app.session.doubt for verb in ("next", "mark_right")]
     assert all(doubt is not None and doubt.id in app.session.ids() for doubt in judged)
     assert len(app.session.marks) == 1  # the first press only went to the first doubt
     assert app.table.review.wait(60)

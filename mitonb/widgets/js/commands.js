@@ -153,6 +153,7 @@ export class Commands {
     const { view } = this;
     const old = view.get("tool");
     if (tool === "look" && !view.ui.help.hidden) this.#help(false);
+    else if (tool === "look" && view.suggested !== null) view.leaveSuggestion();
     else if (tool === "look" && old === "look") this.#letGo();
     else {
       if (["stroke", "click"].includes(view.verbs.gesture(old))) this.before = old;
@@ -172,8 +173,7 @@ export class Commands {
   /** Esc when already looking: first the preview goes, then the comparison, then what stands alone is among the others again, then the selection, then what is hidden. */
   #letGo() {
     const { view } = this;
-    if (view.suggested !== null) view.leaveSuggestion();
-    else if (view.has("preview") && view.store.state.listens) this.#ask("discard-preview");
+    if (view.has("preview") && view.store.state.listens) this.#ask("discard-preview");
     else if (view.get("comparison")) view.set("comparison", "");
     else if (view.get("isolated").length) this.showAll();
     else if (view.get("selected").length) view.set("selected", []);

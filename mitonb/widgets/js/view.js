@@ -245,7 +245,9 @@ export class View {
       if (name === "tool" && !this.splitter.on) this.splitter.leave();
       if (name === "tool" && !this.why.on) this.why.leave();
       // A question is about what was on screen when it was asked.
-      if (this.ui.notice.dataset.asks === "true") this.ui.notice.hidden = true;
+      if (name === "tool") this.leaveSuggestion();
+      // What would mend an object is looked at on all its planes.
+      if (this.ui.notice.dataset.asks === "true" && this.suggested === null) this.ui.notice.hidden = true;
     }
     if (name === "panes") {
       this.panes.show();
