@@ -920,7 +920,7 @@ class Session:
                 seq = max((row.seq for row in rows if row.kind in ("adopt", "adopt_plane")), default=0)
                 if not seq:
                     raise InputError("There was no run yet to compare with. In a script: app.compare(labels).")
-            if not 1 <= seq <= len(rows) + 1:
+            if whole_number(seq) is None or not 1 <= seq <= len(rows) + 1:
                 raise InputError(f"There is no edit {seq}. Edits: session.history().")
             return Labels(*self._project.labels_before(seq))
 

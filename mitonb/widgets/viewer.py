@@ -431,6 +431,10 @@ class Viewer(Saved, anywidget.AnyWidget):
             self.isolated = [*self.isolated, *change.new]
         self._conversation.on_edited(change)
         self._show_marks()
+        if change.what in ("adopt", "adopt_plane") and self._planes.other is not None:
+            # What there was before the last run is something else now.
+            self.comparison, self._planes.other, self._planes.compared = "", None, ""
+            self._conversation.post({"kind": "compared", "name": ""})
 
     def _show_marks(self) -> None:
         judged = self.session.marks

@@ -721,6 +721,7 @@ def test_other_labels_are_shown_beside_those_of_the_session_the_same_object_unde
     with pytest.raises(InputError, match=r"have the shape \(4, 20, 30\), got \(4, 20, 29\)"):
         viewer.compare(other[..., 1:])
     viewer.session.adopt(other)
+    assert (viewer.comparison, wire.sent[-1][0]) == ("", {"kind": "compared", "name": ""})
     viewer.comparison = "difference"
     wire.hear({"kind": "compare", "client": "me"})
     assert viewer.comparison == "difference"
