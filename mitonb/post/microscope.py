@@ -379,7 +379,3 @@ def explain(
     Semantic 1.00 reaches 0.55; its offset leads 0.7 px from the center at x 16, y 15
     """
     return Microscope(maps, recipe, kind=kind, stuff=stuff).explain(y, x)
-
-
-def _at(candidate: Candidate) -> str:
-    return f"x {candidate.x}, y {candidate.y}"
