@@ -404,7 +404,8 @@ class Correcting(RuleBasedStateMachine):
                 assert put[0] not in touched, "what was found is no part of what was corrected, and never was"
             assert not (out and put.any())
         assert not after[(new == 0) & ~keep].any()
-        more = {"reviewed": ()} if corrected else {}
+        more = {"dismissed": ()} if corrected or not np.array_equal(after, self.now) else {}
+        more |= {"reviewed": ()} if corrected else {}
         self.expect(after, change, "a run that replaces" if corrected else "a run", **more)
 
     def names(self, new, after, keep, touched):
