@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     _Maps = Callable[[int], Maps | None]
 
-Ids = npt.NDArray[np.uint32]
-Numbers = npt.NDArray[np.float64]
 
 _UNSURE = 64
 """Of 255: where the semantic map is nearer to its threshold, the network is unsure."""
@@ -97,7 +95,7 @@ def find_doubts(labels: AnyLabels, *, maps: _Maps | None = None, threshold: floa
     An object is doubtful where it is not there on planes between others, ends inside of the tissue although the
     network sees more or another one begins, touches another one along a long border, has a neck, changes its area
     abruptly, is very small, or where the network is unsure. Scores of several reasons are joined as if they were
-    independent. Only the first of them is measured on real errors: see `benchmarks/reviewing.py`.
+    independent; `benchmarks/reviewing.py` measures what the order is worth.
 
     Parameters
     ----------
@@ -168,7 +166,7 @@ class _Facts:
     def __init__(
         self,
         volume: npt.NDArray[Any],
-        maps: Callable[[int], Maps | None] | None,
+        maps: _Maps | None,
         threshold: int,
         size: VoxelSize | None,
     ) -> None:

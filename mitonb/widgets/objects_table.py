@@ -14,7 +14,7 @@ from mitonb.edit.marks import KINDS, STROKES
 from mitonb.errors import InputError
 from mitonb.measurements import COLUMNS, measure
 from mitonb.session import Session
-from mitonb.widgets.review_bar import ReviewBar, open_scores
+from mitonb.widgets.review_bar import ReviewBar
 from mitonb.widgets.style import JS, Latest, Part, Saved, error_html
 from mitonb.widgets.teaching import TeachBar
 
@@ -141,7 +141,7 @@ class ObjectsTable(Saved, Part):
     def state(self) -> str:
         """Return the table as text: the columns, then one object a line."""
         columns, values = (
-            _columns(self.table, self.teach.lesson, open_scores(self.review)) if self.table is not None else ([], [])
+            _columns(self.table, self.teach.lesson, self.review.open_scores()) if self.table is not None else ([], [])
         )
         lines = [" ".join(f"{v:g}" for v in numbers) for numbers in zip(*values, strict=True)]
         return "\n".join([" | ".join(c["label"] for c in columns), *lines])
@@ -167,7 +167,7 @@ class ObjectsTable(Saved, Part):
         self.grid.fill(columns, [*values, colors])
 
     def _shown(self, table: Any) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
-        return _columns(table, self.teach.lesson, open_scores(self.review))
+        return _columns(table, self.teach.lesson, self.review.open_scores())
 
     def _on_edited(self, change: Any) -> None:
         self.grid.tell()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ipywidgets as ipw
 from psygnal import Signal
@@ -114,6 +114,10 @@ class ReviewBar(ipw.VBox):
         how_far = f"{waiting} to be mended or unsure" if self.order.value == "again" else replace(progress, right=None)
         return f"{how_far}.{here} {progress.worth}".strip()
 
+    def open_scores(self) -> dict[int, float]:
+        """Return how doubtful each object is that waits in the queue."""
+        return {one.id: one.score for one in self.session.open_doubts() if one.id}
+
     def _find(self) -> None:
         try:
             self.doubts = find_doubts(self.session.labels, maps=self.maps, threshold=self.threshold())
@@ -137,7 +141,7 @@ class ReviewBar(ipw.VBox):
         self.search.description, self.search.icon = (
             ("", "refresh") if self.session.queue else ("What to check", "list-ol")
         )
-        scores = open_scores(self)
+        scores = self.open_scores()
         if scores != self._scores:
             self._scores = scores
             self.found.emit()
@@ -147,8 +151,3 @@ class ReviewBar(ipw.VBox):
             self.judge(verb)
         except Exception as error:  # a click has no caller
             self.failed.emit(error)
-
-
-def open_scores(bar: Any) -> dict[int, float]:
-    """Return how doubtful each object is that waits in the queue."""
-    return {one.id: one.score for one in bar.session.open_doubts() if one.id}
