@@ -428,7 +428,7 @@ class Viewer(Saved, anywidget.AnyWidget):
 
     def _on_edited(self, change: Any) -> None:
         if self.isolated and change.new:  # parts of what stands alone are seen, too
-            self.isolated = [*self.isolated, *change.new]
+            self.isolated = [*dict.fromkeys((*self.isolated, *change.new))]  # the page may have said it already
         self._conversation.on_edited(change)
         self._show_marks()
         if change.what in ("adopt", "adopt_plane") and self._planes.other is not None:
