@@ -1,11 +1,15 @@
 """Train the bundled model, or a model of the same recipe that has not seen some of the sets.
 
     MITONB_DATA_DIR=/path/to/data python -m training.mito_mini OUT --minutes 90 [--fresh] [--leave-out vnc ...]
+    MITONB_DATA_DIR=/path/to/data python -m training.mito_mini OUT --minutes 90 --free --share 0.5
 
 It goes on from the bundled weights, or with --fresh begins anew. The sets are named in SETS; beside them it learns from
 phantoms and from what was outlined for this project (labels/: 0 background, 255 unknown, else an id): single sections
 of other tissues, and the fly medulla, where the ids are what earlier weights found. Held-out planes and the gaps before
 them are never read. A run that was stopped goes on where it was. A GPU is used where there is one.
+
+--free is how `mito-open` is made: weights that have seen nothing learn from phantoms and from the sections alone that
+anybody may use (FREE), outlined by hand. Not from the medulla: its ids were found by weights that knew other data.
 """
 
 from __future__ import annotations
@@ -51,6 +55,9 @@ WEIGHTS = {
 
 ZOOMS = {"whitematter": 0.5, "synapse": 0.35, "neutrophil": 0.6, "islet": 0.8, "neuropil": 0.8}
 """Of sections whose pixels are far finer than those of the others, by the first word of their names."""
+
+FREE = ("whitematter_", "leaf", "cortex_0", "islet_")
+"""What sources are called that are under the MIT, a BSD or the CC BY licence."""
 
 INVERTED = ("whitematter_05", "whitematter_06")
 KIN = {
@@ -141,6 +148,7 @@ def main() -> None:
     parser.add_argument("--start", default="mito-mini", help="weights to go on from")
     parser.add_argument("--fresh", action="store_true", help="begin with weights that have seen nothing")
     parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--free", action="store_true", help="of freely licensed data alone, from the beginning")
     parser.add_argument("--leave-out", nargs="*", choices=sorted(KIN), default=[])
     parser.add_argument("--phantoms", type=int, default=64)
     parser.add_argument("--share", type=float, default=0.2, help="part of the patches that comes from phantoms")
@@ -154,6 +162,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     kin = tuple(word for name in options.leave_out for word in KIN[name])
     sources = [s for s in read_sources(Path(os.environ["MITONB_DATA_DIR"])) if not (kin and s.name.startswith(kin))]
+    if options.free:
+        sources, options.fresh = [s for s in sources if s.name.startswith(FREE)], True
     print(len(sources), "sources:", ", ".join(s.name for s in sources), flush=True)
     drawn = drain(draw_phantoms(options.phantoms, cache=options.out.parent / "phantoms"), show=False)
     torch.manual_seed(options.seed)

@@ -25,7 +25,7 @@ from mitonb.infer.predict import Predictor
 from mitonb.io.saving import check_output, rescued
 from mitonb.job import Progress
 from mitonb.learn.data import Size, Source, draw_batch
-from mitonb.learn.losses import add_losses, balanced, batch_targets
+from mitonb.learn.losses import add_losses, balanced, batch_targets, size_weights
 from mitonb.memory import require
 from mitonb.models.spec import ModelSpec, in_todays_words
 from mitonb.models.unet import UNet
@@ -78,6 +78,8 @@ class Settings:
         In the end go back towards the weights to start from, as far as held planes and the `REFERENCE` ask for it.
     balance : bool
         Patches count the same, however little of them is known; see `mitonb.learn.losses.balanced`.
+    balance_sizes : bool
+        Small objects count more; see `mitonb.learn.losses.size_weights`.
     looks : int
         How often, evenly over the run, the held planes are scored; the weights of the best look are kept.
     patience : int, optional
@@ -107,6 +109,7 @@ class Settings:
     keep_statistics: bool = False
     temper: bool = False
     balance: bool = False
+    balance_sizes: bool = False
     looks: int = 20
     patience: int | None = None
     workers: int | None = None
@@ -526,6 +529,8 @@ class Drawn(Dataset[Batch]):
         truth, weights = batch_targets(ids, self.spec)
         if self.settings.balance:
             weights["semantic"] = balanced(truth["semantic"], weights["semantic"])
+        if self.settings.balance_sizes:
+            weights["semantic"] *= torch.from_numpy(np.stack([size_weights(one) for one in ids]))
         return x, truth, weights
 
 

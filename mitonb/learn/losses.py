@@ -86,6 +86,28 @@ def balanced(truth: Tensor, weight: Tensor) -> Tensor:
     return torch.where(known > _LITTLE, weight / known.clamp(min=_LITTLE), even)
 
 
+def size_weights(ids: Array) -> Array:
+    """Return weights of pixels by which small objects count more: an object as much as the root of its size.
+
+    They are 1 outside of objects and on average on them, and at most 4, so that no speck rules a patch.
+
+    Parameters
+    ----------
+    ids : ([d,] h, w) array of int
+        Of a square or a block; `IGNORED` counts as outside.
+
+    Returns
+    -------
+    (1, [d,] h, w) float32 array
+    """
+    _, places, sizes = np.unique(ids, return_inverse=True, return_counts=True)
+    weight = 1 / np.sqrt(sizes[places.reshape(ids.shape)])
+    inside = ids > 0
+    weight[inside] = (weight[inside] / weight[inside].mean()).clip(max=4) if inside.any() else 1
+    weight[~inside] = 1
+    return weight[None].astype(np.float32)
+
+
 # A loss takes what a head said, the truth, and the weight of each pixel; (n, channels, [d,] h, w), weights one channel.
 
 

@@ -26,8 +26,8 @@ from mitonb.learn.data import (
     shared,
     shift_sections,
 )
-from mitonb.learn.loop import FORGOTTEN, REFERENCE, Settings, choose_part, fitting, watch
-from mitonb.learn.losses import add_losses, balanced, batch_targets
+from mitonb.learn.loop import FORGOTTEN, REFERENCE, Drawn, Settings, choose_part, fitting, watch
+from mitonb.learn.losses import add_losses, balanced, batch_targets, size_weights
 from mitonb.maps import HEADS
 from mitonb.models.spec import ModelSpec
 from mitonb.models.zoo import build, load_model
@@ -535,6 +535,21 @@ def test_under_strokes_both_kinds_count_the_same_and_each_patch_as_much_as_anoth
     assert even[:3].mean((1, 2)) == pytest.approx(1)
     assert even[2][ids[2] == 7].sum() == pytest.approx(even[2][ids[2] == 0].sum())
     assert even[3].max() == pytest.approx(500)  # a single pixel is no patch
+
+
+def test_of_sizes_a_small_object_counts_as_the_root_of_its_size_and_no_speck_rules():
+    ids = np.full((40, 40), IGNORED)
+    ids[10:] = 0
+    ids[10:20, :10], ids[20:, 20:], ids[39, 0] = 3, 4, 5
+    weights = size_weights(ids)[0]
+    assert (weights[ids <= 0] == 1).all()
+    assert weights[ids == 3].sum() / weights[ids == 4].sum() == pytest.approx(np.sqrt(100 / 400))
+    assert weights[39, 0] == 4
+    assert weights[ids > 0].mean() == pytest.approx(1, abs=0.05)
+    assert (size_weights(np.zeros((8, 8, 8), int)) == 1).all()
+    settings = Settings(steps=1, patch=64, balance_sizes=True, workers=0)
+    _, truth, kept = Drawn([disks(held=(3,))], card_of(("semantic",)), settings, 64)[0]
+    assert len(np.unique(kept["semantic"][truth["semantic"] > 0])) > 1
 
 
 def test_a_batch_shows_neighbours_in_the_list_by_their_weights():
