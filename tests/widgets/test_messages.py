@@ -10,7 +10,6 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pytest
 
 from mitonb.edit.edits import digest
 from mitonb.edit.verbs import VERBS
@@ -23,14 +22,18 @@ from mitonb.widgets.viewer import Viewer
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
 MESSAGES = int(os.environ.get("MITONB_MESSAGES", "3000"))
 SHAPE = (3, 12, 14)
 
 HOSTILE: list[Any] = [
     None, True, False, -1, 2**31, 2**53, 2**64, -(2**70), 0.5, float("nan"), float("inf"), 1e308, "", " ", "\x00", "0",
     "<img src=x onerror=alert(1)>", "<script>fetch('//evil')</script>", "javascript:alert(1)", "__class__", "../../etc",
-    "x" * 10_000, "\ud800", "\u202e", [], {}, [None], [[]], [[1, 2]], [[1, 2, 3], [4, 5]], [[1, 2, 3]] * 20_000, [-1, -1, -1],
-    [2**40] * 3, [float("nan")] * 3, ["1", "2", "3"], [1, "2", None], [True] * 3, {"length": 3, "0": 1}, {"__proto__": {}},
+    "x" * 10_000, "\ud800", "\u202e", [], {}, [None], [[]], [[1, 2]], [[1, 2, 3], [4, 5]], [[1, 2, 3]] * 20_000,
+    [-1, -1, -1],
+    [2**40] * 3, [float("nan")] * 3, ["1", "2", "3"], [1, "2", None], [True] * 3, {"length": 3, "0": 1},
+    {"__proto__": {}},
     [[[[[[]]]]]], [0] * 20_000, [1, 1], [0], [2**32],
 ]  # fmt: skip
 
@@ -40,9 +43,11 @@ def sound(name: str, rng: np.random.Generator) -> Any:
     point = [int(rng.integers(n)) for n in SHAPE]
     values: dict[str, list[Any]] = {
         "kind": [*Conversation._HANDLERS], "op": [*VERBS], "verb": [*VERBS], "client": ["a", "b"], "protocol": [1],
-        "axis": ["xy", "xz", "yz"], "index": [0, 1, 2], "id": [1, 2, 9], "ids": [[1], [1, 2]], "keep": [1], "gone": [[2]],
+        "axis": ["xy", "xz", "yz"], "index": [0, 1, 2], "id": [1, 2, 9], "ids": [[1], [1, 2]],
+        "keep": [1], "gone": [[2]],
         "points": [1, 3], "point": [point], "start": [point], "stop": [[n + 1 for n in point]], "at": [point],
-        "line": [[point, point[::-1]]], "seeds": [[point, [1, 3, 3]], [[point], [point]]], "radius": [0, 3.5], "to": ["next"],
+        "line": [[point, point[::-1]]], "seeds": [[point, [1, 3, 3]], [[point], [point]]], "radius": [0, 3.5],
+        "to": ["next"],
         "parts": [[part] for part in PARTS], "step": [1, 2], "command": [*COMMANDS], "field": [*FIELDS],
     }  # fmt: skip
     choices = values.get(name, [0, 1, 2, True])
