@@ -92,7 +92,7 @@ def seen(project: Project) -> dict[int, Seen]:
         elif row.kind == "unmark":
             for id in ids_in(say.get("ids")):
                 found.pop(id, None)
-        elif row.kind != "drop_false":  # nobody looked at each of those
+        elif row.kind not in ("drop_false", "lock", "unlock"):  # nobody looked at each of those
             word = SEEN.get(row.kind, "corrected")
             named = [[say.get("id")], [say.get("keep")], *(say.get(name) for name in ("ids", "gone"))]
             for id in {id for part in named for id in ids_in(part)}:

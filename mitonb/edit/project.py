@@ -38,6 +38,8 @@ _BLOCK = (16, 256, 256)
 # A snapshot after this many edits or bytes of effects keeps opening fast; it costs one slower edit in so many.
 _EDITS = 2000
 _BYTES = 32 << 20
+# Edits that go around locked objects; all others that would change one are refused.
+_AROUND = {"paint", "erase", "lasso", "fill", "put_plane"}
 
 
 class Project:
@@ -608,7 +610,7 @@ def _laid(
     name : callable
         Says which objects of the run get which ids; those of corrected objects are taken.
     replace_corrected : bool
-        Keep nothing.
+        Keep nothing but what is locked.
     fresh : bool
         The numbers of the run mean nothing; else they are kept where they are free.
 
@@ -621,14 +623,17 @@ def _laid(
     """
     old, said = project.labels[box.slices], {}
     ids, keep = (set[int](), np.zeros(box.shape, bool)) if replace_corrected else _corrected(project, box)
+    if fixed := locked(project):
+        ids, keep = ids | fixed, keep | np.isin(old, list(fixed))
     found, sizes = fastremap.unique(new, return_counts=True)
     size = {id: n for id, n in zip(found.tolist(), sizes.tolist(), strict=True) if id}
-    if not replace_corrected:
+    if ids or not replace_corrected:
         there = project.table.counts.keys() if not fresh else set(np.unique(old).tolist())
         inside = _counts(new[keep], size)
         out = [id for id, n in inside.items() if 2 * n >= size[id]]
         empty = _counts(new[keep & (old == 0)], out)
-        said = {"kept": len(ids & there), "erased": sum(2 * n > inside[id] for id, n in empty.items())}
+        if not replace_corrected:
+            said = {"kept": len(ids & there), "erased": sum(2 * n > inside[id] for id, n in empty.items())}
         new = fastremap.mask(new, out) if out else new
         size = {id: n for id, n in size.items() if id not in out}
         ids = ids & there if fresh else ids
@@ -688,6 +693,41 @@ def reviewed(project: Project) -> list[Box]:
                 along, index = AXES[say["axis"]], int(say["index"])
                 found = [one for one in found if not one.start[along] <= index < one.stop[along]]
     return found
+
+
+def locked(project: Project) -> set[int]:
+    """Return the objects that nothing changes, see `mitonb.session.Session.lock`; undo takes a lock back, too."""
+    found = set[int]()
+    for row in (project.rows[seq - 1] for seq in project.undoable):
+        if row.kind in ("lock", "unlock") and isinstance(ids := row.intent.get("ids"), list):
+            ids = {id for id in ids if type(id) is int}
+            found = found | ids if row.kind == "lock" else found - ids
+    return found & project.table.counts.keys() if found else found
+
+
+def spare_locked(project: Project, edit: Edit) -> Edit:
+    """Return an edit that leaves locked objects as they are.
+
+    Raises
+    ------
+    InputError
+        If it is about a locked object, or nothing else would change.
+    """
+    changed = _ids_in(edit.parts) & locked(project) if edit.parts else set()
+    if not changed:
+        return edit
+    parts: list[Part] = []
+    if edit.kind in _AROUND and not any(np.isin(part.runs[:, 3], list(changed)).any() for part in edit.parts):
+        kept = ((part, ~np.isin(part.runs[:, 2], list(changed))) for part in edit.parts)
+        # The box stays: a page that has drawn the whole stroke is told of all of it.
+        parts = [replace(part, runs=part.runs[rest]) for part, rest in kept if rest.any()]
+    if not parts:
+        names, one = ", ".join(map(str, sorted(changed)[:8])), len(changed) == 1
+        raise InputError(
+            f"Object{'' if one else 's'} {names} {'is' if one else 'are'} locked, and nothing changes "
+            f"{'it' if one else 'them'}. Unlock {'it' if one else 'them'} first: Shift-K, or session.unlock({names})."
+        )
+    return replace(edit, parts=tuple(parts))
 
 
 def _names(new: Volume, old: Volume, taken: set[int], score: Callable[[int, int, int], float]) -> dict[int, int]:

@@ -73,6 +73,12 @@ class Verb:
         """The arguments of the verb."""
         return list(inspect.signature(self.op).parameters.values())[1:] if self.op else []
 
+    def edit(self, owner: project.Project, *listed: Any, **named: Any) -> Edit:
+        """Return what the verb would change; locked objects stay as they are."""
+        if self.op is None:
+            raise InputError(f"{self.name} has nothing to look at before: it goes through the history.")
+        return project.spare_locked(owner, self.op(owner, *listed, **named))
+
     def split(self, given: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Return arguments by name as those of a call, by position and by keyword."""
         listed: list[Any] = []
@@ -268,6 +274,12 @@ _ROWS = (
          op=lambda p, *ids: ops.mark("unmark", ids, p.table.boxes),
          text=lambda say: f"took the mark off {_objects(say['ids'])}",
          gesture="selected", keys=("U",), title="Take the mark off", menu=True),
+    Verb("lock", menu=True, gesture="selected", keys=("K",), title="Lock: nothing changes it",
+         op=lambda p, *ids: ops.mark("lock", ids, p.table.boxes),
+         text=lambda say: f"locked {_objects(say['ids'])}"),
+    Verb("unlock", menu=True, gesture="selected", keys=("Shift-K",), title="Unlock",
+         op=lambda p, *ids: ops.mark("unlock", ids, p.table.boxes),
+         text=lambda say: f"unlocked {_objects(say['ids'])}"),
     Verb("mark_fix",
          op=lambda p, *ids: ops.mark("mark_fix", ids, p.table.boxes),
          text=lambda say: f"marked {_objects(say['ids'])} to be mended"),
@@ -299,7 +311,8 @@ _ROWS = (
                           f"instead of {say['instead']:.80}",
          given=lambda say: {"strokes": say["strokes"]}),
     Verb("drop_false",
-         op=lambda p, *ids, verdicts=None: ops.drop_false(p.labels, ids, p.table.boxes, verdicts),
+         op=lambda p, *ids, verdicts=None: ops.drop_false(
+             p.labels, [id for id in ids if id not in project.locked(p)], p.table.boxes, verdicts),
          text=lambda say: f"dropped {_objects(say['ids'])}, false by verdicts",
          given=lambda say: {"ids": say["ids"]}),
     Verb("put_object",

@@ -253,6 +253,12 @@ class Session:
             return marks.marks(self._project)
 
     @property
+    def locked(self) -> list[int]:
+        """The objects that nothing changes; see `lock`."""
+        with self._lock:
+            return sorted(project.locked(self._project))
+
+    @property
     def reviewed(self) -> list[Box]:
         """Boxes of which the user says that every mitochondrion is outlined, and nothing else; see `mark_reviewed`.
 
@@ -408,6 +414,17 @@ class Session:
         """Take the mark off objects."""
         return self._do("unmark", client, *ids, bare=self._news(ids, None))
 
+    def lock(self, *ids: int, client: Client | None = None) -> Change:
+        """Lock objects: no tool, verb or run changes them until they are unlocked, or this is undone.
+
+        Brushes go around them, runs too, whatever they replace; a verb that is about one of them is refused.
+        """
+        return self._do("lock", client, *ids, bare=not {*map(ops.checked_id, ids)} <= {*self.locked})
+
+    def unlock(self, *ids: int, client: Client | None = None) -> Change:
+        """Let objects be changed again."""
+        return self._do("unlock", client, *ids, bare=not {*map(ops.checked_id, ids)}.isdisjoint(self.locked))
+
     def mark_fix(self, *ids: int, client: Client | None = None) -> Change:
         """Note in a review that objects are to be mended; see `review`."""
         return self._do("mark_fix", client, *ids, bare=True)
@@ -558,7 +575,7 @@ class Session:
         labels : Labels or (z, y, x) integer array
             All labels.
         replace_corrected : bool
-            Replace what was corrected, too; it counts as corrected no more.
+            Replace what was corrected, too; it counts as corrected no more. Locked objects stay.
         client : tuple of str and int, optional
             See `paint`.
 
@@ -663,18 +680,15 @@ class Session:
         """
         row = _row(verb)
         listed, named = row.split(given)
-        if row.op is None:
-            raise InputError(f"{verb} has nothing to look at before: it goes through the history.")
         with self._lock:
-            return row.op(self._project, *listed, **named)
+            return row.edit(self._project, *listed, **named)
 
     def _do(
         self, verb: str, client: Client | None, *listed: Any, record: Any = None, bare: bool = False, **named: Any
     ) -> Change:
         """Write the edit of a verb of the table."""
-        op = VERBS[verb].op
-        assert op is not None
-        return self._writer.write(lambda p: op(p, *listed, **named), client, record=record, bare=bare)
+        row = VERBS[verb]
+        return self._writer.write(lambda p: row.edit(p, *listed, **named), client, record=record, bare=bare)
 
     # --- objects, and where the user looks --------------------------------------------------------------------------
 
@@ -761,7 +775,7 @@ class Session:
                 ends = zip(edit.intent["start"], edit.intent["stop"], strict=True)
                 self.move_to(*((a + b) // 2 for a, b in ends))
                 return
-            marked = marks.ids_in(edit.intent.get("ids")) if edit.kind in marks.KINDS else []
+            marked = marks.ids_in(edit.intent.get("ids")) if edit.kind in (*marks.KINDS, "lock", "unlock") else []
             if there := [id for id in marked if id in self._project.table.counts]:
                 self.go_to(there[0])
                 return

@@ -42,7 +42,7 @@ class Change:
     id : int
         The label that was painted or filled with; else 0.
     kept : int
-        Corrected objects that a run left as they were.
+        Corrected and locked objects that a run left as they were.
     erased : int
         Objects of a run that were left out because the user had erased or deleted them.
     new : tuple of int

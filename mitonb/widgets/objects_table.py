@@ -140,9 +140,7 @@ class ObjectsTable(Saved, Part):
 
     def state(self) -> str:
         """Return the table as text: the columns, then one object a line."""
-        columns, values = (
-            _columns(self.table, self.teach.lesson, self.review.open_scores()) if self.table is not None else ([], [])
-        )
+        columns, values = self._shown(self.table) if self.table is not None else ([], [])
         lines = [" ".join(f"{v:g}" for v in numbers) for numbers in zip(*values, strict=True)]
         return "\n".join([" | ".join(c["label"] for c in columns), *lines])
 
@@ -167,11 +165,11 @@ class ObjectsTable(Saved, Part):
         self.grid.fill(columns, [*values, colors])
 
     def _shown(self, table: Any) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
-        return _columns(table, self.teach.lesson, self.review.open_scores())
+        return _columns(table, self.teach.lesson, self.review.open_scores(), {*self.session.locked})
 
     def _on_edited(self, change: Any) -> None:
         self.grid.tell()
-        self._stale = self._stale or change.what not in (*KINDS, *STROKES, "dismiss")
+        self._stale = self._stale or change.what not in (*KINDS, *STROKES, "dismiss", "lock", "unlock")
         # Also while the first measurement runs: it may have seen labels from the middle of this edit.
         self._worker.ask()
 
@@ -190,6 +188,10 @@ _VERDICT = {
 _DOUBT = {
     "name": "doubt", "scale": 1, "label": "doubt", "kind": "number", "digits": 2, "width": 76,
     "tip": "How much speaks against it, 0 to 1, while it waits in the review; sort by it, or press N",
+}  # fmt: skip
+_LOCKED = {
+    "name": "locked", "scale": 1, "label": "locked", "kind": "flag", "digits": 0, "width": 60,
+    "tip": "Nothing changes it until it is unlocked (K, Shift-K)",
 }  # fmt: skip
 
 
@@ -222,7 +224,7 @@ def show_table(source: Any, *, height: int = 220) -> ObjectsTable:
 
 
 def _columns(
-    table: Any, lesson: Lesson | None, doubts: dict[int, float]
+    table: Any, lesson: Lesson | None, doubts: dict[int, float], locked: set[int]
 ) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
     """Return what the grid shows of a table of objects: the columns, and a float array for each."""
     shown = [column for column in COLUMNS if column.title and column.name in table]
@@ -231,6 +233,9 @@ def _columns(
          "tip": c.tip} for c in shown
     ]  # fmt: skip
     values = [table[c.name].to_numpy(np.float64) * c.factor for c in shown]
+    if locked:
+        columns.insert(1, _LOCKED)
+        values.insert(1, np.array([id in locked for id in table["id"].tolist()], np.float64))
     if doubts:
         columns.insert(1, _DOUBT)
         values.insert(1, np.array([doubts.get(id, np.nan) for id in table["id"].tolist()], np.float64))

@@ -218,8 +218,9 @@ class Viewer(Saved, anywidget.AnyWidget):
     running : bool
         Whether a run is under way, whose result will be shown here.
     marks : dict
-        Ids of the objects that are marked "right" and "false"; they bear a sign on the picture. And the boxes that are
-        "reviewed" or "chosen" (see `outline`), as six numbers each: the first voxel, and the one beyond the last.
+        Ids of the objects that are marked "right" and "false", or "locked"; they bear a sign on the picture. And the
+        boxes that are "reviewed" or "chosen" (see `outline`), as six numbers each: the first voxel, and the one beyond
+        the last.
     strokes : list of dict
         What the session's strokes teach, as the page draws them.
     asked : Signal(str)
@@ -443,6 +444,7 @@ class Viewer(Saved, anywidget.AnyWidget):
         boxes["chosen"] = [one for one in boxes["chosen"] if one not in boxes["reviewed"]]
         self.marks = {
             **{name: [id for id, right in judged.items() if right is kind] for name, kind in kinds},
+            "locked": self.session.locked,
             **{name: [[*box.start, *box.stop] for box in some] for name, some in boxes.items()},
         }
         self.strokes = [

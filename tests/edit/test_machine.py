@@ -3,11 +3,13 @@
 `MITONB_EXAMPLES=1000 MITONB_STEPS=200` looks longer.
 """
 
+import contextlib
 import itertools
 import os
 import shutil
 import tempfile
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -104,6 +106,7 @@ class Correcting(RuleBasedStateMachine):
         self.now[1, 3, 4] = 0
         # What was said of objects, places and pixels, and the voxel size: changed with the copy, never in place.
         self.facts = {"size": None, "marks": {}, "reviewed": (), "dismissed": (), "strokes": (), "taught": None}
+        self.facts["locked"] = frozenset()
         # Each step is remembered with how it was before it: (copy, facts, kind).
         self.past, self.future, self.top = [], [], 2
         self.promised = set()
@@ -113,6 +116,36 @@ class Correcting(RuleBasedStateMachine):
         self.done.update(row.kind for row in self.session._project.rows)
         self.session.close()
         shutil.rmtree(self.folder)
+
+    def locked(self, after):
+        """Return which voxels of a locked object would change, or become one."""
+        ids = list(self.facts["locked"])
+        return (after != self.now) & (np.isin(self.now, ids) | np.isin(after, ids))
+
+    def around(self, after, do):
+        """Do what goes around locked objects, and expect it; it is refused where nothing is left of it."""
+        touched = self.locked(after)
+        grown = touched & np.isin(after, list(self.facts["locked"]))
+        if touched.any() and (grown.any() or not ((after != self.now) & ~touched).any()):
+            with pytest.raises(InputError, match="locked"):
+                do()
+        else:
+            self.expect(np.where(touched, self.now, after), do())
+
+    def about(self, after, do):
+        """Do what is about objects, and expect it; it is refused if one of them is locked."""
+        if self.locked(after).any():
+            with pytest.raises(InputError, match="locked"):
+                do()
+        else:
+            self.expect(after, do())
+
+    def holds(self, id, do):
+        """Return whether an object is locked; then see that what cannot be foreseen does not change it."""
+        if id in self.facts["locked"]:
+            with contextlib.suppress(InputError):
+                assert do().what == "nothing"
+        return id in self.facts["locked"]
 
     def expect(self, after, change, kind="by hand", **facts):
         """Remember the copy, as a notebook of full copies would; what is said anew (`facts`) is an edit, too."""
@@ -133,23 +166,22 @@ class Correcting(RuleBasedStateMachine):
     def paint(self, data, id, radius, axis, preserve):
         line = self.line(data, axis)
         mask = brushed(line, radius, axis) & ((self.now == 0) if preserve else True)
-        change = self.session.paint(line, id=id, radius=radius, axis=axis, preserve=preserve)
-        self.expect(np.where(mask, np.uint32(id), self.now), change)
+        do = partial(self.session.paint, line, id=id, radius=radius, axis=axis, preserve=preserve)
+        self.around(np.where(mask, np.uint32(id), self.now), do)
 
     @rule(data=st.data(), id=IDS, axis=axes, how=st.sampled_from(["", "preserve", "subtract"]))
     def lasso(self, data, id, axis, how):
         line = self.line(data, axis)
         mask = enclosed(line, axis) & {"": True, "preserve": self.now == 0, "subtract": self.now == id}[how]
-        change = self.session.lasso(line, id=id, axis=axis, **({how: True} if how else {}))
-        self.expect(np.where(mask, np.uint32(0 if how == "subtract" else id), self.now), change)
+        do = partial(self.session.lasso, line, id=id, axis=axis, **({how: True} if how else {}))
+        self.around(np.where(mask, np.uint32(0 if how == "subtract" else id), self.now), do)
 
     @rule(data=st.data(), radius=st.sampled_from([0, 1, 2.5]), axis=axes, only=st.none() | IDS)
     def erase(self, data, radius, axis, only):
         line = self.line(data, axis)
         mask = brushed(line, radius, axis) & (True if only is None else self.now == only)
-        self.expect(
-            np.where(mask, np.uint32(0), self.now), self.session.erase(line, radius=radius, axis=axis, only=only)
-        )
+        do = partial(self.session.erase, line, radius=radius, axis=axis, only=only)
+        self.around(np.where(mask, np.uint32(0), self.now), do)
 
     @rule(at=st.tuples(*(st.integers(0, n - 1) for n in SHAPE)), id=st.just(0) | IDS, axis=axes)
     def fill(self, at, id, axis):
@@ -157,7 +189,7 @@ class Correcting(RuleBasedStateMachine):
         plane = np.moveaxis(after, AXES[axis], 0)[at[AXES[axis]]]
         for pixel in patch(plane.copy(), *(v for i, v in enumerate(at) if i != AXES[axis])):
             plane[pixel] = id
-        self.expect(after, self.session.fill(at, id, axis))
+        self.around(after, partial(self.session.fill, at, id, axis))
 
     @precondition(lambda self: len(self.there()) > 1)
     @rule(data=st.data())
@@ -166,7 +198,7 @@ class Correcting(RuleBasedStateMachine):
         keep, *gone = data.draw(st.lists(st.sampled_from(ids), min_size=2, max_size=3, unique=True))
         after = self.now.copy()
         after[np.isin(after, gone)] = keep
-        self.expect(after, self.session.merge(keep, *gone))
+        self.about(after, partial(self.session.merge, keep, *gone))
 
     @precondition(lambda self: self.now.any())
     @rule(data=st.data(), how=st.sampled_from(["split", "split_at_necks"]))
@@ -187,6 +219,8 @@ class Correcting(RuleBasedStateMachine):
         if how == "cut":
             given = {"line": self.across(data.draw(voxels), axis), "axis": axis, "through": through}
         ever = self.ever()
+        if self.holds(id, partial(self.session.do, how, id=id, **given)):
+            return
         try:
             change = self.session.do(how, id=id, **given)
         except InputError:
@@ -236,12 +270,14 @@ class Correcting(RuleBasedStateMachine):
             return
         after = np.where(own & ~wanted, np.uint32(0), self.now)
         after[wanted & (self.now == 0)] = id
-        self.expect(after, self.session.do(how, ids=[id], **by))
+        self.about(after, partial(self.session.do, how, ids=[id], **by))
 
     @precondition(lambda self: self.now.any())
     @rule(data=st.data(), axis=axes)
     def interpolate(self, data, axis):
         id = data.draw(st.sampled_from(self.there()))
+        if self.holds(id, partial(self.session.interpolate, id, axis=axis)):
+            return
         there = self.planes_of(id, axis)
         if len(there) > 2:  # a gap to fill
             after = self.now.copy()
@@ -276,7 +312,10 @@ class Correcting(RuleBasedStateMachine):
             with pytest.raises(InputError):
                 self.session.split_pieces(id)
             return
-        change = self.session.split_pieces(id) if splitting else self.session.keep_largest(id)
+        do = partial(self.session.split_pieces if splitting else self.session.keep_largest, id)
+        if self.holds(id, do):
+            return
+        change = do()
         now = self.session.labels.data
         kept = np.unique(pieces[now == id]).tolist()
         assert len(kept) == 1
@@ -300,15 +339,29 @@ class Correcting(RuleBasedStateMachine):
         plane = np.moveaxis(after, AXES[axis], 0)[index]
         plane[np.isin(plane, chosen)] = chosen[0] if merging else 0
         verb = self.session.merge_on_plane if merging else self.session.delete_on_plane
-        self.expect(after, verb(*chosen, axis=axis, index=index))
+        self.about(after, partial(verb, *chosen, axis=axis, index=index))
 
     @precondition(lambda self: self.now.any())
     @rule(data=st.data(), how=st.sampled_from(["delete", "drop_false"]))
     def delete(self, data, how):
         ids = data.draw(st.lists(st.sampled_from(self.there()), min_size=1, max_size=2))
         after = self.now.copy()
-        after[np.isin(after, ids)] = 0
-        self.expect(after, self.session.do(how, ids=ids))
+        if how == "drop_false" and {*ids} <= self.facts["locked"]:
+            with pytest.raises(InputError):
+                self.session.drop_false(*ids)
+            return
+        dropped = [id for id in ids if how == "delete" or id not in self.facts["locked"]]
+        after[np.isin(after, dropped)] = 0
+        self.about(after, partial(self.session.do, how, ids=ids))
+
+    @precondition(lambda self: self.now.any())
+    @rule(data=st.data(), how=st.sampled_from(["lock", "unlock"]))
+    def lock(self, data, how):
+        known, there = self.facts["locked"], self.there()
+        some = [id for id in there if id in known] if how == "unlock" else []
+        ids = data.draw(st.lists(st.sampled_from(some or there), min_size=1, max_size=2))
+        after = known | {*ids} if how == "lock" else known - {*ids}
+        self.expect(self.now, self.session.do(how, ids=ids), **({"locked": after} if after != known else {}))
 
     @precondition(lambda self: self.now.any())
     @rule(data=st.data(), how=st.sampled_from(list(marks.KINDS)))
@@ -366,6 +419,9 @@ class Correcting(RuleBasedStateMachine):
         free, ever = np.zeros(SHAPE, bool), self.ever()
         free[tuple(slice(at, at + n) for at, n in zip(start, room, strict=True))] = mask
         free &= self.now == 0
+        if id in self.facts["locked"]:
+            self.about(np.where(free, np.uint32(id), self.now), partial(self.session.put_object, start, mask, id))
+            return
         change = self.session.put_object(start, mask, id)
         assert id is not None or change.id not in ever
         self.expect(np.where(free, np.uint32(change.id), self.now), change)
@@ -376,20 +432,24 @@ class Correcting(RuleBasedStateMachine):
         shape = [n for i, n in enumerate(SHAPE) if i != AXES[axis]]
         ids = np.random.default_rng(seed).integers(0, 4, shape).astype(np.uint32)
         given = self.ever()
-        change = self.session.put_plane(ids, axis, index, fresh=fresh)
-        if fresh:
-            put = np.moveaxis(self.session.labels.data, AXES[axis], 0)[index]
-            assert len({*zip(ids.ravel().tolist(), put.ravel().tolist(), strict=True)}) == len(np.unique(ids))
-            assert not given & set(put[put > 0].tolist()), "an id that there was is given again"
-            ids = put.copy()
         after = self.now.copy()
         np.moveaxis(after, AXES[axis], 0)[index] = ids
+        if not fresh:
+            self.around(after, partial(self.session.put_plane, ids, axis, index))
+            return
+        if self.facts["locked"]:  # its ids cannot be foreseen
+            return
+        change = self.session.put_plane(ids, axis, index, fresh=True)
+        put = np.moveaxis(self.session.labels.data, AXES[axis], 0)[index]
+        assert len({*zip(ids.ravel().tolist(), put.ravel().tolist(), strict=True)}) == len(np.unique(ids))
+        assert not given & set(put[put > 0].tolist()), "an id that there was is given again"
+        np.moveaxis(after, AXES[axis], 0)[index] = put
         self.expect(after, change)
 
     @rule(seed=st.integers(0, 3), corrected=st.booleans())
     def adopt(self, seed, corrected):
         new = np.random.default_rng(seed).integers(0, 3, SHAPE).astype(np.uint32)
-        keep, touched = (np.zeros(SHAPE, bool), set()) if corrected else self.kept()
+        keep, touched = self.kept(corrected)
         change = self.session.adopt(new, replace_corrected=corrected)
         after = self.session.labels.data.copy()
         assert np.array_equal(after[keep], self.now[keep])
@@ -427,8 +487,11 @@ class Correcting(RuleBasedStateMachine):
                         assert shared.get(name, 0) >= shared[b], "an object has lost its id"
         return found
 
-    def kept(self):
-        """Return the voxels that a run leaves alone and the ids touched by hand, from the copies alone."""
+    def kept(self, replaced=False):
+        """Return the voxels that a run leaves alone and the ids touched by hand or locked, from the copies alone."""
+        fixed = self.facts["locked"]
+        if replaced:
+            return np.isin(self.now, list(fixed)), {*fixed}
         steps = zip(self.past, [*(step[0] for step in self.past), self.now][1:], strict=True)
         touched, ids = np.zeros(SHAPE, bool), set()
         for (before, _, kind), after in steps:
@@ -438,6 +501,7 @@ class Correcting(RuleBasedStateMachine):
                 where = before != after
                 touched |= where
                 ids |= {*before[where].tolist(), *after[where].tolist()}
+        ids |= fixed
         keep = (touched & (self.now == 0)) | np.isin(self.now, list(ids - {0}))
         for box in self.facts["reviewed"]:
             keep[box.slices] = True
@@ -488,9 +552,10 @@ class Correcting(RuleBasedStateMachine):
     def paint_new(self, data, axis):
         given = self.ever()
         line = self.line(data, axis)
-        change = self.session.paint(line, id=None, radius=1, axis=axis)
-        assert change.id not in given
-        self.expect(np.where(brushed(line, 1, axis), np.uint32(change.id), self.now), change)
+        do = partial(self.session.paint, line, id=None, radius=1, axis=axis)
+        (id,) = self.session.free_ids(1)
+        assert id not in given
+        self.around(np.where(brushed(line, 1, axis), np.uint32(id), self.now), do)
 
     def back(self, source, target):
         """Take a step of undo or redo in the copies."""
@@ -569,6 +634,7 @@ class Correcting(RuleBasedStateMachine):
         there = set(np.unique(self.now).tolist())
         assert session.voxel_size == facts["size"]
         assert session.marks == {id: right for id, right in facts["marks"].items() if id in there}
+        assert session.locked == sorted(facts["locked"])
         assert session.reviewed == [*facts["reviewed"]]
         assert marks.dismissed(session._project) == [*facts["dismissed"]]
         assert [(s.mito, s.axis, s.plane, s.radius) for s in session.strokes] == [*facts["strokes"]]

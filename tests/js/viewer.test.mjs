@@ -355,6 +355,18 @@ test("a mark lies on its object, at the pixel nearest to the middle, and only on
   assert.deepEqual(judgedOn(null, { right: [7], false: [] }), []);
 });
 
+test("a locked object has a sign beside that of its verdict, and no stroke or line writes on it", () => {
+  const labels = { ...plane(4, 1), empty: false };
+  labels.data.set([7, 7, 0, 2]);
+  const found = judgedOn(labels, { right: [7], false: [], locked: [7, 2] });
+  assert.deepEqual(found.map(({ id, kind, shift }) => [id, kind, shift]), [[7, "right", 0], [7, "locked", 1], [2, "locked", 0]]);
+  for (const only of [null, 7]) {
+    drawStroke(labels, [0, 0, 0, 3], 1, { after: 9, only, locked: new Set([7]) });
+    fillLasso(labels, [0, 0, 0, 1], { after: 8, only, locked: new Set([7]) });
+    assert.deepEqual(rows(labels), ["7799"]);
+  }
+});
+
 test("a scribble keeps its ends and corners some pixels apart", () => {
   assert.deepEqual(thinned([[5, 5]]), [[5, 5]]);
   assert.deepEqual(thinned([[5, 5], [5, 6]]), [[5, 5]]);

@@ -668,11 +668,14 @@ def test_marks_are_told_to_the_picture_and_taken_back_with_their_edit() -> None:
     session = Session(*mn.phantom((4, 96, 96), objects=4))
     session.mark_right(1)
     viewer = mn.view(session)
-    assert viewer.marks == {"right": [1], "false": [], "reviewed": [], "chosen": []}
+    assert viewer.marks == {"right": [1], "false": [], "locked": [], "reviewed": [], "chosen": []}
     session.mark_false(2, 1)
     assert (viewer.marks["right"], viewer.marks["false"]) == ([], [2, 1])
+    session.lock(2)
+    assert viewer.marks["locked"] == [2]
     session.undo()
-    assert viewer.marks == {"right": [1], "false": [], "reviewed": [], "chosen": []}
+    session.undo()
+    assert viewer.marks == {"right": [1], "false": [], "locked": [], "reviewed": [], "chosen": []}
 
 
 def test_what_is_selected_is_seen_and_parts_of_what_stands_alone_too(viewer: Viewer) -> None:

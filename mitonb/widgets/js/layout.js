@@ -1,7 +1,8 @@
 // Every element of a view, made once: bars, rail, stage with its layers of canvas, panel and help.
 
 import { helpSheet, statusBar, toolRail, topBar } from "./bars.js";
-import { element } from "./dom.js";
+import { element, icon } from "./dom.js";
+import { ICONS } from "./icons.js";
 import { VERDICTS } from "./overlay.js";
 import { objectMenu } from "./menu.js";
 import { layerPanel } from "./panel.js";
@@ -9,7 +10,7 @@ import { layerPanel } from "./panel.js";
 /** What lies on the picture: its kind, a sign, a colour, and what it means. */
 const LEGEND = [
   ["right", "✓", VERDICTS.right, "marked right"], ["false", "✗", VERDICTS.false, "marked false"],
-  ["reviewed", "▢", VERDICTS.right, "reviewed"], ["chosen", "⬚", "#fff", "chosen"],
+  ["locked", "", "#fff", "locked"], ["reviewed", "▢", VERDICTS.right, "reviewed"], ["chosen", "⬚", "#fff", "chosen"],
 ];
 
 /**
@@ -94,7 +95,7 @@ export function layout({ run, set, setLayer, goTo }) {
       if (legend.dataset.kinds === `${kinds}`) return;
       legend.dataset.kinds = `${kinds}`;
       legend.replaceChildren(...kinds.map(([, text, color, said]) => {
-        const sign = element("b", { text });
+        const sign = element("b", { text }, [text ? null : icon(ICONS.lock)]);
         sign.style.color = color;
         return element("span", {}, [sign, document.createTextNode(` ${said}`)]);
       }));

@@ -13,11 +13,11 @@ import { half } from "./protocol.js";
 const ARROW_EVERY = 30;
 
 /** Right and false, in colours that colour-blind people tell apart, too. */
-export const VERDICTS = /** @type {const} */ ({ right: "#56b4e9", false: "#e69f00" });
+export const VERDICTS = /** @type {const} */ ({ right: "#56b4e9", false: "#e69f00", locked: "#fff" });
 
-/** @typedef {{id: number, x: number, y: number, kind: "right" | "false"}} Judged */
+/** `shift` signs of the object stand beside it. @typedef {{id: number, x: number, y: number, kind: "right" | "false" | "locked", shift: number}} Judged */
 /** Boxes as z, y, x of the first voxel and of the one beyond the last.
- * @typedef {{right: number[], false: number[], reviewed: number[][], chosen: number[][]}} Marks */
+ * @typedef {{right: number[], false: number[], locked: number[], reviewed: number[][], chosen: number[][]}} Marks */
 /** @typedef {{x: number, y: number, w: number, h: number, kind: "reviewed" | "chosen"}} Framed */
 
 /**
@@ -33,14 +33,14 @@ export function framesOn(marks, axis, index) {
 /** @typedef {{op?: string, axis: string, index: number, radius: number, points: number[]}} Taught  row, column, row, column, ... */
 
 /**
- * Where the objects of a plane lie that are marked: at the pixel of each that is nearest to its middle.
+ * Where the objects of a plane lie that are marked or locked: at the pixel of each that is nearest to its middle.
  * @param {Entry | null} labels @param {Marks} marks @returns {Judged[]}
  */
 export function judgedOn(labels, marks) {
-  /** @type {Map<number, Judged & {n: number, sx: number, sy: number, near: number}>} */
+  /** @type {Map<number, {kinds: Judged["kind"][], x: number, y: number, n: number, sx: number, sy: number, near: number}>} */
   const found = new Map();
-  for (const kind of /** @type {const} */ (["right", "false"])) {
-    for (const id of marks[kind] ?? []) found.set(id, { id, kind, n: 0, sx: 0, sy: 0, x: 0, y: 0, near: Infinity });
+  for (const kind of /** @type {const} */ (["right", "false", "locked"])) {
+    for (const id of marks[kind] ?? []) found.set(id, { kinds: [...(found.get(id)?.kinds ?? []), kind], n: 0, sx: 0, sy: 0, x: 0, y: 0, near: Infinity });
   }
   if (!found.size || !labels || labels.empty) return [];
   const each = (/** @type {(object: any, x: number, y: number) => void} */ act) => {
@@ -56,7 +56,7 @@ export function judgedOn(labels, marks) {
     const away = (x - object.sx / object.n) ** 2 + (y - object.sy / object.n) ** 2;
     if (away < object.near) Object.assign(object, { x, y, near: away });
   });
-  return [...found.values()].filter(({ n }) => n);
+  return [...found].flatMap(([id, { kinds, n, x, y }]) => (n ? kinds.map((kind, shift) => ({ id, x, y, kind, shift })) : []));
 }
 
 /**
@@ -79,7 +79,10 @@ export function drawOverlay(context, { camera, sheet, view, mark, judged, framed
     }
   }
   for (const { x, y, w, h, kind } of framed) frame(context, put(x, y), put(x + w, y + h), kind);
-  for (const { x, y, kind } of judged) verdict(context, ...put(x + 0.5, y + 0.5), kind);
+  for (const { x, y, kind, shift } of judged) {
+    const [sx, sy] = put(x + 0.5, y + 0.5);
+    verdict(context, sx + 20 * shift, sy, kind);
+  }
   if (at) crosshair(context, put(0, 0), put(sheet.w, sheet.h), put(at[0] + 0.5, at[1] + 0.5));
   if (lasso) drawLasso(context, Array.from({ length: lasso.length / 2 }, (_, i) => put(lasso[2 * i + 1] + 0.5, lasso[2 * i] + 0.5)));
   if (mark) {
@@ -190,17 +193,22 @@ function frame(c, [x, y], [right, bottom], kind) {
   c.setLineDash([]);
 }
 
-/** A dark disc with a tick or a cross. @param {CanvasRenderingContext2D} c @param {number} x @param {number} y @param {"right" | "false"} kind */
+/** A dark disc with a tick, a cross or a padlock. @param {CanvasRenderingContext2D} c @param {number} x @param {number} y @param {Judged["kind"]} kind */
 function verdict(c, x, y, kind) {
   c.fillStyle = "rgba(0,0,0,.75)";
   c.strokeStyle = VERDICTS[kind];
-  c.lineWidth = 2;
+  c.lineWidth = kind === "locked" ? 1.5 : 2;
   c.beginPath();
   c.arc(x, y, 8, 0, 2 * Math.PI);
   c.fill();
   c.stroke();
   c.beginPath();
-  for (const [k, [dx, dy]] of (kind === "right" ? [[-4, 0], [-1, 3], [4, -3]] : [[-3, -3], [3, 3], [3, -3], [-3, 3]]).entries()) {
+  if (kind === "locked") {
+    c.rect(x - 3.5, y - 0.5, 7, 4.5);
+    c.moveTo(x - 2.5, y - 0.5);
+    c.arc(x, y - 2, 2.5, Math.PI, 0);
+    c.lineTo(x + 2.5, y - 0.5);
+  } else for (const [k, [dx, dy]] of (kind === "right" ? [[-4, 0], [-1, 3], [4, -3]] : [[-3, -3], [3, 3], [3, -3], [-3, 3]]).entries()) {
     if (k === 0 || (kind === "false" && k === 2)) c.moveTo(x + dx, y + dy);
     else c.lineTo(x + dx, y + dy);
   }

@@ -12,9 +12,9 @@ export class Pen {
   }
 
   /**
-   * @param {{axis: string, index: number, tool: string, id: number, radius: number, preserve: boolean, subtract: boolean}} how
+   * @param {{axis: string, index: number, tool: string, id: number, radius: number, preserve: boolean, subtract: boolean, locked: number[]}} how
    */
-  begin({ axis, index, tool, id, radius, preserve, subtract }) {
+  begin({ axis, index, tool, id, radius, preserve, subtract, locked }) {
     if (tool.startsWith("teach_")) {
       this.drawing = { op: tool };
       this.store.open = { axis, index, points: [], radius, rule: null, op: tool };
@@ -24,7 +24,7 @@ export class Pen {
     const erasing = tool === "erase" || taking;
     const only = taking || (preserve && erasing) ? id : preserve ? 0 : null;
     this.drawing = { op: tool, id, preserve, only: erasing ? only : null, subtract: taking };
-    this.store.open = { axis, index, points: [], radius: tool === "lasso" ? 0 : radius, rule: { after: erasing ? 0 : id, only } };
+    this.store.open = { axis, index, points: [], radius: tool === "lasso" ? 0 : radius, rule: { after: erasing ? 0 : id, only, locked: new Set(locked) } };
   }
 
   /** Go on along whole pixels: row, column, row, column, ... @param {number[]} points */

@@ -2,7 +2,7 @@
 // changes nothing that was drawn here.
 
 /**
- * @typedef {{after: number, only: number | null}} Rule  what is written, and on which id only
+ * @typedef {{after: number, only: number | null, locked?: Set<number>}} Rule  what is written, on which id only, and on which never
  * @typedef {{x0: number, y0: number, x1: number, y1: number}} Rect  half-open, in plane pixels
  * @typedef {{data: Uint32Array, w: number, h: number}} IdPlane
  */
@@ -30,19 +30,26 @@ export function diskRows(radius) {
   return half;
 }
 
+/** Whether a rule writes on a pixel; null: on all. @param {IdPlane} plane @param {Rule} rule */
+function allowed({ data }, { only, locked }) {
+  if (only === null && !locked?.size) return null;
+  return (/** @type {number} */ i) => (only === null || data[i] === only) && !locked?.has(data[i]);
+}
+
 /**
  * Stamp one disk.
- * @param {IdPlane} plane @param {number} x @param {number} y @param {Int32Array} half @param {Rule} rule
+ * @param {IdPlane} plane @param {number} x @param {number} y @param {Int32Array} half @param {number} after
+ * @param {ReturnType<typeof allowed>} may
  */
-function stamp(plane, x, y, half, rule) {
+function stamp(plane, x, y, half, after, may) {
   const r = (half.length - 1) / 2;
   for (let row = Math.max(y - r, 0); row <= Math.min(y + r, plane.h - 1); row++) {
     const reach = half[row - y + r];
     const from = row * plane.w + Math.max(x - reach, 0);
     const to = row * plane.w + Math.min(x + reach, plane.w - 1) + 1;
     if (to <= from) continue;
-    if (rule.only === null) plane.data.fill(rule.after, from, to);
-    else for (let i = from; i < to; i++) if (plane.data[i] === rule.only) plane.data[i] = rule.after;
+    if (!may) plane.data.fill(after, from, to);
+    else for (let i = from; i < to; i++) if (may(i)) plane.data[i] = after;
   }
 }
 
@@ -57,9 +64,10 @@ function stamp(plane, x, y, half, rule) {
 export function drawStroke(plane, points, radius, rule) {
   const half = diskRows(radius);
   const r = (half.length - 1) / 2;
+  const may = allowed(plane, rule);
   let [left, top, right, bottom] = [plane.w, plane.h, 0, 0];
   const visit = (/** @type {number} */ x, /** @type {number} */ y) => {
-    stamp(plane, x, y, half, rule);
+    stamp(plane, x, y, half, rule.after, may);
     left = Math.min(left, x - r);
     top = Math.min(top, y - r);
     right = Math.max(right, x + r + 1);
@@ -80,6 +88,7 @@ export function drawStroke(plane, points, radius, rule) {
 export function fillLasso(plane, points, rule) {
   const ring = [...Array.from(points), points[0], points[1]];
   const box = drawStroke(plane, ring, 0, rule);
+  const may = allowed(plane, rule);
   for (let row = box.y0; row < box.y1; row++) {
     /** @type {number[]} */
     const firsts = [];
@@ -90,7 +99,7 @@ export function fillLasso(plane, points, rule) {
     firsts.sort((a, b) => a - b);
     for (let i = 0; i + 1 < firsts.length; i += 2) {
       const [from, to] = [row * plane.w + Math.max(firsts[i], 0), row * plane.w + Math.min(firsts[i + 1], plane.w)];
-      for (let at = from; at < to; at++) if (rule.only === null || plane.data[at] === rule.only) plane.data[at] = rule.after;
+      for (let at = from; at < to; at++) if (!may || may(at)) plane.data[at] = rule.after;
     }
   }
   return box;

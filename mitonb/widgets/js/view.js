@@ -428,7 +428,7 @@ export class View {
     if (stroke && this.get("hidden").length) this.set("hidden", this.get("hidden").filter((/** @type {number} */ id) => id !== this.get("active_id")));
     this.pen.begin({
       axis: this.get("axis"), index: this.get("index"), tool: this.get("tool"), id: this.get("active_id"),
-      radius: this.get("brush"), preserve: this.preserve, subtract: event.shiftKey,
+      radius: this.get("brush"), preserve: this.preserve, subtract: event.shiftKey, locked: this.get("marks").locked ?? [],
     });
     this.ui.empty.hidden = true;
     return true;
