@@ -659,9 +659,10 @@ def _corrected(project: Project, box: Box) -> tuple[set[int], Mask]:
             continue
         elif row.kind == "adopt":
             parts = []
-        elif row.intent.get("axis") in AXES:
-            along, index = AXES[row.intent["axis"]], int(row.intent["index"])
-            parts = [p for p in parts if (p.box.start[along], p.box.stop[along]) != (index, index + 1)]
+        else:
+            with contextlib.suppress(LookupError, TypeError, ValueError, OverflowError):  # one from elsewhere
+                along, index = AXES[row.intent["axis"]], int(row.intent["index"])
+                parts = [p for p in parts if (p.box.start[along], p.box.stop[along]) != (index, index + 1)]
     ids, here = _ids_in(parts) - {0}, project.labels[box.slices]
     touched = np.zeros(project.labels.shape, bool)
     for part in parts:

@@ -230,3 +230,13 @@ def test_planes_of_every_axis_and_numbers_of_every_size_are_taken(session):
     plane[1, 2] = 5
     session.adopt_plane(plane, "yz", 19)
     assert session.pick(1, 2, 19) == 4
+
+
+@pytest.mark.parametrize("said", [{"axis": ["xy"]}, {"axis": "up"}, {"index": None}, {"index": "0x"}, {"index": 1e999}])
+def test_a_record_of_a_plane_that_makes_no_sense_stops_no_run(session, said):
+    session.paint([[1, 3, 3]], id=7, radius=1)
+    session.adopt_plane(np.ones(SHAPE[1:], np.uint32), axis="xy", index=0, replace_corrected=True)
+    assert "kept" not in session._project.rows[-1].intent
+    session._project.rows[-1].intent.update(said)
+    session.adopt(np.full(SHAPE, 2, np.uint32))
+    assert session.pick(1, 3, 3) == 7
