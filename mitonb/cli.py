@@ -555,6 +555,13 @@ def _replay(options: Options) -> None:
     print(f"{options.project}: {project.version} edits lead from its first labels to its labels, byte for byte.")
 
 
+def _export_labels(options: Options) -> None:
+    _check_outputs([(options.out, VOLUMES)], [options.project], overwrite=options.overwrite)
+    with mn.Session.open(options.project, read_only=True) as session:
+        done = session.export(options.out, overwrite=options.overwrite)
+        print(f"{len(session.ids())} objects and {session.version} edits in {done}, read back and the same.")
+
+
 def _merge(options: Options) -> None:
     with (
         mn.Session.open(options.mine, read_only=True) as mine,
@@ -586,7 +593,7 @@ def _doctor(_: Options) -> int:
 
 _RUNS: dict[str, Callable[[Options], int | None]] = {
     "segment": _segment, "train": _train, "score": _score, "lab": _lab, "info": _info, "replay": _replay,
-    "merge": _merge, "doctor": _doctor, "cite": lambda options: print(mn.cite(options.model)),
+    "export": _export_labels, "merge": _merge, "doctor": _doctor, "cite": lambda options: print(mn.cite(options.model)),
     "models": _list_models, "models list": _list_models, "models info": _show_model, "models pull": _pull,
     "models import": _import, "models export": _export, "benchmark": _benchmark, "data": _list_data,
     "data list": _list_data, "data info": _show_data, "data pull": _pull_data,

@@ -29,7 +29,7 @@ needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="needs PyTorch, which is not installed here"
 )
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("segment", "train", "score", "models", "lab", "info", "replay", "merge", "doctor", "cite")
+COMMANDS = ("segment", "train", "score", "models", "lab", "info", "replay", "export", "merge", "doctor", "cite")
 
 
 @pytest.fixture

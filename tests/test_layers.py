@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "post": NOUNS,
     "models": CORE,
     **dict.fromkeys(MIDDLE, CORE),
+    "io": CORE | {"mesh"},  # surfaces go out with labels
     "infer": CORE | {"io", "citing"},
     "learn": CORE | {"io", "infer", "auditing", "accuracy", "citing"},
     **dict.fromkeys(OWNERS, CORE | MIDDLE),

@@ -18,6 +18,7 @@ from mitonb.io.arrays import Lazy, Source, stamp_of
 from mitonb.io.axes import Channel, arrange, spacing_to_voxel_size
 from mitonb.io.images import read_folder, read_picture, read_planes
 from mitonb.io.limits import checked_path, door
+from mitonb.io.nifti import read_nifti
 from mitonb.io.others import read_array, read_hdf5, read_mrc, read_npy, read_npz
 from mitonb.io.record import read_record, recorded_voxel_size
 from mitonb.io.tiff import read_tiff
@@ -44,6 +45,9 @@ FORMATS = (
     Format((b"\x89PNG", b"\xff\xd8\xff"), (".png", ".jpg", ".jpeg"), read_picture),
     Format((b"\x89HDF\r\n\x1a\n",), (".h5", ".hdf5"), read_hdf5, str),
     Format((b"MAP ",), (".mrc",), read_mrc, at=208),
+    Format((b"n+1\0",), (".nii",), read_nifti, at=344),
+    Format((b"n+2\0",), (".nii",), read_nifti, at=4),
+    Format((b"\x1f\x8b",), (".gz",), read_nifti),
 )
 TURNED = {
     (True, True): "The file says that 0 is white: grey values are turned round, so that the image looks as it does in "
@@ -52,7 +56,7 @@ TURNED = {
     (False, True): "Grey values are turned round (invert=True): what is dark in the file is bright here.",
 }
 """What is said, by whether the file says that 0 is white and whether values are turned round."""
-KNOWN = "TIFF, PNG, JPEG, .npy, .npz, OME-Zarr, MRC or HDF5"
+KNOWN = "TIFF, PNG, JPEG, .npy, .npz, OME-Zarr, MRC, NIfTI or HDF5"
 
 
 @door
@@ -66,8 +70,8 @@ def open(
     Parameters
     ----------
     source : path, array or Stack
-        A TIFF (multi-page, tiled, ImageJ, OME), .npy, .npz, MRC or HDF5 file, an OME-Zarr or N5 (also zipped), one PNG
-        or JPG, a folder or list of PNG, TIFF or JPG planes in natural order, or any array with shape, dtype and
+        A TIFF (multi-page, tiled, ImageJ, OME), .npy, .npz, MRC, NIfTI or HDF5 file, an OME-Zarr or N5 (also zipped),
+        one PNG or JPG, a folder or list of PNG, TIFF or JPG planes in natural order, or any array with shape, dtype and
         slicing; axes that are named by its `dims` (xarray) are followed.
     voxel_size : float or (z, y, x), optional
         Voxel size in nm; replaces what the file says.

@@ -20,9 +20,9 @@ from typing import Any, Literal
 import numpy as np
 
 from mitonb.errors import CorruptFileError, InputError, UnsafeFileError, UnsupportedFormatError
-from mitonb.io.arrays import Array, Lazy, Source, blocks_of, raw_voxels
+from mitonb.io.arrays import Array, Lazy, Saving, Source, blocks_of, native, raw_voxels
 from mitonb.io.axes import describe, plain
-from mitonb.io.limits import check_block, check_held
+from mitonb.io.limits import LARGEST_JSON, check_block, check_held
 from mitonb.memory import memory_budget
 
 IMOD_STAMP = 1146047817
@@ -100,7 +100,7 @@ def read_npz(path: Path, series: str | None = None) -> Source:
             raise InputError(f"{what} is a zip file without a NumPy array, zarr or N5. Unpack it first.")
         data = _unpacked(archive, members[_chosen(names, series, what)], what)
         beside = {name: members[name] for name in ("voxel_size", "record") if name in members}
-        small = {n: _unpacked(archive, m, n) for n, m in beside.items() if m.file_size <= 2**20}
+        small = {n: _unpacked(archive, m, n) for n, m in beside.items() if m.file_size <= LARGEST_JSON}
     spacing, record = small.get("voxel_size"), small.get("record")
     sizes = {}
     if spacing is not None and spacing.shape == (3,) and spacing.dtype.kind in "uif":
@@ -157,7 +157,7 @@ def read_mrc(path: Path) -> Source:
     UnsupportedFormatError
         If mrcfile is not installed.
     """
-    mrcfile, utils = _extra("mrcfile", path), _extra("mrcfile.utils", path)
+    mrcfile, utils = extra("mrcfile", path), extra("mrcfile.utils", path)
     what, stored = path.name, path.stat().st_size
     with open(path, "rb") as file:
         head = file.read(1024)
@@ -212,12 +212,12 @@ def _is_unsigned(header: Any, order: Literal["little", "big"]) -> bool:
     return float(header["dmin"]) >= 0 and 127 < float(header["dmax"]) < 256
 
 
-def _extra(package: str, path: Path) -> Any:
+def extra(package: str, path: Path) -> Any:
     """Return a package that not everybody has installed."""
     try:
         return importlib.import_module(package)
     except ImportError:
-        raise UnsupportedFormatError(f"{path.name} needs {package} to be read: pip install {package}.") from None
+        raise UnsupportedFormatError(f"{path.name} needs {package}: pip install 'mitonb[formats]'.") from None
 
 
 # --- HDF5: one dataset of one file, never anything outside of it
@@ -233,7 +233,7 @@ def read_hdf5(path: Path, series: str | None = None) -> Source:
     UnsafeFileError
         If its voxels lie in other files.
     """
-    h5py = _extra("h5py", path)
+    h5py = extra("h5py", path)
     with h5py.File(path, "r") as file:
         dataset = file[_chosen(_datasets(file, h5py), series, path.name)]
         _check_hdf5(dataset, path)
@@ -243,6 +243,21 @@ def read_hdf5(path: Path, series: str | None = None) -> Source:
         names, points = _dimensions(dataset, attributes)
         data = _hdf5_voxels(dataset, path, h5py)
         return describe(data, attributes, "HDF5", names=names, points=points, x_first=x_first, notes=notes)
+
+
+def write_hdf5(path: Path, saving: Saving) -> None:
+    """Write a volume as one dataset, "labels" or "image", in compressed blocks with checksums."""
+    data, (z, y, x) = saving.data, saving.shape
+    with extra("h5py", path).File(path, "w") as file:
+        dataset = file.create_dataset(
+            "labels" if saving.labels else "image", saving.shape, native(data.dtype), compression="gzip", shuffle=True,
+            fletcher32=True, chunks=(min(z, 16), min(y, 256), min(x, 256)),
+        )  # fmt: skip
+        dataset.attrs["DIMENSION_LABELS"] = np.array([b"z", b"y", b"x"])
+        if saving.voxel_size is not None:
+            dataset.attrs["element_size_um"] = [size / 1000 for size in saving.voxel_size]
+        for top in range(0, z, 16):
+            dataset[top : top + 16] = data[top : top + 16]
 
 
 def _datasets(file: Any, h5py: Any) -> list[str]:

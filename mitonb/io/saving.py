@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 import uuid
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -15,9 +17,12 @@ import numpy as np
 from mitonb.errors import CorruptFileError, InputError, MitonbError, UnsupportedFormatError
 from mitonb.files import atomic_write, explain_write, remove
 from mitonb.io.arrays import Array, Lazy, Saving, native
+from mitonb.io.nifti import write_nifti
 from mitonb.io.opening import read_back
+from mitonb.io.others import extra, write_hdf5
+from mitonb.io.precomputed import read_precomputed, write_precomputed
 from mitonb.io.record import VOXEL_SIZE, record_json, record_path
-from mitonb.io.tiff import write_tiff
+from mitonb.io.tiff import write_planes, write_tiff
 from mitonb.io.zarr import is_zarr, write_zarr
 from mitonb.job import Progress, drain
 from mitonb.labels import Labels, settled
@@ -25,7 +30,12 @@ from mitonb.memory import require, require_room
 from mitonb.stack import Stack, in_order
 
 T = TypeVar("T")
-VOLUMES = (".ome.tif", ".ome.tiff", ".ome.zarr", ".tif", ".tiff", ".zarr", ".npy", ".npz")
+VOLUMES = (
+    ".ome.tif", ".ome.tiff", ".ome.zarr", ".tif", ".tiff", ".zarr", ".npy", ".npz", ".nii.gz", ".nii", ".h5", ".hdf5",
+    ".planes", ".precomputed",
+)  # fmt: skip
+NEEDS = {".nii": "nibabel", ".nii.gz": "nibabel", ".h5": "h5py", ".hdf5": "h5py"}
+"""The package of the extra "formats" that a format is written with."""
 ENDINGS = (*VOLUMES, ".csv")
 
 
@@ -39,7 +49,8 @@ def save(
     what : Labels, Stack, array or DataFrame
         Arrays are (z, y, x) or (y, x); a DataFrame goes to .csv.
     path : path
-        Ends in .tif, .ome.tif, .ome.zarr, .npy, .npz or .csv.
+        Ends in .tif, .ome.tif, .ome.zarr, .npy, .npz, .nii, .nii.gz, .h5 or .csv; a folder of TIFF planes in .planes,
+        one for Neuroglancer in .precomputed.
     overwrite : bool
         Replace what is there.
     version : {"0.4", "0.5"}
@@ -55,7 +66,7 @@ def save(
     InputError
         If the folder is missing or read-only, the disk is full, or something is there and `overwrite` is not set.
     UnsupportedFormatError
-        If the ending is unknown, or cannot hold what is to be saved.
+        If the ending is unknown, or cannot hold what is to be saved, or needs a package that is not installed.
     TooLargeError
         If what is written at once of a volume on disk would not fit into memory.
 
@@ -63,10 +74,11 @@ def save(
     -----
     Labels in .tif are uint16 where all ids fit, else uint32. Fiji opens the first as they are; it shows 32-bit
     files as floats, in which ids are exact up to 2**24, so uint32 files are plain TIFF without ImageJ's header.
-    The run record of labels goes into the OME-Zarr attributes or the .npz, else to `<name>.record.json`.
+    The run record of labels goes into the OME-Zarr attributes or the .npz, else to `<name>.record.json`. Where labels
+    fit into memory, .precomputed holds their surfaces, too.
     """
     target = _target_path(path, overwrite=overwrite)
-    ending = next((e for e in ENDINGS if target.name.lower().endswith(e)), None)
+    ending = _ending(target)
     if ending is None:
         known = ", ".join(ENDINGS)
         raise UnsupportedFormatError(f"{target.name!r} has an ending that mitonb does not know. Use {known}.")
@@ -77,13 +89,18 @@ def save(
     saving = _volume(what)
     _require_room(saving, ending)
     record_json(saving.record or {})  # what cannot be written should fail before anything is
-    with explain_write(target), atomic_write(target, lambda path: _compare(path, saving)) as temporary:
+    if ending == ".precomputed" and saving.data.dtype == np.int64 and saving.labels:  # ids of a file, above 0
+        saving = replace(saving, data=Lazy(saving.shape, np.uint64, saving.data.__getitem__))
+    read = read_precomputed if ending == ".precomputed" else read_back
+    with explain_write(target), atomic_write(target, lambda path: _compare(read(path), saving)) as temporary:
         if ending.endswith("zarr"):
             write_zarr(temporary, saving, version)
         elif "tif" in ending:
             write_tiff(temporary, saving, ome=ending.startswith(".ome"))
+        elif ending.startswith(".nii"):
+            write_nifti(temporary, saving, packed=ending.endswith(".gz"))
         else:
-            (_write_npy if ending == ".npy" else _write_npz)(temporary, saving)
+            _WRITERS[ending](temporary, saving)
     if ending not in (".npz", ".zarr", ".ome.zarr"):
         _save_record(saving, target)
     return target
@@ -115,13 +132,14 @@ def _require_room(saving: Saving, ending: str) -> None:
     if ending == ".npz":
         what, size = f"Saving {z} x {y} x {x} voxels in one piece", z * y * x * native(saving.data.dtype).itemsize
         require(size, what, "Save as .ome.zarr, .npy or .tif, which are written plane by plane.")
-    planes = min(z, 32) if ending.endswith("zarr") else 1  # two rows of blocks become one of the next level
+    planes = (
+        min(z, 32) if ending in (".ome.zarr", ".zarr", ".h5", ".hdf5", ".precomputed") else 1
+    )  # two rows of blocks become one of the next level
     require_room((planes, y, x), saving.data.dtype)
 
 
-def _compare(path: Path, saving: Saving) -> None:
-    """Read a file back, plane by plane, and compare it with what was to be saved."""
-    found = read_back(path)
+def _compare(found: Any, saving: Saving) -> None:
+    """Compare what is read back, plane by plane, with what was to be saved."""
     kinds = native(saving.data.dtype).kind + native(found.dtype).kind
     if tuple(found.shape) != saving.shape or (kinds[0] != kinds[1] and kinds != "bu"):
         held = f"{tuple(found.shape)} {found.dtype} instead of {saving.shape} {saving.data.dtype}"
@@ -151,6 +169,17 @@ def _write_npz(path: Path, saving: Saving) -> None:
         arrays["record"] = np.frombuffer(record_json(saving.record).encode(), np.uint8)
     with open(path, "wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+
+_WRITERS: dict[str, Callable[[Path, Saving], None]] = {
+    ".npy": _write_npy, ".npz": _write_npz, ".h5": write_hdf5, ".hdf5": write_hdf5, ".planes": write_planes,
+    ".precomputed": write_precomputed,
+}  # fmt: skip
+
+
+def _ending(target: Path) -> str | None:
+    """Return the ending that chooses the format, or None."""
+    return next((ending for ending in ENDINGS if target.name.lower().endswith(ending)), None)
 
 
 def _save_record(saving: Saving, target: Path) -> None:
@@ -273,9 +302,19 @@ def _target_path(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
             if not overwrite:
                 again = "Pass overwrite=True to replace it, or choose another name."
                 raise InputError(f"{target.name} already exists. {again}")
-    if target.is_dir() and not is_zarr(target) and any(target.iterdir()):
+    if package := NEEDS.get(_ending(target) or ""):
+        extra(package, target)
+    if target.is_dir() and any(target.iterdir()) and not (is_zarr(target) or _is_ours(target)):
         raise InputError(f"{target.name} is a folder with other things in it. Choose another name.")
     return target
+
+
+def _is_ours(folder: Path) -> bool:
+    """Return whether a folder holds nothing but what `save` puts into one of this ending."""
+    names = [entry.name for entry in folder.iterdir()]
+    if _ending(folder) == ".planes":
+        return all(re.fullmatch(r"z[0-9]+\.tif", name) for name in names)
+    return _ending(folder) == ".precomputed" and "info" in names
 
 
 def require_apart(target: Path, other: str | os.PathLike[str]) -> None:

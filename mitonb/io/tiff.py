@@ -330,6 +330,15 @@ def write_tiff(path: Path, saving: Saving, *, ome: bool = False) -> None:
     )  # fmt: skip
 
 
+def write_planes(path: Path, saving: Saving) -> None:
+    """Write a folder with one TIFF for each xy plane, all of one dtype; errors as in `write_tiff`."""
+    path.mkdir()
+    dtype, digits = _stored_dtype(saving), max(4, len(str(saving.shape[0] - 1)))
+    for z in range(saving.shape[0]):
+        plane = saving.plane(z)[None].astype(dtype, copy=False)
+        write_tiff(path / f"z{z:0{digits}}.tif", replace(saving, data=plane, labels=False))
+
+
 def _stored_dtype(saving: Saving) -> np.dtype[np.generic]:
     """Return the dtype in the file."""
     dtype = native(saving.data.dtype)

@@ -396,7 +396,7 @@ def write_zarr(path: Path, saving: Saving, version: str) -> None:
         raise InputError(f"OME-Zarr is written as version '0.4' or '0.5', got {version!r}.")
     path.mkdir()
     store = _create(path / "0", saving.shape, native(saving.data.dtype), version)
-    for _ in itertools.chain(_fill(store, saving.data), _finish(path, store, saving, saving.record, version)):
+    for _ in itertools.chain(fill(store, saving.data), _finish(path, store, saving, saving.record, version)):
         pass
 
 
@@ -443,7 +443,7 @@ def scratch_array(
     return tensorstore.open(spec, open=True, create=True).result()
 
 
-def _fill(store: Any, data: Any) -> Iterator[int]:
+def fill(store: Any, data: Any) -> Iterator[int]:
     """Fill an array with another, a row of blocks at a time; yield the planes that are done."""
     for start in range(0, store.shape[0], BLOCK[0]):
         stop = min(start + BLOCK[0], store.shape[0])
@@ -455,17 +455,17 @@ def _finish(
     path: Path, level: Any, saving: Saving, record: Mapping[str, Any] | None, version: str
 ) -> Iterator[int]:  # fmt: skip
     """Write all but the finest level of a volume, which is there, and the metadata; yield after each row of blocks."""
-    factors = _factors(saving)
+    factors = level_factors(saving)
     # Of ids every second voxel, so that none is invented; of greys the mean of neighbours.
     how: Literal["stride", "mean"] = "stride" if saving.labels or level.dtype.numpy_dtype.kind == "b" else "mean"
     for k, (above, below) in enumerate(itertools.pairwise(factors), 1):
         half: Any = tensorstore.downsample(level, [b // a for a, b in zip(above, below, strict=True)], how)
         level = _create(path / str(k), half.shape, half.dtype.numpy_dtype, version)
-        yield from _fill(level, half)
+        yield from fill(level, half)
     _write_metadata(path, saving, factors, version, record)
 
 
-def _factors(saving: Saving) -> list[tuple[int, ...]]:
+def level_factors(saving: Saving) -> list[tuple[int, ...]]:
     """Return how much each level is reduced along z, y and x; at least two levels where there is room."""
     factors: list[tuple[int, ...]] = [(1, 1, 1)]
     now, spacing = np.array(saving.shape), np.array(saving.voxel_size or (1.0, 1.0, 1.0))

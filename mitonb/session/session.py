@@ -5,7 +5,9 @@ from __future__ import annotations
 import bisect
 import contextlib
 import math
+import os
 import threading
+import time
 from dataclasses import replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,7 @@ from mitonb.colors import Coloring
 from mitonb.edit import marks, ops, project
 from mitonb.edit.verbs import VERBS, Entry, Verb, as_cell, entries
 from mitonb.errors import InputError
-from mitonb.labels import Labels, ignore_note, scale_note
+from mitonb.labels import Labels, ignore_note, scale_note, settled
 from mitonb.recipe import Verdicts
 from mitonb.session import opening
 from mitonb.session.writer import Change, SaveState, Writer, emit
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 _MOST_IDS = 1 << 24
 _MOST_SELECTED = 10_000  # more make the pages slow
+_MOST_LINES, _LONG_CODE = 10_000, 600  # of the history beside what is exported: no reader takes more than 16 MB
 
 
 class Session:
@@ -980,6 +983,45 @@ class Session:
             self._project.move_to(place, opening.describe(self.stack, place, self._project.stack_facts))
             self._writer.begin_anew()
             return place
+
+    def export(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Save the labels for other programs, with the run record and what was done by hand; see `mitonb.save`.
+
+        Parameters
+        ----------
+        path : path
+            Its ending chooses the format.
+        overwrite : bool
+            Replace what is there.
+
+        Returns
+        -------
+        Path
+            Where it was saved. The record, in it or beside it, has the edits under "history": when, what, the code
+            that does the same, and whether it stands; of more than 10,000 the last ones.
+
+        Raises
+        ------
+        InputError
+            As in `mitonb.save`.
+        """
+        from mitonb.io.saving import save  # looking at labels needs no formats
+
+        with self._lock:
+            labels, lines = self.labels, self.history()
+            labels = replace(labels, data=settled(labels.data))
+        record = dict(labels.record or {})
+        earlier = record.get("history")
+        told = [
+            {
+                "edit": one.seq, "time": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.time)),
+                "what": one.text, "code": one.code if len(one.code) <= _LONG_CODE else "", "stands": one.stands,
+            }
+            for one in lines
+        ]  # fmt: skip
+        if told:
+            record["history"] = [*(earlier if isinstance(earlier, list) else []), *told][-_MOST_LINES:]
+        return save(replace(labels, record=record or None), path, overwrite=overwrite)
 
     def refresh(self) -> None:
         """In a session that only looks: follow what the writing session has done since."""

@@ -250,14 +250,15 @@ class App(Saved, Part):
         self.run_bar.say("Preview discarded; the settings stay.")
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Save the labels, or with .csv the table of objects; raises what the form would show as a sentence."""
+        """Export the labels, or with .csv save the table of objects; raises what the form would show as a sentence."""
         from mitonb.io.saving import save
         from mitonb.measurements import measure
 
         if self.session is None:
             raise InputError("There is nothing to save yet: open a stack first.")
-        labels = self.session.labels
-        return save(measure(labels) if str(path).lower().endswith(".csv") else labels, path, overwrite=overwrite)
+        if str(path).lower().endswith(".csv"):
+            return save(measure(self.session.labels), path, overwrite=overwrite)
+        return self.session.export(path, overwrite=overwrite)
 
     def compare(self, labels: Any = None, *, name: str = "") -> None:
         """Show other labels beside those of the session, or those before the last run; as `Viewer.compare`."""

@@ -28,6 +28,10 @@ FORMATS = {
     "labels · TIFF": ".tif",
     "labels · OME-TIFF": ".ome.tif",
     "labels · NumPy": ".npz",
+    "labels · NIfTI": ".nii.gz",
+    "labels · HDF5": ".h5",
+    "labels · folder of planes": ".planes",
+    "labels · Neuroglancer": ".precomputed",
     "table of objects · CSV": ".csv",
 }
 """What can be saved, and the ending of each."""

@@ -222,10 +222,10 @@ def test_formats_without_their_package_say_what_to_install(tmp_path, monkeypatch
     monkeypatch.setitem(sys.modules, "h5py", None)
     monkeypatch.setitem(sys.modules, "mrcfile", None)
     (tmp_path / "cell.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-    with pytest.raises(UnsupportedFormatError, match="pip install h5py"):
+    with pytest.raises(UnsupportedFormatError, match=r"needs h5py: pip install 'mitonb\[formats\]'"):
         mn.open(tmp_path / "cell.h5")
     (tmp_path / "cell.mrc").write_bytes(bytes(range(208)) + b"MAP " + bytes(900))
-    with pytest.raises(UnsupportedFormatError, match="pip install mrcfile"):
+    with pytest.raises(UnsupportedFormatError, match=r"needs mrcfile: pip install 'mitonb\[formats\]'"):
         mn.open(tmp_path / "cell.mrc")
 
 

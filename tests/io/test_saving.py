@@ -17,7 +17,7 @@ from mitonb.errors import CorruptFileError, InputError, UnsupportedFormatError
 from mitonb.io import saving
 from mitonb.io.opening import open_labels
 
-ENDINGS = [".tif", ".ome.tif", ".ome.zarr", ".npy", ".npz"]
+ENDINGS = [".tif", ".ome.tif", ".ome.zarr", ".npy", ".npz", ".nii", ".nii.gz", ".h5", ".planes"]
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -59,7 +59,8 @@ def test_a_failed_save_leaves_what_was_there_and_nothing_else(tmp_path, volume, 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no full device")
 def test_a_write_that_the_disk_cuts_short_is_told(tmp_path, volume, monkeypatch):
     real = saving._write_npy
-    monkeypatch.setattr(saving, "_write_npy", lambda path, what: (path.symlink_to("/dev/full"), real(path, what)))
+    full = lambda path, what: (path.symlink_to("/dev/full"), real(path, what))  # noqa: E731
+    monkeypatch.setitem(saving._WRITERS, ".npy", full)
     with pytest.raises(InputError, match="the disk is full"):
         mn.save(mn.Stack(volume), tmp_path / "cell.npy")
     assert list(tmp_path.iterdir()) == []
@@ -70,7 +71,7 @@ def test_a_file_that_reads_back_changed_is_never_put_in_place(tmp_path, volume, 
     real = saving.Saving.plane
     calls = iter(range(10_000))
     monkeypatch.setattr(saving.Saving, "plane", lambda self, z: real(self, z) + (next(calls) >= 3))
-    if ending in (".npz", ".ome.zarr"):  # these write from the data itself
+    if ending in (".npz", ".ome.zarr", ".h5"):  # these write from the data itself
         monkeypatch.setattr(saving.Saving, "plane", lambda self, z: real(self, z) + 1)
     with pytest.raises(CorruptFileError, match="read back changed"):
         mn.save(mn.Stack(volume), tmp_path / f"cell{ending}")
