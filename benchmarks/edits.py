@@ -34,6 +34,7 @@ def main() -> None:
     options = parser.parse_args()
     plane_stroke()
     split_preview()
+    merge_long()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         acknowledge(Path(folder), options.edits)
         replay(Path(folder), options.replay)
@@ -63,6 +64,22 @@ def split_preview() -> None:
         session.preview(verb, id=7, **given)  # what is loaded late is loaded now
         took = timed(lambda verb=verb, given=given: session.preview(verb, id=7, **given), 20)
         say(f"preview of {verb}, object of 100 x 200 x 200", took)
+
+
+def merge_long() -> None:
+    """Time the merge of two objects that wind through all of 512 x 512 x 512 voxels, and its undo."""
+    labels = np.zeros((512, 512, 512), np.uint32)
+    for z in range(512):
+        y, x = int(250 + 200 * np.sin(z / 60)), int(250 + 200 * np.cos(z / 45))
+        labels[z, y : y + 12, x : x + 12], labels[z, y + 12 : y + 24, x : x + 12] = 1, 2
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mn.Session(labels=labels, path=Path(folder, "long.mitonb")) as session,
+    ):
+        session.ids()  # the table of objects is built at its first use
+        times = [(once(lambda: session.merge(1, 2)), once(session.undo)) for _ in range(20)]
+    say("merge of two objects through 512 x 512 x 512: acknowledged", [merge for merge, _ in times])
+    say("its undo", [undo for _, undo in times])
 
 
 def acknowledge(folder: Path, count: int) -> None:

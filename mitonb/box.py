@@ -71,6 +71,12 @@ class Box:
         ends = zip(self.start, other.start, self.stop, other.stop, strict=True)
         return all(max(a, b) < min(c, d) for a, b, c, d in ends)
 
+    def overlap(self, other: Box) -> Box:
+        """Return the part of the box that lies inside another, which it meets."""
+        z0, y0, x0 = (max(a, b) for a, b in zip(self.start, other.start, strict=True))
+        z1, y1, x1 = (min(a, b) for a, b in zip(self.stop, other.stop, strict=True))
+        return Box((z0, y0, x0), (z1, y1, x1))
+
     def union(self, other: Box) -> Box:
         """Return the smallest box that holds both."""
         z0, y0, x0 = (min(a, b) for a, b in zip(self.start, other.start, strict=True))

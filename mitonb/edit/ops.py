@@ -6,7 +6,7 @@ import contextlib
 import itertools
 from dataclasses import asdict, replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +18,14 @@ from mitonb.errors import AxesError, InputError
 from mitonb.stack import AXES, Axis, checked_axis, checked_plane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
     from mitonb.recipe import Verdicts
 MAX_ID = 2**32 - 1
 MAX_RADIUS = 1024.0
 
 Points = npt.ArrayLike
+Places: TypeAlias = "Mapping[int, Mapping[int, Box]]"
 Line = npt.NDArray[np.int64]
 
 _LONGEST = 1_000_000
@@ -111,7 +112,7 @@ def fill(labels: Volume, point: Sequence[float], id: int, axis: Axis = "xy") -> 
     return Edit.of("fill", [part], {"point": list(at), "id": int(id), "axis": axis})
 
 
-def merge(labels: Volume, keep: int, gone: Sequence[int], boxes: Mapping[int, Box]) -> Edit:
+def merge(labels: Volume, keep: int, gone: Sequence[int], places: Places) -> Edit:
     """Give the voxels of other objects to one object.
 
     Parameters
@@ -122,8 +123,8 @@ def merge(labels: Volume, keep: int, gone: Sequence[int], boxes: Mapping[int, Bo
         The id that stays.
     gone : sequence of int
         Ids that become `keep`.
-    boxes : mapping of int to Box
-        A box around every object; it may be larger than needed.
+    places : mapping of int to mapping of int to Box
+        For every object disjoint boxes, by any numbers, that hold it; they may be larger than needed.
 
     Raises
     ------
@@ -133,19 +134,19 @@ def merge(labels: Volume, keep: int, gone: Sequence[int], boxes: Mapping[int, Bo
     others = [i for i in dict.fromkeys(map(checked_id, gone)) if i != checked_id(keep)]
     if not others:
         raise InputError(f"A merge needs at least two different objects, got only {keep}. Pick another one too.")
-    keep, *others = existing([keep, *others], boxes)
-    return Edit.of("merge", _objects(labels, others, boxes, keep), {"keep": keep, "gone": others})
+    keep, *others = existing([keep, *others], places)
+    return Edit.of("merge", _objects(labels, others, places, keep), {"keep": keep, "gone": others})
 
 
-def delete(labels: Volume, ids: Sequence[int], boxes: Mapping[int, Box]) -> Edit:
+def delete(labels: Volume, ids: Sequence[int], places: Places) -> Edit:
     """Set whole objects to background; parameters and errors as in `merge`."""
     if not ids:
         raise InputError("Name at least one object to delete.")
-    known = existing(ids, boxes)
-    return Edit.of("delete", _objects(labels, known, boxes, 0), {"ids": known})
+    known = existing(ids, places)
+    return Edit.of("delete", _objects(labels, known, places, 0), {"ids": known})
 
 
-def mark(kind: str, ids: Sequence[int], boxes: Mapping[int, Box]) -> Edit:
+def mark(kind: str, ids: Sequence[int], boxes: Container[int]) -> Edit:
     """Judge whole objects without changing a voxel; parameters and errors as in `merge`."""
     if not ids:
         raise InputError("Name at least one object to mark.")
@@ -203,9 +204,9 @@ def teach(kind: str, labels: Volume, points: Points, *, radius: float, axis: Axi
     return Edit(kind, (), intent)
 
 
-def drop_false(labels: Volume, ids: Sequence[int], boxes: Mapping[int, Box], verdicts: Verdicts | None) -> Edit:
+def drop_false(labels: Volume, ids: Sequence[int], places: Places, verdicts: Verdicts | None) -> Edit:
     """Set whole objects to background that are false by verdicts, or by none; parameters and errors as in `merge`."""
-    edit = delete(labels, ids, boxes)
+    edit = delete(labels, ids, places)
     return replace(edit, kind="drop_false", intent={**edit.intent, "verdicts": verdicts and asdict(verdicts)})
 
 
@@ -493,12 +494,12 @@ def _plane_box(axis: Axis, index: int, corner: tuple[int, int], shape: tuple[int
     return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
 
-def _objects(labels: Volume, ids: Sequence[int], boxes: Mapping[int, Box], after: int) -> Iterator[Part]:
+def _objects(labels: Volume, ids: Sequence[int], places: Places, after: int) -> Iterator[Part]:
     """Yield the changes that give objects another id."""
-    return (part_of(labels, piece, after, only=id) for id in ids for piece in pieces(boxes[id]))
+    return (part_of(labels, box, after, only=id) for id in ids for _, box in sorted(places[id].items()))
 
 
-def existing(ids: Sequence[int], boxes: Mapping[int, Box]) -> list[int]:
+def existing(ids: Sequence[int], boxes: Container[int]) -> list[int]:
     """Return ids without repeats, or refuse background and those that no voxel has."""
     known = list(dict.fromkeys(map(checked_id, ids)))
     if 0 in known:

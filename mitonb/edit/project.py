@@ -19,7 +19,7 @@ from scipy import ndimage
 from mitonb.box import Box
 from mitonb.edit import ops
 from mitonb.edit.edits import NOWHERE, apply, around, decode, digest, encode, pack, unpack
-from mitonb.edit.ops import MAX_ID, pieces, whole_box
+from mitonb.edit.ops import MAX_ID, whole_box
 from mitonb.edit.store import Head, Row, Store, reading
 from mitonb.errors import InputError, MitonbError, StoreError, TooLargeError
 from mitonb.post.tables import pairs
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 Client = tuple[str, int]
 
 _BLOCK = (16, 256, 256)
+_PLACE = (32, 128, 128)
+"""The blocks by which it is remembered where objects are."""
 # A snapshot after this many edits or bytes of effects keeps opening fast; it costs one slower edit in so many.
 _EDITS = 2000
 _BYTES = 32 << 20
@@ -317,7 +319,7 @@ class Project:
         if len(parts) > 1000 or sum(len(p.runs) for p in parts) > 1 << 20:
             self._table = None  # counting anew is faster
         elif self._table is not None:
-            self._table.update(self.labels, parts, backwards=backwards)
+            self._table.update(parts, backwards=backwards)
 
     def _note(self, row: Row) -> None:
         """Keep the undo history and the list of answered requests in step with the journal."""
@@ -492,26 +494,48 @@ def _undisturbed() -> Iterator[None]:
 
 
 class ObjectTable:
-    """Voxel counts and boxes of all objects, kept up to date edit by edit.
+    """Voxel counts, boxes and places of all objects, kept up to date edit by edit, so that verbs look only there.
 
-    Counts are exact. A box always holds its object; erasing does not shrink it.
+    Counts are exact. Boxes and places always hold their object; erasing does not shrink them.
 
     Parameters
     ----------
     labels : (z, y, x) uint32 array
         Read once.
+
+    Attributes
+    ----------
+    counts : Counter
+        Voxels by id.
+    boxes : dict of int to Box
+        One box around each object.
+    places : dict of int to dict of int to Box
+        The same by blocks of the volume: a box in each block that an object may be in. They are disjoint.
     """
 
     def __init__(self, labels: Volume) -> None:
         self.counts: Counter[int] = Counter()
         self.boxes: dict[int, Box] = {}
-        for piece in pieces(whole_box(labels)):
-            ids, counts = fastremap.unique(labels[piece.slices], return_counts=True)
-            self.counts.update(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
-            self._surround(labels, piece)
-        del self.counts[0]
+        self.places: dict[int, dict[int, Box]] = {}
+        shape = whole_box(labels).shape
+        self._blocks, self._counts = (
+            _grid(shape, _PLACE),
+            [-(-n // side) for n, side in zip(shape, _PLACE, strict=True)],
+        )
+        for number, block in enumerate(self._blocks):
+            # Small consecutive numbers: the table of boxes is as long as the largest number.
+            small, names = fastremap.renumber(labels[block.slices], preserve_zero=True, in_place=False)
+            voxels, found = np.bincount(small.ravel()), ndimage.find_objects(small)
+            for id, k in names.items():
+                if id:
+                    start, stop = (
+                        tuple(o + getattr(s, end) for o, s in zip(block.start, found[k - 1], strict=True))
+                        for end in ("start", "stop")
+                    )
+                    self.counts[int(id)] += int(voxels[k])
+                    self._put(int(id), number, Box(start, stop))
 
-    def update(self, labels: Volume, parts: tuple[Part, ...], *, backwards: bool = False) -> None:
+    def update(self, parts: tuple[Part, ...], *, backwards: bool = False) -> None:
         """Follow an effect that was applied to the labels."""
         old, new = (3, 2) if backwards else (2, 3)
         for part in parts:
@@ -520,25 +544,45 @@ class ObjectTable:
                 voxels = np.bincount(where.ravel(), part.runs[:, 1])
                 for id, n in zip(ids.tolist(), voxels.tolist(), strict=True):
                     self.counts[id] += sign * int(n)
-                    if not self.counts[id]:
-                        del self.counts[id]
-                        self.boxes.pop(id, None)
-            self._surround(labels, part.box)
+            self._surround(part, new)
+        for id in {id for part in parts for id in np.unique(part.runs[:, old]).tolist()}:
+            if not self.counts[id]:
+                self.boxes.pop(id, None)
+                self.places.pop(id, None)
+                del self.counts[id]
         del self.counts[0]
 
-    def _surround(self, labels: Volume, place: Box) -> None:
-        """Let the boxes of all objects in a part of the volume hold what is there."""
-        # Small consecutive numbers first: the table of boxes is as long as the largest number.
-        small, names = fastremap.renumber(labels[place.slices], preserve_zero=True, in_place=False)
-        found = ndimage.find_objects(small)
-        for name, number in names.items():
-            if name:
-                start, stop = (
-                    tuple(o + getattr(s, end) for o, s in zip(place.start, found[number - 1], strict=True))
-                    for end in ("start", "stop")
-                )
-                box = Box(start, stop)
-                self.boxes[int(name)] = self.boxes.get(int(name), box).union(box)
+    def _surround(self, part: Part, column: int) -> None:
+        """Let the boxes of all objects that come with an effect hold what is there now, block by block."""
+        runs = part.runs[part.runs[:, column] > 0].astype(np.int64)
+        if not len(runs):
+            return
+        shape = part.box.shape
+        low, high = (np.stack(np.unravel_index(at, shape)) for at in (runs[:, 0], runs[:, :2].sum(axis=1) - 1))
+        # A run that goes on in the next row has pixels at both ends of rows, and so with planes.
+        for axis in (1, 2):
+            over = (low[:axis] != high[:axis]).any(axis=0)
+            low[axis, over], high[axis, over] = 0, shape[axis] - 1
+        corner, sides = (np.array(n).reshape(3, 1) for n in (part.box.start, _PLACE))
+        low, high = low + corner, high + corner
+        first = np.ravel_multi_index(list(low // sides), self._counts)
+        order = np.lexsort((first, runs[:, column]))
+        keys = np.stack([runs[order, column], first[order]])
+        groups = np.flatnonzero(np.r_[True, (np.diff(keys) != 0).any(axis=0)])
+        starts = np.minimum.reduceat(low[:, order], groups, axis=1).T.tolist()
+        ends = np.maximum.reduceat(high[:, order], groups, axis=1).T.tolist()
+        for id, start, end in zip(keys[0, groups].tolist(), starts, ends, strict=True):
+            spans = [range(a // n, b // n + 1) for a, b, n in zip(start, end, _PLACE, strict=True)]
+            box = Box(tuple(start), tuple(n + 1 for n in end))
+            for place in itertools.product(*spans):
+                number = int(np.ravel_multi_index(place, self._counts))
+                self._put(id, number, box.overlap(self._blocks[number]))
+
+    def _put(self, id: int, number: int, box: Box) -> None:
+        """Let the boxes of an object hold one more, which lies in a block."""
+        there = self.places.setdefault(id, {})
+        there[number] = there.get(number, box).union(box)
+        self.boxes[id] = self.boxes.get(id, box).union(box)
 
 
 # --- corrections: what of the labels a user has touched, and how the result of a run is laid around it ------------

@@ -7,12 +7,13 @@ import pytest
 from scipy import ndimage
 
 from mitonb.box import Box
-from mitonb.edit import ops
+from mitonb.edit import ops, project
 from mitonb.edit.edits import apply
 from mitonb.edit.ops import stroke, trail
 from mitonb.edit.project import ObjectTable
 from mitonb.errors import AxesError, InputError
 from mitonb.session import Session
+from mitonb.stack import AXES
 
 
 def empty(shape=(3, 8, 9)):
@@ -40,8 +41,8 @@ def two_objects():
     return labels
 
 
-def boxes(labels):
-    return ObjectTable(labels).boxes
+def places(labels):
+    return ObjectTable(labels).places
 
 
 def covered(points, radius, shape):
@@ -139,9 +140,9 @@ def test_fill_stays_in_its_plane_on_every_axis():
 
 def test_merge_and_delete_change_whole_objects():
     labels = two_objects()
-    assert rows(done(labels, ops.merge(labels, 1, [2], boxes(labels)))[0])[1] == ".11..11."
-    assert rows(done(labels, ops.merge(labels, 2, [1, 1, 2], boxes(labels)))[0])[1] == ".22..22."
-    assert rows(done(labels, ops.delete(labels, [1], boxes(labels)))[0])[1] == ".....22."
+    assert rows(done(labels, ops.merge(labels, 1, [2], places(labels)))[0])[1] == ".11..11."
+    assert rows(done(labels, ops.merge(labels, 2, [1, 1, 2], places(labels)))[0])[1] == ".22..22."
+    assert rows(done(labels, ops.delete(labels, [1], places(labels)))[0])[1] == ".....22."
 
 
 def test_put_plane_replaces_one_plane_of_any_axis():
@@ -211,11 +212,11 @@ def test_brushes_out_of_range_are_refused(radius):
 def test_merging_and_deleting_what_is_not_there_is_refused():
     labels = two_objects()
     for call in (
-        lambda: ops.merge(labels, 1, [1], boxes(labels)),
-        lambda: ops.merge(labels, 1, [3], boxes(labels)),
-        lambda: ops.merge(labels, 0, [1], boxes(labels)),
-        lambda: ops.delete(labels, [0], boxes(labels)),
-        lambda: ops.delete(labels, [], boxes(labels)),
+        lambda: ops.merge(labels, 1, [1], places(labels)),
+        lambda: ops.merge(labels, 1, [3], places(labels)),
+        lambda: ops.merge(labels, 0, [1], places(labels)),
+        lambda: ops.delete(labels, [0], places(labels)),
+        lambda: ops.delete(labels, [], places(labels)),
     ):
         with pytest.raises(InputError):
             call()
@@ -233,7 +234,7 @@ def test_planes_and_volumes_of_another_shape_are_refused():
 def followed(table, labels, edit, **way):
     """Apply an edit, and let a table of objects follow."""
     apply(labels, edit.parts, **way)
-    table.update(labels, edit.parts, **way)
+    table.update(edit.parts, **way)
 
 
 def test_the_object_table_counts_and_follows_edits():
@@ -247,7 +248,7 @@ def test_the_object_table_counts_and_follows_edits():
     assert table.boxes[2] == Box((0, 1, 2), (1, 3, 7))
     followed(table, labels, edit, backwards=True)
     assert table.counts == {1: 4, 2: 4}
-    followed(table, labels, ops.delete(labels, [1], table.boxes))
+    followed(table, labels, ops.delete(labels, [1], table.places))
     assert table.counts == {2: 4}
     assert set(table.boxes) == {2}
 
@@ -262,8 +263,44 @@ def test_each_object_of_adopted_labels_has_a_box_of_its_own():
     table, edit = ObjectTable(volume), ops.adopt(volume, labels)
     followed(table, volume, edit)
     assert table.boxes == ObjectTable(labels).boxes
+    assert table.places == ObjectTable(labels).places
     followed(table, volume, edit, backwards=True)
     assert table.boxes == {}
+
+
+def test_the_places_of_objects_hold_all_of_them_and_are_apart_whatever_is_done(monkeypatch):
+    monkeypatch.setattr(project, "_PLACE", (2, 4, 3))
+    rng = np.random.default_rng(3)
+    labels = empty((5, 9, 10))
+    table = ObjectTable(labels)
+    for k in range(120):
+        some = np.unique(labels)[1:]
+        if k % 9 == 8:
+            edit = ops.adopt(labels, rng.integers(0, 4, labels.shape).astype(np.uint32) * (rng.random() < 0.8))
+        elif k % 4 == 3 and len(some):
+            edit = ops.delete(labels, [int(rng.choice(some))], table.places)
+        elif k % 4 == 2 and len(some) > 1:
+            keep, gone = rng.choice(some, 2, replace=False).tolist()
+            edit = ops.merge(labels, keep, [gone], table.places)
+            assert edit.voxels == (labels == gone).sum()
+        else:
+            axis, at = ("xy", "xz", "yz")[k % 3], rng.integers(0, 5, (2, 3))
+            at[1, AXES[axis]] = at[0, AXES[axis]]
+            edit = ops.paint(labels, at, id=int(rng.integers(1, 6)), radius=2.5, axis=axis)
+        followed(table, labels, edit)
+        if k % 5 == 4:
+            followed(table, labels, edit, backwards=True)
+        assert table.counts == dict(
+            zip(*map(np.ndarray.tolist, np.unique(labels[labels > 0], return_counts=True)), strict=True)
+        )
+        assert table.places.keys() == table.boxes.keys() == table.counts.keys()
+        for id, there in table.places.items():
+            held = np.zeros(labels.shape, int)
+            for box in there.values():
+                held[box.slices] += 1
+            assert held.max() == 1
+            assert (held[labels == id] == 1).all()
+            assert (labels[table.boxes[id].slices] == id).sum() == table.counts[id]
 
 
 def test_numbers_of_numpy_are_ids_radii_and_planes():
