@@ -16,12 +16,11 @@ from pathlib import Path
 
 import torch
 
-from mitonb.job import drain
-from mitonb.learn.data import draw_phantoms
 from mitonb.learn.loop import Drawn, Settings, fitting
 from mitonb.learn.losses import add_losses
 from mitonb.learn.runs import fast_precision
 from mitonb.models.zoo import build, read_net
+from training.mito_mini import draw_phantoms
 
 TURNS = 3
 
@@ -71,7 +70,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=20.0)
     options = parser.parse_args()
-    sources = drain(draw_phantoms(2), show=False)
+    sources = draw_phantoms(2)
     _, spec = read_net("mito-mini")
     settings = Settings(steps=10**6, batch=options.batch, patch=options.patch, precision=fast_precision())
     ratios, loads = [], []

@@ -294,30 +294,17 @@ def _recipe(options: Options) -> Recipe:
 
 
 def _train(options: Options) -> None:
-    from mitonb.learn.data import draw_phantoms, read_source, require_share, shared
-    from mitonb.learn.loop import Settings, card_fields, fitting, startable
-
-    # All arguments first: phantoms take minutes, and a run takes hours.
-    given = ("minutes", "steps", "seed", "batch", "rate", "precision")
-    settings = Settings(**{name: getattr(options, name) for name in given})
-    card = _read_json(options.card, "A model card is a JSON object.") if options.card else None
-    card_fields(card)
-    inputs = [file for text in options.source for file in text.partition("=")[2].replace("+", ":").split(":")]
-    inputs += [file for file in (options.card, options.start) if file]
+    inputs = [file for file in (options.data, options.labels, options.card, options.start) if file]
     _check_outputs([(options.out, (".safetensors",))], inputs, overwrite=options.overwrite)
+    card = _read_json(options.card, "A model card is a JSON object.") if options.card else None
+    given = {name: getattr(options, name) for name in ("minutes", "steps", "hold", "seed", "batch", "rate")}
+    more = {"card": card, "show": not options.quiet, **{k: v for k, v in given.items() if v is not None}}
+    data = (options.data, options.labels) if options.labels else options.data
     if options.start:
-        startable(options.start)
-    if options.phantoms < 0:
-        raise InputError(f"--phantoms is a number of volumes, got {options.phantoms}.")
-    if options.cache:
-        _make_folder(options.cache)
-    require_share(options.share)
-    sources = [read_source(text) for text in options.source]
-    phantoms = drain(draw_phantoms(options.phantoms, cache=options.cache), show=not options.quiet)
-    sources = shared(sources, phantoms, options.share)
-    steps = fitting(sources, out=options.out, settings=settings, start=options.start, card=card)
-    out = drain(steps, show=not options.quiet)
-    _note(options, f"weights in {out}; use them with --model {out}")
+        trained = mn.finetune(data, options.out, start=options.start, **more)
+    else:
+        trained = mn.train(data, options.out, net=options.net, **more)
+    _note(options, repr(trained), f"weights in {options.out}; use them with --model {options.out}")
 
 
 # --------------------------------------------------------------------------------------------------------- score

@@ -162,9 +162,9 @@ def test_segment_reads_a_recipe_and_the_record_of_a_run(cell: Path, tmp_path: Pa
         (["score", "missing.tif", "{cell}"], "missing.tif"),
         (["cite", "no-such-model"], "no-such-model"),
         (["lab", "missing.tif", "--write-only"], "missing.tif"),
-        pytest.param(["train", "out.safetensors", "--steps", "1"], "nothing to learn from", marks=needs_torch),
-        pytest.param(["train", "out.safetensors", "--steps", "1", "--source", "mine"], "mine", marks=needs_torch),
-        pytest.param(["train", "a.safetensors", "--steps", "1", "--card", "{cell}"], "is not JSON", marks=needs_torch),
+        pytest.param(["train", "nowhere", "a.safetensors", "--steps", "1"], "nowhere", marks=needs_torch),
+        pytest.param(["train", "{cell}", "a.safetensors", "--net", "unet-4d"], "unet-4d", marks=needs_torch),
+        pytest.param(["train", "{cell}", "a.safetensors", "--card", "{cell}"], "is not JSON", marks=needs_torch),
     ],
     ids=lambda v: " ".join(v)[:40] if isinstance(v, list) else "",
 )
@@ -286,9 +286,13 @@ def test_lab_writes_a_notebook_for_a_file(cell: Path, tmp_path: Path) -> None:
 def test_train_writes_weights_that_segment_takes(cell: Path, tmp_path: Path) -> None:
     truth = mn.save(mn.phantom((8, 96, 96), seed=4).labels, tmp_path / "truth.tif")
     weights = tmp_path / "small.safetensors"
-    words = ["--source", f"cell={cell}:{truth}", "--steps", "1", "--batch", "1", "--quiet"]
-    assert main(["train", str(weights), *words]) == 0
-    assert mn.load_model(weights).spec.name == "small"
+    words = ["--labels", str(truth), "--net", "unet-2d", "--steps", "1", "--batch", "1", "--hold", "0", "--quiet"]
+    assert main(["train", str(cell), str(weights), *words]) == 0
+    assert mn.load_model(weights).spec.heads == ("semantic",)
+    second = tmp_path / "second.safetensors"
+    words = ["--start", str(weights), "--labels", str(truth), "--steps", "1", "--batch", "1", "--quiet"]
+    assert main(["train", str(cell), str(second), *words]) == 0
+    assert mn.load_model(second).spec.training["start"] == mn.load_model(weights).spec.sha256
 
 
 def test_replay_rebuilds_a_project_and_says_what_does_not_fit(

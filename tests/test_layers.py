@@ -275,7 +275,7 @@ for attempt in tries:
     else:
         raise AssertionError("this ran without torch")
 from mitonb.cli import main
-for words in (["train", "x.safetensors", "--phantoms", "1", "--steps", "1"], ["models", "import", "x.pth"]):
+for words in (["train", "x.tif", "x.safetensors"], ["models", "import", "x.pth"]):
     assert main(words) == 1
 """
 

@@ -19,7 +19,7 @@ from mitonb.io.zarr import LabelStore
 if TYPE_CHECKING:
     from pathlib import Path
 
-TRAIN = ["train", "{tmp}/a.safetensors", "--steps", "1", "--phantoms", "1"]
+TRAIN = ["train", "{cell}", "{tmp}/a.safetensors", "--labels", "{cell}", "--steps", "1"]
 SEGMENT = ["segment", "{cell}", "{tmp}/out.tif"]
 OUTPUTS = [
     (["segment", "{cell}", "{tmp}/out.xyz"], "must end in"),
@@ -43,17 +43,18 @@ OUTPUTS = [
     (["segment", "{cell}", "{tmp}/out.ome.zarr", "--maps", "{tmp}/out.ome.zarr"], "is also"),
     (["segment", "{zarr}", "{zarr}/0/labels.tif"], "lies in the same place"),
     (["segment", "{zarr}/0", "{zarr}", "--overwrite"], "lies in the same place"),
-    (["train", "{tmp}/net.pth", *TRAIN[2:]], "must end in .safetensors"),
-    (["train", "{tmp}/nowhere/net.safetensors", *TRAIN[2:]], "does not exist"),
-    (["train", "{tmp}/there.safetensors", *TRAIN[2:]], "--overwrite"),
-    (["train", "{tmp}/there.safetensors", *TRAIN[2:], "--start", "{tmp}/there.safetensors", "--overwrite"], "is also"),
-    ([*TRAIN, "--share", "2"], "between 0 and"),
-    ([*TRAIN, "--cache", "{tmp}/no/where"], "cannot be made"),
+    (["train", "{cell}", "{tmp}/net.pth", *TRAIN[3:]], "must end in .safetensors"),
+    (["train", "{cell}", "{tmp}/nowhere/net.safetensors", *TRAIN[3:]], "does not exist"),
+    (["train", "{cell}", "{tmp}/there.safetensors", *TRAIN[3:]], "--overwrite"),
+    (
+        ["train", "{cell}", "{tmp}/there.safetensors", *TRAIN[3:], "--start", "{tmp}/there.safetensors", "--overwrite"],
+        "is also",
+    ),
+    ([*TRAIN, "--hold", "2"], "hold is a part from 0 to 0.9"),
     ([*TRAIN, "--start", "{tmp}/there.safetensors"], "there.safetensors is not"),
     ([*TRAIN, "--seed", "-1"], "Seed, freeze"),
     ([*TRAIN, "--rate", "nan"], "must be above 0"),
     ([*TRAIN, "--card", "{tmp}/card.json"], "no field 'colour'"),
-    ([*TRAIN, "--source", "cell={cell}:{cell}:planes=0-3,held=6"], "held= must lie within planes=0-3, got 6"),
     (["models", "export", "mito-mini", "{tmp}/x.pth"], "must end in"),
     (["models", "export", "mito-mini", "{tmp}/nowhere/x.safetensors"], "does not exist"),
     (["models", "export", "mito-mini", "{tmp}/there.safetensors"], "--overwrite"),
@@ -84,7 +85,7 @@ def test_outputs_are_checked_before_any_work(
     def work(*_: object, **__: object) -> None:
         raise AssertionError("the work has begun")
 
-    for name in ("infer.predict.Predictor.steps", "learn.loop._Run.advance", "learn.data._drawn"):
+    for name in ("infer.predict.Predictor.steps", "learn.pairs.read_pair"):
         monkeypatch.setattr(f"mitonb.{name}", work)
     zarr = mn.save(mn.Stack(np.zeros((2, 32, 32), np.uint8)), tmp_path / "image.ome.zarr")
     for name in ("full", "folder.tif"):

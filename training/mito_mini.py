@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 import mitonb as mn
-from mitonb.job import drain
-from mitonb.learn.data import Source, draw_phantoms, read_source, shared
+from mitonb.files import atomic_write
+from mitonb.learn.data import Source, shared
 from mitonb.learn.loop import Settings, fitting
 from mitonb.models.weights import write_weights
 from mitonb.models.zoo import build, read_net
@@ -35,17 +35,21 @@ LABELS = Path(__file__).parent / "labels"
 UNKNOWN = 65535
 
 SETS = (
-    "vnc=vnc_sstem/raw.tif:vnc_sstem/mito_instances.tif:planes=0-9,held=9,weight=1.6",
-    "neuropil=neuropil_sbem/raw.tif:neuropil_sbem/mito_instances.tif:planes=0-14,held=13-14,weight=3.0",
-    "epfl10=epfl_hippocampus/raw_10nm.tif:epfl_hippocampus/mito_instances_10nm.tif"
-    ":planes=0-61,held=56-61,axes=xy+xy+xy+xz+yz,weight=1.2",
-    "epfl5=epfl_hippocampus/raw_5nm_z000-082.tif+epfl_hippocampus/raw_5nm_z083-164.tif"
-    ":epfl_hippocampus/mito_instances_5nm.tif:planes=0-111,axes=xy+xy+xy+xz+yz,weight=1.2,zoom=0.6",
-    "tile=tile_256/raw.tif:tile_256/mito_instances.tif:weight=0.25",
-    "cortex=cortex_sstem/raw.tif:cortex_sstem/mito_instances.tif:weight=0.8",
-    "platelet=platelet_24/raw.png:platelet_24/mito_instances.png:weight=0.4",
-)
-"""Sources in the words of `mitonb train`, in the folder of the data."""
+    ("vnc", ["vnc_sstem/raw.tif"], "vnc_sstem/mito_instances.tif", 10, {"held": (9,), "weight": 1.6}),
+    ("neuropil", ["neuropil_sbem/raw.tif"], "neuropil_sbem/mito_instances.tif", 15, {"held": (13, 14), "weight": 3.0}),
+    ("epfl10", ["epfl_hippocampus/raw_10nm.tif"], "epfl_hippocampus/mito_instances_10nm.tif", 62,
+     {"held": tuple(range(56, 62)), "axes": ("xy", "xy", "xy", "xz", "yz"), "weight": 1.2}),
+    ("epfl5", ["epfl_hippocampus/raw_5nm_z000-082.tif", "epfl_hippocampus/raw_5nm_z083-164.tif"],
+     "epfl_hippocampus/mito_instances_5nm.tif", 112,
+     {"axes": ("xy", "xy", "xy", "xz", "yz"), "weight": 1.2, "zoom": 0.6}),
+    ("tile", ["tile_256/raw.tif"], "tile_256/mito_instances.tif", None, {"weight": 0.25}),
+    ("cortex", ["cortex_sstem/raw.tif"], "cortex_sstem/mito_instances.tif", None, {"weight": 0.8}),
+    ("platelet", ["platelet_24/raw.png"], "platelet_24/mito_instances.png", None, {"weight": 0.4}),
+)  # fmt: skip
+"""Name, images one after the other, ids, how many planes are read (None: all), and how a `Source` is drawn from."""
+
+HELD_OUT = range(9000, 9010)
+"""Seeds of the phantoms that accuracy is measured on."""
 
 WEIGHTS = {
     "nerve": 0.2, "whitematter": 0.2, "neutrophil": 0.06, "cortex": 0.1, "mitoem": 0.15, "leaf": 0.12,
@@ -70,11 +74,10 @@ KIN = {
 def read_sources(data: Path) -> list[Source]:
     """Read all labelled sections and volumes."""
     found = []
-    for text in SETS:
-        name, files = text.split("=", 1)
-        raw, labels, rest = files.split(":", 2)
-        raw = "+".join(str(data / part) for part in raw.split("+"))
-        found.append(read_source(f"{name}={raw}:{data / labels}:{rest}"))
+    for name, images, labels, planes, more in SETS:
+        image = np.concatenate([mn.open(data / path).read() for path in images])
+        ids = mn.open_labels(data / labels).data[:planes].astype(np.uint16)
+        found.append(Source(name, image[:planes], ids, Stack(image).contrast, **more))
     return [*found, *nerves(data), *leaves(data), medulla(data), *outlined(data)]
 
 
@@ -134,6 +137,44 @@ def section(name: str, image: np.ndarray, ids: np.ndarray, weight: float, zoom: 
     return Source(name, image, ids, Stack(image).contrast, weight=weight, zoom=zoom, ignore=UNKNOWN)
 
 
+def draw_phantoms(count: int, cache: Path | None = None) -> list[Source]:
+    """Draw phantoms to learn from, or take them from a folder: every other one as usual, the rest varied."""
+    seeds = range(1000, 1000 + count)
+    assert not set(seeds) & set(HELD_OUT), "phantoms that accuracy is measured on"
+    return [phantom_source(seed, cache) for seed in seeds]
+
+
+def phantom_source(seed: int, cache: Path | None) -> Source:
+    """Draw one phantom, or take it from the cache."""
+    path = cache / f"phantom-{seed}.npz" if cache else None
+    if path is not None and path.is_file():
+        with np.load(path) as kept:
+            image, ids = kept["image"], kept["labels"]
+    else:
+        stack, labels = drawn_phantom(seed)
+        image, ids = stack.read(), labels.data.astype(np.uint16)
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(path) as temporary, temporary.open("wb") as file:
+                np.savez(file, image=image, labels=ids)
+    return Source(f"phantom {seed}", image, ids, Stack(image).contrast, ("xy", "xz", "yz"))
+
+
+def drawn_phantom(seed: int) -> tuple:  # type: ignore[type-arg]
+    rng = np.random.default_rng([seed, 7])
+    if seed % 2 == 0:
+        return tuple(mn.phantom(seed=seed))
+    thin = float(rng.uniform(140, 240))
+    return tuple(
+        mn.phantom(
+            seed=seed, touching=float(rng.uniform(0.3, 0.8)), branching=float(rng.uniform(0.1, 0.5)),
+            diameter=(thin, thin * float(rng.uniform(1.4, 2.4))), cristae=("mixed", "dark", "light")[rng.integers(3)],
+            distractors=float(rng.uniform(0.5, 2)), noise=float(rng.uniform(0.4, 1.8)),
+            contrast=float(rng.uniform(0.5, 1.1)),
+        )
+    )  # fmt: skip
+
+
 def renewed(out: Path) -> Path:
     """Write a file with the card of the bundled weights, and weights that have seen nothing."""
     _, spec = read_net("mito-mini")
@@ -165,7 +206,7 @@ def main() -> None:
     if options.free:
         sources, options.fresh = [s for s in sources if s.name.startswith(FREE)], True
     print(len(sources), "sources:", ", ".join(s.name for s in sources), flush=True)
-    drawn = drain(draw_phantoms(options.phantoms, cache=options.out.parent / "phantoms"), show=False)
+    drawn = draw_phantoms(options.phantoms, options.out.parent / "phantoms")
     torch.manual_seed(options.seed)
     start = renewed(options.out.with_suffix(".start.safetensors")) if options.fresh else options.start
     settings = Settings(

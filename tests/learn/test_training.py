@@ -21,8 +21,6 @@ from mitonb.learn.data import (
     disturb,
     draw,
     draw_batch,
-    draw_phantoms,
-    read_source,
     shared,
     shift_sections,
 )
@@ -390,51 +388,27 @@ def test_nothing_to_learn_from_is_an_error(tmp_path):
         next(fitting([], out=tmp_path / "a", settings=tiny()))
 
 
-def test_a_source_reads_as_the_command_line_says(tmp_path):
-    source = disks()
-    np.save(tmp_path / "raw.npy", source.image)
-    np.save(tmp_path / "ids.npy", source.labels)
-    read = read_source(f"disks={tmp_path / 'raw.npy'}:{tmp_path / 'ids.npy'}:planes=1-3,held=3,axes=xy+xz,weight=2")
-    assert read.name == "disks"
-    assert read.image.shape == (3, 96, 96)
-    assert read.held == (2,)
-    assert read.axes == ("xy", "xz")
-    assert read.weight == 2
-    assert read.contrast == (60.0, 180.0)
-
-
 @pytest.mark.parametrize(
-    ("more", "message"),
+    ("wrong", "message"),
     [
-        ("planes=0-9", "planes 0 to 3"),
-        ("planes=a", "numbers"),
-        ("held", "A source is"),
-        ("axes=zz", "axes are some of"),
-        ("size=3", "size=3"),
-        ("planes=0-1,held=3", r"held= must lie within planes=0-1, got 3"),
-        ("planes=1-3,held=0", "held= must lie"),
-        ("planes=0;2-3", "one unbroken block"),
-        ("weight=much", "weight= is a number, got 'much'"),
-        ("weight=0", "weight is above 0"),
-        ("zoom=nan", "zoom is from"),
-        ("zoom=1e9", "zoom is from"),
+        ({"held": (9,)}, "held planes are some of its planes 0 to 3, got 9"),
+        ({"held": (1,)}, "one unbroken block"),
+        ({"axes": ("zz",)}, "axes are some of"),
+        ({"weight": 0.0}, "weight is above 0"),
+        ({"zoom": float("nan")}, "zoom is from"),
+        ({"zoom": 1e9}, "zoom is from"),
     ],
 )
-def test_a_wrong_source_says_what_is_wrong(tmp_path, more, message):
-    np.save(tmp_path / "raw.npy", disks().image)
-    np.save(tmp_path / "ids.npy", disks().labels)
+def test_a_wrong_source_says_what_is_wrong(wrong, message):
     with pytest.raises(InputError, match=message):
-        read_source(f"disks={tmp_path / 'raw.npy'}:{tmp_path / 'ids.npy'}:{more}")
-
-
-def test_the_phantoms_that_accuracy_is_measured_on_are_not_learned_from():
-    with pytest.raises(InputError, match="for measuring"):
-        next(draw_phantoms(20, seed=8995))
+        dataclasses.replace(disks(), **wrong)
 
 
 def test_phantoms_take_their_share_of_the_patches():
     sources = shared([disks(weight=3.0)], [disks(), disks()], 0.25)
     assert [s.weight for s in sources] == [3.0, 0.5, 0.5]
+    with pytest.raises(InputError, match="between 0 and 1, got 2"):
+        shared(sources, sources, 2)
     images, ids = draw_batch(sources, np.random.default_rng(0), 32, 5)
     assert images.shape == ids.shape == (5, 32, 32)
 
