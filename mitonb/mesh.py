@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cc3d
 import fastremap
@@ -17,10 +18,6 @@ from mitonb.box import Box
 from mitonb.errors import AxesError, InputError
 from mitonb.labels import AnyLabels, Labels, integers
 from mitonb.stack import voxel_size_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 
 _LARGEST = 1 << 21  # voxels of a box that is meshed at full resolution; larger ones are thinned first
 _FLOOR = 60  # triangles that even the smallest object gets, where the budget allows

@@ -6,17 +6,14 @@ import itertools
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
 from mitonb.errors import AxesError, InputError
 from mitonb.io.arrays import Array, Lazy, Source, native
 from mitonb.stack import LazyArray, VoxelSize, doubt_voxel_size
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
 
 Channel = int | Literal["mean"]
 Notes = tuple[str, ...]

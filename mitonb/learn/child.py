@@ -16,8 +16,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -26,10 +27,6 @@ from mitonb.errors import JobError
 from mitonb.job import Progress
 from mitonb.learn.data import Source
 from mitonb.learn.loop import Settings, fitting, join
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
-
 
 _TICK = 0.3  # seconds after which the caller may cancel, however long a step takes
 _GRACE = 1.2  # seconds in which the child may still write down where it was

@@ -9,9 +9,10 @@ import itertools
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,11 +34,6 @@ from mitonb.models.weights import write_weights
 from mitonb.models.zoo import ARCHITECTURES, Model, build, channels_last, read_net
 from mitonb.recipe import Recipe
 from mitonb.stack import Stack
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
-    from pathlib import Path
-
 
 Batch = tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]
 

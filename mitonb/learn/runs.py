@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +22,6 @@ from mitonb.learn.loop import REFERENCE, Settings, best_look, bytes_needed, card
 from mitonb.learn.pairs import Material, Pair, gathering, read_pair
 from mitonb.models.zoo import load_model
 from mitonb.phantoms import phantom
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
 
 
 def _net(

@@ -9,8 +9,9 @@ import hashlib
 import io
 import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import yaml
@@ -20,10 +21,6 @@ from mitonb.errors import CorruptFileError, ModelError, UnsafeFileError, Untrust
 from mitonb.models.onnx import needed, read_onnx, with_card, written_card
 from mitonb.models.spec import MOST_CLASSES, ModelSpec, printable
 from mitonb.models.weights import open_zip, read_bytes, read_member
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 LARGEST_TEXT = 1 << 20  # bytes
 LARGEST_WEIGHTS = 2 << 30
