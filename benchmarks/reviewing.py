@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,6 @@ from scipy import ndimage
 import mitonb as mn
 from mitonb.infer.kept import KeptMaps
 from mitonb.post.tables import overlaps
-
-Maps = Callable[[int], mn.Maps | None]
 
 
 def planted(truth: np.ndarray, seed: int = 0) -> tuple[np.ndarray, set[int], list[np.ndarray]]:
@@ -78,10 +75,11 @@ def _bridge(labels: np.ndarray, truth: np.ndarray, id: int, other: int) -> None:
         labels[spot][labels[spot] == 0] = id
 
 
-def told(name: str, labels: np.ndarray, maps: object, wrong: set[int], lost: list[np.ndarray], shown: int) -> None:
+def told(name: str, labels: np.ndarray, kept: KeptMaps, wrong: set[int], lost: list[np.ndarray], shown: int) -> None:
     """Print what of the wrong objects lies in the first fifth of the queue, and on average in a random one."""
     began = time.monotonic()
-    queue = mn.find_doubts(mn.Labels(labels), maps=maps)
+    across = {axis: kept.sections(axis) for axis in ("xz", "yz")}
+    queue = mn.find_doubts(mn.Labels(labels), maps=kept.sections(), across=across)
     took = time.monotonic() - began
     places = [{*map(tuple, where.tolist())} for where in lost]
 
@@ -107,7 +105,7 @@ def wrong_ids(labels: np.ndarray, truth: np.ndarray, iou: float) -> set[int]:
     return {id for id in np.unique(labels).tolist() if id} - good
 
 
-def real_case() -> tuple[mn.Stack, np.ndarray, np.ndarray, Maps, set[int], list[np.ndarray]]:
+def real_case() -> tuple[mn.Stack, np.ndarray, np.ndarray, KeptMaps, set[int], list[np.ndarray]]:
     """Return stack, labels, truth, maps, wrong ids and missing objects of the EPFL hold-out, as the model finds it."""
     from benchmarks.accuracy import real_cases
 
@@ -116,16 +114,16 @@ def real_case() -> tuple[mn.Stack, np.ndarray, np.ndarray, Maps, set[int], list[
     found = mn.segment(case.stack, mn.PRESETS["volume"], kept=kept, show=False).data.astype(np.uint32)
     truth = case.truth.astype(np.uint32)
     missing = [np.argwhere(truth == i) for i in wrong_ids(truth, found, 0.1)]
-    return case.stack, found, truth, kept.sections(), wrong_ids(found, truth, 0.75), missing
+    return case.stack, found, truth, kept, wrong_ids(found, truth, 0.75), missing
 
 
-def drawn_case(seed: int) -> tuple[mn.Stack, np.ndarray, np.ndarray, Maps, set[int], list[np.ndarray]]:
+def drawn_case(seed: int) -> tuple[mn.Stack, np.ndarray, np.ndarray, KeptMaps, set[int], list[np.ndarray]]:
     """Return the same of a phantom with planted errors."""
     kept = KeptMaps(folder="memory")
     drawn = mn.phantom((56, 320, 320), seed=seed, voxel_size=(16, 16, 16), objects=140)
     labels, wrong, lost = planted(drawn.labels.data, seed)
     mn.segment(drawn.stack, mn.Recipe(), kept=kept, show=False)
-    return drawn.stack, labels, drawn.labels.data.astype(np.uint32), kept.sections(), wrong, lost
+    return drawn.stack, labels, drawn.labels.data.astype(np.uint32), kept, wrong, lost
 
 
 def main() -> None:
@@ -134,8 +132,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--show", type=int, default=0, help="so many of the queue, with their reasons")
     options = parser.parse_args()
-    _, labels, _, maps, wrong, lost = real_case() if options.epfl else drawn_case(options.seed)
-    told("EPFL" if options.epfl else "phantom", labels, maps, wrong, lost, options.show)
+    _, labels, _, kept, wrong, lost = real_case() if options.epfl else drawn_case(options.seed)
+    told("EPFL" if options.epfl else "phantom", labels, kept, wrong, lost, options.show)
 
 
 if __name__ == "__main__":

@@ -199,12 +199,12 @@ class KeptMaps:
         window = [maps.semantic if i == index else self._axes[axis].head("semantic", i) for i in there]
         return maps if len(window) < 2 else maps.replace(semantic=median_planes(window))
 
-    def sections(self) -> Callable[[int], Maps | None]:
-        """Return what gives the maps of an xy plane as the net made them, and None where it has not run on one."""
+    def sections(self, axis: Axis = "xy") -> Callable[[int], Maps | None]:
+        """Return what gives the maps of a plane as the net made them, and None where it has not run on one."""
         if self.has(VOLUME, 0):
             whole = self.get(VOLUME, 0)  # read once
-            return lambda z: _cut(whole, "xy", z)
-        return lambda z: self.get("xy", z) if self.has("xy", z) else None
+            return lambda index: _cut(whole, axis, index)
+        return lambda index: self.get(axis, index) if self.has(axis, index) else None
 
     def drop(self, axis: Axis | Literal["zyx"], index: int) -> None:
         """Forget the maps of one plane."""

@@ -18,12 +18,13 @@ from mitonb.errors import AxesError
 from mitonb.labels import AnyLabels, Labels, integers
 from mitonb.memory import require
 from mitonb.post.tables import as_ids, pairs
+from mitonb.stack import AXES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mitonb.maps import Maps
-    from mitonb.stack import VoxelSize
+    from mitonb.stack import Axis, VoxelSize
 
     _Maps = Callable[[int], Maps | None]
 
@@ -42,6 +43,8 @@ _ADVICE = {
     "": "", "merge": "merge {0} into {keep}", "split_at_necks": "split it at the neck",
     "interpolate": "fill the planes between", "delete": "delete it", "put_object": "take what the network sees",
 }  # fmt: skip
+_APART = 0.15
+"""Shares of an object that the network sees in two directions differ by more where these disagree."""
 _BESIDE = 3
 """Voxels from a border to where the objects beside it are measured."""
 
@@ -89,13 +92,16 @@ class Doubt:
         return f"{what}: {'; '.join(self.reasons) or 'nothing is known against it'}"
 
 
-def find_doubts(labels: AnyLabels, *, maps: _Maps | None = None, threshold: float = 0.5) -> list[Doubt]:
+def find_doubts(
+    labels: AnyLabels, *, maps: _Maps | None = None, across: Mapping[Axis, _Maps] | None = None, threshold: float = 0.5
+) -> list[Doubt]:
     """Rank all objects by how likely something is wrong with them, and places where one may be missing.
 
     An object is doubtful where it is not there on planes between others, ends inside of the tissue although the
     network sees more or another one begins, touches another one along a long border, has a neck, changes its area
-    abruptly, is very small, or where the network is unsure. Scores of several reasons are joined as if they were
-    independent; `benchmarks/reviewing.py` measures what the order is worth.
+    abruptly, is very small, where the network is unsure, or sees it in one direction of planes and not in another.
+    Scores of several reasons are joined as if they were independent; `benchmarks/reviewing.py` measures what the order
+    is worth.
 
     Parameters
     ----------
@@ -103,6 +109,8 @@ def find_doubts(labels: AnyLabels, *, maps: _Maps | None = None, threshold: floa
         0 is background.
     maps : callable, optional
         Returns the maps of an xy plane, or None where the net has not run; without, only shapes are judged.
+    across : dict of {"xz", "yz"} to callable, optional
+        The same of planes of other directions.
     threshold : float
         Of the semantic map, 0..1.
 
@@ -131,11 +139,13 @@ def find_doubts(labels: AnyLabels, *, maps: _Maps | None = None, threshold: floa
         return []
     needed = volume.size * (_BYTES if maps else _BYTES // 2)
     require(needed, "Looking for what is doubtful", "Look at a part: find_doubts(labels.data[:100]).")
-    facts = _Facts(volume, maps, round(255 * threshold), size)
+    facts = _Facts(volume, maps, across or {}, round(255 * threshold), size)
     found: dict[int, list[_Reason]] = defaultdict(list)
-    for look in (_gaps, _going_on, _ends, _borders, _necks, _jumps, _small, _unsure):
-        for number, reason in look(facts):
-            found[number].append(reason)
+    for number, planes in facts.area.items():
+        for look in (_gap, _ends, _neck, _jump, _small, _unsure, _disagree):
+            found[number] += look(facts, number, planes)
+    for number, reason in (*_going_on(facts), *_borders(facts)):
+        found[number].append(reason)
     doubts = [facts.doubt(number, found[number]) for number in range(1, len(facts.ids))]
     return sorted([*doubts, *_missing(facts)], key=lambda doubt: (-doubt.score, doubt.id))
 
@@ -157,16 +167,23 @@ class _Facts:
         Id of each number.
     area : dict of int to dict of int to int
         Pixels of each object on each of its planes.
-    more : dict of (number, plane, step) to float
-        Share of the profile under which the network sees foreground on the plane beyond that is nobody's.
     links : list of (plane, number, other, pixels)
         What lies on what, on a plane and the next one.
+    judged : (n + 1,) array
+        Voxels of each object on planes that the network has seen.
+    light, doubtful : (n + 1,) array
+        Sum of the semantic map over these, 0..255 each, and how many of them are near the threshold.
+    seen : dict of axis to (n + 1,) array
+        Share of each object that is foreground in a direction, NaN where the network has not looked.
+    free : uint8 array
+        Foreground that is nobody's, as the network sees it.
     """
 
     def __init__(
         self,
         volume: npt.NDArray[Any],
         maps: _Maps | None,
+        across: Mapping[Axis, _Maps],
         threshold: int,
         size: VoxelSize | None,
     ) -> None:
@@ -178,24 +195,24 @@ class _Facts:
         n, self.depth = len(self.ids), len(volume)
         self.area: dict[int, dict[int, int]] = defaultdict(dict)
         self.middle: dict[tuple[int, int], tuple[int, int]] = {}
-        self.more: dict[tuple[int, int, int], float] = {}
         self.links: list[tuple[int, int, int, int]] = []
-        self.voxels, self.light, self.doubtful = np.zeros(n), np.zeros(n), np.zeros(n)
-        self.judged = np.zeros(n)  # voxels on planes that the network has seen
-        # Foreground that is nobody's, as the network sees it.
+        self.voxels, self.light, self.doubtful, self.judged, above = np.zeros((5, n))
         self.free = np.zeros(volume.shape if maps else (0, 0, 0), np.uint8)
         y, x = (np.arange(k) for k in volume.shape[1:])
-        for z in range(self.depth):
-            plane = self.small[z]
+        for z, plane in enumerate(self.small):
             counts = np.bincount(plane.ravel(), minlength=n)
             self.voxels += counts
-            there = np.flatnonzero(counts[1:]) + 1
             rows = np.bincount(plane.ravel(), np.repeat(y, len(x)), n)
             columns = np.bincount(plane.ravel(), np.tile(x, len(y)), n)
-            for number in there.tolist():
+            for number in (np.flatnonzero(counts[1:]) + 1).tolist():
                 self.area[number][z] = int(counts[number])
                 self.middle[number, z] = round(rows[number] / counts[number]), round(columns[number] / counts[number])
-            self._hear(z, maps(z) if maps else None, n)
+            if (said := _said(maps, z)) is not None:
+                near = np.abs(said.astype(np.int16) - threshold) < _UNSURE
+                self.judged += counts
+                for total, what in ((self.light, said), (self.doubtful, near), (above, said >= threshold)):
+                    total += np.bincount(plane.ravel(), what.ravel(), n)
+                self.free[z] = np.where(plane > 0, 0, np.where(said >= threshold - _BELOW, said, 0))
             if z:
                 over = zip(*(column.tolist() for column in pairs(self.small[z - 1], plane)), strict=True)
                 self.links += [(z - 1, a, b, count) for a, b, count in over if a and b and a != b]
@@ -204,27 +221,21 @@ class _Facts:
             number: Box((z.start, y.start, x.start), (z.stop, y.stop, x.stop))
             for number, (z, y, x) in enumerate(ndimage.find_objects(self.small), 1)
         }
-        self._look_beyond()
+        self.seen = {"xy": _share(above, self.judged)} | {axis: self._listen(axis, one) for axis, one in across.items()}
 
-    def _hear(self, z: int, maps: Maps | None, n: int) -> None:
-        if maps is None:
-            return
-        said, plane = maps.kept().semantic.max(axis=0), self.small[z]
-        near = np.abs(said.astype(np.int16) - self.threshold) < _UNSURE
-        self.light += np.bincount(plane.ravel(), said.ravel(), n)
-        self.doubtful += np.bincount(plane.ravel(), near.ravel(), n)
-        self.judged += np.bincount(plane.ravel(), minlength=n)
-        self.free[z] = np.where(plane > 0, 0, np.where(said >= self.threshold - _BELOW, said, 0))
+    def _listen(self, axis: Axis, maps: _Maps) -> npt.NDArray[np.float64]:
+        above, judged = np.zeros((2, len(self.ids)))
+        for k, plane in enumerate(np.moveaxis(self.small, AXES[axis], 0)):
+            if (said := _said(maps, k)) is not None:
+                judged += np.bincount(plane.ravel(), minlength=len(judged))
+                above += np.bincount(plane.ravel(), said.ravel() >= self.threshold, len(judged))
+        return _share(above, judged)
 
-    def _look_beyond(self) -> None:
-        """See where the network sees more than an object at its ends; without a network, that is nowhere."""
-        for number, planes in self.area.items():
-            for end, step in ((min(planes), -1), (max(planes), 1)):
-                if 0 <= end + step < self.depth:
-                    _, y, x = self.boxes[number].slices
-                    profile = self.small[end, y, x] == number
-                    beyond = self.free[end + step, y, x][profile] if self.free.size else np.zeros(1)
-                    self.more[number, end, step] = float((beyond >= self.threshold).mean())
+    def beyond(self, number: int, end: int, beyond: int) -> float:
+        """Return the share of a profile at an end, on whose next plane the network sees what is nobody's."""
+        _, y, x = self.boxes[number].slices
+        profile = self.small[end, y, x] == number
+        return float((self.free[beyond, y, x][profile] >= self.threshold).mean()) if self.free.size else 0.0
 
     def id(self, number: int) -> int:
         return int(self.ids[number])
@@ -245,14 +256,81 @@ class _Facts:
         return Doubt(self.id(number), float(score), tuple(one.text for one in reasons[:3]), at, fix)
 
 
-def _gaps(facts: _Facts) -> Iterator[tuple[int, _Reason]]:
-    for number, planes in facts.area.items():
-        missing = sorted(set(range(min(planes), max(planes) + 1)) - planes.keys())
-        if missing:
-            where = f"plane {missing[0]}" if len(missing) == 1 else f"{len(missing)} planes from {missing[0]}"
-            score = 0.3 + 0.5 * len(missing) / (max(planes) - min(planes) + 1)
-            fix = "interpolate", {"ids": [facts.id(number)]}
-            yield number, _Reason(score, f"is not there on {where}, between others", missing[0] - 1, fix)
+def _said(maps: _Maps | None, index: int) -> npt.NDArray[np.uint8] | None:
+    """Return the semantic map of a plane, 0..255."""
+    found = maps(index) if maps else None
+    return None if found is None else found.kept().semantic.max(axis=0)
+
+
+def _share(part: npt.NDArray[np.float64], whole: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+
+
+def _gap(facts: _Facts, number: int, planes: dict[int, int]) -> Iterator[_Reason]:
+    missing = sorted(set(range(min(planes), max(planes) + 1)) - planes.keys())
+    if missing:
+        where = f"plane {missing[0]}" if len(missing) == 1 else f"{len(missing)} planes from {missing[0]}"
+        score = 0.3 + 0.5 * len(missing) / (max(planes) - min(planes) + 1)
+        fix = "interpolate", {"ids": [facts.id(number)]}
+        yield _Reason(score, f"is not there on {where}, between others", missing[0] - 1, fix)
+
+
+def _ends(facts: _Facts, number: int, planes: dict[int, int]) -> Iterator[_Reason]:
+    """Find ends inside of the volume where the network sees more, or the object is still wide."""
+    for end, beyond in ((min(planes), min(planes) - 1), (max(planes), max(planes) + 1)):
+        if not 0 <= beyond < facts.depth:
+            continue
+        more, wide = facts.beyond(number, end, beyond), planes[end] / max(planes.values())
+        if more > 0.3:
+            yield _Reason(min(0.6, 0.25 + 0.4 * more), f"ends on plane {end}, where the network sees more", end)
+        elif wide > 0.6 and len(planes) > 3:
+            yield _Reason(0.1 + 0.3 * wide, f"ends abruptly on plane {end}", end)
+
+
+def _neck(facts: _Facts, number: int, _: dict[int, int]) -> Iterator[_Reason]:
+    if 2 * facts.voxels[number] > facts.median:
+        depth, plane = neck_of(facts.small, number, facts.boxes, facts.voxel_size)
+        if depth > 0.2:
+            # Large objects are two more often than small ones.
+            large = float(np.clip(np.sqrt(facts.voxels[number] / facts.median), 0.5, 1.5))
+            fix = "split_at_necks", {"id": facts.id(number)}
+            yield _Reason(min(0.9, 1.5 * (depth - 0.1) * large), "has a neck: it may be two", plane, fix)
+
+
+def _jump(_: _Facts, number: int, planes: dict[int, int]) -> Iterator[_Reason]:
+    """Find the plane on which the area changes abruptly, not at the ends."""
+    order = sorted(planes)[1:-1]
+    if len(order) > 3:
+        area = np.array([planes[z] for z in order], np.float64)
+        change = np.abs(np.diff(np.log(area)))
+        k = int(change.argmax())
+        if change[k] > 0.7 and min(area[k : k + 2]) > 0.2 * area.max():
+            yield _Reason(min(0.8, 0.2 + 0.3 * change[k]), f"changes abruptly on plane {order[k + 1]}", order[k])
+
+
+def _small(facts: _Facts, number: int, _: dict[int, int]) -> Iterator[_Reason]:
+    least = facts.median / _FEW
+    if facts.voxels[number] < least:
+        score = 0.6 - 0.3 * facts.voxels[number] / least
+        yield _Reason(score, "is very small", facts.widest(number), ("delete", {"ids": [facts.id(number)]}))
+
+
+def _unsure(facts: _Facts, number: int, _: dict[int, int]) -> Iterator[_Reason]:
+    judged = facts.judged[number]
+    if judged and facts.doubtful[number] > 0.25 * judged:
+        mean = facts.light[number] / judged / 255
+        score = min(0.9, 0.2 + 0.8 * facts.doubtful[number] / judged)
+        yield _Reason(score, f"the network is unsure of it ({mean:.2f} on average)", facts.widest(number))
+
+
+def _disagree(facts: _Facts, number: int, _: dict[int, int]) -> Iterator[_Reason]:
+    """Find objects that the network sees in one direction of planes, and not in another."""
+    shares = sorted((float(share[number]), axis) for axis, share in facts.seen.items() if share[number] >= 0)
+    if shares and shares[-1][0] - shares[0][0] > _APART:
+        (least, there), (most, axis) = shares[0], shares[-1]
+        text = f"the directions disagree: {axis} planes show {most:.0%} of it, {there} planes {least:.0%}"
+        # Little: the network may be mistaken where the labels are not.
+        yield _Reason(0.3 * (most - least) ** 2, text, facts.widest(number))
 
 
 def _going_on(facts: _Facts) -> Iterator[tuple[int, _Reason]]:
@@ -266,17 +344,6 @@ def _going_on(facts: _Facts) -> Iterator[tuple[int, _Reason]]:
             fix = "merge", {"keep": facts.id(keep), "gone": [facts.id(gone)]}
             yield a, _Reason(score, f"seems to go on as {facts.id(b)} on plane {z + 1}", z, fix)
             yield b, _Reason(score, f"seems to go on as {facts.id(a)} on plane {z}", z + 1, fix)
-
-
-def _ends(facts: _Facts) -> Iterator[tuple[int, _Reason]]:
-    """Find ends inside of the volume where the network sees more, or the object is still wide."""
-    for (number, end, _), more in facts.more.items():
-        planes = facts.area[number]
-        wide = planes[end] / max(planes.values())
-        if more > 0.3:
-            yield number, _Reason(min(0.6, 0.25 + 0.4 * more), f"ends on plane {end}, where the network sees more", end)
-        elif wide > 0.6 and len(planes) > 3:
-            yield number, _Reason(0.1 + 0.3 * wide, f"ends abruptly on plane {end}", end)
 
 
 def _borders(facts: _Facts) -> Iterator[tuple[int, _Reason]]:
@@ -309,49 +376,6 @@ def _border(facts: _Facts, small: int, large: int) -> tuple[float, int]:
         beside.append(int(np.count_nonzero(mask & (away >= _BESIDE) & (away < _BESIDE + 1))))
     planes = (masks[0] & ndimage.binary_dilation(masks[1])).sum(axis=(1, 2))
     return min(faces) / max(1, min(beside)), start[0] + int(planes.argmax())
-
-
-def _necks(facts: _Facts) -> Iterator[tuple[int, _Reason]]:
-    for number in (number for number in facts.area if 2 * facts.voxels[number] > facts.median):
-        depth, plane = neck_of(facts.small, number, facts.boxes, facts.voxel_size)
-        if depth > 0.2:
-            # Large objects are two more often than small ones.
-            large = float(np.clip(np.sqrt(facts.voxels[number] / facts.median), 0.5, 1.5))
-            fix = "split_at_necks", {"id": facts.id(number)}
-            yield number, _Reason(min(0.9, 1.5 * (depth - 0.1) * large), "has a neck: it may be two", plane, fix)
-
-
-def _jumps(facts: _Facts) -> Iterator[tuple[int, _Reason]]:
-    """Find planes on which the area changes abruptly, not at the ends."""
-    for number, planes in facts.area.items():
-        order = sorted(planes)[1:-1]
-        if len(order) > 3:
-            area = np.array([planes[z] for z in order], np.float64)
-            change = np.abs(np.diff(np.log(area)))
-            k = int(change.argmax())
-            if change[k] > 0.7 and min(area[k : k + 2]) > 0.2 * area.max():
-                yield (
-                    number,
-                    _Reason(min(0.8, 0.2 + 0.3 * change[k]), f"changes abruptly on plane {order[k + 1]}", order[k]),
-                )
-
-
-def _small(facts: _Facts) -> Iterator[tuple[int, _Reason]]:
-    least = facts.median / _FEW
-    for number in facts.area:
-        if facts.voxels[number] < least:
-            fix = "delete", {"ids": [facts.id(number)]}
-            score = 0.6 - 0.3 * facts.voxels[number] / least
-            yield number, _Reason(score, "is very small", facts.widest(number), fix)
-
-
-def _unsure(facts: _Facts) -> Iterator[tuple[int, _Reason]]:
-    for number in facts.area:
-        judged = facts.judged[number]
-        if judged and facts.doubtful[number] > 0.25 * judged:
-            mean = facts.light[number] / judged / 255
-            score = min(0.9, 0.2 + 0.8 * facts.doubtful[number] / judged)
-            yield number, _Reason(score, f"the network is unsure of it ({mean:.2f} on average)", facts.widest(number))
 
 
 def _missing(facts: _Facts) -> Iterator[Doubt]:

@@ -105,6 +105,7 @@ class App(Saved, Part):
         self._offer_learning()
         self.table = ObjectsTable(session, height=_TAB_HEIGHT)
         self.table.teach.teacher.maps = self.table.review.maps = lambda z: self.runs.maps("xy", z)
+        self.table.review.across = {"xz": lambda y: self.runs.maps("xz", y), "yz": lambda x: self.runs.maps("yz", x)}
         self.table.review.threshold = lambda: self.form.recipe.semantic_threshold
         self.view3d = View3D(session, lazy=True)
         self.history = HistoryView(session, height=_TAB_HEIGHT - 32)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mitonb.maps import Maps
     from mitonb.session import Session
     from mitonb.session.doubts import Doubt
+    from mitonb.stack import Axis
 
 _ORDERS = {"most doubtful first": "doubt", "random sample": "random", "to be mended": "again"}
 _AT_ONCE, _MOST = 1 << 24, 1000
@@ -36,6 +37,8 @@ class ReviewBar(ipw.VBox):
     ----------
     maps : callable or None
         Returns the maps of an xy plane, or None where the net has not run.
+    across : dict of {"xz", "yz"} to callable
+        The same of other planes.
     threshold : callable
         Returns that of the semantic map.
     doubts : list of Doubt
@@ -53,6 +56,7 @@ class ReviewBar(ipw.VBox):
         self.session = session
         self.doubts: list[Doubt] = []
         self.maps: Callable[[int], Maps | None] | None = None
+        self.across: dict[Axis, Callable[[int], Maps | None]] = {}
         self.threshold: Callable[[], float] = lambda: 0.5
         self.said = ipw.HTML(layout={"flex": "1 1 auto", "min_width": "0"}).add_class("mnb-ellipsis")
         self.search = button(
@@ -120,7 +124,9 @@ class ReviewBar(ipw.VBox):
 
     def _find(self) -> None:
         try:
-            self.doubts = find_doubts(self.session.labels, maps=self.maps, threshold=self.threshold())
+            self.doubts = find_doubts(
+                self.session.labels, maps=self.maps, across=self.across, threshold=self.threshold()
+            )
         finally:
             self.search.disabled = False
             self._drawer.ask()

@@ -152,3 +152,18 @@ def test_what_is_found_does_not_depend_on_the_names_of_objects(good):
     assert {100 - d.id: round(d.score, 9) for d in other} == {d.id: round(d.score, 9) for d in one}
     labelled, _ = ndimage.label(good)
     assert len(find_doubts(labelled)) == 10
+
+
+def test_what_one_direction_of_planes_shows_and_another_does_not_is_said(good):
+    sure, torn = np.where(good > 0, 255, 0).astype(np.uint8), good.copy()
+    torn[:, 30:42, 30:36][torn[:, 30:42, 30:36] == 14] = 0  # half of an object is not seen in yz planes
+    across = {
+        axis: lambda k, seen=np.moveaxis(seen, at, 0): Maps({"semantic": seen[k][None]}, output_stride=1)
+        for axis, at, seen in (("xz", 1, sure), ("yz", 2, np.where(torn > 0, 255, 0).astype(np.uint8)))
+    }
+    doubt = first(good, maps=maps_of(good), across=across)
+    assert doubt.id == 14
+    assert doubt.reasons[0].startswith("the directions disagree: x")
+    assert "planes show 100% of it, yz planes 5" in doubt.reasons[0]
+    none = {axis: lambda _: None for axis in ("xz", "yz")}
+    assert not any(one.reasons for one in find_doubts(good, maps=maps_of(good), across=none))
