@@ -262,6 +262,13 @@ class Session:
             return sorted(project.locked(self._project))
 
     @property
+    def doubted(self) -> dict[int, str]:
+        """Which objects a reviewer called "fix" (to be mended) or "unsure", and did not correct since."""
+        with self._lock:
+            said = {id: one.last for id, one in marks.seen(self._project).items() if id in self._project.table.counts}
+            return {id: word for id, word in said.items() if word in ("fix", "unsure")}
+
+    @property
     def reviewed(self) -> list[Box]:
         """Boxes of which the user says that every mitochondrion is outlined, and nothing else; see `mark_reviewed`.
 

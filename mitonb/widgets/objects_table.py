@@ -165,7 +165,8 @@ class ObjectsTable(Saved, Part):
         self.grid.fill(columns, [*values, colors])
 
     def _shown(self, table: Any) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
-        return _columns(table, self.teach.lesson, self.review.open_scores(), {*self.session.locked})
+        session, scores = self.session, self.review.open_scores()
+        return _columns(table, self.teach.lesson, session.doubted, scores, {*session.locked})
 
     def _on_edited(self, change: Any) -> None:
         self.grid.tell()
@@ -195,11 +196,13 @@ _LOCKED = {
 }  # fmt: skip
 
 
-def _verdict(lesson: Lesson, id: int) -> float:
-    """Return 2 for what is marked right, -1 for false, else the probability that an object is right, or NaN."""
-    if id in lesson.marks:
+def _verdict(lesson: Lesson | None, doubted: dict[int, str], id: int) -> float:
+    """Return 2 for right, -1 for false, -2 for to be mended, -3 for unsure, else how probably it is right, or NaN."""
+    if id in doubted:
+        return -2.0 if doubted[id] == "fix" else -3.0
+    if lesson is not None and id in lesson.marks:
         return 2.0 if lesson.marks[id] else -1.0
-    return float(lesson.chances.get(id, np.nan))
+    return float(lesson.chances.get(id, np.nan)) if lesson is not None else np.nan
 
 
 def show_table(source: Any, *, height: int = 220) -> ObjectsTable:
@@ -224,7 +227,7 @@ def show_table(source: Any, *, height: int = 220) -> ObjectsTable:
 
 
 def _columns(
-    table: Any, lesson: Lesson | None, doubts: dict[int, float], locked: set[int]
+    table: Any, lesson: Lesson | None, doubted: dict[int, str], doubts: dict[int, float], locked: set[int]
 ) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
     """Return what the grid shows of a table of objects: the columns, and a float array for each."""
     shown = [column for column in COLUMNS if column.title and column.name in table]
@@ -239,7 +242,7 @@ def _columns(
     if doubts:
         columns.insert(1, _DOUBT)
         values.insert(1, np.array([doubts.get(id, np.nan) for id in table["id"].tolist()], np.float64))
-    if lesson is not None:
+    if lesson is not None or doubted:
         columns.insert(1, _VERDICT)
-        values.insert(1, np.array([_verdict(lesson, id) for id in table["id"].tolist()], np.float64))
+        values.insert(1, np.array([_verdict(lesson, doubted, id) for id in table["id"].tolist()], np.float64))
     return columns, values

@@ -236,9 +236,10 @@ class Conversation:
         patch, *data = self._patch(change.box)
         self.post({**news, **patch, **self._state()}, *data)
         self._withdraw()
-        if change.what in _SAID:
-            # After the change: the next one takes the sentence away.
-            self.say(self.session.history(after=change.seq - 1)[0].sentence, undo=change.seq)
+        if change.what in _SAID or (change.what in ("undo", "redo") and not change.box.size):
+            # After the change: the next one takes the sentence away. Of what changed no label, nothing else is seen.
+            more = {"undo": change.seq} if change.what in _SAID else {}
+            self.say(self.session.history(after=change.seq - 1)[0].sentence, **more)
 
     def _patch(self, box: Box) -> tuple[Any, ...]:
         """Return the pixels of the shown plane in a box, as a field of a message and its buffer, where they are few."""
@@ -486,7 +487,8 @@ class Conversation:
         if doubt.id:
             self._show_selected(doubt)
         else:
-            self.post({"kind": "center", "point": [*doubt.at], "doubt": [*doubt.at], **_around(doubt.at)})
+            place = [*doubt.at]
+            self.post({"kind": "center", "point": place, "doubt": place, "missing": True, **_around(doubt.at)})
         self.say(f"{doubt}." + (f" Y: {doubt.advice}." if doubt.fix else ""))
 
     def _show_selected(self, doubt: Doubt | None = None) -> None:
@@ -511,8 +513,9 @@ class Conversation:
         with self._order:
             if message.get("take") == self.session.version and self._suggested == (doubt, self.session.version):
                 self._suggested = None
-                self.session.do(verb, **given)
-                self.session.select(*(id for id in (given.get("keep"), doubt.id) if id and self.session.voxels(id)))
+                done = self.session.do(verb, **given)
+                mended = given.get("keep"), doubt.id or done.id
+                self.session.select(*(id for id in mended if id and self.session.voxels(id)))
                 return
             edit = self.session.preview(verb, **given)
             if not edit.parts:

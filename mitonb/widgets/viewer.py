@@ -218,9 +218,9 @@ class Viewer(Saved, anywidget.AnyWidget):
     running : bool
         Whether a run is under way, whose result will be shown here.
     marks : dict
-        Ids of the objects that are marked "right" and "false", or "locked"; they bear a sign on the picture. And the
-        boxes that are "reviewed" or "chosen" (see `outline`), as six numbers each: the first voxel, and the one beyond
-        the last.
+        Ids of the objects that are marked "right" or "false", to be mended ("fix"), "unsure" or "locked"; they bear a
+        sign on the picture. And the boxes that are "reviewed" or "chosen" (see `outline`), as six numbers each: the
+        first voxel, and the one beyond the last.
     strokes : list of dict
         What the session's strokes teach, as the page draws them.
     asked : Signal(str)
@@ -438,12 +438,12 @@ class Viewer(Saved, anywidget.AnyWidget):
             self._conversation.post({"kind": "compared", "name": ""})
 
     def _show_marks(self) -> None:
-        judged = self.session.marks
-        kinds = (("right", True), ("false", False))
+        judged: dict[int, Any] = {**self.session.marks, **self.session.doubted}
+        kinds = (("right", True), ("false", False), ("fix", "fix"), ("unsure", "unsure"))
         boxes = {"reviewed": self.session.reviewed, "chosen": [self._outlined] if self._outlined else []}
         boxes["chosen"] = [one for one in boxes["chosen"] if one not in boxes["reviewed"]]
         self.marks = {
-            **{name: [id for id, right in judged.items() if right is kind] for name, kind in kinds},
+            **{name: [id for id, said in judged.items() if said == kind] for name, kind in kinds},
             "locked": self.session.locked,
             **{name: [[*box.start, *box.stop] for box in some] for name, some in boxes.items()},
         }

@@ -349,8 +349,8 @@ test("Ctrl toggles a row, Shift takes a range that ends in the clicked row", () 
 test("a mark lies on its object, at the pixel nearest to the middle, and only on planes where that is", () => {
   const labels = plane(5, 3);
   labels.data.set([7, 7, 7, 0, 2, 7, 0, 0, 0, 0, 7, 7, 7, 0, 3]); // 7 is a ring that is open: its middle is background
-  const found = judgedOn(labels, { right: [7, 9], false: [2] });
-  assert.deepEqual(found.map(({ kind, x, y }) => [kind, x, y]), [["right", 0, 1], ["false", 4, 0]]);
+  const found = judgedOn(labels, { right: [7, 9], false: [2], unsure: [3] });
+  assert.deepEqual(found.map(({ kind, x, y }) => [kind, x, y]), [["right", 0, 1], ["false", 4, 0], ["unsure", 4, 2]]);
   assert.deepEqual(judgedOn({ ...labels, empty: true }, { right: [7], false: [] }), []);
   assert.deepEqual(judgedOn(null, { right: [7], false: [] }), []);
 });

@@ -155,12 +155,9 @@ def test_what_is_found_does_not_depend_on_the_names_of_objects(good):
 
 
 def test_what_one_direction_of_planes_shows_and_another_does_not_is_said(good):
-    sure, torn = np.where(good > 0, 255, 0).astype(np.uint8), good.copy()
+    torn = good.copy()
     torn[:, 30:42, 30:36][torn[:, 30:42, 30:36] == 14] = 0  # half of an object is not seen in yz planes
-    across = {
-        axis: lambda k, seen=np.moveaxis(seen, at, 0): Maps({"semantic": seen[k][None]}, output_stride=1)
-        for axis, at, seen in (("xz", 1, sure), ("yz", 2, np.where(torn > 0, 255, 0).astype(np.uint8)))
-    }
+    across = {axis: maps_of(np.moveaxis(seen, at, 0)) for axis, at, seen in (("xz", 1, good), ("yz", 2, torn))}
     doubt = first(good, maps=maps_of(good), across=across)
     assert doubt.id == 14
     assert doubt.reasons[0].startswith("the directions disagree: x")

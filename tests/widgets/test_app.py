@@ -605,4 +605,8 @@ def test_after_a_run_the_workbench_says_what_to_check(app: App) -> None:
     app.table.review.judge("next")
     assert app.session.doubt is not None
     app.session.undo()
+    app.session.mark_unsure(doubt := app.session.doubt.id)
+    row = next(line for line in settled(app).table.state().splitlines()[1:] if line.startswith(f"{doubt} "))
+    assert row.split()[1] == "-3"
+    app.session.undo()
     assert len(app.session.open_doubts()) == 4

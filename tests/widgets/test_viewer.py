@@ -16,6 +16,7 @@ from mitonb.errors import InputError
 from mitonb.labels import Labels
 from mitonb.maps import Maps
 from mitonb.session import Session
+from mitonb.session.doubts import Doubt
 from mitonb.stack import Stack
 from mitonb.widgets.app import explore
 from mitonb.widgets.protocol import cut
@@ -668,14 +669,35 @@ def test_marks_are_told_to_the_picture_and_taken_back_with_their_edit() -> None:
     session = Session(*mn.phantom((4, 96, 96), objects=4))
     session.mark_right(1)
     viewer = mn.view(session)
-    assert viewer.marks == {"right": [1], "false": [], "locked": [], "reviewed": [], "chosen": []}
+    first = {"right": [1], "false": [], "fix": [], "unsure": [], "locked": [], "reviewed": [], "chosen": []}
+    assert viewer.marks == first
     session.mark_false(2, 1)
     assert (viewer.marks["right"], viewer.marks["false"]) == ([], [2, 1])
     session.lock(2)
     assert viewer.marks["locked"] == [2]
     session.undo()
     session.undo()
-    assert viewer.marks == {"right": [1], "false": [], "locked": [], "reviewed": [], "chosen": []}
+    assert viewer.marks == first
+    session.mark_fix(1)
+    session.mark_unsure(2)
+    assert viewer.marks == first | {"right": [], "fix": [1], "unsure": [2]}
+    session.paint([(0, 0, 0)], id=1, radius=1)  # who corrects it, has mended it
+    session.mark_right(2)
+    assert viewer.marks == first | {"right": [2]}
+
+
+def test_of_a_verdict_that_is_taken_back_it_is_said_which_it_was() -> None:
+    session = Session(*mn.phantom((4, 96, 96), objects=4))
+    viewer = Viewer(session)
+    sent: list[dict[str, Any]] = []
+    viewer.send = lambda message, buffers=None: sent.append(message)  # type: ignore[method-assign, assignment]
+    session.mark_fix(2)
+    for act, word in ((session.undo, "Undid"), (session.redo, "Did again")):
+        act()
+        assert (sent[-1]["kind"], sent[-1]["text"]) == ("notice", f"{word}: marked object 2 to be mended.")
+    session.paint([(0, 0, 0)], id=2, radius=2)
+    session.undo()
+    assert sent[-1]["kind"] != "notice", "what is seen need not be said"
 
 
 def test_what_is_selected_is_seen_and_parts_of_what_stands_alone_too(viewer: Viewer) -> None:
@@ -761,6 +783,21 @@ def test_a_review_is_led_by_the_page_and_a_suggestion_is_taken_only_as_it_was_sh
     assert session.ids() == [1, 3]
     ask(kind="suggest", take=again["suggests"])  # told twice, it is done once
     assert session.history()[-1].sentence == "Merged object 2 into 1."
+
+
+def test_what_a_review_puts_in_a_place_is_selected_and_the_place_was_marked() -> None:
+    session = Session(labels=np.zeros((3, 9, 9), np.uint32))
+    viewer = Viewer(session)
+    sent: list[dict[str, Any]] = []
+    viewer.send = lambda message, buffers=None: sent.append(message)  # type: ignore[method-assign, assignment]
+    fix = "put_object", {"start": (1, 2, 2), "mask": np.ones((1, 3, 3), bool)}
+    session.review([Doubt(0, 0.5, ("missing",), (1, 3, 3), fix)])
+    session.step_object(1)
+    assert [m["missing"] for m in sent if "doubt" in m] == [True]
+    for _ in range(2):
+        take = {"kind": "suggest", "client": "page", "take": session.version}
+        viewer._conversation.receive(None, take, [])
+    assert session.selection == (session.pick(1, 3, 3),) != (0,)
 
 
 def test_surfaces_come_in_messages_below_the_limit_and_are_whole_together(

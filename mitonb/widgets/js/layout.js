@@ -10,6 +10,7 @@ import { layerPanel } from "./panel.js";
 /** What lies on the picture: its kind, a sign, a colour, and what it means. */
 const LEGEND = [
   ["right", "✓", VERDICTS.right, "marked right"], ["false", "✗", VERDICTS.false, "marked false"],
+  ["fix", "!", VERDICTS.fix, "to be mended"], ["unsure", "?", VERDICTS.unsure, "unsure"],
   ["locked", "", "#fff", "locked"], ["reviewed", "▢", VERDICTS.right, "reviewed"], ["chosen", "⬚", "#fff", "chosen"],
 ];
 

@@ -12,12 +12,13 @@ import { half } from "./protocol.js";
 
 const ARROW_EVERY = 30;
 
-/** Right and false, in colours that colour-blind people tell apart, too. */
-export const VERDICTS = /** @type {const} */ ({ right: "#56b4e9", false: "#e69f00", locked: "#fff" });
+/** What is said of objects, in colours that colour-blind people tell apart, too. */
+export const VERDICTS = /** @type {const} */ ({ right: "#56b4e9", false: "#e69f00", fix: "#cc79a7", unsure: "#ddd", locked: "#fff" });
 
-/** `shift` signs of the object stand beside it. @typedef {{id: number, x: number, y: number, kind: "right" | "false" | "locked", shift: number}} Judged */
+/** @typedef {keyof typeof VERDICTS} Said */
+/** `shift` signs of the object stand beside it. @typedef {{id: number, x: number, y: number, kind: Said, shift: number}} Judged */
 /** Boxes as z, y, x of the first voxel and of the one beyond the last.
- * @typedef {{right: number[], false: number[], locked: number[], reviewed: number[][], chosen: number[][]}} Marks */
+ * @typedef {Partial<Record<Said, number[]>> & {reviewed?: number[][], chosen?: number[][]}} Marks */
 /** @typedef {{x: number, y: number, w: number, h: number, kind: "reviewed" | "chosen"}} Framed */
 
 /**
@@ -39,7 +40,7 @@ export function framesOn(marks, axis, index) {
 export function judgedOn(labels, marks) {
   /** @type {Map<number, {kinds: Judged["kind"][], x: number, y: number, n: number, sx: number, sy: number, near: number}>} */
   const found = new Map();
-  for (const kind of /** @type {const} */ (["right", "false", "locked"])) {
+  for (const kind of /** @type {Said[]} */ (Object.keys(VERDICTS))) {
     for (const id of marks[kind] ?? []) found.set(id, { kinds: [...(found.get(id)?.kinds ?? []), kind], n: 0, sx: 0, sy: 0, x: 0, y: 0, near: Infinity });
   }
   if (!found.size || !labels || labels.empty) return [];
@@ -193,7 +194,16 @@ function frame(c, [x, y], [right, bottom], kind) {
   c.setLineDash([]);
 }
 
-/** A dark disc with a tick, a cross or a padlock. @param {CanvasRenderingContext2D} c @param {number} x @param {number} y @param {Judged["kind"]} kind */
+/** Lines of each sign, as x, y from its middle. @type {Record<Said, number[][][]>} */
+const SIGNS = {
+  right: [[[-4, 0], [-1, 3], [4, -3]]],
+  false: [[[-3, -3], [3, 3]], [[3, -3], [-3, 3]]],
+  fix: [[[0, -4.5], [0, 1]], [[0, 3.4], [0, 4.6]]],
+  unsure: [[[-2.5, -2.6], [-1.2, -4.2], [1.2, -4.2], [2.5, -2.6], [0, 0], [0, 1.4]], [[0, 3.6], [0, 4.8]]],
+  locked: [[[-3.5, -0.5], [3.5, -0.5], [3.5, 4], [-3.5, 4], [-3.5, -0.5]], [[-2.5, -0.5], [-2.5, -2.6], [-1.2, -4.3], [1.2, -4.3], [2.5, -2.6], [2.5, -0.5]]],
+};
+
+/** A dark disc with a sign. @param {CanvasRenderingContext2D} c @param {number} x @param {number} y @param {Said} kind */
 function verdict(c, x, y, kind) {
   c.fillStyle = "rgba(0,0,0,.75)";
   c.strokeStyle = VERDICTS[kind];
@@ -203,15 +213,7 @@ function verdict(c, x, y, kind) {
   c.fill();
   c.stroke();
   c.beginPath();
-  if (kind === "locked") {
-    c.rect(x - 3.5, y - 0.5, 7, 4.5);
-    c.moveTo(x - 2.5, y - 0.5);
-    c.arc(x, y - 2, 2.5, Math.PI, 0);
-    c.lineTo(x + 2.5, y - 0.5);
-  } else for (const [k, [dx, dy]] of (kind === "right" ? [[-4, 0], [-1, 3], [4, -3]] : [[-3, -3], [3, 3], [3, -3], [-3, 3]]).entries()) {
-    if (k === 0 || (kind === "false" && k === 2)) c.moveTo(x + dx, y + dy);
-    else c.lineTo(x + dx, y + dy);
-  }
+  for (const line of SIGNS[kind]) line.forEach(([dx, dy], k) => (k ? c.lineTo(x + dx, y + dy) : c.moveTo(x + dx, y + dy)));
   c.stroke();
 }
 

@@ -3,6 +3,7 @@
 import { element, perFrame } from "./dom.js";
 import { fit, pixelOf, toPlane, toScreen } from "./geometry.js";
 import { Renderer } from "./gl.js";
+import { idAt } from "./hover.js";
 import { drawOverlay, framesOn, judgedOn, scaleBar } from "./overlay.js";
 import { HEADS } from "./protocol.js";
 import { PlainRenderer } from "./plain.js";
@@ -17,7 +18,7 @@ import { PlainRenderer } from "./plain.js";
  *   axis: () => string, index: () => number, sheet: () => Sheet, layers: () => import("./gl.js").Layers,
  *   selected: () => number[], seen: () => import("./seen.js").Seen, comparison: () => import("./compare.js").Comparison | null, marks: () => import("./overlay.js").Marks,
  *   taught: () => import("./overlay.js").Taught[], info: () => import("./protocol.js").Info | null, entry: (part: string, index?: number) => Entry | null,
- *   cross: () => number[] | null, lasso: () => number[] | null, sketches: () => ({drawn: boolean, draws: import("./why.js").Why["draws"]} | undefined)[],
+ *   cross: () => number[] | null, missing: () => number[] | null, lasso: () => number[] | null, sketches: () => ({drawn: boolean, draws: import("./why.js").Why["draws"]} | undefined)[],
  *   drawn: () => void, say: (message: {text: string, error?: boolean}) => void,
  * }} Facts  what the picture asks the view
  */
@@ -246,14 +247,20 @@ export class Picture {
     return this.#known.found;
   }
 
+  /** Where a voxel lies on the plane that is shown, column and row; with `free` only while no object is there. @param {number[] | null} point @returns {[number, number] | null} */
+  #onPlane(point, free = false) {
+    const at = point && pixelOf(this.facts.axis(), point);
+    if (at?.index !== this.shown.index || (free && idAt(this.facts.entry("labels", at.index), { ...at, inside: true }))) return null;
+    return [at.column, at.row];
+  }
+
   #drawLines() {
     const { facts, ui } = this;
     const layers = facts.layers();
     const axis = facts.axis();
     const voxel = facts.info()?.voxel_size;
     ui.showScale(scaleBar(this.camera, this.size, voxel ? voxel[axis === "yz" ? 1 : 2] : null));
-    const marked = this.mark ? pixelOf(axis, this.mark) : null;
-    const mark = /** @type {[number, number] | null} */ (marked?.index === this.shown.index ? [marked.column, marked.row] : null);
+    const mark = this.#onPlane(this.mark) ?? this.#onPlane(facts.missing(), true);
     const peaks = layers.center.visible && layers.center.peaks ? facts.entry("center", this.shown.index) : null;
     const offsets = layers.offsets.visible && layers.offsets.arrows ? facts.entry("offsets", this.shown.index) : null;
     // A second canvas over the picture costs software GL as much again: it is there only while it shows something.

@@ -32,7 +32,7 @@ export function order(values, down) {
 /** @param {number} value @param {Column} column */
 export function cell(value, column) {
   if (Number.isNaN(value)) return "–";
-  if (column.kind === "verdict" && (value < 0 || value > 1)) return value < 0 ? "✗ false" : "✓ right";
+  if (column.kind === "verdict" && (value < 0 || value > 1)) return { "-3": "? unsure", "-2": "! mend", "-1": "✗ false" }[value] ?? "✓ right";
   if (column.kind === "flag") return value ? "yes" : "";
   if (column.kind === "id") return String(value);
   return value.toLocaleString("en", { minimumFractionDigits: column.digits, maximumFractionDigits: column.digits }).replaceAll(",", " ");

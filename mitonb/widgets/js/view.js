@@ -46,6 +46,8 @@ export class View {
     this.place = null;
     /** The doubt of a review that the kernel led to, z, y, x. @type {number[] | null} */
     this.doubt = null;
+    /** The place of that doubt where an object may be missing. @type {number[] | null} */
+    this.missing = null;
     /** The version of the labels that a shown suggestion is about. @type {number | null} */
     this.suggested = null;
     /** A pane that the pointer is in, and where. @type {{picture: Picture, at: [number, number]} | null} */
@@ -81,7 +83,7 @@ export class View {
       selected: () => this.get("selected"), seen: () => this.seen, comparison: () => (this.get("comparison") ? this.comparison : null), marks: () => this.get("marks"),
       taught: () => [...this.get("strokes"), ...store.teaching], info: () => store.info,
       entry: (part, index) => this.entry(part, index), sketches: () => [this.splitter, this.why],
-      cross: () => (this.panes?.on ? this.place : null),
+      cross: () => (this.panes?.on ? this.place : null), missing: () => (this.get("selected").length ? null : this.missing),
       lasso: () => (this.get("tool") === "lasso" && store.open?.points.length ? store.open.points : null), drawn: () => this.#drawn(), say: (message) => this.ui.say(message),
     });
     this.panes = new Panes(this);
@@ -169,7 +171,8 @@ export class View {
     on("patch", ({ entry, box }) => { this.picture.patch(entry, box, false); this.panes.patch(entry, box); });
     on("drawn", ({ entry, box, by }) => by !== this.pen && this.picture.patch(entry, box, false));
     on("surfaces", ({ m, buffers }) => this.panes.space?.take(m, buffers));
-    on("changed", ({ moved }) => {
+    on("changed", ({ moved, what }) => {
+      if (what === "dismiss") this.missing = null;
       // A mark changes no voxel.
       if (moved) this.panes.space?.age();
       // What it offers to undo is no longer the last edit.
@@ -192,6 +195,7 @@ export class View {
     on("notice", (m) => this.#say(m));
     on("center", (m) => {
       this.doubt = m.doubt ?? null;
+      this.missing = m.missing ? m.point : null;
       this.leaveSuggestion();
       this.center(m.point, m.box);
     });
