@@ -15,7 +15,7 @@ from scipy import ndimage
 from mitonb.box import Box
 from mitonb.edit.edits import Edit, Mask, Part, Volume, part_of
 from mitonb.errors import AxesError, InputError
-from mitonb.stack import AXES, Axis, checked_axis, checked_plane
+from mitonb.stack import AXES, Axis, VoxelSize, checked_axis, checked_plane
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mitonb.recipe import Verdicts
 MAX_ID = 2**32 - 1
 MAX_RADIUS = 1024.0
+MAX_BALL = 128.0
 
 Points = npt.ArrayLike
 Places: TypeAlias = "Mapping[int, Mapping[int, Box]]"
@@ -35,8 +36,11 @@ _MOST = 1 << 28  # pixels that all disks of a stroke may have, counted with repe
 _PIECE = 1 << 22
 
 
-def paint(labels: Volume, points: Points, *, id: int, radius: float, axis: Axis = "xy", preserve: bool = False) -> Edit:
-    """Draw a round brush along a polyline on one plane.
+def paint(
+    labels: Volume, points: Points, *, id: int, radius: float, axis: Axis = "xy", preserve: bool = False,
+    ball: bool = False, voxel_size: VoxelSize | None = None,
+) -> Edit:  # fmt: skip
+    """Draw a round brush along a polyline on one plane, or a ball along it in all planes.
 
     Parameters
     ----------
@@ -52,6 +56,10 @@ def paint(labels: Volume, points: Points, *, id: int, radius: float, axis: Axis 
         Direction of the plane.
     preserve : bool
         Paint on background only.
+    ball : bool
+        In all directions, with distances in nm: the radius is then in the smallest side of a voxel.
+    voxel_size : tuple of float, optional
+        (z, y, x) in nm, for a ball; None is the same in all directions.
 
     Raises
     ------
@@ -60,12 +68,14 @@ def paint(labels: Volume, points: Points, *, id: int, radius: float, axis: Axis 
     """
     line = on_plane(labels, points, axis)
     intent = {**packed_line(line, axis), "id": checked_id(id), "radius": _checked_radius(radius)}
-    if preserve:
-        intent["preserve"] = True
-    return Edit.of("paint", _brushed(labels, line, intent, intent["id"], 0 if preserve else None), intent)
+    intent |= {name: True for name, given in (("preserve", preserve), ("ball", ball)) if given}
+    return Edit.of("paint", _brushed(labels, line, intent, intent["id"], 0 if preserve else None, voxel_size), intent)
 
 
-def erase(labels: Volume, points: Points, *, radius: float, axis: Axis = "xy", only: int | None = None) -> Edit:
+def erase(
+    labels: Volume, points: Points, *, radius: float, axis: Axis = "xy", only: int | None = None, ball: bool = False,
+    voxel_size: VoxelSize | None = None,
+) -> Edit:  # fmt: skip
     """Set to background along a polyline; with `only`, just the voxels of that object.
 
     Parameters and errors as in `paint`.
@@ -74,7 +84,8 @@ def erase(labels: Volume, points: Points, *, radius: float, axis: Axis = "xy", o
     intent = {**packed_line(line, axis), "radius": _checked_radius(radius)}
     if only is not None:
         intent["only"] = checked_id(only)
-    return Edit.of("erase", _brushed(labels, line, intent, 0, only), intent)
+    intent |= {"ball": True} if ball else {}
+    return Edit.of("erase", _brushed(labels, line, intent, 0, only, voxel_size), intent)
 
 
 def lasso(
@@ -240,7 +251,7 @@ def whole_plane(labels: Volume, shape: tuple[int, ...], axis: Axis, index: int) 
     want = tuple(n for i, n in enumerate(labels.shape) if i != AXES[axis])
     if shape != want:
         raise AxesError(f"A {axis} plane of these labels is {want}, got {shape}.")
-    return _plane_box(axis, index, (0, 0), want)
+    return plane_box(axis, index, (0, 0), want)
 
 
 def adopt(labels: Volume, new: Volume) -> Edit:
@@ -280,7 +291,9 @@ def trail(points: npt.NDArray[Any]) -> Line:
     return np.concatenate([corners[:1], steps])
 
 
-def stroke(points: npt.NDArray[Any], radius: float, shape: tuple[int, int]) -> tuple[tuple[int, int], Mask]:
+def stroke(
+    points: npt.NDArray[Any], radius: float, shape: tuple[int, int], sides: Sequence[float] = (1.0, 1.0)
+) -> tuple[tuple[int, int], Mask]:
     """Draw a disk along a polyline on a plane.
 
     Parameters
@@ -291,6 +304,8 @@ def stroke(points: npt.NDArray[Any], radius: float, shape: tuple[int, int]) -> t
         In pixels; 0 draws single pixels.
     shape : tuple of int
         (h, w) of the plane.
+    sides : (2,) sequence of float
+        Height and width of a pixel, in units of the radius.
 
     Returns
     -------
@@ -301,7 +316,7 @@ def stroke(points: npt.NDArray[Any], radius: float, shape: tuple[int, int]) -> t
     """
     if not 0 <= radius <= MAX_RADIUS:
         raise InputError(f"A brush radius is 0 to {MAX_RADIUS:g} pixels, got {radius}.")
-    reach, centers = int(radius), trail(points)
+    reach, centers = np.floor(radius / np.array(sides)).astype(np.int64), trail(points)
     centers = centers[((centers >= -reach) & (centers < np.add(shape, reach))).all(axis=1)]
     if not len(centers):
         return (0, 0), np.zeros((0, 0), bool)
@@ -316,7 +331,7 @@ def stroke(points: npt.NDArray[Any], radius: float, shape: tuple[int, int]) -> t
         begin, end = some.min(axis=0) - reach, some.max(axis=0) + reach + 1
         away = np.ones(end - begin, bool)
         away[tuple((some - begin).T)] = False
-        near = ndimage.distance_transform_edt(away) <= radius
+        near = ndimage.distance_transform_edt(away, sampling=sides) <= radius
         first, last = np.maximum(begin, low), np.minimum(end, high)
         covered[_window(first - low, last - low)] |= near[_window(first - begin, last - begin)]
     rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
@@ -466,10 +481,24 @@ def on_plane(labels: Volume, points: Points, axis: Axis) -> Line:
     return np.delete(whole, 1 + np.flatnonzero((np.diff(whole, axis=0) == 0).all(axis=1)), axis=0)
 
 
-def _brushed(labels: Volume, line: Line, how: Mapping[str, Any], after: int, only: int | None) -> list[Part]:
+def _brushed(
+    labels: Volume, line: Line, how: Mapping[str, Any], after: int, only: int | None, voxel_size: VoxelSize | None
+) -> list[Part]:
     """Return what a stroke changes."""
-    axis, (corner, covered) = how["axis"], _brush(labels, line, how)
-    return [_on(labels, axis, how["plane"], corner, covered, after, only)] if covered.size else []
+    axis, index, radius, along = how["axis"], how["plane"], how["radius"], AXES[how["axis"]]
+    if not how.get("ball"):
+        corner, covered = _brush(labels, line, how)
+        return [_on(labels, axis, index, corner, covered, after, only)] if covered.size else []
+    if not 0 <= radius <= MAX_BALL:
+        raise InputError(f"The radius of a ball is 0 to {MAX_BALL:g} voxels, got {radius}.")
+    nm = np.array(voxel_size or (1.0, 1.0, 1.0))
+    side, sides = (nm / nm.min())[along], np.delete(nm / nm.min(), along)
+    h, w = (n for i, n in enumerate(labels.shape) if i != along)
+    flat, reach, parts = np.delete(line, along, axis=1), int(radius / side), list[Part]()
+    for plane in range(max(0, index - reach), min(labels.shape[along], index + reach + 1)):
+        corner, covered = stroke(flat, np.sqrt(radius**2 - ((plane - index) * side) ** 2), (h, w), sides.tolist())
+        parts += [_on(labels, axis, plane, corner, covered, after, only)] if covered.size else []
+    return parts
 
 
 def _brush(labels: Volume, line: Line, how: Mapping[str, Any]) -> tuple[tuple[int, int], Mask]:
@@ -482,11 +511,11 @@ def _on(
     labels: Volume, axis: Axis, index: int, corner: tuple[int, int], mask: Mask, after: int, only: int | None = None
 ) -> Part:
     """Return the change of some pixels in a rectangle of a plane."""
-    box = _plane_box(axis, index, corner, mask.shape)
+    box = plane_box(axis, index, corner, mask.shape)
     return part_of(labels, box, after, where=np.expand_dims(mask, AXES[axis]), only=only)
 
 
-def _plane_box(axis: Axis, index: int, corner: tuple[int, int], shape: tuple[int, ...]) -> Box:
+def plane_box(axis: Axis, index: int, corner: tuple[int, int], shape: tuple[int, ...]) -> Box:
     """Return the box of a rectangle on a plane."""
     start, stop = list(corner), [a + n for a, n in zip(corner, shape, strict=True)]
     start.insert(AXES[axis], index)

@@ -17,7 +17,7 @@ from scipy import ndimage
 from mitonb.edit import ops, splitting
 from mitonb.edit.edits import Edit, Mask, Part, Volume, part_of
 from mitonb.errors import InputError
-from mitonb.stack import AXES, Axis, checked_axis
+from mitonb.stack import AXES, Axis, checked_axis, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -129,6 +129,46 @@ def interpolate(labels: Volume, ids: Sequence[int], boxes: Mapping[int, Box], ax
     if not edit.parts:
         raise InputError(f"No {axis} plane is missing between those of the object: paint it on some planes first.")
     return replace(edit, intent={**edit.intent, "axis": axis})
+
+
+def extrude(labels: Volume, ids: Sequence[int], boxes: Mapping[int, Box], axis: Axis, index: int, by: int = 1) -> Edit:
+    """Copy the outlines that objects have on a plane to the planes beside it, on background.
+
+    Parameters
+    ----------
+    axis : {"xy", "xz", "yz"}
+        Direction of the planes.
+    index : int
+        The plane that is copied.
+    by : int
+        How many planes after it get them; of those before it, negative. They end at the edge of the volume.
+
+    Raises
+    ------
+    InputError
+        If an object is not on that plane, or there is no plane beside it.
+    """
+    index, along, count = ops.checked_index(labels, axis, index), AXES[axis], whole_number(by)
+    if not count:
+        raise InputError(
+            f"An outline is copied to a number of planes, such as 1, or -3 for three before, got {by!r:.60}."
+        )
+    ends = sorted((index, min(max(index + count, -1), labels.shape[along])))
+    planes = [k for k in range(max(ends[0], 0), ends[1] + 1) if k != index and k < labels.shape[along]]
+    if not planes:
+        raise InputError(f"There is no {axis} plane {'after' if count > 0 else 'before'} plane {index}.")
+
+    parts = list[Part]()
+    for id in (known := _named(ids, boxes)):
+        (top, left), (h, w) = (np.delete(end, along).tolist() for end in (boxes[id].start, boxes[id].shape))
+        profile = labels[ops.plane_box(axis, index, (top, left), (h, w)).slices] == id
+        if not profile.any():
+            raise InputError(f"Object {id} is not on {axis} plane {index}. Go to a plane where it is.")
+        places = (ops.plane_box(axis, plane, (top, left), (h, w)) for plane in planes)
+        parts += [part_of(labels, place, id, where=profile, only=0) for place in places]
+    return Edit.of(
+        "extrude", parts, {"ids": known, "axis": axis, "index": index, "by": len(planes) if count > 0 else -len(planes)}
+    )
 
 
 def _half_way(one: Mask, other: Mask, part: float) -> Mask:

@@ -42,9 +42,9 @@ class Verb:
         The arguments in the intent of a record; those that are too large for a journal are missing.
     gesture : str
         How a page asks for it: "stroke" (a drag with the tool on), "teach" (a drag that changes no label), "click" (on
-        a patch), "pair" (of the selected objects, or two clicks), "split" (seeds in an object, looked at before),
-        "proposed" (with the tool of another verb), "selected" (at once, with those), "now" (at once), or "" for what no
-        page asks for.
+        a patch), "take" (on a place without an object), "pair" (of the selected objects, two clicks, or a line across
+        several), "split" (seeds in an object, looked at before), "proposed" (with the tool of another verb),
+        "selected" (at once, with those), "now" (at once), or "" for what no page asks for.
     keys : tuple of str
         As the help writes them, such as "Ctrl-Z"; it shows the first.
     title : str
@@ -61,7 +61,7 @@ class Verb:
     text: Callable[[Intent], str]
     op: Callable[..., Edit] | None = None
     given: Callable[[Intent], Intent] = dict
-    gesture: Literal["stroke", "teach", "click", "pair", "split", "proposed", "selected", "now", ""] = ""
+    gesture: Literal["stroke", "teach", "click", "take", "pair", "split", "proposed", "selected", "now", ""] = ""
     keys: tuple[str, ...] = ()
     title: str = ""
     icon: str = ""
@@ -137,6 +137,10 @@ def _only(say: Intent) -> str:
     return f"object {say['only']:d} " if "only" in say else ""
 
 
+def _around(say: Intent) -> str:
+    return "with a ball around " if say.get("ball") else "on "
+
+
 def _objects(ids: Sequence[int]) -> str:
     first = f"object{'s' * (len(ids) > 1)} " + ", ".join(f"{i:d}" for i in ids[:8])
     return first if len(ids) <= 8 else f"{first} and {len(ids) - 8} more"
@@ -181,15 +185,16 @@ def _run(say: Intent) -> Intent:
 # fmt: off
 _ROWS = (
     Verb("paint",
-         op=lambda p, points, *, id, radius, axis="xy", preserve=False: ops.paint(
-             p.labels, points, id=_free(p, id), radius=radius, axis=axis, preserve=preserve),
-         text=lambda say: f"painted object {say['id']:d} on {_plane(say, say['plane'])}",
+         op=lambda p, points, *, id, radius, axis="xy", preserve=False, ball=False: ops.paint(
+             p.labels, points, id=_free(p, id), radius=radius, axis=axis, preserve=preserve, ball=ball,
+             voxel_size=p.voxel_size),
+         text=lambda say: f"painted object {say['id']:d} {_around(say)}{_plane(say, say['plane'])}",
          given=_stroke, gesture="stroke", keys=("P",), title="Paint with the active label: the object selected last",
          icon="M16.5 3.5L9 11M11 13L7.5 9.5M7.5 9.5C5 9.5 5 13 3 14.5c1.5 2 7 2.5 8-1.5zM16.5 3.5L11 13"),
     Verb("erase",
-         op=lambda p, points, *, radius, axis="xy", only=None: ops.erase(
-             p.labels, points, radius=radius, axis=axis, only=only),
-         text=lambda say: f"erased {_only(say)}on {_plane(say, say['plane'])}",
+         op=lambda p, points, *, radius, axis="xy", only=None, ball=False: ops.erase(
+             p.labels, points, radius=radius, axis=axis, only=only, ball=ball, voxel_size=p.voxel_size),
+         text=lambda say: f"erased {_only(say)}{_around(say)}{_plane(say, say['plane'])}",
          given=_stroke, gesture="stroke", keys=("E",), title="Erase",
          icon="M8 16l-4.5-4.5 8-8L17 9l-7 7zM7 8l5.5 5.5M8 16h9"),
     Verb("lasso",
@@ -248,6 +253,12 @@ _ROWS = (
     Verb("interpolate", menu=True, gesture="selected", title="Fill the planes between (interpolate)",
          op=lambda p, *ids, axis="xy": shaping.interpolate(p.labels, ids, p.table.boxes, axis),
          text=lambda say: f"filled {_objects(say['ids'])} between its {_axis(say['axis'])} planes"),
+    Verb("extrude", menu=True, gesture="selected", keys=("Q",),
+         title="Copy the outline to the next plane, and go there",
+         op=lambda p, *ids, axis, index, by=1: shaping.extrude(p.labels, ids, p.table.boxes, axis, index, by),
+         text=lambda say: f"copied the outline of {_objects(say['ids'])} on {_plane(say, say['index'])} to "
+                          f"{abs(say['by']):d} plane{'s' * (abs(say['by']) > 1)} "
+                          f"{'after' if say['by'] > 0 else 'before'} it"),
     Verb("keep_largest", menu=True, gesture="selected", title="Keep the largest piece",
          op=lambda p, *ids: shaping.keep_largest(p.labels, ids, p.table.boxes),
          text=lambda say: f"kept the largest piece of {_objects(say['ids'])}"),
@@ -318,7 +329,9 @@ _ROWS = (
     Verb("put_object",
          op=lambda p, start, mask, id=None: ops.put_object(p.labels, start, mask, _free(p, id)),
          text=lambda say: f"put object {say['id']:d} where nothing was",
-         given=lambda say: {"start": tuple(say["start"]), "id": say["id"]}),
+         given=lambda say: {"start": tuple(say["start"]), "id": say["id"]},
+         gesture="take", keys=("D",), title="Take what the model finds where you click, by the recipe as it is",
+         icon="M10 3v8M6.5 8L10 11.5 13.5 8M3.5 10.5v6h13v-6"),
     Verb("put_plane",
          op=lambda p, ids, axis, index, *, fresh=False: ops.put_plane(
              p.labels, p.renamed(ids) if fresh else ids, axis, index),
@@ -345,6 +358,10 @@ _ROWS = (
 
 VERBS = {verb.name: verb for verb in _ROWS}
 """The table, by name, in the order of the toolbar."""
+TOOLS = tuple(
+    name for name, verb in VERBS.items() if verb.gesture in ("stroke", "teach", "click", "take", "pair", "split")
+)
+"""Verbs that are asked for by pressing on the picture."""
 
 
 def on_screen() -> list[dict[str, Any]]:

@@ -302,23 +302,23 @@ class Session:
 
     def paint(
         self, points: npt.ArrayLike, *, id: int | None, radius: float, axis: Axis = "xy", preserve: bool = False,
-        client: Client | None = None,
+        ball: bool = False, client: Client | None = None,
     ) -> Change:  # fmt: skip
-        """Draw a round brush along a polyline; see `mitonb.edit.ops.paint`.
+        """Draw a round brush, or a ball, along a polyline; see `mitonb.edit.ops.paint`.
 
         With `id=None` it paints a new object; the answer says its id.
 
         Every verb takes `client`, a name and a request number: a request that comes again changes nothing and gets
         the same answer.
         """
-        return self._do("paint", client, points, id=id, radius=radius, axis=axis, preserve=preserve)
+        return self._do("paint", client, points, id=id, radius=radius, axis=axis, preserve=preserve, ball=ball)
 
     def erase(
-        self, points: npt.ArrayLike, *, radius: float, axis: Axis = "xy", only: int | None = None,
+        self, points: npt.ArrayLike, *, radius: float, axis: Axis = "xy", only: int | None = None, ball: bool = False,
         client: Client | None = None,
     ) -> Change:  # fmt: skip
         """Set to background along a polyline; see `mitonb.edit.ops.erase`."""
-        return self._do("erase", client, points, radius=radius, axis=axis, only=only)
+        return self._do("erase", client, points, radius=radius, axis=axis, only=only, ball=ball)
 
     def lasso(
         self, points: npt.ArrayLike, *, id: int | None, axis: Axis = "xy", preserve: bool = False,
@@ -395,6 +395,10 @@ class Session:
     def interpolate(self, *ids: int, axis: Axis = "xy", client: Client | None = None) -> Change:
         """Fill the planes of objects between those where they are."""
         return self._do("interpolate", client, *ids, axis=axis)
+
+    def extrude(self, *ids: int, axis: Axis, index: int, by: int = 1, client: Client | None = None) -> Change:
+        """Copy the outlines of objects on a plane to so many planes after it, or before it where `by` is negative."""
+        return self._do("extrude", client, *ids, axis=axis, index=index, by=by)
 
     def keep_largest(self, *ids: int, client: Client | None = None) -> Change:
         """Drop all pieces of objects but the largest."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as ipw
 import numpy as np
 
+from mitonb.edit import ops
 from mitonb.errors import InputError, MitonbError
 from mitonb.job import Job
 from mitonb.models.folder import model_names, offered_models
@@ -30,7 +31,7 @@ from mitonb.widgets.volume3d import View3D
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mitonb.labels import Labels
     from mitonb.learn.strokes import Taught
@@ -244,6 +245,25 @@ class App(Saved, Part):
         change = self.session.adopt_plane(ids, axis, index, **self._adopting(recipe))
         self.run_bar.say(self._after(recipe, f"Applied to {axis} plane {index}.", change), "good")
 
+    def take_object(self, point: Sequence[float] | None = None) -> Change:
+        """Put the object that the recipe of the form finds at a voxel (z, y, x), by default where the user works.
+
+        It is looked for in the maps that are there, from plane to plane along the axis that is looked at.
+
+        Raises
+        ------
+        InputError
+            If the network has not seen the plane, or finds nothing there, or an object is there already.
+        """
+        assert self.session is not None
+        session = self.session
+        at = ops.inside(session.shape, session.position if point is None else point)
+        if there := session.pick(*at):
+            raise InputError(f"Object {there} is here already: delete it first, to take what the model finds instead.")
+        change = session.put_object(*self.runs.object_at(at, self.viewer.axis, self.form.recipe))
+        session.select(change.id)
+        return change
+
     def discard_preview(self) -> None:
         """Drop the preview of the plane on screen; the settings stay, and the next change of one shows it again."""
         self._previewing = False
@@ -290,11 +310,12 @@ class App(Saved, Part):
         return self.viewer.axis, self.viewer.index, self.form.recipe
 
     def _on_asked(self, what: str) -> None:
-        doing = {
+        doing: dict[str, Callable[..., object]] = {
             "plane": self.run_plane, "segment-plane": self.run_plane, "volume": self.run_volume,
             "maps": self.look_at_maps, "apply-plane": self.apply_plane, "apply-preview": self.apply_plane,
             "learn": self.learn_from_strokes,
             "apply-volume": self.apply_volume, "discard-preview": self.discard_preview,
+            "take-object": self.take_object,
         }  # fmt: skip
         self._try(doing[what])
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-COMMANDS = ("segment-plane", "apply-preview", "discard-preview")
+COMMANDS = ("segment-plane", "apply-preview", "discard-preview", "take-object")
 """What a page may ask for that the viewer leaves to others."""
 HEADS = {"semantic": "u1", "center": "<f2", "offsets": "<f2", "contour": "u1", "distance": "u1", "affinities": "u1"}
 """Maps that a page can draw, and the type of their textures."""
@@ -88,7 +88,7 @@ def word(message: Message, name: str, choices: Collection[str] = ()) -> str:
 
 def edit_of(message: Message, buffers: Buffers, labels: npt.NDArray[Any]) -> tuple[str, dict[str, Any]]:
     """Return the verb that a message asks for, and its arguments by name; the operation checks what it is given."""
-    verb = word(message, "op", [name for name, row in VERBS.items() if row.gesture])
+    verb = word(message, "op", [name for name, row in VERBS.items() if row.gesture not in ("", "take")])
     parameters = VERBS[verb].parameters
     arguments = {p.name: message[p.name] for p in parameters if p.name in message}
     for p in parameters:
@@ -100,7 +100,7 @@ def edit_of(message: Message, buffers: Buffers, labels: npt.NDArray[Any]) -> tup
         arguments["points"] = _points(message, buffers, labels)
     if "id" in arguments:  # 0 is for scripts: a page erases
         arguments["id"] = whole(message, "id", 1, ops.MAX_ID)
-    for name in ("preserve", "subtract", "through"):
+    for name in ("preserve", "subtract", "through", "ball"):
         if not isinstance(arguments.get(name, False), bool):
             raise InputError(f"{name} is true or false, got {arguments[name]!r:.60}.")
     if isinstance(line := arguments.get("line"), list) and len(line) > _MAX_POINTS:

@@ -12,6 +12,7 @@ import ipywidgets as ipw
 import numpy as np
 import traitlets
 from psygnal import Signal
+from scipy import ndimage
 
 from mitonb.colors import overlay
 from mitonb.errors import InputError, JobError, wanting_torch
@@ -22,11 +23,13 @@ from mitonb.job import Job, Progress, Steps, clock
 from mitonb.models.folder import installed_as
 from mitonb.post.decoding import decode
 from mitonb.post.verdicts import describe_objects, drop_false
+from mitonb.stack import AXES
 from mitonb.widgets.style import JS, Latest, Part, button, count_text, error_html, note, png, row, thinned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from mitonb.edit.edits import Mask
     from mitonb.labels import Labels
     from mitonb.maps import Ids, Maps
     from mitonb.recipe import Recipe
@@ -145,6 +148,44 @@ class Runs:
             return ids
         features = describe_objects(ids, self.stack.plane(index, axis), maps=lambda _: maps)
         return drop_false(ids[None], recipe.verdicts, features)[0].data[0]
+
+    def object_at(self, point: tuple[int, int, int], axis: Axis, recipe: Recipe) -> tuple[list[int], Mask]:
+        """Return where the object that a recipe finds at a voxel begins, (z, y, x), and its mask from there.
+
+        Profiles are followed from plane to plane, as far as there are maps, by `Recipe.track_iou`.
+
+        Raises
+        ------
+        InputError
+            If the network has not seen the plane, or finds nothing there.
+        """
+        along, index = AXES[axis], point[AXES[axis]]
+        maps = self.maps(axis, index, recipe.median)
+        if maps is None:
+            raise InputError(f"The network has not seen {axis} plane {index} yet: segment it, or look at its maps.")
+        ids = self.profiles(axis, index, maps, recipe)
+        pixel = tuple(v for k, v in enumerate(point) if k != along)
+        if not ids[pixel]:
+            raise InputError(
+                f"With these settings the model finds nothing at {point} (z, y, x). Move a threshold, or draw it (P)."
+            )
+        profiles = {index: ids == ids[pixel]}
+        for step in (1, -1):
+            plane = index + step
+            while 0 <= plane < self.session.shape[along] and (maps := self.maps(axis, plane, recipe.median)):
+                last, ids = profiles[plane - step], self.profiles(axis, plane, maps, recipe)
+                best = int(np.bincount(ids[last & (ids > 0)], minlength=1).argmax())
+                mask = ids == best
+                if not best or (mask & last).sum() < recipe.track_iou * (mask | last).sum():
+                    break
+                profiles[plane] = mask
+                plane += step
+        planes = sorted(profiles)
+        mask = np.stack([profiles[plane] for plane in planes], axis=along)
+        box = ndimage.find_objects(mask.view(np.uint8))[0]
+        start = [part.start for part in box]
+        start[along] += planes[0]
+        return start, mask[box]
 
     def scales(self, axis: Axis, index: int, recipe: Recipe) -> Steps[dict[int, Ids]]:
         """Find the objects of one plane at several scales, by `Recipe.downsampling`; the labels stay as they are."""

@@ -22,8 +22,7 @@ from psygnal import Signal
 from mitonb.accuracy import score
 from mitonb.box import Box
 from mitonb.colors import overlay
-from mitonb.edit import ops
-from mitonb.edit.verbs import VERBS
+from mitonb.edit import ops, verbs
 from mitonb.errors import InputError
 from mitonb.labels import Labels
 from mitonb.maps import COARSE, FLOATS, Ids, Maps
@@ -47,12 +46,7 @@ _UNSEEN = "The network has not seen this plane yet: segment it, or look at its m
 
 Pixels = tuple[npt.NDArray[Any], dict[str, Any]]
 
-TOOLS = (
-    "look",
-    "pick",
-    "why",
-    *(name for name, verb in VERBS.items() if verb.gesture in ("stroke", "teach", "click", "pair", "split")),
-)
+TOOLS = ("look", "pick", "why", *verbs.TOOLS)
 """What a press on the picture does: looks, takes a label, or corrects."""
 LAYERS: dict[str, dict[str, Any]] = {
     "em": {"visible": True, "low": 0, "high": 255},
@@ -206,7 +200,7 @@ class Viewer(Saved, anywidget.AnyWidget):
 
     Attributes
     ----------
-    axis, index, tool, brush, active_id, selected, preserve, layers : traits
+    axis, index, tool, brush, active_id, selected, preserve, ball, layers : traits
         What is shown and what the next stroke does; set them from Python as you like.
     hidden, isolated : list of int
         Objects that are not shown, and those that alone are shown, where there are any; labels never change by it. What
@@ -245,6 +239,7 @@ class Viewer(Saved, anywidget.AnyWidget):
     comparison = t.Enum(["", "curtain", "blink", "difference"], "").tag(sync=True)
     panes = t.Enum([1, 4], 1).tag(sync=True)
     preserve = t.Bool(False).tag(sync=True)
+    ball = t.Bool(False).tag(sync=True)
     layers = t.Dict().tag(sync=True)
     height = t.Int(None, allow_none=True, min=240, max=4000).tag(sync=True)
     running = t.Bool(False).tag(sync=True)

@@ -67,8 +67,9 @@ def _do(session, rng, verb):
     new = None if rng.random() < 0.5 else int(rng.integers(1, 9))
     across = own[rng.integers(len(own))] if len(own) else np.zeros(3, int)
     given = {
-        "paint": {"points": line, "id": new, "radius": radius, "axis": axis, "preserve": bool(rng.integers(2))},
-        "erase": {"points": line, "radius": radius, "axis": axis, "only": new},
+        "paint": {"points": line, "id": new, "radius": radius, "axis": axis, "preserve": bool(rng.integers(2)),
+                  "ball": bool(rng.integers(2))},
+        "erase": {"points": line, "radius": radius, "axis": axis, "only": new, "ball": bool(rng.integers(2))},
         "lasso": {"points": line, "id": new, "axis": axis, "subtract": bool(rng.integers(2))},
         "fill": {"point": at, "id": new, "axis": axis},
         "merge": {"keep": some[0], "gone": some[1:]},
@@ -77,6 +78,7 @@ def _do(session, rng, verb):
         "split_at_necks": {"id": id},
         "merge_on_plane": {"ids": some, "axis": axis, "index": index},
         "delete_on_plane": {"ids": some, "axis": axis, "index": index},
+        "extrude": {"ids": some[:1], "axis": axis, "index": index, "by": int(rng.integers(-2, 3))},
         "interpolate": {"ids": some, "axis": axis},
         "dismiss": {"point": at},
         "mark_reviewed": {"start": at, "stop": [v + 1 for v in at], "reviewed": bool(rng.integers(2))},

@@ -37,18 +37,30 @@ voxel = st.tuples(*(st.integers(0, n - 1) for n in SHAPE))
 FOLDER = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
 
+def centers_of(line):
+    """Return the voxels of a polyline."""
+    centers = [line[0]]
+    for a, b in itertools.pairwise(line):
+        n = max(abs(p - q) for p, q in zip(a, b, strict=True))
+        centers += [
+            [p + int(np.floor((q - p) * (k / n) + 0.5)) for p, q in zip(a, b, strict=True)] for k in range(1, n + 1)
+        ]
+    return centers
+
+
+def balled(line, radius, size):
+    """Return the voxels that a ball covers along a line, one by one; the radius is in the smallest side of a voxel."""
+    sides = np.array(size or (1, 1, 1)) / min(size or (1, 1, 1))
+    away = (np.indices(SHAPE)[None] - np.array(centers_of(line))[:, :, None, None, None]) * sides[:, None, None, None]
+    return ((away**2).sum(axis=1) <= radius**2).any(axis=0)
+
+
 def brushed(line, radius, axis):
     """Return the voxels of a stroke the slow way: every disk along every segment, pixel by pixel."""
     kept = AXES[axis]
     mask = np.zeros(SHAPE, bool)
     plane = np.moveaxis(mask, kept, 0)[line[0][kept]]
-    flat = [[v for i, v in enumerate(point) if i != kept] for point in line]
-    centers = [flat[0]]
-    for a, b in itertools.pairwise(flat):
-        n = max(abs(a[0] - b[0]), abs(a[1] - b[1]))
-        centers += [
-            [p + int(np.floor((q - p) * (k / n) + 0.5)) for p, q in zip(a, b, strict=True)] for k in range(1, n + 1)
-        ]
+    centers = [[v for i, v in enumerate(point) if i != kept] for point in centers_of(line)]
     for row in range(plane.shape[0]):
         for column in range(plane.shape[1]):
             plane[row, column] = any((row - r) ** 2 + (column - c) ** 2 <= radius**2 for r, c in centers)
@@ -162,11 +174,17 @@ class Correcting(RuleBasedStateMachine):
         self.top = max(self.top, int(after.max()))
         assert not self.promised & set(np.unique(after).tolist()) - ({change.id, *change.new} | set(IDS_BY_HAND))
 
-    @rule(data=st.data(), id=IDS, radius=st.sampled_from([0, 1, 2.5]), axis=axes, preserve=st.booleans())
-    def paint(self, data, id, radius, axis, preserve):
+    def brush(self, line, radius, axis, ball):
+        return balled(line, radius, self.facts["size"]) if ball else brushed(line, radius, axis)
+
+    @rule(
+        data=st.data(), id=IDS, radius=st.sampled_from([0, 1, 2.5]), axis=axes, preserve=st.booleans(),
+        ball=st.booleans(),
+    )  # fmt: skip
+    def paint(self, data, id, radius, axis, preserve, ball):
         line = self.line(data, axis)
-        mask = brushed(line, radius, axis) & ((self.now == 0) if preserve else True)
-        do = partial(self.session.paint, line, id=id, radius=radius, axis=axis, preserve=preserve)
+        mask = self.brush(line, radius, axis, ball) & ((self.now == 0) if preserve else True)
+        do = partial(self.session.paint, line, id=id, radius=radius, axis=axis, preserve=preserve, ball=ball)
         self.around(np.where(mask, np.uint32(id), self.now), do)
 
     @rule(data=st.data(), id=IDS, axis=axes, how=st.sampled_from(["", "preserve", "subtract"]))
@@ -176,11 +194,11 @@ class Correcting(RuleBasedStateMachine):
         do = partial(self.session.lasso, line, id=id, axis=axis, **({how: True} if how else {}))
         self.around(np.where(mask, np.uint32(0 if how == "subtract" else id), self.now), do)
 
-    @rule(data=st.data(), radius=st.sampled_from([0, 1, 2.5]), axis=axes, only=st.none() | IDS)
-    def erase(self, data, radius, axis, only):
+    @rule(data=st.data(), radius=st.sampled_from([0, 1, 2.5]), axis=axes, only=st.none() | IDS, ball=st.booleans())
+    def erase(self, data, radius, axis, only, ball):
         line = self.line(data, axis)
-        mask = brushed(line, radius, axis) & (True if only is None else self.now == only)
-        do = partial(self.session.erase, line, radius=radius, axis=axis, only=only)
+        mask = self.brush(line, radius, axis, ball) & (True if only is None else self.now == only)
+        do = partial(self.session.erase, line, radius=radius, axis=axis, only=only, ball=ball)
         self.around(np.where(mask, np.uint32(0), self.now), do)
 
     @rule(at=st.tuples(*(st.integers(0, n - 1) for n in SHAPE)), id=st.just(0) | IDS, axis=axes)
@@ -340,6 +358,23 @@ class Correcting(RuleBasedStateMachine):
         plane[np.isin(plane, chosen)] = chosen[0] if merging else 0
         verb = self.session.merge_on_plane if merging else self.session.delete_on_plane
         self.about(after, partial(verb, *chosen, axis=axis, index=index))
+
+    @precondition(lambda self: self.now.any())
+    @rule(data=st.data(), axis=axes, by=st.sampled_from([-2, -1, 1, 3]))
+    def extrude(self, data, axis, by):
+        id = data.draw(st.sampled_from(self.there()))
+        index = data.draw(st.sampled_from(self.planes_of(id, axis).tolist()))
+        after = self.now.copy()
+        planes = np.moveaxis(after, AXES[axis], 0)
+        others = [k for k in range(len(planes)) if 0 < (k - index) * np.sign(by) <= abs(by)]
+        for k in others:
+            planes[k][(planes[index] == id) & (planes[k] == 0)] = id
+        do = partial(self.session.extrude, id, axis=axis, index=index, by=by)
+        if others:
+            self.about(after, do)
+        else:
+            with pytest.raises(InputError, match="There is no"):
+                do()
 
     @precondition(lambda self: self.now.any())
     @rule(data=st.data(), how=st.sampled_from(["delete", "drop_false"]))

@@ -349,3 +349,24 @@ def test_a_lasso_is_the_even_odd_rule_and_its_outline(seed):
     fast = np.zeros_like(slow)
     fast[y : y + found.shape[0], x : x + found.shape[1]] = found
     assert np.array_equal(fast, slow)
+
+
+def test_a_ball_reaches_as_far_in_nm_in_all_directions():
+    edit = ops.paint(
+        np.zeros((9, 21, 21), np.uint32), [[4, 10, 10]], id=3, radius=6, ball=True, voxel_size=(30, 10, 10)
+    )
+    after = np.zeros((9, 21, 21), np.uint32)
+    apply(after, edit.parts)
+    z, y, x = np.nonzero(after)
+    assert [z.min(), z.max(), y.min(), y.max(), x.min(), x.max()] == [2, 6, 4, 16, 4, 16]
+    assert (after[4, :, 10] > 0).sum() == 13
+    assert (after[6] > 0).sum() == 1
+    on_xz = ops.paint(after * 0, [[4, 10, 10]], id=3, radius=6, axis="xz", ball=True, voxel_size=(30, 10, 10))
+    again = np.zeros_like(after)
+    apply(again, on_xz.parts)
+    assert np.array_equal(again, after), "whatever the plane that it is drawn on"
+
+
+def test_a_ball_that_is_too_large_is_refused():
+    with pytest.raises(InputError, match="The radius of a ball is 0 to 128"):
+        ops.erase(np.zeros((3, 4, 4), np.uint32), [[0, 0, 0]], radius=500, ball=True)

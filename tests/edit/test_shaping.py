@@ -150,3 +150,35 @@ def test_what_an_object_had_once_makes_no_difference():
     plain.interpolate(1)
     other.interpolate(1)
     assert np.array_equal(plain.labels.data, other.labels.data)
+
+
+def test_an_outline_is_copied_to_planes_beside_it_on_background_alone():
+    labels = np.zeros((6, 8, 8), np.uint32)
+    labels[2, 2:5, 2:5] = 7
+    labels[4, 2:5, 4] = 9
+    session = Session(labels=labels)
+    session.extrude(7, axis="xy", index=2, by=9)
+    assert [(session.labels.data[z] == 7).sum() for z in range(6)] == [0, 0, 9, 9, 6, 9]
+    assert session.voxels(9) == 3
+    assert session.history()[-1].code == "session.extrude(7, axis='xy', index=2, by=3)", "the volume ends there"
+    session.undo()
+    session.extrude(7, axis="xz", index=2, by=-1)
+    assert session.history()[-1].text == "copied the outline of object 7 on xz plane 2 to 1 plane before it"
+    assert (session.labels.data[2, 1] == 7).sum() == 3
+
+
+@pytest.mark.parametrize("by", [0, True, 1.5, "2", None])
+def test_an_outline_is_copied_to_a_whole_number_of_planes(by):
+    session = Session(labels=np.ones((3, 4, 4), np.uint32))
+    with pytest.raises(InputError, match="copied to a number of planes"):
+        session.extrude(1, axis="xy", index=1, by=by)
+
+
+def test_what_is_not_on_the_plane_or_has_no_plane_beside_it_cannot_be_copied():
+    labels = np.zeros((3, 4, 4), np.uint32)
+    labels[1] = 5
+    session = Session(labels=labels)
+    with pytest.raises(InputError, match="Object 5 is not on xy plane 0"):
+        session.extrude(5, axis="xy", index=0)
+    with pytest.raises(InputError, match="There is no xz plane after plane 3"):
+        session.extrude(5, axis="xz", index=3, by=2)

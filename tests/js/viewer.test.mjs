@@ -5,7 +5,7 @@ import { Cache } from "../../mitonb/widgets/js/cache.js";
 import { idTable, slotOf } from "../../mitonb/widgets/js/colors.js";
 import { nextWay, otherText } from "../../mitonb/widgets/js/compare.js";
 import { nextSelection } from "../../mitonb/widgets/js/commands.js";
-import { fit, lengthText, pan, pixelOf, roundLength, sheetOf, toPlane, toScreen, voxelOf, zoomAt } from "../../mitonb/widgets/js/geometry.js";
+import { fit, lengthText, pan, pixelOf, roundLength, sheetOf, sidesOf, toPlane, toScreen, voxelOf, zoomAt } from "../../mitonb/widgets/js/geometry.js";
 import { placeOf } from "../../mitonb/widgets/js/goto.js";
 import { Verbs, nextBrush } from "../../mitonb/widgets/js/keys.js";
 import { judgedOn } from "../../mitonb/widgets/js/overlay.js";
@@ -43,6 +43,14 @@ test("a stroke beyond the edge draws what lies inside and does not wrap round", 
   assert.deepEqual(rows(ids), ["1000", "1100", "1000"]);
   assert.ok(box.x0 === 0 && box.x1 <= 4);
   assert.equal(drawStroke(plane(4, 3), [50, 50], 2, free).x1 <= 4, true);
+});
+
+test("a ball on a plane whose pixels are higher than wide covers fewer rows", () => {
+  const ids = plane(5, 5);
+  drawStroke(ids, [2, 2], 2, free, [2, 1]);
+  assert.deepEqual(rows(ids), ["00000", "00100", "11111", "00100", "00000"]);
+  assert.deepEqual(sidesOf("xz", [30, 10, 10]), [3, 1]);
+  assert.deepEqual(sidesOf("xy", null), [1, 1]);
 });
 
 test("a rule writes on one id only", () => {
@@ -225,7 +233,7 @@ test("a verb of the kernel has its button, its key and its line in the help", ()
   assert.deepEqual(verbs.actions.map((t) => t.name), ["undo", "redo", "smooth"]);
   assert.equal(verbs.commandOf({ key: "q", ctrlKey: false, metaKey: false, shiftKey: false, altKey: false }), "do:smooth");
   const { keys } = verbs.help.find((group) => group.title === "Correct");
-  assert.deepEqual(keys.map((k) => k.keys), ["L", "P", "Ctrl-Z", "Shift-Ctrl-Z", "Q", "O"]);
+  assert.deepEqual(keys.map((k) => k.keys), ["L", "P", "Ctrl-Z", "Shift-Ctrl-Z", "Q", "Shift-Q", "Shift-D", "O"]);
   const more = new Verbs([...VERBS, { ...VERBS[0], name: "grow", gesture: "selected", keys: "", codes: [], menu: true }]);
   assert.deepEqual([more.menu.map((v) => v.name), more.actions.length, more.help.flatMap((g) => g.keys).length],
     [["grow"], verbs.actions.length, verbs.help.flatMap((g) => g.keys).length], "a verb of the menu has no button of its own");

@@ -610,3 +610,31 @@ def test_after_a_run_the_workbench_says_what_to_check(app: App) -> None:
     assert row.split()[1] == "-3"
     app.session.undo()
     assert len(app.session.open_doubts()) == 4
+
+
+def test_the_object_that_the_model_finds_in_a_place_is_taken_through_all_planes_with_maps(app: App) -> None:
+    truth = volume()
+    z, y, x = 8, *np.argwhere(truth[8] > 0)[0].tolist()
+    with pytest.raises(InputError, match="has not seen xy plane 8"):
+        app.take_object((z, y, x))
+    app.look_at_maps().result(60)
+    settled(app)
+    one = app.take_object((z, y, x))
+    assert app.session.selection == (one.id,)
+    assert (app.session.labels.data[8] == one.id).sum() == pytest.approx((truth[8] == truth[z, y, x]).sum(), rel=0.1)
+    assert app.session.labels.data.any(axis=(1, 2)).sum() == 1, "only there are maps"
+    with pytest.raises(InputError, match=f"Object {one.id} is here already"):
+        app.take_object((z, y, x))
+    empty = np.argwhere((truth[8] == 0) & (app.session.labels.data[8] == 0))[0].tolist()
+    with pytest.raises(InputError, match="finds nothing at"):
+        app.take_object((8, *empty))
+    app.run_volume().result(120)
+    app.session.delete(*app.session.ids())
+    app.session.move_to(z, y, x)
+    app.viewer.asked.emit("take-object")
+    (id,) = app.session.ids()
+    found, wanted = app.session.labels.data == id, truth == truth[z, y, x]
+    assert (found & wanted).sum() > 0.9 * (found | wanted).sum()
+    app.session.move_to(8, *empty)
+    app.viewer.asked.emit("take-object")
+    assert "finds nothing" in app.run_bar.message.value

@@ -39,8 +39,9 @@ export function toolRail(run) {
 const HINTS = /** @type {Record<string, string>} */ ({
   look: "Click an object to select it and paint with it",
   pick: "Click an object to paint with its label",
-  lasso: "Draw around what belongs to the label; with Shift, around what does not",
-  pair: "Click the object to keep",
+  lasso: "Draw around what belongs to the label, or click corners; Shift takes away, Ctrl selects",
+  pair: "Click the object to keep, or draw across all that are one",
+  take: "Click where an object is missing",
   why: "Point at a pixel, or move there with the arrows: why it belongs to its object or to none",
   teach: "Draw where the model is wrong; it learns from strokes of both kinds",
 });
@@ -65,11 +66,12 @@ export function topBar({ run, set, menu }) {
   const fresh = element("button", { class: "mitonb-choice", text: "new", title: "A label that was never used (M)", attributes: { type: "button" } });
   fresh.addEventListener("click", () => run("new"));
   const preserve = checkbox("preserve others", "Paint on background only; erase only the active label (B)", (on) => set("preserve", on));
+  const round = checkbox("ball", "Paint and erase in all planes around, as far in nm (Shift-B)", (on) => set("ball", on));
   const brushGroup = element("span", { class: "mitonb-group" }, [element("span", { text: "Brush" }), brush, brushText]);
   const idGroup = element("span", { class: "mitonb-group" }, [element("span", { text: "Label" }), swatch, id, fresh]);
   const hint = element("span", { class: "mitonb-group mitonb-hint" });
   const split = splitBar(run);
-  const options = element("div", { class: "mitonb-options" }, [brushGroup, idGroup, preserve.label, hint, split.node, menu]);
+  const options = element("div", { class: "mitonb-options" }, [brushGroup, round.label, idGroup, preserve.label, hint, split.node, menu]);
   const dot = element("span", { class: "mitonb-dot" });
   const pillText = element("span");
   const pill = element("span", { class: "mitonb-pill", attributes: { role: "status" } }, [dot, pillText]);
@@ -96,14 +98,16 @@ export function topBar({ run, set, menu }) {
       facts.textContent = `${info.shape.slice(first).join(" × ")} · ${size}`;
       facts.title = first ? "y × x" : "z × y × x";
     },
-    /** @param {{tool: string, gesture: string, brush: number, id: number, preserve: boolean, selected: number[], colors: Colors | null, split: import("./split.js").Shown}} s */
-    show({ tool, gesture, brush: radius, id: active, preserve: kept, selected, colors, split: splitting }) {
+    /** @param {{tool: string, gesture: string, brush: number, id: number, preserve: boolean, ball: boolean, selected: number[], colors: Colors | null, split: import("./split.js").Shown, keys: string}} s */
+    show({ tool, gesture, brush: radius, id: active, preserve: kept, ball, selected, colors, split: splitting, keys }) {
       const painting = gesture === "stroke";
       brushGroup.hidden = !(painting || gesture === "teach") || tool === "lasso";
       idGroup.hidden = !(painting || gesture === "click");
       preserve.label.hidden = !painting;
+      round.label.hidden = !["paint", "erase"].includes(tool);
+      round.input.checked = ball;
       const asked = tool in HINTS ? tool : gesture;
-      hint.hidden = !(asked in HINTS);
+      hint.hidden = !(asked in HINTS || keys);
       brush.max = `${Math.max(64, radius)}`;
       brush.show(radius);
       brushText.textContent = `${radius} px`;
@@ -113,7 +117,7 @@ export function topBar({ run, set, menu }) {
       menu.hidden = tool !== "look" || !selected.length;
       split.node.hidden = gesture !== "split";
       if (!split.node.hidden) split.show(splitting, colors);
-      if (!hint.hidden) hint.replaceChildren(...hintNodes(asked, selected, colors));
+      if (!hint.hidden) hint.replaceChildren(...(keys ? [document.createTextNode(keys)] : hintNodes(asked, selected, colors)));
     },
     /** Which panels are unfolded; null where there is no such panel. @param {boolean} l @param {boolean | null} r @param {boolean} whole */
     showPanels(l, r, whole) {

@@ -41,9 +41,13 @@ export class Commands {
       outline: (by) => this.#change("width", +by, 1, 5),
       compare: () => this.#compare(),
       "swap-labels": () => view.get("comparison") === "blink" && view.comparison.turn(),
+      ball: () => view.set("ball", !view.get("ball")),
+      extrude: (by) => this.#selected("extrude", view.get("selected"), +by),
       preserve: () => view.set("preserve", !view.get("preserve")),
       labels: () => view.setLayer("labels", { visible: !view.get("layers").labels.visible }),
-      enter: () => (view.splitter.on ? view.splitter.enter() : this.#ask(view.has("preview") ? "apply-preview" : "segment-plane")),
+      enter: () => (view.splitter.on ? view.splitter.enter() : view.hand.enter() || this.#ask(view.has("preview") ? "apply-preview" : "segment-plane")),
+      close: (how) => view.hand.enter(how),
+      take: () => this.#take(view.here()),
       object: (to) => view.tell({ kind: "step", to }),
       verdict: (verb) => this.#judge(verb),
       suggest: () => view.tell({ kind: "suggest", take: view.suggested }),
@@ -82,6 +86,7 @@ export class Commands {
       if (!view.store.outbox.cut) view.tell({ kind: "move", point });
     } else if (tool === "pick") this.pick(id);
     else if (tool === "why") view.why.cursor = null;  // arrows go on from where it was clicked
+    else if (view.verbs.gesture(tool) === "take") this.#take(point);
     else if (view.verbs.gesture(tool) === "click") this.#fill(tool, point, id);
     else if (view.verbs.gesture(tool) === "pair") this.#pair(tool, id);
   }
@@ -110,6 +115,13 @@ export class Commands {
       this.#edit({ op: name, keep: selected[0], gone: selected.slice(1) });
       view.set("selected", selected.slice(0, 1));
     } else this.#tool(name);
+  }
+
+  /** Take what the model finds in a place. @param {number[]} point z, y, x */
+  #take(point) {
+    if (!this.writable()) return;
+    this.view.tell({ kind: "move", point });
+    this.#ask("take-object");
   }
 
   /** Fill a patch; a huge one, such as the background around everything, is asked about first. @param {string} op @param {number[]} point @param {number} old */
@@ -251,8 +263,8 @@ export class Commands {
 
   /** @param {number} dx @param {number} dy */
   #pan(dx, dy) {
-    const { picture, sheet, splitter, why } = this.view;
-    const cursor = [splitter, why].find((tool) => tool.on);
+    const { picture, sheet, splitter, why, hand } = this.view;
+    const cursor = [splitter, why, hand].find((tool) => tool.on);
     if (cursor) {
       cursor.step(-dx, -dy);
       return;
@@ -280,19 +292,20 @@ export class Commands {
   /** @param {string} op */
   #now(op) {
     this.view.pen.end();
-    if (op === "undo" && this.view.splitter.back()) return;
+    if (op === "undo" && (this.view.splitter.back() || this.view.hand.back())) return;
     // What waits in the outbox can be taken back, too.
     if (this.#possible(op) || (op === "undo" && this.view.store.outbox.size)) this.#edit({ op });
     else this.view.ui.say({ text: `There is nothing to ${op}.` });
   }
 
-  /** @param {string} op @param {number[]} ids */
-  #selected(op, ids) {
+  /** @param {string} op @param {number[]} ids @param {number} by planes, of an outline that is copied */
+  #selected(op, ids, by = 1) {
     const { view } = this;
-    if (op === "delete" && view.splitter.back()) return;
+    if (op === "delete" && (view.splitter.back() || view.hand.back())) return;
     if (this.#selection(op.replaceAll("_", " ")) && this.writable()) {
       // Some of them are about the plane on screen.
-      view.store.edit({ op, ids, axis: view.get("axis"), index: view.get("index") });
+      view.store.edit({ op, ids, axis: view.get("axis"), index: view.get("index"), ...(op === "extrude" ? { by } : {}) });
+      if (op === "extrude") view.go(view.get("index") + by);
       // What is only marked stays selected: N goes on from there.
       if (op === "delete") view.set("selected", []);
     }

@@ -109,3 +109,9 @@ export function roundLength(longest) {
 export function lengthText(nm) {
   return nm >= 1000 ? `${+(nm / 1000).toPrecision(3)} µm` : `${+nm.toPrecision(3)} nm`;
 }
+
+/** Height and width of a plane's pixels, in the smallest side of a voxel. @param {string} axis @param {number[] | null} voxel z, y, x in nm */
+export function sidesOf(axis, voxel) {
+  const least = Math.min(...(voxel ?? [1]));
+  return (voxel ?? [1, 1, 1]).filter((_, i) => i !== ["xy", "xz", "yz"].indexOf(axis)).map((side) => side / least);
+}

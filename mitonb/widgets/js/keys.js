@@ -3,7 +3,7 @@
 
 /**
  * @typedef {{
- *   name: string, gesture: "stroke" | "teach" | "click" | "pair" | "split" | "selected" | "now" | "", keys: string, codes: string[], does: string,
+ *   name: string, gesture: "stroke" | "teach" | "click" | "take" | "pair" | "split" | "selected" | "now" | "", keys: string, codes: string[], does: string,
  *   title: string, icon: string, cursor: string, menu?: boolean,
  * }} Verb
  * @typedef {{keys: string, does: string, command?: string, codes?: string[]}} Key
@@ -46,11 +46,19 @@ const KEYS = [
     { keys: "{  }", does: "labels fainter, stronger" },
     { keys: "<  >", does: "outlines thinner, thicker" },
     { keys: "I", does: "inspect: why a pixel belongs to its object or to none" },
-    { keys: "Arrows", does: "move the picture" },
+    { keys: "Arrows", does: "move the picture; with a tool, its cursor" },
     { keys: "N  Shift-N", does: "go and zoom to the next, previous object", command: "object:next", codes: ["n"] },
   ] },
   { title: "Correct", keys: [
+    { keys: "Shift-Q", does: "copy the outline to the plane before, and go there", command: "extrude:-1", codes: ["shift+q"] },
+    { keys: "Shift-D", does: "take what the model finds under the pointer", command: "take", codes: ["shift+d"] },
     { keys: "O", does: "what else can be done with the selected objects", command: "menu", codes: ["o"] },
+  ] },
+  { title: "By keyboard, and by corners", keys: [
+    { keys: "Arrows  Enter", does: "with a tool: move the cursor; do there what a click does, put the pen down or lift it" },
+    { keys: "Click  Enter", does: "lasso (G): a corner; Enter without moving, or a click on the first, closes" },
+    { keys: "Shift-Enter  Ctrl-Enter", does: "lasso: close to take away, to select" },
+    { keys: "Drag  Shift-Enter", does: "merge (J): a line across objects makes them one" },
   ] },
   { title: "Split (S)", keys: [
     { keys: "Click  Drag", does: "a seed in each part; with Shift: one more of the same part" },
@@ -71,6 +79,7 @@ const KEYS = [
     { keys: "-  =", does: "label id down, up" },
     { keys: "X", does: "swap label and background", command: "swap", codes: ["x"] },
     { keys: "[  ]", does: "brush smaller, larger" },
+    { keys: "Shift-B", does: "ball: the brush paints and erases in all planes around", command: "ball", codes: ["shift+b"] },
     { keys: "B", does: "preserve other labels", command: "preserve", codes: ["b"] },
   ] },
   { title: "Decide", keys: [
@@ -86,14 +95,14 @@ const MORE = {
   "1": "axis:xy", "2": "axis:xz", "3": "axis:yz", ",": "plane:-1", ".": "plane:1", "pagedown": "plane:-1", "pageup": "plane:1",
   "arrowleft": "pan:40,0", "arrowright": "pan:-40,0", "arrowup": "pan:0,40", "arrowdown": "pan:0,-40",
   "-": "id:-1", "=": "id:1", "{": "opacity:-0.1", "}": "opacity:0.1", "<": "outline:-0.5", ">": "outline:0.5", "[": "brush:-1", "]": "brush:1", "shift+n": "object:previous",
-  "home": "plane:first", "end": "plane:last",
+  "shift+enter": "close:subtract", "ctrl+enter": "close:select", "home": "plane:first", "end": "plane:last",
 };
 
 /** What the user can do: the tools of the rail, its buttons, the keys of the help, and the command of each key. */
 export class Verbs {
   /** @param {Verb[]} verbs of the kernel */
   constructor(verbs) {
-    this.tools = [...TOOLS, ...verbs.filter((verb) => ["stroke", "teach", "click", "pair", "split"].includes(verb.gesture))];
+    this.tools = [...TOOLS, ...verbs.filter((verb) => ["stroke", "teach", "click", "take", "pair", "split"].includes(verb.gesture))];
     /** In the menu of the selected objects. */
     this.menu = verbs.filter((verb) => verb.menu);
     this.actions = verbs.filter((verb) => !this.tools.includes(verb) && !verb.menu);
@@ -113,7 +122,7 @@ export class Verbs {
 
   /** Whether a drag with a tool draws. @param {string} name */
   draws(name) {
-    return ["stroke", "teach", "split"].includes(this.gesture(name));
+    return ["stroke", "teach", "pair", "split"].includes(this.gesture(name));
   }
 
   /**

@@ -64,7 +64,7 @@ export function judgedOn(labels, marks) {
  * Draw marks for a view.
  * @param {CanvasRenderingContext2D} context in CSS pixels
  * @param {{camera: Camera, sheet: Sheet, view: Size, mark: [number, number] | null, judged: Judged[], framed: Framed[],
- *   taught: Taught[], lasso: number[] | null, cross: [number, number] | null, peaks: Entry | null, offsets: Entry | null, semantic: Entry | null}} scene
+ *   taught: Taught[], lasso: {points: number[], closed: boolean} | null, cross: [number, number] | null, peaks: Entry | null, offsets: Entry | null, semantic: Entry | null}} scene
  */
 export function drawOverlay(context, { camera, sheet, view, mark, judged, framed, taught, lasso, cross: at, peaks, offsets, semantic }) {
   context.clearRect(0, 0, view.w, view.h);
@@ -85,7 +85,7 @@ export function drawOverlay(context, { camera, sheet, view, mark, judged, framed
     verdict(context, sx + 20 * shift, sy, kind);
   }
   if (at) crosshair(context, put(0, 0), put(sheet.w, sheet.h), put(at[0] + 0.5, at[1] + 0.5));
-  if (lasso) drawLasso(context, Array.from({ length: lasso.length / 2 }, (_, i) => put(lasso[2 * i + 1] + 0.5, lasso[2 * i] + 0.5)));
+  if (lasso) drawLasso(context, Array.from({ length: lasso.points.length / 2 }, (_, i) => put(lasso.points[2 * i + 1] + 0.5, lasso.points[2 * i] + 0.5)), lasso.closed);
   if (mark) {
     const [sx, sy] = put(mark[0] + 0.5, mark[1] + 0.5);
     context.lineWidth = 1.5;
@@ -113,8 +113,8 @@ function crosshair(c, [left, top], [right, bottom], at) {
   }
 }
 
-/** A line that is seen on light and dark, and how it would be closed. @param {CanvasRenderingContext2D} c @param {[number, number][]} points */
-function drawLasso(c, points) {
+/** A line that is seen on light and dark, and how it would be closed. @param {CanvasRenderingContext2D} c @param {[number, number][]} points @param {boolean} closed */
+function drawLasso(c, points, closed) {
   for (const [style, width] of /** @type {[string, number][]} */ ([["rgba(0,0,0,.7)", 4], ["#fff", 1.5]])) {
     c.strokeStyle = style;
     c.lineWidth = width;
@@ -122,6 +122,7 @@ function drawLasso(c, points) {
     for (const [x, y] of points) c.lineTo(x, y);
     c.stroke();
   }
+  if (!closed) return;
   c.setLineDash([4, 4]);
   c.beginPath();
   c.moveTo(.../** @type {[number, number]} */ (points.at(-1)));

@@ -12,9 +12,10 @@ export class Pen {
   }
 
   /**
-   * @param {{axis: string, index: number, tool: string, id: number, radius: number, preserve: boolean, subtract: boolean, locked: number[]}} how
+   * @param {{axis: string, index: number, tool: string, id: number, radius: number, preserve: boolean, subtract: boolean, locked: number[],
+   *   sides?: number[]}} how  sides: of a pixel, where the brush is a ball
    */
-  begin({ axis, index, tool, id, radius, preserve, subtract, locked }) {
+  begin({ axis, index, tool, id, radius, preserve, subtract, locked, sides }) {
     if (tool.startsWith("teach_")) {
       this.drawing = { op: tool };
       this.store.open = { axis, index, points: [], radius, rule: null, op: tool };
@@ -23,8 +24,8 @@ export class Pen {
     const taking = tool === "lasso" && subtract;
     const erasing = tool === "erase" || taking;
     const only = taking || (preserve && erasing) ? id : preserve ? 0 : null;
-    this.drawing = { op: tool, id, preserve, only: erasing ? only : null, subtract: taking };
-    this.store.open = { axis, index, points: [], radius: tool === "lasso" ? 0 : radius, rule: { after: erasing ? 0 : id, only, locked: new Set(locked) } };
+    this.drawing = { op: tool, id, preserve, only: erasing ? only : null, subtract: taking, ball: Boolean(sides) };
+    this.store.open = { axis, index, sides, points: [], radius: tool === "lasso" ? 0 : radius, rule: { after: erasing ? 0 : id, only, locked: new Set(locked) } };
   }
 
   /** Go on along whole pixels: row, column, row, column, ... @param {number[]} points */
@@ -35,7 +36,7 @@ export class Pen {
     const n = stroke.points.length;
     const repeats = n && points[0] === stroke.points[n - 2] && points[1] === stroke.points[n - 1];
     for (const value of repeats ? points.slice(2) : points) stroke.points.push(value);
-    // A lasso is a line over the picture until it is closed.
+    // A lasso is filled when it ends.
     if (this.drawing.op === "lasso") this.picture.redraw();
     else if (stroke.rule) this.#show(stroke, this.store.draw({ ...stroke, points }), began);
     else this.picture.redraw();

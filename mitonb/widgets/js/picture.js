@@ -18,7 +18,7 @@ import { PlainRenderer } from "./plain.js";
  *   axis: () => string, index: () => number, sheet: () => Sheet, layers: () => import("./gl.js").Layers,
  *   selected: () => number[], seen: () => import("./seen.js").Seen, comparison: () => import("./compare.js").Comparison | null, marks: () => import("./overlay.js").Marks,
  *   taught: () => import("./overlay.js").Taught[], info: () => import("./protocol.js").Info | null, entry: (part: string, index?: number) => Entry | null,
- *   cross: () => number[] | null, missing: () => number[] | null, lasso: () => number[] | null, sketches: () => ({drawn: boolean, draws: import("./why.js").Why["draws"]} | undefined)[],
+ *   cross: () => number[] | null, missing: () => number[] | null, lasso: () => {points: number[], closed: boolean} | null, sketches: () => ({drawn: boolean, draws: import("./why.js").Why["draws"]} | undefined)[],
  *   drawn: () => void, say: (message: {text: string, error?: boolean}) => void,
  * }} Facts  what the picture asks the view
  */

@@ -330,7 +330,7 @@ export function thinned(points) {
 }
 
 /** A numbered disc. @param {CanvasRenderingContext2D} c @param {number} x @param {number} y @param {string} text @param {string} color */
-function badge(c, x, y, text, color) {
+export function badge(c, x, y, text, color) {
   c.beginPath();
   c.arc(x, y, text ? 9 : 4, 0, 2 * Math.PI);
   c.fillStyle = "rgba(0,0,0,.85)";

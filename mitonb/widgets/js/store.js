@@ -13,7 +13,7 @@ import { STEPS, Wants, around, keyOf, reachFor, wantList } from "./wants.js";
  * @typedef {import("./protocol.js").Info} Info
  * @typedef {import("./protocol.js").State} State
  * @typedef {import("./strokes.js").Rect} Rect
- * @typedef {{axis: string, index: number, points: number[], radius: number, rule: import("./strokes.js").Rule | null, closed?: boolean, op?: string}} Stroke
+ * @typedef {{axis: string, index: number, points: number[], radius: number, rule: import("./strokes.js").Rule | null, closed?: boolean, op?: string, sides?: number[]}} Stroke
  *   without a rule it teaches, and changes no label
  * @typedef {{
  *   get: (name: string) => any, set: (name: string | Record<string, any>, value?: any) => void, save_changes: () => void,
@@ -180,7 +180,7 @@ export class Store extends EventTarget {
     const entry = this.get("labels", stroke.axis, stroke.index);
     if (!entry || entry.empty || !stroke.rule) return null;
     const plane = { data: /** @type {Uint32Array} */ (entry.data), w: entry.w, h: entry.h };
-    return stroke.closed ? fillLasso(plane, stroke.points, stroke.rule) : drawStroke(plane, stroke.points, stroke.radius, stroke.rule);
+    return stroke.closed ? fillLasso(plane, stroke.points, stroke.rule) : drawStroke(plane, stroke.points, stroke.radius, stroke.rule, stroke.sides);
   }
 
   /** Hand a finished stroke to the kernel. @param {Stroke} stroke @param {Record<string, any>} fields */

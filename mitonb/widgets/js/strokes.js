@@ -22,11 +22,14 @@ export function trail(x0, y0, x1, y1, visit) {
   }
 }
 
-/** Half widths of a disk's rows: row d from -r to r covers columns -half[d + r] .. half[d + r]. @param {number} radius */
-export function diskRows(radius) {
-  const r = Math.floor(radius);
+/**
+ * Half widths of a disk's rows: row d from -r to r covers columns -half[d + r] .. half[d + r].
+ * @param {number} radius @param {number[]} [sides] height and width of a pixel, in units of the radius
+ */
+export function diskRows(radius, [height, width] = [1, 1]) {
+  const r = Math.floor(radius / height);
   const half = new Int32Array(2 * r + 1);
-  for (let d = -r; d <= r; d++) half[d + r] = Math.floor(Math.sqrt(radius * radius - d * d));
+  for (let d = -r; d <= r; d++) half[d + r] = Math.floor(Math.sqrt(radius * radius - (d * height) ** 2) / width);
   return half;
 }
 
@@ -59,18 +62,20 @@ function stamp(plane, x, y, half, after, may) {
  * @param {ArrayLike<number>} points row, column, row, column, ... whole pixels
  * @param {number} radius
  * @param {Rule} rule
+ * @param {number[]} [sides] of a pixel, where the brush is a ball
  * @returns {Rect} what may have changed; empty when x1 <= x0
  */
-export function drawStroke(plane, points, radius, rule) {
-  const half = diskRows(radius);
+export function drawStroke(plane, points, radius, rule, sides) {
+  const half = diskRows(radius, sides);
   const r = (half.length - 1) / 2;
+  const wide = half[r];
   const may = allowed(plane, rule);
   let [left, top, right, bottom] = [plane.w, plane.h, 0, 0];
   const visit = (/** @type {number} */ x, /** @type {number} */ y) => {
     stamp(plane, x, y, half, rule.after, may);
-    left = Math.min(left, x - r);
+    left = Math.min(left, x - wide);
     top = Math.min(top, y - r);
-    right = Math.max(right, x + r + 1);
+    right = Math.max(right, x + wide + 1);
     bottom = Math.max(bottom, y + r + 1);
   };
   if (points.length >= 2) visit(points[1], points[0]);

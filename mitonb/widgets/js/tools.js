@@ -10,6 +10,7 @@ import { LONGEST } from "./store.js";
  *   pan: (dx: number, dy: number) => void, zoom: (x: number, y: number, factor: number) => void,
  *   planes: (steps: number) => void, hover: (x: number, y: number) => void, leave: () => void,
  *   click: (spot: Spot, more: boolean) => void, pick: (spot: Spot) => void, fit: () => void, focus: () => void,
+ *   moved: () => void, double: () => void,
  *   begin: (spot: Spot, event: PointerEvent) => boolean, draw: (points: number[]) => void, end: () => void, cancel: () => void,
  * }} Actions
  */
@@ -53,7 +54,10 @@ export function listen(stage, does) {
 
   stage.addEventListener("pointermove", (event) => {
     const [x, y] = place(event);
-    if (event.movementX || event.movementY) armed = true;
+    if (event.movementX || event.movementY) {
+      armed = true;
+      does.moved();
+    }
     if (drag?.mode === "stroke") {
       const points = [drag.spot.row, drag.spot.column];
       // Between two frames a pen or a fast mouse has been at more places than the last one.
@@ -106,6 +110,7 @@ export function listen(stage, does) {
   stage.addEventListener("contextmenu", (event) => event.preventDefault(), options);
   stage.addEventListener("dblclick", (event) => {
     if (does.tool() === "look" && event.button === 0) does.fit();
+    else does.double();
   }, options);
 
   let turned = 0;

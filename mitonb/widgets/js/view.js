@@ -1,7 +1,8 @@
 // One view of the widget: puts store, picture, bars and tools together. Several views may share a store.
 
-import { bring, clamp, fitBox, pan, pixelOf, sheetOf, toScreen, voxelOf, zoomAt } from "./geometry.js";
+import { bring, clamp, fitBox, pan, pixelOf, sheetOf, sidesOf, toScreen, voxelOf, zoomAt } from "./geometry.js";
 import { GONE, guard } from "./guard.js";
+import { Hand } from "./hand.js";
 import { describe, idAt } from "./hover.js";
 import { Commands } from "./commands.js";
 import { Comparison, otherText } from "./compare.js";
@@ -28,7 +29,7 @@ import { Why } from "./why.js";
  * @typedef {import("./gl.js").Layers} Layers
  */
 
-const TRAITS = ["axis", "index", "tool", "brush", "active_id", "selected", "preserve", "layers", "height", "running", "marks", "strokes", "hidden", "isolated", "comparison", "panes"];
+const TRAITS = ["axis", "index", "tool", "brush", "active_id", "selected", "preserve", "ball", "layers", "height", "running", "marks", "strokes", "hidden", "isolated", "comparison", "panes"];
 /** After so many ms without scrolling the finest image is asked for too. */
 const RESTED = 250;
 
@@ -82,14 +83,15 @@ export class View {
       axis: () => this.get("axis"), index: () => this.get("index"), sheet: () => this.sheet, layers: () => this.get("layers"),
       selected: () => this.get("selected"), seen: () => this.seen, comparison: () => (this.get("comparison") ? this.comparison : null), marks: () => this.get("marks"),
       taught: () => [...this.get("strokes"), ...store.teaching], info: () => store.info,
-      entry: (part, index) => this.entry(part, index), sketches: () => [this.splitter, this.why],
+      entry: (part, index) => this.entry(part, index), sketches: () => [this.splitter, this.why, this.hand],
       cross: () => (this.panes?.on ? this.place : null), missing: () => (this.get("selected").length ? null : this.missing),
-      lasso: () => (this.get("tool") === "lasso" && store.open?.points.length ? store.open.points : null), drawn: () => this.#drawn(), say: (message) => this.ui.say(message),
+      lasso: () => this.hand?.line ?? null, drawn: () => this.#drawn(), say: (message) => this.ui.say(message),
     });
     this.panes = new Panes(this);
     this.pen = new Pen(store, this.picture);
     this.splitter = new Splitter(this);
     this.why = new Why(this);
+    this.hand = new Hand(this);
     /** @type {any} */ (this.ui.root).mitonb = this;
     this.#connect();
     this.#learn();
@@ -246,6 +248,7 @@ export class View {
     if (name === "tool" || name === "index" || name === "axis") {
       this.pen.end();
       this.splitter.drag = null;
+      this.hand.leave();
       if (name === "tool" && !this.splitter.on) this.splitter.leave();
       if (name === "tool" && !this.why.on) this.why.leave();
       // A question is about what was on screen when it was asked.
@@ -338,7 +341,7 @@ export class View {
     const tool = this.get("tool");
     const selected = /** @type {number[]} */ (this.get("selected"));
     ui.top.show({
-      tool, gesture: this.verbs.gesture(tool), brush: this.get("brush"), id: this.get("active_id"), preserve: this.preserve, selected, colors: info, split: this.splitter.shown,
+      tool, gesture: this.verbs.gesture(tool), brush: this.get("brush"), id: this.get("active_id"), preserve: this.preserve, ball: this.get("ball"), selected, colors: info, split: this.splitter.shown, keys: this.hand.hint,
     });
     ui.showSeen(seenText(this.seen));
     this.comparison.show();
@@ -393,16 +396,23 @@ export class View {
         this.#look();
       },
       planes: (steps) => this.go(this.get("index") + steps),
-      hover: (x, y) => hover([x, y]), leave: () => hover(null), click: (spot, more) => this.#click(spot, more),
+      hover: (x, y) => hover([x, y]), leave: () => hover(null), click: (spot, more) => this.click(spot, more),
       pick: (spot) => this.commands.pick(this.idAt(spot)), fit: () => picture.fit(),
-      begin: (spot, event) => this.#begin(spot, event), draw: (points) => (this.splitter.on ? this.splitter.draw(points) : pen.draw(points)),
-      end: () => (this.splitter.on ? this.splitter.end() : pen.end()), cancel: () => (this.splitter.on ? this.splitter.end() : pen.end()),
+      moved: () => this.hand.rest(), double: () => this.hand.corners.length && this.hand.close(),
+      begin: (spot, event) => this.#begin(spot, event), draw: (points) => this.#drawing.draw(points),
+      end: () => this.#drawing.end(), cancel: () => this.#drawing.end(),
     };
   }
 
   /** What is not seen is not changed: while objects are hidden, strokes leave others as they are. */
   get preserve() {
     return this.get("preserve") || !this.seen.all;
+  }
+
+  /** The sides of a pixel where the brush is a ball. */
+  get sides() {
+    const balls = this.get("ball") && ["paint", "erase"].includes(this.get("tool"));
+    return balls ? sidesOf(this.get("axis"), this.store.info?.voxel_size ?? null) : undefined;
   }
 
   /** Whether a hidden object lies at a pixel; then it says so. @param {Spot} spot */
@@ -413,17 +423,39 @@ export class View {
     return true;
   }
 
-  /** @param {Spot} spot @param {PointerEvent} event */
+  /** What a drag is for. */
+  get #drawing() {
+    return this.splitter.on ? this.splitter : this.hand.outlines ? this.hand : this.pen;
+  }
+
+  /** A press of the keyboard, where its cursor is. @param {Spot} spot */
+  press(spot) {
+    if (!this.verbs.draws(this.get("tool")) || this.hand.crosses) this.click(spot, false);
+    else if (this.#begin(spot, { shiftKey: false, ctrlKey: false, metaKey: false })) this.pen.draw([spot.row, spot.column]);
+  }
+
+  /** Give the label to what a line encloses, or take it away there. @param {number[]} points row, column, ... @param {boolean} subtract */
+  outline(points, subtract) {
+    if (!this.commands.writable()) return;
+    this.#lower(subtract);
+    this.pen.draw(points);
+    this.pen.end();
+  }
+
+  /** @param {Spot} spot @param {{shiftKey: boolean, ctrlKey: boolean, metaKey: boolean}} event */
   #begin(spot, event) {
     if (!this.commands.writable() || this.#covers(spot)) return false;
     if (!this.picture.current || !this.entry("labels")) {
       this.ui.say({ text: "The labels of this plane are still on their way." });
       return false;
     }
-    if (this.splitter.on) {
-      this.splitter.begin(event);
-      return true;
-    }
+    if (this.#drawing === this.pen) this.#lower(false);
+    else this.#drawing.begin(/** @type {any} */ (event));
+    return true;
+  }
+
+  /** Put the pen down. @param {boolean} subtract */
+  #lower(subtract) {
     // Under a curtain nobody sees what is painted.
     if (this.get("comparison")) this.set("comparison", "");
     const stroke = this.verbs.gesture(this.get("tool")) === "stroke";
@@ -432,10 +464,10 @@ export class View {
     if (stroke && this.get("hidden").length) this.set("hidden", this.get("hidden").filter((/** @type {number} */ id) => id !== this.get("active_id")));
     this.pen.begin({
       axis: this.get("axis"), index: this.get("index"), tool: this.get("tool"), id: this.get("active_id"),
-      radius: this.get("brush"), preserve: this.preserve, subtract: event.shiftKey, locked: this.get("marks").locked ?? [],
+      radius: this.get("brush"), preserve: this.preserve, subtract, locked: this.get("marks").locked ?? [],
+      sides: this.sides,
     });
     this.ui.empty.hidden = true;
-    return true;
   }
 
   /** The object that is seen at a pixel. @param {Spot} spot */
@@ -485,14 +517,16 @@ export class View {
     if (cursor.hidden || !this.pointer) return;
     const { column, row } = this.picture.spot(...this.pointer);
     const [x, y] = this.picture.screen(column, row);
-    const w = (2 * this.get("brush") + 1) * this.picture.camera.scale;
-    const h = w * this.sheet.aspect;
+    const [high, wide] = this.sides ?? [1, 1];
+    const { scale } = this.picture.camera;
+    const w = ((2 * this.get("brush")) / wide + 1) * scale;
+    const h = ((2 * this.get("brush")) / high + 1) * scale * this.sheet.aspect;
     Object.assign(cursor.style, { width: `${w}px`, height: `${h}px`, transform: `translate(${x - w / 2}px, ${y - h / 2}px)` });
     cursor.dataset.tool = this.get("tool");
   }
 
   /** @param {Spot} spot @param {boolean} more */
-  #click(spot, more) {
+  click(spot, more) {
     if (!spot.inside || !this.picture.current) return;
     if (this.get("tool") !== "look" && this.#covers(spot)) return;
     const point = voxelOf(this.get("axis"), this.get("index"), spot.row, spot.column);
