@@ -291,7 +291,7 @@ def compare_objects(before: Ids, after: Ids) -> Changes:
     )
     merge, split = _several(into[:, 1], into[:, 0]), _several(part[:, 0], part[:, 1])
     of = {"appear": (after, appear), "vanish": (before, vanish), "merge": (after, merge), "split": (before, split)}
-    places = {kind: _middles(ids, list(some)) for kind, (ids, some) in of.items()}
+    places = {kind: middles(ids, list(some)) for kind, (ids, some) in of.items()}
     return Changes(appear=appear, vanish=vanish, merge=merge, split=split, places=places)
 
 
@@ -325,7 +325,7 @@ def _several(owners: npt.NDArray[np.int64], members: npt.NDArray[np.int64]) -> d
     return {owner: some for owner, some in found.items() if len(some) > 1}
 
 
-def _middles(ids: Ids, some: list[int]) -> list[tuple[int, int]]:
+def middles(ids: Ids, some: list[int]) -> list[tuple[int, int]]:
     """Return the pixel of some objects of a plane that is nearest to the middle of each."""
     if not some:
         return []

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
+import numpy as np
+
 from mitonb.errors import InputError
 from mitonb.job import Progress, Steps, drain
 from mitonb.maps import Maps
 from mitonb.post.decoding import by_rules, decode, decoder
+from mitonb.post.microscope import compare_objects, middles
 from mitonb.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ _GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
     "": {},
 }  # fmt: skip
 """What is tried beside the semantic threshold, by what tells objects apart."""
+_SAME = 10
+"""Pixels between two places that are asked about alike."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,29 @@ class Click:
         if self.says in ("yes", "no"):
             return (here > 0) is (self.says == "yes")
         return here > 0 and there > 0 and (here == there) is (self.says == "merge")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A place of which recipes say different things.
+
+    Attributes
+    ----------
+    yes, no : Click
+        What is said of it by who answers so: that an object is here, or none; or that both places belong to one
+        object, or to two.
+    """
+
+    yes: Click
+    no: Click
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """Pixels (y, x) that it is about: one or two."""
+        return [(self.yes.y, self.yes.x), *([self.yes.to] if self.yes.to else [])]
+
+    def __str__(self) -> str:
+        return "Is this a mitochondrion?" if self.yes.to is None else "Are these two places in the same mitochondrion?"
 
 
 @dataclass(frozen=True)
@@ -124,10 +152,56 @@ def tuning(maps: Maps | Sequence[Maps], clicks: Sequence[Click], recipe: Recipe 
     return Tuned(best.recipe, best.unmet, tried)
 
 
+def questions(maps: Maps, recipe: Recipe | None = None, most: int = 10) -> list[Question]:
+    """Find places of a plane where the answer tells recipes near the present one apart, the most telling first.
+
+    Each setting that `tune` tries is moved by up to two steps of its grid, to both sides; places where an object
+    appears, vanishes, merges or splits by that are asked about.
+
+    Parameters
+    ----------
+    maps : Maps
+        Of a plane.
+    recipe : Recipe, optional
+        The present one, with lengths in pixels.
+    most : int
+        So many questions, at most.
+    """
+    now = recipe or Recipe()
+    near = [
+        now.replace(**{name: values[at]})
+        for name, values in _steps(maps, now).items()
+        for at in range(max(0, values.index(getattr(now, name)) - 2), values.index(getattr(now, name)) + 3)
+        if at < len(values) and values[at] != getattr(now, name)
+    ]
+    ids, others = decode(maps, now), [decode(maps, one) for one in near]
+    found: dict[tuple[bool, ...], list[Question]] = {}
+    for other in others:
+        changes = compare_objects(ids, other)
+        asked = [(y, x, None) for kind in ("appear", "vanish") for y, x in changes.places[kind]]
+        for parts, plane in ((changes.merge, ids), (changes.split, other)):
+            asked += [(*a, b) for some in parts.values() for a, b in [middles(plane, sorted(some[:2]))]]
+        for y, x, to in asked:
+            says: tuple[Says, Says] = ("yes", "no") if to is None else ("merge", "split")
+            one = Question(*(Click(word, y, x, to) for word in says))
+            answers = tuple(one.yes.meets(plane) for plane in (ids, *others))
+            alike = found.setdefault(answers, [])
+            # One more of the same kind guards against a slip; places side by side are the same question.
+            if len(alike) < 2 and all(np.hypot(y - q.yes.y, x - q.yes.x) > _SAME for q in alike):
+                alike.append(one)
+    ranked = sorted(found, key=lambda answers: -min(sum(answers), len(answers) - sum(answers)))
+    return [found[answers][k] for k in (0, 1) for answers in ranked if len(found[answers]) > k][:most]
+
+
+def _steps(maps: Maps, now: Recipe) -> dict[str, list[float]]:
+    """Return the values of each setting that are tried, the present one among them."""
+    grid = {**_SEMANTIC, **_GRIDS["published" if by_rules(maps, now) else decoder(maps, now)]}
+    return {name: sorted({*values, getattr(now, name)}) for name, values in grid.items()}
+
+
 def _options(maps: Maps, now: Recipe) -> list[dict[str, float]]:
     """Return what to change, the nearest first."""
-    grid = {**_SEMANTIC, **_GRIDS["published" if by_rules(maps, now) else decoder(maps, now)]}
-    steps = {name: sorted({*values, getattr(now, name)}) for name, values in grid.items()}
+    steps = _steps(maps, now)
     found = []
     for values in itertools.product(*steps.values()):
         away = [abs(steps[n].index(v) - steps[n].index(getattr(now, n))) for n, v in zip(steps, values, strict=True)]

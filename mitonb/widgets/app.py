@@ -26,6 +26,7 @@ from mitonb.widgets.protocol import cut
 from mitonb.widgets.runs import HistoryView, RunBar, Runs, ScaleChoice, Sentence
 from mitonb.widgets.style import Latest, Part, Saved, button, count_text, note, row, sheet, size_text
 from mitonb.widgets.trainer import TrainForm
+from mitonb.widgets.tuner import Tuner
 from mitonb.widgets.viewer import Viewer, session_of
 from mitonb.widgets.volume3d import View3D
 
@@ -104,6 +105,7 @@ class App(Saved, Part):
         self.run_bar, self.scales = RunBar(), ScaleChoice()
         self.run_bar.allow(volume=volume)
         self._offer_learning()
+        self.tuner = Tuner(self.viewer, self.form, self.runs, self.run_bar)
         self.table = ObjectsTable(session, height=_TAB_HEIGHT)
         self.table.teach.teacher.maps = self.table.review.maps = lambda z: self.runs.maps("xy", z)
         self.table.review.across = {"xz": lambda y: self.runs.maps("xz", y), "yz": lambda x: self.runs.maps("yz", x)}
@@ -144,6 +146,7 @@ class App(Saved, Part):
             told.connect(lambda _: self._offer_models())
         self.viewer.asked.connect(self._on_asked)
         self.viewer.peeked.connect(self._on_peek)
+        self.viewer.answered.connect(lambda says: self._try(self.tuner.answer, says))
         self.viewer.observe(lambda _: self._live.ask(), ["axis", "index"])
         self.viewer.observe(self._on_hidden, ["hidden", "isolated"])
         self.tabs.observe(self._on_tab, "selected_index")
@@ -313,7 +316,7 @@ class App(Saved, Part):
         doing: dict[str, Callable[..., object]] = {
             "plane": self.run_plane, "segment-plane": self.run_plane, "volume": self.run_volume,
             "maps": self.look_at_maps, "apply-plane": self.apply_plane, "apply-preview": self.apply_plane,
-            "learn": self.learn_from_strokes,
+            "learn": self.learn_from_strokes, "tune": self.tuner.begin,
             "apply-volume": self.apply_volume, "discard-preview": self.discard_preview,
             "take-object": self.take_object,
         }  # fmt: skip
@@ -371,7 +374,7 @@ class App(Saved, Part):
         self._draft = None if ids is None else (axis, index, ids, recipe)
         shown = None if ids is None else self.session.plane_with(ids, axis, index, **self._adopting(recipe))
         self.viewer.set_preview(axis, index, shown)
-        self.run_bar.allow(apply_plane=ids is not None, apply_volume=self._differs(recipe))
+        self.run_bar.allow(tune=maps is not None, apply_plane=ids is not None, apply_volume=self._differs(recipe))
         if ids is not None:
             count = len(np.unique(ids[ids > 0]))
             self.run_bar.say(f"Preview: {count} profiles on this plane. Apply it, or move on to drop it.")

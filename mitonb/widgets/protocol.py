@@ -37,6 +37,8 @@ _log = logging.getLogger(__name__)
 
 COMMANDS = ("segment-plane", "apply-preview", "discard-preview", "take-object")
 """What a page may ask for that the viewer leaves to others."""
+ANSWERS = ("yes", "no", "skip", "enough", "leave")
+"""What a page may answer to `Viewer.ask`."""
 HEADS = {"semantic": "u1", "center": "<f2", "offsets": "<f2", "contour": "u1", "distance": "u1", "affinities": "u1"}
 """Maps that a page can draw, and the type of their textures."""
 PARTS = {"image": "u1", "labels": "<u4", "preview": "<u4", "proposal": "<u4", "other": "<u4", **HEADS}
@@ -596,6 +598,10 @@ class Conversation:
         """Tell who listens which setting the user is about to move."""
         self.viewer.peeked.emit(word(message, "field", ("", *FIELDS)))
 
+    def _answer(self, message: Message, _: Buffers) -> None:
+        """Tell who asked what the user answers."""
+        self.viewer.answered.emit(word(message, "says", ANSWERS))
+
     def _ask(self, message: Message, _: Buffers) -> None:
         self.viewer.asked.emit(word(message, "command", COMMANDS))
 
@@ -603,7 +609,7 @@ class Conversation:
         "hello": _hello, "want": _want, "edit": _edit, "take": _take, "move": _move, "step": _step, "at": _at,
         "here": _here, "ask": _ask, "take-back": _take_back, "propose": _propose, "zoom": _zoom,
         "suggest": _suggest, "verdict": _judge, "compare": _compare, "surfaces": _surfaces,
-        "why": _why, "peek": _peek,
+        "why": _why, "peek": _peek, "answer": _answer,
     }  # fmt: skip
 
 

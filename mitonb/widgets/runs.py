@@ -48,6 +48,7 @@ _BUTTONS = {
         "Let the model learn from what you drew with T and Shift-T; it takes one to three minutes, and can be undone",
     ),
     "maps": ("Look at maps", "eye", "Run the model on the plane on screen for its maps alone; its labels stay"),
+    "tune": ("Tune", "sliders", "Ten questions about this plane, answered by Y and N, set the thresholds"),
     "apply-plane": ("Apply to this plane", "check", "Make the preview an edit, which can be undone (Enter)"),
     "apply-volume": ("Apply to the volume", "check", "Decode and track the kept maps; the network is not run"),
 }
@@ -315,7 +316,7 @@ class JobBar(Part):
         self._stages: set[str] = set()
         self._stopping = False
         self._edit = 0
-        self._allowed = {name: not name.startswith(("apply", "learn")) for name in looks}
+        self._allowed = {name: not name.startswith(("apply", "learn", "tune")) for name in looks}
         self.buttons = {name: button(*look) for name, look in looks.items()}
         place = {"flex": "1 1 60px", "max_width": "220px", "width": "auto", "height": "8px"}
         self.progress = ipw.FloatProgress(min=0, max=1, value=0, bar_style="info", layout=place)

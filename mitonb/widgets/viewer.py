@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _STATIC = Path(__file__).parent / "static"
 _KEPT = 256 * 2**20  # bytes of maps and previews
 _MOST_PEAKS = 5000
+_AROUND = 48  # voxels around places that are asked about
 _MOST_LENSES = 8  # planes whose decoding is kept to explain its pixels
 _UNSEEN = "The network has not seen this plane yet: segment it, or look at its maps."
 
@@ -223,6 +224,8 @@ class Viewer(Saved, anywidget.AnyWidget):
         The field of the recipe that the user is about to move, "" for none any more.
     moved : Signal(tuple)
         The user clicked on a voxel (z, y, x).
+    answered : Signal(str)
+        How the user answered what `ask` asked: one of its answers, or "leave" (Esc).
     """
 
     _esm = _STATIC / "viewer.js"
@@ -249,6 +252,7 @@ class Viewer(Saved, anywidget.AnyWidget):
     asked = Signal(str)
     peeked = Signal(str)
     moved = Signal(tuple)
+    answered = Signal(str)
 
     def __init__(
         self, session: Session, *, axis: Axis = "xy", index: int | None = None, height: int | None = None, **traits: Any
@@ -320,6 +324,27 @@ class Viewer(Saved, anywidget.AnyWidget):
             (y, x).
         """
         self._conversation.post({"kind": "foreseen", "axis": axis, "index": index, "text": text, "marks": list(marks)})
+
+    def ask(
+        self, text: str, answers: dict[str, str], places: Sequence[tuple[int, int]], axis: Axis, index: int
+    ) -> None:
+        """Ask something over the picture; `answered` tells what a key or a button says to it.
+
+        Parameters
+        ----------
+        answers : dict of str to str
+            The texts of the buttons by what they say: "yes" (Y), "no" (N), "skip" (Shift-U), "enough" (Enter).
+        places : sequence of (int, int)
+            Pixels (y, x) of a plane that it is about: gone to, and marked until it is answered.
+        """
+        points = [np.insert(place, AXES[axis], index).tolist() for place in places]
+        if points:
+            self.axis, self.index = axis, index
+            low, high = np.min(points, axis=0).tolist(), (np.max(points, axis=0) + 1).tolist()
+            middle = [(a + b) // 2 for a, b in zip(low, high, strict=True)]
+            around = ends(Box(tuple(low), tuple(high)).grow(_AROUND))
+            self._conversation.post({"kind": "center", "point": middle, "box": around})
+        self._conversation.say(text, answers=list(answers.items()), places=points)
 
     def preview(self, axis: Axis, index: int) -> Ids | None:
         """Return the ids that `set_preview` shows on a plane, or None."""

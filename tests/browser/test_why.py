@@ -114,3 +114,37 @@ def test_a_pixel_and_a_slider_say_what_they_would_do(book: Notebook) -> None:
     point(book, 10, 70)
     book.js(f"{ROOT}.focus({{preventScroll: true}})")
     book.wait(f"{SAID}.hidden")
+
+
+def test_a_few_answers_by_key_set_the_thresholds(book: Notebook) -> None:
+    page, notice = book.page, f"{ROOT}.querySelector('.mitonb-notice')"
+    book.js(f"{ROOT}.focus({{preventScroll: true}})")
+    page.locator(".mnb-run button", has_text="Tune").click()
+    book.wait(f"{VIEW}.asking && {notice}.textContent.includes('(1 of ')")
+    for theme, size in (("light", (1280, 800)), ("dark", (1280, 800)), ("dark", (1920, 1080)), ("light", (1920, 1080))):
+        book.theme(theme)
+        book.resize(*size)
+        book.wait(READY)
+        book.shot(SHOTS / f"tune-{theme}-{size[0]}.png")
+    page.keyboard.press(".")  # it is looked at on its other planes, too
+    page.keyboard.press(",")
+    book.js(f"{ROOT}.focus({{preventScroll: true}})")
+    while book.js(f"{notice}.textContent.includes('mitochondrion')"):
+        question = book.js(f"{notice}.textContent")
+        (_, row, column), *_ = book.js(f"{VIEW}.question.places")
+        page.keyboard.press("n" if (75 <= row < 105 and 120 <= column < 160) else "y")
+        book.wait(f"{notice}.textContent !== {question!r}")
+    book.wait(f"{notice}.textContent.startsWith('semantic threshold 0.55 → 0.6: ')")
+    assert book.js(f"{notice}.textContent.includes('On this plane: 1 vanishes.')")
+    for theme, size in (("light", (1280, 800)), ("dark", (1920, 1080))):
+        book.theme(theme)
+        book.resize(*size)
+        book.wait(f"{READY} && {VIEW}.has('preview')")
+        book.shot(SHOTS / f"tuned-{theme}-{size[0]}.png")
+    book.js(f"{ROOT}.focus({{preventScroll: true}})")
+    page.keyboard.press("y")
+    book.wait(f"{notice}.hidden")
+    page.keyboard.press("Enter")
+    book.wait(f"{notice}.hidden && !{VIEW}.has('preview')", 60)
+    book.wait(READY)
+    assert book.ask("(app.form.recipe.changes(), app.session.version)") == "({'semantic_threshold': 0.6}, 1)"

@@ -7,10 +7,12 @@ import itertools
 import numpy as np
 import pytest
 
+from mitonb.accuracy import score
 from mitonb.errors import InputError
+from mitonb.labels import Labels
 from mitonb.post.decoding import decode
 from mitonb.post.targets import targets
-from mitonb.post.tuning import Click, tune
+from mitonb.post.tuning import Click, questions, tune
 from mitonb.recipe import PRESETS, Recipe
 from tests.post.drawing import disk
 from tests.post.test_microscope import crowd, noisy
@@ -106,3 +108,46 @@ def test_other_networks_are_tuned_by_what_they_draw() -> None:
 def test_clicks_that_make_no_sense_are_refused(click: Click | None, said: str) -> None:
     with pytest.raises(InputError, match=said):
         tune(targets(np.ones((8, 8), np.uint32)), [click] if click else [])
+
+
+def answered(seed: int, recipe: Recipe) -> tuple[list[Click], float, float]:
+    """Answer what is asked of a plane by its truth; return the clicks, and F1 at 0.5 before and after tuning."""
+    truth, maps = crowd()[6 + 3 * seed], noisy(seed=seed)
+
+    def f1(one: Recipe) -> float:
+        return float(score(Labels(decode(maps, one)[None]), Labels(truth[None])).at(0.5).f1)
+
+    clicks = [one.yes if one.yes.meets(truth) else one.no for one in questions(maps, recipe)]
+    return clicks, f1(recipe), f1(tune(maps, clicks, recipe).recipe)
+
+
+def test_ten_answers_make_a_wrong_recipe_better() -> None:
+    gained = []
+    for seed in range(3):
+        for start in (STARTS["ours"][0], Recipe(semantic_threshold=0.4, center_threshold=0.4, min_area=20)):
+            clicks, before, after = answered(seed, start)
+            assert 1 <= len(clicks) <= 10
+            gained.append(after - before)
+    assert min(gained) >= 0
+    assert float(np.mean(gained)) > 0.05
+
+
+def test_what_no_near_recipe_would_change_is_not_asked() -> None:
+    drawn = disk(disk(np.zeros((64, 64), np.uint32), 1, 20, 20, 12), 2, 46, 46, 12)
+    assert questions(targets(drawn)) == []
+    maps = targets(drawn)
+    dim = maps.replace(semantic=np.where(drawn == 2, 0.5, maps.semantic[0])[None].astype(np.float32))
+    (only,) = questions(dim)
+    assert (only.places, str(only)) == ([(46, 46)], "Is this a mitochondrion?")
+    assert (only.yes.says, only.no.says) == ("yes", "no")
+
+
+def test_of_what_merges_or_splits_both_places_are_asked_about() -> None:
+    drawn = np.zeros((32, 64), np.uint32)
+    drawn[4:28, 4:30], drawn[4:28, 30:60] = 1, 2
+    maps = targets(drawn)
+    pairs = [one for one in questions(maps, Recipe(center_distance=40)) if one.yes.to]
+    assert pairs
+    assert str(pairs[0]) == "Are these two places in the same mitochondrion?"
+    assert sorted(int(drawn[place]) for place in pairs[0].places) == [1, 2]
+    assert (pairs[0].yes.says, pairs[0].no.says) == ("merge", "split")

@@ -12,7 +12,7 @@ from mitonb.infer.kept import KeptMaps
 from mitonb.post.microscope import compare_objects, explain
 from mitonb.recipe import Recipe
 from mitonb.widgets.forms import either_side
-from tests.post.test_microscope import noisy
+from tests.post.test_microscope import crowd, noisy
 
 if TYPE_CHECKING:
     from mitonb.widgets.app import App
@@ -83,6 +83,7 @@ def test_of_a_plane_that_the_network_has_not_seen_that_is_said(app: App) -> None
         {"kind": "why", "axis": "xy", "index": 4, "row": 0, "column": 0},
         {"kind": "peek", "field": "__class__"},
         {"kind": "peek"},
+        {"kind": "answer", "says": "maybe"},
     ],
 )
 def test_what_makes_no_sense_is_refused(app: App, message: dict[str, Any]) -> None:
@@ -126,3 +127,60 @@ def test_what_no_plane_is_decoded_by_marks_nothing(app: App) -> None:
     assert {m["text"] for m in told if m["kind"] == "foreseen"} == {""}
     assert either_side(Recipe(center_distance="60 nm"), "center_distance") == {}
     assert either_side(Recipe(center_threshold=0.04), "center_threshold") == {"low": 0.02, "high": 0.09}
+
+
+def tuned(app: App, told: list[dict[str, Any]], enough: int = 10) -> dict[str, Any]:
+    """Answer what is asked by what is drawn, at most so often; return what is shown of the result."""
+    truth = crowd()[9]
+    for count in range(10):
+        question = told[-1]
+        assert (question["kind"], len(question["answers"])) == ("notice", 4)
+        ids = {int(truth[y, x]) for _, y, x in question["places"]}
+        says = "enough" if count == enough else "yes" if 0 not in ids and len(ids) == 1 else "no"
+        app.viewer._conversation.receive(None, {"kind": "answer", "client": "page", "says": says}, [])
+        if count == enough or "(10 of 10)" in question["text"]:
+            break
+    assert app.run_bar.job is not None
+    app.run_bar.job.result(60)
+    assert app.wait(60)
+    return next(m for m in reversed(told) if m.get("answers"))
+
+
+def test_ten_answers_set_the_recipe_which_is_looked_at_and_kept_or_not(app: App) -> None:
+    start = RECIPE.replace(semantic_threshold=0.75, center_threshold=0.05)
+    app.form.recipe = start
+    assert app.wait(60)
+    assert app.run_bar.buttons["tune"].layout.display is None
+    told = heard(app.viewer)
+    for says, ends in (("leave", True), ("no", True), ("yes", False)):
+        app.run_bar.buttons["tune"].click()
+        shown = tuned(app, told)
+        assert [answer for answer, _ in shown["answers"]] == ["yes", "no"]
+        assert shown["text"].startswith("center distance 12 → 8")
+        assert "10 of 10 answers met. On this plane: 1 merges" in shown["text"]
+        new = app.form.recipe
+        assert set(new.changes(start)) <= {"semantic_threshold", "center_threshold", "center_distance"}
+        assert app.viewer.preview("xy", 1) is not None
+        app.viewer._conversation.receive(None, {"kind": "answer", "client": "page", "says": says}, [])
+        assert app.form.recipe == (start if ends else new)
+        assert app.session.version == 0, "labels change when it is applied, not before"
+    app.apply_plane()
+    assert app.session.version == 1
+
+
+def test_tuning_is_left_by_esc_and_ended_by_enough(app: App) -> None:
+    app.form.recipe = start = RECIPE.replace(semantic_threshold=0.75, center_threshold=0.05)
+    assert app.wait(60)
+    told = heard(app.viewer)
+    app._on_asked("tune")
+    asked = len(told)
+    app.viewer._conversation.receive(None, {"kind": "answer", "client": "page", "says": "leave"}, [])
+    app.viewer._conversation.receive(None, {"kind": "answer", "client": "page", "says": "yes"}, [])  # nobody asked
+    assert not any("answers" in m for m in told[asked:])
+    assert (app.tuner.clicks, app.form.recipe) == ([], start)
+    app._on_asked("tune")
+    tuned(app, told, enough=3)
+    assert len(app.tuner.clicks) == 3
+    app.viewer.index = 3
+    assert app.wait(60)
+    assert app.run_bar.buttons["tune"].layout.display == "none", "the network has not seen this plane"

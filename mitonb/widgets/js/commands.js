@@ -12,6 +12,9 @@ const MOST = 4294967295;
 /** Pixels of a patch that is not filled without asking, where a tenth of the plane is not less. */
 const HUGE = 50_000;
 
+/** What keys say while something is asked. @type {Record<string, string>} */
+const ANSWERS = { suggest: "yes", "object:next": "no", "verdict:mark_unsure": "skip", enter: "enough", "do:look": "leave" };
+
 export class Commands {
   /** @param {View} view */
   constructor(view) {
@@ -62,6 +65,11 @@ export class Commands {
 
   /** Do "verb" or "verb:what". @param {string} command */
   run(command) {
+    const says = this.view.asking && ANSWERS[command];
+    if (says && (says === "leave" || this.view.question?.answers.some(([one]) => one === says))) {
+      this.view.answer(says);
+      return;
+    }
     const [verb, what = ""] = command.split(":");
     this.table[verb]?.(what);
   }

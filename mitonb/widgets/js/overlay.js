@@ -63,10 +63,10 @@ export function judgedOn(labels, marks) {
 /**
  * Draw marks for a view.
  * @param {CanvasRenderingContext2D} context in CSS pixels
- * @param {{camera: Camera, sheet: Sheet, view: Size, mark: [number, number] | null, judged: Judged[], framed: Framed[],
+ * @param {{camera: Camera, sheet: Sheet, view: Size, marks: [number, number][], judged: Judged[], framed: Framed[],
  *   taught: Taught[], lasso: {points: number[], closed: boolean} | null, cross: [number, number] | null, peaks: Entry | null, offsets: Entry | null, semantic: Entry | null}} scene
  */
-export function drawOverlay(context, { camera, sheet, view, mark, judged, framed, taught, lasso, cross: at, peaks, offsets, semantic }) {
+export function drawOverlay(context, { camera, sheet, view, marks, judged, framed, taught, lasso, cross: at, peaks, offsets, semantic }) {
   context.clearRect(0, 0, view.w, view.h);
   const put = (/** @type {number} */ column, /** @type {number} */ row) => toScreen(camera, sheet, view, column, row);
   for (const stroke of taught) drawTaught(context, stroke, put(0, 0), put(1, 1));
@@ -86,8 +86,8 @@ export function drawOverlay(context, { camera, sheet, view, mark, judged, framed
   }
   if (at) crosshair(context, put(0, 0), put(sheet.w, sheet.h), put(at[0] + 0.5, at[1] + 0.5));
   if (lasso) drawLasso(context, Array.from({ length: lasso.points.length / 2 }, (_, i) => put(lasso.points[2 * i + 1] + 0.5, lasso.points[2 * i] + 0.5)), lasso.closed);
-  if (mark) {
-    const [sx, sy] = put(mark[0] + 0.5, mark[1] + 0.5);
+  for (const at of marks) {
+    const [sx, sy] = put(at[0] + 0.5, at[1] + 0.5);
     context.lineWidth = 1.5;
     ring(context, sx, sy, 14);
   }

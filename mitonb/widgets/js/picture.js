@@ -18,7 +18,7 @@ import { PlainRenderer } from "./plain.js";
  *   axis: () => string, index: () => number, sheet: () => Sheet, layers: () => import("./gl.js").Layers,
  *   selected: () => number[], seen: () => import("./seen.js").Seen, comparison: () => import("./compare.js").Comparison | null, marks: () => import("./overlay.js").Marks,
  *   taught: () => import("./overlay.js").Taught[], info: () => import("./protocol.js").Info | null, entry: (part: string, index?: number) => Entry | null,
- *   cross: () => number[] | null, missing: () => number[] | null, lasso: () => {points: number[], closed: boolean} | null, sketches: () => ({drawn: boolean, draws: import("./why.js").Why["draws"]} | undefined)[],
+ *   cross: () => number[] | null, missing: () => number[] | null, asked: () => number[][], lasso: () => {points: number[], closed: boolean} | null, sketches: () => ({drawn: boolean, draws: import("./why.js").Why["draws"]} | undefined)[],
  *   drawn: () => void, say: (message: {text: string, error?: boolean}) => void,
  * }} Facts  what the picture asks the view
  */
@@ -261,6 +261,8 @@ export class Picture {
     const voxel = facts.info()?.voxel_size;
     ui.showScale(scaleBar(this.camera, this.size, voxel ? voxel[axis === "yz" ? 1 : 2] : null));
     const mark = this.#onPlane(this.mark) ?? this.#onPlane(facts.missing(), true);
+    const asked = facts.asked();
+    const marks = (asked.length ? asked.map((point) => this.#onPlane(point)) : [mark]).filter((one) => one !== null);
     const peaks = layers.center.visible && layers.center.peaks ? facts.entry("center", this.shown.index) : null;
     const offsets = layers.offsets.visible && layers.offsets.arrows ? facts.entry("offsets", this.shown.index) : null;
     // A second canvas over the picture costs software GL as much again: it is there only while it shows something.
@@ -271,12 +273,12 @@ export class Picture {
     const cross = place && pixelOf(axis, place);
     const taught = facts.taught().filter((s) => s.axis === axis && s.index === this.shown.index && s.points.length);
     const sketches = facts.sketches().filter((sketch) => sketch?.drawn);
-    ui.lines.hidden = !(mark || peaks || offsets || judged.length || framed.length || taught.length || facts.lasso() || facts.cross() || sketches.length);
+    ui.lines.hidden = !(marks.length || peaks || offsets || judged.length || framed.length || taught.length || facts.lasso() || facts.cross() || sketches.length);
     const context = ui.lines.hidden ? null : ui.lines.getContext("2d");
     if (!context) return;
     context.setTransform(this.unit, 0, 0, this.unit, 0, 0);
     drawOverlay(context, {
-      camera: this.camera, sheet: facts.sheet(), view: this.size, mark, judged, framed, taught, lasso: facts.lasso(), cross: cross && [cross.column, cross.row], peaks, offsets,
+      camera: this.camera, sheet: facts.sheet(), view: this.size, marks, judged, framed, taught, lasso: facts.lasso(), cross: cross && [cross.column, cross.row], peaks, offsets,
       semantic: facts.entry("semantic", this.shown.index),
     });
     for (const sketch of sketches) sketch?.draws(context, axis, this.shown.index, (x, y) => toScreen(this.camera, facts.sheet(), this.size, x, y));

@@ -49,6 +49,8 @@ export class View {
     this.doubt = null;
     /** The place of that doubt where an object may be missing. @type {number[] | null} */
     this.missing = null;
+    /** What was asked last, with the answers that it takes. @type {{text: string, answers: [string, string][], places: number[][]} | null} */
+    this.question = null;
     /** The version of the labels that a shown suggestion is about. @type {number | null} */
     this.suggested = null;
     /** A pane that the pointer is in, and where. @type {{picture: Picture, at: [number, number]} | null} */
@@ -84,7 +86,7 @@ export class View {
       selected: () => this.get("selected"), seen: () => this.seen, comparison: () => (this.get("comparison") ? this.comparison : null), marks: () => this.get("marks"),
       taught: () => [...this.get("strokes"), ...store.teaching], info: () => store.info,
       entry: (part, index) => this.entry(part, index), sketches: () => [this.splitter, this.why, this.hand],
-      cross: () => (this.panes?.on ? this.place : null), missing: () => (this.get("selected").length ? null : this.missing),
+      cross: () => (this.panes?.on ? this.place : null), asked: () => (this.asking ? this.question?.places ?? [] : []), missing: () => (this.get("selected").length ? null : this.missing),
       lasso: () => this.hand?.line ?? null, drawn: () => this.#drawn(), say: (message) => this.ui.say(message),
     });
     this.panes = new Panes(this);
@@ -218,15 +220,32 @@ export class View {
     this.themes.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name"] });
   }
 
-  /** A sentence of the kernel, with what can be done about it. @param {{text: string, error?: boolean, undo?: number, suggests?: number}} m */
-  #say({ text, error, undo, suggests }) {
+  /** Whether the question is on the screen still. */
+  get asking() {
+    const { notice } = this.ui;
+    return !notice.hidden && notice.firstChild?.textContent === this.question?.text;
+  }
+
+  /** Answer the question. @param {string} says */
+  answer(says) {
+    this.question = null;
+    this.ui.notice.hidden = true;
+    this.tell({ kind: "answer", says });
+    this.#redraw();
+  }
+
+  /** A sentence of the kernel, with what can be done about it. @param {{text: string, error?: boolean, undo?: number, suggests?: number, answers?: [string, string][], places?: number[][]}} m */
+  #say({ text, error, undo, suggests, answers, places = [] }) {
     /** @type {{label: string, run: () => void}[]} */
     let actions = undo ? [{ label: "Undo", run: () => this.tell({ kind: "take-back", edit: undo }) }] : [];
     if (suggests !== undefined) {
       this.suggested = suggests;
       actions = [{ label: "Yes (Y)", run: () => this.run("suggest") }, { label: "No (Esc)", run: () => this.leaveSuggestion() }];
     }
+    this.question = answers ? { text, answers, places } : null;
+    if (answers) actions = answers.map(([says, label]) => ({ label, run: () => this.answer(says) }));
     this.ui.say({ text, error, actions });
+    if (answers) this.#redraw();
   }
 
   /** Leave what was suggested as it is. */
@@ -254,7 +273,7 @@ export class View {
       // A question is about what was on screen when it was asked.
       if (name === "tool") this.leaveSuggestion();
       // What would mend an object is looked at on all its planes.
-      if (this.ui.notice.dataset.asks === "true" && this.suggested === null) this.ui.notice.hidden = true;
+      if (this.ui.notice.dataset.asks === "true" && this.suggested === null && (!this.asking || name === "tool")) this.ui.notice.hidden = true;
     }
     if (name === "panes") {
       this.panes.show();

@@ -1,0 +1,115 @@
+"""Tuning on screen: at most ten questions about places of a plane, answered by a key each, give the thresholds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mitonb.errors import InputError
+from mitonb.job import Job
+from mitonb.post.decoding import decode
+from mitonb.post.microscope import compare_objects
+from mitonb.post.tuning import Click, Question, Tuned, questions, tuning
+from mitonb.recipe import IN_NM, Recipe
+from mitonb.widgets.style import count_text
+
+if TYPE_CHECKING:
+    from mitonb.maps import Maps
+    from mitonb.stack import Axis
+    from mitonb.widgets.forms import RecipeForm
+    from mitonb.widgets.runs import RunBar, Runs
+    from mitonb.widgets.viewer import Viewer
+
+_ANSWERS = {"yes": "Yes (Y)", "no": "No (N)", "skip": "Can't say (Shift-U)", "enough": "Enough (Enter)"}
+_DECIDE = {"yes": "Keep (Y)", "no": "Back (N)"}
+
+
+class Tuner:
+    """Asks on the picture, and sets the recipe of the form; labels change only when that is applied.
+
+    Attributes
+    ----------
+    waiting : list of Question
+        What is still to be asked, the present question first.
+    clicks : list of Click
+        What was answered.
+    """
+
+    def __init__(self, viewer: Viewer, form: RecipeForm, runs: Runs, bar: RunBar) -> None:
+        self.viewer, self.form, self.runs, self.bar = viewer, form, runs, bar
+        self.waiting, self.clicks = list[Question](), list[Click]()
+        self._plane: tuple[Axis, int, Maps] | None = None
+        self._before: Recipe | None = None  # where the result is looked at: the recipe to go back to
+
+    def begin(self) -> None:
+        """Ask about the plane on screen.
+
+        Raises
+        ------
+        InputError
+            If the network has not seen it.
+        """
+        axis, index = self.viewer.axis, self.viewer.index
+        maps = self.runs.maps(axis, index, self.form.recipe.median)
+        if maps is None:
+            raise InputError("Tuning asks about what the network sees: segment this plane, or look at its maps, first.")
+        self._plane, self._before, self.clicks = (axis, index, maps), None, []
+        self.waiting = questions(maps, self.runs.in_pixels(self.form.recipe))
+        if not self.waiting:
+            self.bar.say("Nothing on this plane would change if the thresholds were moved a little.")
+        self._go_on()
+
+    def answer(self, says: str) -> None:
+        """Take an answer: "yes", "no", "skip", "enough" or "leave"; what nobody asked for changes nothing."""
+        if self._before is not None:
+            before, self._before = self._before, None
+            if says != "yes":
+                self.form.recipe = before
+                self.bar.say("The settings are as they were.")
+        elif self.waiting:
+            question = self.waiting.pop(0)
+            if says in ("yes", "no"):
+                self.clicks.append(question.yes if says == "yes" else question.no)
+            if says == "leave":
+                self.waiting, self.clicks = [], []
+                self.bar.say("Tuning was left; the settings are as they were.")
+            elif says == "enough":
+                self.waiting = []
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Ask the next question, or find what the answers say."""
+        assert self._plane
+        axis, index, maps = self._plane
+        if self.waiting:
+            one, asked = self.waiting[0], len(self.clicks)
+            self.viewer.ask(f"{one} ({asked + 1} of {asked + len(self.waiting)})", _ANSWERS, one.places, axis, index)
+        elif self.clicks:
+            recipe = self.form.recipe
+            job = Job(tuning(maps, self.clicks, self.runs.in_pixels(recipe)), name="Tune")
+            self.bar.watch(job, then=lambda tuned: self._show(tuned, recipe))
+
+    def _show(self, tuned: Tuned, recipe: Recipe) -> str:
+        """Preview what came of it, and say what it would change."""
+        assert self._plane
+        axis, index, maps = self._plane
+        pixels, count = self.runs.in_pixels(recipe), len(self.clicks)
+        met = f"{count - len(tuned.unmet)} of {count_text(count, 'answer')} met"
+        new = tuned.recipe.changes(pixels)
+        if not new:
+            return f"Tuned: the settings stay, with {met}."
+        changes = compare_objects(decode(maps, pixels), decode(maps, tuned.recipe))
+        self._before = recipe
+        self.form.recipe = recipe.replace(**{name: _as_given(recipe, pixels, name, new[name]) for name in new})
+        given = [(name, getattr(recipe, name), getattr(self.form.recipe, name)) for name in new]
+        names = ", ".join(f"{name.replace('_', ' ')} {old} → {value}" for name, old, value in given)
+        self.viewer.ask(f"{names}: {met}. On this plane: {changes}.", _DECIDE, (), axis, index)
+        return f"Tuned: {names}. The preview shows it; Apply makes it an edit."
+
+
+def _as_given(recipe: Recipe, pixels: Recipe, name: str, value: float) -> object:
+    """Return a setting as the recipe has it, which may be in nm, or in pixels of what the network sees."""
+    given = getattr(recipe, name)
+    if name not in IN_NM or given == getattr(pixels, name):
+        return value
+    ratio = value / getattr(pixels, name)
+    return f"{float(given.split()[0]) * ratio:g} nm" if isinstance(given, str) else max(1, round(given * ratio))
