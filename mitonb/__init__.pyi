@@ -46,6 +46,7 @@ from mitonb.post.targets import contour_targets as contour_targets
 from mitonb.post.targets import targets as targets
 from mitonb.post.tuning import Click as Click
 from mitonb.post.tuning import tune as tune
+from mitonb.post.tuning import tuning_questions as tuning_questions
 from mitonb.post.verdicts import describe_objects as describe_objects
 from mitonb.post.verdicts import drop_false as drop_false
 from mitonb.post.verdicts import learn_verdicts as learn_verdicts

@@ -152,7 +152,7 @@ def tuning(maps: Maps | Sequence[Maps], clicks: Sequence[Click], recipe: Recipe 
     return Tuned(best.recipe, best.unmet, tried)
 
 
-def questions(maps: Maps, recipe: Recipe | None = None, most: int = 10) -> list[Question]:
+def tuning_questions(maps: Maps, recipe: Recipe | None = None, most: int = 10) -> list[Question]:
     """Find places of a plane where the answer tells recipes near the present one apart, the most telling first.
 
     Each setting that `tune` tries is moved by up to two steps of its grid, to both sides; places where an object
@@ -178,7 +178,8 @@ def questions(maps: Maps, recipe: Recipe | None = None, most: int = 10) -> list[
     found: dict[tuple[bool, ...], list[Question]] = {}
     for other in others:
         changes = compare_objects(ids, other)
-        asked = [(y, x, None) for kind in ("appear", "vanish") for y, x in changes.places[kind]]
+        alone = [*changes.places["appear"], *changes.places["vanish"]]
+        asked: list[tuple[int, int, tuple[int, int] | None]] = [(y, x, None) for y, x in alone]
         for parts, plane in ((changes.merge, ids), (changes.split, other)):
             asked += [(*a, b) for some in parts.values() for a, b in [middles(plane, sorted(some[:2]))]]
         for y, x, to in asked:

@@ -8,7 +8,7 @@ from mitonb.errors import InputError
 from mitonb.job import Job
 from mitonb.post.decoding import decode
 from mitonb.post.microscope import compare_objects
-from mitonb.post.tuning import Click, Question, Tuned, questions, tuning
+from mitonb.post.tuning import Click, Question, Tuned, tuning, tuning_questions
 from mitonb.recipe import IN_NM, Recipe
 from mitonb.widgets.style import count_text
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mitonb.widgets.viewer import Viewer
 
 _ANSWERS = {"yes": "Yes (Y)", "no": "No (N)", "skip": "Can't say (Shift-U)", "enough": "Enough (Enter)"}
+_MOST = 50  # places that are shown
 _DECIDE = {"yes": "Keep (Y)", "no": "Back (N)"}
 
 
@@ -53,7 +54,7 @@ class Tuner:
         if maps is None:
             raise InputError("Tuning asks about what the network sees: segment this plane, or look at its maps, first.")
         self._plane, self._before, self.clicks = (axis, index, maps), None, []
-        self.waiting = questions(maps, self.runs.in_pixels(self.form.recipe))
+        self.waiting = tuning_questions(maps, self.runs.in_pixels(self.form.recipe))
         if not self.waiting:
             self.bar.say("Nothing on this plane would change if the thresholds were moved a little.")
         self._go_on()
@@ -102,7 +103,8 @@ class Tuner:
         self.form.recipe = recipe.replace(**{name: _as_given(recipe, pixels, name, new[name]) for name in new})
         given = [(name, getattr(recipe, name), getattr(self.form.recipe, name)) for name in new]
         names = ", ".join(f"{name.replace('_', ' ')} {old} → {value}" for name, old, value in given)
-        self.viewer.ask(f"{names}: {met}. On this plane: {changes}.", _DECIDE, (), axis, index)
+        places = [place for some in changes.places.values() for place in some][:_MOST]
+        self.viewer.ask(f"{names}: {met}. On this plane: {changes}.", _DECIDE, places, axis, index)
         return f"Tuned: {names}. The preview shows it; Apply makes it an edit."
 
 

@@ -12,7 +12,7 @@ from mitonb.errors import InputError
 from mitonb.labels import Labels
 from mitonb.post.decoding import decode
 from mitonb.post.targets import targets
-from mitonb.post.tuning import Click, questions, tune
+from mitonb.post.tuning import Click, tune, tuning_questions
 from mitonb.recipe import PRESETS, Recipe
 from tests.post.drawing import disk
 from tests.post.test_microscope import crowd, noisy
@@ -117,7 +117,7 @@ def answered(seed: int, recipe: Recipe) -> tuple[list[Click], float, float]:
     def f1(one: Recipe) -> float:
         return float(score(Labels(decode(maps, one)[None]), Labels(truth[None])).at(0.5).f1)
 
-    clicks = [one.yes if one.yes.meets(truth) else one.no for one in questions(maps, recipe)]
+    clicks = [one.yes if one.yes.meets(truth) else one.no for one in tuning_questions(maps, recipe)]
     return clicks, f1(recipe), f1(tune(maps, clicks, recipe).recipe)
 
 
@@ -134,10 +134,10 @@ def test_ten_answers_make_a_wrong_recipe_better() -> None:
 
 def test_what_no_near_recipe_would_change_is_not_asked() -> None:
     drawn = disk(disk(np.zeros((64, 64), np.uint32), 1, 20, 20, 12), 2, 46, 46, 12)
-    assert questions(targets(drawn)) == []
+    assert tuning_questions(targets(drawn)) == []
     maps = targets(drawn)
     dim = maps.replace(semantic=np.where(drawn == 2, 0.5, maps.semantic[0])[None].astype(np.float32))
-    (only,) = questions(dim)
+    (only,) = tuning_questions(dim)
     assert (only.places, str(only)) == ([(46, 46)], "Is this a mitochondrion?")
     assert (only.yes.says, only.no.says) == ("yes", "no")
 
@@ -146,7 +146,7 @@ def test_of_what_merges_or_splits_both_places_are_asked_about() -> None:
     drawn = np.zeros((32, 64), np.uint32)
     drawn[4:28, 4:30], drawn[4:28, 30:60] = 1, 2
     maps = targets(drawn)
-    pairs = [one for one in questions(maps, Recipe(center_distance=40)) if one.yes.to]
+    pairs = [one for one in tuning_questions(maps, Recipe(center_distance=40)) if one.yes.to]
     assert pairs
     assert str(pairs[0]) == "Are these two places in the same mitochondrion?"
     assert sorted(int(drawn[place]) for place in pairs[0].places) == [1, 2]
