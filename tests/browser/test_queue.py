@@ -106,3 +106,18 @@ def test_a_review_goes_from_doubt_to_doubt_and_what_is_suggested_is_seen_before_
         before = book.js(BAR)
         page.keyboard.press("Shift+U")
         book.wait(f"{BAR} !== {before!r}")
+    # What was said is seen on the object and in the table, and is taken back in words.
+    page.keyboard.press("/")
+    page.keyboard.type(second)
+    page.keyboard.press("Enter")
+    book.wait(f"{ROOT}.querySelector('.mitonb-legend').textContent.includes('! to be mended')")
+    book.wait("document.querySelector('.mnb-table').innerText.includes('? unsure')")
+    for theme, size in (("light", (1280, 800)), ("dark", (1280, 800)), ("dark", (1920, 1080)), ("light", (1920, 1080))):
+        book.theme(theme)
+        book.resize(*size)
+        book.wait(READY)
+        book.shot(SHOTS / f"signs-{theme}-{size[0]}.png")
+    book.js(f"{ROOT}.focus()")
+    last = asked(book, "session.history()[-1].text")
+    page.keyboard.press("Control+z")
+    book.wait(f"{NOTICE}.textContent === {f'Undid: {last}.'!r}")
