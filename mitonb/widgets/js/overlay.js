@@ -13,7 +13,7 @@ import { half } from "./protocol.js";
 const ARROW_EVERY = 30;
 
 /** What is said of objects, in colours that colour-blind people tell apart, too. */
-export const VERDICTS = /** @type {const} */ ({ right: "#56b4e9", false: "#e69f00", fix: "#cc79a7", unsure: "#ddd", locked: "#fff" });
+export const VERDICTS = /** @type {const} */ ({ right: "#56b4e9", false: "#e69f00", fix: "#ffb0d9", unsure: "#ddd", locked: "#fff" });
 
 /** @typedef {keyof typeof VERDICTS} Said */
 /** `shift` signs of the object stand beside it. @typedef {{id: number, x: number, y: number, kind: Said, shift: number}} Judged */
