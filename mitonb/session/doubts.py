@@ -169,67 +169,53 @@ class _Facts:
         Pixels of each object on each of its planes.
     links : list of (plane, number, other, pixels)
         What lies on what, on a plane and the next one.
-    judged : (n + 1,) array
-        Voxels of each object on planes that the network has seen.
-    light, doubtful : (n + 1,) array
-        Sum of the semantic map over these, 0..255 each, and how many of them are near the threshold.
-    seen : dict of axis to (n + 1,) array
-        Share of each object that is foreground in a direction, NaN where the network has not looked.
+    heard : dict of axis to (4, n + 1) array
+        What the network says of each object on planes of a direction: voxels on those that it has seen, the sum of the
+        semantic map over these, 0..255 each, how many are near the threshold, and how many above it.
+    judged, light, doubtful : (n + 1,) array
+        The first three of xy planes.
     free : uint8 array
         Foreground that is nobody's, as the network sees it.
     """
 
     def __init__(
-        self,
-        volume: npt.NDArray[Any],
-        maps: _Maps | None,
-        across: Mapping[Axis, _Maps],
-        threshold: int,
+        self, volume: npt.NDArray[Any], maps: _Maps | None, across: Mapping[Axis, _Maps], threshold: int,
         size: VoxelSize | None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         small, names = fastremap.renumber(volume, preserve_zero=True, in_place=False)
         self.small, self.voxel_size, self.threshold = as_ids(small), size, threshold
-        self.ids = np.zeros(len(names) + (0 not in names), np.int64)
-        for id, number in names.items():
-            self.ids[int(number)] = id
-        n, self.depth = len(self.ids), len(volume)
+        self.ids = np.array([0, *(id for id, number in sorted(names.items(), key=lambda pair: pair[1]) if number)])
         self.area: dict[int, dict[int, int]] = defaultdict(dict)
-        self.middle: dict[tuple[int, int], tuple[int, int]] = {}
         self.links: list[tuple[int, int, int, int]] = []
-        self.voxels, self.light, self.doubtful, self.judged, above = np.zeros((5, n))
-        self.free = np.zeros(volume.shape if maps else (0, 0, 0), np.uint8)
-        y, x = (np.arange(k) for k in volume.shape[1:])
         for z, plane in enumerate(self.small):
-            counts = np.bincount(plane.ravel(), minlength=n)
-            self.voxels += counts
-            rows = np.bincount(plane.ravel(), np.repeat(y, len(x)), n)
-            columns = np.bincount(plane.ravel(), np.tile(x, len(y)), n)
-            for number in (np.flatnonzero(counts[1:]) + 1).tolist():
-                self.area[number][z] = int(counts[number])
-                self.middle[number, z] = round(rows[number] / counts[number]), round(columns[number] / counts[number])
-            if (said := _said(maps, z)) is not None:
-                near = np.abs(said.astype(np.int16) - threshold) < _UNSURE
-                self.judged += counts
-                for total, what in ((self.light, said), (self.doubtful, near), (above, said >= threshold)):
-                    total += np.bincount(plane.ravel(), what.ravel(), n)
-                self.free[z] = np.where(plane > 0, 0, np.where(said >= threshold - _BELOW, said, 0))
+            for number, count in enumerate(np.bincount(plane.ravel()).tolist()):
+                if number and count:
+                    self.area[number][z] = count
             if z:
                 over = zip(*(column.tolist() for column in pairs(self.small[z - 1], plane)), strict=True)
                 self.links += [(z - 1, a, b, count) for a, b, count in over if a and b and a != b]
-        self.median = float(np.median(self.voxels[1:])) if n > 1 else 1.0
+        self.voxels = np.bincount(self.small.ravel(), minlength=len(self.ids))
+        self.median = float(np.median(self.voxels[1:])) if len(self.ids) > 1 else 1.0
         self.boxes = {
             number: Box((z.start, y.start, x.start), (z.stop, y.stop, x.stop))
             for number, (z, y, x) in enumerate(ndimage.find_objects(self.small), 1)
         }
-        self.seen = {"xy": _share(above, self.judged)} | {axis: self._listen(axis, one) for axis, one in across.items()}
+        self.free = np.zeros(volume.shape if maps else (0, 0, 0), np.uint8)
+        self.heard = {axis: self._listen(axis, one) for axis, one in {"xy": maps, **across}.items()}
+        self.judged, self.light, self.doubtful, _ = self.heard["xy"]
 
-    def _listen(self, axis: Axis, maps: _Maps) -> npt.NDArray[np.float64]:
-        above, judged = np.zeros((2, len(self.ids)))
-        for k, plane in enumerate(np.moveaxis(self.small, AXES[axis], 0)):
-            if (said := _said(maps, k)) is not None:
-                judged += np.bincount(plane.ravel(), minlength=len(judged))
-                above += np.bincount(plane.ravel(), said.ravel() >= self.threshold, len(judged))
-        return _share(above, judged)
+    def _listen(self, axis: Axis, maps: _Maps | None) -> npt.NDArray[np.float64]:
+        """Sum up over planes what the network says: voxels, semantic map, how many are unsure, and foreground."""
+        sums = np.zeros((4, len(self.ids)))
+        for k, plane in enumerate(np.moveaxis(self.small, AXES[axis], 0) if maps else ()):
+            if maps is not None and (found := maps(k)) is not None:
+                said = found.kept().semantic.max(axis=0)
+                near = np.abs(said.astype(np.int16) - self.threshold) < _UNSURE
+                for total, what in zip(sums, (said >= 0, said, near, said >= self.threshold), strict=True):
+                    total += np.bincount(plane.ravel(), what.ravel(), len(total))
+                if axis == "xy":
+                    self.free[k] = np.where((plane == 0) & (said >= self.threshold - _BELOW), said, 0)
+        return sums
 
     def beyond(self, number: int, end: int, beyond: int) -> float:
         """Return the share of a profile at an end, on whose next plane the network sees what is nobody's."""
@@ -252,18 +238,11 @@ class _Facts:
         score = 1 - float(np.prod([1 - one.score for one in reasons])) * (1 - quiet)
         plane = reasons[0].plane if reasons else self.widest(number)
         fix = next((one.fix for one in reasons if one.fix), None)
-        at = (plane, *self.middle.get((number, plane), self.middle[number, self.widest(number)]))
+        there = plane if plane in self.area[number] else self.widest(number)
+        _, y, x = self.boxes[number].slices
+        rows, columns = np.nonzero(self.small[there, y, x] == number)
+        at = plane, y.start + round(rows.mean()), x.start + round(columns.mean())
         return Doubt(self.id(number), float(score), tuple(one.text for one in reasons[:3]), at, fix)
-
-
-def _said(maps: _Maps | None, index: int) -> npt.NDArray[np.uint8] | None:
-    """Return the semantic map of a plane, 0..255."""
-    found = maps(index) if maps else None
-    return None if found is None else found.kept().semantic.max(axis=0)
-
-
-def _share(part: npt.NDArray[np.float64], whole: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
 
 
 def _gap(facts: _Facts, number: int, planes: dict[int, int]) -> Iterator[_Reason]:
@@ -278,7 +257,7 @@ def _gap(facts: _Facts, number: int, planes: dict[int, int]) -> Iterator[_Reason
 def _ends(facts: _Facts, number: int, planes: dict[int, int]) -> Iterator[_Reason]:
     """Find ends inside of the volume where the network sees more, or the object is still wide."""
     for end, beyond in ((min(planes), min(planes) - 1), (max(planes), max(planes) + 1)):
-        if not 0 <= beyond < facts.depth:
+        if not 0 <= beyond < len(facts.small):
             continue
         more, wide = facts.beyond(number, end, beyond), planes[end] / max(planes.values())
         if more > 0.3:
@@ -325,7 +304,8 @@ def _unsure(facts: _Facts, number: int, _: dict[int, int]) -> Iterator[_Reason]:
 
 def _disagree(facts: _Facts, number: int, _: dict[int, int]) -> Iterator[_Reason]:
     """Find objects that the network sees in one direction of planes, and not in another."""
-    shares = sorted((float(share[number]), axis) for axis, share in facts.seen.items() if share[number] >= 0)
+    heard = {axis: (judged[number], above[number]) for axis, (judged, *_, above) in facts.heard.items()}
+    shares = sorted((part / all, axis) for axis, (all, part) in heard.items() if 2 * all >= facts.voxels[number])
     if shares and shares[-1][0] - shares[0][0] > _APART:
         (least, there), (most, axis) = shares[0], shares[-1]
         text = f"the directions disagree: {axis} planes show {most:.0%} of it, {there} planes {least:.0%}"
