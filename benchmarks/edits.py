@@ -1,6 +1,6 @@
 """Measure editing: acknowledgement of single edits on a 64 x 1024 x 1024 project, replay, reopening, journal size.
 
-    python benchmarks/edits.py [--folder DIR] [--edits N]
+    python benchmarks/edits.py [--folder DIR] [--edits N] [--large]
 
 DIR should lie on the disk whose figures matter; a temporary folder is the default.
 """
@@ -8,6 +8,7 @@ DIR should lie on the disk whose figures matter; a temporary folder is the defau
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 import mitonb as mn
 from mitonb.edit import ops
 from mitonb.edit.edits import apply, decode, encode
+from mitonb.io.zarr import LabelStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +33,12 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=None)
     parser.add_argument("--edits", type=int, default=300, help="single edits timed")
     parser.add_argument("--replay", type=int, default=10_000, help="edits replayed")
+    parser.add_argument("--large", action="store_true", help="only: 2 GiB of labels that stay on disk, and the memory")
     options = parser.parse_args()
+    if options.large:
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            large(Path(folder))
+        return
     plane_stroke()
     split_preview()
     merge_long()
@@ -80,6 +87,64 @@ def merge_long() -> None:
         times = [(once(lambda: session.merge(1, 2)), once(session.undo)) for _ in range(20)]
     say("merge of two objects through 512 x 512 x 512: acknowledged", [merge for merge, _ in times])
     say("its undo", [undo for _, undo in times])
+
+
+def write_store(path: Path) -> None:
+    """Write an OME-Zarr of 128 x 2048 x 2048 voxels with 512 objects."""
+    with LabelStore.at(path, (128, 2048, 2048), (8.0, 8.0, 8.0), "mito") as store:
+        tile, hole = np.arange(1, 257, dtype=np.uint32).reshape(16, 16), np.zeros((128, 128), np.uint32)
+        hole[16:112, 16:112] = 1
+        for top in range(0, 128, 16):
+            plane = np.kron(tile + np.uint32(256 * (top // 64)), hole)
+            store.write(top, np.repeat(plane[None], 16, axis=0))
+        for _ in store.finish(None):
+            pass
+
+
+def large(folder: Path) -> None:
+    """Correct labels of 2 GiB, which begin in an OME-Zarr, and say how much memory each step takes at most."""
+    path, rng = folder / "large.mitonb", np.random.default_rng(0)
+    writer = multiprocessing.get_context("spawn").Process(target=write_store, args=(folder / "mito.ome.zarr",))
+    writer.start()
+    writer.join()
+    memory("before")
+    start = time.perf_counter()
+    mn.Session(labels=mn.open(folder / "mito.ome.zarr"), path=path).close()
+    memory("project made from the store", start)
+    start = time.perf_counter()
+    session = mn.Session.open(path)
+    memory("opened", start)
+    start = time.perf_counter()
+    print(f"{len(session.ids())} objects")
+    memory("table of objects", start)
+    strokes = [stroke(rng, depth=128) * (1, 2, 2) for _ in range(100)]
+    say("paint: acknowledged", [once(lambda k=k: session.paint(strokes[k], id=1000, radius=8)) for k in range(100)])
+    say("merge: acknowledged", [once(lambda k=k: session.merge(2 * k + 1, 2 * k + 2)) for k in range(20)])
+    say("delete: acknowledged", [once(lambda k=k: session.delete(2 * k + 1)) for k in range(20)])
+    say("undo: acknowledged", [once(session.undo) for _ in range(100)])
+    memory("verbs")
+    for axis, name in enumerate(("xy", "xz", "yz")):
+        planes = rng.integers(0, session.shape[axis], 20)
+        took = [once(lambda k=k, a=axis: np.array(np.moveaxis(session.labels.data, a, 0)[k])) for k in planes]
+        say(f"look at an {name} plane", took)
+        memory("planes")
+    for what, work in {
+        "colours": lambda: session.colors,
+        "replay": session.replay,
+        "export to OME-Zarr, read back": lambda: session.export(folder / "out.ome.zarr"),
+        "close": session.close,
+    }.items():
+        start = time.perf_counter()
+        work()
+        memory(what, start)
+
+
+def memory(what: str, start: float | None = None) -> None:
+    """Print the largest memory of this process since the last call, and how long something took; Linux."""
+    took = "" if start is None else f"{time.perf_counter() - start:10.1f} s"
+    status = Path("/proc/self/status").read_text()
+    print(f"{what:60s} peak {int(status.split('VmHWM:')[1].split()[0]) / 1024:8.0f} MiB{took}", flush=True)
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def acknowledge(folder: Path, count: int) -> None:

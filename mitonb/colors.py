@@ -77,6 +77,8 @@ def slots(ids: npt.ArrayLike) -> npt.NDArray[np.uint32]:
 
 _STRIDES = (2, 4, 8)
 """Pixels in a plane between two samples; objects nearer than that are neighbours, though they do not touch."""
+_AT_ONCE = 1 << 24
+"""Voxels that are looked at together."""
 _REACH = 16
 """Voxels around an edit in which it can make neighbours."""
 
@@ -169,7 +171,13 @@ class Coloring:
         z, y, x = ids.shape
         part = None if box is None else box.grow((1, _REACH, _REACH)).clip((z, y, x))
         here = ids if part is None else ids[part.slices]
-        pairs, seen = neighbors(here), fastremap.unique(here).tolist()
+        # By planes that overlap, so that large volumes need no room of their own.
+        depth = max(1, _AT_ONCE // max(1, here[:1].size))
+        found, seen = [], set[int]()
+        for k in range(0, max(1, len(here) - 1), depth):
+            found.append(neighbors(here[k : k + depth + 1]))
+            seen.update(fastremap.unique(here[k : k + depth + 1]).tolist())
+        pairs = np.unique(np.concatenate(found), axis=0)
         with self._lock:
             if part is None or part.shape == ids.shape:
                 self._near = {}

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import AxesError, InputError
+from mitonb.mapped import MappedArray, copied
 from mitonb.memory import require_room
 from mitonb.stack import Stack, in_order, voxel_size_of
 
@@ -40,7 +41,7 @@ class Labels:
     record: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        data = np.asarray(in_order(self.data))
+        data = self.data if isinstance(self.data, MappedArray) else np.asarray(in_order(self.data))
         if data.dtype.kind in "USO" and data.ndim == 0:
             raise InputError(f"Labels are voxels, got {str(self.data)[:80]!r}. Open a file with mn.open_labels.")
         if data.ndim != 3:
@@ -204,8 +205,8 @@ def settled(data: npt.NDArray[Any]) -> npt.NDArray[Any]:
     meanwhile.
     """
     base = data.base
-    live = not data.flags.writeable and type(base) is np.ndarray and base.flags.writeable
-    return data.copy() if live else data
+    live = not data.flags.writeable and type(base) in (np.ndarray, MappedArray) and base.flags.writeable  # type: ignore[union-attr]
+    return copied(data) if live else data
 
 
 def steps_of(values: npt.NDArray[Any]) -> float:

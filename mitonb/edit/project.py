@@ -21,7 +21,8 @@ from mitonb.edit import ops
 from mitonb.edit.edits import NOWHERE, apply, around, decode, digest, encode, pack, unpack
 from mitonb.edit.ops import MAX_ID, whole_box
 from mitonb.edit.store import Head, Row, Store, reading
-from mitonb.errors import InputError, MitonbError, StoreError, TooLargeError
+from mitonb.errors import InputError, MitonbError, StoreError
+from mitonb.mapped import copied, highest, room_for
 from mitonb.post.tables import pairs
 from mitonb.stack import AXES, Axis, VoxelSize
 
@@ -98,13 +99,13 @@ class Project:
         meta = {**facts, "shape": list(labels.shape), "voxel_size": voxel_size, "block": list(_BLOCK)}
         # Memory needs no blocks: nothing will ever read them back.
         blocks = (pack(labels[box.slices]) for box in _grid(whole_box(labels).shape, _BLOCK) if path)
-        store = Store.create(path, meta, blocks, Head(0, "", int(labels.max(initial=0)) + 1), record)
+        store = Store.create(path, meta, blocks, Head(0, "", highest(labels) + 1), record)
         return cls(store, labels, voxel_size, 0)
 
     @classmethod
     def open(
         cls, path: Path, accept: Callable[[Project], None] = lambda _: None, *,
-        take_over: bool = False, read_only: bool = False, memory: int | None = None,
+        take_over: bool = False, read_only: bool = False,
     ) -> tuple[Project, str]:  # fmt: skip
         """Open a project and bring its labels back; return it and why it is read-only, if it is.
 
@@ -116,13 +117,11 @@ class Project:
             Raises if the project is not the one that is wanted; then the file stays as it was.
         take_over, read_only : bool
             See `mitonb.session.Session.open`.
-        memory : int, optional
-            Bytes that the labels may need.
 
         Raises
         ------
         TooLargeError
-            If the labels need more than `memory`.
+            If the labels fit neither into memory nor onto the disk.
         StoreError
             If anything in it is damaged or missing.
         """
@@ -131,7 +130,7 @@ class Project:
             with reading(path):
                 store, reason = Store.open(path, take_over=take_over, read_only=read_only)
                 rows = store.rows()
-                project = cls(store, _restored(store, memory), None, int(store.meta("snapshot")))
+                project = cls(store, _restored(store), None, int(store.meta("snapshot")))
                 project.voxel_size = project.first_voxel_size
                 project.stack_facts  # noqa: B018 (sees that it is not damaged)
                 for row in rows:
@@ -198,7 +197,7 @@ class Project:
 
     def labels_before(self, seq: int) -> tuple[Volume, VoxelSize | None]:
         """Return labels and voxel size as they were before an edit, going back from those of now."""
-        labels, size = self.labels.copy(), self.voxel_size
+        labels, size = copied(self.labels, self.store.path), self.voxel_size
         for row in reversed(self.rows[seq - 1 :]):
             self._step(labels, row, backwards=True)
             edit = self.rows[(row.undo_of or row.seq) - 1]
@@ -211,11 +210,11 @@ class Project:
         """Rebuild the labels from those that the project began with; see `mitonb.session.Session.replay`."""
         labels, _ = self.labels_before(1)
         begun = self.store.meta("labels")  # a checksum; None where it began without labels
-        if labels.any() if begun is None else digest(labels) != begun:
+        if highest(labels) if begun is None else digest(labels) != begun:
             raise self.store.damaged("an edit, or the labels that it began with: the edits do not lead back to these")
         for row in self.rows:
             self._step(labels, row)
-        if not np.array_equal(labels, self.labels):
+        if not all(map(np.array_equal, labels, self.labels)):
             raise self.store.damaged("an edit: the edits lead to other labels than these")
 
     def _step(self, labels: Volume, row: Row, *, backwards: bool = False) -> None:
@@ -451,18 +450,12 @@ def _grid(shape: Shape, block: Iterable[int]) -> list[Box]:
     return [Box((z, y, x), (z + dz, y + dy, x + dx)).clip(shape) for z, y, x in starts]
 
 
-def _restored(store: Store, memory: int | None) -> Volume:
-    """Return the labels of the last snapshot, if they need no more than so many bytes of memory."""
+def _restored(store: Store) -> Volume:
+    """Return the labels of the last snapshot."""
     (z, y, x), block = store.meta("shape"), store.meta("block")
     # A shape that was tampered with shows here, before memory is taken for it.
     store.block(math.prod(-(-n // b) for n, b in zip((z, y, x), block, strict=True)) - 1)
-    need = 4 * z * y * x
-    if memory is not None and need > memory:
-        raise TooLargeError(
-            f"The labels {(z, y, x)} of {store.path} need {need / 2**30:.1f} GiB of memory, {memory / 2**30:.1f} GiB "
-            "may be used. Close other notebooks."
-        )
-    labels = np.empty((z, y, x), np.uint32)
+    labels: Volume = room_for((z, y, x), store.path)
     for number, box in enumerate(_grid((z, y, x), block)):
         labels[box.slices] = unpack(store.block(number), box.shape)
     return labels
@@ -529,10 +522,10 @@ class ObjectTable:
             for id, k in names.items():
                 if id:
                     start, stop = (
-                        tuple(o + getattr(s, end) for o, s in zip(block.start, found[k - 1], strict=True))
+                        tuple(o + getattr(s, end) for o, s in zip(block.start, found[int(k) - 1], strict=True))
                         for end in ("start", "stop")
                     )
-                    self.counts[int(id)] += int(voxels[k])
+                    self.counts[int(id)] += int(voxels[int(k)])
                     self._put(int(id), number, Box(start, stop))
 
     def update(self, parts: tuple[Part, ...], *, backwards: bool = False) -> None:

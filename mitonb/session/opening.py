@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import time
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from mitonb.edit.edits import digest
 from mitonb.edit.project import Project
 from mitonb.errors import AxesError, ChangedFileError, InputError, MitonbError
-from mitonb.memory import memory_budget, require
+from mitonb.labels import Labels
+from mitonb.mapped import room_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mitonb.labels import Labels
     from mitonb.stack import Stack
+
+_AT_ONCE = 8  # planes of labels that are copied together
 
 
 def place_of(path: str | os.PathLike[str]) -> Path:
@@ -42,13 +43,16 @@ def place_of(path: str | os.PathLike[str]) -> Path:
     return place
 
 
-def create(place: Path | None, stack: Stack | None, labels: Labels | None) -> Project:
-    """Start a project with labels, or with empty ones for a stack.
+def create(
+    place: Path | None, stack: Stack | None, labels: Labels | Stack | None, record: Mapping[str, Any] | None = None
+) -> Project:
+    """Start a project with labels, or with empty ones for a stack; `record` is that of the labels.
 
     Raises
     ------
     InputError
-        If neither is given, or they do not fit each other. TooLargeError, if the labels would not fit into memory.
+        If neither is given, or they do not fit each other. TooLargeError, if the labels fit neither into memory nor
+        onto the disk.
     StoreError
         If nothing can be written at `place`.
     """
@@ -56,20 +60,19 @@ def create(place: Path | None, stack: Stack | None, labels: Labels | None) -> Pr
         raise InputError("A session needs a stack, labels, or both.")
     shape = (stack or labels).shape  # type: ignore[union-attr]
     check_shape(shape, labels.shape if labels else shape)
-    needed = 4 * math.prod(shape)
-    if needed > _memory():
-        require(needed, f"Holding labels of {' x '.join(map(str, shape))} voxels", "Open a part of the stack.")
-    data = np.array(labels.data, order="C") if labels else np.zeros(shape, np.uint32)
+    data = room_for(shape, place)
+    for z in range(0, shape[0] if labels else 0, _AT_ONCE):
+        data[z : z + _AT_ONCE] = Labels(np.asarray(labels.data[z : z + _AT_ONCE])).data  # type: ignore[union-attr]
     size = (stack and stack.voxel_size) or (labels and labels.voxel_size) or None
     facts = {
         "uuid": str(uuid.uuid4()), "made": time.strftime("%Y-%m-%d %H:%M:%S"),
         "labels": digest(data) if labels else None, "stack": describe(stack, place) if place else None,
     }  # fmt: skip
-    return Project.create(place, data, size, facts, labels.record if labels else None)
+    return Project.create(place, data, size, facts, record)
 
 
 def reopen(
-    place: Path, stack: Stack | None, labels: Labels | None, *, take_over: bool = False, read_only: bool = False
+    place: Path, stack: Stack | None, labels: Labels | Stack | None, *, take_over: bool = False, read_only: bool = False
 ) -> tuple[Project, str]:
     """Open a project; return it, and why it is read-only if it is.
 
@@ -89,14 +92,14 @@ def reopen(
                     f"{place} holds labels of {project.labels.shape} voxels, the image {stack.name!r} has "
                     f"{stack.shape}. Open the image that belongs to them, or choose another path."
                 )
-        if labels is not None and digest(labels.data) not in project.digests():
+        if labels is not None and digest(cast("Any", labels.data)) not in project.digests():
             again = f"Session.open({str(place)!r})"
             raise InputError(
                 f"{place} holds other labels, with {project.version} edits. To go on with them: {again}. To replace "
                 f"them, which can be undone: {again}.adopt(labels, replace_corrected=True). Or choose another path."
             )
 
-    return Project.open(place, accept, take_over=take_over, read_only=read_only, memory=_memory())
+    return Project.open(place, accept, take_over=take_over, read_only=read_only)
 
 
 def describe(stack: Stack | None, place: Path, before: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
@@ -197,9 +200,3 @@ def _as_it_was(stack: Stack, facts: Mapping[str, Any], place: Path) -> Stack:
             return same
     _check_image(stack, facts, place)
     return stack
-
-
-def _memory() -> int:
-    """Return how many bytes of labels are brought back without a question."""
-    # Labels below a GiB are always tried: a budget that is nearly used up must not lock anybody out of his work.
-    return max(memory_budget().bytes, 1 << 30)

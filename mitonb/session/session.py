@@ -21,7 +21,8 @@ from mitonb.colors import Coloring
 from mitonb.edit import marks, ops, project
 from mitonb.edit.verbs import VERBS, Entry, Verb, as_cell, entries
 from mitonb.errors import InputError
-from mitonb.labels import Labels, ignore_note, scale_note, settled
+from mitonb.labels import Labels, StoredLabels, ignore_note, scale_note, settled
+from mitonb.mapped import highest
 from mitonb.recipe import Verdicts
 from mitonb.session import opening
 from mitonb.session.writer import Change, SaveState, Writer, emit
@@ -53,8 +54,9 @@ class Session:
     ----------
     stack : Stack or (z, y, x) array, optional
         The image; may be left out when there are labels.
-    labels : Labels or (z, y, x) integer array, optional
-        First labels; copied. None starts empty.
+    labels : Labels, StoredLabels, Stack or (z, y, x) integer array, optional
+        First labels; copied. None starts empty. Those in a file, from `mn.segment(..., out=...)` or `mn.open`, are
+        copied plane by plane; above 1 GiB labels are never in memory as a whole.
     path : path, optional
         The project file, for example "cell.mitonb". When it exists, its labels and history are brought back.
 
@@ -84,16 +86,21 @@ class Session:
     def __init__(
         self,
         stack: Stack | npt.NDArray[Any] | None = None,
-        labels: Labels | npt.NDArray[Any] | None = None,
+        labels: Labels | StoredLabels | Stack | npt.NDArray[Any] | None = None,
         path: str | Path | None = None,
     ) -> None:
         image = stack if isinstance(stack, Stack) or stack is None else Stack(stack)
-        given = labels if isinstance(labels, Labels) or labels is None else Labels(labels)
+        record = getattr(labels, "record", None)
+        if isinstance(labels, StoredLabels):
+            from mitonb.io.opening import open as open_stack
+
+            labels = open_stack(labels)
+        given = labels if isinstance(labels, Labels | Stack) or labels is None else Labels(labels)
         place = None if path is None else opening.place_of(path)
         if place is not None and place.exists():
             project, reason = opening.reopen(place, image, given)
         else:
-            project, reason = opening.create(place, image, given), ""
+            project, reason = opening.create(place, image, given, record), ""
         with _let_go_if_failed(project):
             disagree = scale_note(image.voxel_size, given.voxel_size) if image is not None and given is not None else ""
             self._start(project, image, reason, [disagree])
@@ -150,9 +157,9 @@ class Session:
         self._queue: tuple[Doubt, ...] = ()
         self._at, self._again = -1, False  # in the queue, and what is wanted of it
         # The highest id is looked for only where one of that kind may be.
-        highest = int(project.labels.max(initial=0)) if ignore_note(project.next_id - 1) else 0
+        top = highest(project.labels) if ignore_note(project.next_id - 1) else 0
         self.notes: tuple[str, ...] = tuple(
-            filter(None, [*notes, *opening.image_notes(stack, project.stack_facts), ignore_note(highest)])
+            filter(None, [*notes, *opening.image_notes(stack, project.stack_facts), ignore_note(top)])
         )
         size = stack.voxel_size if stack is not None else None
         if size and not reason and size not in (project.voxel_size, project.first_voxel_size):
@@ -760,7 +767,8 @@ class Session:
             if box is None:
                 raise InputError(f"There is no object {id}. Objects: session.ids().")
             self.select(id)
-            self._look_at(self._view[box.slices] == id, box)
+            there = self._project.table.places[id].values()
+            self._look_at_points([np.argwhere(self._view[one.slices] == id) + one.start for one in there])
 
     def go_to_edit(self, seq: int) -> None:
         """Look at the middle of what an edit changed: the voxel of it that is nearest to its centroid.
@@ -805,8 +813,11 @@ class Session:
 
     def _look_at(self, mask: npt.NDArray[np.bool_], box: Box) -> None:
         """Look at that voxel of a mask in a box which is nearest to the centroid of all of them."""
-        points = np.argwhere(mask)
-        self.move_to(*points[((points - points.mean(0)) ** 2).sum(1).argmin()] + box.start)
+        self._look_at_points([np.argwhere(mask) + box.start])
+
+    def _look_at_points(self, parts: Sequence[npt.NDArray[Any]]) -> None:
+        points = np.concatenate(parts)
+        self.move_to(*points[((points - points.mean(0)) ** 2).sum(1).argmin()])
 
     @property
     def queue(self) -> tuple[Doubt, ...]:
