@@ -27,6 +27,8 @@ KINDS: dict[str, bool | None] = {
 """Verbs that judge objects, and whether as right or false; None is neither."""
 SEEN = {"mark_right": "right", "mark_false": "false", "mark_fix": "fix", "mark_unsure": "unsure"}
 """What a reviewer says of an object by a verb; who corrects one by hand says "corrected"."""
+ASIDE = ("lock", "unlock", "note")
+"""Verbs that name objects and say nothing of whether they are right."""
 STROKES = {"teach_mito": True, "teach_not": False}
 """Verbs that say of pixels whether they are mitochondrion."""
 
@@ -92,7 +94,7 @@ def seen(project: Project) -> dict[int, Seen]:
         elif row.kind == "unmark":
             for id in ids_in(say.get("ids")):
                 found.pop(id, None)
-        elif row.kind not in ("drop_false", "lock", "unlock"):  # nobody looked at each of those
+        elif row.kind not in ("drop_false", *ASIDE):  # nobody looked at each of those
             word = SEEN.get(row.kind, "corrected")
             named = [[say.get("id")], [say.get("keep")], *(say.get(name) for name in ("ids", "gone"))]
             for id in {id for part in named for id in ids_in(part)}:
@@ -107,6 +109,40 @@ def dismissed(project: Project) -> list[tuple[int, ...]]:
     last = max((k for k, row in enumerate(rows, 1) if row.kind == "adopt"), default=0)  # another result since
     points = (row.intent.get("point") for row in rows[last:])
     return [tuple(p) for p in points if isinstance(p, list) and len(p) == 3 and all(type(v) is int for v in p)]
+
+
+@dataclass(frozen=True)
+class Note:
+    """A text about an object, or about a place.
+
+    Attributes
+    ----------
+    text : str
+        What was noted last.
+    id : int
+        The object; 0 for a place.
+    point : tuple of int or None
+        The voxel, (z, y, x).
+    """
+
+    text: str
+    id: int = 0
+    point: tuple[int, ...] | None = None
+
+
+def notes(project: Project) -> list[Note]:
+    """Return the notes about objects that are there, and about places, the oldest first."""
+    found: dict[tuple[int, ...], Note] = {}
+    for row in (row for row in _standing(project) if row.kind == "note"):
+        text, point = str(row.intent.get("text") or ""), row.intent.get("point")
+        place = (
+            tuple(point) if isinstance(point, list) and len(point) == 3 and all(type(v) is int for v in point) else None
+        )
+        for one in [Note(text, id) for id in ids_in(row.intent.get("ids"))] + [Note(text, 0, place)] * bool(place):
+            found.pop(one.point or (one.id,), None)
+            if text and (one.point or one.id in project.table.counts):
+                found[one.point or (one.id,)] = one
+    return [*found.values()]
 
 
 def implied_marks(project: Project) -> dict[int, bool]:

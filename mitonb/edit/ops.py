@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MAX_ID = 2**32 - 1
 MAX_RADIUS = 1024.0
 MAX_BALL = 128.0
+LONGEST_NOTE = 500
 
 Points = npt.ArrayLike
 Places: TypeAlias = "Mapping[int, Mapping[int, Box]]"
@@ -38,7 +39,7 @@ _PIECE = 1 << 22
 
 def paint(
     labels: Volume, points: Points, *, id: int, radius: float, axis: Axis = "xy", preserve: bool = False,
-    ball: bool = False, voxel_size: VoxelSize | None = None,
+    ball: bool = False, voxel_size: VoxelSize | None = None, within: Mask | None = None,
 ) -> Edit:  # fmt: skip
     """Draw a round brush along a polyline on one plane, or a ball along it in all planes.
 
@@ -60,16 +61,29 @@ def paint(
         In all directions, with distances in nm: the radius is then in the smallest side of a voxel.
     voxel_size : tuple of float, optional
         (z, y, x) in nm, for a ball; None is the same in all directions.
+    within : (h, w) bool array, optional
+        Pixels of the plane on which alone it paints, such as those where a semantic map says enough; not for a ball.
 
     Raises
     ------
     InputError
-        If the points are not on one plane of the volume, or the id or radius is out of range.
+        If the points are not on one plane of the volume, the id or radius is out of range, or the mask has another
+        shape than the plane.
     """
     line = on_plane(labels, points, axis)
     intent = {**packed_line(line, axis), "id": checked_id(id), "radius": _checked_radius(radius)}
+    if ball and within is not None:
+        raise InputError(
+            "A ball paints on several planes, and a mask is of one: paint without the ball, or without it."
+        )
     intent |= {name: True for name, given in (("preserve", preserve), ("ball", ball)) if given}
-    return Edit.of("paint", _brushed(labels, line, intent, intent["id"], 0 if preserve else None, voxel_size), intent)
+    only = 0 if preserve else None
+    if within is None:
+        return Edit.of("paint", _brushed(labels, line, intent, intent["id"], only, voxel_size), intent)
+    corner, covered = _brush(labels, line, intent)
+    covered = _masked(labels, axis, corner, covered, within)
+    parts = [_on(labels, axis, intent["plane"], corner, covered, intent["id"], only)] if covered.size else []
+    return Edit.of("paint", parts, {**intent, "within": True})
 
 
 def erase(
@@ -105,13 +119,13 @@ def lasso(
     return Edit.of("lasso", parts, intent)
 
 
-def fill(labels: Volume, point: Sequence[float], id: int, axis: Axis = "xy") -> Edit:
+def fill(labels: Volume, point: Sequence[float], id: int, axis: Axis = "xy", *, within: Mask | None = None) -> Edit:
     """Give an id to the patch of equal ids around a point, inside its plane (neighbours share an edge).
 
     Raises
     ------
     InputError
-        If the point is outside the volume or the id out of range.
+        If the point is outside the volume, the id out of range, or the mask `within` (see `paint`) of another shape.
     """
     at, kept = inside(labels.shape, point), AXES[checked_axis(axis)]
     plane = np.moveaxis(labels, kept, 0)[at[kept]]
@@ -119,8 +133,11 @@ def fill(labels: Volume, point: Sequence[float], id: int, axis: Axis = "xy") -> 
     patches, _ = ndimage.label(plane == plane[pixel])
     number = patches[pixel]
     rows, columns = ndimage.find_objects(patches, number)[number - 1]
-    part = _on(labels, axis, at[kept], (rows.start, columns.start), patches[rows, columns] == number, checked_id(id))
-    return Edit.of("fill", [part], {"point": list(at), "id": int(id), "axis": axis})
+    corner, patch = (rows.start, columns.start), patches[rows, columns] == number
+    intent: dict[str, Any] = {"point": list(at), "id": checked_id(id), "axis": axis}
+    if within is not None:
+        patch, intent["within"] = _masked(labels, axis, corner, patch, within), True
+    return Edit.of("fill", [_on(labels, axis, at[kept], corner, patch, intent["id"])], intent)
 
 
 def merge(labels: Volume, keep: int, gone: Sequence[int], places: Places) -> Edit:
@@ -173,6 +190,25 @@ def mark_reviewed(labels: Volume, start: Sequence[int], stop: Sequence[int], rev
 def dismiss(labels: Volume, point: Sequence[float]) -> Edit:
     """Say of a place that nothing is missing there, without changing a voxel; errors as in `fill`."""
     return Edit("dismiss", (), {"point": [*inside(labels.shape, point)]})
+
+
+def note(
+    labels: Volume, text: str, ids: Sequence[int], point: Sequence[float] | None, boxes: Mapping[int, Box]
+) -> Edit:
+    """Keep a text about objects, or about a voxel, without changing one; an empty text takes that back.
+
+    Raises
+    ------
+    InputError
+        If the text is too long or has signs that cannot be shown, or it is about both, or about nothing that is there.
+    """
+    said = text.strip() if isinstance(text, str) else None
+    if said is None or len(said) > LONGEST_NOTE or not said.isprintable():
+        raise InputError(f"A note is one line of at most {LONGEST_NOTE} characters, got {text!r:.60}.")
+    if bool(ids) is (point is not None):
+        raise InputError("A note is about objects or about a point (z, y, x): name one of them.")
+    about = {"ids": existing(ids, boxes)} if point is None else {"point": [*inside(labels.shape, point)]}
+    return Edit("note", (), {"text": said, **about})
 
 
 def put_object(labels: Volume, start: Sequence[int], mask: npt.NDArray[Any], id: int) -> Edit:
@@ -505,6 +541,15 @@ def _brush(labels: Volume, line: Line, how: Mapping[str, Any]) -> tuple[tuple[in
     """Return the corner of what a stroke covers on its plane, and which pixels from there."""
     h, w = (n for i, n in enumerate(labels.shape) if i != AXES[how["axis"]])
     return stroke(np.delete(line, AXES[how["axis"]], axis=1), how["radius"], (h, w))
+
+
+def _masked(labels: Volume, axis: Axis, corner: tuple[int, int], covered: Mask, within: Mask) -> Mask:
+    """Return what of a rectangle of a plane lies in a mask of that plane."""
+    shape, (top, left), (h, w) = tuple(np.delete(labels.shape, AXES[axis]).tolist()), corner, covered.shape
+    if np.shape(within) != shape:
+        raise AxesError(f"A mask of an {axis} plane of these labels is {shape}, got {np.shape(within)}.")
+    found: Mask = covered & np.asarray(within, bool)[top : top + h, left : left + w]
+    return found
 
 
 def _on(

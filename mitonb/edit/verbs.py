@@ -44,7 +44,8 @@ class Verb:
         How a page asks for it: "stroke" (a drag with the tool on), "teach" (a drag that changes no label), "click" (on
         a patch), "take" (on a place without an object), "pair" (of the selected objects, two clicks, or a line across
         several), "split" (seeds in an object, looked at before), "proposed" (with the tool of another verb),
-        "selected" (at once, with those), "now" (at once), or "" for what no page asks for.
+        "selected" (at once, with those), "typed" (with those or the place, and a text), "now" (at once), or "" for what
+        no page asks for.
     keys : tuple of str
         As the help writes them, such as "Ctrl-Z"; it shows the first.
     title : str
@@ -61,7 +62,9 @@ class Verb:
     text: Callable[[Intent], str]
     op: Callable[..., Edit] | None = None
     given: Callable[[Intent], Intent] = dict
-    gesture: Literal["stroke", "teach", "click", "take", "pair", "split", "proposed", "selected", "now", ""] = ""
+    gesture: Literal[
+        "stroke", "teach", "click", "take", "pair", "split", "proposed", "selected", "typed", "now", ""
+    ] = ""
     keys: tuple[str, ...] = ()
     title: str = ""
     icon: str = ""
@@ -106,8 +109,14 @@ class Verb:
         return f"session.{self.name}({', '.join([*listed, *(f'{name}={word}' for name, word in named.items())])})"
 
 
+class _Text(str):
+    """What a user has typed."""
+
+
 def _literal(value: object) -> str:
-    """Return a value as Python; of a project from elsewhere, nothing but numbers, axes and lists of them is code."""
+    """Return a value as Python; of a project from elsewhere, nothing but numbers, axes, notes and lists of them."""
+    if isinstance(value, _Text):
+        return repr(str(value))
     if value is None or isinstance(value, bool | int):
         return str(value)
     if isinstance(value, float):
@@ -139,6 +148,14 @@ def _only(say: Intent) -> str:
 
 def _around(say: Intent) -> str:
     return "with a ball around " if say.get("ball") else "on "
+
+
+def _about(say: Intent) -> str:
+    return "at {:d}, {:d}, {:d}".format(*say["point"]) if "point" in say else f"of {_objects(say['ids'])}"
+
+
+def _within(say: Intent) -> str:
+    return ", only where a map says enough" if say.get("within") else ""
 
 
 def _objects(ids: Sequence[int]) -> str:
@@ -175,7 +192,13 @@ def _ids_for(owner: project.Project, new: Sequence[int] | None) -> Callable[[int
 
 
 def _stroke(say: Intent) -> Intent:
-    return {**say, "points": ops.unpacked_line(say)}
+    return _known({**say, "points": ops.unpacked_line(say)})
+
+
+def _known(given: Intent) -> Intent:
+    """Return arguments without the place of what was painted within a mask: no journal holds that, so no code can."""
+    hidden = ("points", "point", "within") if given.get("within") else ()
+    return {name: value for name, value in given.items() if name not in hidden}
 
 
 def _run(say: Intent) -> Intent:
@@ -185,10 +208,10 @@ def _run(say: Intent) -> Intent:
 # fmt: off
 _ROWS = (
     Verb("paint",
-         op=lambda p, points, *, id, radius, axis="xy", preserve=False, ball=False: ops.paint(
+         op=lambda p, points, *, id, radius, axis="xy", preserve=False, ball=False, within=None: ops.paint(
              p.labels, points, id=_free(p, id), radius=radius, axis=axis, preserve=preserve, ball=ball,
-             voxel_size=p.voxel_size),
-         text=lambda say: f"painted object {say['id']:d} {_around(say)}{_plane(say, say['plane'])}",
+             voxel_size=p.voxel_size, within=within),
+         text=lambda say: f"painted object {say['id']:d} {_around(say)}{_plane(say, say['plane'])}{_within(say)}",
          given=_stroke, gesture="stroke", keys=("P",), title="Paint with the active label: the object selected last",
          icon="M16.5 3.5L9 11M11 13L7.5 9.5M7.5 9.5C5 9.5 5 13 3 14.5c1.5 2 7 2.5 8-1.5zM16.5 3.5L11 13"),
     Verb("erase",
@@ -206,9 +229,11 @@ _ROWS = (
          title="Lasso: draw around what belongs to the active label; with Shift, what does not",
          icon="M10 4c5 0 7 2 7 4.5S14 13 10 13s-7-2-7-4.500S5 4 10 4zM6 12.500c-2 1-2 4 1 3.500 1 0 1 1 0 2"),
     Verb("fill",
-         op=lambda p, point, id, axis="xy": ops.fill(p.labels, point, _free(p, id), axis),
-         text=lambda say: f"filled a patch with object {say['id']:d} on {_plane(say, say['point'][AXES[say['axis']]])}",
-         given=lambda say: {**say, "point": tuple(say["point"])},
+         op=lambda p, point, id, axis="xy", *, within=None: ops.fill(
+             p.labels, point, _free(p, id), axis, within=within),
+         text=lambda say: f"filled a patch with object {say['id']:d} on "
+                          f"{_plane(say, say['point'][AXES[say['axis']]])}{_within(say)}",
+         given=lambda say: _known({**say, "point": tuple(say["point"])}),
          gesture="click", keys=("F",), title="Fill a patch with the active label, on this plane",
          icon="M9 3l7 7-6 6-7-7 6-6zM3.5 9.5h12M16 12.5c1 1.5 1.5 2.3 1.5 3.2a1.5 1.5 0 0 1-3 0c0-.9.5-1.7 1.5-3.2z"),
     Verb("merge",
@@ -291,6 +316,12 @@ _ROWS = (
     Verb("unlock", menu=True, gesture="selected", keys=("Shift-K",), title="Unlock",
          op=lambda p, *ids: ops.mark("unlock", ids, p.table.boxes),
          text=lambda say: f"unlocked {_objects(say['ids'])}"),
+    Verb("note", menu=True, gesture="typed", keys=("Shift-M",), title="Note …",
+         op=lambda p, text, *ids, point=None: ops.note(p.labels, text, ids, point, p.table.boxes),
+         text=lambda say: f"noted {_about(say)}: {say['text']:.120}" if say["text"]
+                          else f"took the note {_about(say)} away",
+         given=lambda say: {"ids": [], **say, "text": _Text(say["text"]),
+                            **{name: tuple(say[name]) for name in ("point",) if name in say}}),
     Verb("mark_fix",
          op=lambda p, *ids: ops.mark("mark_fix", ids, p.table.boxes),
          text=lambda say: f"marked {_objects(say['ids'])} to be mended"),

@@ -110,7 +110,7 @@ def _put(session: Session, wanted: _Changes) -> bool:
     where, before, after = wanted
     labels = session.labels.data.copy()
     flat = labels.reshape(-1)
-    fits = len(where) > 0 and np.array_equal(flat[where], before)
+    fits = len(where) > 0 and np.array_equal(flat[where], before) and not np.isin(before, session.locked).any()
     if fits:
         flat[where] = after
         for z in np.unique(where // labels[0].size).tolist():

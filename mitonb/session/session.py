@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mitonb.edit.edits import Edit
-    from mitonb.edit.marks import Stroke
+    from mitonb.edit.marks import Note, Stroke
     from mitonb.edit.project import Client, Project
     from mitonb.session.doubts import Doubt
 
@@ -276,6 +276,12 @@ class Session:
             return {id: word for id, word in said.items() if word in ("fix", "unsure")}
 
     @property
+    def noted(self) -> list[Note]:
+        """What was noted about objects and places; see `note`."""
+        with self._lock:
+            return marks.notes(self._project)
+
+    @property
     def reviewed(self) -> list[Box]:
         """Boxes of which the user says that every mitochondrion is outlined, and nothing else; see `mark_reviewed`.
 
@@ -309,7 +315,7 @@ class Session:
 
     def paint(
         self, points: npt.ArrayLike, *, id: int | None, radius: float, axis: Axis = "xy", preserve: bool = False,
-        ball: bool = False, client: Client | None = None,
+        ball: bool = False, within: npt.NDArray[np.bool_] | None = None, client: Client | None = None,
     ) -> Change:  # fmt: skip
         """Draw a round brush, or a ball, along a polyline; see `mitonb.edit.ops.paint`.
 
@@ -318,7 +324,8 @@ class Session:
         Every verb takes `client`, a name and a request number: a request that comes again changes nothing and gets
         the same answer.
         """
-        return self._do("paint", client, points, id=id, radius=radius, axis=axis, preserve=preserve, ball=ball)
+        return self._do("paint", client, points, id=id, radius=radius, axis=axis, preserve=preserve, ball=ball,
+                        within=within)  # fmt: skip
 
     def erase(
         self, points: npt.ArrayLike, *, radius: float, axis: Axis = "xy", only: int | None = None, ball: bool = False,
@@ -335,10 +342,11 @@ class Session:
         return self._do("lasso", client, points, id=id, axis=axis, preserve=preserve, subtract=subtract)
 
     def fill(
-        self, point: Sequence[float], id: int | None, axis: Axis = "xy", *, client: Client | None = None
-    ) -> Change:
+        self, point: Sequence[float], id: int | None, axis: Axis = "xy", *, within: npt.NDArray[np.bool_] | None = None,
+        client: Client | None = None,
+    ) -> Change:  # fmt: skip
         """Give an id (None: a new one, see `paint`) to the patch of equal ids around (z, y, x) in its plane."""
-        return self._do("fill", client, point, id, axis)
+        return self._do("fill", client, point, id, axis, within=within)
 
     def merge(self, keep: int, *gone: int, client: Client | None = None) -> Change:
         """Give the voxels of other objects to `keep`."""
@@ -445,6 +453,10 @@ class Session:
     def unlock(self, *ids: int, client: Client | None = None) -> Change:
         """Let objects be changed again."""
         return self._do("unlock", client, *ids, bare=not {*map(ops.checked_id, ids)}.isdisjoint(self.locked))
+
+    def note(self, text: str, *ids: int, point: Sequence[float] | None = None, client: Client | None = None) -> Change:
+        """Keep a text about objects, or about a voxel (z, y, x); the last one counts, and "" takes it away."""
+        return self._do("note", client, text, *ids, point=point, bare=True)
 
     def mark_fix(self, *ids: int, client: Client | None = None) -> Change:
         """Note in a review that objects are to be mended; see `review`."""
@@ -652,6 +664,42 @@ class Session:
         """
         return self._writer.step(client, redo=True)
 
+    def undo_to(self, seq: int) -> int:
+        """Go back in the history until an edit is the last that stands, or forth again to one that was undone.
+
+        Parameters
+        ----------
+        seq : int
+            Number of the edit (`Entry.seq`, `Change.seq`), one of `reachable`; 0 takes all back.
+
+        Returns
+        -------
+        steps : int
+            How many edits were undone, or done again; each can be taken back as ever.
+
+        Raises
+        ------
+        InputError
+            If there is no such edit, or it was undone and others came since.
+        """
+        with self._lock:
+            project, steps = self._project, 0
+            if whole_number(seq) is None or (seq and seq not in self.reachable):
+                raise InputError(
+                    f"There is no way to edit {seq!r:.60}: it is none, or was undone before others came. Its labels: "
+                    "session.labels_before(n)."
+                )
+            while (project.undoable[-1] if project.undoable else 0) != seq:
+                self._writer.step(None, redo=seq in project.redoable)
+                steps += 1
+            return steps
+
+    @property
+    def reachable(self) -> list[int]:
+        """Edits that `undo_to` goes to: those that stand, and those that redo does again."""
+        with self._lock:
+            return [*self._project.undoable, *self._project.redoable[::-1]]
+
     def new_id(self) -> int:
         """Return an id that no object ever had, and that nothing else gets, whatever comes: it is kept in the project.
 
@@ -790,14 +838,14 @@ class Session:
             edit = rows[(rows[seq - 1].undo_of or seq) - 1]
             if edit.kind == "adopt":
                 raise InputError(f"Edit {seq} has no place of its own: it was about all labels.")
-            if edit.kind == "dismiss":
+            if edit.kind == "dismiss" or ("point" in edit.intent and edit.kind == "note"):
                 self.move_to(*ops.inside(self.shape, edit.intent["point"]))
                 return
             if edit.kind == "mark_reviewed":
                 ends = zip(edit.intent["start"], edit.intent["stop"], strict=True)
                 self.move_to(*((a + b) // 2 for a, b in ends))
                 return
-            marked = marks.ids_in(edit.intent.get("ids")) if edit.kind in (*marks.KINDS, "lock", "unlock") else []
+            marked = marks.ids_in(edit.intent.get("ids")) if edit.kind in (*marks.KINDS, *marks.ASIDE) else []
             if there := [id for id in marked if id in self._project.table.counts]:
                 self.go_to(there[0])
                 return

@@ -10,7 +10,7 @@ import numpy as np
 import traitlets
 from psygnal import Signal
 
-from mitonb.edit.marks import KINDS, STROKES
+from mitonb.edit.marks import ASIDE, KINDS, STROKES
 from mitonb.errors import InputError
 from mitonb.measurements import COLUMNS, measure
 from mitonb.session import Session
@@ -170,7 +170,7 @@ class ObjectsTable(Saved, Part):
 
     def _on_edited(self, change: Any) -> None:
         self.grid.tell()
-        self._stale = self._stale or change.what not in (*KINDS, *STROKES, "dismiss", "lock", "unlock")
+        self._stale = self._stale or change.what not in (*KINDS, *STROKES, *ASIDE, "dismiss")
         # Also while the first measurement runs: it may have seen labels from the middle of this edit.
         self._worker.ask()
 

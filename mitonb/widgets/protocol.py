@@ -27,10 +27,11 @@ from mitonb.errors import InputError, MitonbError
 from mitonb.mesh import surfaces
 from mitonb.recipe import Recipe
 from mitonb.session.review import judge
-from mitonb.stack import AXES, Axis
+from mitonb.stack import AXES, Axis, checked_axis
 from mitonb.widgets.style import Latest
 
 if TYPE_CHECKING:
+    from mitonb.edit.marks import Note
     from mitonb.session.doubts import Doubt
 
 _log = logging.getLogger(__name__)
@@ -61,6 +62,8 @@ _KERNEL = uuid.uuid4().hex  # tells the pages this kernel from one before it
 
 _AROUND = 48
 """Voxels around a place in a review where no object is."""
+_NEAR = 6
+"""Voxels from a place that was noted to a click that asks for it."""
 _SAID = {"put_object", "merge", "split", "cut", "split_at_necks", "delete", "drop_false", "mark_reviewed", *KINDS} | {
     name for name, verb in VERBS.items() if verb.menu
 }  # what an edit is told of in words, with Undo
@@ -92,7 +95,9 @@ def edit_of(message: Message, buffers: Buffers, labels: npt.NDArray[Any]) -> tup
     """Return the verb that a message asks for, and its arguments by name; the operation checks what it is given."""
     verb = word(message, "op", [name for name, row in VERBS.items() if row.gesture not in ("", "take")])
     parameters = VERBS[verb].parameters
-    arguments = {p.name: message[p.name] for p in parameters if p.name in message}
+    arguments = {p.name: message[p.name] for p in parameters if p.name in message and p.name != "within"}
+    if "above" in message and any(p.name == "within" for p in parameters):
+        arguments["above"] = message["above"]
     for p in parameters:
         if p.kind is p.VAR_POSITIONAL and not isinstance(arguments.setdefault(p.name, []), list):
             raise InputError(f"{p.name} is a list, got {arguments[p.name]!r:.60}.")
@@ -227,6 +232,12 @@ class Conversation:
     def say(self, sentence: str, **more: Any) -> None:
         """Show a sentence over the picture of every page."""
         self.post({"kind": "notice", "text": sentence[:1000], "error": False, **more})
+
+    def say_note(self, about: Callable[[Note], bool]) -> None:
+        """Show what was noted about an object or a place over the picture."""
+        for one in filter(about, self.session.noted):
+            where = f"object {one.id}" if one.id else f"this place, {', '.join(map(str, one.point or ()))}"
+            self.say(f"Note on {where}: {one.text}")
 
     def on_edited(self, change: Any) -> None:
         """Tell every page where labels changed, and say what became of whole objects."""
@@ -448,6 +459,11 @@ class Conversation:
         new = self._promise if arguments.get("id") == self._promise else 0
         if new:
             self._promise = 0  # spent by its first stroke
+        if (above := arguments.pop("above", None)) is not None:
+            axis: Axis = arguments.get("axis", "xy")
+            # The points of a stroke are on one plane, and so is that of a fill.
+            at = ops.inside(self.session.shape, arguments["point"]) if "point" in arguments else arguments["points"][0]
+            arguments["within"] = self._planes.above(axis, int(at[AXES[checked_axis(axis)]]), above)
         change = self.session.do(verb, client=client, **arguments)
         if change.what == "nothing" and VERBS[verb].menu:
             self.say("There is nothing to change here.")
@@ -474,6 +490,7 @@ class Conversation:
             # What moves the session there later must be shown.
             self._own_point = None
         self.viewer.moved.emit(voxel)
+        self.say_note(lambda one: one.point is not None and np.abs(np.subtract(one.point, voxel)).max() <= _NEAR)
 
     def _step(self, message: Message, _: Buffers) -> None:
         if not self.session.step_object(1 if word(message, "to", ("next", "previous")) == "next" else -1):

@@ -461,13 +461,18 @@ class Lines(anywidget.AnyWidget):
     _esm = JS / "history.js"
     rows = traitlets.List(traitlets.Dict()).tag(sync=True)
     asked = Signal(object)
+    returned = Signal(object)
     copied = Signal()
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.on_msg(
-            lambda _, message, __: self.copied.emit() if "copied" in message else self.asked.emit(message.get("seq"))
-        )
+        self.on_msg(self._on_message)
+
+    def _on_message(self, _: Any, message: Any, __: Any) -> None:
+        if "copied" in message:
+            self.copied.emit()
+        else:
+            (self.returned if message.get("kind") == "back" else self.asked).emit(message.get("seq"))
 
 
 class HistoryView(Part):
@@ -492,6 +497,7 @@ class HistoryView(Part):
         super().__init__(row(self.as_code, self.status).add_class("mnb-spaced"), self.lines, self.code, **options)
         self.as_code.observe(lambda change: self._swap(change["new"]), "value")
         self.lines.asked.connect(self.go_to)
+        self.lines.returned.connect(self.undo_to)
         self.lines.copied.connect(lambda: self._tell("Copied: paste it into a cell."))
         session.edited.connect(lambda _: self._worker.ask())
         self._swap(False)
@@ -505,13 +511,22 @@ class HistoryView(Part):
         except Exception as error:  # a click has no caller
             self._fail(error)
 
+    def undo_to(self, seq: int) -> None:
+        """Take back all edits after one, or do those up to it again; what cannot be done is said on screen."""
+        try:
+            self.session.undo_to(seq)
+        except Exception as error:  # a click has no caller
+            self._fail(error)
+
     def _draw(self) -> None:
-        history = self.session.history()
+        history, ways = self.session.history(), {*self.session.reachable}
+        ways -= {max((entry.seq for entry in history if entry.stands), default=0)}
         self._count(len(history))
         self.lines.rows = [
             {
                 "seq": entry.seq, "clock": time.strftime("%H:%M:%S", time.localtime(entry.time)),
                 "text": entry.text, "code": entry.code, "undone": entry.undone,
+                "back": entry.seq in ways,
             }
             for entry in history[::-1][:_MOST_LINES]
         ]  # fmt: skip

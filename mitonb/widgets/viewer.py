@@ -107,6 +107,21 @@ class Planes:
         found = [(center.y, center.x) for center in why.centers]
         return {"text": why.text, "taken": why.object > 0, "vote": why.vote, "centers": found}
 
+    def above(self, axis: Axis, index: int, threshold: Any) -> npt.NDArray[np.bool_]:
+        """Return where on a plane the semantic map says more than a threshold.
+
+        Raises
+        ------
+        InputError
+            If there is no such map, or the threshold is none.
+        """
+        if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+            raise InputError(f"The semantic map is compared with a number from 0 to 1, got {threshold!r:.60}.")
+        found = self._extras.get((axis, index), {}).get("semantic")
+        if found is None:
+            raise InputError(f"{_UNSEEN} Or turn 'only above' off (Shift-P).")
+        return np.asarray(found[0] > 255 * threshold)
+
     def extras(self) -> list[str]:
         """Return which planes have more than image and labels, such as "semantic/xy/17"."""
         with self._lock:
@@ -203,6 +218,8 @@ class Viewer(Saved, anywidget.AnyWidget):
     ----------
     axis, index, tool, brush, active_id, selected, preserve, ball, layers : traits
         What is shown and what the next stroke does; set them from Python as you like.
+    above : float
+        Brush and fill write only where the semantic map says more, where this is not 0.
     hidden, isolated : list of int
         Objects that are not shown, and those that alone are shown, where there are any; labels never change by it. What
         is selected is seen: it is hidden no longer, and alone if others were.
@@ -243,6 +260,7 @@ class Viewer(Saved, anywidget.AnyWidget):
     panes = t.Enum([1, 4], 1).tag(sync=True)
     preserve = t.Bool(False).tag(sync=True)
     ball = t.Bool(False).tag(sync=True)
+    above = t.Float(0.0, min=0, max=1).tag(sync=True)
     layers = t.Dict().tag(sync=True)
     height = t.Int(None, allow_none=True, min=240, max=4000).tag(sync=True)
     running = t.Bool(False).tag(sync=True)
@@ -437,6 +455,8 @@ class Viewer(Saved, anywidget.AnyWidget):
         self.hidden = [id for id in self.hidden if id not in seen]
         if self.isolated and not seen <= {*self.isolated}:
             self.isolated = chosen
+        if len(chosen) == 1:
+            self._conversation.say_note(lambda one: one.id == chosen[0])
 
     @t.validate("layers")
     def _checked_layers(self, proposal: Any) -> dict[str, dict[str, Any]]:
@@ -465,6 +485,8 @@ class Viewer(Saved, anywidget.AnyWidget):
         self.marks = {
             **{name: [id for id, said in judged.items() if said == kind] for name, kind in kinds},
             "locked": self.session.locked,
+            "noted": [one.id for one in self.session.noted if one.id],
+            "places": [[*one.point] for one in self.session.noted if one.point],
             **{name: [[*box.start, *box.stop] for box in some] for name, some in boxes.items()},
         }
         self.strokes = [

@@ -90,6 +90,11 @@ def tool(book: Notebook, key: str, name: str) -> None:
     book.wait(f"{ROOT}.dataset.tool === '{name}'")
 
 
+def fresh(book: Notebook) -> None:
+    """Take a label that no object has."""
+    poll(lambda: press(book, "m") or book.js(f"{VIEW}.get('active_id') > 3"), "there is no new label", 30, 0.3)
+
+
 def until(book: Notebook, expression: str, wanted: str) -> None:
     """Wait until Python says so."""
     found = [""]
@@ -146,18 +151,20 @@ def test_what_the_model_finds_is_taken_at_the_cursor_through_all_its_planes(book
 
 
 def test_a_stroke_is_painted_with_arrows_and_enter(book: Notebook) -> None:
+    fresh(book)
     tool(book, "p", "paint")
     walk(book, 90, 40)
     press(book, "Enter")
     walk(book, 90, 90)
     book.shot(SHOTS / "4-painting.png")
-    assert book.js(f"{ROOT}.querySelector('.mitonb-hint').textContent") == "Arrows draw, Enter lifts the pen"
+    assert book.js(f"{ROOT}.querySelector('.mitonb-keys').textContent") == "Arrows draw, Enter lifts the pen"
     press(book, "Enter")
     until(book, "[session.pick(2, 90, x) > 3 for x in (42, 60, 88)]", "[True, True, True]")
     assert book.ask("session.history()[-1].text").startswith("painted object")
 
 
 def test_an_outline_is_closed_from_its_corners_adds_takes_away_and_selects(book: Notebook) -> None:
+    fresh(book)
     tool(book, "g", "lasso")
     for corner in ((75, 20), (75, 70), (110, 70), (110, 20)):
         walk(book, *corner)
@@ -189,3 +196,87 @@ def test_a_line_across_objects_makes_them_one(book: Notebook) -> None:
     press(book, "Enter")
     until(book, "session.ids()", "[1, 3]")
     until(book, "session.history()[-1].code", "session.merge(1, 2)")
+
+
+def test_a_ball_is_painted_in_the_planes_around_and_an_outline_copied_to_the_next(book: Notebook) -> None:
+    fresh(book)
+    tool(book, "p", "paint")
+    press(book, "Shift+B")
+    book.wait(f"{VIEW}.get('ball')")
+    walk(book, 90, 180)
+    press(book, "Enter", "Enter")
+    until(book, "[bool((session.labels.data[z] > 3).any()) for z in range(5)]", str([True] * 5))
+    until(book, "[int((session.labels.data[2] > 3).sum() > (session.labels.data[0] > 3).sum() > 0)]", "[1]")
+    book.shot(SHOTS / "8-ball.png")
+    press(book, "Shift+B")
+    book.wait(f"!{VIEW}.get('ball')")
+    select(book, 3)
+    book.wait(f"{VIEW}.get('index') === 2 && {READY}")
+    press(book, "q")
+    book.wait(f"{VIEW}.get('index') === 3 && {READY}")
+    press(book, "q")
+    until(book, "[int((session.labels.data[z] == 3).sum()) for z in range(5)]", "[0, 0, 1200, 1200, 1200]")
+    book.shot(SHOTS / "9-extruded.png")
+    press(book, ",", ",")
+    book.wait(f"{VIEW}.get('index') === 2 && {READY}")
+    press(book, "Shift+Q")
+    until(book, "[int((session.labels.data[z] == 3).sum()) for z in range(5)]", "[0, 1200, 1200, 1200, 1200]")
+
+
+def test_a_stroke_is_painted_only_where_the_network_sees_something(book: Notebook) -> None:
+    fresh(book)
+    tool(book, "p", "paint")
+    press(book, "Shift+P")
+    book.wait(f"{VIEW}.get('above') === 0.5 && {VIEW}.entry('semantic')")
+    walk(book, 90, 60)
+    press(book, "Enter")
+    walk(book, 90, 110)
+    book.shot(SHOTS / "10-above.png")
+    press(book, "Enter")
+    until(book, "[session.pick(2, 90, x) > 3 for x in (70, 78, 82, 105)]", "[True, True, False, False]")
+    assert book.ask("session.history()[-1].text").endswith("only where a map says enough")
+    press(book, "Shift+P")
+    book.wait(f"{VIEW}.get('above') === 0")
+
+
+def test_a_note_is_typed_on_an_object_and_said_where_it_is_selected(book: Notebook) -> None:
+    select(book, 3)
+    press(book, "Shift+M")
+    book.wait("document.activeElement.matches('.mitonb-goto')")
+    assert book.js("document.activeElement.placeholder").startswith("Note on object 3")
+    book.page.keyboard.type("one or <b>two</b>?")
+    book.shot(SHOTS / "11-note.png")
+    book.page.keyboard.press("Enter")
+    until(book, "[one.text for one in session.noted]", "['one or <b>two</b>?']")
+    book.wait(f"({VIEW}.get('marks').noted ?? []).includes(3)")
+    select(book, 1)
+    select(book, 3)
+    said(book, "Note on object 3: one or <b>two</b>?")
+    book.shot(SHOTS / "12-noted.png")
+    press(book, "Escape")
+    book.wait(f"!{VIEW}.get('selected').length")
+    tool(book, "p", "paint")
+    walk(book, 100, 20)
+    press(book, "Shift+M")
+    book.wait("document.activeElement.placeholder?.startsWith('Note on this place, 2,')")
+    book.page.keyboard.type("a vesicle")
+    book.page.keyboard.press("Enter")
+    until(book, "session.noted[-1].point[0], abs(session.noted[-1].point[1] - 100) < 5", "2 True")
+
+
+def test_the_history_goes_back_to_an_edit_by_its_button(book: Notebook) -> None:
+    select(book, 2)
+    start = int(book.ask("session.version"))
+    for k, key in enumerate("rwu", 1):
+        press(book, key)
+        until(book, "session.version", f"{start + k}")
+    book.page.locator(".mnb-app .lm-TabBar-tab", has_text="History").click()
+    back = f"document.querySelector('.mnb-back[data-seq=\"{start + 1}\"]')"
+    book.wait(f"{back}?.checkVisibility()")
+    book.js(f"document.querySelector('.mnb-entry[data-seq=\"{start + 1}\"]').focus()")
+    book.page.keyboard.press("Tab")
+    book.shot(SHOTS / "13-history.png")
+    assert book.js(f"document.activeElement === {back}")
+    book.page.keyboard.press("Enter")
+    until(book, "session.marks.get(2), session.version", f"True {start + 5}")
+    book.page.locator(".mnb-app .lm-TabBar-tab", has_text="Objects").click()

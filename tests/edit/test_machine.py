@@ -118,7 +118,7 @@ class Correcting(RuleBasedStateMachine):
         self.now[1, 3, 4] = 0
         # What was said of objects, places and pixels, and the voxel size: changed with the copy, never in place.
         self.facts = {"size": None, "marks": {}, "reviewed": (), "dismissed": (), "strokes": (), "taught": None}
-        self.facts["locked"] = frozenset()
+        self.facts |= {"locked": frozenset(), "notes": ()}
         # Each step is remembered with how it was before it: (copy, facts, kind).
         self.past, self.future, self.top = [], [], 2
         self.promised = set()
@@ -174,17 +174,28 @@ class Correcting(RuleBasedStateMachine):
         self.top = max(self.top, int(after.max()))
         assert not self.promised & set(np.unique(after).tolist()) - ({change.id, *change.new} | set(IDS_BY_HAND))
 
+    def within(self, axis):
+        """Return a mask of a plane, as an argument."""
+        shape = [n for i, n in enumerate(SHAPE) if i != AXES[axis]]
+        return {"within": np.random.default_rng(len(self.past)).random(shape) < 0.5}
+
+    @staticmethod
+    def spread(axis, given):
+        return np.expand_dims(given["within"], AXES[axis]) if "within" in given else True
+
     def brush(self, line, radius, axis, ball):
         return balled(line, radius, self.facts["size"]) if ball else brushed(line, radius, axis)
 
     @rule(
         data=st.data(), id=IDS, radius=st.sampled_from([0, 1, 2.5]), axis=axes, preserve=st.booleans(),
-        ball=st.booleans(),
+        how=st.sampled_from(["", "ball", "within"]),
     )  # fmt: skip
-    def paint(self, data, id, radius, axis, preserve, ball):
+    def paint(self, data, id, radius, axis, preserve, how):
         line = self.line(data, axis)
-        mask = self.brush(line, radius, axis, ball) & ((self.now == 0) if preserve else True)
-        do = partial(self.session.paint, line, id=id, radius=radius, axis=axis, preserve=preserve, ball=ball)
+        mask = self.brush(line, radius, axis, how == "ball") & ((self.now == 0) if preserve else True)
+        given = {"ball": True} if how == "ball" else self.within(axis) if how else {}
+        do = partial(self.session.paint, line, id=id, radius=radius, axis=axis, preserve=preserve, **given)
+        mask = mask & self.spread(axis, given)
         self.around(np.where(mask, np.uint32(id), self.now), do)
 
     @rule(data=st.data(), id=IDS, axis=axes, how=st.sampled_from(["", "preserve", "subtract"]))
@@ -201,13 +212,15 @@ class Correcting(RuleBasedStateMachine):
         do = partial(self.session.erase, line, radius=radius, axis=axis, only=only, ball=ball)
         self.around(np.where(mask, np.uint32(0), self.now), do)
 
-    @rule(at=st.tuples(*(st.integers(0, n - 1) for n in SHAPE)), id=st.just(0) | IDS, axis=axes)
-    def fill(self, at, id, axis):
+    @rule(at=st.tuples(*(st.integers(0, n - 1) for n in SHAPE)), id=st.just(0) | IDS, axis=axes, masked=st.booleans())
+    def fill(self, at, id, axis, masked):
         after = self.now.copy()
         plane = np.moveaxis(after, AXES[axis], 0)[at[AXES[axis]]]
         for pixel in patch(plane.copy(), *(v for i, v in enumerate(at) if i != AXES[axis])):
             plane[pixel] = id
-        self.around(after, partial(self.session.fill, at, id, axis))
+        given = self.within(axis) if masked else {}
+        after = np.where(self.spread(axis, given), after, self.now)
+        self.around(after, partial(self.session.fill, at, id, axis, **given))
 
     @precondition(lambda self: len(self.there()) > 1)
     @rule(data=st.data())
@@ -409,6 +422,25 @@ class Correcting(RuleBasedStateMachine):
         # Notes of a review are kept each time; a mark that an object has already is no news.
         news = how in ("mark_fix", "mark_unsure") or any(known.get(id) is not right for id in ids)
         self.expect(self.now, self.session.do(how, ids=ids), **({"marks": said} if news else {}))
+
+    @rule(data=st.data(), text=st.sampled_from(["", "why?", "is this one?"]), point=voxel, here=st.booleans())
+    def note(self, data, text, point, here):
+        there = [] if here else self.there()
+        about = [data.draw(st.sampled_from(there))] if there else []
+        change = self.session.note(text, *about, **({} if about else {"point": point}))
+        key = about[0] if about else point
+        rest = tuple(one for one in self.facts["notes"] if one[0] != key)
+        self.expect(self.now, change, notes=rest + ((key, text),) * bool(text))
+
+    @precondition(lambda self: self.past or self.future)
+    @rule(data=st.data())
+    def undo_to(self, data):
+        where = data.draw(st.integers(-len(self.past), len(self.future)))
+        back = self.session._project.undoable
+        ways = [0, *back, *self.session._project.redoable[::-1]]
+        assert self.session.undo_to(ways[len(back) + where]) == abs(where)
+        for _ in range(abs(where)):
+            self.back(*((self.past, self.future) if where < 0 else (self.future, self.past)))
 
     @rule(point=voxel)
     def dismiss(self, point):
@@ -669,6 +701,8 @@ class Correcting(RuleBasedStateMachine):
         there = set(np.unique(self.now).tolist())
         assert session.voxel_size == facts["size"]
         assert session.marks == {id: right for id, right in facts["marks"].items() if id in there}
+        notes = [(key, text) for key, text in facts["notes"] if isinstance(key, tuple) or key in there]
+        assert [(one.point or one.id, one.text) for one in session.noted] == notes
         assert session.locked == sorted(facts["locked"])
         assert session.reviewed == [*facts["reviewed"]]
         assert marks.dismissed(session._project) == [*facts["dismissed"]]

@@ -370,3 +370,21 @@ def test_a_ball_reaches_as_far_in_nm_in_all_directions():
 def test_a_ball_that_is_too_large_is_refused():
     with pytest.raises(InputError, match="The radius of a ball is 0 to 128"):
         ops.erase(np.zeros((3, 4, 4), np.uint32), [[0, 0, 0]], radius=500, ball=True)
+
+
+@pytest.mark.parametrize("axis", ["xy", "xz", "yz"])
+def test_brush_and_fill_write_only_within_a_mask_of_the_plane(axis):
+    labels = np.zeros((6, 7, 8), np.uint32)
+    along = "xy xz yz".split().index(axis)
+    within = np.random.default_rng(3).random([n for i, n in enumerate(labels.shape) if i != along]) < 0.5
+    stroke = ops.paint(labels, [[2, 2, 2]], id=5, radius=20, axis=axis, within=within)
+    for edit in (stroke, ops.fill(labels, (2, 2, 2), 5, axis, within=within)):
+        after = labels.copy()
+        apply(after, edit.parts)
+        assert np.array_equal(np.moveaxis(after, along, 0)[2], np.where(within, 5, 0))
+        assert (after > 0).sum() == within.sum()
+        assert edit.intent["within"] is True
+    with pytest.raises(AxesError, match=f"A mask of an {axis} plane"):
+        ops.fill(labels, (2, 2, 2), 5, axis, within=within[1:])
+    with pytest.raises(InputError, match="A ball paints on several planes"):
+        ops.paint(labels, [[2, 2, 2]], id=5, radius=1, axis=axis, ball=True, within=within)

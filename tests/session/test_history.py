@@ -131,3 +131,36 @@ def test_an_undo_of_one_edit_never_takes_another():
     assert session.ids() == [1, 2]
     with pytest.raises(InputError):
         session.undo(of=first)
+
+
+def test_what_was_painted_within_a_mask_comes_out_of_the_code_as_it_was(tmp_path):
+    with Session(labels=np.zeros((3, 8, 9), np.uint32), path=tmp_path / "a.mitonb") as session:
+        session.paint([[1, 4, 4]], id=3, radius=3, within=np.indices((8, 9)).sum(axis=0) % 2 == 0)
+        session.fill((0, 0, 0), 4, within=np.arange(72).reshape(8, 9) < 20)
+        first, second = session.history()
+        assert first.text == "painted object 3 on xy plane 1, only where a map says enough"
+        assert not first.whole
+        assert not second.whole
+        names = {}
+        exec(session.to_code(), names)
+        assert np.array_equal(names["session"].labels.data, session.labels.data)
+        session.replay()
+
+
+def test_the_history_is_gone_back_to_a_point_and_forth_again():
+    session = Session(labels=np.zeros((3, 8, 9), np.uint32))
+    for k in range(4):
+        session.paint([[0, k, k]], id=k + 1, radius=0)
+    assert session.undo_to(2) == 2
+    assert session.ids() == [1, 2]
+    assert session.reachable == [1, 2, 3, 4]
+    assert session.undo_to(4) == 2
+    assert session.undo_to(4) == 0
+    assert session.undo_to(0) == 4
+    assert session.ids() == []
+    assert session.undo_to(1) == 1
+    session.paint([[0, 7, 7]], id=9, radius=0)
+    for gone in (3, 99, -1, True, "1", None):
+        with pytest.raises(InputError, match="There is no way to edit"):
+            session.undo_to(gone)
+    assert session.ids() == [1, 9]

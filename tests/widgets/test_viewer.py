@@ -821,3 +821,24 @@ def test_surfaces_come_in_messages_below_the_limit_and_are_whole_together(
     viewer.session.delete(1, 2)
     ((none, _),) = told()
     assert (none["meshes"], none["first"], none["last"]) == ([], True, True)
+
+
+def test_brush_and_fill_write_only_where_the_semantic_map_of_the_plane_says_more() -> None:
+    session = Session(labels=np.zeros((2, 20, 30), np.uint32))
+    viewer = mn.view(session)
+    drawn = np.zeros((20, 30), np.uint32)
+    drawn[5:10, 5:15] = 1
+    fill = {"kind": "edit", "client": "page", "op": "fill", "point": [0, 0, 0], "id": 7, "axis": "xy", "above": 0.5}
+    (answer,) = [m for m in viewer.comm.hear({**fill, "cseq": 1}) if m["kind"] in ("ack", "nack")]
+    assert "has not seen this plane yet" in answer["reason"]
+    assert "Shift-P" in answer["reason"]
+    viewer.set_maps("xy", 0, mn.targets(drawn))
+    viewer.comm.hear({**fill, "cseq": 2})
+    assert np.array_equal(session.labels.data[0] == 7, drawn > 0)
+    points = np.array([[7, 0], [7, 29]], "<i4").tobytes()
+    stroke = {"kind": "edit", "client": "page", "op": "paint", "axis": "xy", "index": 0, "points": 2, "radius": 1}
+    viewer.comm.hear({**stroke, "cseq": 3, "id": 8, "above": 0.5}, points)
+    assert np.array_equal(session.labels.data[0] == 8, (drawn > 0) & (abs(np.arange(20) - 7) <= 1)[:, None])
+    for k, bad in enumerate((True, "0.5", -1, 2, [1], float("nan")), 4):
+        (answer,) = [m for m in viewer.comm.hear({**fill, "cseq": k, "above": bad}) if m["kind"] in ("ack", "nack")]
+        assert "a number from 0 to 1" in answer["reason"]

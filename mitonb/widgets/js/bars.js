@@ -67,11 +67,19 @@ export function topBar({ run, set, menu }) {
   fresh.addEventListener("click", () => run("new"));
   const preserve = checkbox("preserve others", "Paint on background only; erase only the active label (B)", (on) => set("preserve", on));
   const round = checkbox("ball", "Paint and erase in all planes around, as far in nm (Shift-B)", (on) => set("ball", on));
+  const least = element("input", {
+    class: "mitonb-least", title: "What the semantic map must say more than, 0 to 1",
+    attributes: { type: "number", min: "0.01", max: "0.99", step: "0.05", value: "0.5", "aria-label": "Least semantic value to paint on" },
+  });
+  const over = () => Math.min(Math.max(+least.value || 0.5, 0.01), 0.99);
+  const only = checkbox("only above", "Paint and fill only where the semantic map says more (Shift-P)", (on) => set("above", on ? over() : 0));
+  least.addEventListener("change", () => set("above", over()));
+  const aboveGroup = element("span", { class: "mitonb-group" }, [only.label, least]);
   const brushGroup = element("span", { class: "mitonb-group" }, [element("span", { text: "Brush" }), brush, brushText]);
   const idGroup = element("span", { class: "mitonb-group" }, [element("span", { text: "Label" }), swatch, id, fresh]);
   const hint = element("span", { class: "mitonb-group mitonb-hint" });
   const split = splitBar(run);
-  const options = element("div", { class: "mitonb-options" }, [brushGroup, round.label, idGroup, preserve.label, hint, split.node, menu]);
+  const options = element("div", { class: "mitonb-options" }, [brushGroup, round.label, idGroup, preserve.label, aboveGroup, hint, split.node, menu]);
   const dot = element("span", { class: "mitonb-dot" });
   const pillText = element("span");
   const pill = element("span", { class: "mitonb-pill", attributes: { role: "status" } }, [dot, pillText]);
@@ -88,7 +96,7 @@ export function topBar({ run, set, menu }) {
     element("div", { class: "mitonb-always" }, [pill, element("span", { class: "mitonb-choices" }, [layers, recipe]), help, full]),
   ]);
   return {
-    node,
+    node, above: over,
     /** @param {import("./protocol.js").Info} info */
     showInfo(info) {
       title.textContent = info.name;
@@ -98,16 +106,20 @@ export function topBar({ run, set, menu }) {
       facts.textContent = `${info.shape.slice(first).join(" × ")} · ${size}`;
       facts.title = first ? "y × x" : "z × y × x";
     },
-    /** @param {{tool: string, gesture: string, brush: number, id: number, preserve: boolean, ball: boolean, selected: number[], colors: Colors | null, split: import("./split.js").Shown, keys: string}} s */
-    show({ tool, gesture, brush: radius, id: active, preserve: kept, ball, selected, colors, split: splitting, keys }) {
+    /** @param {{tool: string, gesture: string, brush: number, id: number, preserve: boolean, ball: boolean, above: number, selected: number[], colors: Colors | null, split: import("./split.js").Shown}} s */
+    show({ tool, gesture, brush: radius, id: active, preserve: kept, ball, above, selected, colors, split: splitting }) {
       const painting = gesture === "stroke";
       brushGroup.hidden = !(painting || gesture === "teach") || tool === "lasso";
       idGroup.hidden = !(painting || gesture === "click");
       preserve.label.hidden = !painting;
-      round.label.hidden = !["paint", "erase"].includes(tool);
+      round.label.hidden = !["paint", "erase"].includes(tool) || (tool === "paint" && above > 0);
+      aboveGroup.hidden = !["paint", "fill"].includes(tool);
+      only.input.checked = above > 0;
+      least.hidden = !above;
+      if (above && document.activeElement !== least) least.value = `${above}`;
       round.input.checked = ball;
       const asked = tool in HINTS ? tool : gesture;
-      hint.hidden = !(asked in HINTS || keys);
+      hint.hidden = !(asked in HINTS);
       brush.max = `${Math.max(64, radius)}`;
       brush.show(radius);
       brushText.textContent = `${radius} px`;
@@ -117,7 +129,7 @@ export function topBar({ run, set, menu }) {
       menu.hidden = tool !== "look" || !selected.length;
       split.node.hidden = gesture !== "split";
       if (!split.node.hidden) split.show(splitting, colors);
-      if (!hint.hidden) hint.replaceChildren(...(keys ? [document.createTextNode(keys)] : hintNodes(asked, selected, colors)));
+      if (!hint.hidden) hint.replaceChildren(...hintNodes(asked, selected, colors));
     },
     /** Which panels are unfolded; null where there is no such panel. @param {boolean} l @param {boolean | null} r @param {boolean} whole */
     showPanels(l, r, whole) {
@@ -151,7 +163,7 @@ function hintNodes(tool, selected, colors) {
 }
 
 /**
- * @param {{set: (name: string, value: any) => void, run: (command: string) => void, goTo: (text: string) => boolean,
+ * @param {{set: (name: string, value: any) => void, run: (command: string) => void, goTo: (text: string, note: boolean) => boolean,
  *   leave: () => void}} does
  */
 export function statusBar({ set, run, goTo, leave }) {

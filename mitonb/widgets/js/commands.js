@@ -44,6 +44,7 @@ export class Commands {
       outline: (by) => this.#change("width", +by, 1, 5),
       compare: () => this.#compare(),
       "swap-labels": () => view.get("comparison") === "blink" && view.comparison.turn(),
+      above: () => view.set("above", view.get("above") ? 0 : view.ui.top.above()),
       ball: () => view.set("ball", !view.get("ball")),
       extrude: (by) => this.#selected("extrude", view.get("selected"), +by),
       preserve: () => view.set("preserve", !view.get("preserve")),
@@ -118,6 +119,7 @@ export class Commands {
     const gesture = view.verbs.gesture(name);
     const selected = /** @type {number[]} */ (view.get("selected"));
     if (gesture === "now") this.#now(name);
+    else if (gesture === "typed") this.#note(name, selected);
     else if (gesture === "selected") this.#selected(name, selected);
     else if (gesture === "pair" && selected.length > 1) {
       this.#edit({ op: name, keep: selected[0], gone: selected.slice(1) });
@@ -137,7 +139,7 @@ export class Commands {
     const { view } = this;
     const [axis, id, entry] = [view.get("axis"), view.get("active_id"), view.entry("labels")];
     if (!entry || !this.writable()) return;
-    const fill = () => this.#edit({ op, point, id, axis });
+    const fill = () => this.#edit({ op, point, id, axis, ...(view.above ? { above: view.above } : {}) });
     const { row, column } = pixelOf(axis, point);
     const plane = entry.empty ? { data: new Uint32Array(view.sheet.w * view.sheet.h), w: view.sheet.w, h: view.sheet.h } : entry;
     const size = patchSize(/** @type {any} */ (plane), row, column);
@@ -208,9 +210,13 @@ export class Commands {
     ui.say({ text: await copyText(line) ? `Copied: ${line}` : `This page may not copy; the line is: ${line}` });
   }
 
-  /** Go to what was typed; without such a place, say why. @param {string} text */
-  goTo(text) {
+  /** Go to what was typed; without such a place, say why. Or keep it as a note. @param {string} text @param {boolean} [note] */
+  goTo(text, note = false) {
     const { view } = this;
+    if (note) {
+      this.#edit({ ...this.#about, text });
+      return true;
+    }
     const { info } = view.store;
     if (!info) return false;
     const place = placeOf(text, info.shape);
@@ -218,6 +224,18 @@ export class Commands {
     else if ("id" in place) view.tell({ kind: "zoom", id: place.id });
     else view.visit(place.point);
     return !("error" in place);
+  }
+
+  /** What a note is about that is being typed. @type {Record<string, any>} */
+  #about = {};
+
+  /** Ask for a note on the selected objects, or on the place under the pointer or the cursor. @param {string} op @param {number[]} ids */
+  #note(op, ids) {
+    if (!this.writable()) return;
+    const point = this.view.here();
+    this.#about = { op, ...(ids.length ? { ids } : { point }) };
+    const on = ids.length > 1 ? `${ids.length} objects` : ids.length ? `object ${ids[0]}` : `this place, ${point.join(", ")}`;
+    this.view.ui.status.askPlace(on);
   }
 
   /** Whether there are planes of other directions; a single section has none, and it says so. */

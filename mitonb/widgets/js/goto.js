@@ -35,15 +35,13 @@ export async function copyText(text) {
 
 /**
  * The field of the status line, and the button that opens it.
- * @param {{run: (command: string) => void, go: (text: string) => boolean, opened: (on: boolean) => void, leave: () => void}} does
- *   `go` says whether there is such a place, `leave` gives the keys back to the picture
+ * @param {{run: (command: string) => void, go: (text: string, note: boolean) => boolean, opened: (on: boolean) => void, leave: () => void}} does
+ *   `go` says whether there is such a place, or takes a note, `leave` gives the keys back to the picture
  */
 export function goField({ run, go, opened, leave }) {
   const button = iconButton(ICONS.target, "Go to an object or a position (/)", () => run("go"));
-  const input = element("input", {
-    class: "mitonb-goto", title: `${ASKED}; Enter goes there, Esc closes`,
-    attributes: { type: "text", placeholder: "object, or z y x", "aria-label": "Go to an object, or to a position z y x", spellcheck: "false", autocomplete: "off" },
-  });
+  const input = element("input", { class: "mitonb-goto", attributes: { type: "text", maxlength: "500", spellcheck: "false", autocomplete: "off" } });
+  let note = "";
   const copy = iconButton(ICONS.copy, "Copy this place as a line of code (Shift-Y)", () => run("copy"));
   const node = element("span", { class: "mitonb-group" }, [input, copy]);
   node.hidden = true;
@@ -53,6 +51,11 @@ export function goField({ run, go, opened, leave }) {
     button.setAttribute("aria-expanded", `${on}`);
     input.removeAttribute("aria-invalid");
     if (!on) return;
+    const said = note ? `Note on ${note}` : "Go to an object, or to a position z y x";
+    input.setAttribute("aria-label", said);
+    input.placeholder = note ? `${said}; empty: none` : "object, or z y x";
+    input.title = note ? `${said}; Enter keeps it, an empty one goes, Esc closes` : `${ASKED}; Enter goes there, Esc closes`;
+    copy.hidden = Boolean(note);
     input.focus({ preventScroll: true });
     input.select();
   };
@@ -64,7 +67,7 @@ export function goField({ run, go, opened, leave }) {
   node.addEventListener("keydown", (event) => {
     if (event.key === "Escape") close();
     else if (event.key === "Enter" && event.target === input) {
-      if (go(input.value)) close();
+      if (go(input.value, Boolean(note))) close();
       else {
         // Enter has given the keys back to the picture (guard.js), as in any field.
         open(true);
@@ -79,5 +82,14 @@ export function goField({ run, go, opened, leave }) {
     const next = /** @type {Node | null} */ (relatedTarget);
     if (document.hasFocus() && !node.contains(next) && next !== button) open(false);
   });
-  return { button, node, toggle: () => (node.hidden ? open(true) : close()) };
+  return {
+    button, node,
+    /** @param {string} [about] what a note is on; without, a place is asked for */
+    toggle(about = "") {
+      if (!node.hidden && note === about) return close();
+      if (note !== about || about) input.value = "";
+      note = about;
+      open(true);
+    },
+  };
 }

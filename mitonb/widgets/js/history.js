@@ -3,7 +3,7 @@
  * arrows walk through the list. Nothing in it is ever read as HTML.
  * @typedef {{get(n: string): any, on(e: string, f: Function): void, off(e: string, f: Function): void,
  *   send(content: object): void}} Model
- * @typedef {{seq: number, clock: string, text: string, code: string, undone: boolean}} Row
+ * @typedef {{seq: number, clock: string, text: string, code: string, undone: boolean, back: boolean}} Row
  */
 
 const STEPS = /** @type {Record<string, number>} */ ({
@@ -19,7 +19,7 @@ function render({ model, el }) {
   let at = 0;
 
   /** @param {Row} row */
-  function entry({ seq, clock, text, code, undone }) {
+  function entry({ seq, clock, text, code, undone, back }) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = undone ? "mnb-entry undone" : "mnb-entry";
@@ -30,15 +30,27 @@ function render({ model, el }) {
       part.textContent = words;
       button.append(part);
     }
-    return button;
+    const line = document.createElement("div");
+    line.className = "mnb-line";
+    line.append(button);
+    if (back) {
+      const way = document.createElement("button");
+      way.type = "button";
+      way.className = "mnb-back";
+      way.dataset.seq = `${seq}`;
+      way.textContent = undone ? "forth to here" : "back to here";
+      way.title = undone ? "Do all up to this edit again" : "Take all edits after this one back";
+      line.append(way);
+    }
+    return line;
   }
 
-  const entries = () => /** @type {HTMLElement[]} */ ([...list.children]);
+  const entries = () => /** @type {HTMLElement[]} */ ([...list.querySelectorAll(".mnb-entry")]);
 
   /** Make an entry the one that Tab comes to. @param {HTMLElement | undefined} next */
   function take(next) {
     at = Number(next?.dataset.seq ?? 0);
-    for (const button of entries()) button.tabIndex = button === next ? 0 : -1;
+    for (const button of /** @type {NodeListOf<HTMLElement>} */ (list.querySelectorAll("button"))) button.tabIndex = Number(button.dataset.seq) === at ? 0 : -1;
   }
 
   function draw() {
@@ -51,8 +63,8 @@ function render({ model, el }) {
 
   list.addEventListener("focusin", (event) => take(/** @type {HTMLElement} */ (event.target)));
   list.addEventListener("click", (event) => {
-    const button = /** @type {HTMLElement | null} */ (/** @type {HTMLElement} */ (event.target).closest(".mnb-entry"));
-    if (button) model.send({ kind: "go", seq: Number(button.dataset.seq) });
+    const button = /** @type {HTMLElement | null} */ (/** @type {HTMLElement} */ (event.target).closest("button"));
+    if (button) model.send({ kind: button.matches(".mnb-back") ? "back" : "go", seq: Number(button.dataset.seq) });
   });
   list.addEventListener("keydown", (event) => {
     const step = event.ctrlKey || event.metaKey || event.altKey ? 0 : STEPS[event.key];

@@ -3,7 +3,7 @@
 
 /**
  * @typedef {{
- *   name: string, gesture: "stroke" | "teach" | "click" | "take" | "pair" | "split" | "selected" | "now" | "", keys: string, codes: string[], does: string,
+ *   name: string, gesture: "stroke" | "teach" | "click" | "take" | "pair" | "split" | "selected" | "typed" | "now" | "", keys: string, codes: string[], does: string,
  *   title: string, icon: string, cursor: string, menu?: boolean,
  * }} Verb
  * @typedef {{keys: string, does: string, command?: string, codes?: string[]}} Key
@@ -80,6 +80,7 @@ const KEYS = [
     { keys: "X", does: "swap label and background", command: "swap", codes: ["x"] },
     { keys: "[  ]", does: "brush smaller, larger" },
     { keys: "Shift-B", does: "ball: the brush paints and erases in all planes around", command: "ball", codes: ["shift+b"] },
+    { keys: "Shift-P", does: "paint and fill only where the semantic map says more than so much", command: "above", codes: ["shift+p"] },
     { keys: "B", does: "preserve other labels", command: "preserve", codes: ["b"] },
   ] },
   { title: "Decide", keys: [

@@ -11,13 +11,13 @@ import { layerPanel } from "./panel.js";
 const LEGEND = [
   ["right", "✓", VERDICTS.right, "marked right"], ["false", "✗", VERDICTS.false, "marked false"],
   ["fix", "!", VERDICTS.fix, "to be mended"], ["unsure", "?", VERDICTS.unsure, "unsure"],
-  ["locked", "", "#fff", "locked"], ["reviewed", "▢", VERDICTS.right, "reviewed"], ["chosen", "⬚", "#fff", "chosen"],
+  ["locked", "", "#fff", "locked"], ["noted", "≡", VERDICTS.noted, "noted"], ["reviewed", "▢", VERDICTS.right, "reviewed"], ["chosen", "⬚", "#fff", "chosen"],
 ];
 
 /**
  * @param {{
  *   run: (command: string) => void, set: (name: string, value: any) => void,
- *   setLayer: (name: string, change: Record<string, any>) => void, goTo: (text: string) => boolean,
+ *   setLayer: (name: string, change: Record<string, any>) => void, goTo: (text: string, note: boolean) => boolean,
  * }} does
  */
 export function layout({ run, set, setLayer, goTo }) {
@@ -47,7 +47,8 @@ export function layout({ run, set, setLayer, goTo }) {
     run("all");
   });
   const seen = element("div", { class: "mitonb-chip-bar" }, [seenText, all]);
-  const states = element("div", { class: "mitonb-states" }, [seen]);
+  const keys = element("div", { class: "mitonb-chip-bar mitonb-keys", attributes: { role: "status", "aria-live": "polite" } });
+  const states = element("div", { class: "mitonb-states" }, [seen, keys]);
   const loading = element("div", { class: "mitonb-loading" });
   const grip = element("div", {
     class: "mitonb-grip", title: "Drag to change the height; double-click follows the window again",
@@ -82,6 +83,11 @@ export function layout({ run, set, setLayer, goTo }) {
     showSeen(text) {
       seen.hidden = !text;
       if (seenText.textContent !== text) seenText.textContent = text;
+    },
+    /** Say what Enter does where the keyboard's cursor is. @param {string} text "" without one */
+    showKeys(text) {
+      keys.hidden = !text;
+      if (keys.textContent !== text) keys.textContent = text;
     },
     /** Say why a pixel is what it is, and what a setting would change. @param {string[]} sentences @param {boolean} above */
     showSaid(sentences, above) {

@@ -13,12 +13,12 @@ import { half } from "./protocol.js";
 const ARROW_EVERY = 30;
 
 /** What is said of objects, in colours that colour-blind people tell apart, too. */
-export const VERDICTS = /** @type {const} */ ({ right: "#56b4e9", false: "#e69f00", fix: "#ffb0d9", unsure: "#ddd", locked: "#fff" });
+export const VERDICTS = /** @type {const} */ ({ right: "#56b4e9", false: "#e69f00", fix: "#ffb0d9", unsure: "#ddd", locked: "#fff", noted: "#f0e442" });
 
 /** @typedef {keyof typeof VERDICTS} Said */
 /** `shift` signs of the object stand beside it. @typedef {{id: number, x: number, y: number, kind: Said, shift: number}} Judged */
 /** Boxes as z, y, x of the first voxel and of the one beyond the last.
- * @typedef {Partial<Record<Said, number[]>> & {reviewed?: number[][], chosen?: number[][]}} Marks */
+ * @typedef {Partial<Record<Said, number[]>> & {reviewed?: number[][], chosen?: number[][], places?: number[][]}} Marks */
 /** @typedef {{x: number, y: number, w: number, h: number, kind: "reviewed" | "chosen"}} Framed */
 
 /**
@@ -58,6 +58,12 @@ export function judgedOn(labels, marks) {
     if (away < object.near) Object.assign(object, { x, y, near: away });
   });
   return [...found].flatMap(([id, { kinds, n, x, y }]) => (n ? kinds.map((kind, shift) => ({ id, x, y, kind, shift })) : []));
+}
+
+/** The places of a plane that were noted. @param {Marks} marks @param {string} axis @param {number} index @returns {Judged[]} */
+export function notedOn(marks, axis, index) {
+  const at = (marks.places ?? []).map((point) => pixelOf(axis, point)).filter((place) => place.index === index);
+  return at.map(({ row, column }) => ({ id: 0, x: column, y: row, kind: "noted", shift: 0 }));
 }
 
 /**
@@ -202,6 +208,7 @@ const SIGNS = {
   fix: [[[0, -4.5], [0, 1]], [[0, 3.4], [0, 4.6]]],
   unsure: [[[-2.5, -2.6], [-1.2, -4.2], [1.2, -4.2], [2.5, -2.6], [0, 0], [0, 1.4]], [[0, 3.6], [0, 4.8]]],
   locked: [[[-3.5, -0.5], [3.5, -0.5], [3.5, 4], [-3.5, 4], [-3.5, -0.5]], [[-2.5, -0.5], [-2.5, -2.6], [-1.2, -4.3], [1.2, -4.3], [2.5, -2.6], [2.5, -0.5]]],
+  noted: [[[-3, -3], [3, -3]], [[-3, 0], [3, 0]], [[-3, 3], [1, 3]]],
 };
 
 /** A dark disc with a sign. @param {CanvasRenderingContext2D} c @param {number} x @param {number} y @param {Said} kind */

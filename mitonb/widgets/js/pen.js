@@ -13,9 +13,9 @@ export class Pen {
 
   /**
    * @param {{axis: string, index: number, tool: string, id: number, radius: number, preserve: boolean, subtract: boolean, locked: number[],
-   *   sides?: number[]}} how  sides: of a pixel, where the brush is a ball
+   *   sides?: number[], above: number, semantic?: import("./protocol.js").Entry | null}} how  sides: of a pixel, where the brush is a ball
    */
-  begin({ axis, index, tool, id, radius, preserve, subtract, locked, sides }) {
+  begin({ axis, index, tool, id, radius, preserve, subtract, locked, sides, above, semantic }) {
     if (tool.startsWith("teach_")) {
       this.drawing = { op: tool };
       this.store.open = { axis, index, points: [], radius, rule: null, op: tool };
@@ -24,8 +24,9 @@ export class Pen {
     const taking = tool === "lasso" && subtract;
     const erasing = tool === "erase" || taking;
     const only = taking || (preserve && erasing) ? id : preserve ? 0 : null;
-    this.drawing = { op: tool, id, preserve, only: erasing ? only : null, subtract: taking, ball: Boolean(sides) };
-    this.store.open = { axis, index, sides, points: [], radius: tool === "lasso" ? 0 : radius, rule: { after: erasing ? 0 : id, only, locked: new Set(locked) } };
+    this.drawing = { op: tool, id, preserve, only: erasing ? only : null, subtract: taking, ball: Boolean(sides), ...(above ? { above } : {}) };
+    const mask = above && semantic ? { data: semantic.data, over: 255 * above } : undefined;
+    this.store.open = { axis, index, sides, points: [], radius: tool === "lasso" ? 0 : radius, rule: { after: erasing ? 0 : id, only, locked: new Set(locked), above: mask } };
   }
 
   /** Go on along whole pixels: row, column, row, column, ... @param {number[]} points */

@@ -4,7 +4,7 @@ import { element, perFrame } from "./dom.js";
 import { fit, pixelOf, toPlane, toScreen } from "./geometry.js";
 import { Renderer } from "./gl.js";
 import { idAt } from "./hover.js";
-import { drawOverlay, framesOn, judgedOn, scaleBar } from "./overlay.js";
+import { drawOverlay, framesOn, judgedOn, notedOn, scaleBar } from "./overlay.js";
 import { HEADS } from "./protocol.js";
 import { PlainRenderer } from "./plain.js";
 
@@ -267,6 +267,7 @@ export class Picture {
     const offsets = layers.offsets.visible && layers.offsets.arrows ? facts.entry("offsets", this.shown.index) : null;
     // A second canvas over the picture costs software GL as much again: it is there only while it shows something.
     const judged = this.#judged(layers.labels.visible ? facts.entry("labels", this.shown.index) : null).filter(({ id }) => facts.seen().shows(id));
+    judged.push(...notedOn(facts.marks(), axis, this.shown.index));
     const framed = framesOn(facts.marks(), axis, this.shown.index);
     ui.showMarks(judged, framed);
     const place = facts.cross();

@@ -2,7 +2,8 @@
 // changes nothing that was drawn here.
 
 /**
- * @typedef {{after: number, only: number | null, locked?: Set<number>}} Rule  what is written, on which id only, and on which never
+ * @typedef {{after: number, only: number | null, locked?: Set<number>, above?: {data: ArrayLike<number>, over: number}}} Rule
+ *   what is written, on which id only, on which never, and only where a map of the plane says more
  * @typedef {{x0: number, y0: number, x1: number, y1: number}} Rect  half-open, in plane pixels
  * @typedef {{data: Uint32Array, w: number, h: number}} IdPlane
  */
@@ -34,9 +35,9 @@ export function diskRows(radius, [height, width] = [1, 1]) {
 }
 
 /** Whether a rule writes on a pixel; null: on all. @param {IdPlane} plane @param {Rule} rule */
-function allowed({ data }, { only, locked }) {
-  if (only === null && !locked?.size) return null;
-  return (/** @type {number} */ i) => (only === null || data[i] === only) && !locked?.has(data[i]);
+function allowed({ data }, { only, locked, above }) {
+  if (only === null && !locked?.size && !above) return null;
+  return (/** @type {number} */ i) => (only === null || data[i] === only) && !locked?.has(data[i]) && !(above && above.data[i] <= above.over);
 }
 
 /**

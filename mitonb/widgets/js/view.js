@@ -29,7 +29,7 @@ import { Why } from "./why.js";
  * @typedef {import("./gl.js").Layers} Layers
  */
 
-const TRAITS = ["axis", "index", "tool", "brush", "active_id", "selected", "preserve", "ball", "layers", "height", "running", "marks", "strokes", "hidden", "isolated", "comparison", "panes"];
+const TRAITS = ["axis", "index", "tool", "brush", "active_id", "selected", "preserve", "ball", "above", "layers", "height", "running", "marks", "strokes", "hidden", "isolated", "comparison", "panes"];
 /** After so many ms without scrolling the finest image is asked for too. */
 const RESTED = 250;
 
@@ -72,7 +72,7 @@ export class View {
         else this.set(name, value);
       },
       setLayer: (name, change) => this.setLayer(name, change),
-      goTo: (text) => this.commands.goTo(text),
+      goTo: (text, note) => this.commands.goTo(text, note),
     });
     el.append(this.ui.root);
     this.comparison = new Comparison({
@@ -285,7 +285,7 @@ export class View {
       this.#refresh();
       return;
     }
-    if (name === "layers" || name === "comparison") this.#look();
+    if (["layers", "comparison", "above", "tool"].includes(name)) this.#look();
     if (name === "comparison") this.#take();
     // What is selected is what is painted with next, wherever it was selected.
     if (name === "selected" && this.get("selected").length) this.set("active_id", this.get("selected").at(-1));
@@ -334,6 +334,7 @@ export class View {
     const layers = /** @type {Layers} */ (this.get("layers"));
     const maps = HEADS.filter((part) => layers[part].visible);
     // The semantic map masks the offsets' garbage outside of objects.
+    if (this.above && !maps.includes("semantic")) maps.push("semantic");
     if (maps.includes("offsets") && !maps.includes("semantic")) maps.push("semantic");
     const { camera, unit } = this.picture;
     const step = stepFor(camera.scale * Math.max(1, this.sheet.aspect) * unit);
@@ -360,9 +361,10 @@ export class View {
     const tool = this.get("tool");
     const selected = /** @type {number[]} */ (this.get("selected"));
     ui.top.show({
-      tool, gesture: this.verbs.gesture(tool), brush: this.get("brush"), id: this.get("active_id"), preserve: this.preserve, ball: this.get("ball"), selected, colors: info, split: this.splitter.shown, keys: this.hand.hint,
+      tool, gesture: this.verbs.gesture(tool), brush: this.get("brush"), id: this.get("active_id"), preserve: this.preserve, ball: this.get("ball"), above: this.get("above"), selected, colors: info, split: this.splitter.shown,
     });
     ui.showSeen(seenText(this.seen));
+    ui.showKeys(this.hand?.hint ?? "");
     this.comparison.show();
     ui.status.showPanes(this.panes.on);
     ui.rail.show(tool, (name) => this.commands.can(name));
@@ -428,9 +430,14 @@ export class View {
     return this.get("preserve") || !this.seen.all;
   }
 
+  /** What the semantic map must say more than where the tool writes; 0 where that does not count. */
+  get above() {
+    return ["paint", "fill"].includes(this.get("tool")) ? this.get("above") : 0;
+  }
+
   /** The sides of a pixel where the brush is a ball. */
   get sides() {
-    const balls = this.get("ball") && ["paint", "erase"].includes(this.get("tool"));
+    const balls = this.get("ball") && !this.above && ["paint", "erase"].includes(this.get("tool"));
     return balls ? sidesOf(this.get("axis"), this.store.info?.voxel_size ?? null) : undefined;
   }
 
@@ -468,6 +475,11 @@ export class View {
       this.ui.say({ text: "The labels of this plane are still on their way." });
       return false;
     }
+    if (this.above && !this.entry("semantic")) {
+      const way = this.has("semantic") ? "The semantic map of this plane is still on its way." : "The network has not seen this plane yet: segment it, or look at its maps.";
+      this.ui.say({ text: `${way} Or turn "only above" off (Shift-P).` });
+      return false;
+    }
     if (this.#drawing === this.pen) this.#lower(false);
     else this.#drawing.begin(/** @type {any} */ (event));
     return true;
@@ -484,7 +496,7 @@ export class View {
     this.pen.begin({
       axis: this.get("axis"), index: this.get("index"), tool: this.get("tool"), id: this.get("active_id"),
       radius: this.get("brush"), preserve: this.preserve, subtract, locked: this.get("marks").locked ?? [],
-      sides: this.sides,
+      sides: this.sides, above: this.above, semantic: this.entry("semantic"),
     });
     this.ui.empty.hidden = true;
   }
