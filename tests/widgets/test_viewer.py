@@ -669,12 +669,18 @@ def test_marks_are_told_to_the_picture_and_taken_back_with_their_edit() -> None:
     session = Session(*mn.phantom((4, 96, 96), objects=4))
     session.mark_right(1)
     viewer = mn.view(session)
-    first = {"right": [1], "false": [], "fix": [], "unsure": [], "locked": [], "reviewed": [], "chosen": []}
+    kinds = ("false", "fix", "unsure", "locked", "noted", "places", "reviewed", "chosen")
+    first: dict[str, list[int]] = {"right": [1], **{kind: [] for kind in kinds}}
     assert viewer.marks == first
     session.mark_false(2, 1)
     assert (viewer.marks["right"], viewer.marks["false"]) == ([], [2, 1])
     session.lock(2)
     assert viewer.marks["locked"] == [2]
+    session.note("odd", 1)
+    session.note("a vesicle", point=(1, 2, 3))
+    assert (viewer.marks["noted"], viewer.marks["places"]) == ([1], [[1, 2, 3]])
+    session.undo()
+    session.undo()
     session.undo()
     session.undo()
     assert viewer.marks == first
