@@ -69,7 +69,7 @@ export class Hand {
     if (!still) {
       this.corners.push(...drag);
       if (this.corners.length === drag.length) this.close();
-    } else if (this.crosses && !this.corners.length) view.click({ row: drag[0], column: drag[1], inside: true }, false);
+    } else if (this.crosses && !this.corners.length) view.click(this.#spot(drag[0], drag[1]), false);
     else if (this.corners.length > 4 && near(view.picture.screen(this.corners[1], this.corners[0]), NEAR)(place(0))) this.close();
     else this.corners.push(drag[0], drag[1]);
     this.#show();
@@ -135,6 +135,12 @@ export class Hand {
     return view.pen.drawing ? "Arrows draw, Enter lifts the pen" : view.verbs.draws(view.get("tool")) ? "Enter puts the pen down" : "Enter does it here";
   }
 
+  /** @param {number} row @param {number} column */
+  #spot(row, column) {
+    const { w, h } = this.view.sheet;
+    return { row, column, inside: row >= 0 && column >= 0 && row < h && column < w };
+  }
+
   // --- what comes of a line ----------------------------------------------------------------------------------------
 
   /** @param {string} [use] "subtract", "select", or as it was begun */
@@ -155,10 +161,7 @@ export class Hand {
     const { view } = this;
     /** @type {Set<number>} */
     const ids = new Set();
-    const visit = (/** @type {number} */ column, /** @type {number} */ row) => {
-      const { w, h } = view.sheet;
-      ids.add(view.idAt({ row, column, inside: row >= 0 && column >= 0 && row < h && column < w }));
-    };
+    const visit = (/** @type {number} */ column, /** @type {number} */ row) => ids.add(view.idAt(this.#spot(row, column)));
     visit(points[1], points[0]);
     for (let i = 2; i + 1 < points.length; i += 2) trail(points[i - 1], points[i - 2], points[i + 1], points[i], visit);
     ids.delete(0);
