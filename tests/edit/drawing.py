@@ -100,8 +100,8 @@ def _do(session, rng, verb):
 
 
 def work_at_random(session, rng, count):
-    """Do a number of verbs that change something; each is as likely as any other, but undo and redo are likelier."""
-    names, end = [*VERBS, "undo", "undo", "redo", "redo"], session.version + count
+    """Do a number of verbs that change something; each is as likely as any other, but what takes back is likelier."""
+    names, end = [*VERBS, "undo", "undo", "redo", "redo", "unlock", "unlock"], session.version + count
     while session.version < end:
         with contextlib.suppress(InputError):
             _do(session, rng, str(rng.choice(names)))
