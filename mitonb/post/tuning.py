@@ -17,6 +17,8 @@ from mitonb.post.microscope import compare_objects, middles
 from mitonb.recipe import Recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mitonb.maps import Ids
 
 Says = Literal["yes", "no", "merge", "split"]
@@ -152,46 +154,51 @@ def tuning(maps: Maps | Sequence[Maps], clicks: Sequence[Click], recipe: Recipe 
     return Tuned(best.recipe, best.unmet, tried)
 
 
-def tuning_questions(maps: Maps, recipe: Recipe | None = None, most: int = 10) -> list[Question]:
-    """Find places of a plane where the answer tells recipes near the present one apart, the most telling first.
+def tuning_questions(maps: Maps | Sequence[Maps], recipe: Recipe | None = None, *, most: int = 10) -> list[Question]:
+    """Find places where the answer tells recipes near the present one apart, the most telling first.
 
     Each setting that `tune` tries is moved by up to two steps of its grid, to both sides; places where an object
     appears, vanishes, merges or splits by that are asked about.
 
     Parameters
     ----------
-    maps : Maps
-        Of a plane.
+    maps : Maps or sequence of Maps
+        Of planes.
     recipe : Recipe, optional
         The present one, with lengths in pixels.
     most : int
         So many questions, at most.
     """
-    now = recipe or Recipe()
-    near = [
-        now.replace(**{name: values[at]})
-        for name, values in _steps(maps, now).items()
-        for at in range(max(0, values.index(getattr(now, name)) - 2), values.index(getattr(now, name)) + 3)
-        if at < len(values) and values[at] != getattr(now, name)
-    ]
-    ids, others = decode(maps, now), [decode(maps, one) for one in near]
+    planes, now = [maps] if isinstance(maps, Maps) else list(maps), recipe or Recipe()
+    near = [now]
+    for name, values in _steps(planes[0], now).items():
+        at = values.index(getattr(now, name))
+        near += [now.replace(**{name: v}) for v in values[max(0, at - 2) : at + 3] if v != values[at]]
     found: dict[tuple[bool, ...], list[Question]] = {}
-    for other in others:
-        changes = compare_objects(ids, other)
-        alone = [*changes.places["appear"], *changes.places["vanish"]]
-        asked: list[tuple[int, int, tuple[int, int] | None]] = [(y, x, None) for y, x in alone]
-        for parts, plane in ((changes.merge, ids), (changes.split, other)):
-            asked += [(*a, b) for some in parts.values() for a, b in [middles(plane, sorted(some[:2]))]]
-        for y, x, to in asked:
-            says: tuple[Says, Says] = ("yes", "no") if to is None else ("merge", "split")
-            one = Question(*(Click(word, y, x, to) for word in says))
-            answers = tuple(one.yes.meets(plane) for plane in (ids, *others))
-            alike = found.setdefault(answers, [])
-            # One more of the same kind guards against a slip; places side by side are the same question.
-            if len(alike) < 2 and all(np.hypot(y - q.yes.y, x - q.yes.x) > _SAME for q in alike):
-                alike.append(one)
+    for plane, one in enumerate(planes):
+        decoded = [decode(one, recipe) for recipe in near]
+        for question in _questions(decoded, plane):
+            alike = found.setdefault(tuple(question.yes.meets(ids) for ids in decoded), [])
+            # A second one of a kind guards against a slip; places side by side are the same question.
+            (y, x), *_ = question.places
+            beside = (q for q in alike if q.yes.plane == plane and np.hypot(y - q.yes.y, x - q.yes.x) <= _SAME)
+            if len(alike) < 2 and not any(beside):
+                alike.append(question)
     ranked = sorted(found, key=lambda answers: -min(sum(answers), len(answers) - sum(answers)))
     return [found[answers][k] for k in (0, 1) for answers in ranked if len(found[answers]) > k][:most]
+
+
+def _questions(decoded: Sequence[Ids], plane: int) -> Iterator[Question]:
+    """Ask about all that differs on a plane between the first ids and the others."""
+    now, *others = decoded
+    for other in others:
+        changes = compare_objects(now, other)
+        for y, x in (*changes.places["appear"], *changes.places["vanish"]):
+            yield Question(Click("yes", y, x, None, plane), Click("no", y, x, None, plane))
+        for parts, ids in ((changes.merge, now), (changes.split, other)):
+            for some in parts.values():
+                (y, x), to = middles(ids, sorted(some[:2]))
+                yield Question(Click("merge", y, x, to, plane), Click("split", y, x, to, plane))
 
 
 def _steps(maps: Maps, now: Recipe) -> dict[str, list[float]]:

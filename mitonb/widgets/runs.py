@@ -48,7 +48,7 @@ _BUTTONS = {
         "Let the model learn from what you drew with T and Shift-T; it takes one to three minutes, and can be undone",
     ),
     "maps": ("Look at maps", "eye", "Run the model on the plane on screen for its maps alone; its labels stay"),
-    "tune": ("Tune", "sliders", "At most ten questions about this plane, answered by Y and N, set the thresholds"),
+    "tune": ("Tune", "sliders", "At most ten questions about what is seen, answered by Y and N, set the thresholds"),
     "apply-plane": ("Apply to this plane", "check", "Make the preview an edit, which can be undone (Enter)"),
     "apply-volume": ("Apply to the volume", "check", "Decode and track the kept maps; the network is not run"),
 }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mitonb.widgets.viewer import Viewer
 
 _ANSWERS = {"yes": "Yes (Y)", "no": "No (N)", "skip": "Can't say (Shift-U)", "enough": "Enough (Enter)"}
+_PLANES = 4  # that are asked about, at most
 _MOST = 50  # places that are shown
 _DECIDE = {"yes": "Keep (Y)", "no": "Back (N)"}
 
@@ -38,25 +39,28 @@ class Tuner:
     def __init__(self, viewer: Viewer, form: RecipeForm, runs: Runs, bar: RunBar) -> None:
         self.viewer, self.form, self.runs, self.bar = viewer, form, runs, bar
         self.waiting, self.clicks = list[Question](), list[Click]()
-        self._plane: tuple[Axis, int, Maps] | None = None
+        self._axis: Axis = "xy"
+        self._planes: dict[int, Maps] = {}
         self._before: Recipe | None = None  # where the result is looked at: the recipe to go back to
 
     def begin(self) -> None:
-        """Ask about the plane on screen.
+        """Ask about the plane on screen, and about others that the network has seen.
 
         Raises
         ------
         InputError
             If the network has not seen it.
         """
-        axis, index = self.viewer.axis, self.viewer.index
-        maps = self.runs.maps(axis, index, self.form.recipe.median)
-        if maps is None:
+        axis, index, recipe = self.viewer.axis, self.viewer.index, self.form.recipe
+        count = self.runs.stack.count(axis)
+        planes = dict.fromkeys([index, *(count * k // _PLANES for k in range(1, _PLANES))])
+        seen = {k: maps for k in planes if (maps := self.runs.maps(axis, k, recipe.median)) is not None}
+        if index not in seen:
             raise InputError("Tuning asks about what the network sees: segment this plane, or look at its maps, first.")
-        self._plane, self._before, self.clicks = (axis, index, maps), None, []
-        self.waiting = tuning_questions(maps, self.runs.in_pixels(self.form.recipe))
+        self._axis, self._planes, self._before, self.clicks = axis, seen, None, []
+        self.waiting = tuning_questions(list(seen.values()), self.runs.in_pixels(recipe))
         if not self.waiting:
-            self.bar.say("Nothing on this plane would change if the thresholds were moved a little.")
+            self.bar.say("Nothing would change here if the thresholds were moved a little.")
         self._go_on()
 
     def answer(self, says: str) -> None:
@@ -79,32 +83,31 @@ class Tuner:
 
     def _go_on(self) -> None:
         """Ask the next question, or find what the answers say."""
-        assert self._plane
-        axis, index, maps = self._plane
         if self.waiting:
-            one, asked = self.waiting[0], len(self.clicks)
-            self.viewer.ask(f"{one} ({asked + 1} of {asked + len(self.waiting)})", _ANSWERS, one.places, axis, index)
+            one, asked, index = self.waiting[0], len(self.clicks), list(self._planes)[self.waiting[0].yes.plane]
+            text = f"{one} ({asked + 1} of {asked + len(self.waiting)})"
+            self.viewer.ask(text, _ANSWERS, one.places, self._axis, index)
         elif self.clicks:
             recipe = self.form.recipe
-            job = Job(tuning(maps, self.clicks, self.runs.in_pixels(recipe)), name="Tune")
-            self.bar.watch(job, then=lambda tuned: self._show(tuned, recipe))
+            steps = tuning(list(self._planes.values()), self.clicks, self.runs.in_pixels(recipe))
+            self.bar.watch(Job(steps, name="Tune"), then=lambda tuned: self._show(tuned, recipe))
 
     def _show(self, tuned: Tuned, recipe: Recipe) -> str:
         """Preview what came of it, and say what it would change."""
-        assert self._plane
-        axis, index, maps = self._plane
         pixels, count = self.runs.in_pixels(recipe), len(self.clicks)
         met = f"{count - len(tuned.unmet)} of {count_text(count, 'answer')} met"
         new = tuned.recipe.changes(pixels)
         if not new:
             return f"Tuned: the settings stay, with {met}."
-        changes = compare_objects(decode(maps, pixels), decode(maps, tuned.recipe))
+        each = {k: compare_objects(decode(m, pixels), decode(m, tuned.recipe)) for k, m in self._planes.items()}
+        changed = {k: [place for some in one.places.values() for place in some] for k, one in each.items()}
+        index = max(changed, key=lambda k: len(changed[k]))
         self._before = recipe
         self.form.recipe = recipe.replace(**{name: _as_given(recipe, pixels, name, new[name]) for name in new})
         given = [(name, getattr(recipe, name), getattr(self.form.recipe, name)) for name in new]
         names = ", ".join(f"{name.replace('_', ' ')} {old} → {value}" for name, old, value in given)
-        places = [place for some in changes.places.values() for place in some][:_MOST]
-        self.viewer.ask(f"{names}: {met}. On this plane: {changes}.", _DECIDE, places, axis, index)
+        text = f"{names}: {met}. On this plane: {each[index]}."
+        self.viewer.ask(text, _DECIDE, changed[index][:_MOST], self._axis, index)
         return f"Tuned: {names}. The preview shows it; Apply makes it an edit."
 
 

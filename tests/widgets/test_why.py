@@ -131,11 +131,11 @@ def test_what_no_plane_is_decoded_by_marks_nothing(app: App) -> None:
 
 def tuned(app: App, told: list[dict[str, Any]], enough: int = 10) -> dict[str, Any]:
     """Answer what is asked by what is drawn, at most so often; return what is shown of the result."""
-    truth = crowd()[9]
+    truth = crowd()
     for count in range(10):
         question = told[-1]
         assert (question["kind"], len(question["answers"])) == ("notice", 4)
-        ids = {int(truth[y, x]) for _, y, x in question["places"]}
+        ids = {int(truth[6 + 3 * z, y, x]) for z, y, x in question["places"]}
         says = "enough" if count == enough else "yes" if 0 not in ids and len(ids) == 1 else "no"
         app.viewer._conversation.receive(None, {"kind": "answer", "client": "page", "says": says}, [])
         if count == enough or "(10 of 10)" in question["text"]:
@@ -160,7 +160,8 @@ def test_ten_answers_set_the_recipe_which_is_looked_at_and_kept_or_not(app: App)
         assert "10 of 10 answers met. On this plane: 1 merges" in shown["text"]
         new = app.form.recipe
         assert set(new.changes(start)) <= {"semantic_threshold", "center_threshold", "center_distance"}
-        assert app.viewer.preview("xy", 1) is not None
+        assert app.viewer.preview("xy", app.viewer.index) is not None
+        assert {app.viewer.index} <= {1, 2}
         app.viewer._conversation.receive(None, {"kind": "answer", "client": "page", "says": says}, [])
         assert app.form.recipe == (start if ends else new)
         assert app.session.version == 0, "labels change when it is applied, not before"
