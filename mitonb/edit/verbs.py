@@ -226,7 +226,7 @@ _ROWS = (
          text=lambda say: f"{'took what a line encloses from' if say.get('subtract') else 'outlined'} "
                           f"object {say['id']:d} on {_plane(say, say['plane'])}",
          given=_stroke, gesture="stroke", keys=("G",),
-         title="Lasso: draw around what belongs to the active label; with Shift, what does not",
+         title="Lasso: draw around what belongs to the active label, or click its corners; with Shift, what does not",
          icon="M10 4c5 0 7 2 7 4.5S14 13 10 13s-7-2-7-4.500S5 4 10 4zM6 12.500c-2 1-2 4 1 3.500 1 0 1 1 0 2"),
     Verb("fill",
          op=lambda p, point, id, axis="xy", *, within=None: ops.fill(
@@ -239,7 +239,7 @@ _ROWS = (
     Verb("merge",
          op=lambda p, keep, *gone: ops.merge(p.labels, keep, gone, p.table.places),
          text=lambda say: f"merged {_objects(say['gone'])} into {say['keep']:d}",
-         gesture="pair", keys=("J",), title="Merge the selected objects, or click one, then another",
+         gesture="pair", keys=("J",), title="Merge the selected objects, or click two, or draw a line across",
          icon="M4 3c0 5 6 4 6 9v5M16 3c0 5-6 4-6 9M7.5 14.5L10 17l2.5-2.5"),
     Verb("split",
          op=lambda p, id, *seeds, new=None: splitting.split(

@@ -53,7 +53,8 @@ export function goField({ run, go, opened, leave }) {
     if (!on) return;
     const said = note ? `Note on ${note}` : "Go to an object, or to a position z y x";
     input.setAttribute("aria-label", said);
-    input.placeholder = note ? `${said}; empty: none` : "object, or z y x";
+    input.placeholder = note ? said : "object, or z y x";
+    input.classList.toggle("mitonb-noting", Boolean(note));
     input.title = note ? `${said}; Enter keeps it, an empty one goes, Esc closes` : `${ASKED}; Enter goes there, Esc closes`;
     copy.hidden = Boolean(note);
     input.focus({ preventScroll: true });
