@@ -171,6 +171,10 @@ def acknowledge(folder: Path, count: int) -> None:
     took = [once(lambda i=i: session.put_plane(plane, "xy", i)) for i in range(10)]
     say("put_plane of 1024 x 1024: acknowledged", took)
     say("adopt a whole volume: acknowledged", [once(lambda: session.adopt(other))])
+    say("copy of the project while it is open", [once(lambda: session.save_copy(folder / "backup.mitonb"))])
+    sizes: list[int] = []
+    say("compact", [once(lambda: sizes.extend(session.compact()))])
+    print(f"{'project file before and after':60s} {' and '.join(f'{size / 2**20:.2f} MiB' for size in sizes)}")
     say("close (snapshot)", [once(session.close)])
     start = time.perf_counter()
     mn.Session.open(path).close()

@@ -25,6 +25,7 @@ NOWHERE = Box((0, 0, 0), (0, 0, 0))
 
 _COUNT = struct.Struct("<I")
 _PART = struct.Struct("<6iI")
+_SHORT = 256  # bytes of an effect that no other compression makes shorter
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +172,11 @@ def encode(parts: tuple[Part, ...]) -> bytes:
         chunks.append(columns.tobytes())
     raw = b"".join(chunks)
     return zlib.compress(raw, 6 if len(raw) < 1 << 20 else 1)
+
+
+def repack(blob: bytes) -> bytes:
+    """Return a packed effect or block in as few bytes as it can have; it is of our own making."""
+    return min(blob, zlib.compress(zlib.decompress(blob), 9), key=len) if len(blob) > _SHORT else blob
 
 
 def decode(blob: bytes, shape: Shape) -> tuple[Part, ...]:

@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from mitonb.box import Box
 from mitonb.edit import ops
-from mitonb.edit.edits import NOWHERE, apply, around, decode, digest, encode, pack, unpack
+from mitonb.edit.edits import NOWHERE, apply, around, decode, digest, encode, pack, repack, unpack
 from mitonb.edit.ops import MAX_ID, whole_box
 from mitonb.edit.store import Head, Row, Store, reading
 from mitonb.errors import InputError, MitonbError, StoreError
@@ -402,6 +402,12 @@ class Project:
         """Write the project, with facts about its stack, to a new file as well; work goes on where it was."""
         self._require_in_step()
         self.store.copy_to(path, (pack(self.labels[box.slices]) for box in self._blocks), {"stack": stack})
+
+    def compact(self) -> None:
+        """Make the file as small as it can be; see `mitonb.session.Session.compact`."""
+        self._require_in_step()
+        self._snapshot()
+        self.store.compact(repack)
 
     def move_to(self, path: Path, stack: Mapping[str, Any] | None) -> None:
         """Write the project to a new file and go on there."""

@@ -9,8 +9,8 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import astuple, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -283,6 +283,35 @@ class Store:
             for number, data in blocks.items():
                 self._put("blocks", number, data)
             self._put_meta("snapshot", self.head.seq)
+
+    def compact(self, pack: Callable[[bytes], bytes]) -> None:
+        """Pack effects anew, each as `pack` says, and give back what the file does not need; no record is lost.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written; then the file is as before, or no less than that.
+        """
+        with self._writing():
+            self.rows()  # nothing is sealed with new checksums that was damaged
+            chain = ""
+            columns, changed = _COLUMNS["edits"][0], False
+            for seq in range(1, self.head.seq + 1):
+                row = self._db.execute(f"SELECT {columns} FROM edits WHERE seq = ?", (seq,)).fetchone()
+                packed = pack(row[6])
+                changed = changed or packed != row[6]
+                content = [*row[:6], packed, *row[7:]]
+                own = checksum(*content)
+                link = checksum(chain, own)
+                chain = link.hex()
+                if changed:  # of those that follow, the chain
+                    new = (packed, own, link, seq)
+                    self._db.execute("UPDATE edits SET effect = ?, checksum = ?, chain = ? WHERE seq = ?", new)
+            head = replace(self.head, chain=chain)
+            self._put_meta("head", astuple(head))
+        self.head = head
+        with _translated(self.path):
+            self._db.execute("VACUUM")  # all or nothing, too
 
     def copy_to(self, path: Path, blocks: Iterable[bytes], meta: Mapping[str, Any]) -> None:
         """Write the project up to `head`, with all blocks as of then and new facts, to a new file that nobody owns.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import time
 import uuid
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mitonb.stack import Stack
-
-_AT_ONCE = 8  # planes of labels that are copied together
 
 
 def place_of(path: str | os.PathLike[str]) -> Path:
@@ -61,8 +60,9 @@ def create(
     shape = (stack or labels).shape  # type: ignore[union-attr]
     check_shape(shape, labels.shape if labels else shape)
     data = room_for(shape, place)
-    for z in range(0, shape[0] if labels else 0, _AT_ONCE):
-        data[z : z + _AT_ONCE] = Labels(np.asarray(labels.data[z : z + _AT_ONCE])).data  # type: ignore[union-attr]
+    for z, y in itertools.product(range(0, shape[0], 16), range(0, shape[1], 256)) if labels else ():
+        part = slice(z, z + 16), slice(y, y + 256)  # a row of blocks of a store
+        data[part] = Labels(np.asarray(labels.data[part])).data  # type: ignore[union-attr]
     size = (stack and stack.voxel_size) or (labels and labels.voxel_size) or None
     facts = {
         "uuid": str(uuid.uuid4()), "made": time.strftime("%Y-%m-%d %H:%M:%S"),

@@ -1045,6 +1045,29 @@ class Session:
             self._project.copy_to(place, opening.describe(self.stack, place, self._project.stack_facts))
             return place
 
+    def compact(self) -> tuple[int, int]:
+        """Make the project file smaller: effects of edits are packed anew, and what the file holds in vain goes.
+
+        Every edit stays: undo, `history` and `replay` give what they gave. A process that ends in the middle leaves the
+        file as it was.
+
+        Returns
+        -------
+        before, after : int
+            Bytes of the file; 0 in memory.
+
+        Raises
+        ------
+        StoreError
+            If this session may only look, or the disk has no room for a second copy; then nothing was changed.
+        """
+        with self._lock:
+            self._writer.still_open()
+            self._writer.require_writable()
+            sizes = [self.path.stat().st_size if self.path else 0]
+            self._writer.acknowledge(self._project.compact)
+            return sizes[0], self.path.stat().st_size if self.path else 0
+
     def save_as(self, path: str | Path) -> Path:
         """Write the project to a new file and go on there; errors as in `save_copy`."""
         with self._lock:

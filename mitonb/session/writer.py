@@ -144,9 +144,9 @@ class Writer:
             if edit.parts or bare:
                 if project.store.path is not None and edit.voxels > _LONG:
                     self._tell(SaveState("saving", "saving 1"))
-                return self._changed(*self._acknowledged(lambda: project.commit(edit, client=client, record=record)))
+                return self._changed(*self.acknowledge(lambda: project.commit(edit, client=client, record=record)))
             if client:
-                self._acknowledged(lambda: project.decline(client))
+                self.acknowledge(lambda: project.decline(client))
             kept, erased = (edit.intent.get(name, 0) for name in ("kept", "erased"))
             return Change(project.version, NOWHERE, "nothing", kept=kept, erased=erased)
 
@@ -158,7 +158,7 @@ class Writer:
         def do(project: Project) -> Change:
             if of is not None and project.undoable[-1:] != [of]:
                 raise InputError(f"Other edits came after edit {of}, or it is undone: go back step by step (Ctrl-Z).")
-            return self._changed(*self._acknowledged(lambda: project.undo(redo=redo, client=client)))
+            return self._changed(*self.acknowledge(lambda: project.undo(redo=redo, client=client)))
 
         return self._once(client, do)
 
@@ -166,7 +166,7 @@ class Writer:
         """Promise a free id, which nothing else gets from here on, whatever comes between."""
         with self.lock:
             self.require_writable()
-            return self._acknowledged(self._project.offer)
+            return self.acknowledge(self._project.offer)
 
     def follow(self) -> None:
         """Tell of the edits that another session has recorded since."""
@@ -239,7 +239,7 @@ class Writer:
         if self.reason:
             raise ReadOnlyStoreError(f"This session is read-only: {self.reason}. Nothing was changed.")
 
-    def _acknowledged(self, write: Callable[[], _T]) -> _T:
+    def acknowledge(self, write: Callable[[], _T]) -> _T:
         """Write, and let the save state say how it went."""
         try:
             result = write()

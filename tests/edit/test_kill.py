@@ -62,6 +62,8 @@ while True:
     work_at_random(session, rng, 1)
     print("ack", session.version, flush=True)
     if rng.random() < 0.1:
+        session.compact()
+    if rng.random() < 0.1:
         mn.save(session.labels, sys.argv[3], overwrite=True)
         print("saved", session.version, flush=True)
 """

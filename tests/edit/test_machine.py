@@ -672,6 +672,12 @@ class Correcting(RuleBasedStateMachine):
         self.session._project._snapshot()
 
     @rule()
+    def compact(self):
+        before = self.session.history()
+        self.session.compact()
+        assert self.session.history() == before
+
+    @rule()
     def copy(self):
         place = self.folder / "copy.mitonb"
         self.session.save_copy(place)
