@@ -679,7 +679,7 @@ def _laid(
             said = {"kept": len(ids & there), "erased": sum(2 * n > inside[id] for id, n in empty.items())}
         new = fastremap.mask(new, out) if out else new
         size = {id: n for id, n in size.items() if id not in out}
-        ids = ids & there if fresh else ids
+        ids = (ids & there) | fixed if fresh else ids
     names = name(new, ids)
     # An id that is or was in use must not become that of another object. Somebody has it in hand and would paint into
     # that, or takes the other for the one that he knows; and what has the id of an object that was merged or deleted

@@ -108,3 +108,13 @@ def test_the_code_of_the_history_makes_the_same_labels(tmp_path):
         names = {}
         exec(session.to_code(), names)
         assert np.array_equal(names["session"].labels.data, session.labels.data)
+
+
+def test_a_run_on_the_next_plane_does_not_go_on_in_a_locked_object():
+    ids = np.zeros((3, 8, 8), np.uint32)
+    ids[:2, 2:6, 2:6] = 4
+    session = Session(labels=ids)
+    session.lock(4)
+    session.adopt_plane(ids[0], "xy", 2)
+    assert session.voxels(4) == 32
+    assert np.unique(session.labels.data[2]).tolist() == [0, 5]
