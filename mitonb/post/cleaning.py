@@ -5,41 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import cc3d
-import fastremap
 import numpy as np
 import numpy.typing as npt
 
-from mitonb.post.tables import as_ids, stretches
-from mitonb.recipe import Recipe
+from mitonb.post.tables import stretches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mitonb.maps import Ids
+    from mitonb.recipe import Recipe
 
 
 Volume = npt.NDArray[np.uint32]
-
-
-def clean(labels: Ids, recipe: Recipe | None = None) -> Volume:
-    """Fill holes, drop small and flat objects, and number what is left 1.. by first voxels.
-
-    Parameters
-    ----------
-    labels : (z, y, x) array of unsigned int
-        Instance ids; not changed.
-    recipe : Recipe, optional
-        `fill_holes`, `min_size` (voxels) and `min_span` (shortest side of the box, voxels) are read. A side counts only
-        where the volume is that deep: nothing in a stack of one plane can span two. There `min_area`, where it is less,
-        stands for `min_size`. `drop_border` drops what touches the border of the volume.
-    """
-    recipe = recipe or Recipe()
-    ids = as_ids(fastremap.renumber(as_ids(labels), in_place=False)[0])
-    if recipe.fill_holes:
-        fill_holes(ids)
-    table = ObjectTable(ids.shape, int(ids.max(initial=0)))
-    table.add(ids)
-    return table.decide(recipe)[0][ids]
 
 
 def fill_holes(planes: Volume) -> None:

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from mitonb.errors import InputError
 from mitonb.post import published
-from mitonb.post.tables import PairTable, as_ids
-from mitonb.recipe import Recipe
-from mitonb.stack import AXES, Axis
+from mitonb.post.tables import PairTable
+
+if TYPE_CHECKING:
+    from mitonb.recipe import Recipe
 
 Volume = npt.NDArray[np.uint32]
 Numbers = npt.NDArray[np.int64]
@@ -30,40 +31,6 @@ _CROWD = 64
 """Larger groups with which one is compared."""
 _BRIDGE = 0.5
 """An object bridges two groups where it holds more than this part of the smaller one, in both."""
-
-
-def consensus(volumes: Mapping[Axis, Volume], recipe: Recipe | None = None) -> Volume:
-    """Join the objects that were tracked along several directions.
-
-    A voxel belongs to an object where `recipe.votes` directions say so. Which voxels are one object is put to the vote
-    too, see `agglomerate`. So one direction that tears an object apart, or runs two into one, is outvoted by the other
-    two. The names of ids have no effect.
-
-    Parameters
-    ----------
-    volumes : mapping of axis to (z, y, x) uint32 array
-        Tracked objects of each direction, all in (z, y, x) order.
-    recipe : Recipe, optional
-        `votes`, `consensus_iou` and `lone_objects` are read. With fewer directions than votes, all must agree.
-
-    Returns
-    -------
-    labels : (z, y, x) uint32 array
-        1.. in the order of their first voxels.
-
-    Raises
-    ------
-    InputError
-        If there is no volume, an unknown axis, or the shapes differ.
-    """
-    if not volumes or any(axis not in AXES for axis in volumes):
-        raise InputError(f"Consensus needs volumes of some of {', '.join(AXES)}, got {', '.join(volumes) or 'none'}.")
-    parts = [as_ids(volumes[axis]) for axis in AXES if axis in volumes]
-    if len(parts) == 1:
-        return parts[0].copy()
-    joined = JoinedRegions(len(parts))
-    numbers = joined.number(parts)
-    return agglomerate(*joined.found(), recipe or Recipe())[numbers]
 
 
 class JoinedRegions:
@@ -86,17 +53,10 @@ class JoinedRegions:
     """
 
     def __init__(self, directions: int) -> None:
-        if directions not in (2, 3):
-            raise InputError(f"A consensus needs two or three directions, got {directions}.")
         self._tables = [PairTable() for _ in range(directions - 1)]
 
     def number(self, parts: Sequence[Volume]) -> Volume:
         """Return the region of each voxel of the next slab, from its ids in each direction."""
-        if len(parts) != len(self._tables) + 1 or len({part.shape for part in parts}) != 1:
-            raise InputError(
-                f"A consensus needs volumes of {len(self._tables) + 1} directions in (z, y, x) order and one shape, "
-                f"got {', '.join(str(part.shape) for part in parts)}."
-            )
         numbers = parts[0]
         for table, part in zip(self._tables, parts[1:], strict=True):
             numbers = table.number(numbers, part)

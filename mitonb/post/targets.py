@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,9 @@ from mitonb.maps import HEADS, Maps
 from mitonb.post import published
 from mitonb.post.centers import connect
 from mitonb.post.tables import as_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Map = npt.NDArray[np.float32]
 

@@ -14,12 +14,12 @@ from scipy.optimize import linear_sum_assignment
 
 from mitonb.errors import InputError
 from mitonb.post.tables import as_ids, overlaps, replaced
-from mitonb.recipe import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from mitonb.maps import Ids
+    from mitonb.recipe import Recipe
 
 Plane = npt.NDArray[np.uint32]
 Table = npt.NDArray[np.int64]
@@ -29,46 +29,6 @@ _SURE = 0.57
 """Above this IoU a pair is in every best assignment: the two pairs that would replace it cannot weigh as much."""
 _WITHIN = 0.5
 """A profile lies within another one, of the plane before or after, from this part of its pixels on."""
-
-
-def track(planes: Ids, recipe: Recipe | None = None) -> npt.NDArray[np.uint32]:
-    """Give the same id to the same object on successive planes.
-
-    First, profiles that run two objects together for up to `recipe.lookahead` planes are cut in two again. Then a
-    forward pass matches the profiles of each plane with the objects of the plane before: pairs of the best total IoU,
-    where that reaches `recipe.track_iou`; what is left over but covered by `recipe.track_ioa` joins the object that
-    covers it most. A backward pass does the same against the planes behind, so that parts that met late are one from
-    their beginnings. The result does not depend on what the profiles are called.
-
-    Parameters
-    ----------
-    planes : (n, h, w) array of unsigned int
-        Ids of each plane; the same id in two planes means nothing.
-    recipe : Recipe, optional
-        `track_iou`, `track_ioa`, `lookahead` and `gap` (planes that an object may miss) are read.
-
-    Returns
-    -------
-    objects : (n, h, w) uint32 array
-        1.. in the order of their first voxels.
-
-    Raises
-    ------
-    InputError
-        If there are not three axes.
-
-    Examples
-    --------
-    >>> planes = np.zeros((2, 4, 4), np.uint32)
-    >>> planes[0, :2], planes[1, :2] = 7, 3
-    >>> track(planes)[:, 0, 0].tolist()
-    [1, 1]
-    """
-    if planes.ndim != 3:
-        raise InputError(f"Tracking needs planes of ids (n, h, w), got shape {planes.shape}.")
-    tracker = Tracker(recipe or Recipe())
-    numbers = [done for plane in planes for done in tracker.add(_renumbered(as_ids(plane)))] + list(tracker.rest())
-    return tracker.objects()[np.stack(numbers)] if numbers else np.zeros(planes.shape, np.uint32)
 
 
 class Tracker:

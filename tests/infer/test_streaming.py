@@ -22,14 +22,12 @@ from mitonb.io.opening import open_labels
 from mitonb.job import drain
 from mitonb.labels import Labels, StoredLabels
 from mitonb.maps import Maps
-from mitonb.post.cleaning import clean
-from mitonb.post.consensus import consensus
 from mitonb.post.decoding import decode
 from mitonb.post.targets import targets
-from mitonb.post.tracking import track
 from mitonb.recipe import Recipe
 from mitonb.stack import AXES, Axis, Stack
 from tests.infer.oracle import Oracle, volume
+from tests.post.steps import clean, consensus, track
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,11 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mitonb.errors import InputError
-from mitonb.post.cleaning import clean, fill_holes
-from mitonb.post.consensus import consensus
-from mitonb.post.tracking import track
+from mitonb.post.cleaning import fill_holes
 from mitonb.recipe import Recipe
 from tests.post.drawing import same_partition
+from tests.post.steps import clean, consensus, track
 
 if TYPE_CHECKING:
     from mitonb.stack import Axis
@@ -138,13 +137,6 @@ def blocks(rng: np.random.Generator) -> Volume:
         a, b = rng.integers(0, (8, 16, 16)), rng.integers(2, 9, 3)
         volume[tuple(slice(p, p + q) for p, q in zip(a, b, strict=True))] = k
     return volume
-
-
-def test_volumes_of_different_shapes_are_refused() -> None:
-    with pytest.raises(InputError, match="one shape"):
-        consensus({"xy": bar(), "xz": bar(length=10)})
-    with pytest.raises(InputError, match="xy, xz, yz"):
-        consensus({})
 
 
 def test_a_hole_is_filled_and_a_neighbour_in_it_is_not_eaten() -> None:

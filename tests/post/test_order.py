@@ -9,12 +9,11 @@ import numpy.typing as npt
 import pytest
 
 from mitonb.post.centers import group, peaks
-from mitonb.post.consensus import consensus
 from mitonb.post.decoding import decode
 from mitonb.post.targets import targets
-from mitonb.post.tracking import track
 from mitonb.recipe import PRESETS
 from tests.post.drawing import same_partition
+from tests.post.steps import consensus, track
 
 Ids = npt.NDArray[np.uint32]
 

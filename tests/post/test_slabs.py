@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from mitonb.errors import InputError
 from mitonb.post.cleaning import ObjectTable, fill_holes
 from mitonb.post.consensus import JoinedRegions
 from mitonb.recipe import Recipe
@@ -37,16 +35,6 @@ def test_joined_regions_are_the_distinct_ids_of_all_directions(seed: int, direct
     first = [int(np.flatnonzero(numbers.ravel() == k)[0]) for k in range(1, len(table))]
     assert first == sorted(first)
     assert len(np.unique(table, axis=0)) == len(table)
-
-
-def test_slabs_that_do_not_fit_together_are_refused() -> None:
-    a, b = np.ones((2, 3, 4), np.uint32), np.ones((2, 3, 5), np.uint32)
-    with pytest.raises(InputError, match="one shape"):
-        JoinedRegions(2).number([a, b])
-    with pytest.raises(InputError, match="3 directions"):
-        JoinedRegions(3).number([a, a])
-    with pytest.raises(InputError, match="two or three"):
-        JoinedRegions(1)
 
 
 @given(st.integers(0, 2**32 - 1))

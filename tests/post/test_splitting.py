@@ -6,8 +6,9 @@ import fastremap
 import numpy as np
 import pytest
 
-from mitonb.post.tracking import Profiles, split_merged_profiles, track
+from mitonb.post.tracking import Profiles, split_merged_profiles
 from mitonb.recipe import Recipe
+from tests.post.steps import track
 
 APART = np.zeros((12, 30), np.uint32)
 APART[2:10, 2:14], APART[2:10, 16:28] = 5, 9

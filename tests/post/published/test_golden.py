@@ -11,14 +11,14 @@ import numpy.typing as npt
 import pytest
 
 from mitonb.maps import Maps
-from mitonb.post.consensus import consensus
 from mitonb.post.decoding import centers
 from mitonb.post.published import claim, group, peaks
 from mitonb.post.tables import overlaps
 from mitonb.post.targets import targets
-from mitonb.post.tracking import Tracker, link_profiles, track
+from mitonb.post.tracking import Tracker, link_profiles
 from mitonb.recipe import PRESETS
 from tests.post.drawing import same_partition
+from tests.post.steps import consensus, track
 
 EMPANADA = PRESETS["empanada"]
 

@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from mitonb.maps import Maps
-from mitonb.post.consensus import consensus
 from mitonb.post.decoding import centers, decode
 from mitonb.post.published import enlarge, group, merge_clusters, modes, peaks
 from mitonb.post.targets import targets
-from mitonb.post.tracking import track
 from mitonb.recipe import PRESETS
 from tests.post.drawing import disk, same_partition
+from tests.post.steps import consensus, track
 
 EMPANADA = PRESETS["empanada"]
 FINE = EMPANADA.replace(fine_boundaries=True, center_window=7)
