@@ -185,16 +185,14 @@ def _check_outputs(
     replaced, what is no file is left out, such as the name of a model; to the folder of `maps` something is added.
     """
     apart = [path for path in inputs if os.path.exists(os.path.expanduser(path))]
-    for path, endings in (*outputs, (maps, ())):
-        if path is None:
-            continue
-        for other in apart:
-            require_apart(Path(path).expanduser(), other)
-        if path != maps:
+    for path, endings in outputs:
+        if path is not None:
             if os.path.lexists(os.path.expanduser(path)) and not overwrite:
                 raise InputError(f"{path} already exists. Choose another name, or add --overwrite.")
-            check_output(path, endings, overwrite=overwrite)
-        apart.append(path)
+            check_output(path, endings, overwrite=overwrite, apart_from=apart)
+            apart.append(path)
+    for path in apart if maps else ():
+        require_apart(Path(maps).expanduser(), path)
 
 
 def _make_folder(path: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -97,7 +97,7 @@ class Predictor:
         # A net with PointRend brings the semantic map of a shrunk plane back by itself, by doubling it.
         shrunk = min(f for axis in recipe.planes for f in self.scale.along(axis))
         self.doublings = int(math.log2(max(1, shrunk))) if renders(model.net) else 0
-        self._runner = Runner(model, self.device, recipe.engine, recipe.precision, self.doublings)
+        self.runner = Runner(model, self.device, recipe.engine, recipe.precision, self.doublings)
 
     def padding(self, sides: Sequence[int]) -> int:
         """Return the multiple that planes with some of these sides are padded to for the published rules, 0 for none.
@@ -106,16 +106,6 @@ class Predictor:
         """
         s = self.recipe.downsampling
         return self._multiple if self._published and any(-(-n // s) % self._multiple for n in sides) else 0
-
-    @property
-    def engine_record(self) -> dict[str, Any]:
-        """What ran the net: name, precision and mode; complete once a plane has been run."""
-        return self._runner.record
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the choice of the engine has to say to the user."""
-        return tuple(self._runner.notes)
 
     def factors(self, plane: Plane | Stack) -> tuple[float, ...]:
         """Return the pixels of a plane, or the voxels of a stack, per pixel of what the net sees, axis by axis."""
@@ -274,7 +264,7 @@ class Predictor:
         by = round(self._stride - 1 - 2 * self.model.spec.pixel_offset)
         for axis in mirror:
             pictures = _shifted(np.flip(pictures, axis), by, axis)
-        said = self._runner.run(np.ascontiguousarray(pictures[:, None]))
+        said = self.runner.run(np.ascontiguousarray(pictures[:, None]))
         for name, head in said.items():  # else there would be no objects, and no word why
             if name in FLOATS and not np.isfinite(head).all():
                 exact = "" if self.recipe.precision == "fp32" else f" in {self.recipe.precision}: take fp32"

@@ -178,11 +178,10 @@ def segmenting(
             yield run.progress("compare with the kept maps")
         yield from run.planes(source.kept, source.fill, rolling=kept is None)
         source.require_some()
-        pixels = scale.notes(recipe, spec, recipe.planes)
-        notes = (*shape_notes(stack, recipe, scale), *pixels, *stuff_notes(spec), *source.notes, *predictor.notes)
+        said = (*scale.notes(recipe, spec, recipe.planes), *stuff_notes(spec), *source.notes, *predictor.runner.notes)
         record = run_record(stack, recipe, spec, image=source.fingerprint)
-        record["engine"].update(predictor.engine_record, device=predictor.device)  # what "auto" became
-        record["notes"] = list(notes)
+        record["engine"].update(predictor.runner.record, device=predictor.device)  # what "auto" became
+        record["notes"] = [*shape_notes(stack, recipe, scale), *said]
         if region is not None:
             ends = {"start": list(region.box.start), "stop": list(region.box.stop)}
             record["region"] = {**ends, "mask": region.mask is not None}

@@ -44,7 +44,7 @@ def fitting_apart(
     """
     with tempfile.TemporaryDirectory(prefix="mitonb-", ignore_cleanup_errors=True) as folder:
         task = {"out": str(out), "settings": dataclasses.asdict(settings), **more}
-        task["sources"] = _write_sources(sources, Path(folder) / "voxels")
+        task["sources"] = _write_sources(sources, Path(folder))
         (Path(folder) / "task.json").write_text(json.dumps(task, default=str), encoding="utf-8")
         path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
         with subprocess.Popen(
@@ -102,31 +102,23 @@ def _end(child: subprocess.Popen[str]) -> None:
         child.kill()
 
 
-def _write_sources(sources: Sequence[Source], path: Path) -> list[dict[str, Any]]:
-    """Write all voxels into one file; return what else there is to know of the sources."""
+def _write_sources(sources: Sequence[Source], folder: Path) -> list[dict[str, Any]]:
+    """Write the voxels of each source into files of their own; return what else there is to know of them."""
     rows = []
-    with path.open("wb") as file:
-        for source in sources:
-            row = {f.name: getattr(source, f.name) for f in dataclasses.fields(Source) if f.init}
-            for name in ("image", "labels"):
-                array = np.ascontiguousarray(row[name])
-                file.write(b"\0" * (-file.tell() % 16))
-                row[name] = {"at": file.tell(), "dtype": array.dtype.str, "shape": array.shape}
-                file.write(array.tobytes())
-            rows.append(row)
+    for k, source in enumerate(sources):
+        row = {f.name: getattr(source, f.name) for f in dataclasses.fields(Source) if f.init}
+        for name in ("image", "labels"):
+            np.save(folder / f"{k}.{name}.npy", row.pop(name))
+        rows.append(row)
     return rows
 
 
-def _read_sources(rows: Sequence[dict[str, Any]], path: Path) -> list[Source]:
-    voxels = np.memmap(path, np.uint8, "r")
+def _read_sources(rows: Sequence[dict[str, Any]], folder: Path) -> list[Source]:
     sources = []
-    for row in rows:
-        for name in ("image", "labels"):
-            dtype, shape = np.dtype(row[name]["dtype"]), row[name]["shape"]
-            at, size = row[name]["at"], int(np.prod(shape)) * dtype.itemsize
-            row[name] = np.asarray(voxels[at : at + size]).view(dtype).reshape(shape)
+    for k, row in enumerate(rows):
+        image, labels = (np.load(folder / f"{k}.{name}.npy", mmap_mode="r") for name in ("image", "labels"))
         lists = {name: tuple(row[name]) for name in ("contrast", "axes", "held")}
-        sources.append(Source(**{**row, **lists}))
+        sources.append(Source(**{**row, **lists, "image": np.asarray(image), "labels": np.asarray(labels)}))
     return sources
 
 
@@ -142,7 +134,7 @@ def _main(folder: Path, rank: int = 0) -> None:
         said.flush()
 
     task = json.loads((folder / "task.json").read_text(encoding="utf-8"))
-    sources = _read_sources(task.pop("sources"), folder / "voxels")
+    sources = _read_sources(task.pop("sources"), folder)
     given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in task.pop("settings").items()}
     settings = Settings(**given)
     with contextlib.ExitStack() as others:

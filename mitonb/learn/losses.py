@@ -147,18 +147,13 @@ def l1(said: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     return _mean((said - truth).abs(), weight)
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "bce": bce, "bootstrapped": bootstrapped, "dice": dice, "mse": mse, "tanh mse": tanh_mse, "l1": l1,
-}  # fmt: skip
-"""Losses by name."""
-
-LOSSES_OF: dict[str, dict[str, float]] = {
-    "semantic": {"bce": 1.0, "bootstrapped": 0.3, "dice": 0.5},
-    "center": {"mse": 45.0},
-    "offsets": {"l1": 0.03},
-    "contour": {"bce": 1.0, "dice": 0.5},
-    "distance": {"tanh mse": 5.0},
-    "affinities": {"bce": 1.0, "dice": 0.5},
+LOSSES_OF: dict[str, dict[Callable[[Tensor, Tensor, Tensor], Tensor], float]] = {
+    "semantic": {bce: 1.0, bootstrapped: 0.3, dice: 0.5},
+    "center": {mse: 45.0},
+    "offsets": {l1: 0.03},
+    "contour": {bce: 1.0, dice: 0.5},
+    "distance": {tanh_mse: 5.0},
+    "affinities": {bce: 1.0, dice: 0.5},
 }
 """What each head learns by: losses and their weights."""
 
@@ -178,10 +173,10 @@ def add_losses(
     """
     total, parts = torch.zeros(()), {}
     for name, aim in truth.items():
-        for kind, share in LOSSES_OF[name].items():
-            loss = LOSSES[kind](heads[name].float(), aim, weights[name])
+        for measure, share in LOSSES_OF[name].items():
+            loss = measure(heads[name].float(), aim, weights[name])
             total = total + share * loss
-            parts[f"{name} {kind}"] = float(loss.detach())
+            parts[f"{name} {measure.__name__}"] = float(loss.detach())
         if f"{name}_points" in heads:  # of nets that end in PointRend
             grid = 2 * heads[f"{name}_places"][:, :, None] - 1
             there, counts = (

@@ -148,12 +148,6 @@ class ModelSpec:
         """
         if not (np.isfinite(low) and np.isfinite(high) and high > low):
             raise InputError(f"White must be above black, got black {low} and white {high}. Set the stack's intensity.")
-        if image.dtype.itemsize == 1:  # 256 values are quicker looked up than computed
-            table = self._normalised(np.arange(256, dtype=np.uint8).view(image.dtype), low, high)
-            return table[image.view(np.uint8)]
-        return self._normalised(image, low, high)
-
-    def _normalised(self, image: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.float32]:
         # float64 first: (v - low) of a 16-bit or large integer plane must not lose the digits that matter
         wide: npt.NDArray[np.floating[Any]] = image.astype(np.float32 if image.dtype.itemsize <= 2 else np.float64)
         y = (np.clip((wide - low) / (high - low), -0.5, 1.5) - self.mean) / self.std

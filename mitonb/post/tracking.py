@@ -157,7 +157,7 @@ def split_merged_profiles(
             rows, columns = ndimage.distance_transform_edt(seeds == 0, return_distances=False, return_indices=True)
             cut[box][inside] = highest + np.searchsorted(owners, seeds[rows, columns][inside]) + 1
             highest += len(owners)
-    return plane if cut is plane else _renumbered(cut)
+    return plane if cut is plane else as_ids(fastremap.renumber(cut, in_place=False)[0])
 
 
 def _going_on(old: Plane, inside: npt.NDArray[np.bool_], box: tuple[slice, ...], after: Iterable[Profiles]) -> Numbers:
@@ -178,11 +178,6 @@ def _going_on(old: Plane, inside: npt.NDArray[np.bool_], box: tuple[slice, ...],
         if len(owners) > 1:
             return owners
     return np.zeros(0, np.int64)
-
-
-def _renumbered(ids: Plane) -> Plane:
-    """Number ids 1.. by their first pixels."""
-    return as_ids(fastremap.renumber(ids, in_place=False)[0])
 
 
 class Side(NamedTuple):
