@@ -548,10 +548,7 @@ def _export_labels(options: Options) -> None:
 
 
 def _merge(options: Options) -> None:
-    with (
-        mn.Session.open(options.mine, read_only=True) as mine,
-        mn.Session.open(options.other, read_only=True) as other,
-    ):
+    with mn.Session.open(options.mine, read_only=True) as mine, mn.Session.open(options.other, read_only=True) as other:
         same = float((mine.labels.data == other.labels.data).mean()) if mine.shape == other.shape else 0.0
         matched = len(mn.score(other.labels, mine.labels).matches(0.75)) if mine.shape == other.shape else 0
         mine.save_copy(options.out)
