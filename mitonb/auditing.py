@@ -4,8 +4,6 @@ Shifted copies and neighbouring planes are found by phase correlation (Kuglin & 
 same place give one sharp peak, wherever it lies; two places of the same tissue give none.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The doctor: what this machine can do, what is missing, and what to do about it."""
 
-from __future__ import annotations
-
 import platform
 import re
 import subprocess

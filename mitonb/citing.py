@@ -1,18 +1,13 @@
 """What to cite: the papers and data sets behind a model, as text or BibTeX."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mitonb.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from mitonb.models.spec import ModelSpec
+from mitonb.models.spec import ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,5 @@
 """The command line: the same verbs as in a notebook, without a screen; errors are one sentence, exit codes honest."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import difflib

@@ -1,7 +1,5 @@
 """Errors that mitonb raises on purpose: each says what it got, what it needs, and what to do."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Labels: an array of instance ids with a voxel size and the record of the run that made it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

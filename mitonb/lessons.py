@@ -1,26 +1,21 @@
 """Lessons: questions that check themselves, with hints in three steps; works without a screen and without a network."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import InputError
+from mitonb.maps import Maps
 from mitonb.phantoms import Phantom, phantom
 from mitonb.post.targets import targets
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mitonb.maps import Maps
 
 PLANE = 12
 SPOT = (1, 3)

@@ -1,7 +1,5 @@
 """Measurements: one table with size, place, length and brightness of every object; a column is a row of COLUMNS."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial

@@ -1,7 +1,5 @@
 """Memory: how much there is, and a refusal in numbers before work starts that would not fit."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import os

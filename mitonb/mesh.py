@@ -1,7 +1,5 @@
 """Surfaces of objects as triangle meshes in nm, small enough for a browser."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Memory estimate: how much a run will take at its peak, said or refused before it starts."""
 
-from __future__ import annotations
-
 import importlib.util
 import math
 import os

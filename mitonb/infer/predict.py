@@ -1,10 +1,8 @@
 """Planes or blocks through the net: normalised, brought to its pixel size, cut into tiles, blended, kept as maps."""
 
-from __future__ import annotations
-
 import itertools
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Generator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +15,9 @@ from mitonb.infer.scale import Scale
 from mitonb.infer.tiles import Canvas, Cut, cuts, padded, resample
 from mitonb.job import Progress, drain
 from mitonb.maps import COARSE, FLOATS, Maps
+from mitonb.models.zoo import Model
+from mitonb.recipe import Recipe
 from mitonb.stack import Plane, Stack
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
-
-    from mitonb.models.zoo import Model
-    from mitonb.recipe import Recipe
 
 Picture = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]

@@ -1,7 +1,5 @@
 """Tiles: how a picture is cut for the net, how maps of tiles become one, and pictures of another pixel size."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

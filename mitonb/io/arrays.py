@@ -1,25 +1,20 @@
 """Arrays that stay in their files: cut lazily, within memory, and watched for changes."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 import math
 import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import ChangedFileError, CorruptFileError, TooLargeError, guarded
 from mitonb.memory import require_room
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from mitonb.stack import LazyArray
+from mitonb.stack import LazyArray
 
 Array = npt.NDArray[Any]
 Slices = tuple[slice, ...]

@@ -1,7 +1,5 @@
 """What files say about axes, sizes and units, as the programs of this field write it; z, y and x are chosen by it."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import math

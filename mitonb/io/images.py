@@ -1,7 +1,5 @@
 """PNG and JPEG pictures, and folders or lists of planes: their pixels are read when they are asked for."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import os

@@ -1,7 +1,5 @@
 """What files may ask for: one guard at each door, sizes that memory holds, paths and links that lead nowhere else."""
 
-from __future__ import annotations
-
 import difflib
 import functools
 import json

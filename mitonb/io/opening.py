@@ -1,7 +1,5 @@
 """Open images and labels: a file is known by how it starts, read by the module that knows it, and becomes a Stack."""
 
-from __future__ import annotations
-
 import math
 import os
 import zipfile

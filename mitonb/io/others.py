@@ -1,7 +1,5 @@
 """Readers of arrays in memory and of npy, npz, HDF5 and MRC files: one function for each gives a Source."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import json

@@ -1,7 +1,5 @@
 """Run records: what made a result, saved beside it so that it can be made again; fingerprints say of which image."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import importlib.metadata
@@ -9,20 +7,17 @@ import json
 import os
 import platform
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mitonb.errors import CorruptFileError, InputError
+from mitonb.io.arrays import Array
 from mitonb.io.limits import read_json
+from mitonb.recipe import Recipe
 from mitonb.stack import Stack, given_voxel_size
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
-
-    from mitonb.io.arrays import Array
-    from mitonb.recipe import Recipe
 
 FORMAT = "mitonb-run-record"
 VOXEL_SIZE = "voxel_size_nm"

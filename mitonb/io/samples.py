@@ -1,16 +1,11 @@
 """Real EM that comes with mitonb: small, and free to be passed on with attribution."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mitonb.errors import InputError
 from mitonb.io.opening import open as open_stack
-
-if TYPE_CHECKING:
-    from mitonb.stack import Stack
+from mitonb.stack import Stack
 
 FOLDER = Path(__file__).parents[1] / "samples"
 SAMPLES = {

@@ -1,7 +1,5 @@
 """Save labels, images and tables: written beside the target, read back, renamed; outputs are checked before work."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

@@ -1,7 +1,5 @@
 """TIFF both ways: multi-page, tiled, ImageJ, OME and those of microscopes, read page by page, with tifffile."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import itertools

@@ -4,8 +4,6 @@ The sources lie in one file that both processes map, and all else passes as line
 in the scripts of users. The child ends when its standard input does, so that it never outlives its notebook.
 """
 
-from __future__ import annotations
-
 import _thread
 import contextlib
 import dataclasses

@@ -1,7 +1,5 @@
 """What to learn from: labelled volumes, cut into patches that are disturbed as microscopes do."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,11 +1,11 @@
 """What a training changed: the same unseen patches through the model before and after it, object by object."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import cc3d
 import numpy as np
@@ -15,17 +15,12 @@ from scipy import ndimage
 from mitonb.accuracy import score
 from mitonb.infer.segment import predicting
 from mitonb.job import Progress
+from mitonb.learn.data import Source
 from mitonb.models.zoo import Model, load_model
 from mitonb.phantoms import phantom
 from mitonb.post.decoding import decode
 from mitonb.recipe import Recipe
 from mitonb.stack import Plane, Stack
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
-    from pathlib import Path
-
-    from mitonb.learn.data import Source
 
 Array = npt.NDArray[Any]
 

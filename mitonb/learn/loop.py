@@ -1,7 +1,5 @@
 """The training loop: a generator that yields progress, can be stopped and resumed, and ends with a weight file."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import dataclasses

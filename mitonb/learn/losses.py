@@ -1,8 +1,7 @@
 """What a net is taught of known ids, head by head: the targets, the pixels that count, and the losses."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from mitonb.learn.data import IGNORED
+from mitonb.models.spec import ModelSpec
 from mitonb.post.targets import targets
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from mitonb.models.spec import ModelSpec
-
 
 Array = npt.NDArray[Any]
 Truth = tuple[dict[str, Tensor], dict[str, Tensor]]

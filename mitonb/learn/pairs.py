@@ -1,7 +1,5 @@
 """What a user has to learn from: images with their labels, in memory, in files and in folders, and what is held out."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math
@@ -9,7 +7,7 @@ import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cc3d
 import numpy as np
@@ -27,12 +25,9 @@ from mitonb.job import Progress
 from mitonb.labels import Labels, require_ids, steps_of
 from mitonb.learn.data import Source
 from mitonb.learn.public import datasets, folder_of, size_in
+from mitonb.models.spec import ModelSpec
 from mitonb.recipe import Recipe
 from mitonb.stack import Stack, VoxelSize
-
-if TYPE_CHECKING:
-    from mitonb.models.spec import ModelSpec
-
 
 Array = npt.NDArray[Any]
 KINDS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".npy")

@@ -1,16 +1,15 @@
 """Public data sets: where they are, how large, under which licence, and the download of those that come as files."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
 import shutil
 import zipfile
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import platformdirs
 
@@ -21,11 +20,7 @@ from mitonb.io.opening import open as open_stack
 from mitonb.job import Progress, drain
 from mitonb.models.download import RESERVE, fetching, sha256_of
 from mitonb.models.folder import PUBLISHED
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from mitonb.stack import VoxelSize
+from mitonb.stack import VoxelSize
 
 NOTE = "dataset.json"
 """What lies in the folder of a data set: its voxel size, and the hashes of the files that came."""

@@ -1,7 +1,5 @@
 """Train and finetune in one line: nets by name, settings that do well, and what a run gave."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections.abc import Generator, Mapping, Sequence

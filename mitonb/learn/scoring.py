@@ -1,10 +1,10 @@
 """How good a model is on a data set: at the pixels of the data and at those that the model knows, plane and volume."""
 
-from __future__ import annotations
-
 from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,15 +13,10 @@ from mitonb.infer.scale import Scale
 from mitonb.infer.segment import segmenting
 from mitonb.job import Progress, drain
 from mitonb.learn.pairs import find_pairs, read_each
+from mitonb.models.spec import ModelSpec
 from mitonb.models.zoo import Model, load_model
 from mitonb.recipe import Recipe
 from mitonb.stack import Stack
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
-    from pathlib import Path
-
-    from mitonb.models.spec import ModelSpec
 
 FIGURES = {"iou": "IoU", "f1_50": "F1@50", "f1_75": "F1@75", "pq": "PQ", "ap": "AP"}
 """What is said of each image: foreground IoU; F1 of objects at IoU 0.5 and 0.75; panoptic quality at 0.5; COCO's AP."""

@@ -1,7 +1,5 @@
 """The download: a file by https, whole and checked or not at all; what came of a broken one is gone on with."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import glob

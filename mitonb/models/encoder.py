@@ -4,8 +4,6 @@ Layout and names are those of the common ImageNet networks (stride on the 3x3 co
 fit; the first convolution takes one grey channel.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections import OrderedDict
 

@@ -1,7 +1,5 @@
 """The models on this machine, and those that others have published. No torch here."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import json

@@ -4,8 +4,6 @@ ONNX holds no code: operations of a fixed list, and numbers. Its card lies insid
 what a hand-written one may say stands in docs/models.md. OpenVINO runs what comes in.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import importlib

@@ -5,8 +5,6 @@ PointRend: Image Segmentation as Rendering (2020); Conrad & Narayan, MitoNet (20
 published state dicts.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import ClassVar

@@ -5,8 +5,6 @@ a pixel is cheap and sees far. Normalisation is BatchNorm with stored statistics
 surroundings, never on how a plane was cut into tiles.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence

@@ -7,8 +7,6 @@ A tensor is made once its shape and strides agree with the numbers that are ther
 not even decompressed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import hashlib

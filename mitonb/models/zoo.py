@@ -1,38 +1,40 @@
 """The zoo: models by name or by file, ready to run; pulled from their makers, imported and exported."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import hashlib
 import os
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from mitonb.errors import CorruptFileError, DownloadError, InputError, ModelError
 from mitonb.files import atomic_write, explain_write
+from mitonb.job import Progress
 from mitonb.models.checkpoints import NETS, card_for, net_from
 from mitonb.models.download import fetching, sha256_of
 from mitonb.models.exchange import Trusted, read_description, read_norms, trusted, unwrapped
-from mitonb.models.folder import PUBLISHED, add_installed, installed_as, model_folder, model_names, pinned, plain_name
+from mitonb.models.folder import (
+    PUBLISHED,
+    Installed,
+    add_installed,
+    installed_as,
+    model_folder,
+    model_names,
+    pinned,
+    plain_name,
+)
 from mitonb.models.onnx import OnnxNet, onnx_net
 from mitonb.models.spec import ModelSpec, printable, specs
 from mitonb.models.unet import UNet
 from mitonb.models.weights import Archive, fill, read_archive, read_weights
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-
-    import numpy as np
-    import numpy.typing as npt
-
-    from mitonb.job import Progress
-    from mitonb.models.folder import Installed
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"unet": UNet, "panoptic_unet": UNet, **NETS}
 """Nets that a card may name; "panoptic_unet" is what cards of version 0.1 call a U-Net."""

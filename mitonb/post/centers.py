@@ -1,8 +1,6 @@
 """Centers: the peaks of a heatmap, the pixels that point at each of them, and the connected pieces of those."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cc3d
 import numpy as np
@@ -11,11 +9,9 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 from skimage.morphology import local_maxima
 
+from mitonb.maps import Ids, Image, Points
 from mitonb.post.compiled import jit
 from mitonb.post.tables import replaced, stretches
-
-if TYPE_CHECKING:
-    from mitonb.maps import Ids, Image, Points
 
 _NOWHERE = np.empty((0, 0, 0, 3), np.float32)
 

@@ -1,20 +1,13 @@
 """Cleaning: holes filled and specks dropped, object by object, without touching a neighbour."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import cc3d
 import numpy as np
 import numpy.typing as npt
 
 from mitonb.post.tables import stretches
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from mitonb.recipe import Recipe
-
+from mitonb.recipe import Recipe
 
 Volume = npt.NDArray[np.uint32]
 

@@ -1,7 +1,5 @@
 """Compile hot loops once and keep the machine code where the user may write."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable
 from typing import Any, TypeVar, cast

@@ -3,12 +3,9 @@
 Voxels with the same ids in all directions are one *joined region*; whatever is decided, is decided on these.
 """
 
-from __future__ import annotations
-
 import heapq
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +13,7 @@ from scipy import sparse
 
 from mitonb.post import published
 from mitonb.post.tables import PairTable
-
-if TYPE_CHECKING:
-    from mitonb.recipe import Recipe
+from mitonb.recipe import Recipe
 
 Volume = npt.NDArray[np.uint32]
 Numbers = npt.NDArray[np.int64]

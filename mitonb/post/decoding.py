@@ -1,24 +1,19 @@
 """Decoding: from the maps of a plane or a block to the ids of its objects, in the way of the net that drew them."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import cc3d
 import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import InputError
+from mitonb.maps import Maps, Points
 from mitonb.post import published
 from mitonb.post.centers import aim, connect, group, peaks
 from mitonb.post.contours import watershed
 from mitonb.recipe import Recipe
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from mitonb.maps import Maps, Points
 
 Ids = npt.NDArray[np.uint32]
 Mask = npt.NDArray[np.bool_]

@@ -1,15 +1,15 @@
 """The microscope: why a pixel of a plane belongs to its object or to none, and what another recipe would change."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import AxesError, InputError
+from mitonb.maps import Ids, Maps, Points
 from mitonb.post.centers import connect
 from mitonb.post.cleaning import fill_holes
 from mitonb.post.decoding import (
@@ -27,11 +27,6 @@ from mitonb.post.decoding import (
 )
 from mitonb.post.tables import overlaps
 from mitonb.recipe import Recipe
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from mitonb.maps import Ids, Maps, Points
 
 _MOST = 4  # centers that an explanation names
 

@@ -1,9 +1,7 @@
 """The rules of the published MitoNet software, for comparison; what mitonb does otherwise is in docs/published.md."""
 
-from __future__ import annotations
-
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +10,7 @@ from scipy import ndimage, sparse
 from mitonb.maps import Image, Maps, Points
 from mitonb.post.centers import aim as aim_pixel
 from mitonb.post.centers import group as group_pixels
-
-if TYPE_CHECKING:
-    from mitonb.recipe import Recipe
+from mitonb.recipe import Recipe
 
 STUFF_AREA = 64
 """Pixels of a plane below which a class whose objects are not told apart is left out of it."""

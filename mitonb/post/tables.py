@@ -1,7 +1,5 @@
 """Tables: pairs of ids numbered and counted, by the stretches of rows on which neither changes."""
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

@@ -1,9 +1,8 @@
 """Target maps: what a perfect network would say about known ids; the inverse of decoding."""
 
-from __future__ import annotations
-
 import functools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +13,6 @@ from mitonb.maps import HEADS, Maps
 from mitonb.post import published
 from mitonb.post.centers import connect
 from mitonb.post.tables import as_ids
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Map = npt.NDArray[np.float32]
 
