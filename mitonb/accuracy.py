@@ -572,10 +572,8 @@ def size_notes(labels: VoxelSize | None, truth: VoxelSize | None) -> tuple[str, 
     if labels is None or truth is None or np.allclose(labels, truth, rtol=1e-3):
         return ()
     ours, theirs = (" x ".join(f"{v:g}" for v in size) for size in (labels, truth))
-    return (
-        f"The labels say voxels of {ours} nm, the truth {theirs} nm: they were compared voxel by voxel, whatever they "
-        "say. Check that both belong to the same volume.",
-    )
+    text = f"The labels say voxels of {ours} nm, the truth {theirs} nm: they were compared voxel by voxel."
+    return (f"{text} Check that both belong to the same volume.",)
 
 
 def _profiles(ids: npt.NDArray[Any], axis: int) -> npt.NDArray[np.uint32]:
@@ -626,8 +624,7 @@ def _ranks(table: Table, labels: npt.NDArray[Any], mask: Flags | None, ranking: 
     if ranking is None:
         return None
     if isinstance(ranking, Mapping):
-        missing = [i for i in table.ids.tolist() if i not in ranking]
-        if missing:
+        if missing := [i for i in table.ids.tolist() if i not in ranking]:
             raise InputError(f"The ranking has no number for {len(missing)} of the labels, such as {missing[0]}.")
         ranks = np.array([float(ranking[i]) for i in table.ids.tolist()], np.float64)
     else:

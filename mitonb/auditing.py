@@ -5,7 +5,7 @@ same place give one sharp peak, wherever it lies; two places of the same tissue 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,7 +104,7 @@ def audit(train: Any, val: Any = None, *, volume: Any = None) -> Audit:
     ['leak']
     """
     learned = _gather(train, _MOST_TRAIN, "train", turned=False)
-    found = _uncovered(train, val, volume)
+    found = list(_uncovered(train, val, volume))
     if val is None:
         text = "there is no validation data: every score is one of the training data. Hold out a block of the volume."
         return Audit((Finding("no truth", 0, text), *found), f"{len(learned)} training patches.")
@@ -205,48 +205,44 @@ def _plain(patch: Any) -> Array:
 # --------------------------------------------------------------------------------------------------------- single looks
 
 
-def _dropped(val: Any) -> list[Finding]:
+def _dropped(val: Any) -> Iterator[Finding]:
     """Say how many patches the validation loader leaves out for the sake of full batches."""
     size = getattr(val, "batch_size", None)
-    left = len(val.dataset) % size if size and getattr(val, "drop_last", False) else 0
-    text = f"the validation loader leaves out {left} of its patches. Set drop_last to False."
-    return [Finding("left over", left, text)] if left else []
+    if left := len(val.dataset) % size if size and getattr(val, "drop_last", False) else 0:
+        yield Finding(
+            "left over", left, f"the validation loader leaves out {left} of its patches. Set drop_last to False."
+        )
 
 
-def _uncovered(train: Any, val: Any, volume: Any) -> list[Finding]:
+def _uncovered(train: Any, val: Any, volume: Any) -> Iterator[Finding]:
     """Say how much of a volume cannot be in any patch."""
-    if volume is None:
-        return []
-    total = int(np.prod(np.shape(volume)))
+    total = 0 if volume is None else int(np.prod(np.shape(volume)))
     seen = 0
     for data in (train, val):
         items = [] if data is None else _listed(data)
         seen += len(items) * _plain(_pair(items[0])[0]).size if len(items) else 0
-    if seen >= 0.98 * total:
-        return []
-    text = f"at least {1 - seen / total:.0%} of the volume is in no patch. Let the last patches end where it ends."
-    return [Finding("left over", total - seen, text)]
+    if seen < 0.98 * total:
+        text = f"at least {1 - seen / total:.0%} of the volume is in no patch. Let the last patches end where it ends."
+        yield Finding("left over", total - seen, text)
 
 
-def _empty(held: Sequence[_Look]) -> list[Finding]:
+def _empty(held: Sequence[_Look]) -> Iterator[Finding]:
     truth = [look.empty for look in held if look.empty is not None]
     empty = sum(truth)
-    if empty <= _EMPTY_SHARE * len(truth):
-        return []
-    text = (
-        f"{empty} of {len(truth)} validation patches hold nothing. Where a score is the mean over patches, who finds "
-        f"nothing anywhere gets {empty / len(truth):.2f}. Count pixels or objects over all patches together."
-    )
-    return [Finding("empty patches", empty, text)]
+    if empty > _EMPTY_SHARE * len(truth):
+        text = (
+            f"{empty} of {len(truth)} validation patches hold nothing. Where a score is the mean over patches, who "
+            f"finds nothing anywhere gets {empty / len(truth):.2f}. Count pixels or objects over all patches together."
+        )
+        yield Finding("empty patches", empty, text)
 
 
-def _grey(learned: Sequence[_Look], held: Sequence[_Look]) -> list[Finding]:
+def _grey(learned: Sequence[_Look], held: Sequence[_Look]) -> Iterator[Finding]:
     """Say so if one goes to 255, say, and the other to 1."""
     low, high = (max(look.top for look in part) for part in (learned, held))
-    if not low or not high or 0.1 < low / high < 10:
-        return []
-    text = f"training patches go up to {low:g}, validation patches to {high:g}. Scale both in the same way."
-    return [Finding("grey values", len(held), text)]
+    if low and high and not 0.1 < low / high < 10:
+        text = f"training patches go up to {low:g}, validation patches to {high:g}. Scale both in the same way."
+        yield Finding("grey values", len(held), text)
 
 
 # ------------------------------------------------------------------------------------------------------------ comparing
@@ -267,12 +263,8 @@ def _near(learned: Sequence[_Look], held: Sequence[_Look]) -> list[tuple[int, in
     """Return the validation patches that show the place of a training patch, each with that patch."""
     owners = np.repeat(np.arange(len(learned)), [len(look.spectra) for look in learned])
     spectra = np.concatenate([look.spectra for look in learned])
-    pairs = []
-    for v, look in enumerate(held):
-        strength, k = max(_best(spectrum, spectra) for spectrum in look.spectra)
-        if strength > 1:
-            pairs.append((v, int(owners[k])))
-    return pairs
+    best = (max(_best(spectrum, spectra) for spectrum in look.spectra) for look in held)
+    return [(v, int(owners[k])) for v, (strength, k) in enumerate(best) if strength > 1]
 
 
 def _planes(patch: Array) -> list[Array]:

@@ -15,7 +15,6 @@ from scipy.sparse import coo_matrix, diags
 from mitonb.box import Box
 from mitonb.errors import AxesError, InputError
 from mitonb.labels import AnyLabels, Labels, integers
-from mitonb.stack import voxel_size_of
 
 _LARGEST = 1 << 21  # voxels of a box that is meshed at full resolution; larger ones are thinned first
 _FLOOR = 60  # triangles that even the smallest object gets, where the budget allows
@@ -49,8 +48,7 @@ class Mesh:
 
 
 def surfaces(
-    labels: AnyLabels, ids: Iterable[int] | None = None, *, budget: int = 250_000,
-    voxel_size: tuple[float, float, float] | None = None, smooth: int = 6,
+    labels: AnyLabels, ids: Iterable[int] | None = None, *, budget: int = 250_000, smooth: int = 6
 ) -> list[Mesh]:  # fmt: skip
     """Return the surfaces of some or all objects within a budget of triangles for all of them together.
 
@@ -59,12 +57,11 @@ def surfaces(
     Parameters
     ----------
     labels : Labels or (z, y, x) integer array
+        Their voxel size is the scale; where it is unknown, one voxel is one unit.
     ids : iterable of int, optional
         Which objects, in which order; by default all, by id.
     budget : int
         Most triangles of all meshes together, at least 12 per object.
-    voxel_size : tuple of float, optional
-        (z, y, x) in nm; by default that of the labels.
     smooth : int
         Rounds of smoothing that take the steps of the voxels away; 0 keeps them.
 
@@ -83,13 +80,10 @@ def surfaces(
     data = integers(labels, "labels")
     if data.ndim != 3:
         raise AxesError(f"Labels need 3 axes (z, y, x), got shape {data.shape}. For one plane pass ids[None].")
-    if voxel_size is None and isinstance(labels, Labels):
-        voxel_size = labels.voxel_size
-    unit = np.array(voxel_size_of(voxel_size if voxel_size is not None else 1.0), dtype=np.float64)
+    unit = np.array((isinstance(labels, Labels) and labels.voxel_size) or (1.0, 1.0, 1.0))
     boxes, voxels = _boxes(data)
     wanted = sorted(boxes) if ids is None else [int(i) for i in ids]
-    lost = [i for i in wanted if i not in boxes]
-    if lost:
+    if lost := [i for i in wanted if i not in boxes]:
         raise InputError(f"The labels have no object {lost[0]}; they have {len(boxes)} objects.")
     if not wanted:
         return []

@@ -307,8 +307,7 @@ def _checked(field: dataclasses.Field[Any], hint: Any, value: Any) -> Any:
     """Return the value in the field's own type, or say what is wrong with it."""
     if field.name == "planes":
         value = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
-        wrong = [v for v in value if v not in tuple(AXES)]
-        if wrong:
+        if wrong := [v for v in value if v not in tuple(AXES)]:
             raise InputError(f"planes are some of {', '.join(AXES)}, got {wrong[0]!r}.")
         return value
     if field.name == "verdicts":

@@ -148,8 +148,7 @@ def read_planes(paths: Sequence[Path], what: str) -> Source:
     stamps = [stamp_of(path) for path in paths]
     planes = [_Plane(path) for path in paths]
     first = planes[0]
-    odd = [p for p in planes if p.size != first.size]
-    if odd:
+    if odd := [p for p in planes if p.size != first.size]:
         raise InputError(
             f"The planes of {what} differ: {first.path.name} is {first.size}, but {odd[0].path.name} is {odd[0].size}"
             + (f", and {len(odd) - 1} others differ too. " if len(odd) > 1 else ". ")

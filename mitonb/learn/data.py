@@ -85,8 +85,7 @@ class Source:
 def _require_plain(source: Source) -> None:
     """Refuse what would only be found in the middle of a run."""
     name, depth, weight, zoom, (low, high) = source.name, len(source.image), source.weight, source.zoom, source.contrast
-    outside = [z for z in source.held if not 0 <= z < depth]
-    if outside:
+    if outside := [z for z in source.held if not 0 <= z < depth]:
         raise InputError(f"{name}: held planes are some of its planes 0 to {depth - 1}, got {outside[0]}.")
     if source.image.dtype.kind not in "buif" or source.labels.dtype.kind not in "bui" or not source.image.size:
         raise InputError(f"{name} needs real pixels and whole ids, got {source.image.dtype} and {source.labels.dtype}.")

@@ -289,8 +289,7 @@ def card_fields(card: Mapping[str, Any] | None) -> dict[str, Any]:
     if card is not None and not isinstance(card, Mapping):
         raise InputError(f"A model card has names with values, got {type(card).__name__}.")
     fields = in_todays_words(card or {})
-    unknown = sorted(set(map(str, fields)) - known)
-    if unknown:
+    if unknown := sorted(set(map(str, fields)) - known):
         raise InputError(f"A model card has no field {unknown[0]!r}. It has {', '.join(sorted(known))}.")
     ModelSpec(**{"name": "new", **fields})
     return fields

@@ -212,8 +212,7 @@ def _deeplab(named: Mapping[str, Tensor], where: str) -> dict[str, Any]:
     ]
     with torch.device("meta"):
         widths = Encoder(_encoder_name(_under(named, "encoder."), where)).widths
-    wrong = [shape[1] for shape in side if shape[1] not in widths]
-    if wrong:
+    if wrong := [shape[1] for shape in side if shape[1] not in widths]:
         raise ModelError(f"{where}: its decoder is joined by {wrong[0]} channels, but its encoder has {widths}.")
     config: dict[str, Any] = {
         "decoder_channels": _shape(named, "semantic_head.head.1.weight", where)[1],

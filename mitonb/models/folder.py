@@ -45,8 +45,7 @@ def model_folder() -> Path:
 
     It may be read-only and shared; models in it can then be used but not added.
     """
-    named = os.environ.get("MITONB_MODEL_DIR")
-    if named:
+    if named := os.environ.get("MITONB_MODEL_DIR"):
         return Path(named).expanduser()
     return platformdirs.user_data_path("mitonb", appauthor=False) / "models"
 

@@ -146,8 +146,7 @@ def written_card(text: bytes, *, name: str, where: str) -> ModelSpec:
     """Read a card that a person wrote: what it does not know is said, and not left out."""
     with guarded(where, ModelError, "A card is a JSON object; see docs/models.md."):
         values = {"name": name, **json.loads(text), "architecture": "onnx"}
-    unknown = sorted(set(values) - {field.name for field in dataclasses.fields(ModelSpec)})
-    if unknown:
+    if unknown := sorted(set(values) - {field.name for field in dataclasses.fields(ModelSpec)}):
         raise ModelError(f"{where}: a card has no {printable(unknown[0])!r}. See docs/models.md for what it may say.")
     return ModelSpec.from_json(json.dumps(values), where=where)
 

@@ -111,8 +111,7 @@ class ModelSpec:
                 )
             if isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))
-        unknown = sorted(set(self.things or ()) - set(self.classes))
-        if unknown:
+        if unknown := sorted(set(self.things or ()) - set(self.classes)):
             raise ModelError(f"{self.name}: things are some of its classes {self.classes}, got {unknown[0]!r}.")
         if ("center" in self.heads) != ("offsets" in self.heads):
             raise ModelError(f"{self.name}: its heads have one of center and offsets without the other: {self.heads}.")

@@ -70,8 +70,7 @@ def write_weights(net: nn.Module, spec: ModelSpec, path: str | Path, *, half: bo
         name: t.to("cpu", kind if t.is_floating_point() else t.dtype, copy=True).contiguous()
         for name, t in net.state_dict().items()
     }
-    wild = [name for name, t in tensors.items() if not torch.isfinite(t).all()]
-    if wild:
+    if wild := [name for name, t in tensors.items() if not torch.isfinite(t).all()]:
         raise ModelError(f"{wild[0]} holds numbers that are not finite. The training has diverged; lower its rate.")
     data = save_tensors(tensors, {"card": dataclasses.replace(spec, sha256="").to_json()})
     with atomic_write(Path(path)) as temporary:
@@ -135,8 +134,7 @@ def fill(net: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:
     own = net.state_dict()
     # Counts of batches change nothing, and old files have none.
     counts = {name: torch.zeros((), dtype=torch.long) for name in own if name.endswith("num_batches_tracked")}
-    wild = [name for name, t in tensors.items() if not torch.isfinite(t).all()]
-    if wild:
+    if wild := [name for name, t in tensors.items() if not torch.isfinite(t).all()]:
         raise ModelError(f"{where}: the numbers of {wild[0]} are not finite. Fetch, export or train it again.")
     kinds = {name: own.get(name, t).dtype for name, t in tensors.items()}
     try:

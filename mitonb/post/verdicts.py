@@ -122,8 +122,7 @@ def learn_verdicts(features: pd.DataFrame, marks: Mapping[int, bool], *, below: 
     ``features = mn.describe_objects(session.labels, session.stack)``
     ``verdicts = mn.learn_verdicts(features, {3: True, 8: True, 5: False})``
     """
-    missing = sorted(set(marks) - set(features.index))
-    if missing:
+    if missing := sorted(set(marks) - set(features.index)):
         raise InputError(f"There is no object {missing[0]} to learn from.")
     truth = np.array([bool(kind) for kind in marks.values()], np.float64)
     right, false = int(truth.sum()), int((1 - truth).sum())

@@ -57,7 +57,7 @@ def test_an_object_at_the_border_is_closed_too() -> None:
 @pytest.mark.parametrize("most", [2000, 200])
 def test_simplifying_keeps_to_its_budget_and_to_the_shape(most: int) -> None:
     ids = ball(20)
-    m = surface(ids, 1, max_triangles=most, voxel_size=(8, 8, 8))
+    m = surface(Labels(ids, voxel_size=(8, 8, 8)), 1, max_triangles=most)
     assert len(m.triangles) <= most
     assert is_closed(m)
     assert m.volume == pytest.approx(float(ids.sum()) * 512, rel=0.06)
