@@ -42,9 +42,6 @@ FORGOTTEN = 0.01
 PARTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Of the way from old to learned weights, where a tempered run looks."""
 
-Described = list[tuple[str, tuple[int, ...], float, float]]
-"""Names, shapes and contrasts of sources."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -135,14 +132,9 @@ class Settings:
 
 
 def fitting(
-    sources: Sequence[Source],
-    *,
-    out: str | Path,
-    settings: Settings,
-    start: str | Path | None = None,
-    card: Mapping[str, Any] | None = None,
-    save_every: float = 20.0,
-) -> Generator[Progress, None, Path]:
+    sources: Sequence[Source], *, out: str | Path, settings: Settings, start: str | Path | None = None,
+    card: Mapping[str, Any] | None = None, save_every: float = 20.0,
+) -> Generator[Progress, None, Path]:  # fmt: skip
     """Train a net and write its weights: its heads and its dimension decide what is drawn and what it learns by.
 
     The first `Progress` says what memory it takes; each step is one more, whose preview is a dict of the losses and of
@@ -187,52 +179,24 @@ def fitting(
     if out.is_dir():
         raise InputError(f"{out} is a folder. Give the name of a file for the weights.")
     part = out.with_name(out.name + ".part")
-    run = _Run(settings, start, {"name": out.stem, **card_fields(card)})
+    run = _Run(settings, start, {"name": out.stem, **card_fields(card)}, sources)
     if any(n % run.spec.multiple for n in (settings.patch, settings.planes or 0)):
         raise InputError(f"A patch is a multiple of {run.spec.multiple} pixels, got {run.size}.")
     require_depth(sources, run.spec.dimension)
-    described = [(s.name, tuple(s.image.shape), float(s.contrast[0]), float(s.contrast[1])) for s in sources]
-    total = settings.steps or int(60 * (settings.minutes or 0))
     if needed := run.bytes_needed():
         require(needed, "This training", "Take a smaller batch or patch, or a net with fewer channels.")
-        yield Progress(f"start: takes about {needed / 1e9:.1f} GB of memory", 0, total)
+        yield Progress(f"start: takes about {needed / 1e9:.1f} GB of memory", 0, run.total)
     if part.exists():
-        run.resume(part, described)
-    saved = -np.inf  # at once: a process of its own may be killed at any step
+        run.resume(part)
     try:
-        batches = iter(run.batches(sources))
-        yield Progress("draw the first patches", 0, total)
-        batches = itertools.chain([next(batches)], batches)
-        clock = time.monotonic() - run.seconds  # the workers that draw may take long to start
-        tired = run.tired
-        while (fraction := run.fraction) < 1 and not tired:
-            losses = run.advance(next(batches))
-            run.seconds = _agreed(time.monotonic() - clock)
-            if len(run.log) < int(run.fraction * settings.looks) < settings.looks:
-                run.look(sources)
-            tired = bool(_agreed(run.tired))
-            if _rank() == 0 and time.monotonic() - saved > save_every:
-                with contextlib.suppress(OSError):  # a disk that is full now may have room at the end
-                    run.save(part, described)
-                saved = time.monotonic()
-            yield Progress(*run.tell(losses, min(total, int(total * fraction)), total))
+        yield from run.learning(part, save_every)
     except BaseException:  # stopped or failed: what was learned stays on disk
         if _rank() == 0:
-            rescued(lambda path: run.save(path, described), part)
+            rescued(run.save, part)
         raise
-    if _rank():  # the first of several devices writes
-        return out
-    # The weights first: whatever comes then may fail, or be stopped.
-    rescued(lambda path: write_weights(run.mean, run.finished_spec(sources), path), out)
-    try:
-        run.look(sources)
-        run.mean.load_state_dict(run.best or run.mean.state_dict())
-        if run.start:
-            run.temper(sources)
-        write_weights(run.mean, run.finished_spec(sources), out)
-    except Exception as error:
-        raise JobError(f"The weights are in {out}, but the held planes could not be scored: {error}") from error
-    part.unlink(missing_ok=True)
+    if _rank() == 0:  # the first of several devices writes
+        run.finish(out)
+        part.unlink(missing_ok=True)
     return out
 
 
@@ -250,7 +214,7 @@ def require_depth(sources: Sequence[Source], dimension: int) -> None:
 
 def bytes_needed(settings: Settings, start: str | Path | None, card: Mapping[str, Any]) -> int:
     """Return about how many bytes of memory a run takes, as `fitting` says at its start; 0 if nobody can tell."""
-    return _Run(settings, start, {"name": "new", **card}).bytes_needed()
+    return _Run(settings, start, {"name": "new", **card}, ()).bytes_needed()
 
 
 def startable(start: str | Path) -> tuple[nn.Module, ModelSpec]:
@@ -319,8 +283,11 @@ def _new_net(settings: Settings, card: Mapping[str, Any]) -> tuple[ModelSpec, nn
 class _Run:
     """What changes while training; the file on disk is a picture of it."""
 
-    def __init__(self, settings: Settings, start: str | Path | None, card: Mapping[str, Any]) -> None:
-        self.settings = settings
+    def __init__(
+        self, settings: Settings, start: str | Path | None, card: Mapping[str, Any], sources: Sequence[Source]
+    ) -> None:
+        self.settings, self.sources = settings, sources
+        self.total = settings.steps or int(60 * (settings.minutes or 0))
         torch.manual_seed(settings.seed)
         if start is None:
             self.spec, net = _new_net(settings, card)
@@ -386,9 +353,43 @@ class _Run:
         sizes = [tensor.untyped_storage().nbytes() for tensor in kept.values()]
         return sum(sizes) + 4 * max(sizes) + 28 * sum(p.numel() for p in self.net.parameters())
 
-    def batches(self, sources: Sequence[Source]) -> Iterable[Batch]:
+    def learning(self, part: Path, save_every: float) -> Generator[Progress, None, None]:
+        """Take one step after the other, until the time is over or the looks at the held planes get no better."""
+        batches = iter(self.batches())
+        yield Progress("draw the first patches", 0, self.total)
+        batches = itertools.chain([next(batches)], batches)
+        clock = time.monotonic() - self.seconds  # the workers that draw may take long to start
+        saved, tired = -np.inf, self.tired  # saved at once: a process of its own may be killed at any step
+        while (fraction := self.fraction) < 1 and not tired:
+            losses = self.advance(next(batches))
+            self.seconds = _agreed(time.monotonic() - clock)
+            if len(self.log) < int(self.fraction * self.settings.looks) < self.settings.looks:
+                self.look()
+            tired = bool(_agreed(self.tired))
+            if _rank() == 0 and time.monotonic() - saved > save_every:
+                with contextlib.suppress(OSError):  # a disk that is full now may have room at the end
+                    self.save(part)
+                saved = time.monotonic()
+            scores = self.log[-1] if self.log else {}
+            told = (f"{k} {v:.3f}" for k, v in {**losses, **scores}.items() if k == "loss" or k[:3] == "iou")
+            preview = {**scores, "step": self.step, **losses}
+            yield Progress(f"train: {', '.join(told)}", int(self.total * fraction), self.total, preview)
+
+    def finish(self, out: Path) -> None:
+        """Write the weights, look at the held planes, and write the best: something is on disk, whatever fails."""
+        rescued(lambda path: write_weights(self.mean, self.finished_spec(), path), out)
+        try:
+            self.look()
+            self.mean.load_state_dict(self.best or self.mean.state_dict())
+            if self.start:
+                self.temper()
+            write_weights(self.mean, self.finished_spec(), out)
+        except Exception as error:
+            raise JobError(f"The weights are in {out}, but the held planes could not be scored: {error}") from error
+
+    def batches(self) -> Iterable[Batch]:
         """Draw the batches from this step on: here, or ahead in processes of their own."""
-        drawn = Drawn(sources, self.spec, self.settings, self.size)
+        drawn = Drawn(self.sources, self.spec, self.settings, self.size)
         beside = self.device == "cuda"
         workers = self.settings.workers
         workers = ((os.cpu_count() or 1) - 1) // self.settings.devices if workers is None and beside else workers or 0
@@ -421,19 +422,13 @@ class _Run:
         self._follow()
         return {"loss": float(loss.detach()), **parts}
 
-    def tell(self, losses: Mapping[str, float], done: int, total: int) -> tuple[str, int, int, dict[str, float]]:
-        """Return what the progress says after a step."""
-        scores = self.log[-1] if self.log else {}
-        told = ", ".join(f"{k} {v:.3f}" for k, v in {**losses, **scores}.items() if k == "loss" or k[:3] == "iou")
-        return f"train: {told}", done, total, {**scores, "step": self.step, **losses}
-
-    def look(self, sources: Sequence[Source]) -> None:
+    def look(self) -> None:
         """Score the held planes and remember it."""
-        self.log.append(self._scored(sources))
+        self.log.append(self._scored())
         if own_score(self.log[-1]) is not None and best_look(self.log) == len(self.log) - 1:
             self.best = {name: tensor.clone() for name, tensor in self.mean.state_dict().items()}
 
-    def temper(self, sources: Sequence[Source]) -> None:
+    def temper(self) -> None:
         """Go back towards the weights of the start, to where the held planes score best (Wortsman et al. 2022).
 
         The `REFERENCE` may lose `FORGOTTEN` there. Where nothing is held out it decides alone, from half of the way on.
@@ -442,29 +437,34 @@ class _Run:
         looks = []
         for part in PARTS:
             self._mix(learned, part)
-            looks.append({**self._scored(sources), "part": part})
+            looks.append({**self._scored(), "part": part})
         self.log.append(choose_part(looks))
         self._mix(learned, self.log[-1]["part"])
 
-    def _scored(self, sources: Sequence[Source]) -> dict[str, float]:
-        return {"step": self.step, "seconds": round(self.seconds), **watch(self.mean, self.spec, sources)}
+    def _scored(self) -> dict[str, float]:
+        return {"step": self.step, "seconds": round(self.seconds), **watch(self.mean, self.spec, self.sources)}
 
     def _mix(self, learned: Mapping[str, Tensor], part: float) -> None:
         for name, kept in self.mean.state_dict().items():
             old = self.start[name]
             kept.copy_(torch.lerp(old, learned[name], part) if old.is_floating_point() else old)
 
-    def save(self, path: Path, sources: Described) -> None:
+    @property
+    def described(self) -> list[tuple[str, tuple[int, ...], float, float]]:
+        """Names, shapes and contrasts of the sources."""
+        return [(s.name, tuple(s.image.shape), float(s.contrast[0]), float(s.contrast[1])) for s in self.sources]
+
+    def save(self, path: Path) -> None:
         """Write the picture of the run; it appears whole or not at all."""
         state = {
-            "settings": dataclasses.asdict(self.settings), "sources": sources, "model": self.model,
+            "settings": dataclasses.asdict(self.settings), "sources": self.described, "model": self.model,
             "net": self.net.state_dict(), "mean": self.mean.state_dict(), "optimizer": self.optimizer.state_dict(),
             "step": self.step, "seconds": self.seconds, "log": self.log, "best": self.best,
         }  # fmt: skip
         with atomic_write(path) as temporary:
             torch.save(state, temporary)
 
-    def resume(self, path: Path, sources: Described) -> None:
+    def resume(self, path: Path) -> None:
         """Go on from a picture of the run."""
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -474,8 +474,8 @@ class _Run:
         then = {**dataclasses.asdict(Settings(**state["settings"])), "model": state.get("model", self.model)}
         now = {**dataclasses.asdict(self.settings), "model": self.model}
         other = [f"{k} {then[k]}, now {now[k]}" for k in then if then[k] != now[k] and k not in ("workers", "devices")]
-        if (before := state.get("sources", sources)) != sources:
-            other.append(f"data {_listed(before)}, now {_listed(sources)}")
+        if (before := state.get("sources", self.described)) != self.described:
+            other.append(f"data {_listed(before)}, now {_listed(self.described)}")
         if other:
             raise ModelError(
                 f"{path.name} holds a run that was stopped, with {'; '.join(other)}. To go on with it, give it the "
@@ -487,12 +487,12 @@ class _Run:
         self.step, self.seconds, self.log = state["step"], state["seconds"], state["log"]
         self.best = state.get("best", {})
 
-    def finished_spec(self, sources: Sequence[Source]) -> ModelSpec:
+    def finished_spec(self) -> ModelSpec:
         """Return the card with what happened."""
         values = {k: v for k, v in dataclasses.asdict(self.settings).items() if k not in ("widths", "depths")}
         own = {k: v for k, v in values.items() if v is not None}
         training = {**self.spec.training, **own, "steps_done": self.step, "watched": self.log}
-        data = self.spec.data or tuple(sorted({s.name for s in sources}))
+        data = self.spec.data or tuple(sorted({s.name for s in self.sources}))
         return dataclasses.replace(self.spec, data=data, training=training)
 
     @torch.no_grad()
@@ -595,7 +595,7 @@ def freeze(net: nn.Module, stages: int) -> None:
         part.eval().requires_grad_(False)
 
 
-def _listed(sources: Described) -> str:
+def _listed(sources: Sequence[tuple[str, tuple[int, ...], float, float]]) -> str:
     """Return what data is, in words; two of a name and a size may still differ in their grey values."""
     kinds = Counter(
         f"{name} ({' x '.join(map(str, shape))}, grey {low:g} to {high:g})" for name, shape, low, high in sources
@@ -636,6 +636,13 @@ def _rate(fraction: float) -> float:
     return float(min(1.0, fraction * 30 + 0.02) * (0.5 + 0.5 * np.cos(np.pi * fraction)) + 0.005)
 
 
+def as_it_is(net: nn.Module, spec: ModelSpec) -> Predictor:
+    """Return what runs a net on stacks at their own pixels, black and white being the ends of their intensity."""
+    # A net without a hash is run as it is now.
+    model = Model(dataclasses.replace(spec, sha256="", intensity="range"), net)
+    return Predictor(model, Recipe(pixel_size="as is"))
+
+
 @torch.inference_mode()
 def watch(net: nn.Module, spec: ModelSpec, sources: Sequence[Source]) -> dict[str, float]:
     """Return the foreground IoU of the held planes, as {"iou NAME": 0..1}; sources of one name are counted together.
@@ -643,9 +650,7 @@ def watch(net: nn.Module, spec: ModelSpec, sources: Sequence[Source]) -> dict[st
     Of many held planes of a source a dozen is looked at, but nets of blocks see all that lie beside each other at once.
     What is unknown counts nothing. That of the `REFERENCE` has no "iou" before its name.
     """
-    # A net without a hash is run as it is now, and the range of a stack is given, its contrast measured.
-    model = Model(dataclasses.replace(spec, sha256="", intensity="range"), net)
-    predictor = Predictor(model, Recipe(pixel_size="as is"))
+    predictor = as_it_is(net, spec)
     counts: dict[str, npt.NDArray[np.int64]] = {}
     for source in sources:
         held = sorted(source.held)

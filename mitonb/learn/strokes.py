@@ -21,17 +21,16 @@ import torch
 from scipy import ndimage
 
 from mitonb.errors import InputError, ModelError
-from mitonb.infer.predict import Predictor
 from mitonb.infer.scale import Scale
 from mitonb.infer.tiles import resample
 from mitonb.job import Progress
 from mitonb.learn.child import fitting_apart
 from mitonb.learn.data import IGNORED, Source
 from mitonb.learn.judging import FORGOTTEN, reference_patches
-from mitonb.learn.loop import Settings, startable, watch
+from mitonb.learn.loop import Settings, as_it_is, startable, watch
 from mitonb.learn.runs import fast_precision, phantoms_to_replay
 from mitonb.models.weights import write_weights
-from mitonb.models.zoo import Model, import_model, read_net
+from mitonb.models.zoo import import_model, read_net
 from mitonb.recipe import Recipe
 from mitonb.stack import Stack
 
@@ -213,10 +212,8 @@ def _drawn(net: nn.Module, spec: ModelSpec) -> float:
 
 def _chances(net: nn.Module, spec: ModelSpec, square: Source) -> npt.NDArray[np.float32]:
     """Return the probability of each pixel of a square."""
-    # A net without a hash is run as it is now, and the range of a stack is given, its contrast measured.
-    model = Model(dataclasses.replace(spec, sha256="", intensity="range"), net.eval())
     stack = Stack(square.image, intensity=square.contrast)
-    said = Predictor(model, Recipe(pixel_size="as is")).maps(stack.plane(0)).semantic[0]
+    said = as_it_is(net.eval(), spec).maps(stack.plane(0)).semantic[0]
     return np.asarray(said / np.float32(255))
 
 
