@@ -16,24 +16,19 @@ Any two of the palette are at least CIE dE 10 apart (1976 and 2000) where both f
 The maps of a network have a `Ramp` each, in MAPS; the viewer gets these tables, too.
 """
 
-from __future__ import annotations
-
 import threading
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Collection
+from typing import Any, NamedTuple
 
 import cc3d
 import fastremap
 import numpy as np
 import numpy.typing as npt
 
+from mitonb.box import Box
 from mitonb.errors import AxesError
 from mitonb.labels import Labels
 from mitonb.stack import Plane, Stack
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from mitonb.box import Box
 
 AnyImage = Plane | npt.NDArray[Any]
 
@@ -135,7 +130,7 @@ class Coloring:
         self._lock = threading.Lock()
 
     @classmethod
-    def of(cls, ids: npt.NDArray[Any]) -> Coloring:
+    def of(cls, ids: npt.NDArray[Any]) -> "Coloring":
         """Choose the colours of a (z, y, x) volume of ids; the same volume always gets the same."""
         coloring = cls()
         coloring.follow(ids)

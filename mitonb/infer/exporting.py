@@ -1,37 +1,31 @@
 """Models handed on: as safetensors, as ONNX, and as packages of bioimage.io that other programs run and test."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import io
 import json
 import re
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import imagecodecs
 import numpy as np
+import numpy.typing as npt
 import torch
 import yaml
+from torch import Tensor, nn
 
 from mitonb.citing import REFERENCES
 from mitonb.errors import InputError
 from mitonb.files import atomic_write, explain_write
 from mitonb.maps import COARSE
 from mitonb.models.onnx import OPSET, to_onnx
+from mitonb.models.spec import ModelSpec
 from mitonb.models.weights import write_weights
 from mitonb.models.zoo import read_net
 from mitonb.phantoms import phantom
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy.typing as npt
-    from torch import Tensor, nn
-
-    from mitonb.models.spec import ModelSpec
 
 ENDINGS = (".safetensors", ".onnx", ".zip")
 _SPDX = re.compile(r"(CC0|CC-BY|MIT|BSD|Apache|[AL]?GPL|MPL)[\w.+-]*")

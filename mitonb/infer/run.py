@@ -1,7 +1,5 @@
 """A run: from kept maps, plane by plane, to labels; how the maps come is somebody else's business."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import shutil
@@ -9,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,16 +18,14 @@ from mitonb.io.saving import rescuing
 from mitonb.io.zarr import LabelStore, scratch_array
 from mitonb.job import Progress
 from mitonb.labels import Labels, StoredLabels
+from mitonb.maps import Ids, Maps
 from mitonb.post.cleaning import ObjectTable, fill_holes
 from mitonb.post.consensus import JoinedRegions, agglomerate
 from mitonb.post.decoding import decode
 from mitonb.post.tables import as_ids, replaced
 from mitonb.post.tracking import Tracker
+from mitonb.recipe import Recipe
 from mitonb.stack import AXES, Axis, Stack, voxel_size_of
-
-if TYPE_CHECKING:
-    from mitonb.maps import Ids, Maps
-    from mitonb.recipe import Recipe
 
 Volume = npt.NDArray[np.uint32]
 Fill = Callable[[Any, int], Iterable[object]]
@@ -292,7 +288,7 @@ class Run:
         yield self.progress("done")
         return labels
 
-    def _voted(self, kind: int) -> Generator[Progress, None, _Objects]:
+    def _voted(self, kind: int) -> "Generator[Progress, None, _Objects]":
         """Return the objects of one class, as the directions agree on them."""
         parts = []
         for axis in self.recipe.planes:
@@ -317,7 +313,7 @@ class Run:
         enough = np.count_nonzero(regions, axis=1) >= min(self.recipe.votes, len(parts))
         return _Objects(spill, enough.astype(np.uint32))
 
-    def _sifted(self, part: _Objects) -> _Objects:
+    def _sifted(self, part: "_Objects") -> "_Objects":
         """Return the objects of a direction without those that are too small or too thin in it alone."""
         objects = ObjectTable(self.shape, part.count)
         for where in self._slabs:

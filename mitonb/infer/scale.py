@@ -3,23 +3,18 @@
 And what a run tells when its image is unlike those that the model was trained on, or its shape does not suit.
 """
 
-from __future__ import annotations
-
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mitonb.errors import InputError
 from mitonb.infer.kept import plane_shape
+from mitonb.maps import Maps
+from mitonb.recipe import Recipe
 from mitonb.stack import AXES, Axis, Plane, Stack, VoxelSize
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from mitonb.maps import Maps
-    from mitonb.recipe import Recipe
 
 _NEAR = 1.1
 """A pixel size that is off by less is as good as the one that is wanted: no picture gets better by being resampled."""
@@ -61,7 +56,7 @@ class Scale:
     by_size: bool = False
 
     @classmethod
-    def of(cls, voxel_size: VoxelSize | None, recipe: Recipe, spec: Any) -> Scale:
+    def of(cls, voxel_size: VoxelSize | None, recipe: Recipe, spec: Any) -> "Scale":
         """Return the scale of a run: by the recipe, and with "auto" by the model's card.
 
         Raises
@@ -82,7 +77,7 @@ class Scale:
         whole = cls((z, y, x), voxel_size, by_size=True)
         return whole if getattr(spec, "dimension", 2) == 3 else whole.seen_along(recipe.planes)
 
-    def seen_along(self, axes: Sequence[Axis]) -> Scale:
+    def seen_along(self, axes: Sequence[Axis]) -> "Scale":
         """Return the scale of planes of some directions: a side that none of them shows stays as it is."""
         seen = {i for axis in axes for i in _sides(axis)}
         z, y, x = (f if i in seen or not self.by_size else 1.0 for i, f in enumerate(self.factors))

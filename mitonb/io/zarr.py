@@ -1,7 +1,5 @@
 """OME-Zarr both ways (0.4: zarr 2, 0.5: zarr 3), plain zarr and N5, in folders and zip files, with tensorstore."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import json
@@ -10,9 +8,10 @@ import os
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,16 +19,23 @@ import tensorstore
 
 from mitonb.errors import CorruptFileError, InputError, UnsafeFileError, UnsupportedFormatError
 from mitonb.files import atomic_write, explain_write
-from mitonb.io.arrays import CACHE_BYTES, Array, Lazy, Saving, Slices, Source, blocks_of, changed, native, stamp_of
+from mitonb.io.arrays import (
+    CACHE_BYTES,
+    Array,
+    Lazy,
+    Saving,
+    Slices,
+    Source,
+    Stamp,
+    blocks_of,
+    changed,
+    native,
+    stamp_of,
+)
 from mitonb.io.axes import Notes, arrange, axes_of, describe, is_size, lengths_of
 from mitonb.io.limits import check_block, inside, read_json
 from mitonb.io.record import record_json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from mitonb.io.arrays import Stamp
-    from mitonb.stack import VoxelSize
+from mitonb.stack import VoxelSize
 
 Folder = Path | zipfile.Path
 METADATA = (".zattrs", ".zgroup", ".zarray", "zarr.json", "attributes.json")
@@ -161,7 +167,7 @@ class _Node:
             found = {k: v for k, v in node.attributes().items() if k not in ("offset", "axes")} | found
         return found
 
-    def inner(self, name: str) -> _Node:
+    def inner(self, name: str) -> "_Node":
         """Return a folder inside, and refuse names that lead out."""
         inner = self.folder.joinpath(*PurePosixPath(name).parts) if name.strip("/.") else self.folder
         linked = isinstance(inner, Path) and not inner.resolve().is_relative_to(Path(str(self.folder)).resolve())
@@ -531,7 +537,7 @@ class LabelStore:
     @contextlib.contextmanager
     def at(
         cls, target: Path, shape: tuple[int, int, int], voxel_size: VoxelSize | None, name: str
-    ) -> Iterator[LabelStore]:  # fmt: skip
+    ) -> "Iterator[LabelStore]":  # fmt: skip
         """Open a store that becomes `target` at the end of the block, after it was read back.
 
         Parameters

@@ -5,20 +5,20 @@ volumes and what the model is sure of beside the strokes keep it from forgetting
 the old weights to the new ones.
 """
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import math
 import tempfile
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from scipy import ndimage
+from torch import nn
 
 from mitonb.errors import InputError, ModelError
 from mitonb.infer.scale import Scale
@@ -29,18 +29,11 @@ from mitonb.learn.data import IGNORED, Source
 from mitonb.learn.judging import FORGOTTEN, reference_patches
 from mitonb.learn.loop import Settings, as_it_is, startable, watch
 from mitonb.learn.runs import fast_precision, phantoms_to_replay
+from mitonb.models.spec import ModelSpec
 from mitonb.models.weights import write_weights
 from mitonb.models.zoo import import_model, read_net
 from mitonb.recipe import Recipe
-from mitonb.stack import Stack
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
-
-    from torch import nn
-
-    from mitonb.models.spec import ModelSpec
-    from mitonb.stack import Axis
+from mitonb.stack import Axis, Stack
 
 Ids = npt.NDArray[np.int64]
 

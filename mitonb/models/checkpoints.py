@@ -6,23 +6,18 @@ under the names of our modules; the difference is remembered as `folded`. Nothin
 names and tensors.
 """
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from mitonb.errors import ModelError
 from mitonb.models.encoder import DEPTHS, Encoder
 from mitonb.models.panoptic import ContourDeepLab, PanopticBiFPN, PanopticDeepLab, Rendered
 from mitonb.models.spec import ModelSpec
 from mitonb.models.weights import fill
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from torch import Tensor
 
 NETS: dict[str, type[Rendered]] = {
     "panoptic_deeplab": PanopticDeepLab,

@@ -1,10 +1,9 @@
 """Tracking: profiles of neighbouring planes become objects; all is decided on tables of their overlaps."""
 
-from __future__ import annotations
-
 import itertools
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import fastremap
 import numpy as np
@@ -13,13 +12,9 @@ from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
 from mitonb.errors import InputError
+from mitonb.maps import Ids
 from mitonb.post.tables import as_ids, overlaps, replaced
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from mitonb.maps import Ids
-    from mitonb.recipe import Recipe
+from mitonb.recipe import Recipe
 
 Plane = npt.NDArray[np.uint32]
 Table = npt.NDArray[np.int64]
@@ -104,7 +99,7 @@ class Profiles(NamedTuple):
     areas: Numbers
 
     @classmethod
-    def of(cls, ids: Plane) -> Profiles:
+    def of(cls, ids: Plane) -> "Profiles":
         """Count the pixels of a plane."""
         return cls(ids, np.bincount(ids.reshape(-1), minlength=1))
 
