@@ -115,8 +115,8 @@ def _read_sources(rows: Sequence[dict[str, Any]], folder: Path) -> list[Source]:
     sources = []
     for k, row in enumerate(rows):
         image, labels = (np.load(folder / f"{k}.{name}.npy", mmap_mode="r") for name in ("image", "labels"))
-        lists = {name: tuple(row[name]) for name in ("contrast", "axes", "held")}
-        sources.append(Source(**{**row, **lists, "image": np.asarray(image), "labels": np.asarray(labels)}))
+        told: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in row.items()}
+        sources.append(Source(image=np.asarray(image), labels=np.asarray(labels), **told))
     return sources
 
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 from torch.nn import functional
 
 from mitonb.errors import InputError
-from mitonb.stack import AXES, Axis
+from mitonb.stack import AXES, Axis, VoxelSize
 
 Array = npt.NDArray[Any]
 Size = int | tuple[int, int, int]
@@ -48,6 +48,8 @@ class Source:
         Factor that brings its pixels to the size at which it shall be seen most often.
     ignore : int, optional
         Id, in `labels`, of voxels of which nothing is known: neither mitochondrion nor background.
+    voxel_size : tuple of float, optional
+        (z, y, x) in nm, as the image came; None where nobody knows.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Source:
     weight: float = 1.0
     zoom: float = 1.0
     ignore: int | None = None
+    voxel_size: VoxelSize | None = None
     used: tuple[int, int] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -27,7 +27,7 @@ from mitonb.learn.data import Source
 from mitonb.learn.public import datasets, folder_of, size_in
 from mitonb.models.spec import ModelSpec
 from mitonb.recipe import Recipe
-from mitonb.stack import Stack, VoxelSize
+from mitonb.stack import Axis, Stack, VoxelSize
 
 Array = npt.NDArray[Any]
 KINDS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".npy")
@@ -90,13 +90,10 @@ class Material:
         To learn from, and to score on.
     notes : tuple of str
         What was left out, and what `mitonb.audit` says.
-    voxel_sizes : tuple of VoxelSize or None
-        Of each pair.
     """
 
     sources: tuple[Source, ...]
     notes: tuple[str, ...]
-    voxel_sizes: tuple[VoxelSize | None, ...]
 
 
 def gathering(data: Any, hold: Any = 0.2, spec: ModelSpec | None = None) -> Generator[Progress, None, Material]:
@@ -121,14 +118,13 @@ def gathering(data: Any, hold: Any = 0.2, spec: ModelSpec | None = None) -> Gene
     if not own and not 0 <= hold <= 0.9:
         raise InputError(f"hold is a part from 0 to 0.9, or what to score on; got {hold}.")
     pairs, notes = find_pairs(data)
-    learned, sizes = yield from _reading(pairs, notes, spec)
+    sources = yield from _reading(pairs, notes, spec)
     if own:
         others, more = find_pairs(hold)
-        held, _ = yield from _reading(others, more, spec)
+        sources += map(_held, (yield from _reading(others, more, spec)))
         notes += more
-        sources = [*learned, *(dataclasses.replace(s, held=tuple(range(len(s.image)))) for s in held)]
-    else:
-        sources = hold_out(learned, hold) if hold else learned
+    elif hold:
+        sources = hold_out(sources, hold)
     yield Progress("audit", 0, 1)
     train, val = (_tiles(sources, most, held=k == 1) for k, most in enumerate(_AUDITED))
     found = audit(train, val or None) if train else None
@@ -137,7 +133,7 @@ def gathering(data: Any, hold: Any = 0.2, spec: ModelSpec | None = None) -> Gene
             notes.append(_THIN)
         elif finding.kind != "grey values":
             notes.append(f"{finding.kind}: {finding.text}")
-    return Material(tuple(sources), tuple(notes), tuple(sizes))
+    return Material(tuple(sources), tuple(notes))
 
 
 def find_pairs(data: Any) -> tuple[list[Pair | Source], list[str]]:
@@ -154,8 +150,8 @@ def find_pairs(data: Any) -> tuple[list[Pair | Source], list[str]]:
     return [pair for pairs, _ in found for pair in pairs], [note for _, notes in found for note in notes]
 
 
-def read_pair(pair: Pair, spec: ModelSpec | None = None) -> tuple[Source, VoxelSize | None]:
-    """Read an image and its labels; return them as a source at the scale of a model, with their voxel size in nm.
+def read_pair(pair: Pair, spec: ModelSpec | None = None) -> Source:
+    """Read an image and its labels; return them as a source at the scale of a model.
 
     Raises
     ------
@@ -208,8 +204,8 @@ def read_pair(pair: Pair, spec: ModelSpec | None = None) -> tuple[Source, VoxelS
         zoom = [1 / f for f in factors]
         image, ids = (ndimage.zoom(v, zoom, order=order, mode="reflect") for v, order in ((image, 1), (ids, 0)))
     weight = math.sqrt(image.size) / 256
-    source = Source(name, image, ids, stack.contrast, ("xy", "xz", "yz") if cubes else ("xy",), (), weight, 1.0, ignore)
-    return source, size
+    axes: tuple[Axis, ...] = ("xy", "xz", "yz") if cubes else ("xy",)
+    return Source(name, image, ids, stack.contrast, axes, (), weight, 1.0, ignore, size)
 
 
 def hold_out(sources: Sequence[Source], share: float) -> list[Source]:
@@ -280,19 +276,16 @@ def _tiles(sources: Iterable[Source], most: int, *, held: bool) -> list[Array]:
 
 def _reading(
     pairs: Sequence[Pair | Source], notes: list[str], spec: ModelSpec | None
-) -> Generator[Progress, None, tuple[list[Source], list[VoxelSize | None]]]:
+) -> Generator[Progress, None, list[Source]]:
     """Read all pairs."""
-    sources, sizes = list[Source](), list[VoxelSize | None]()
-    for source, size in read_each(pairs, notes, spec):
+    sources = []
+    for source in read_each(pairs, notes, spec):
         yield Progress("read", len(sources), len(pairs))
         sources.append(source)
-        sizes.append(size)
-    return sources, sizes
+    return sources
 
 
-def read_each(
-    pairs: Sequence[Pair | Source], notes: list[str], spec: ModelSpec | None = None
-) -> Iterator[tuple[Source, VoxelSize | None]]:
+def read_each(pairs: Sequence[Pair | Source], notes: list[str], spec: ModelSpec | None = None) -> Iterator[Source]:
     """Read pairs one after the other; of several, those that are all one grey are left out, and `notes` say it.
 
     Raises
@@ -303,10 +296,10 @@ def read_each(
     flat = []
     for pair in pairs:
         if isinstance(pair, Source):
-            yield pair, None
+            yield pair
             continue
         try:
-            source, size = read_pair(pair, spec)
+            source = read_pair(pair, spec)
         except InputError as error:
             if len(pairs) == 1 or "all one grey" not in str(error):
                 raise
@@ -314,7 +307,7 @@ def read_each(
             continue
         if steps_of(source.image) < _FLAT:
             notes.append(f"{source.name}: its image looks drawn, hardly any neighbouring pixels differ. Is it a mask?")
-        yield source, size
+        yield source
     if flat:
         notes.append(f"left out, for the image is all one grey: {_some(flat)}")
     if len(flat) == len(pairs):

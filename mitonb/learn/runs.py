@@ -217,7 +217,8 @@ def finetuning(
 
 def pixels_learned(material: Material, dimension: int) -> dict[str, Any]:
     """Return the pixel sizes that a new net learns from, as its card names them; nothing where none is known."""
-    sizes = [v for size in material.voxel_sizes if size for v in size[dimension == 2 :]]
+    learned = (source.voxel_size for source in material.sources if source.used[1])
+    sizes = [v for size in learned if size for v in size[dimension == 2 :]]
     return {"pixel_sizes": (min(sizes), max(sizes))} if sizes else {}
 
 
@@ -252,7 +253,7 @@ def phantoms_to_replay(planes: int, seed: int, name: str) -> Generator[Progress,
     found = []
     for k in range(4):
         yield Progress("draw phantoms", k, 4)
-        found.append(read_pair(Pair(*phantom((planes, 256, 256), seed=seed + k), name=name))[0])
+        found.append(read_pair(Pair(*phantom((planes, 256, 256), seed=seed + k), name=name)))
     return found
 
 

@@ -118,9 +118,9 @@ def benchmarking(
     notes += [f"{spec.name} finds {', '.join(spec.classes)}; all are compared."] if len(spec.classes) > 1 else []
     if spec.pixel_sizes is None:
         notes.append(f"The card of {spec.name} tells no pixel sizes, so it was scored at those of the data alone.")
-    for k, (source, size) in enumerate(read_each(pairs, notes)):
+    for k, source in enumerate(read_each(pairs, notes)):
         yield Progress(f"image {k + 1} of {len(pairs)}", 0, 1)
-        stack = Stack(source.image, size, name=source.name)
+        stack = Stack(source.image, source.voxel_size, name=source.name)
         for scale, own, pixels in _runs(stack, Recipe.of(recipe), spec):
             labels = yield from segmenting(stack, own, model=known)
             said = (f"{_SCALES[scale]} {note}" for note in labels.record["notes"])

@@ -73,25 +73,25 @@ def test_two_files_of_one_name_are_refused(tmp_path):
 
 def test_colours_are_packed_ids_and_three_equal_ones_a_mask(tmp_path):
     folder = folder_of(tmp_path / "set", 1, packed=True)
-    source, _ = read_pair(mn.Pair(folder / "images" / "cell_0.tiff", folder / "masks" / "cell_0.png"))
+    source = read_pair(mn.Pair(folder / "images" / "cell_0.tiff", folder / "masks" / "cell_0.png"))
     _, ids = spots()
     assert len(np.unique(source.labels)) == 10
     np.testing.assert_array_equal(source.labels[0], (ids // 4).astype(int) * 256 + ids * 3)
     mask = np.repeat((ids > 0)[..., None], 3, -1).astype(np.uint8) * 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
-    source, _ = read_pair(mn.Pair(spots()[0], tmp_path / "mask.png"))
+    source = read_pair(mn.Pair(spots()[0], tmp_path / "mask.png"))
     assert len(np.unique(source.labels)) == 10  # nine pieces
 
 
 @pytest.mark.parametrize("truth", [lambda ids: ids > 0, lambda ids: (ids > 0) * np.uint8(255)])
 def test_the_pieces_of_a_mask_are_its_objects(truth):
     image, ids = spots()
-    assert len(np.unique(read_pair(mn.Pair(image, truth(ids)))[0].labels)) == 10
+    assert len(np.unique(read_pair(mn.Pair(image, truth(ids))).labels)) == 10
 
 
 def test_images_of_sixteen_bits_are_seen_by_their_own_contrast():
     image, ids = spots(dtype=np.uint16)
-    low, high = read_pair(mn.Pair(image, ids))[0].contrast
+    low, high = read_pair(mn.Pair(image, ids)).contrast
     assert 5_000 < low < 14_000 < 30_000 < high < 50_000
 
 
@@ -103,10 +103,10 @@ def test_what_is_unknown_is_neither_object_nor_background():
         mn.Pair(image, ids, unknown=right),
         mn.Pair(image, np.where(right, 99, ids), unknown=99),
     ):
-        source, _ = read_pair(pair)
+        source = read_pair(pair)
         np.testing.assert_array_equal(source.labels[0] == source.ignore, right)
     reviewed = [mn.Box((0, 0, 0), (1, 32, 32)), mn.Box((0, 32, 32), (1, 64, 64))]
-    source, _ = read_pair(mn.Pair(image, ids, known=reviewed))
+    source = read_pair(mn.Pair(image, ids, known=reviewed))
     assert source.image.shape == (1, 64, 64)  # only this part is read
     assert (source.labels == source.ignore).mean() == 0.5
     with pytest.raises(InputError, match="of none of its voxels"):
@@ -128,14 +128,14 @@ def test_one_image_gives_a_strip_with_a_gap_and_a_volume_a_block():
     assert (learned.held, held.held) == ((), (0,))
     np.testing.assert_array_equal(held.image[0], image[:, 400:])
     volume = np.stack([image] * 30)
-    learned, held = hold_out([read_pair(mn.Pair(volume, np.stack([ids] * 30)))[0]], 0.2)
+    learned, held = hold_out([read_pair(mn.Pair(volume, np.stack([ids] * 30)))], 0.2)
     assert (len(learned.image), len(held.image)) == (22, 6)
 
 
 def test_the_end_that_holds_objects_is_held_out():
     image, ids = spots((64, 320))
     ids[:, 200:] = 0
-    _, held = hold_out([read_pair(mn.Pair(image, ids))[0]], 0.2)
+    _, held = hold_out([read_pair(mn.Pair(image, ids))], 0.2)
     np.testing.assert_array_equal(held.image[0], image[:, :64])
 
 
@@ -197,7 +197,7 @@ def test_one_grey_among_several_is_left_out():
 def test_images_are_brought_to_the_pixels_that_the_model_knows():
     image, ids = spots()
     spec = mn.load_model("mito-mini").spec  # 4 to 16 nm
-    source, _ = read_pair(mn.Pair(image, ids, voxel_size=2.0), spec)
+    source = read_pair(mn.Pair(image, ids, voxel_size=2.0), spec)
     assert source.image.shape == source.labels.shape == (1, 48, 48)
 
 

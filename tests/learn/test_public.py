@@ -132,7 +132,8 @@ def test_a_pulled_set_is_pairs_with_its_voxel_size_and_comes_once(server):
     folder = mn.pull("pairs", show=False)
     assert folder == server.sets["pairs"].folder
     (pair,), notes = find_pairs("pairs")
-    source, size = read_pair(pair)
+    source = read_pair(pair)
+    size = source.voxel_size
     assert (source.image.shape, size, notes) == ((3, 240, 320), (5, 5, 5), [])
     assert np.array_equal(np.unique(source.labels), [0, 1, 2])  # pieces of the mask
     asked = len(server.asked)
@@ -143,7 +144,8 @@ def test_a_pulled_set_is_pairs_with_its_voxel_size_and_comes_once(server):
 def test_planes_of_a_set_are_one_volume(server):
     mn.pull("planes", show=False)
     (pair,), _ = find_pairs("planes")
-    source, size = read_pair(pair)
+    source = read_pair(pair)
+    size = source.voxel_size
     assert (source.image.shape, size) == ((3, 240, 320), (50, 4.6, 4.6))
 
 

@@ -48,7 +48,7 @@ def test_one_image_is_enough_and_nobody_has_to_name_a_file(tmp_path):
 
 def test_every_net_by_name_can_be_trained(tmp_path):
     stack, truth = mn.phantom((32, 64, 64), seed=1)
-    source, _ = read_pair(mn.Pair(stack, truth))
+    source = read_pair(mn.Pair(stack, truth))
     for name, (card, usual) in NETS.items():
         card = {**card, "config": {**card["config"], "widths": [4] * 4, "depths": [1] * 4}}
         changes = {"batch": 1, "patch": 32, "planes": 32 if card["dimension"] == 3 else None}
@@ -97,7 +97,7 @@ def test_a_cancelled_job_ends_its_process_and_leaves_its_picture(tmp_path):
 def test_a_run_that_was_killed_ends_in_the_same_weights_as_one_that_was_not(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     image, ids = spots()
-    source, _ = read_pair(mn.Pair(image, ids))
+    source = read_pair(mn.Pair(image, ids))
     card = {"heads": ("semantic",), "config": {"widths": [4, 8], "depths": [1, 1]}}
     more = {"settings": Settings(steps=12, batch=2, patch=32, looks=3), "card": card, "save_every": 0.0}
     drain(fitting_apart([source], out=tmp_path / "whole", **more), show=False)
@@ -118,7 +118,7 @@ def test_a_run_that_was_killed_ends_in_the_same_weights_as_one_that_was_not(tmp_
 
 def test_other_data_do_not_go_on_with_a_run(tmp_path):
     settings = Settings(steps=3, batch=1, patch=32)
-    a, b = (read_pair(mn.Pair(*spots(shape)))[0] for shape in ((96, 96), (96, 128)))
+    a, b = (read_pair(mn.Pair(*spots(shape))) for shape in ((96, 96), (96, 128)))
     steps = fitting([a], out=tmp_path / "a", settings=settings)
     next(step for step in steps if step.preview)
     steps.close()
@@ -133,7 +133,7 @@ def test_nets_of_blocks_do_not_learn_from_single_sections(tmp_path):
         mn.train(spots(), tmp_path / "a", net="unet-3d", steps=1, show=False)
     small = {"batch": 1, "patch": 32, "planes": 32, "widths": (4, 4), "depths": (1, 1), "looks": 1}
     card = {"heads": ("semantic",), "dimension": 3}
-    source, _ = read_pair(mn.Pair(*mn.phantom((32, 64, 64), seed=1)))
+    source = read_pair(mn.Pair(*mn.phantom((32, 64, 64), seed=1)))
     settings = Settings(steps=1, **small)
     block = drain(fitting([source], out=tmp_path / "b", settings=settings, card=card), show=False)
     with pytest.raises(InputError, match="looks at blocks, and there are single sections only"):
