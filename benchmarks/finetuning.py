@@ -23,7 +23,7 @@ import mitonb as mn
 from benchmarks.accuracy import real_cases
 from benchmarks.generality import foreground_iou, sections
 from mitonb.job import drain
-from mitonb.learn.judging import judging, reference_patches
+from mitonb.learn.scoring import judging, reference_patches
 
 SIDE = 256
 UNKNOWN = 2**16 - 1

@@ -17,7 +17,7 @@ from mitonb.infer.segment import segment as segment
 from mitonb.infer.segment import segmenting as segmenting
 from mitonb.io.opening import open as open
 from mitonb.io.opening import open_labels as open_labels
-from mitonb.io.samples import sample as sample
+from mitonb.io.opening import sample as sample
 from mitonb.io.saving import save as save
 from mitonb.job import Job as Job
 from mitonb.job import Progress as Progress

@@ -48,7 +48,8 @@ class Mesh:
 
 
 def surfaces(
-    labels: AnyLabels, ids: Iterable[int] | None = None, *, budget: int = 250_000, smooth: int = 6
+    labels: AnyLabels, ids: Iterable[int] | None = None, *, budget: int = 250_000,
+    voxel_size: tuple[float, float, float] | None = None, smooth: int = 6,
 ) -> list[Mesh]:  # fmt: skip
     """Return the surfaces of some or all objects within a budget of triangles for all of them together.
 
@@ -57,11 +58,12 @@ def surfaces(
     Parameters
     ----------
     labels : Labels or (z, y, x) integer array
-        Their voxel size is the scale; where it is unknown, one voxel is one unit.
     ids : iterable of int, optional
         Which objects, in which order; by default all, by id.
     budget : int
         Most triangles of all meshes together, at least 12 per object.
+    voxel_size : tuple of float, optional
+        (z, y, x) in nm; by default that of the labels.
     smooth : int
         Rounds of smoothing that take the steps of the voxels away; 0 keeps them.
 
@@ -80,7 +82,8 @@ def surfaces(
     data = integers(labels, "labels")
     if data.ndim != 3:
         raise AxesError(f"Labels need 3 axes (z, y, x), got shape {data.shape}. For one plane pass ids[None].")
-    unit = np.array((isinstance(labels, Labels) and labels.voxel_size) or (1.0, 1.0, 1.0))
+    own = labels.voxel_size if isinstance(labels, Labels) else None
+    unit = np.array(voxel_size or own or (1.0, 1.0, 1.0))
     boxes, voxels = _boxes(data)
     wanted = sorted(boxes) if ids is None else [int(i) for i in ids]
     if lost := [i for i in wanted if i not in boxes]:

@@ -278,7 +278,7 @@ def _reading(
     pairs: Sequence[Pair | Source], notes: list[str], spec: ModelSpec | None
 ) -> Generator[Progress, None, list[Source]]:
     """Read all pairs."""
-    sources = []
+    sources = list[Source]()
     for source in read_each(pairs, notes, spec):
         yield Progress("read", len(sources), len(pairs))
         sources.append(source)

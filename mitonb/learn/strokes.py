@@ -26,9 +26,9 @@ from mitonb.infer.tiles import resample
 from mitonb.job import Progress
 from mitonb.learn.child import fitting_apart
 from mitonb.learn.data import IGNORED, Source
-from mitonb.learn.judging import FORGOTTEN, reference_patches
 from mitonb.learn.loop import Settings, as_it_is, startable, watch
 from mitonb.learn.runs import fast_precision, phantoms_to_replay
+from mitonb.learn.scoring import FORGOTTEN, reference_patches
 from mitonb.models.spec import ModelSpec
 from mitonb.models.weights import write_weights
 from mitonb.models.zoo import import_model, read_net

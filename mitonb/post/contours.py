@@ -18,8 +18,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from mitonb.errors import AxesError, InputError
-from mitonb.post.centers import connect
-from mitonb.post.compiled import jit
+from mitonb.post.centers import connect, jit
 from mitonb.post.tables import as_ids
 
 Level = npt.NDArray[np.uint8]

@@ -17,10 +17,10 @@ from mitonb.widgets.style import JS, button, note, png, row, thinned
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mitonb.learn.judging import Judged, Patch
+    from mitonb.learn.scoring import Judged, Patch
 
 KINDS = {1: ("right", "#56b4e9"), 2: ("drawn, not in the truth", "#e69f00"), 3: ("missed", "#cc79a7")}
-"""What `mitonb.learn.judging` says of a pixel, in colours that colour-blind people tell apart, too."""
+"""What `mitonb.learn.scoring` says of a pixel, in colours that colour-blind people tell apart, too."""
 _MOST_LISTED = 6
 
 
@@ -94,7 +94,7 @@ def _painted(patch: Patch, z: int, kinds: Any) -> bytes:
 
 def _fates(patch: Patch, k: int, before: Judged | None, after: Judged) -> str:
     """Return the objects of a patch that were won and lost as a list, with their places."""
-    from mitonb.learn.judging import places_of
+    from mitonb.learn.scoring import places_of
 
     places = places_of(patch)
     old, new = ({id for patch, id in judged.found if patch == k} if judged else set() for judged in (before, after))

@@ -446,7 +446,7 @@ class OpenForm(Part):
 
     def open_sample(self, name: str = "drawn") -> Stack | None:
         """Open a sample that comes with mitonb: "islet", "medulla", or a drawn volume, with its truth in `labels`."""
-        from mitonb.io.samples import sample
+        from mitonb.io.opening import sample
         from mitonb.phantoms import phantom
 
         return self._take("opening the sample …", lambda: tuple(phantom()) if name == "drawn" else (sample(name), None))

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mitonb.box import Box
-    from mitonb.learn.judging import Judged, Patch
     from mitonb.learn.pairs import Material
     from mitonb.learn.runs import Trained
+    from mitonb.learn.scoring import Judged, Patch
     from mitonb.maps import Maps
     from mitonb.models.folder import Installed
     from mitonb.models.zoo import Model
@@ -78,7 +78,7 @@ class Outcome:
     @property
     def forgot(self) -> bool:
         """Whether the model is worse than before on the reference."""
-        from mitonb.learn.judging import FORGOTTEN
+        from mitonb.learn.scoring import FORGOTTEN
 
         return self.reference is not None and self.reference[0] - self.reference[1] > FORGOTTEN
 
@@ -293,8 +293,8 @@ class TrainForm(Part):
 
     def _training(self, material: Material, base: str, out: Path, minutes: float) -> Steps[Outcome]:
         with wanting_torch():
-            from mitonb.learn.judging import held_patches, judging, load_to_judge, reference_patches
             from mitonb.learn.runs import finetuning, pixels_learned, training
+            from mitonb.learn.scoring import held_patches, judging, load_to_judge, reference_patches
 
         yield Progress("load the model", 0, 1)
         net, start = _parted(base)
@@ -501,7 +501,7 @@ def _mean(scores: Any) -> float:
 
 def _verdict(done: Outcome) -> str:
     """Say what the training changed."""
-    from mitonb.learn.judging import won_and_lost
+    from mitonb.learn.scoring import won_and_lost
 
     if done.patches:
         said = won_and_lost(done.before, done.after)

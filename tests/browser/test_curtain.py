@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
 SET_UP = """
 import numpy as np, mitonb as mn
-from mitonb.learn.judging import Judged, Patch
+from mitonb.learn.scoring import Judged, Patch
 from mitonb.widgets.curtain import Curtain
 from mitonb.widgets.style import Part
 truth = np.zeros((1, 200, 200), np.uint32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import mitonb as mn
-from mitonb.io.samples import FOLDER, SAMPLES
+from mitonb.io.opening import FOLDER, SAMPLES
 
 
 @pytest.mark.parametrize(("name", "shape", "nm"), [("islet", (1, 1024, 1024), 5), ("medulla", (64, 224, 224), 10)])

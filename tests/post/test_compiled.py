@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MODULE = """
-from mitonb.post.compiled import jit
+from mitonb.post.centers import jit
 
 @jit
 def double(x):

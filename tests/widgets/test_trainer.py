@@ -10,8 +10,8 @@ import pytest
 
 import mitonb as mn
 from mitonb.errors import InputError
-from mitonb.learn.judging import FALSE, MISSED, REFERENCE, RIGHT, Judged, Patch, held_patches, judging, won_and_lost
 from mitonb.learn.runs import NETS, Trained
+from mitonb.learn.scoring import FALSE, MISSED, REFERENCE, RIGHT, Judged, Patch, held_patches, judging, won_and_lost
 from mitonb.models.folder import installed_as, model_folder
 from mitonb.models.spec import ModelSpec
 from mitonb.models.weights import write_weights
