@@ -73,6 +73,16 @@ class Source:
             raise InputError(f"{self.name}: held planes {self.held} must leave one unbroken block to train on.")
         object.__setattr__(self, "used", (free[0], free[-1] + 1) if free else (0, 0))
 
+    @property
+    def hidden(self) -> npt.NDArray[np.bool_]:
+        """Where nothing is known."""
+        return np.asarray(self.labels == self.ignore)
+
+    @property
+    def truth(self) -> Array:
+        """Ids, without those of what is not known."""
+        return np.where(self.hidden, 0, self.labels)
+
     def plane(self, axis: Axis, index: int) -> tuple[Array, Array]:
         """Return the image and labels of one plane of the part that is trained on."""
         a, b = self.used

@@ -247,13 +247,9 @@ def _split(source: Source, share: float) -> list[Source]:
         return dataclasses.replace(source, image=source.image[key], labels=source.labels[key])
 
     held = [cut(end) for end in ends]
-    first = int(not _objects_in(held[0]) and _objects_in(held[1]))  # a score of nothing says nothing
+    first = int(not held[0].truth.any() and held[1].truth.any())  # a score of nothing says nothing
     rest = slice(wide + gap, None) if first else slice(0, length - wide - gap)
     return [cut(rest), _held(held[first])]
-
-
-def _objects_in(source: Source) -> bool:
-    return bool(((source.labels != 0) & (source.labels != source.ignore)).any())
 
 
 def _tiles(sources: Iterable[Source], most: int, *, held: bool) -> list[Array]:

@@ -205,29 +205,6 @@ _SIDE, _DEPTH = 512, 64
 
 
 @dataclass(frozen=True)
-class Patch:
-    """A part of an image that was not learned from, with its truth.
-
-    Attributes
-    ----------
-    name : str
-        Of the image.
-    image, truth : (z, y, x) array
-        Pixels and ids.
-    contrast : tuple of float
-        Grey values that stand for black and white.
-    hidden : (z, y, x) bool array
-        Where nothing is known.
-    """
-
-    name: str
-    image: Array
-    truth: Array
-    contrast: tuple[float, float]
-    hidden: npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
 class Judged:
     """What a model finds on patches.
 
@@ -257,7 +234,7 @@ class Judged:
         return "profiles" if all(len(kind) == 1 for kind in self.kinds) else "objects"
 
 
-def held_patches(sources: Sequence[Source], dimension: int) -> list[Patch]:
+def held_patches(sources: Sequence[Source], dimension: int) -> list[Source]:
     """Return up to eight of the planes that are held out, evenly chosen; for nets of blocks (3), the held blocks."""
     places = []
     for source in sources:
@@ -269,31 +246,26 @@ def held_patches(sources: Sequence[Source], dimension: int) -> list[Patch]:
     return [_cut(*places[int(k)]) for k in few]
 
 
-def _cut(source: Source, first: int, stop: int) -> Patch:
+def _cut(source: Source, first: int, stop: int) -> Source:
     """Return some planes of a source, of large ones the part around the middle of its objects."""
     stop = min(stop, first + _DEPTH)
-    truth = source.labels[first:stop]
-    inside = np.argwhere((truth != 0) & (truth != source.ignore))
+    truth = source.truth[first:stop]
+    inside = np.argwhere(truth)
     middle = inside.mean(0)[1:] if len(inside) else np.divide(truth.shape[1:], 2)
     low = [int(np.clip(m - _SIDE / 2, 0, max(0, n - _SIDE))) for m, n in zip(middle, truth.shape[1:], strict=True)]
     key = (slice(first, stop), *(slice(a, a + _SIDE) for a in low))
-    truth = source.labels[key]
-    hidden = np.zeros(truth.shape, np.bool_) if source.ignore is None else truth == source.ignore
-    return Patch(source.name, source.image[key], np.where(hidden, 0, truth), source.contrast, hidden)
+    return dataclasses.replace(source, image=source.image[key], labels=source.labels[key], held=())
 
 
 @functools.cache
-def reference_patches() -> list[Patch]:
+def reference_patches() -> list[Source]:
     """Return two planes of each phantom of `REFERENCE`."""
-    found = []
-    for seed in REFERENCE:
-        stack, truth = phantom((2, 256, 256), seed=seed)
-        for z in range(2):
-            ids = truth.data[z : z + 1]
-            found.append(
-                Patch(f"phantom {seed}", stack.data[z : z + 1], ids, stack.contrast, np.zeros(ids.shape, bool))
-            )
-    return found
+    drawn = [(f"phantom {seed}", *phantom((2, 256, 256), seed=seed)) for seed in REFERENCE]
+    return [
+        Source(name, stack.read()[z : z + 1], truth.data[z : z + 1], stack.contrast)
+        for name, stack, truth in drawn
+        for z in range(2)
+    ]
 
 
 def load_to_judge(name: str | Path) -> Model:
@@ -302,14 +274,14 @@ def load_to_judge(name: str | Path) -> Model:
     return dataclasses.replace(model, spec=dataclasses.replace(model.spec, sha256=""))
 
 
-def judging(model: Model, patches: Sequence[Patch], stage: str = "score") -> Generator[Progress, None, Judged]:
+def judging(model: Model, patches: Sequence[Source], stage: str = "score") -> Generator[Progress, None, Judged]:
     """Find objects on patches and compare them with the truth, at the scale at which they are.
 
     Parameters
     ----------
     model : Model
         Planes are judged one by one, or by nets of blocks at once.
-    patches : sequence of Patch
+    patches : sequence of Source
         From `held_patches` or `reference_patches`.
     stage : str
         Shown as progress.
@@ -338,7 +310,7 @@ def judging(model: Model, patches: Sequence[Patch], stage: str = "score") -> Gen
     return Judged(both / either if either else 1.0, objects, frozenset(found), false, tuple(kinds))
 
 
-def places_of(patch: Patch) -> dict[int, tuple[int, int, int, int]]:
+def places_of(patch: Source) -> dict[int, tuple[int, int, int, int]]:
     """Return size and middle (z, y, x) of each object of a patch that counts, by the ids of `Judged.found`."""
     truth = _pieces(patch.truth)
     sizes = np.bincount(truth.ravel())

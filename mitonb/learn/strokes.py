@@ -199,7 +199,7 @@ def _right(net: nn.Module, spec: ModelSpec, squares: Sequence[Source]) -> float:
 
 def _drawn(net: nn.Module, spec: ModelSpec) -> float:
     """Return the IoU of a net on drawn volumes that nothing trains on."""
-    drawn = [Source("drawn", p.image, p.truth, p.contrast, held=(0,)) for p in reference_patches()]
+    drawn = [dataclasses.replace(patch, name="drawn", held=(0,)) for patch in reference_patches()]
     return watch(net, spec, drawn)["iou drawn"]
 
 

@@ -17,7 +17,8 @@ from mitonb.widgets.style import JS, button, note, png, row, thinned
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mitonb.learn.scoring import Judged, Patch
+    from mitonb.learn.data import Source
+    from mitonb.learn.scoring import Judged
 
 KINDS = {1: ("right", "#56b4e9"), 2: ("drawn, not in the truth", "#e69f00"), 3: ("missed", "#cc79a7")}
 """What `mitonb.learn.scoring` says of a pixel, in colours that colour-blind people tell apart, too."""
@@ -38,7 +39,7 @@ class Curtain(ipw.VBox):
 
     Parameters
     ----------
-    patches : sequence of Patch
+    patches : sequence of Source
         What was held out.
     before, after : Judged
         What was found on them; without a before the truth is on the left.
@@ -49,7 +50,7 @@ class Curtain(ipw.VBox):
         Patch on screen, in the order of change.
     """
 
-    def __init__(self, patches: Sequence[Patch], before: Judged | None, after: Judged) -> None:
+    def __init__(self, patches: Sequence[Source], before: Judged | None, after: Judged) -> None:
         self.patches, self.before, self.after, self.at = patches, before, after, 0
         old = [np.where(p.truth > 0, 1, 0) for p in patches] if before is None else before.kinds
         changed = [np.count_nonzero(a != b) for a, b in zip(old, after.kinds, strict=True)]
@@ -84,7 +85,7 @@ class Curtain(ipw.VBox):
         return f"{self.place.value}\n{self.objects.value}"
 
 
-def _painted(patch: Patch, z: int, kinds: Any) -> bytes:
+def _painted(patch: Source, z: int, kinds: Any) -> bytes:
     rgb = overlay(patch.image[z], contrast=patch.contrast)
     for kind, (_, colour) in KINDS.items():
         there = kinds[z] == kind
@@ -92,7 +93,7 @@ def _painted(patch: Patch, z: int, kinds: Any) -> bytes:
     return png(thinned(rgb, 512))
 
 
-def _fates(patch: Patch, k: int, before: Judged | None, after: Judged) -> str:
+def _fates(patch: Source, k: int, before: Judged | None, after: Judged) -> str:
     """Return the objects of a patch that were won and lost as a list, with their places."""
     from mitonb.learn.scoring import places_of
 

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mitonb.box import Box
+    from mitonb.learn.data import Source
     from mitonb.learn.pairs import Material
     from mitonb.learn.runs import Trained
-    from mitonb.learn.scoring import Judged, Patch
+    from mitonb.learn.scoring import Judged
     from mitonb.maps import Maps
     from mitonb.models.folder import Installed
     from mitonb.models.zoo import Model
@@ -61,7 +62,7 @@ class Outcome:
     ----------
     trained : Trained
         The weights.
-    patches : sequence of Patch
+    patches : sequence of Source
         What was held out.
     before, after : Judged
         What the model found on them; no before for a net that began from nothing.
@@ -70,7 +71,7 @@ class Outcome:
     """
 
     trained: Trained
-    patches: Sequence[Patch]
+    patches: Sequence[Source]
     before: Judged | None
     after: Judged
     reference: tuple[float, float] | None

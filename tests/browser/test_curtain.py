@@ -18,12 +18,13 @@ pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
 SET_UP = """
 import numpy as np, mitonb as mn
-from mitonb.learn.scoring import Judged, Patch
+from mitonb.learn.data import Source
+from mitonb.learn.scoring import Judged
 from mitonb.widgets.curtain import Curtain
 from mitonb.widgets.style import Part
 truth = np.zeros((1, 200, 200), np.uint32)
 truth[0, 20:80, 20:80], truth[0, 120:180, 120:180] = 1, 2
-patches = [Patch(name, (128 - 60 * (truth > 0)).astype(np.uint8), truth, (0.0, 255.0), truth < 0) for name in "ab"]
+patches = [Source(name, (128 - 60 * (truth > 0)).astype(np.uint8), truth, (0.0, 255.0)) for name in "ab"]
 def judged(*ids):
     kinds = tuple(np.where(truth == id, 1, np.where(truth, 3, 0)).astype(np.uint8) for id in ids)
     return Judged(0.5, 4, frozenset(enumerate(ids)), 0, kinds)

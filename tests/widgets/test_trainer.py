@@ -10,8 +10,9 @@ import pytest
 
 import mitonb as mn
 from mitonb.errors import InputError
+from mitonb.learn.data import Source
 from mitonb.learn.runs import NETS, Trained
-from mitonb.learn.scoring import FALSE, MISSED, REFERENCE, RIGHT, Judged, Patch, held_patches, judging, won_and_lost
+from mitonb.learn.scoring import FALSE, MISSED, REFERENCE, RIGHT, Judged, held_patches, judging, won_and_lost
 from mitonb.models.folder import installed_as, model_folder
 from mitonb.models.spec import ModelSpec
 from mitonb.models.weights import write_weights
@@ -230,7 +231,7 @@ def test_a_model_that_forgets_is_registered_at_the_second_click_only(tmp_path):
     spec = ModelSpec(name="a", heads=("semantic",), config={"widths": [4, 8], "depths": [1, 1]})
     write_weights(build(spec), spec, tmp_path / "a.safetensors")
     trained = Trained(tmp_path / "a.safetensors", {})
-    patch = Patch("p", *(np.zeros((1, 8, 8), np.uint8),) * 2, (0.0, 1.0), np.zeros((1, 8, 8), bool))
+    patch = Source("p", *(np.zeros((1, 8, 8), np.uint8),) * 2, (0.0, 1.0))
     good = Outcome(trained, [patch], judged(0.5, {1}), judged(0.7, {1}), (0.60, 0.59))
     assert not good.forgot
     form._trained(dataclasses.replace(good, reference=(0.60, 0.57)))
@@ -247,8 +248,7 @@ def test_patches_are_judged_object_by_object():
     seen = truth.copy()
     seen[seen == 2] = 0
     seen[0, 40:56, 40:56] = 4
-    hidden = truth == 3
-    patch = Patch("drawn", seen.astype(np.uint8), np.where(hidden, 0, truth), (0.0, 255.0), hidden)
+    patch = Source("drawn", seen.astype(np.uint8), truth, (0.0, 255.0), ignore=3)
     found = mn.job.drain(judging(Oracle(), [patch]), show=False)
     assert (found.objects, len(found.found), found.false) == (2, 1, 1)
     assert found.iou == 1 / 3
@@ -258,7 +258,7 @@ def test_patches_are_judged_object_by_object():
 def test_held_out_patches_hang_on_a_curtain_the_most_changed_first():
     truth = np.zeros((1, 64, 64), np.uint32)
     truth[0, 8:24, 8:24], truth[0, 40:56, 8:24], truth[0, 40:56, 40:52] = 1, 2, 3
-    patches = [Patch(n, truth.astype(np.uint8) + 9, truth, (0.0, 20.0), truth < 0) for n in "ab"]
+    patches = [Source(n, truth.astype(np.uint8) + 9, truth, (0.0, 20.0)) for n in "ab"]
 
     def found(*ids_of_patches):
         kinds = [
