@@ -1,7 +1,5 @@
 """Accuracy: labels against truth by voxels, objects and partition; every figure is a sum over one table of overlaps."""
 
-from __future__ import annotations
-
 import html
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -144,7 +142,7 @@ class Table:
     neither: int = 0
 
     @classmethod
-    def of(cls, first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64], counts: Counts) -> Table:
+    def of(cls, first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64], counts: Counts) -> "Table":
         """Build the table from pairs of ids, background included, and the voxels of each pair."""
         # One more pair of no voxels, so that the background is number 0 on both sides.
         ids, row = np.unique(np.append(first, np.uint64(0)), return_inverse=True)

@@ -1,7 +1,5 @@
 """Files and folders that are replaced whole or not at all, and who holds one: locks that go with their process."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import hashlib
@@ -148,12 +146,12 @@ class LockHolder:
     since: str
 
     @classmethod
-    def me(cls) -> LockHolder:
+    def me(cls) -> "LockHolder":
         """Return this process."""
         return cls(platform.node(), os.getpid(), _born(os.getpid()), time.strftime("%Y-%m-%d %H:%M"))
 
     @classmethod
-    def from_json(cls, text: str) -> LockHolder:
+    def from_json(cls, text: str) -> "LockHolder":
         """Read what `to_json` wrote."""
         return cls(**json.loads(text))
 

@@ -1,7 +1,5 @@
 """Jobs: progress as values, and a thread that drives a generator so that it can be watched and cancelled."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import sys
@@ -76,7 +74,7 @@ class _Line:
         self._display: Any = None
         self._width = 0
 
-    def __enter__(self) -> _Line:
+    def __enter__(self) -> "_Line":
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -164,7 +162,7 @@ class Job(Generic[T]):
         self._started = 0.0
         self._thread = threading.Thread(target=self._run, name=f"mitonb {name}", daemon=True)
 
-    def start(self) -> Job[T]:
+    def start(self) -> "Job[T]":
         """Start the thread; return the job itself."""
         self._started = time.monotonic()
         self.state = "running"

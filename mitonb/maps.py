@@ -1,7 +1,5 @@
 """Maps: what a network says about a plane or a block, head by head, in the form that decoding reads."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -115,15 +113,15 @@ class Maps:
         """Memory that the maps take, in bytes."""
         return sum(head.nbytes for head in self.heads.values())
 
-    def replace(self, **heads: npt.NDArray[Any]) -> Maps:
+    def replace(self, **heads: npt.NDArray[Any]) -> "Maps":
         """Return maps in which some heads are others."""
         return replace(self, heads={**self.heads, **heads})
 
-    def kept(self) -> Maps:
+    def kept(self) -> "Maps":
         """Return the form that is kept for live decoding: one byte for probabilities, float16 for all else."""
         return replace(self, heads={name: _kept(name, head) for name, head in self.heads.items()})
 
-    def cropped(self) -> Maps:
+    def cropped(self) -> "Maps":
         """Return maps whose center and offsets end where the plane does."""
         if self.beyond == (0, 0):
             return self
@@ -131,7 +129,7 @@ class Maps:
         heads = {name: head[..., :h, :w] if name in COARSE else head for name, head in self.heads.items()}
         return replace(self, heads=heads, beyond=(0, 0))
 
-    def cornered(self) -> Maps:
+    def cornered(self) -> "Maps":
         """Return maps without pixel offset: center and offsets between their places, linearly, in float32."""
         if self.pixel_offset == 0:
             return self

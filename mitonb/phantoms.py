@@ -5,8 +5,6 @@ microscope would show of it. Distances are computed on coarse nodes about 24 nm 
 interpolation: a smooth distance field loses nothing by it, and a volume costs 1/27 of the work.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple, TypeVar
@@ -305,7 +303,7 @@ class _Tube:
                 np.minimum(out, _cone(nodes, start, stop), out=out)
         return out
 
-    def gap(self, other: _Tube) -> tuple[float, Vectors]:
+    def gap(self, other: "_Tube") -> tuple[float, Vectors]:
         """Return the free distance to another tube in nm (negative: overlap) and the direction towards it."""
         a, b = self._samples(), other._samples()
         delta = b[None, :, :3] - a[:, None, :3]
@@ -314,7 +312,7 @@ class _Tube:
         i, j = np.unravel_index(int(free.argmin()), free.shape)
         return float(free[i, j]), delta[i, j] / max(distance[i, j], 1e-6)
 
-    def settle(self, others: list[_Tube], *, free: float, overlap: float = 0.0) -> bool:
+    def settle(self, others: "list[_Tube]", *, free: float, overlap: float = 0.0) -> bool:
         """Move against the partner, if there is one; say whether `free` nm are kept from all the others."""
         for _ in range(6 if self.partner >= 0 else 0):
             distance, direction = others[self.partner].gap(self)

@@ -1,7 +1,5 @@
 """Stacks: lazy (z, y, x) image volumes with a voxel size, and the planes cut out of them."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -64,7 +62,7 @@ class Plane:
         h, w = self.image.shape
         return h, w
 
-    def inverted(self) -> Plane:
+    def inverted(self) -> "Plane":
         """Return the plane with its grey values turned round: what is dark becomes bright."""
         dtype = self.image.dtype
         contrast = None if self.contrast is None else _turned(self.contrast, dtype)
@@ -173,7 +171,7 @@ class Stack:
         """
         return read_part(self.data, (slice(None),) * 3)
 
-    def inverted(self, top: float | None = None) -> Stack:
+    def inverted(self, top: float | None = None) -> "Stack":
         """Return the same stack with its grey values turned round: what is dark becomes bright.
 
         Parameters
@@ -185,7 +183,7 @@ class Stack:
         intensity = (0.0, 0.0) if top is not None else _turned(self.intensity, self.dtype)
         return replace(self, data=Inverted(self.data, top), intensity=intensity)
 
-    def with_voxel_size(self, *nm: float) -> Stack:
+    def with_voxel_size(self, *nm: float) -> "Stack":
         """Return the same stack with a voxel size: one number, or (z, y, x), in nm."""
         return replace(self, voxel_size=given_voxel_size(nm[0] if len(nm) == 1 else nm))
 

@@ -1,7 +1,5 @@
 """Kept maps: what the net said about a stack, in one Zarr group, for thresholds that move without running it again."""
 
-from __future__ import annotations
-
 import json
 import math
 import shutil
@@ -265,7 +263,7 @@ class KeptMaps:
     def _check(self, axis: Axis | Literal["zyx"], index: int) -> None:
         checked_plane(index, self._planes(axis), axis)  # type: ignore[arg-type]
 
-    def _made(self, axis: Axis | Literal["zyx"], maps: Maps) -> _Group:
+    def _made(self, axis: Axis | Literal["zyx"], maps: Maps) -> "_Group":
         """Return the group of a direction whose first maps come, in memory or in files."""
         form, count = _form_of(maps), self._planes(axis)
         whole = maps.nbytes * count

@@ -3,8 +3,6 @@
 Their code is not run. One way to run it is at the end of this file, and it opens only to the hash of the very file.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
@@ -60,7 +58,7 @@ def kind_of(path: Path) -> Literal["safetensors", "archive", "package", "exchang
     raise CorruptFileError(f"{path.name} is not a safetensors file, not a file of weights of another kind, or cut off.")
 
 
-def unwrapped(path: Path) -> tuple[Description, str, bytes]:
+def unwrapped(path: Path) -> "tuple[Description, str, bytes]":
     """Return what a file tells of a model, and the name and the bytes of the weights that it holds or names.
 
     Parameters

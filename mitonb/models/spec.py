@@ -1,7 +1,5 @@
 """Model cards: what a model expects, what it draws, where it comes from, how good it is. No torch is needed here."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
@@ -157,7 +155,7 @@ class ModelSpec:
         return json.dumps(dataclasses.asdict(self), indent=1)
 
     @classmethod
-    def from_json(cls, text: str, *, where: str = "model card") -> ModelSpec:
+    def from_json(cls, text: str, *, where: str = "model card") -> "ModelSpec":
         """Read a card; fields that this version does not know are left out.
 
         Raises

@@ -6,8 +6,6 @@ levels by a scale that the caller states, and voxels of equal level are flooded 
 so that objects do not depend on what else is in the volume.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -59,15 +57,13 @@ class ContourSettings:
             raise InputError(f"small is one of background, neighbor, none, got {self.small!r}.")
         for field in dataclasses.fields(self):
             value, low = getattr(self, field.name), -1 if "distance" in field.name else 0
-            if field.type == "int" and (
-                isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0
-            ):
+            if field.type is int and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0):
                 raise InputError(f"{field.name} is a whole number from 0 on, got {value!r}.")
-            if field.type == "float" and (isinstance(value, bool | str) or not low <= value <= 1):
+            if field.type is float and (isinstance(value, bool | str) or not low <= value <= 1):
                 raise InputError(f"{field.name} is a number from {low} to 1, got {value!r}.")
 
     @classmethod
-    def of(cls, value: ContourSettings | str | None) -> ContourSettings:
+    def of(cls, value: "ContourSettings | str | None") -> "ContourSettings":
         """Return what a user gave for settings: some, the name of published ones, or nothing.
 
         Raises
