@@ -166,10 +166,10 @@ def pulling(name: str) -> Generator[Progress, None, Path]:
         unpacked = target.with_suffix("") if target.suffix == ".zip" else None
         if unpacked and unpacked.is_dir():
             continue
+        by_hand = f"put it at {target}, and pull again."
         for step in fetching(
-            file.address, target, sha256=pin, check=partial(_check, file), most=_MOST,
-            by_hand=f"put it at {target}, and pull again.", folder="MITONB_DATA_DIR",
-        ):  # fmt: skip
+            file.address, target, sha256=pin, check=partial(_check, file), most=_MOST, by_hand=by_hand
+        ):
             yield Progress(f"file {number + 1} of {len(one.files)}", step.done, step.total)
         got = pin or sha256_of(target)
         if unpacked:

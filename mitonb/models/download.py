@@ -29,7 +29,7 @@ def sha256_of(path: Path) -> str:
 def fetching(
     address: str, target: Path, *, sha256: str = "", check: Callable[[Path], object] | None = None,
     patience: float = 30.0, most: int = LARGEST_DOWNLOAD,
-    by_hand: str = "bring it in: mitonb models import FILE --name NAME", folder: str = "MITONB_MODEL_DIR",
+    by_hand: str = "bring it in: mitonb models import FILE --name NAME",
 ) -> Generator[Progress, None, Path]:  # fmt: skip
     """Fetch a file, as a generator that yields its progress.
 
@@ -52,8 +52,6 @@ def fetching(
         Largest size in bytes.
     by_hand : str
         What to do with a file that was fetched elsewhere, for errors.
-    folder : str
-        The variable that names another folder, for errors.
 
     Yields
     ------
@@ -86,7 +84,7 @@ def fetching(
     if target.exists():
         verify(target, target, "It was changed, or is another file: move it away and pull again.")
         return target
-    with _explained(address, target, by_hand, folder):
+    with _explained(address, target, by_hand):
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(target) as temporary:
             yield from _transfer(address, target, temporary, patience, most, by_hand)
@@ -183,7 +181,7 @@ def _require_https(address: str) -> None:
 
 
 @contextlib.contextmanager
-def _explained(address: str, target: Path, by_hand: str, folder: str) -> Iterator[None]:
+def _explained(address: str, target: Path, by_hand: str) -> Iterator[None]:
     """Say in one sentence why a file did not come, and what to do."""
     import requests
 
@@ -210,4 +208,5 @@ def _explained(address: str, target: Path, by_hand: str, folder: str) -> Iterato
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         what = f"The disk of {target.parent} is full" if full else f"{target} cannot be written"
-        raise DownloadError(f"{what} ({error.strerror or error}). Make room, or name another by {folder}.") from error
+        why = f"{what} ({error.strerror or error})"
+        raise DownloadError(f"{why}. Make room, or name another (MITONB_MODEL_DIR, MITONB_DATA_DIR).") from error
