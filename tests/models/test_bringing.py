@@ -568,7 +568,7 @@ def check_the_command_line_with(path, tmp_path):
         assert main(segment) == 1
         assert main([*segment, "--trust-code", f"sha256:{'0' * 64}"]) == 1
         assert main([*segment, *trust]) == 0
-    train = ["train", str(tmp_path / "x.safetensors"), "--steps", "1", "--phantoms", "1", "--start", str(path)]
+    train = ["train", "x.tif", str(tmp_path / "x.safetensors"), "--steps", "1", "--start", str(path)]
     assert main(train) == 1
 
 

@@ -11,6 +11,9 @@ import torch
 import mitonb as mn
 from mitonb.cli import main
 from mitonb.errors import ModelError
+from mitonb.job import drain
+from mitonb.learn.loop import Settings, fitting
+from mitonb.learn.pairs import read_pair
 from mitonb.models.checkpoints import NETS
 from mitonb.models.weights import read_archive, read_weights
 from mitonb.models.zoo import load_model
@@ -95,10 +98,8 @@ def test_an_export_goes_every_way_that_a_model_takes(net, root, tmp_path, monkey
     for wish in (path, "mine", tmp_path / "theirs.empanada", "theirs"):
         assert same(load_model(wish).net, net)
     stack, labels = mn.phantom((2, 128, 128), seed=1)
-    raw, truth = (str(mn.save(what, tmp_path / f"{name}.tif")) for name, what in (("raw", stack), ("truth", labels)))
     out = tmp_path / "trained.safetensors"
-    words = ["--start", str(path), "--source", f"cell={raw}:{truth}", "--steps", "1", "--batch", "1", "--quiet"]
-    assert main(["train", str(out), *words]) == 0, capsys.readouterr().err
+    drain(fitting([read_pair(mn.Pair(stack, labels))], out=out, settings=Settings(steps=1, batch=1), start=path))
     tensors, card = read_weights(out.read_bytes(), where="out")
     assert (card.architecture, card.training["start"]) == (net.architecture, load_model(path).spec.sha256)
     assert np.isfinite(mn.predict(stack.plane(0), model=str(out)).center).all()
