@@ -406,7 +406,6 @@ class Project:
     def compact(self) -> None:
         """Make the file as small as it can be; see `mitonb.session.Session.compact`."""
         self._require_in_step()
-        self._snapshot()
         self.store.compact(repack)
 
     def move_to(self, path: Path, stack: Mapping[str, Any] | None) -> None:
@@ -537,14 +536,15 @@ class ObjectTable:
     def update(self, parts: tuple[Part, ...], *, backwards: bool = False) -> None:
         """Follow an effect that was applied to the labels."""
         old, new = (3, 2) if backwards else (2, 3)
+        runs = np.concatenate([np.empty((0, 4), np.uint32), *(part.runs for part in parts)])
+        for column, sign in ((new, 1), (old, -1)):
+            ids, where = np.unique(runs[:, column], return_inverse=True)
+            voxels = np.bincount(where.ravel(), runs[:, 1])
+            for id, n in zip(ids.tolist(), voxels.tolist(), strict=True):
+                self.counts[id] += sign * int(n)
         for part in parts:
-            for column, sign in ((new, 1), (old, -1)):
-                ids, where = np.unique(part.runs[:, column], return_inverse=True)
-                voxels = np.bincount(where.ravel(), part.runs[:, 1])
-                for id, n in zip(ids.tolist(), voxels.tolist(), strict=True):
-                    self.counts[id] += sign * int(n)
             self._surround(part, new)
-        for id in {id for part in parts for id in np.unique(part.runs[:, old]).tolist()}:
+        for id in ids.tolist():
             if not self.counts[id]:
                 self.boxes.pop(id, None)
                 self.places.pop(id, None)
