@@ -158,7 +158,7 @@ def fetch(server, tmp_path):
     """Return a function that fetches a path of the server and gives the file's bytes."""
 
     def run(path: str, **options) -> bytes:
-        options = {"patience": 0.4, **options}
+        options = {"patience": 20, **options}
         target = tmp_path / "weights.pth"
         got = drain(fetching(f"http://127.0.0.1:{server.server_port}/{path}", target, **options), show=False)
         assert got == target
@@ -182,7 +182,7 @@ def test_a_whole_file_comes_once_and_under_its_name(fetch, server, tmp_path):
 @pytest.mark.parametrize("path", ["cut", "silent"])
 def test_of_a_line_that_breaks_nothing_is_kept(path, fetch, tmp_path):
     with pytest.raises(DownloadError, match=r"the connection broke.*Try again.*offline.*mitonb models import"):
-        fetch(path)
+        fetch(path, patience=0.4)
     assert left(tmp_path) == []
 
 
@@ -288,7 +288,7 @@ def test_what_its_check_refuses_never_gets_its_name(fetch, tmp_path):
 )  # fmt: skip
 def test_servers_that_are_no_good_are_told_apart(path, said, fetch, tmp_path):
     with pytest.raises(DownloadError, match=f"(?s){said}"):
-        fetch(path)
+        fetch(path, patience=0.4)
     assert "weights.pth" not in left(tmp_path)
 
 
