@@ -33,6 +33,7 @@ Line = npt.NDArray[np.int64]
 _LONGEST = 1_000_000
 _STEP = 64  # pixels of a long line that are looked at together
 _MOST = 1 << 28  # pixels that all disks of a stroke may have, counted with repeats
+_MOST_BALL = 1 << 25  # and on all planes of a ball: a few seconds, in which nobody else can write
 # Objects and whole volumes are changed in pieces of about this many voxels, so that temporaries stay small.
 _PIECE = 1 << 22
 
@@ -531,8 +532,13 @@ def _brushed(
     side, sides = (nm / nm.min())[along], np.delete(nm / nm.min(), along)
     h, w = (n for i, n in enumerate(labels.shape) if i != along)
     flat, reach, parts = np.delete(line, along, axis=1), int(radius / side), list[Part]()
-    for plane in range(max(0, index - reach), min(labels.shape[along], index + reach + 1)):
-        corner, covered = stroke(flat, np.sqrt(radius**2 - ((plane - index) * side) ** 2), (h, w), sides.tolist())
+    planes = range(max(0, index - reach), min(labels.shape[along], index + reach + 1))
+    if (count := len(trail(flat))) * (4 * radius + 1) * len(planes) > _MOST_BALL:
+        raise InputError(f"A stroke of {count} pixels is too long for a ball of radius {radius:g}. Paint it in pieces.")
+    for plane in planes:
+        # On the outermost planes rounding may make less than nothing of what is left.
+        rest = np.sqrt(max(0.0, radius**2 - ((plane - index) * side) ** 2))
+        corner, covered = stroke(flat, rest, (h, w), sides.tolist())
         parts += [_on(labels, axis, plane, corner, covered, after, only)] if covered.size else []
     return parts
 

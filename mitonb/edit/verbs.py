@@ -354,7 +354,8 @@ _ROWS = (
          given=lambda say: {"strokes": say["strokes"]}),
     Verb("drop_false",
          op=lambda p, *ids, verdicts=None: ops.drop_false(
-             p.labels, [id for id in ids if id not in project.locked(p)], p.table.places, verdicts),
+             p.labels, [id for fixed in [project.locked(p)] for id in ids if id not in fixed], p.table.places,
+             verdicts),
          text=lambda say: f"dropped {_objects(say['ids'])}, false by verdicts",
          given=lambda say: {"ids": say["ids"]}),
     Verb("put_object",
@@ -497,5 +498,5 @@ def _words(row: Row, rows: Sequence[Row]) -> tuple[str, str, bool]:
         given = verb.given(intent)
         whole = all(p.name in given for p in verb.parameters if p.default is p.empty)
         return verb.text(intent), verb.code(intent), whole
-    except (LookupError, TypeError, ValueError):
+    except (LookupError, TypeError, ValueError, OverflowError):
         return "an edit of a kind that this mitonb does not know", "", False

@@ -110,7 +110,9 @@ def _put(session: Session, wanted: _Changes) -> bool:
     where, before, after = wanted
     labels = session.labels.data.copy()
     flat = labels.reshape(-1)
-    fits = len(where) > 0 and np.array_equal(flat[where], before) and not np.isin(before, session.locked).any()
+    # A plane that is refused after others were put would leave one half of the edit.
+    fixed = np.isin([before, after], session.locked).any()
+    fits = len(where) > 0 and np.array_equal(flat[where], before) and not fixed
     if fits:
         flat[where] = after
         for z in np.unique(where // labels[0].size).tolist():

@@ -11,7 +11,7 @@ import pytest
 playwright = pytest.importorskip("playwright")
 
 from tests.browser.lab import Lab, Notebook, poll, why_not  # noqa: E402  only where Playwright is installed
-from tests.browser.test_viewer import READY, ROOT, VIEW  # noqa: E402
+from tests.browser.test_viewer import READY, ROOT, VIEW, place  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -196,6 +196,21 @@ def test_a_line_across_objects_makes_them_one(book: Notebook) -> None:
     press(book, "Enter")
     until(book, "session.ids()", "[1, 3]")
     until(book, "session.history()[-1].code", "session.merge(1, 2)")
+
+
+def test_a_line_that_the_system_takes_from_the_hand_does_nothing(book: Notebook) -> None:
+    tool(book, "j", "merge")
+    stage, mouse = f"{ROOT}.querySelector('.mitonb-stage')", book.page.mouse
+    book.js(f"{stage}.addEventListener('pointerdown', (e) => {{ window.pressed = e.pointerId; }}, {{once: true}})")
+    mouse.move(*place(book, 40, 30))
+    mouse.down()
+    mouse.move(*place(book, 40, 80), steps=5)
+    book.wait(f"{VIEW}.hand.line !== null")
+    book.js(f"{stage}.dispatchEvent(new PointerEvent('pointercancel', {{pointerId: window.pressed}}))")
+    mouse.up()
+    assert book.js(f"{VIEW}.hand.line === null && !{VIEW}.get('selected').length")
+    book.wait(READY)
+    assert book.ask("session.ids()") == "[1, 2, 3]"
 
 
 def test_a_ball_is_painted_in_the_planes_around_and_an_outline_copied_to_the_next(book: Notebook) -> None:

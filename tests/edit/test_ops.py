@@ -370,6 +370,15 @@ def test_a_ball_reaches_as_far_in_nm_in_all_directions():
 def test_a_ball_that_is_too_large_is_refused():
     with pytest.raises(InputError, match="The radius of a ball is 0 to 128"):
         ops.erase(np.zeros((3, 4, 4), np.uint32), [[0, 0, 0]], radius=500, ball=True)
+    with pytest.raises(InputError, match="A stroke of 300 pixels is too long for a ball of radius 128"):
+        ops.paint(np.zeros((260, 4, 300), np.uint32), [[130, 0, 0], [130, 0, 299]], id=1, radius=128, ball=True)
+
+
+def test_a_ball_ends_on_a_plane_that_rounding_puts_just_beyond_it():
+    labels = np.zeros((45, 3, 3), np.uint32)
+    after = done(labels, ops.paint(labels, [[22, 1, 1]], id=3, radius=27, ball=True, voxel_size=(9, 7, 7)))
+    assert rows(after[1]) == rows(after[43]) == ["...", ".3.", "..."]
+    assert not after[0].any()
 
 
 @pytest.mark.parametrize("axis", ["xy", "xz", "yz"])

@@ -16,7 +16,7 @@ import { Assembler, half } from "../../mitonb/widgets/js/protocol.js";
 import { seenOf, seenText } from "../../mitonb/widgets/js/seen.js";
 import { sentence, thinned } from "../../mitonb/widgets/js/split.js";
 import { hit, joined, turning } from "../../mitonb/widgets/js/space.js";
-import { drawStroke, fillLasso } from "../../mitonb/widgets/js/strokes.js";
+import { drawStroke, fillLasso, radiusOf } from "../../mitonb/widgets/js/strokes.js";
 import { between, choice, searched } from "../../mitonb/widgets/js/table.js";
 import { around, reachFor, stepFor, Wants, wantList } from "../../mitonb/widgets/js/wants.js";
 
@@ -51,6 +51,7 @@ test("a ball on a plane whose pixels are higher than wide covers fewer rows", ()
   assert.deepEqual(rows(ids), ["00000", "00100", "11111", "00100", "00000"]);
   assert.deepEqual(sidesOf("xz", [30, 10, 10]), [3, 1]);
   assert.deepEqual(sidesOf("xy", null), [1, 1]);
+  assert.deepEqual([radiusOf(200), radiusOf(200, [1, 1]), radiusOf(20, [1, 1])], [200, 128, 20], "no ball is larger than the kernel takes");
 });
 
 test("a rule writes on one id only", () => {

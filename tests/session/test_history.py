@@ -86,6 +86,8 @@ def test_nothing_in_a_project_from_elsewhere_becomes_code(path):
     for kind, intent in ((evil, {}), ("merge", {"keep": evil, "gone": [1]}), ("paint", {evil: 1})):
         store.append(kind, intent, b"x\x9cc```\x00\x00\x00\x04\x00\x01", next_id=9)
     session._project.rows = store.rows()
+    session.paint([(0, 0, 0)], id=5, radius=1)
+    session._project.rows[-1].intent["plane"] = 2**70
     assert {e.code for e in session.history()} == {""}
     session.close()
 

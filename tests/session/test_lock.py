@@ -36,7 +36,7 @@ def test_a_lock_is_an_edit_that_undo_takes_back_and_a_file_keeps(tmp_path):
     ("verb", "given"),
     [
         ("merge", {"keep": 2, "gone": [1]}), ("merge", {"keep": 1, "gone": [2]}), ("delete", {"ids": [2, 1]}),
-        ("split", {"id": 1, "seeds": [(0, 1, 1), (0, 2, 2)]}), ("shrink", {"ids": [1], "by": 0.5}),
+        ("split", {"id": 1, "seeds": [(0, 1, 1), (0, 2, 2)]}), ("shrink", {"ids": [1]}),
         ("grow", {"ids": [1]}), ("delete_on_plane", {"ids": [1], "axis": "xy", "index": 0}),
         ("fill", {"point": (0, 1, 1), "id": 2}), ("fill", {"point": (0, 0, 0), "id": 1}),
         ("paint", {"points": [[0, 5, 5]], "id": 1, "radius": 1}), ("erase", {"points": [[0, 1, 1]], "radius": 0}),
@@ -47,7 +47,6 @@ def test_what_is_about_a_locked_object_is_refused_with_its_name(session, verb, g
     if verb == "shrink":
         session = Session(labels=np.ones((3, 8, 9), np.uint32) * (np.arange(9) < 5))
         session.lock(1)
-        given = {"ids": [1]}
     before, version = session.labels.data.copy(), session.version
     with pytest.raises(InputError, match=r"Object 1 is locked.*session\.unlock\(1\)"):
         session.do(verb, **given)

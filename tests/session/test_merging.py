@@ -71,6 +71,17 @@ def test_what_one_has_changed_stays_as_it_is(seed):
     assert np.array_equal(mine.labels.data[changed], before[changed])
 
 
+def test_an_edit_that_would_grow_a_locked_object_is_left_out_as_a_whole():
+    mine, other = (Session(labels=first_labels()) for _ in range(2))
+    found = first_labels()
+    found[0, 0, 0], found[2, 3, 1:9] = 7, 1
+    other.adopt(found)
+    mine.lock(1)
+    taken, conflicts = take_over(mine, other)
+    assert (taken, [one.seq for one in conflicts]) == (0, [1])
+    assert np.array_equal(mine.labels.data, first_labels())
+
+
 def test_projects_of_other_labels_are_not_merged(tmp_path, capsys):
     a, b, out = (tmp_path / f"{name}.mitonb" for name in "abc")
     Session(labels=first_labels(), path=a).close()

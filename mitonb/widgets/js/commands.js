@@ -36,7 +36,7 @@ export class Commands {
       hide: () => this.#hide(),
       isolate: () => (view.get("isolated").length ? this.showAll() : this.#selection("show alone") && view.set("isolated", view.get("selected"))),
       all: () => this.showAll(),
-      brush: (step) => view.set("brush", nextBrush(view.get("brush"), +step)),
+      brush: (step) => view.set("brush", nextBrush(view.radius, +step)),
       id: (step) => view.set("active_id", Math.min(Math.max(view.get("active_id") + +step, 1), MOST)),
       new: () => this.#newId(),
       swap: () => this.#tool(view.get("tool") === "erase" ? "paint" : "erase"),

@@ -57,6 +57,12 @@ function stamp(plane, x, y, half, after, may) {
   }
 }
 
+/** What the kernel takes of a ball, as MAX_BALL in mitonb/edit/ops.py. */
+export const MOST_BALL = 128;
+
+/** The radius that is painted with. @param {number} brush @param {number[]} [sides] of a pixel, where the brush is a ball */
+export const radiusOf = (brush, sides) => (sides ? Math.min(brush, MOST_BALL) : brush);
+
 /**
  * Draw a polyline with a round brush.
  * @param {IdPlane} plane changed in place

@@ -17,6 +17,7 @@ import { pillOf } from "./pill.js";
 import { HEADS } from "./protocol.js";
 import { seenOf, seenText } from "./seen.js";
 import { Splitter } from "./split.js";
+import { radiusOf } from "./strokes.js";
 import { listen } from "./tools.js";
 import { stepFor } from "./wants.js";
 import { Why } from "./why.js";
@@ -361,7 +362,7 @@ export class View {
     const tool = this.get("tool");
     const selected = /** @type {number[]} */ (this.get("selected"));
     ui.top.show({
-      tool, gesture: this.verbs.gesture(tool), brush: this.get("brush"), id: this.get("active_id"), preserve: this.preserve, ball: this.get("ball"), above: this.get("above"), selected, colors: info, split: this.splitter.shown,
+      tool, gesture: this.verbs.gesture(tool), brush: this.radius, id: this.get("active_id"), preserve: this.preserve, ball: this.get("ball"), above: this.get("above"), selected, colors: info, split: this.splitter.shown,
     });
     ui.showSeen(seenText(this.seen));
     ui.showKeys(this.hand?.hint ?? "");
@@ -421,7 +422,13 @@ export class View {
       pick: (spot) => this.commands.pick(this.idAt(spot)), fit: () => picture.fit(),
       moved: () => this.hand.rest(), double: () => this.hand.corners.length && this.hand.close(),
       begin: (spot, event) => this.#begin(spot, event), draw: (points) => this.#drawing.draw(points),
-      end: () => this.#drawing.end(), cancel: () => this.#drawing.end(),
+      end: () => this.#drawing.end(), cancel: () => {
+        // What a pen has drawn is there; a line that was not ended does nothing.
+        if (this.#drawing !== this.hand) return this.#drawing.end();
+        this.hand.leave();
+        this.picture.redraw();
+        this.showState();
+      },
     };
   }
 
@@ -439,6 +446,11 @@ export class View {
   get sides() {
     const balls = this.get("ball") && !this.above && ["paint", "erase"].includes(this.get("tool"));
     return balls ? sidesOf(this.get("axis"), this.store.info?.voxel_size ?? null) : undefined;
+  }
+
+  /** What is painted with, in pixels. */
+  get radius() {
+    return radiusOf(this.get("brush"), this.sides);
   }
 
   /** Whether a hidden object lies at a pixel; then it says so. @param {Spot} spot */
@@ -495,7 +507,7 @@ export class View {
     if (stroke && this.get("hidden").length) this.set("hidden", this.get("hidden").filter((/** @type {number} */ id) => id !== this.get("active_id")));
     this.pen.begin({
       axis: this.get("axis"), index: this.get("index"), tool: this.get("tool"), id: this.get("active_id"),
-      radius: this.get("brush"), preserve: this.preserve, subtract, locked: this.get("marks").locked ?? [],
+      radius: this.radius, preserve: this.preserve, subtract, locked: this.get("marks").locked ?? [],
       sides: this.sides, above: this.above, semantic: this.entry("semantic"),
     });
     this.ui.empty.hidden = true;
@@ -550,8 +562,8 @@ export class View {
     const [x, y] = this.picture.screen(column, row);
     const [high, wide] = this.sides ?? [1, 1];
     const { scale } = this.picture.camera;
-    const w = ((2 * this.get("brush")) / wide + 1) * scale;
-    const h = ((2 * this.get("brush")) / high + 1) * scale * this.sheet.aspect;
+    const w = ((2 * this.radius) / wide + 1) * scale;
+    const h = ((2 * this.radius) / high + 1) * scale * this.sheet.aspect;
     Object.assign(cursor.style, { width: `${w}px`, height: `${h}px`, transform: `translate(${x - w / 2}px, ${y - h / 2}px)` });
     cursor.dataset.tool = this.get("tool");
   }
