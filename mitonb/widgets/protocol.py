@@ -611,6 +611,12 @@ class Conversation:
         head = {"kind": "why", "client": word(message, "client"), "axis": axis, "index": index, **place}
         self.post(head | self._planes.explain(axis, index, **place))
 
+    def _noted(self, message: Message, _: Buffers) -> None:
+        """Tell what is noted about an object or a place, so that it can be changed."""
+        id, point = message.get("id"), message.get("point")
+        found = (one.text for one in self.session.noted if (one.id == id if one.id else list(one.point or ()) == point))
+        self.post({"kind": "note", "text": next(found, "")})
+
     def _peek(self, message: Message, _: Buffers) -> None:
         """Tell who listens which setting the user is about to move."""
         self.viewer.peeked.emit(word(message, "field", ("", *FIELDS)))
@@ -626,7 +632,7 @@ class Conversation:
         "hello": _hello, "want": _want, "edit": _edit, "take": _take, "move": _move, "step": _step, "at": _at,
         "here": _here, "ask": _ask, "take-back": _take_back, "propose": _propose, "zoom": _zoom,
         "suggest": _suggest, "verdict": _judge, "compare": _compare, "surfaces": _surfaces,
-        "why": _why, "peek": _peek, "answer": _answer,
+        "why": _why, "noted": _noted, "peek": _peek, "answer": _answer,
     }  # fmt: skip
 
 

@@ -268,6 +268,11 @@ def test_a_note_is_typed_on_an_object_and_said_where_it_is_selected(book: Notebo
     select(book, 3)
     said(book, "Note on object 3: one or <b>two</b>?")
     book.shot(SHOTS / "12-noted.png")
+    # It can be changed; who only looks at it leaves it as it is.
+    press(book, "Shift+M")
+    book.wait("document.activeElement.value === 'one or <b>two</b>?'")
+    book.page.keyboard.press("Enter")
+    until(book, "[one.text for one in session.noted]", "['one or <b>two</b>?']")
     press(book, "Escape")
     book.wait(f"!{VIEW}.get('selected').length")
     tool(book, "p", "paint")

@@ -162,7 +162,7 @@ def test_the_help_shows_all_of_its_keys_or_scrolls_to_them(book: Notebook) -> No
             book.js("jupyterapp.shell.collapseLeft()")
         book.page.keyboard.press("?")
         book.wait("document.querySelector('.mitonb-help').checkVisibility()")
-        assert book.js("document.querySelectorAll('.mitonb-help section').length") == 6
+        assert book.js("document.querySelectorAll('.mitonb-help section').length") == 7
         assert cut_off(book, ".mitonb-help") == []
         reached = book.js(
             """[...document.querySelectorAll('.mitonb-help section > *')].every(row => {

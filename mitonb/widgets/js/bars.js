@@ -75,8 +75,8 @@ export function topBar({ run, set, menu }) {
   const only = checkbox("only above", "Paint and fill only where the semantic map says more (Shift-P)", (on) => set("above", on ? over() : 0));
   least.addEventListener("change", () => set("above", over()));
   const aboveGroup = element("span", { class: "mitonb-group" }, [only.label, least]);
-  const brushGroup = element("span", { class: "mitonb-group" }, [element("span", { text: "Brush" }), brush, brushText]);
-  const idGroup = element("span", { class: "mitonb-group" }, [element("span", { text: "Label" }), swatch, id, fresh]);
+  const brushGroup = element("span", { class: "mitonb-group" }, [element("span", { class: "mitonb-word", text: "Brush" }), brush, brushText]);
+  const idGroup = element("span", { class: "mitonb-group" }, [element("span", { class: "mitonb-word", text: "Label" }), swatch, id, fresh]);
   const hint = element("span", { class: "mitonb-group mitonb-hint" });
   const split = splitBar(run);
   const options = element("div", { class: "mitonb-options" }, [brushGroup, round.label, idGroup, preserve.label, aboveGroup, hint, split.node, menu]);
@@ -214,6 +214,7 @@ export function statusBar({ set, run, goTo, leave }) {
     },
     /** Open the field in which a place is typed, or close it. It stands where the values under the pointer are. */
     askPlace: place.toggle,
+    recall: place.recall,
     /** @param {number} scale */
     showZoom(scale) {
       zoom.textContent = `${Math.round(scale * 100)}%`;

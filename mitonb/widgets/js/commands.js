@@ -49,7 +49,7 @@ export class Commands {
       extrude: (by) => this.#selected("extrude", view.get("selected"), +by),
       preserve: () => view.set("preserve", !view.get("preserve")),
       labels: () => view.setLayer("labels", { visible: !view.get("layers").labels.visible }),
-      enter: () => (view.splitter.on ? view.splitter.enter() : view.hand.enter() || this.#ask(view.has("preview") ? "apply-preview" : "segment-plane")),
+      enter: () => (view.splitter.on ? view.splitter.enter() : view.ui.accept() || view.hand.enter() || this.#run()),
       close: (how) => view.hand.enter(how),
       take: () => this.#take(view.here()),
       object: (to) => view.tell({ kind: "step", to }),
@@ -148,7 +148,7 @@ export class Commands {
     const what = old ? `this patch of object ${old}` : "this patch of background";
     view.ui.say({
       text: `Fill ${what} with object ${id}? It is ${share} % of the plane (${size.toLocaleString("en").replaceAll(",", " ")} pixels).`,
-      actions: [{ label: "Fill", run: fill }, { label: "Cancel", run: () => {} }],
+      actions: [{ label: "Fill (Enter)", run: fill }, { label: "Cancel (Esc)", run: () => {} }], accepts: true,
     });
   }
 
@@ -175,6 +175,7 @@ export class Commands {
     const { view } = this;
     const old = view.get("tool");
     if (tool === "look" && !view.ui.help.hidden) this.#help(false);
+    else if (tool === "look" && view.pen.cancel()) return;
     else if (tool === "look" && view.suggested !== null) view.leaveSuggestion();
     else if (tool === "look" && old === "look") this.#letGo();
     else {
@@ -236,6 +237,7 @@ export class Commands {
     this.#about = { op, ...(ids.length ? { ids } : { point }) };
     const on = ids.length > 1 ? `${ids.length} objects` : ids.length ? `object ${ids[0]}` : `this place, ${point.join(", ")}`;
     this.view.ui.status.askPlace(on);
+    this.view.tell({ kind: "noted", ...(ids.length ? { id: ids[0] } : { point }) });
   }
 
   /** Whether there are planes of other directions; a single section has none, and it says so. */
@@ -331,6 +333,8 @@ export class Commands {
     if (this.#selection(op.replaceAll("_", " ")) && this.writable()) {
       // Some of them are about the plane on screen.
       view.store.edit({ op, ids, axis: view.get("axis"), index: view.get("index"), ...(op === "extrude" ? { by } : {}) });
+      // What is locked will be refused: it stays in view, and selected.
+      if (ids.some((id) => view.get("marks").locked?.includes(id))) return;
       if (op === "extrude") view.go(view.get("index") + by);
       // What is only marked stays selected: N goes on from there.
       if (op === "delete") view.set("selected", []);
@@ -344,6 +348,14 @@ export class Commands {
     if (!id) return;
     if (selected.length !== 1) view.set("selected", [id]);
     else if (selected[0] !== id) this.#edit({ op, keep: selected[0], gone: [id] });
+  }
+
+  /** Enter: take the preview, or segment the plane; not out of a tool, where it was meant for that. */
+  #run() {
+    const { view } = this;
+    if (view.has("preview")) this.#ask("apply-preview");
+    else if (view.get("tool") === "look") this.#ask("segment-plane");
+    else view.ui.say({ text: "Enter segments this plane with the look tool (Z)." });
   }
 
   /** @param {string} command */

@@ -9,6 +9,8 @@ const RAIL = 42;
 const WIDTH = { layers: 208, recipe: 338 };
 /** Below this width of a viewer its bars take two lines. */
 const NARROW = 820;
+/** Below this width they leave out words that their icons and numbers say, too. */
+const TIGHT = 1040;
 /** Below this width of a workbench the recipe stands above the picture instead of beside it. */
 const STACKED = 650;
 /** Below this width of a viewer the layers stand above the picture. */
@@ -129,6 +131,7 @@ export class Frame {
     ui.top.showPanels(layers, this.main ? recipe : null, this.full);
     const width = ui.root.clientWidth;
     ui.root.classList.toggle("mitonb-narrow", width < NARROW);
+    ui.root.classList.toggle("mitonb-tight", width < TIGHT);
     ui.root.classList.toggle("mitonb-slim", width < SLIM);
     ui.root.classList.toggle("mitonb-full", this.full);
   }

@@ -42,6 +42,7 @@ export function goField({ run, go, opened, leave }) {
   const button = iconButton(ICONS.target, "Go to an object or a position (/)", () => run("go"));
   const input = element("input", { class: "mitonb-goto", attributes: { type: "text", maxlength: "500", spellcheck: "false", autocomplete: "off" } });
   let note = "";
+  let touched = false;
   const copy = iconButton(ICONS.copy, "Copy this place as a line of code (Shift-Y)", () => run("copy"));
   const node = element("span", { class: "mitonb-group" }, [input, copy]);
   node.hidden = true;
@@ -64,11 +65,15 @@ export function goField({ run, go, opened, leave }) {
     open(false);
     leave();
   };
-  input.addEventListener("input", () => input.removeAttribute("aria-invalid"));
+  input.addEventListener("input", () => {
+    touched = true;
+    input.removeAttribute("aria-invalid");
+  });
   node.addEventListener("keydown", (event) => {
     if (event.key === "Escape") close();
     else if (event.key === "Enter" && event.target === input) {
-      if (go(input.value, Boolean(note))) close();
+      // A note that was only looked at stays as it is.
+      if ((note && !touched) || go(input.value, Boolean(note))) close();
       else {
         // Enter has given the keys back to the picture (guard.js), as in any field.
         open(true);
@@ -90,7 +95,14 @@ export function goField({ run, go, opened, leave }) {
       if (!node.hidden && note === about) return close();
       if (note !== about || about) input.value = "";
       note = about;
+      touched = false;
       open(true);
+    },
+    /** The note that there is, to be changed. @param {string} text */
+    recall(text) {
+      if (!note || touched || node.hidden) return;
+      input.value = text;
+      input.select();
     },
   };
 }

@@ -148,6 +148,10 @@ export class Hand {
     const { view, corners } = this;
     const how = use || this.use;
     if (!corners.length) return;
+    if (!this.crosses && corners.length < 6) {
+      view.ui.say({ text: "An outline needs three corners or more." });
+      return;
+    }
     this.corners = [];
     this.use = "add";
     if (this.crosses) this.#cross(corners);

@@ -109,9 +109,10 @@ export function layout({ run, set, setLayer, goTo }) {
     },
     /**
      * Show a sentence over the picture for a while; with actions that are a question, until it is answered.
-     * @param {{text: string, error?: boolean, actions?: {label: string, run: () => void}[], asks?: boolean}} message
+     * @param {{text: string, error?: boolean, actions?: {label: string, run: () => void}[], asks?: boolean, accepts?: boolean}} message
+     *   accepts: Enter is the first answer
      */
-    say({ text, error = false, actions = [], asks = actions.length > 1 }) {
+    say({ text, error = false, actions = [], asks = actions.length > 1, accepts = false }) {
       notice.replaceChildren(text, ...actions.map(({ label, run: act }) => {
         const button = element("button", { text: label, attributes: { type: "button" } });
         button.addEventListener("click", () => {
@@ -124,9 +125,16 @@ export function layout({ run, set, setLayer, goTo }) {
       notice.classList.toggle("mitonb-error", error);
       notice.hidden = false;
       notice.dataset.asks = `${asks}`;
+      notice.dataset.accepts = `${accepts}`;
       notice.dataset.offers = `${actions.length > 0 && !asks}`;
       clearTimeout(quiet);
       if (!asks) quiet = setTimeout(() => { notice.hidden = true; }, error || actions.length ? 12000 : 5000);
+    },
+    /** Give the answer of Enter to the question on screen; false where there is none. */
+    accept() {
+      if (notice.hidden || notice.dataset.accepts !== "true") return false;
+      notice.querySelector("button")?.click();
+      return true;
     },
     dispose() {
       clearTimeout(quiet);

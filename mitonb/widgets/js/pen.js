@@ -52,6 +52,17 @@ export class Pen {
     this.store.emit("drawn", { entry, box, by: this });
   }
 
+  /** Leave the labels as they were; false where nothing is being drawn. */
+  cancel() {
+    const stroke = this.store.open;
+    if (!stroke || !this.drawing) return false;
+    this.store.open = null;
+    this.drawing = null;
+    if (stroke.rule) this.store.drop(stroke);
+    this.picture.redraw();
+    return true;
+  }
+
   end() {
     const stroke = this.store.open;
     const drawing = this.drawing;

@@ -194,6 +194,13 @@ export class Store extends EventTarget {
     this.emit("save");
   }
 
+  /** Show what the kernel has where a stroke was drawn that it never had. @param {Stroke} stroke */
+  drop({ axis, index }) {
+    const drawn = this.cache.peek(`${axis}/${index}/labels`);
+    if (drawn) drawn.stale = true;
+    this.wants.first({ axis, index, parts: ["labels"], step: 1 });
+  }
+
   /** Any other edit. @param {Record<string, any>} fields */
   edit(fields) {
     this.outbox.add({ seen: this.seq, ...fields });
@@ -310,7 +317,7 @@ export class Store extends EventTarget {
       this.#refused(m, box);
     } else if (m.kind === "where") {
       this.send({ kind: "here", client: this.client, question: m.question });
-    } else if (m.kind === "notice" || m.kind === "center" || m.kind === "foreseen" || (m.kind === "why" && own)) {
+    } else if (m.kind === "notice" || m.kind === "note" || m.kind === "center" || m.kind === "foreseen" || (m.kind === "why" && own)) {
       this.emit(m.kind, m);
     }
     this.emit("save");
@@ -451,12 +458,7 @@ export class Store extends EventTarget {
     const entry = m.cseq ? box.settle(m.cseq) : undefined;
     if (m.req) this.wants.done(m.req);
     const stroke = /** @type {any} */ (entry)?.stroke;
-    if (stroke) {
-      const key = `${stroke.axis}/${stroke.index}/labels`;
-      const drawn = this.cache.peek(key);
-      if (drawn) drawn.stale = true;
-      this.wants.first({ axis: stroke.axis, index: stroke.index, parts: ["labels"], step: 1 });
-    }
+    if (stroke) this.drop(stroke);
     this.emit("notice", { text: m.reason, error: true });
   }
 }

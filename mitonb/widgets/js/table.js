@@ -207,7 +207,8 @@ function render({ model, el }) {
   function draw() {
     drawn = 0;
     const first = Math.max(0, Math.floor(body.scrollTop / ROW) - 4);
-    const last = Math.min(rows.length, Math.ceil((body.scrollTop + body.clientHeight) / ROW) + 4);
+    // Of a short table all, whatever its height is just now.
+    const last = Math.min(rows.length, Math.max(40, Math.ceil((body.scrollTop + body.clientHeight) / ROW) + 4));
     const chosen = new Set(model.get("selected"));
     const lines = [];
     for (let i = first; i < last; i += 1) {

@@ -198,6 +198,7 @@ export class View {
     on("save", () => this.showState());
     on("colors", () => { this.#redraw(); this.showState(); });
     on("notice", (m) => this.#say(m));
+    on("note", (m) => this.ui.status.recall(m.text));
     on("center", (m) => {
       this.doubt = m.doubt ?? null;
       this.missing = m.missing ? m.point : null;
@@ -268,6 +269,7 @@ export class View {
     if (name === "tool" || name === "index" || name === "axis") {
       this.pen.end();
       this.splitter.drag = null;
+      if (this.hand.corners.length && name !== "tool") this.ui.say({ text: "The corners are gone with their plane: an outline is drawn on one." });
       this.hand.leave();
       if (name === "tool" && !this.splitter.on) this.splitter.leave();
       if (name === "tool" && !this.why.on) this.why.leave();
