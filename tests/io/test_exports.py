@@ -173,3 +173,9 @@ def test_a_kill_leaves_what_was_there_or_what_is_whole(tmp_path, ending):
             assert np.unique(read).tolist() in ([done], [done + 1])
     mn.save(mn.Labels(np.ones((8, 100, 100), np.uint32)), path, overwrite=True)
     assert not [p for p in tmp_path.iterdir() if p.name.endswith(".tmp")]
+
+
+def test_what_is_for_neuroglancer_says_that_it_is_not_opened(tmp_path):
+    mn.save(mn.Labels(np.ones((4, 5, 6), np.uint32)), tmp_path / "out.precomputed")
+    with pytest.raises(InputError, match="is for Neuroglancer: mitonb writes such folders, and does not open them yet"):
+        mn.open_labels(tmp_path / "out.precomputed")
