@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import tempfile
 import uuid
 from collections.abc import Callable, Generator, Sequence
@@ -15,12 +14,13 @@ import numpy as np
 from mitonb.errors import CorruptFileError, InputError, MitonbError, UnsupportedFormatError
 from mitonb.files import atomic_write, explain_write, remove
 from mitonb.io.arrays import Array, Lazy, Saving, native
+from mitonb.io.limits import read_json
 from mitonb.io.nifti import write_nifti
 from mitonb.io.opening import read_back
 from mitonb.io.others import extra, write_hdf5
 from mitonb.io.precomputed import read_precomputed, write_precomputed
 from mitonb.io.record import VOXEL_SIZE, record_json, record_path
-from mitonb.io.tiff import write_planes, write_tiff
+from mitonb.io.tiff import plane_names, write_planes, write_tiff
 from mitonb.io.zarr import is_zarr, write_zarr
 from mitonb.job import Progress, drain
 from mitonb.labels import Labels, settled
@@ -309,10 +309,14 @@ def _target_path(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
 
 def _is_ours(folder: Path) -> bool:
     """Return whether a folder holds nothing but what `save` puts into one of this ending."""
-    names = [entry.name for entry in folder.iterdir()]
+    names = {entry.name for entry in folder.iterdir()}
     if _ending(folder) == ".planes":
-        return all(re.fullmatch(r"z[0-9]+\.tif", name) for name in names)
-    return _ending(folder) == ".precomputed" and "info" in names
+        return names == {*plane_names(len(names))}
+    with contextlib.suppress(OSError, MitonbError, LookupError, TypeError):  # an info of anything else
+        info = read_json(folder / "info", folder.name) if _ending(folder) == ".precomputed" else {}
+        held = {"info", info.get("mesh"), *(scale["key"] for scale in info["scales"])}
+        return info["@type"] == "neuroglancer_multiscale_volume" and names <= held
+    return False
 
 
 def require_apart(target: Path, other: str | os.PathLike[str]) -> None:

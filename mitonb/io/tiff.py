@@ -331,10 +331,16 @@ def write_tiff(path: Path, saving: Saving, *, ome: bool = False) -> None:
 def write_planes(path: Path, saving: Saving) -> None:
     """Write a folder with one TIFF for each xy plane, all of one dtype; errors as in `write_tiff`."""
     path.mkdir()
-    dtype, digits = _stored_dtype(saving), max(4, len(str(saving.shape[0] - 1)))
-    for z in range(saving.shape[0]):
+    dtype = _stored_dtype(saving)
+    for z, name in enumerate(plane_names(saving.shape[0])):
         plane = saving.plane(z)[None].astype(dtype, copy=False)
-        write_tiff(path / f"z{z:0{digits}}.tif", replace(saving, data=plane, labels=False))
+        write_tiff(path / name, replace(saving, data=plane, labels=False))
+
+
+def plane_names(count: int) -> list[str]:
+    """Return the names of the files of a folder of planes, in their order."""
+    digits = max(4, len(str(count - 1)))
+    return [f"z{z:0{digits}}.tif" for z in range(count)]
 
 
 def _stored_dtype(saving: Saving) -> np.dtype[np.generic]:

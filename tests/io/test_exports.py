@@ -146,6 +146,29 @@ def test_a_folder_with_other_things_is_not_replaced(tmp_path, volume, ending, mi
     assert (folder / mine).read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    ("ending", "mine"),
+    [(".planes", "notes.txt"), (".planes", "z0009.tif"), (".precomputed", "thesis.doc"), (".precomputed", "mesh")],
+)
+def test_an_exported_folder_is_replaced_until_something_else_lies_in_it(tmp_path, volume, ending, mine):
+    folder = mn.save(mn.Stack(volume), tmp_path / f"cell{ending}")
+    mn.save(mn.Stack(volume), folder, overwrite=True)
+    (folder / mine).write_text("mine")
+    with pytest.raises(InputError, match="folder with other things"):
+        mn.save(mn.Stack(volume), folder, overwrite=True)
+    assert (folder / mine).read_text() == "mine"
+
+
+@pytest.mark.parametrize("info", ["my notes", "{}", '{"scales": [{"key": "raw"}]}', "[]", '{"scales": 3}'])
+def test_a_folder_is_no_volume_because_a_file_in_it_is_called_info(tmp_path, volume, info):
+    folder = tmp_path / "cell.precomputed"
+    (folder / "raw").mkdir(parents=True)
+    (folder / "info").write_text(info)
+    with pytest.raises(InputError, match="folder with other things"):
+        mn.save(mn.Stack(volume), folder, overwrite=True)
+    assert (folder / "raw").is_dir()
+
+
 CHILD = """
 import itertools, sys
 import numpy as np
