@@ -70,9 +70,10 @@ def take_over(session: Session, other: Session) -> tuple[int, list[Conflict]]:
         If the projects began with other labels.
     """
     first = session.labels_before(1).data
-    if first.shape != other.shape or not np.array_equal(first, other.labels_before(1).data):
+    if first.shape != other.shape or not all(map(np.array_equal, first, other.labels_before(1).data)):
         raise InputError("These projects did not begin with the same labels. Merge projects that are copies of one.")
-    old, names, taken, conflicts = {*np.unique(first).tolist()}, dict[int, int](), 0, list[Conflict]()
+    old = {id for plane in first for id in np.unique(plane).tolist()}
+    names, taken, conflicts = dict[int, int](), 0, list[Conflict]()
     for entry in other.history():
         if entry.stands:
             parts = other._project.effect(entry.seq)
@@ -108,15 +109,16 @@ def _do(session: Session, row: Row, names: Mapping[int, int], wanted: _Changes) 
 def _put(session: Session, wanted: _Changes) -> bool:
     """Put what came of an edit whose arguments are in no journal, plane by plane, where all is as it found it."""
     where, before, after = wanted
-    labels = session.labels.data.copy()
-    flat = labels.reshape(-1)
+    labels = session.labels.data
     # A plane that is refused after others were put would leave one half of the edit.
     fixed = np.isin([before, after], session.locked).any()
-    fits = len(where) > 0 and np.array_equal(flat[where], before) and not fixed
+    fits = len(where) > 0 and np.array_equal(labels.reshape(-1)[where], before) and not fixed
     if fits:
-        flat[where] = after
-        for z in np.unique(where // labels[0].size).tolist():
-            session.put_plane(labels[z], "xy", z)
+        planes = where // labels[0].size
+        for z in np.unique(planes).tolist():
+            plane, there = np.array(labels[z]), planes == z
+            plane.flat[where[there] % plane.size] = after[there]
+            session.put_plane(plane, "xy", z)
     return fits
 
 

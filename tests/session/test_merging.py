@@ -1,11 +1,13 @@
 """Two annotators: what fits is done in both, what does not is listed."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from mitonb.cli import main
 from mitonb.errors import InputError
-from mitonb.session import Session
+from mitonb.session import Session, merging
 from mitonb.session.merging import take_over
 from tests.edit.drawing import work_at_random
 from tests.post.drawing import same_partition
@@ -80,6 +82,20 @@ def test_an_edit_that_would_grow_a_locked_object_is_left_out_as_a_whole():
     taken, conflicts = take_over(mine, other)
     assert (taken, [one.seq for one in conflicts]) == (0, [1])
     assert np.array_equal(mine.labels.data, first_labels())
+
+
+def test_what_is_put_copies_the_planes_that_change_and_not_the_volume():
+    session = Session(labels=np.zeros((40, 200, 250), np.uint32))
+    session.paint([[9, 100, 100]], id=7, radius=5)
+    where = np.array([20 * 50_000 + 5, 30 * 50_000, 30 * 50_000 + 9])
+    tracemalloc.start()
+    fits = merging._put(session, (where, np.zeros(3, np.int64), np.array([8, 7, 8])))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert fits
+    assert session.labels.data.reshape(-1)[where].tolist() == [8, 7, 8]
+    assert session.voxels(8) == 2
+    assert most < session.labels.data.nbytes / 2, f"{most} bytes"
 
 
 def test_projects_of_other_labels_are_not_merged(tmp_path, capsys):
