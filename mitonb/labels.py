@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import AxesError, InputError
-from mitonb.mapped import MappedArray, copied
+from mitonb.mapped import MappedArray, copy_labels, live_base
 from mitonb.memory import require_room
 from mitonb.stack import Stack, in_order, voxel_size_of
 
@@ -202,9 +202,7 @@ def settled(data: npt.NDArray[Any]) -> npt.NDArray[Any]:
     What reads labels twice, or reads back what it wrote, must see the same labels both times, whatever is painted
     meanwhile.
     """
-    base = data.base
-    live = not data.flags.writeable and type(base) in (np.ndarray, MappedArray) and base.flags.writeable  # type: ignore[union-attr]
-    return copied(data) if live else data
+    return data if live_base(data) is None else copy_labels(data)
 
 
 def steps_of(values: npt.NDArray[Any]) -> float:

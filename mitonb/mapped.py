@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import math
 import mmap
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from mitonb.errors import TooLargeError
 
+Volume: TypeAlias = npt.NDArray[np.uint32]
 LARGEST = 1 << 30
 """Bytes of ids that are kept in memory; what is larger goes into a file."""
 KEPT = 128 << 20
@@ -30,16 +32,17 @@ class MappedArray(np.ndarray[Any, Any]):
     """
 
     _map: mmap.mmap | None = None
+    _beside: Path | None = None
     _used = 0
 
     @classmethod
-    def zeros(cls, shape: tuple[int, int, int], beside: Path | None = None) -> MappedArray:
-        """Return (z, y, x) uint32 zeros in a new file, which goes with the array.
+    def zeros(cls, shape: tuple[int, ...], beside: Path | None = None) -> MappedArray:
+        """Return uint32 zeros in a new file, which goes with the array.
 
         Parameters
         ----------
         shape : tuple of int
-            (z, y, x) in voxels.
+            In voxels, such as (z, y, x).
         beside : path, optional
             A file in whose folder it shall lie; by default, and where nothing can be written, that of temporary files.
 
@@ -48,30 +51,27 @@ class MappedArray(np.ndarray[Any, Any]):
         TooLargeError
             If the disk has no room for it.
         """
-        size = 4 * math.prod(shape)
+        size, refused = 4 * math.prod(shape), list[str]()
         for folder in (beside and beside.absolute().parent, Path(tempfile.gettempdir())):
-            with contextlib.suppress(OSError):
-                if folder is None:
-                    continue
+            if folder is None:
+                continue
+            try:
                 with tempfile.TemporaryFile(dir=folder, prefix=".mitonb-") as file:
-                    # All of it now: a full disk would end the process in the middle of an edit.
-                    if hasattr(os, "posix_fallocate"):
-                        os.posix_fallocate(file.fileno(), 0, size)
-                    else:
-                        for at in range(0, size, 1 << 20):
-                            file.write(bytes(min(1 << 20, size - at)))
-                        file.flush()
+                    _take_room(file, size)
                     found = mmap.mmap(file.fileno(), size)
-                array = np.ndarray.__new__(cls, shape, np.uint32, buffer=found)
-                array._map = found
-                return array
+            except OSError as error:
+                refused.append(f"{error.strerror or error} in {folder}")
+                continue
+            array = np.ndarray.__new__(cls, shape, np.uint32, buffer=found)
+            array._map, array._beside = found, beside
+            return array
         raise TooLargeError(
-            f"Labels of {' x '.join(map(str, shape))} voxels need {size / 2**30:.1f} GiB, in memory or on the disk of "
-            "the project, which has no room for them. Free some space, or open a part of the stack."
+            f"Labels of {' x '.join(map(str, shape))} voxels need a file of {size / 2**30:.1f} GiB, for which there is "
+            f"no room: {'; '.join(refused)}. Free some space there, or open a part of the stack."
         )
 
-    def __array_finalize__(self, source: Any) -> None:
-        self._map = getattr(source, "_map", None)
+    def __array_finalize__(self, source: npt.NDArray[Any] | None) -> None:
+        self._map, self._beside = getattr(source, "_map", None), getattr(source, "_beside", None)
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         return array[()] if return_scalar else np.asarray(array)  # what is computed lies in memory
@@ -80,7 +80,7 @@ class MappedArray(np.ndarray[Any, Any]):
         found = super().__getitem__(key)
         if self._map is None or not isinstance(found, MappedArray):
             return found
-        if found.base is None:  # not cut by slices: a copy
+        if not np.may_share_memory(found, self):  # not cut by slices: a copy
             return np.asarray(found)
         touched = _touched(found)
         if touched > KEPT and found.nbytes < KEPT // 2 and not found.flags.writeable:
@@ -110,28 +110,51 @@ class MappedArray(np.ndarray[Any, Any]):
             self._map.madvise(mmap.MADV_DONTNEED)
 
 
-def room_for(shape: tuple[int, int, int], beside: Path | None = None, memory: int | None = None) -> Any:
-    """Return (z, y, x) uint32 zeros, in memory where they are small enough for it; errors as in `MappedArray.zeros`."""
-    small = 4 * math.prod(shape) <= min(LARGEST, LARGEST if memory is None else memory)
+def room_for(shape: tuple[int, ...], beside: Path | None = None) -> Volume:
+    """Return uint32 zeros, in memory where they are small enough for it; errors as in `MappedArray.zeros`."""
+    small = 4 * math.prod(shape) <= LARGEST
     return np.zeros(shape, np.uint32) if small else MappedArray.zeros(shape, beside)
 
 
-def copied(labels: Any, beside: Path | None = None) -> Any:
-    """Return a copy of labels that lies where they do: in memory or in a file."""
-    if not isinstance(labels, MappedArray):
+def live_base(array: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+    """Return the array that can be written to and that a read-only one looks at, or None where there is none."""
+    base: Any = array
+    while isinstance(base, np.ndarray) and not base.flags.writeable:
+        base = base.base
+    return base if base is not array and type(base) in (np.ndarray, MappedArray) else None
+
+
+def copy_labels(labels: Volume) -> Volume:
+    """Return a copy of labels: in memory, or in a file beside the one that they lie in."""
+    base = labels if isinstance(labels, MappedArray) else live_base(labels)
+    if not isinstance(base, MappedArray):
         return np.array(labels)
-    out = MappedArray.zeros(labels.shape, beside)
-    for z in range(len(labels)):
-        out[z][...] = labels[z]
+    out = room_for(labels.shape, base._beside)
+    for part, plane in zip(out, labels, strict=True):
+        part[...] = plane
+        if not isinstance(labels, MappedArray):  # else the cuts are counted
+            base.forget()
     return out
 
 
-def highest(labels: Any) -> int:
+def find_highest(labels: Volume) -> int:
     """Return the highest id of a volume; 0 for an empty one."""
     return max((int(plane.max(initial=0)) for plane in labels), default=0)
 
 
-def _touched(cut: Any) -> int:
+def _take_room(file: IO[bytes], size: int) -> None:
+    """Make a file that long now: a full disk would end the process in the middle of an edit."""
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except (AttributeError, OSError) as error:  # not every system and not every disk can do that
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        for at in range(0, size, 1 << 20):
+            file.write(bytes(min(1 << 20, size - at)))
+        file.flush()
+
+
+def _touched(cut: npt.NDArray[Any]) -> int:
     """Return how many bytes come into memory when a cut is read, at most."""
     axes = sorted(zip(map(abs, cut.strides), cut.shape, strict=True))
     bytes_of, span = cut.itemsize, cut.itemsize

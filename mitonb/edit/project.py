@@ -22,7 +22,7 @@ from mitonb.edit.edits import NOWHERE, apply, around, decode, digest, encode, pa
 from mitonb.edit.ops import MAX_ID, whole_box
 from mitonb.edit.store import Head, Row, Store, reading
 from mitonb.errors import InputError, MitonbError, StoreError
-from mitonb.mapped import copied, highest, room_for
+from mitonb.mapped import copy_labels, find_highest, room_for
 from mitonb.post.tables import pairs
 from mitonb.stack import AXES, Axis, VoxelSize
 
@@ -99,7 +99,7 @@ class Project:
         meta = {**facts, "shape": list(labels.shape), "voxel_size": voxel_size, "block": list(_BLOCK)}
         # Memory needs no blocks: nothing will ever read them back.
         blocks = (pack(labels[box.slices]) for box in _grid(whole_box(labels).shape, _BLOCK) if path)
-        store = Store.create(path, meta, blocks, Head(0, "", highest(labels) + 1), record)
+        store = Store.create(path, meta, blocks, Head(0, "", find_highest(labels) + 1), record)
         return cls(store, labels, voxel_size, 0)
 
     @classmethod
@@ -197,7 +197,7 @@ class Project:
 
     def labels_before(self, seq: int) -> tuple[Volume, VoxelSize | None]:
         """Return labels and voxel size as they were before an edit, going back from those of now."""
-        labels, size = copied(self.labels, self.store.path), self.voxel_size
+        labels, size = copy_labels(self.labels), self.voxel_size
         for row in reversed(self.rows[seq - 1 :]):
             self._step(labels, row, backwards=True)
             edit = self.rows[(row.undo_of or row.seq) - 1]
@@ -210,7 +210,7 @@ class Project:
         """Rebuild the labels from those that the project began with; see `mitonb.session.Session.replay`."""
         labels, _ = self.labels_before(1)
         begun = self.store.meta("labels")  # a checksum; None where it began without labels
-        if highest(labels) if begun is None else digest(labels) != begun:
+        if find_highest(labels) if begun is None else digest(labels) != begun:
             raise self.store.damaged("an edit, or the labels that it began with: the edits do not lead back to these")
         for row in self.rows:
             self._step(labels, row)

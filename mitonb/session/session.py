@@ -22,7 +22,7 @@ from mitonb.edit import marks, ops, project
 from mitonb.edit.verbs import VERBS, Entry, Verb, as_cell, entries
 from mitonb.errors import InputError
 from mitonb.labels import Labels, StoredLabels, ignore_note, scale_note, settled
-from mitonb.mapped import highest
+from mitonb.mapped import find_highest
 from mitonb.recipe import Verdicts
 from mitonb.session import opening
 from mitonb.session.writer import Change, SaveState, Writer, emit
@@ -157,7 +157,7 @@ class Session:
         self._queue: tuple[Doubt, ...] = ()
         self._at, self._again = -1, False  # in the queue, and what is wanted of it
         # The highest id is looked for only where one of that kind may be.
-        top = highest(project.labels) if ignore_note(project.next_id - 1) else 0
+        top = find_highest(project.labels) if ignore_note(project.next_id - 1) else 0
         self.notes: tuple[str, ...] = tuple(
             filter(None, [*notes, *opening.image_notes(stack, project.stack_facts), ignore_note(top)])
         )
