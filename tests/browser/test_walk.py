@@ -269,7 +269,7 @@ def test_enter_segments_from_a_slider_and_after_a_click_and_the_keys_go_on_after
     user.press("Apply to this plane")
     poll(lambda: user.ask("app.viewer.preview('xy', 4) is None"), "Apply does nothing", 60)
     user.wait_for_picture()
-    keyboard.type("pydd")
+    keyboard.type("yddp")
     assert user.trait("tool") == "paint"
     for _ in range(3):
         keyboard.press("Control+z")
@@ -291,7 +291,7 @@ def test_the_keys_go_on_when_the_control_that_had_the_focus_is_lost(user: User, 
     }[how]
     user.ask("0", after=lose)
     user.book.wait("document.activeElement === document.body")
-    keyboard.type("pmdd")
+    keyboard.type("mddp")
     assert user.trait("tool") == "paint"
     keyboard.press("z")
     user.ask("0", after=bring_back)
