@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,6 @@ from mitonb.recipe import Verdicts
 from mitonb.stack import AXES, Axis
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mitonb.edit.edits import Volume
     from mitonb.edit.project import Project
     from mitonb.edit.store import Row
@@ -66,13 +65,12 @@ class Stroke:
 def marks(project: Project, *, gone: bool = False) -> dict[int, bool]:
     """Return which objects are marked: True for right, False for false; with `gone` also those that are not there."""
     found: dict[int, bool] = {}
-    for row in _standing(project):
-        if row.kind in KINDS:
-            kind = KINDS[row.kind]
-            for id in ids_in(row.intent.get("ids")):
-                found.pop(id, None)
-                if kind is not None:
-                    found[id] = kind
+    for row in project.standing(*KINDS):
+        kind = KINDS[row.kind]
+        for id in ids_in(row.intent.get("ids")):
+            found.pop(id, None)
+            if kind is not None:
+                found[id] = kind
     return {id: right for id, right in found.items() if gone or id in project.table.counts}
 
 
@@ -86,26 +84,42 @@ class Seen:
 
 def seen(project: Project) -> dict[int, Seen]:
     """Return which objects were judged or corrected by hand, those that are gone since included."""
-    found: dict[int, Seen] = {}
-    for row in _standing(project):
-        say = row.intent
-        if row.kind == "adopt":  # another result: what was not made by hand is to be seen again
-            found = {id: one for id, one in found.items() if one.last == "corrected"}
-        elif row.kind == "unmark":
-            for id in ids_in(say.get("ids")):
-                found.pop(id, None)
-        elif row.kind not in ("drop_false", *ASIDE):  # nobody looked at each of those
-            word = SEEN.get(row.kind, "corrected")
-            named = [[say.get("id")], [say.get("keep")], *(say.get(name) for name in ("ids", "gone"))]
-            for id in {id for part in named for id in ids_in(part)}:
-                found[id] = Seen(found[id].first if id in found else word, word)
-            found |= {id: Seen("made", "corrected") for id in ids_in(say.get("new"))}
-    return found
+    # Asked for after every edit: of a long history only what is new is read, and what was undone is taken back.
+    found, past = _known.setdefault(project, ({}, []))
+    now = project.undoable
+    while past and (len(past) > len(now) or now[len(past) - 1] != past[-1][0]):
+        found |= past.pop()[1]
+    for seq in now[len(past) :]:
+        said = _said(project.rows[seq - 1], found)
+        past.append((seq, {id: found.get(id) for id in said}))
+        found |= said
+    return {id: one for id, one in found.items() if one}
+
+
+_Known = dict[int, Seen | None]
+# Of each project: what is said of its objects, and of each edit that stood, what it has replaced of that.
+_known: WeakKeyDictionary[Project, tuple[_Known, list[tuple[int, _Known]]]] = WeakKeyDictionary()
+
+
+def _said(row: Row, found: _Known) -> _Known:
+    """Return what an edit says of objects, None where nothing any more; `found` is what was said before."""
+    say = row.intent
+    if row.kind == "adopt":  # another result: what was not made by hand is to be seen again
+        return {id: None for id, one in found.items() if one and one.last != "corrected"}
+    if row.kind == "unmark":
+        return dict.fromkeys(ids_in(say.get("ids")))
+    if row.kind in ("drop_false", *ASIDE):  # nobody looked at each of those
+        return {}
+    word = SEEN.get(row.kind, "corrected")
+    named = [[say.get("id")], [say.get("keep")], *(say.get(name) for name in ("ids", "gone"))]
+    ids = {id for part in named for id in ids_in(part)}
+    said: _Known = {id: Seen(one.first if (one := found.get(id)) else word, word) for id in ids}
+    return said | {id: Seen("made", "corrected") for id in ids_in(say.get("new"))}
 
 
 def dismissed(project: Project) -> list[tuple[int, ...]]:
     """Return the places, (z, y, x), of which a reviewer said that nothing is missing there."""
-    rows = [row for row in _standing(project) if row.kind in ("dismiss", "adopt")]
+    rows = project.standing("dismiss", "adopt")
     last = max((k for k, row in enumerate(rows, 1) if row.kind == "adopt"), default=0)  # another result since
     points = (row.intent.get("point") for row in rows[last:])
     return [tuple(p) for p in points if isinstance(p, list) and len(p) == 3 and all(type(v) is int for v in p)]
@@ -133,7 +147,7 @@ class Note:
 def notes(project: Project) -> list[Note]:
     """Return the notes about objects that are there, and about places, the oldest first."""
     found: dict[tuple[int, ...], Note] = {}
-    for row in (row for row in _standing(project) if row.kind == "note"):
+    for row in project.standing("note"):
         text, point = str(row.intent.get("text") or ""), row.intent.get("point")
         place = (
             tuple(point) if isinstance(point, list) and len(point) == 3 and all(type(v) is int for v in point) else None
@@ -149,7 +163,7 @@ def implied_marks(project: Project) -> dict[int, bool]:
     """Return what other corrections say: objects that were painted, filled or merged by hand are right."""
     named = {"paint": "id", "lasso": "id", "fill": "id", "put_object": "id", "merge": "keep"}
     # What a lasso takes away says no more than an eraser does.
-    rows = (row for row in _standing(project) if row.kind in named and not row.intent.get("subtract"))
+    rows = (row for row in project.standing(*named) if not row.intent.get("subtract"))
     found = (id for row in rows for id in ids_in([row.intent.get(named[row.kind])]))
     return {id: True for id in found if id in project.table.counts}
 
@@ -164,8 +178,8 @@ def with_deleted(project: Project) -> tuple[Volume, list[int]]:
     labels, ids = project.labels, set[int]()
     judged = marks(project, gone=True)
     false, right = ({id for id, kind in judged.items() if kind is wanted} for wanted in (False, True))
-    for row in _standing(project):
-        back = set(ids_in(row.intent.get("ids"))) if row.kind in ("delete", "drop_false") else set()
+    for row in project.standing("delete", "drop_false"):
+        back = set(ids_in(row.intent.get("ids")))
         back = (back - right if row.kind == "delete" else back & false) - set(project.table.counts)
         if back:
             labels = project.labels.copy() if labels is project.labels else labels
@@ -180,7 +194,7 @@ def with_deleted(project: Project) -> tuple[Volume, list[int]]:
 
 def verdicts(project: Project) -> Verdicts | None:
     """Return what was learned from marks when false objects were dropped last, where that still stands."""
-    rows = [row for row in _standing(project) if row.kind == "drop_false"]
+    rows = project.standing("drop_false")
     try:
         return Verdicts.of(rows[-1].intent.get("verdicts")) if rows else None
     except InputError:  # a project from elsewhere may hold anything
@@ -190,27 +204,22 @@ def verdicts(project: Project) -> Verdicts | None:
 def strokes(project: Project) -> list[Stroke]:
     """Return the strokes that say what pixels are, in the order in which they were drawn."""
     found = []
-    for row in _standing(project):
-        if row.kind in STROKES:
-            try:  # a project from elsewhere may hold anything
-                line = np.delete(unpacked_line(row.intent), AXES[row.intent["axis"]], axis=1)
-                where = row.intent["axis"], int(row.intent["plane"])
-                radius = float(row.intent["radius"])
-                if math.isfinite(radius):
-                    found.append(Stroke(STROKES[row.kind], *where, line, radius))
-            except (LookupError, TypeError, ValueError, OverflowError):
-                continue
+    for row in project.standing(*STROKES):
+        try:  # a project from elsewhere may hold anything
+            line = np.delete(unpacked_line(row.intent), AXES[row.intent["axis"]], axis=1)
+            where = row.intent["axis"], int(row.intent["plane"])
+            radius = float(row.intent["radius"])
+            if math.isfinite(radius):
+                found.append(Stroke(STROKES[row.kind], *where, line, radius))
+        except (LookupError, TypeError, ValueError, OverflowError):
+            continue
     return found
 
 
 def taught(project: Project) -> tuple[str, str] | None:
     """Return the model that strokes taught, and the one that it stands for, where that still stands."""
-    rows = [row for row in _standing(project) if row.kind == "use_model"]
+    rows = project.standing("use_model")
     return (str(rows[-1].intent.get("model")), str(rows[-1].intent.get("instead"))) if rows else None
-
-
-def _standing(project: Project) -> Iterator[Row]:
-    return (project.rows[seq - 1] for seq in project.undoable)
 
 
 def ids_in(values: Any) -> list[int]:

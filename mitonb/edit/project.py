@@ -71,6 +71,7 @@ class Project:
         self.rows: list[Row] = []
         self.undoable: list[int] = []
         self.redoable: list[int] = []
+        self._standing: dict[str, list[Row]] = {}
         self._acks: dict[Client, Row] = {}
         self._records = dict(store.records())
         self._table: ObjectTable | None = None
@@ -186,6 +187,10 @@ class Project:
         """Return the checksums of the labels as they are, as they began, and of all that were adopted."""
         adopted = {row.intent.get("digest") for row in self.rows if row.kind == "adopt"}
         return {self.store.meta("labels"), digest(self.labels), *adopted}
+
+    def standing(self, *kinds: str) -> list[Row]:
+        """Return the edits of some kinds that are not undone, the oldest first, without a look at all the others."""
+        return sorted((row for kind in kinds for row in self._standing.get(kind, ())), key=lambda row: row.seq)
 
     def box_of(self, row: Row) -> Box:
         """Return where a record of the journal changed voxels."""
@@ -336,6 +341,11 @@ class Project:
             self.undoable.append(row.seq)
             self.redoable.clear()
         edit = self.rows[(row.undo_of or row.seq) - 1]
+        same = self._standing.setdefault(edit.kind, [])
+        if row.kind == "undo":
+            same.pop()  # edits are undone the last first
+        else:
+            same.append(edit)
         if edit.kind == "set_voxel_size":
             size_now = edit.intent["before" if row.kind == "undo" else "after"]
             self.voxel_size = tuple(size_now) if size_now else None
@@ -725,7 +735,7 @@ def reviewed(project: Project) -> list[Box]:
     A run leaves them as they are; where it was told to replace corrections, they are reviewed no more.
     """
     found: list[Box] = []
-    for row in (project.rows[seq - 1] for seq in project.undoable):
+    for row in project.standing("mark_reviewed", "adopt", "adopt_plane"):
         say = row.intent
         with contextlib.suppress(LookupError, TypeError, ValueError, OverflowError):  # one from elsewhere
             if row.kind == "mark_reviewed":
@@ -742,8 +752,8 @@ def reviewed(project: Project) -> list[Box]:
 def locked(project: Project) -> set[int]:
     """Return the objects that nothing changes, see `mitonb.session.Session.lock`; undo takes a lock back, too."""
     found = set[int]()
-    for row in (project.rows[seq - 1] for seq in project.undoable):
-        if row.kind in ("lock", "unlock") and isinstance(ids := row.intent.get("ids"), list):
+    for row in project.standing("lock", "unlock"):
+        if isinstance(ids := row.intent.get("ids"), list):
             ids = {id for id in ids if type(id) is int}
             found = found | ids if row.kind == "lock" else found - ids
     return found & project.table.counts.keys() if found else found

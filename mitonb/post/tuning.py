@@ -34,6 +34,8 @@ _GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
     "": {},
 }  # fmt: skip
 """What is tried beside the semantic threshold, by what tells objects apart."""
+TRIED = frozenset({*_SEMANTIC, *(name for grid in _GRIDS.values() for name in grid)})
+"""Settings that tuning may move."""
 _SAME = 10
 """Pixels between two places that are asked about alike."""
 

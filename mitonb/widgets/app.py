@@ -91,6 +91,7 @@ class App(Saved, Part):
         self._previewing = False
         self._draft: tuple[str, int, Any, Recipe] | None = None
         self.viewer = Viewer(session, height=self._height)
+        self.viewer.find_maps_with(lambda axis, index: self.runs.maps(axis, index, self.form.recipe.median))
         self.viewer.layout.flex, self.viewer.layout.min_width = "1 1 0", "0"
         volume = session.shape[0] > 1
         recipe = self._recipe

@@ -235,9 +235,14 @@ class Conversation:
 
     def say_note(self, about: Callable[[Note], bool]) -> None:
         """Show what was noted about an object or a place over the picture."""
-        for one in filter(about, self.session.noted):
-            where = f"object {one.id}" if one.id else f"this place, {', '.join(map(str, one.point or ()))}"
-            self.say(f"Note on {where}: {one.text}")
+        if text := self._notes(about):
+            self.say(text)
+
+    def _notes(self, about: Callable[[Note], bool]) -> str:
+        """Return in one text, as a page shows one, what was noted about an object or a place."""
+        where = ((one, f"object {one.id}" if one.id else f"this place, {str(one.point)[1:-1]}")
+                 for one in self.session.noted if about(one))  # fmt: skip
+        return " ".join(f"Note on {place}: {one.text}" for one, place in where)
 
     def on_edited(self, change: Any) -> None:
         """Tell every page where labels changed, and say what became of whole objects."""
@@ -456,19 +461,21 @@ class Conversation:
 
     def _apply(self, verb: str, arguments: dict[str, Any], client: tuple[str, int]) -> None:
         """Do an edit; the session knows the page and its number, too, so that not even a new kernel repeats it."""
-        new = self._promise if arguments.get("id") == self._promise else 0
-        if new:
-            self._promise = 0  # spent by its first stroke
         if (above := arguments.pop("above", None)) is not None:
             axis: Axis = arguments.get("axis", "xy")
             # The points of a stroke are on one plane, and so is that of a fill.
             at = ops.inside(self.session.shape, arguments["point"]) if "point" in arguments else arguments["points"][0]
             arguments["within"] = self._planes.above(axis, int(at[AXES[checked_axis(axis)]]), above)
-        change = self.session.do(verb, client=client, **arguments)
+        new = self._promise if arguments.get("id") == self._promise else 0
+        if new:
+            self._promise = 0  # spent by its first stroke, unless that is refused, or changes nothing
+        try:
+            change = self.session.do(verb, client=client, **arguments)
+        finally:
+            if new and not self._promise and self.session.is_free(new):
+                self._promise = new
         if change.what == "nothing" and VERBS[verb].menu:
             self.say("There is nothing to change here.")
-        if new and not self._promise and self.session.is_free(new):
-            self._promise = new
 
     def _take(self, message: Message, _: Buffers) -> None:
         """Remember which label for a new object a page shows now."""
@@ -490,7 +497,7 @@ class Conversation:
             # What moves the session there later must be shown.
             self._own_point = None
         self.viewer.moved.emit(voxel)
-        self.say_note(lambda one: one.point is not None and np.abs(np.subtract(one.point, voxel)).max() <= _NEAR)
+        self.say_note(lambda one: _near(one, voxel))
 
     def _step(self, message: Message, _: Buffers) -> None:
         if not self.session.step_object(1 if word(message, "to", ("next", "previous")) == "next" else -1):
@@ -508,7 +515,8 @@ class Conversation:
         else:
             place = [*doubt.at]
             self.post({"kind": "center", "point": place, "doubt": place, "missing": True, **_around(doubt.at)})
-        self.say(f"{doubt}." + (f" Y: {doubt.advice}." if doubt.fix else ""))
+        noted = self._notes(lambda one: one.id == doubt.id if doubt.id else _near(one, doubt.at))
+        self.say(" ".join(filter(None, [f"{doubt}.", f"Y: {doubt.advice}." if doubt.fix else "", noted])))
 
     def _show_selected(self, doubt: Doubt | None = None) -> None:
         """Zoom to the one object that was gone to."""
@@ -639,6 +647,10 @@ class Conversation:
 def ends(box: Box) -> dict[str, list[int]]:
     """Return a box as a page takes it."""
     return {"start": list(box.start), "stop": list(box.stop)}
+
+
+def _near(one: Note, voxel: Sequence[int]) -> bool:
+    return one.point is not None and bool(np.abs(np.subtract(one.point, voxel)).max() <= _NEAR)
 
 
 def _around(point: Sequence[int]) -> dict[str, Any]:

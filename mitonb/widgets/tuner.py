@@ -8,7 +8,7 @@ from mitonb.errors import InputError
 from mitonb.job import Job
 from mitonb.post.decoding import decode
 from mitonb.post.microscope import compare_objects
-from mitonb.post.tuning import Click, Question, Tuned, tuning, tuning_questions
+from mitonb.post.tuning import TRIED, Click, Question, Tuned, tuning, tuning_questions
 from mitonb.recipe import IN_NM, Recipe
 from mitonb.widgets.style import count_text
 
@@ -90,16 +90,19 @@ class Tuner:
         elif self.clicks:
             recipe = self.form.recipe
             steps = tuning(list(self._planes.values()), self.clicks, self.runs.in_pixels(recipe))
-            self.bar.watch(Job(steps, name="Tune"), then=lambda tuned: self._show(tuned, recipe))
+            self.bar.watch(Job(steps, name="Tune"), then=self._show)
 
-    def _show(self, tuned: Tuned, recipe: Recipe) -> str:
-        """Preview what came of it, and say what it would change."""
+    def _show(self, tuned: Tuned) -> str:
+        """Preview what came of it, and say what it would change, also of what the user has moved meanwhile."""
+        recipe = self.form.recipe
         pixels, count = self.runs.in_pixels(recipe), len(self.clicks)
         met = f"{count - len(tuned.unmet)} of {count_text(count, 'answer')} met"
-        new = tuned.recipe.changes(pixels)
+        new = {name: value for name, value in tuned.recipe.changes(pixels).items() if name in TRIED}
         if not new:
             return f"Tuned: the settings stay, with {met}."
-        each = {k: compare_objects(decode(m, pixels), decode(m, tuned.recipe)) for k, m in self._planes.items()}
+        each = {
+            k: compare_objects(decode(m, pixels), decode(m, pixels.replace(**new))) for k, m in self._planes.items()
+        }
         changed = {k: [place for some in one.places.values() for place in some] for k, one in each.items()}
         index = max(changed, key=lambda k: len(changed[k]))
         self._before = recipe

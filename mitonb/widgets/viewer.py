@@ -73,6 +73,8 @@ class Planes:
         # Other labels to compare with, and what they are called.
         self.other: npt.NDArray[np.uint32] | None = None
         self.compared = ""
+        # Where there is more than what is shown: the maps of a plane, or None.
+        self.maps: Callable[[Axis, int], Maps | None] = lambda *_: None
         self._lenses: dict[tuple[Axis, int], Microscope] = {}
         self._lock = threading.Lock()
         self._reading = threading.Lock()
@@ -118,8 +120,13 @@ class Planes:
         if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
             raise InputError(f"The semantic map is compared with a number from 0 to 1, got {threshold!r:.60}.")
         found = self._extras.get((axis, index), {}).get("semantic")
+        if found is None and (maps := self.maps(axis, index)) is not None:
+            found = _drawn(maps, None).get("semantic")
         if found is None:
-            raise InputError(f"{_UNSEEN} Or turn 'only above' off (Shift-P).")
+            raise InputError(
+                f"No semantic map of {axis} plane {index} is at hand, or not any more: segment the plane (again), or "
+                "turn 'only above' off (Shift-P)."
+            )
         return np.asarray(found[0] > 255 * threshold)
 
     def extras(self) -> list[str]:
@@ -314,6 +321,10 @@ class Viewer(Saved, anywidget.AnyWidget):
         self._planes.focus(axis, index, None if maps is None else Microscope(maps, recipe))
         self._planes.keep(axis, index, HEADS, maps, {} if maps is None else _drawn(maps, peaks))
         self._conversation.stale(HEADS, axis, index, present=list(maps.heads) if maps else [])
+
+    def find_maps_with(self, find: Callable[[Axis, int], Maps | None]) -> None:
+        """Look there for maps of planes that are shown no more; a stroke may come late."""
+        self._planes.maps = find
 
     def set_preview(self, axis: Axis, index: int, ids: Ids | None) -> None:
         """Show ids over the labels of a plane without changing them; None takes them away.

@@ -57,6 +57,8 @@ def book(lab_book: Notebook) -> Iterator[Notebook]:
     book.js(f"{VIEW}.place = null; {ROOT}.scrollIntoView({{block: 'center'}})")
     press(book, "Escape")
     book.wait(f"{READY} && {ROOT}.dataset.plane === 'xy/2'")
+    # What the page holds back until the kernel is idle would undo what the kernel is told of by the first key.
+    until(book, "app.viewer.index, app.viewer.tool, app.viewer.selected, session.selection", "2 look [] ()")
     yield book
     while book.ask("session.can_undo") == "True":
         book.ask("session.undo()")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from mitonb.box import Box
+from mitonb.edit import marks
 from mitonb.errors import InputError
 from mitonb.recipe import Verdicts
 from mitonb.session import Session
@@ -237,3 +239,29 @@ def test_what_is_reviewed_is_kept_undone_and_left_alone_by_runs(session: Session
         for wrong in (((0, 0, 0), (3, 60, 240)), ((0, 5, 5), (1, 5, 9)), ((0, 0), (1, 1, 1)), ((0, 0, 0), 1)):
             with pytest.raises(InputError):
                 again.mark_reviewed(*wrong)  # type: ignore[arg-type]
+
+
+def test_what_edits_say_of_objects_is_the_same_edit_by_edit_and_read_at_once(tmp_path):
+    def told(session):
+        notes = [(one.text, one.id) for one in session.noted]
+        seen = marks.seen(session._project)
+        return session.marks, session.doubted, session.locked, notes, session.reviewed, seen
+
+    labels = np.repeat(np.arange(1, 7, dtype=np.uint32), 4).reshape(1, 1, 24).repeat(4, axis=1)
+    random = np.random.default_rng(7)
+    with Session(labels=labels, path=tmp_path / "a.mitonb") as session:
+        can = [
+            *(getattr(session, name) for name in ("mark_right", "mark_false", "mark_fix", "mark_unsure", "unmark")),
+            session.lock, session.unlock, session.delete,
+            lambda id: session.note("look", id), lambda id: session.paint([[0, 1, 4 * id - 2]], id=id, radius=1),
+            lambda id: session.mark_reviewed((0, 0, id), (1, 2, id + 1)), lambda id: session.merge(id, id % 6 + 1),
+            lambda _: session.adopt(labels[:, ::-1]), lambda _: session.undo(), lambda _: session.undo(),
+            lambda _: session.undo_to(int(random.choice(session.reachable))), lambda _: session.redo(),
+        ]  # fmt: skip
+        for _ in range(120):
+            with contextlib.suppress(InputError):
+                can[random.integers(len(can))](int(random.integers(1, 7)))
+            session.doubted  # noqa: B018 (it is followed from here)
+            with Session.open(tmp_path / "a.mitonb", read_only=True) as again:
+                assert told(again) == told(session)
+        assert session.version > 60

@@ -829,6 +829,27 @@ def test_surfaces_come_in_messages_below_the_limit_and_are_whole_together(
     assert (none["meshes"], none["first"], none["last"]) == ([], True, True)
 
 
+def test_a_refused_stroke_leaves_the_new_label_in_hand() -> None:
+    session = Session(labels=np.zeros((2, 20, 30), np.uint32))
+    viewer = mn.view(session)
+    new = viewer.active_id
+    fill = {"kind": "edit", "client": "page", "op": "fill", "point": [0, 0, 0], "id": new, "axis": "xy"}
+    for k, bad in enumerate(({"above": 0.5}, {"point": [0, 99, 0]}), 1):
+        assert [m["kind"] for m in viewer.comm.hear({**fill, **bad, "cseq": k})][-1] == "nack"
+    session.paint([[0, 1, 1]], id=new, radius=1)
+    assert viewer.active_id == new + 1, "a script took the label, and the hand got another one"
+
+
+def test_a_note_on_a_doubt_is_said_in_one_sentence_with_it() -> None:
+    session = Session(labels=np.ones((1, 4, 4), np.uint32))
+    viewer = mn.view(session)
+    session.note("a vesicle?", 1)
+    session.review([Doubt(1, 0.5, (), (0, 1, 1))])
+    session.step_object(1)
+    (said,) = [m["text"] for m, _ in viewer.comm.sent[-1:] if m["kind"] == "notice"]
+    assert said == f"{session.doubt}. Note on object 1: a vesicle?"
+
+
 def test_brush_and_fill_write_only_where_the_semantic_map_of_the_plane_says_more() -> None:
     session = Session(labels=np.zeros((2, 20, 30), np.uint32))
     viewer = mn.view(session)
@@ -836,13 +857,15 @@ def test_brush_and_fill_write_only_where_the_semantic_map_of_the_plane_says_more
     drawn[5:10, 5:15] = 1
     fill = {"kind": "edit", "client": "page", "op": "fill", "point": [0, 0, 0], "id": 7, "axis": "xy", "above": 0.5}
     (answer,) = [m for m in viewer.comm.hear({**fill, "cseq": 1}) if m["kind"] in ("ack", "nack")]
-    assert "has not seen this plane yet" in answer["reason"]
+    assert "No semantic map of xy plane 0 is at hand" in answer["reason"]
     assert "Shift-P" in answer["reason"]
     viewer.set_maps("xy", 0, mn.targets(drawn))
     viewer.comm.hear({**fill, "cseq": 2})
     assert np.array_equal(session.labels.data[0] == 7, drawn > 0)
     points = np.array([[7, 0], [7, 29]], "<i4").tobytes()
     stroke = {"kind": "edit", "client": "page", "op": "paint", "axis": "xy", "index": 0, "points": 2, "radius": 1}
+    viewer.set_maps("xy", 0, None)  # shown no more, but kept elsewhere
+    viewer.find_maps_with(lambda axis, index: mn.targets(drawn) if (axis, index) == ("xy", 0) else None)
     viewer.comm.hear({**stroke, "cseq": 3, "id": 8, "above": 0.5}, points)
     assert np.array_equal(session.labels.data[0] == 8, (drawn > 0) & (abs(np.arange(20) - 7) <= 1)[:, None])
     for k, bad in enumerate((True, "0.5", -1, 2, [1], float("nan")), 4):

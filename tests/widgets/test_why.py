@@ -169,6 +169,28 @@ def test_ten_answers_set_the_recipe_which_is_looked_at_and_kept_or_not(app: App)
     assert app.session.version == 1
 
 
+def test_what_is_moved_while_tuning_runs_is_what_no_goes_back_to(app: App) -> None:
+    app.form.recipe = RECIPE.replace(semantic_threshold=0.75, center_threshold=0.05)
+    assert app.wait(60)
+    told = heard(app.viewer)
+    app.run_bar.buttons["tune"].click()
+    watch, moved = app.run_bar.watch, RECIPE.replace(semantic_threshold=0.3, center_threshold=0.05, min_area=44)
+
+    def and_move(job: Any, then: Any) -> None:
+        def move(result: Any) -> str:
+            app.form.recipe = moved
+            return str(then(result))
+
+        watch(job, then=move)
+
+    app.run_bar.watch = and_move
+    shown = tuned(app, told)
+    assert "semantic threshold 0.3 → 0.75" in shown["text"]
+    assert (app.form.recipe.semantic_threshold, app.form.recipe.min_area) == (0.75, 44)
+    app.viewer._conversation.receive(None, {"kind": "answer", "client": "page", "says": "no"}, [])
+    assert app.form.recipe == moved
+
+
 def test_tuning_is_left_by_esc_and_ended_by_enough(app: App) -> None:
     app.form.recipe = start = RECIPE.replace(semantic_threshold=0.75, center_threshold=0.05)
     assert app.wait(60)
