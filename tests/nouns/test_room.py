@@ -36,11 +36,10 @@ def small_machine(monkeypatch):
         lambda stack: np.asarray(stack),
         lambda stack: stack.contrast,
         lambda stack: mn.measure(stack),
-        lambda stack: mn.Session(stack),
         lambda stack: mn.open_labels(stack),
         lambda stack: stack.inverted().read(),
     ],
-    ids=["plane", "read", "asarray", "contrast", "measure", "session", "labels", "inverted"],
+    ids=["plane", "read", "asarray", "contrast", "measure", "labels", "inverted"],
 )
 def test_what_would_not_fit_is_refused_with_figures_and_what_to_do(read):
     stack = mn.Stack(Huge(), name="cell")
