@@ -23,6 +23,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -122,10 +124,10 @@ def test(options: argparse.Namespace) -> int:
     python = set_up("torch-free" if options.torch_free else "test", options)
     results: list[tuple[str, int]] = []
 
-    def check(name: str, *command: object, env: dict[str, str] | None = None) -> None:
+    def check(name: str, *command: object, env: dict[str, str] | None = None, show: bool = True) -> None:
         say(f"{name}: {' '.join(str(c) for c in command)}".replace(str(ROOT) + os.sep, ""))
         log = ARTIFACTS / f"{name.replace(' ', '-')}.log"
-        results.append((name, tee([str(c) for c in command], log, {**os.environ, **(env or {})})))
+        results.append((name, tee([str(c) for c in command], log, {**os.environ, **(env or {})}, show=show)))
 
     tag = "pytest-{}.{}".format(*sys.version_info[:2])
     if options.torch_free:
@@ -137,12 +139,23 @@ def test(options: argparse.Namespace) -> int:
         browser = find_browser(python)
         # Beside a browser and a server, threads of torch that spin while they wait take the cores from everybody.
         env = {"OMP_WAIT_POLICY": "PASSIVE"} | ({"MITONB_CHROMIUM": browser} if browser else {})
-        check(tag, python, "-m", "pytest", env=env)
+        # Two at a time, since most of what they do uses one core; the one with the browser is shown when it has ended.
+        with tempfile.TemporaryDirectory() as folder:
+            seen = [python, "-m", "pytest", "-m", "browser or notebook", f"--basetemp={folder}/tests"]
+            beside = threading.Thread(
+                target=check, args=(f"{tag}-browser", *seen), kwargs={"env": env, "show": False}, daemon=True
+            )
+            beside.start()
+            check(tag, python, "-m", "pytest", "-m", "not browser and not notebook", env=env)
+            beside.join()
+        print(read_text(ARTIFACTS / f"{tag}-browser.log"))
     print()
     for name, code in results:
         print(f"   {'ok    ' if code == 0 else 'FAILED'} {name}" + (f" (exit code {code})" if code else ""))
     print(f"   Logs and screenshots: {show(ARTIFACTS)}")
-    print(closing_line(ARTIFACTS / f"{results[-1][0]}.log"))
+    for name, _ in results:
+        if name.startswith("pytest"):
+            print(closing_line(ARTIFACTS / f"{name}.log"))
     return max(code for _, code in results)
 
 
@@ -498,16 +511,18 @@ def run(command: Sequence[str], log: Path, environment: dict[str, str] | None = 
             return 127
 
 
-def tee(command: Sequence[str], log: Path, environment: dict[str, str]) -> int:
-    """Run a command with its output on the screen and in a log."""
+def tee(command: Sequence[str], log: Path, environment: dict[str, str], *, show: bool = True) -> int:
+    """Run a command with its output in a log and, if it is to show, on the screen."""
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, env=environment)
         assert process.stdout is not None
         try:
             for line in process.stdout:
-                sys.stdout.buffer.write(line)
-                sys.stdout.flush()
+                if show:
+                    sys.stdout.buffer.write(line)
+                    sys.stdout.flush()
                 out.write(line)
+                out.flush()
             return process.wait()
         finally:
             process.kill()  # only still alive when we are being stopped
