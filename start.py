@@ -139,14 +139,15 @@ def test(options: argparse.Namespace) -> int:
         browser = find_browser(python)
         # Beside a browser and a server, threads of torch that spin while they wait take the cores from everybody.
         env = {"OMP_WAIT_POLICY": "PASSIVE"} | ({"MITONB_CHROMIUM": browser} if browser else {})
+        run = [python, "-m", "pytest", "--durations=60"]
         # Two at a time, since most of what they do uses one core; the one with the browser is shown when it has ended.
         with tempfile.TemporaryDirectory() as folder:
-            seen = [python, "-m", "pytest", "-m", "browser or notebook", f"--basetemp={folder}/tests"]
+            seen = [*run, "-m", "browser or notebook", f"--basetemp={folder}/tests"]
             beside = threading.Thread(
                 target=check, args=(f"{tag}-browser", *seen), kwargs={"env": env, "show": False}, daemon=True
             )
             beside.start()
-            check(tag, python, "-m", "pytest", "-m", "not browser and not notebook", env=env)
+            check(tag, *run, "-m", "not browser and not notebook", env=env)
             beside.join()
         print(read_text(ARTIFACTS / f"{tag}-browser.log"))
     print()
