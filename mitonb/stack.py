@@ -1,6 +1,7 @@
 """Stacks: lazy (z, y, x) image volumes with a voxel size, and the planes cut out of them."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -14,6 +15,8 @@ from mitonb.memory import require_room
 Axis = Literal["xy", "xz", "yz"]
 AXES: dict[Axis, int] = {"xy": 0, "xz": 1, "yz": 2}
 VoxelSize = tuple[float, float, float]
+_LARGE = 1 << 24
+"""Pixels of planes that take long to read where they are cut into blocks."""
 
 
 @runtime_checkable
@@ -73,6 +76,35 @@ class Plane:
         return np.asarray(self.image, dtype=dtype)
 
 
+@dataclass(frozen=True, eq=False)
+class Level:
+    """A resolution of a stack, which is opened when its voxels are first asked for.
+
+    Attributes
+    ----------
+    factors : tuple of float
+        (z, y, x): how many voxels of the stack one of this level stands for.
+    offset : tuple of float
+        (z, y, x): the middle of its first voxel, counted in voxels of the stack from the middle of the first there. Of
+        means of n voxels it is (n - 1) / 2, of every n-th voxel 0.
+    load : callable
+        Returns its voxels.
+    """
+
+    factors: tuple[float, float, float]
+    offset: tuple[float, float, float]
+    load: Callable[[], LazyArray]
+
+    @cached_property
+    def data(self) -> LazyArray:
+        """Its voxels, (z, y, x)."""
+        return self.load()
+
+    def inverted(self, top: float | None = None) -> "Level":
+        """Return the level with its grey values turned round, as `Stack.inverted`."""
+        return replace(self, load=lambda: Inverted(self.data, top))
+
+
 @dataclass(frozen=True)
 class Stack:
     """A lazy image volume.
@@ -91,6 +123,10 @@ class Stack:
         Black and white point, by the rule of `intensity_range`.
     notes : tuple of str
         What the reader decided or could not find out, in sentences for the user.
+    coarser : tuple of Level
+        Lower resolutions of the same voxels, the finest of them first, where the file has some.
+    origin : tuple of float
+        (z, y, x) in nm: where the file says that the middle of the first voxel lies.
     """
 
     data: LazyArray
@@ -99,6 +135,8 @@ class Stack:
     source: str | None = None
     intensity: tuple[float, float] = field(default=(0.0, 0.0))
     notes: tuple[str, ...] = ()
+    coarser: tuple[Level, ...] = field(default=(), repr=False, compare=False)
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
         if isinstance(self.data, str | os.PathLike):
@@ -135,6 +173,33 @@ class Stack:
     def contrast(self) -> tuple[float, float]:
         """1st and 99th percentile of the finite values in a sample of planes: what the picture really uses."""
         return _percentiles(self.data, 1.0, 99.0)
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """All resolutions, that of the stack itself first; none is opened by asking for them."""
+        return Level((1.0, 1.0, 1.0), (0.0, 0.0, 0.0), lambda: self.data), *self.coarser
+
+    def at_level(self, level: int) -> "Stack":
+        """Return one of its resolutions (0 is the finest) as a stack, with its voxel size and its place in nm.
+
+        Raises
+        ------
+        InputError
+            If there is no such level.
+        """
+        k = whole_number(level)
+        if k is None or not 0 <= k <= len(self.coarser):
+            raise InputError(f"{self.name} has levels 0 (finest) to {len(self.coarser)}, got {level!r:.60}.")
+        if k == 0:
+            return self
+        found = self.levels[k]
+        sizes = self.voxel_size or (1.0, 1.0, 1.0)
+        z, y, x = (size * factor for size, factor in zip(sizes, found.factors, strict=True))
+        place = np.add(self.origin, np.multiply(found.offset, sizes)).tolist()
+        return replace(
+            self, data=found.data, voxel_size=self.voxel_size and (z, y, x), name=f"{self.name} level {k}",
+            coarser=(), origin=tuple(place),
+        )  # fmt: skip
 
     def count(self, axis: Axis = "xy") -> int:
         """Return the number of planes along an axis."""
@@ -181,7 +246,8 @@ class Stack:
             largest number for bool and unsigned integers, -1 for signed ones, 0 for floats.
         """
         intensity = (0.0, 0.0) if top is not None else _turned(self.intensity, self.dtype)
-        return replace(self, data=Inverted(self.data, top), intensity=intensity)
+        coarser = tuple(one.inverted(top) for one in self.coarser)
+        return replace(self, data=Inverted(self.data, top), intensity=intensity, coarser=coarser)
 
     def with_voxel_size(self, *nm: float) -> "Stack":
         """Return the same stack with a voxel size: one number, or (z, y, x), in nm."""
@@ -348,8 +414,9 @@ def intensity_range(data: LazyArray) -> tuple[float, float]:
     """Return the black and white point of a volume, by a rule that can be said in one line.
 
     bool is 0..1 and uint8 is 0..255; every other dtype takes the 0.1 and 99.9 percentiles of the finite
-    values in up to nine planes spread over the stack. The largest number that a dtype could hold says
-    nothing about what a camera wrote, so it is never used beyond uint8.
+    values in up to nine planes spread over the stack; of a file whose planes are large and cut into blocks, in nine
+    blocks. Lower resolutions are not asked: a mean of voxels hides what is darkest and brightest. The largest number
+    that a dtype could hold says nothing about what a camera wrote, so it is never used beyond uint8.
 
     Returns
     -------
@@ -365,12 +432,9 @@ def intensity_range(data: LazyArray) -> tuple[float, float]:
 
 
 def _percentiles(data: LazyArray, low: float, high: float) -> tuple[float, float]:
-    """Return two percentiles of the finite values in up to nine thinned planes, always apart."""
-    planes = np.unique(np.linspace(0, data.shape[0] - 1, 9).astype(int))
-    steps = [max(1, n // 512) for n in data.shape[1:]]
-    sample = np.concatenate(
-        [read_part(data, (int(z), slice(None), slice(None)))[:: steps[0], :: steps[1]].ravel() for z in planes]
-    )
+    """Return two percentiles of the finite values in up to nine thinned planes or blocks, always apart."""
+    blocks = getattr(data, "blocks", None)
+    sample = _in_blocks(data, blocks) if blocks and data.shape[1] * data.shape[2] >= _LARGE else _in_planes(data)
     sample = sample.astype(np.float64)
     sample = sample[np.isfinite(sample)]
     if sample.size == 0:
@@ -379,3 +443,30 @@ def _percentiles(data: LazyArray, low: float, high: float) -> tuple[float, float
     a, b = (float(v) for v in np.percentile(np.clip(sample, -1e300, 1e300), (low, high)))
     # One is nothing beside large numbers.
     return (a, b) if b > a else (a, a + max(1.0, abs(a) * 1e-6))
+
+
+def _in_planes(data: LazyArray) -> npt.NDArray[Any]:
+    """Return values of up to nine planes from the first to the last, thinned."""
+    planes = np.unique(np.linspace(0, data.shape[0] - 1, 9).astype(int))
+    steps = [max(1, n // 512) for n in data.shape[1:]]
+    return np.concatenate(
+        [read_part(data, (int(z), slice(None), slice(None)))[:: steps[0], :: steps[1]].ravel() for z in planes]
+    )
+
+
+def _in_blocks(data: LazyArray, sides: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Return values of nine blocks around the middle of a volume; those that are filled with one value count once.
+
+    Around the tissue many volumes are empty.
+    """
+    found = []
+    for k in range(9):
+        # Each third of the middle half along each axis, three times: a Latin square.
+        thirds = (k % 3, k // 3, (k % 3 + k // 3) % 3)
+        middles = [n * (2 + third) / 6 for n, third in zip(data.shape, thirds, strict=True)]
+        starts = [int(at // side) * side for at, side in zip(middles, sides, strict=True)]
+        box = [slice(a, min(a + side, n)) for a, side, n in zip(starts, sides, data.shape, strict=True)]
+        part = read_part(data, tuple(box)).ravel()
+        part = part[:: max(1, part.size >> 18)]
+        found.append(part[:1] if (part == part[0]).all() else part)
+    return np.concatenate(found)

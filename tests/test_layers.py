@@ -24,7 +24,7 @@ PACKAGE = ROOT / "mitonb"
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if "node_modules" not in p.parts)
 
 NOUNS = {"errors", "box", "stack", "maps", "labels", "recipe", "job", "memory", "phantoms", "colors",
-         "files", "mapped"}  # fmt: skip
+         "files", "mapped", "levels"}  # fmt: skip
 CORE = NOUNS | {"models", "post"}
 MIDDLE = {"io", "infer", "learn", "edit", "measurements", "accuracy", "mesh", "citing", "auditing"}
 OWNERS = {"session", "plot"}

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +49,10 @@ class Source:
         The same pixels as labels mean them, where that differs: places in a colour table, greys of 1, 2 or 4 bits.
     black : float or None
         The value of black in a file that says 0 is white; None in all others.
+    origin : mapping
+        Where the middle of the first voxel lies, in nm by axis letter, for those that the file states.
+    levels : tuple of Lower
+        Lower resolutions of the same image, the finest of them first.
     """
 
     data: LazyArray
@@ -59,11 +63,21 @@ class Source:
     record: Mapping[str, Any] | None = None
     ids: LazyArray | None = None
     black: float | None = None
+    origin: Mapping[str, float] = field(default_factory=dict)
+    levels: tuple["Lower", ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Length of every axis."""
         return tuple(int(n) for n in self.data.shape)
+
+
+class Lower(NamedTuple):
+    """A lower resolution in a file, by axis of the finest: as `mitonb.stack.Level`, and how it is opened."""
+
+    factors: tuple[float, ...]
+    offset: tuple[float, ...]
+    load: Callable[[], Source]
 
 
 @dataclass(frozen=True)
@@ -82,6 +96,8 @@ class Saving:
         Whether the voxels are ids: never scaled, never averaged.
     record : mapping or None
         Run record.
+    origin : tuple of float
+        (z, y, x) in nm, as `Stack.origin`; written where the format has room for it.
     """
 
     data: LazyArray
@@ -89,6 +105,7 @@ class Saving:
     name: str
     labels: bool
     record: Mapping[str, Any] | None = None
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @property
     def shape(self) -> tuple[int, int, int]:

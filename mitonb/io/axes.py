@@ -418,6 +418,16 @@ def lengths_of(letters: str, sizes: Sequence[float], units: Sequence[Any]) -> di
     return {c: v for c, v in found.items() if v is not None}
 
 
+def places_of(letters: str, places: Sequence[Any], units: Sequence[Any]) -> dict[str, float]:
+    """Return places in nm along z, y and x, of those with a unit that is known; they may be 0 or less."""
+    found = {}
+    for letter, value, unit in zip(letters, places, units, strict=True):
+        one = nanometres(1, unit)
+        if letter in "zyx" and one is not None and isinstance(value, int | float) and math.isfinite(value):
+            found[letter] = float(f"{value * one:.12g}")
+    return found
+
+
 def _units(stated: Any, count: int) -> list[Any]:
     """Return a unit for each number."""
     listed = plain(stated) if isinstance(plain(stated), list) else [plain(stated)]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import CorruptFileError, InputError, UnsupportedFormatError
-from mitonb.io.arrays import Lazy, Source, stamp_of
+from mitonb.io.arrays import Lazy, Lower, Source, stamp_of
 from mitonb.io.axes import Channel, arrange, spacing_to_voxel_size
 from mitonb.io.images import read_folder, read_picture, read_planes
 from mitonb.io.limits import checked_path, door
@@ -23,7 +23,7 @@ from mitonb.io.tiff import read_tiff
 from mitonb.io.zarr import is_store, read_store, store_in_zip
 from mitonb.labels import Labels, renumbered, with_original_ids
 from mitonb.memory import require
-from mitonb.stack import Inverted, Stack, VoxelSize, given_voxel_size
+from mitonb.stack import Inverted, Level, Stack, VoxelSize, given_voxel_size
 
 
 class Format(NamedTuple):
@@ -111,7 +111,35 @@ def open(
     said = [*found.notes, *notes, TURNED.get((white, turn)), remark]
     # Of what is turned round the black and white point is taken once.
     data = Inverted(data, found.black) if turn else data
-    return Stack(data, size, name=name or title, source=where, notes=tuple(filter(None, said)))
+    choice = {"channel": channel, "time": time, "axes": axes, "what": title}
+    coarser = [_level(one, letters, choice) for one in found.levels]
+    if isinstance(source, Stack):
+        coarser = [*source.coarser]
+    return Stack(
+        data, size, name=name or title, source=where, notes=tuple(filter(None, said)), origin=_origin(source, found),
+        coarser=tuple(one.inverted(found.black) if turn else one for one in coarser),
+    )  # fmt: skip
+
+
+def _level(one: Lower, letters: str, choice: dict[str, Any]) -> Level:
+    """Return a lower resolution with its axes in the order z, y, x."""
+    at = [letters.find(axis) for axis in "zyx"]
+    factors, offset = (
+        [values[i] if i >= 0 else rest for i in at] for values, rest in ((one.factors, 1.0), (one.offset, 0.0))
+    )
+    return Level(
+        (factors[0], factors[1], factors[2]),
+        (offset[0], offset[1], offset[2]),
+        lambda: arrange(one.load(), **choice)[0],
+    )
+
+
+def _origin(source: Any, found: Source) -> tuple[float, float, float]:
+    """Return where the first voxel lies in nm (z, y, x), as the file says."""
+    if isinstance(source, Stack):
+        return source.origin
+    z, y, x = (float(found.origin.get(axis, 0.0)) for axis in "zyx")
+    return z, y, x
 
 
 @door

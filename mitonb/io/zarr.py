@@ -1,6 +1,7 @@
 """OME-Zarr both ways (0.4: zarr 2, 0.5: zarr 3), plain zarr and N5, in folders and zip files, with tensorstore."""
 
 import contextlib
+import functools
 import itertools
 import json
 import math
@@ -23,6 +24,7 @@ from mitonb.io.arrays import (
     CACHE_BYTES,
     Array,
     Lazy,
+    Lower,
     Saving,
     Slices,
     Source,
@@ -32,7 +34,7 @@ from mitonb.io.arrays import (
     native,
     stamp_of,
 )
-from mitonb.io.axes import Notes, arrange, axes_of, describe, is_size, lengths_of
+from mitonb.io.axes import Notes, arrange, axes_of, describe, is_size, lengths_of, places_of
 from mitonb.io.limits import check_block, inside, read_json
 from mitonb.io.record import record_json
 from mitonb.stack import VoxelSize
@@ -76,10 +78,14 @@ def read_store(path: Folder, series: int | str | None = None, *, strict: bool = 
             raise UnsupportedFormatError(f"{path.name} is a plate of wells. Open one image of it: series='A/1/0'.")
         raise InputError(f"{path.name} is a zarr group without an image.{node.choices()}")
     level = _level(image["datasets"], series, path.name)
-    found = _read_array(node.inner(level["path"]), image, strict=strict or bool(own.get("complete")))
+    strict = strict or bool(own.get("complete"))
+    found = _read_array(node.inner(level["path"]), image, strict=strict)
     spacing, notes = _ome_spacing(image, level, found.axes or "")
-    kind = f"OME-Zarr {node.kind()}"
-    return replace(found, spacing=spacing, notes=(*found.notes, *notes), kind=kind, record=own.get("record"))
+    origin, levels = _ome_levels(node, image, series or 0, found.axes or "", strict=strict)
+    return replace(
+        found, spacing=spacing, notes=(*found.notes, *notes), kind=f"OME-Zarr {node.kind()}", record=own.get("record"),
+        origin=origin, levels=levels,
+    )  # fmt: skip
 
 
 def _image(attributes: Mapping[str, Any]) -> Any:
@@ -205,8 +211,9 @@ def _level(levels: list[Any], series: int | None, what: str) -> Any:
     return levels[series or 0]
 
 
-def _read_array(node: _Node, image: Mapping[str, Any] | None, *, strict: bool) -> Source:
+def _read_array(node: _Node, image: Mapping[str, Any] | None, *, strict: bool, name: str = "") -> Source:
     """Open one zarr array lazily, alone or of an image."""
+    node = node.inner(name) if name else node
     newer, what = node.read("zarr.json"), node.root.name
     if not newer and not node.read(".zarray"):
         raise CorruptFileError(f"{what} lacks the array {node.folder.name!r} that it lists.")
@@ -240,6 +247,45 @@ def _ome_spacing(image: Mapping[str, Any], level: Mapping[str, Any], letters: st
     return known, ()
 
 
+def _ome_levels(
+    node: _Node, image: Mapping[str, Any], chosen: int, letters: str, *, strict: bool
+) -> tuple[dict[str, float], tuple[Lower, ...]]:  # fmt: skip
+    """Return where an image begins, in nm by axis letter, and its resolutions below the chosen one, unopened.
+
+    Where no level says where it begins, its voxels are taken to cover those that they stand for, unless they were
+    picked out of them.
+    """
+    levels, rank = image["datasets"], len(letters)
+
+    def placed(part: Mapping[str, Any]) -> tuple[Any, Any]:
+        scale, shift = np.ones(rank), np.zeros(rank)
+        for transforms in (part, image):
+            for one in transforms.get("coordinateTransformations") or ():
+                factor = np.array(one.get("scale") or np.ones(rank), float)
+                scale, shift = (
+                    scale * factor,
+                    shift * factor + np.array(one.get("translation") or np.zeros(rank), float),
+                )
+        if scale.shape != (rank,) or shift.shape != (rank,) or not (scale > 0).all():
+            raise ValueError
+        return scale, shift
+
+    try:
+        places = [placed(part) for part in levels]
+    except (TypeError, ValueError, AttributeError):
+        return {}, ()
+    units = [a.get("unit") if isinstance(a, dict) else None for a in image.get("axes") or ()] or [None] * rank
+    told = any("translation" in one for part in levels for one in part.get("coordinateTransformations") or ())
+    scale, shift = places[chosen]
+    lower = []
+    for part, (one, begins) in list(zip(levels, places, strict=True))[chosen + 1 :]:
+        factors = one / scale
+        offset = (begins - shift) / scale if told or image.get("type") == "nearest" else (factors - 1) / 2
+        load = functools.partial(_read_array, node, image, strict=strict, name=part["path"])
+        lower.append(Lower(tuple(factors.tolist()), tuple(offset.tolist()), load))
+    return places_of(letters, shift.tolist(), units), tuple(lower)
+
+
 def _read_n5(node: _Node, level: int | None) -> Source:
     """Open an N5 array, or a resolution level of a group that counts them s0, s1, ...
 
@@ -250,13 +296,39 @@ def _read_n5(node: _Node, level: int | None) -> Source:
         levels = [e.name for e in node.folder.iterdir() if e.name[:1] == "s" and e.name[1:].isdecimal()]
         if not levels:
             raise InputError(f"{what} is a group of N5 without an image.{node.choices()}")
-        return _read_n5(node.inner(_level(sorted(levels, key=lambda name: int(name[1:])), level, what)), None)
+        levels.sort(key=lambda name: int(name[1:]))
+        _level(levels, level, what)
+        found, *rest = (_read_n5(node.inner(name), None) for name in levels[level or 0 :])
+        return replace(found, levels=tuple(_lower(found, one) for one in rest))
     if own.get("isLabelMultiset") or "dataType" not in own:
         remedy = "Convert it to plain uint64 labels (paintera-convert to-scalar)"
         raise UnsupportedFormatError(f"{what} holds label multisets of Paintera, several ids a voxel. {remedy}.")
     data = _Blocks("n5", node, strict=False).lazy()
     attributes, told = _of_level(node.inherited(), own, node.folder.name)
-    return describe(data, attributes, "N5", x_first=True, notes=told)
+    found = describe(data, attributes, "N5", x_first=True, notes=told)
+    return replace(found, origin=_n5_origin(attributes))
+
+
+def _n5_origin(attributes: Mapping[str, Any]) -> dict[str, float]:
+    """Return where an array of CellMap or OpenOrganelle begins, in nm by axis letter."""
+    transform = attributes.get("transform")
+    axes, places = (transform.get("axes"), transform.get("translate")) if isinstance(transform, dict) else (None, None)
+    if not isinstance(axes, list) or not isinstance(places, list) or len(axes) != len(places):
+        return {}
+    units = transform.get("units")  # type: ignore[union-attr]
+    return places_of("".join(map(str, axes)), places, units if isinstance(units, list) else [units] * len(axes))
+
+
+def _lower(finest: Source, one: Source) -> Lower:
+    """Return a resolution by its voxel size and place or, where these are not known, by its shape."""
+    letters = finest.axes or "?" * len(finest.shape)
+    factors, offset = [], []
+    for letter, n, m in zip(letters, finest.shape, one.shape, strict=True):
+        size = finest.spacing.get(letter, 0)
+        factors.append(one.spacing[letter] / size if size and letter in one.spacing else float(max(1, round(n / m))))
+        there = size and letter in finest.origin and letter in one.origin
+        offset.append((one.origin[letter] - finest.origin[letter]) / size if there else (factors[-1] - 1) / 2)
+    return Lower(tuple(factors), tuple(offset), lambda: one)
 
 
 def _of_level(attributes: dict[str, Any], own: Mapping[str, Any], name: str) -> tuple[dict[str, Any], Notes]:
@@ -493,8 +565,9 @@ def _write_metadata(
     datasets: list[dict[str, Any]] = []
     for k, factor in enumerate(factors):
         transforms = [{"type": "scale", "scale": (size * factor).tolist()}]
-        shift = size * (np.array(factor) - 1) / 2
-        if shift.any() and not saving.labels:  # where voxels were averaged, their centres moved
+        # Where voxels were averaged, their centres moved.
+        shift = size * (np.array(factor) - 1) / 2 * (not saving.labels) + saving.origin
+        if shift.any():
             transforms.append({"type": "translation", "translation": shift.tolist()})
         datasets.append({"path": str(k), "coordinateTransformations": transforms})
     unit = {"unit": "nanometer"} if saving.voxel_size is not None else {}

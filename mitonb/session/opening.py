@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
 import time
 import uuid
@@ -14,7 +15,7 @@ import numpy as np
 
 from mitonb.edit.edits import digest
 from mitonb.edit.project import Project
-from mitonb.errors import AxesError, ChangedFileError, InputError, MitonbError
+from mitonb.errors import AxesError, ChangedFileError, InputError, MitonbError, TooLargeError
 from mitonb.labels import Labels
 from mitonb.mapped import room_for
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mitonb.stack import Stack
+
+LARGEST_LABELS = 1 << 35
+"""Bytes of labels that lie in a file; volumes with more are only looked at."""
 
 
 def place_of(path: str | os.PathLike[str]) -> Path:
@@ -69,6 +73,27 @@ def create(
         "labels": digest(data) if labels else None, "stack": describe(stack, place) if place else None,
     }  # fmt: skip
     return Project.create(place, data, size, facts, record)
+
+
+def only_look(place: Path | None, stack: Stack | None) -> tuple[Project, str] | None:
+    """Return an empty project for a stack whose labels would be too large, and why it is read-only; None for others.
+
+    Raises
+    ------
+    TooLargeError
+        If such a stack shall have a project file.
+    """
+    if stack is None or 4 * math.prod(stack.shape) <= LARGEST_LABELS:
+        return None
+    size = 4 * math.prod(stack.shape) / 2**30
+    reason = (
+        f"labels of {' x '.join(map(str, stack.shape))} voxels would take {size:,.0f} GiB, so this volume is only "
+        "looked at. Fetch a box of it, and segment and correct that: mn.fetch(stack, box, 'part.ome.zarr')"
+    )
+    if place is not None:
+        raise TooLargeError(f"No project for {stack.name}: {reason}.")
+    facts = {"uuid": str(uuid.uuid4()), "labels": None, "stack": None}
+    return Project.create(None, np.zeros((1, 1, 1), np.uint32), stack.voxel_size, facts), reason
 
 
 def reopen(

@@ -99,6 +99,8 @@ class Session:
         place = None if path is None else opening.place_of(path)
         if place is not None and place.exists():
             project, reason = opening.reopen(place, image, given)
+        elif given is None and (found := opening.only_look(place, image)):
+            project, reason = found
         else:
             project, reason = opening.create(place, image, given, record), ""
         with _let_go_if_failed(project):
@@ -146,13 +148,15 @@ class Session:
         self._stack = stack
         self._view = project.labels.view()
         self._view.flags.writeable = False
+        self._coloring: Coloring | None = None
+        if stack is not None and stack.shape != self._view.shape:  # only looked at: background that takes no memory
+            self._view, self._coloring = np.broadcast_to(np.uint32(0), stack.shape), Coloring()
         self._writer = Writer(project, reason, edited=self.edited, state_changed=self.state_changed)
         self._lock = self._writer.lock
-        self._coloring: Coloring | None = None
         self._uncolored: Box | None = None
         self._coloring_lock = threading.Lock()
         self.edited.connect(self._to_color)
-        z, y, x = (n // 2 for n in project.labels.shape)
+        z, y, x = (n // 2 for n in self._view.shape)
         self._position, self._selection = (z, y, x), tuple[int, ...]()
         self._queue: tuple[Doubt, ...] = ()
         self._at, self._again = -1, False  # in the queue, and what is wanted of it
