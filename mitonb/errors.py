@@ -32,6 +32,10 @@ class UnsafeFileError(InputError):
     """The file asks for something that a data file must not do."""
 
 
+class UnreachableError(InputError):
+    """A store on the network does not answer, or refuses to."""
+
+
 class AxesError(InputError):
     """The axes of an array do not tell which of them are z, y and x."""
 

@@ -124,8 +124,6 @@ def read_folder(folder: Path) -> Source | Path:
     if not names:
         raise InputError(f"{what} is empty. Give a folder with one PNG, TIFF or JPEG for each plane.")
     planes = [n for n in names if Path(n).suffix.lower() in KINDS]
-    if not planes and "info" in names:
-        raise InputError(f"{what} is for Neuroglancer: mitonb writes such folders, and does not open them yet.")
     if not planes:
         others = f"{len(names)} others such as {names[0]!r}"
         raise InputError(f"{what} holds no PNG, TIFF or JPEG, but {others}. Give the folder of the planes, or a file.")

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import stat
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -101,7 +100,7 @@ def checked_path(path: str | os.PathLike[str]) -> Path:
     if not isinstance(text, str) or not text.strip() or "\0" in text:
         raise InputError(f"A path names a file or a folder, got {text!r}.")
     if "://" in text:
-        raise InputError(f"{text[:200]!r} is an address, and this version opens files on disk. Download it first.")
+        raise InputError(f"{text[:200]!r} is an address, and a file on disk is needed here.")
     found = Path(text).expanduser()
     short = "".join(c if c.isprintable() else "?" for c in str(found))
     short = short if len(short) <= 200 else f"{short[:90]}...{short[-90:]}"
@@ -127,16 +126,18 @@ def _what_is_near(path: Path) -> str:
     return where + (f". Near it: {', '.join(near)}." if near else f". The folder has {len(names)} other names.")
 
 
-def inside(path: Path | zipfile.Path, root: Path | zipfile.Path, what: str) -> bool:
+def inside(path: Any, root: Any, what: str) -> bool:
     """Return whether there is a file, which must be a regular one below the folder that the user named.
+
+    Where that is no folder on disk, nothing can lead out: a zip file, whose links were refused as a whole, or a server.
 
     Raises
     ------
     UnsafeFileError
         If a link leads out of the folder, or if it is a pipe or a device.
     """
-    if not isinstance(path, Path) or not isinstance(root, Path):  # a zip file, whose links were refused as a whole
-        return path.is_file()
+    if not isinstance(path, Path) or not isinstance(root, Path):
+        return bool(path.is_file())
     if not os.path.lexists(path):
         return False
     real = path.resolve()
@@ -147,8 +148,8 @@ def inside(path: Path | zipfile.Path, root: Path | zipfile.Path, what: str) -> b
     return True
 
 
-def read_json(path: Path | zipfile.Path, what: str) -> dict[str, Any]:
-    """Read a JSON object.
+def read_json(path: Any, what: str) -> dict[str, Any]:
+    """Read a JSON object from a file on disk, in a zip file or on the network.
 
     Raises
     ------

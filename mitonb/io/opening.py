@@ -14,11 +14,14 @@ import numpy.typing as npt
 from mitonb.errors import CorruptFileError, InputError, UnsupportedFormatError
 from mitonb.io.arrays import Lazy, Lower, Source, stamp_of
 from mitonb.io.axes import Channel, arrange, spacing_to_voxel_size
+from mitonb.io.blocks import Folder
 from mitonb.io.images import read_folder, read_picture, read_planes
 from mitonb.io.limits import checked_path, door
 from mitonb.io.nifti import read_nifti
 from mitonb.io.others import read_array, read_hdf5, read_mrc, read_npy, read_npz
+from mitonb.io.precomputed import is_precomputed, read_precomputed
 from mitonb.io.record import read_record, recorded_voxel_size
+from mitonb.io.remote import is_address, remote_folder
 from mitonb.io.tiff import read_tiff
 from mitonb.io.zarr import is_store, read_store, store_in_zip
 from mitonb.labels import Labels, renumbered, with_original_ids
@@ -54,7 +57,7 @@ TURNED = {
     (False, True): "Grey values are turned round (invert=True): what is dark in the file is bright here.",
 }
 """What is said, by whether the file says that 0 is white and whether values are turned round."""
-KNOWN = "TIFF, PNG, JPEG, .npy, .npz, OME-Zarr, MRC, NIfTI or HDF5"
+KNOWN = "TIFF, PNG, JPEG, .npy, .npz, OME-Zarr, N5, precomputed, MRC, NIfTI or HDF5"
 
 
 @door
@@ -80,7 +83,8 @@ def open(
     axes : str, optional
         Names each axis of the source, such as "tczyx"; replaces what the file says.
     series : int or str, optional
-        Which image of a file with several: number (TIFF), resolution level or path (OME-Zarr), name (npz, HDF5).
+        Which image of a file with several: number (TIFF), resolution level or path (OME-Zarr, N5, precomputed), name
+        (npz, HDF5).
     name : str, optional
         Shown to the user; the file name by default.
     invert : bool, optional
@@ -95,7 +99,8 @@ def open(
     Raises
     ------
     InputError
-        Or one of its kinds: AxesError, CorruptFileError, UnsupportedFormatError, UnsafeFileError, TooLargeError.
+        Or one of its kinds: AxesError, CorruptFileError, UnsupportedFormatError, UnsafeFileError, TooLargeError,
+        UnreachableError.
     """
     found, title, where = _find(source, series)
     if isinstance(source, Stack) and voxel_size is None:
@@ -180,7 +185,7 @@ def open_labels(
     choice = {"axes": axes, "channel": channel, "time": time}
     data, found, title, where, letters = _voxels(source, series, choice, empty_blocks=empty_blocks)
     size, _ = _voxel_size(voxel_size, found, letters, data.shape[0], where)
-    record = found.record or (read_record(Path(where)) if where else None)
+    record = found.record or (read_record(Path(where)) if where and not is_address(where) else None)
     record = {k: v for k, v in record.items() if k != "original_ids"} if record and "recipe" in record else None
     ids, originals = (data, None) if renumber is False else renumbered(data, always=bool(renumber))
     return Labels(ids, size, name or title, with_original_ids(record, originals))
@@ -235,6 +240,11 @@ def _find(source: Any, series: int | str | None, *, strict: bool = False) -> tup
     """Return what the source holds, its title, and its address."""
     if isinstance(source, Stack):
         return replace(read_array(source.data), axes="zyx"), source.name, source.source
+    if is_address(source):
+        folder = remote_folder(source)
+        if folder.name.lower().endswith((".zip", *(ending for row in FORMATS for ending in row.endings))):
+            raise InputError(f"{folder.name} is a single file, and of the network only stores are read. Download it.")
+        return _read_folder(folder, series, strict=strict), folder.name, folder.address
     if isinstance(source, str | os.PathLike):
         path = checked_path(source)
         return _read_path(path, series, strict=strict), path.name or str(path.resolve()), str(path.resolve())
@@ -260,14 +270,14 @@ def _voxel_size(
     moved = {new: found.spacing[old] for old, new in pairs if old in found.spacing and new in "zyx"}
     spacing = {axis: size for axis, size in found.spacing.items() if axis not in stated} | moved
     size, remark = spacing_to_voxel_size(spacing, planes)
-    beside = recorded_voxel_size(Path(where)) if size is None and where is not None else None
+    beside = recorded_voxel_size(Path(where)) if size is None and where and not is_address(where) else None
     return (size, remark) if beside is None else (beside, None)
 
 
 def _read_path(path: Path, series: int | str | None, *, strict: bool = False) -> Source:
     """Read a path by what is inside, not by its name."""
-    if path.is_dir() and is_store(path):
-        return read_store(path, series, strict=strict)
+    if path.is_dir() and (is_store(path) or is_precomputed(path)):
+        return _read_folder(path, series, strict=strict)
     if path.is_dir():
         if series is not None:
             raise InputError(f"{path.name} is a folder of planes, which has no series; leave series= out.")
@@ -279,6 +289,18 @@ def _read_path(path: Path, series: int | str | None, *, strict: bool = False) ->
         if isinstance(lazy, Lazy):
             lazy.files = [(path, stamp)]
     return found
+
+
+def _read_folder(folder: Folder, series: int | str | None, *, strict: bool) -> Source:
+    """Read a store of blocks, on disk or on the network."""
+    if is_store(folder):
+        return read_store(folder, series, strict=strict)
+    if is_precomputed(folder):
+        return read_precomputed(folder, series, strict=strict)
+    raise InputError(
+        f"There is no OME-Zarr, zarr, N5 or precomputed volume at {folder}, or it is not public. Give the address of "
+        "the image or of its group, as Neuroglancer shows it; a single file has to be downloaded first."
+    )
 
 
 def _read_file(path: Path, series: int | str | None, *, strict: bool) -> Source:

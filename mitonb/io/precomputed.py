@@ -1,28 +1,159 @@
-"""Neuroglancer's precomputed volumes: resolution levels, and the surfaces of labels as legacy meshes.
+"""Neuroglancer's precomputed volumes both ways: resolution levels; written, also the surfaces of labels as meshes.
 
 https://github.com/google/neuroglancer/tree/master/src/datasource/precomputed says what the files hold.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
+import math
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import tensorstore
 
-from mitonb.errors import UnsupportedFormatError
-from mitonb.io.arrays import CACHE_BYTES, Lazy, Saving, native
+from mitonb.errors import CorruptFileError, InputError, UnsafeFileError, UnsupportedFormatError
+from mitonb.io.arrays import Lazy, Lower, Saving, Source, native
+from mitonb.io.blocks import Blocks, Folder, leads_out
+from mitonb.io.limits import inside, read_json
 from mitonb.io.zarr import fill, level_factors
 from mitonb.memory import memory_budget
 
 CHUNK = (16, 128, 128)
 """As deep as the rows of blocks that a volume is written by."""
+ENCODINGS = ("raw", "jpeg", "png", "compressed_segmentation")
+MOST_SHARDS = 10**6
 DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "float32")
+
+
+# --- Reading
+
+
+def is_precomputed(folder: Folder) -> bool:
+    """Return whether a folder is a volume for Neuroglancer."""
+    info = folder / "info"
+    return info.is_file() and "scales" in _read_info(folder, folder)
+
+
+def _read_info(folder: Folder, root: Folder) -> dict[str, Any]:
+    return read_json(folder / "info", root.name) if inside(folder / "info", root, root.name) else {}
+
+
+def read_precomputed(folder: Folder, series: int | str | None = None, *, strict: bool = False) -> Source:
+    """Open one resolution level of a volume for Neuroglancer.
+
+    Parameters
+    ----------
+    folder : Folder
+        That holds the file `info`.
+    series : int, optional
+        Resolution level; 0, the finest, by default.
+    strict : bool
+        Whether a missing block is an error; else it is zeros, as in Neuroglancer.
+    """
+    what, info = folder.name, _read_info(folder, folder)
+    scales = info["scales"]
+    if not isinstance(scales, list) or not scales:
+        raise CorruptFileError(f"{what} lists no resolution level.")
+    if isinstance(series, str) or not 0 <= (series or 0) < len(scales):
+        raise InputError(f"{what} has resolution levels 0 (finest) to {len(scales) - 1}, got series={series!r}.")
+    level = int(series or 0)
+    found = _read_scale(folder, level, scales[level], scales[0], strict=strict)
+    lower = []
+    for k, scale in enumerate(scales[level + 1 :], level + 1):
+        # The slowest axis first, as in what is loaded; channels stay as they are.
+        factors = [a / b for a, b in zip(scale["resolution"][::-1], scales[level]["resolution"][::-1], strict=True)]
+        starts = (_origin(one, scales[0]) for one in (scale, scales[level]))
+        offset = [(p - q) / size for p, q, size in zip(*starts, scales[level]["resolution"], strict=True)][::-1]
+        extra = len(found.shape) - 3
+        load = functools.partial(_read_scale, folder, k, scale, scales[0], strict=strict)
+        lower.append(Lower((*[1.0] * extra, *factors), (*[0.0] * extra, *offset), load))
+    return replace(found, levels=tuple(lower))
+
+
+def _origin(scale: Any, finest: Any) -> list[float]:
+    """Return where the middle of the first voxel lies: x, y, z in nm from the middle of voxel 0 of the finest level.
+
+    Voxels count from a corner there: the middle of a larger one lies further from it.
+    """
+    parts = zip(scale["resolution"], finest["resolution"], scale.get("voxel_offset") or (0, 0, 0), strict=True)
+    return [float(size) * int(start) + (float(size) - float(first)) / 2 for size, first, start in parts]
+
+
+def _read_scale(folder: Folder, level: int, scale: Any, finest: Any, *, strict: bool) -> Source:
+    what = folder.name
+    if leads_out(str(scale["key"])) or str(scale["key"]).startswith("."):
+        raise UnsafeFileError(f"{what} refers to {scale['key']!r}, which lies outside of it.")
+    if scale["encoding"] not in ENCODINGS:
+        known = ", ".join(ENCODINGS)
+        raise UnsupportedFormatError(
+            f"{what} is encoded as {scale['encoding']!r:.40}; mitonb reads {known}. Convert it."
+        )
+    blocks = _ScaleBlocks(folder, level, scale, strict=strict)
+    data, letters = blocks.lazy(), "czyx"
+    if data.shape[0] == 1:
+        data, letters = _first_channel(data), "zyx"
+    spacing = {axis: float(size) for axis, size in zip("xyz", scale["resolution"], strict=True)}
+    origin = dict(zip("xyz", _origin(scale, finest), strict=True))
+    corner = ", ".join(map(str, blocks.corner[::-1]))
+    note = f"The file begins at voxel {corner} (z, y, x): positions here count from the first voxel here."
+    notes = (note,) if any(blocks.corner) else ()
+    return Source(data, letters, spacing, notes, "Neuroglancer precomputed", origin=origin)
+
+
+def _first_channel(data: Lazy) -> Lazy:
+    blocks = data.blocks[1:] if data.blocks else None
+    return Lazy(data.shape[1:], data.dtype, lambda key: data[(0, *key)], "This volume", blocks)
+
+
+class _ScaleBlocks(Blocks):
+    """One resolution level: (channel, z, y, x)."""
+
+    def __init__(self, folder: Folder, level: int, scale: dict[str, Any], *, strict: bool) -> None:
+        self.corner = [int(n) for n in scale.get("voxel_offset") or (0, 0, 0)]
+        self._size, self._chunk = [int(n) for n in scale["size"]], [int(n) for n in scale["chunk_sizes"][0]]
+        self._key, self._sharded = str(scale["key"]), bool(scale.get("sharding"))
+        spec = {"driver": "neuroglancer_precomputed", "scale_index": level}
+        super().__init__(spec, folder, folder, ("info",), strict=strict)
+        self.sides = (self.sides[0], *self._chunk[::-1])
+        self.bytes = math.prod(self.sides) * self.dtype.itemsize
+        if isinstance(folder, Path):
+            self._look_around(folder / self._key)
+
+    def axes_in_order(self, store: Any) -> Any:
+        return store[tensorstore.d[:].translate_to[0]].T
+
+    def file_of(self, index: tuple[int, ...]) -> str | None:
+        if self._sharded:
+            return None
+        parts = []
+        for at, side, size, corner in zip(index[:0:-1], self._chunk, self._size, self.corner, strict=True):
+            parts.append(f"{corner + at * side}-{corner + min((at + 1) * side, size)}")
+        return f"{self._key}/{'_'.join(parts)}"
+
+    def _look_around(self, folder: Path) -> None:
+        """Refuse what tensorstore would read as zeros or follow: blocks that are packed once more, links of shards."""
+        if not folder.is_dir():
+            return
+        with os.scandir(folder) as entries:
+            for entry in itertools.islice(entries, MOST_SHARDS):
+                if entry.name.endswith((".gz", ".br")):
+                    raise UnsupportedFormatError(
+                        f"{self.what} keeps its blocks as {entry.name}, as cloud-volume writes them on a disk. Unpack "
+                        "them (gunzip -r FOLDER, brotli -d), or open the volume from the server that has it."
+                    )
+                if not self._sharded:
+                    break
+                inside(folder / entry.name, folder, self.what)
+
+
+# --- Writing
 
 
 def write_precomputed(path: Path, saving: Saving) -> None:
@@ -56,14 +187,6 @@ def level_bytes(saving: Saving) -> int:
     """Return the bytes of all voxels of a volume."""
     z, y, x = saving.shape
     return z * y * x * native(saving.data.dtype).itemsize
-
-
-def read_precomputed(path: Path) -> Lazy:
-    """Return the (z, y, x) array of the finest level of a volume that was just written."""
-    kvstore, cache = {"driver": "file", "path": f"{path.resolve()}/"}, {"total_bytes_limit": CACHE_BYTES}
-    spec = {"driver": "neuroglancer_precomputed", "kvstore": kvstore, "context": {"cache_pool": cache}}
-    store = _volume(tensorstore.open(spec, open=True, read=True).result())
-    return Lazy(store.shape, store.dtype.numpy_dtype, lambda key: store[key].read().result(), path.name)
 
 
 def _level(path: Path, saving: Saving, factor: Any, dtype: np.dtype[Any], shape: Any = None) -> Any:

@@ -18,7 +18,7 @@ from mitonb.io.limits import read_json
 from mitonb.io.nifti import write_nifti
 from mitonb.io.opening import read_back
 from mitonb.io.others import extra, write_hdf5
-from mitonb.io.precomputed import read_precomputed, write_precomputed
+from mitonb.io.precomputed import write_precomputed
 from mitonb.io.record import VOXEL_SIZE, record_json, record_path
 from mitonb.io.tiff import plane_names, write_planes, write_tiff
 from mitonb.io.zarr import is_zarr, write_zarr
@@ -89,8 +89,7 @@ def save(
     record_json(saving.record or {})  # what cannot be written should fail before anything is
     if ending == ".precomputed" and saving.data.dtype == np.int64 and saving.labels:  # ids of a file, above 0
         saving = replace(saving, data=Lazy(saving.shape, np.uint64, saving.data.__getitem__))
-    read = read_precomputed if ending == ".precomputed" else read_back
-    with explain_write(target), atomic_write(target, lambda path: _compare(read(path), saving)) as temporary:
+    with explain_write(target), atomic_write(target, lambda path: _compare(read_back(path), saving)) as temporary:
         if ending.endswith("zarr"):
             write_zarr(temporary, saving, version)
         elif "tif" in ending:

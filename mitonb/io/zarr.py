@@ -4,8 +4,6 @@ import contextlib
 import functools
 import itertools
 import json
-import math
-import os
 import stat
 import zipfile
 import zlib
@@ -20,26 +18,14 @@ import tensorstore
 
 from mitonb.errors import CorruptFileError, InputError, UnsafeFileError, UnsupportedFormatError
 from mitonb.files import atomic_write, explain_write
-from mitonb.io.arrays import (
-    CACHE_BYTES,
-    Array,
-    Lazy,
-    Lower,
-    Saving,
-    Slices,
-    Source,
-    Stamp,
-    blocks_of,
-    changed,
-    native,
-    stamp_of,
-)
+from mitonb.io.arrays import Lower, Saving, Source, native
 from mitonb.io.axes import Notes, arrange, axes_of, describe, is_size, lengths_of, places_of
-from mitonb.io.limits import check_block, inside, read_json
+from mitonb.io.blocks import Blocks, Folder, leads_out
+from mitonb.io.limits import inside, read_json
 from mitonb.io.record import record_json
+from mitonb.io.remote import Remote
 from mitonb.stack import VoxelSize
 
-Folder = Path | zipfile.Path
 METADATA = (".zattrs", ".zgroup", ".zarray", "zarr.json", "attributes.json")
 BLOCK = (16, 256, 256)
 SMALLEST = 128
@@ -122,7 +108,7 @@ def store_in_zip(path: Path) -> zipfile.Path | None:
         archive.close()
         return None
     for member in members:
-        if _leads_out(member.filename):
+        if leads_out(member.filename):
             raise UnsafeFileError(f"{what} has a member {member.filename[:80]!r}, which lies outside of it.")
         if stat.S_ISLNK(member.external_attr >> 16):
             raise UnsafeFileError(f"{what} has a link inside: {member.filename[:80]!r}. Zip the files themselves.")
@@ -136,11 +122,6 @@ def store_in_zip(path: Path) -> zipfile.Path | None:
             break
         root = folders[0]
     return root
-
-
-def _leads_out(name: str) -> bool:
-    parts = PurePosixPath(name)
-    return parts.is_absolute() or ".." in parts.parts or "\\" in name or "\0" in name
 
 
 @dataclass(frozen=True)
@@ -177,7 +158,7 @@ class _Node:
         """Return a folder inside, and refuse names that lead out."""
         inner = self.folder.joinpath(*PurePosixPath(name).parts) if name.strip("/.") else self.folder
         linked = isinstance(inner, Path) and not inner.resolve().is_relative_to(Path(str(self.folder)).resolve())
-        if linked or _leads_out(name):
+        if linked or leads_out(name):
             raise UnsafeFileError(f"{self.root.name} refers to {name!r}, which lies outside of it.")
         if not inner.is_dir():
             raise InputError(f"{self.root.name} has no {name!r} inside.{self.choices()}")
@@ -217,7 +198,7 @@ def _read_array(node: _Node, image: Mapping[str, Any] | None, *, strict: bool, n
     newer, what = node.read("zarr.json"), node.root.name
     if not newer and not node.read(".zarray"):
         raise CorruptFileError(f"{what} lacks the array {node.folder.name!r} that it lists.")
-    data = _Blocks("zarr3" if newer else "zarr", node, strict=strict).lazy()
+    data = _ZarrBlocks("zarr3" if newer else "zarr", node, strict=strict).lazy()
     named, attributes = newer.get("dimension_names") or (), node.inherited()
     if image is None:
         return describe(data, attributes, "zarr", names=named)
@@ -293,20 +274,28 @@ def _read_n5(node: _Node, level: int | None) -> Source:
     """
     what, own = node.root.name, node.read("attributes.json")
     if "dimensions" not in own:
-        levels = [e.name for e in node.folder.iterdir() if e.name[:1] == "s" and e.name[1:].isdecimal()]
+        levels = _numbered(node)
         if not levels:
             raise InputError(f"{what} is a group of N5 without an image.{node.choices()}")
-        levels.sort(key=lambda name: int(name[1:]))
         _level(levels, level, what)
         found, *rest = (_read_n5(node.inner(name), None) for name in levels[level or 0 :])
         return replace(found, levels=tuple(_lower(found, one) for one in rest))
     if own.get("isLabelMultiset") or "dataType" not in own:
         remedy = "Convert it to plain uint64 labels (paintera-convert to-scalar)"
         raise UnsupportedFormatError(f"{what} holds label multisets of Paintera, several ids a voxel. {remedy}.")
-    data = _Blocks("n5", node, strict=False).lazy()
+    data = _ZarrBlocks("n5", node, strict=False).lazy()
     attributes, told = _of_level(node.inherited(), own, node.folder.name)
     found = describe(data, attributes, "N5", x_first=True, notes=told)
     return replace(found, origin=_n5_origin(attributes))
+
+
+def _numbered(node: _Node) -> list[str]:
+    """Return the names of levels, s0, s1, ..., in their order; on the network, up to the first that is not there."""
+    if isinstance(node.folder, Remote):
+        asked = (f"s{k}" for k in range(MOST_LEVELS * 4))
+        return list(itertools.takewhile(lambda name: (node.folder / name / METADATA[4]).is_file(), asked))
+    names = [e.name for e in node.folder.iterdir() if e.name[:1] == "s" and e.name[1:].isdecimal()]
+    return sorted(names, key=lambda name: int(name[1:]))
 
 
 def _n5_origin(attributes: Mapping[str, Any]) -> dict[str, float]:
@@ -349,111 +338,27 @@ def _of_level(attributes: dict[str, Any], own: Mapping[str, Any], name: str) -> 
     return kept, (note,) if len(kept) < len(attributes) else ()
 
 
-class _Blocks:
-    """An array of tensorstore, which is read after a look at the files of the blocks that a read needs."""
+class _ZarrBlocks(Blocks):
+    """An array of zarr or N5."""
 
     def __init__(self, driver: str, node: _Node, *, strict: bool) -> None:
-        self._path, self._root, self._what = node.folder, node.root, node.root.name
-        kvstore: dict[str, Any] = {"driver": "file"}
-        if isinstance(self._path, zipfile.Path):
-            base = {"driver": "file", "path": str(Path(str(self._path.root.filename)).resolve())}
-            kvstore = {"driver": "zip", "base": base, "path": self._path.at}
-        else:
-            kvstore["path"] = f"{self._path.resolve()}/"
-        spec = {
-            "driver": driver, "kvstore": kvstore, "fill_missing_data_reads": not strict, "recheck_cached_data": "open",
-            "context": {"cache_pool": {"total_bytes_limit": CACHE_BYTES}},
-        }  # fmt: skip
-        self._store = tensorstore.open(spec, open=True, read=True).result()
-        metadata = self._store.spec().to_json()["metadata"]
-        self._store, self._order = (self._store.T, -1) if driver == "n5" else (self._store, 1)
-        self._dtype = native(self._store.dtype.numpy_dtype)
-        self._sides = tuple(int(n or 1) for n in self._store.chunk_layout.write_chunk.shape or ())
-        self._bytes = math.prod(self._sides) * self._dtype.itemsize
-        self._seen: dict[Path, Stamp | None] = {}
-        self._folders = set[Any]()
+        self._order = -1 if driver == "n5" else 1
+        super().__init__({"driver": driver}, node.folder, node.root, METADATA[2:], strict=strict)
+        metadata = self.store.spec().to_json()["metadata"]
         naming = metadata.get("chunk_key_encoding", {"name": driver})
         usual = "." if naming["name"] in ("zarr", "v2") else "/"
         stated = metadata.get("dimension_separator") or naming.get("configuration", {}).get("separator")
         self._between = stated or usual
         self._start = f"c{self._between}" if naming["name"] == "default" else ""
         codecs = metadata.get("codecs") or [metadata.get("compressor"), metadata.get("compression")]
-        self._blosc, self._header = "'blosc'" in str(codecs), 4 + 4 * len(self._sides) if driver == "n5" else 0
-        self._shard = next((c["configuration"] for c in codecs if c and c.get("name") == "sharding_indexed"), None)
-        self._inner = math.prod(self._sides) // math.prod(self._shard["chunk_shape"] if self._shard else self._sides)
+        self.blosc, self.header = "'blosc'" in str(codecs), 4 + 4 * len(self.sides) if driver == "n5" else 0
+        self.shard = next((c["configuration"] for c in codecs if c and c.get("name") == "sharding_indexed"), None)
 
-    def lazy(self) -> Lazy:
-        """Return the array."""
-        self._watch()
-        blocks = tuple(int(n or 1) for n in self._store.chunk_layout.read_chunk.shape or (1,) * self._store.rank)
-        size = math.prod(blocks) * self._dtype.itemsize
-        check_block(self._what, size, size)
-        return Lazy(self._store.shape, self._dtype, self._read, self._what, blocks)
+    def axes_in_order(self, store: Any) -> Any:
+        return store.T if self._order < 0 else store
 
-    def _read(self, key: Slices) -> Array:
-        self._watch()
-        for index in blocks_of(key, self._sides, self._what):
-            self._check(self._path / (self._start + self._between.join(map(str, index[:: self._order]))))
-        try:
-            return np.asarray(self._store[key].read().result())
-        except ValueError as error:
-            text = " ".join(str(error).split())
-            if "is missing" not in text:
-                raise CorruptFileError(f"{self._what}: a block is damaged ({text[:160]}).") from error
-            raise CorruptFileError(
-                f"{self._what} lacks a block ({text[text.find('chunk') :][:80]}). Restore the file from a copy. If the "
-                "program that wrote it leaves empty blocks out, open labels with empty_blocks=True."
-            ) from error
-
-    def _watch(self) -> None:
-        """Refuse to go on if the metadata of the array were written again."""
-        for name in METADATA[2:] if isinstance(self._path, Path) else ():
-            self._unchanged(self._path / name)  # type: ignore[arg-type]
-
-    def _unchanged(self, path: Path) -> int:
-        """Return the size of a file, 0 where there is none; refuse one that is another than at the first look."""
-        stamp = stamp_of(path)
-        if self._seen.setdefault(path, stamp) != stamp:
-            raise changed(self._what)
-        return stamp[0] if stamp else 0
-
-    def _check(self, path: Folder) -> None:
-        """Refuse the file of a block that is a link out of the store, no file, or holds far more than the block.
-
-        The decoder of blosc makes room for what a block says of itself.
-        """
-        there = self._is_there(path)
-        if isinstance(path, zipfile.Path):
-            size = path.root.NameToInfo[path.at].file_size if there else 0
-        else:
-            size = self._unchanged(path)
-        check_block(self._what, self._bytes, size)
-        if self._blosc and size:
-            with path.open("rb") as file:
-                for at, length in self._packed(file):
-                    file.seek(at)
-                    told = int.from_bytes(file.read(8)[4:], "little")
-                    check_block(self._what, self._bytes // self._inner, max(length, told))
-
-    def _is_there(self, path: Folder) -> bool:
-        """Return whether there is a regular file inside of the store; of each folder the way is followed once."""
-        if path.parent in self._folders and isinstance(path, Path):
-            with contextlib.suppress(FileNotFoundError):
-                if stat.S_ISREG(path.lstat().st_mode):
-                    return True
-        there = inside(path, self._root, self._what)
-        if there and isinstance(path, Path):
-            self._folders.add(path.parent)
-        return there
-
-    def _packed(self, file: Any) -> list[list[int]]:
-        """Return where in the file of a block, or of a shard of them, what blosc has packed begins, and its length."""
-        if not self._shard:
-            return [[self._header, 0]]
-        length = 16 * self._inner + 4 * ("crc32c" in str(self._shard.get("index_codecs")))
-        file.seek(*((0, os.SEEK_SET) if self._shard.get("index_location") == "start" else (-length, os.SEEK_END)))
-        found = np.frombuffer(file.read(16 * self._inner), "<u8").reshape(-1, 2)
-        return found[found[:, 0] < 2**63].tolist()
+    def file_of(self, index: tuple[int, ...]) -> str:
+        return self._start + self._between.join(map(str, index[:: self._order]))
 
 
 # --- Writing: a pyramid of levels, every block on disk, so that a lost one shows

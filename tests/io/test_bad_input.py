@@ -239,7 +239,7 @@ def test_negative_and_fractional_labels_are_refused(tmp_path):
 
 
 def test_an_address_and_axes_that_are_no_text_are_named():
-    with pytest.raises(InputError, match="is an address, and this version opens files on disk"):
+    with pytest.raises(InputError, match="single file, and of the network only stores are read"):
         mn.open("https://example.org/cell.tif")
     with pytest.raises(InputError, match="axes= is a text"):
         mn.open(np.zeros((4, 5, 6)), axes=5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,10 +16,10 @@ import pytest
 import tensorstore
 
 import mitonb as mn
-from mitonb.errors import CorruptFileError, InputError, TooLargeError, UnsupportedFormatError
+from mitonb.errors import CorruptFileError, InputError, TooLargeError, UnsafeFileError, UnsupportedFormatError
 from mitonb.io import saving
 from mitonb.io.opening import open_labels
-from mitonb.io.precomputed import DTYPES, read_precomputed
+from mitonb.io.precomputed import DTYPES
 from tests.io.test_round_trips import REFUSED, values
 
 KILLS = int(os.environ.get("MITONB_KILLS", "30"))
@@ -34,7 +35,7 @@ def test_every_dtype_that_neuroglancer_has_is_read_back_as_it_was(tmp_path, dtyp
         assert not list(tmp_path.iterdir())
         return
     path = mn.save(stack, tmp_path / "cell.precomputed")
-    np.testing.assert_array_equal(read_precomputed(path)[...], want)
+    np.testing.assert_array_equal(mn.open(path).read(), want)
     info = json.loads((path / "info").read_text())
     assert (info["type"], info["data_type"]) == ("image", "uint8" if dtype == "bool" else dtype)
     assert [scale["resolution"] for scale in info["scales"]][:2] == [[7.25, 8.0, 40.0], [14.5, 16.0, 40.0]]
@@ -45,7 +46,7 @@ def test_labels_for_neuroglancer_have_lower_levels_of_ids_and_a_mesh_each(tmp_pa
     ids = np.zeros((20, 60, 160), np.uint32)
     ids[4:14, 10:30, 20:60], ids[2:18, 40:50, 100:150] = 2**32 - 1, 7
     path = mn.save(mn.Labels(ids, (30.0, 6.0, 5.0), record={"recipe": {}}), tmp_path / "mito.precomputed")
-    np.testing.assert_array_equal(read_precomputed(path)[...], ids)
+    np.testing.assert_array_equal(mn.open(path).read(), ids)
     info = json.loads((path / "info").read_text())
     assert (info["type"], info["mesh"]) == ("segmentation", "mesh")
     assert {scale["encoding"] for scale in info["scales"]} == {"compressed_segmentation"}
@@ -74,7 +75,7 @@ def test_ids_of_a_file_beyond_32_bits_go_out_as_they_came(tmp_path, ending, dtyp
     ids[0, :4], ids[2, 5:] = 2**53 + 1, 2**62
     np.save(tmp_path / "in.npy", ids)
     path = mn.save(open_labels(tmp_path / "in.npy"), tmp_path / f"out{ending}")
-    found = read_precomputed(path)[...] if ending == ".precomputed" else mn.open(path).read()
+    found = mn.open(path).read()
     assert found.dtype.itemsize == 8
     np.testing.assert_array_equal(found, ids)
 
@@ -192,13 +193,74 @@ def test_a_kill_leaves_what_was_there_or_what_is_whole(tmp_path, ending):
         child.send_signal(signal.SIGKILL)
         done = max([done, *map(int, child.communicate()[0].split())])
         if path.exists():
-            read = read_precomputed(path)[...] if ending == ".precomputed" else mn.open(path).read()
+            read = mn.open(path).read()
             assert np.unique(read).tolist() in ([done], [done + 1])
     mn.save(mn.Labels(np.ones((8, 100, 100), np.uint32)), path, overwrite=True)
     assert not [p for p in tmp_path.iterdir() if p.name.endswith(".tmp")]
 
 
-def test_what_is_for_neuroglancer_says_that_it_is_not_opened(tmp_path):
-    mn.save(mn.Labels(np.ones((4, 5, 6), np.uint32)), tmp_path / "out.precomputed")
-    with pytest.raises(InputError, match="is for Neuroglancer: mitonb writes such folders, and does not open them yet"):
-        mn.open_labels(tmp_path / "out.precomputed")
+@pytest.mark.parametrize("encoding", ["raw", "jpeg", "png", "compressed_segmentation", "sharded"])
+def test_what_others_write_for_neuroglancer_opens(tmp_path, encoding):
+    """Two channels, a place in a larger volume, blocks that do not divide it."""
+    dtype = "uint32" if encoding == "compressed_segmentation" else "uint8"
+    want = np.zeros((2, 9, 40, 50), dtype)
+    want[0, 2:7, 8:30, 9:], want[1, :, :, :4] = 200, 3
+    channels = 1 if encoding == "jpeg" else 2
+    scale = {"size": [50, 40, 9], "voxel_offset": [-3, 20, 100], "chunk_size": [16, 16, 8], "resolution": [4, 4, 40]}
+    scale |= {"encoding": "raw" if encoding == "sharded" else encoding}
+    if encoding == "sharded":
+        bits = {"preshift_bits": 1, "minishard_bits": 1, "shard_bits": 2, "hash": "identity"}
+        scale["sharding"] = {"@type": "neuroglancer_uint64_sharded_v1", **bits, "data_encoding": "gzip"}
+    if encoding == "compressed_segmentation":
+        scale["compressed_segmentation_block_size"] = [8, 8, 8]
+    spec = {
+        "driver": "neuroglancer_precomputed", "kvstore": f"file://{tmp_path}/cell/", "scale_metadata": scale,
+        "multiscale_metadata": {"type": "image", "data_type": dtype, "num_channels": channels},
+    }  # fmt: skip
+    store = tensorstore.open(spec, create=True).result()
+    store.write(np.moveaxis(want[:channels], (0, 1, 2, 3), (3, 2, 1, 0))).result()
+    stacks = [mn.open(tmp_path / "cell", channel=k if channels > 1 else None) for k in range(channels)]
+    assert stacks[0].voxel_size == (40, 4, 4)
+    assert "begins at voxel 100, 20, -3 (z, y, x)" in " ".join(stacks[0].notes)
+    for k, stack in enumerate(stacks):
+        most = 30 if encoding == "jpeg" else 0
+        assert np.abs(stack.read().astype(int) - want[k]).max() <= most
+        np.testing.assert_array_equal(stack.data[::-2, 3:8, 7], stack.read()[::-2, 3:8, 7])
+    assert stacks[0].origin == (4000, 80, -12)
+
+
+def damaged_info(folder, **changes):
+    info = json.loads((folder / "info").read_text())
+    info["scales"][0] |= changes
+    (folder / "info").write_text(json.dumps(info))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"key": "../secret"}, "refers to '../secret', which lies outside"), ({"key": "/etc"}, "lies outside"),
+        ({"encoding": "compresso"}, "encoded as 'compresso'"), ({"chunk_sizes": [[0, 8, 8]]}, None),
+        ({"size": [10**9] * 3, "chunk_sizes": [[10**9] * 3]}, None), ({"size": [-1, 4, 4]}, None),
+        ({"resolution": "8"}, None),
+        ({"chunk_sizes": []}, None), ({"voxel_offset": [2**62, 0, 0]}, None), ({"encoding": 5}, None),
+    ],
+)  # fmt: skip
+def test_an_info_that_leads_elsewhere_or_cannot_be_is_refused(tmp_path, changes, error):
+    path = mn.save(mn.Stack(np.ones((4, 5, 6), np.uint8)), tmp_path / "cell.precomputed")
+    shutil.copytree(path / "1_1_1", tmp_path / "secret")
+    damaged_info(path, **changes)
+    with pytest.raises(InputError, match=error):
+        mn.open(path).read()
+
+
+def test_blocks_for_neuroglancer_that_are_links_or_packed_once_more_are_refused(tmp_path):
+    path = mn.save(mn.Stack(np.ones((4, 5, 6), np.uint8)), tmp_path / "cell.precomputed")
+    (block,) = (path / "1_1_1").iterdir()
+    away = shutil.move(block, tmp_path / "elsewhere")
+    block.symlink_to(away)
+    with pytest.raises(UnsafeFileError, match="link to a file that lies outside of"):
+        mn.open(path).read()
+    block.unlink()
+    (path / "1_1_1" / "0-6_0-5_0-4.gz").write_bytes(b"")
+    with pytest.raises(UnsupportedFormatError, match="as cloud-volume writes them"):
+        mn.open(path)
