@@ -15,6 +15,7 @@ from mitonb.infer.segment import redecode as redecode
 from mitonb.infer.segment import redecoding as redecoding
 from mitonb.infer.segment import segment as segment
 from mitonb.infer.segment import segmenting as segmenting
+from mitonb.io.headers import info as info
 from mitonb.io.opening import open as open
 from mitonb.io.opening import open_labels as open_labels
 from mitonb.io.opening import sample as sample

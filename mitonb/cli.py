@@ -158,12 +158,13 @@ def _note(options: Options, *lines: str) -> None:
 
 
 def _open(options: Options) -> Any:
-    channel, series = (
-        int(text) if text is not None and text.lstrip("-").isdigit() else text
-        for text in (options.channel, options.series)
-    )
+    channel, series = _number_or_name(options.channel), _number_or_name(options.series)
     size = _voxel_size(options)
     return mn.open(options.image, voxel_size=size, channel=channel, time=options.time, axes=options.axes, series=series)
+
+
+def _number_or_name(text: str | None) -> Any:
+    return int(text) if text is not None and text.lstrip("-").isdigit() else text
 
 
 def _voxel_size(options: Options) -> Any:
@@ -519,14 +520,9 @@ def _is_free(book: Path, source: str) -> bool:
 
 
 def _info(options: Options) -> None:
-    stack = _open(options)
-    z, y, x = stack.shape
-    voxels = "unknown" if stack.voxel_size is None else "{:g} x {:g} x {:g} nm (z, y, x)".format(*stack.voxel_size)
-    print(f"{stack.name}\n  shape       {z} x {y} x {x} (z, y, x)\n  dtype       {stack.dtype}")
-    print(f"  size        {z * y * x * stack.dtype.itemsize / 1e6:,.1f} MB as voxels\n  voxel size  {voxels}")
-    print("  intensity   {:g} to {:g}".format(*stack.intensity))
-    for note in stack.notes:
-        print(f"  note        {note}")
+    found = mn.info(options.image, series=_number_or_name(options.series), axes=options.axes)
+    facts = dataclasses.asdict(found) | {"bytes": found.bytes, "block_bytes": found.block_bytes}
+    print(json.dumps(facts, indent=1, default=str) if options.json else found)
 
 
 def _replay(options: Options) -> None:

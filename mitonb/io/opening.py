@@ -102,11 +102,11 @@ def open(
         Or one of its kinds: AxesError, CorruptFileError, UnsupportedFormatError, UnsafeFileError, TooLargeError,
         UnreachableError.
     """
-    found, title, where = _find(source, series)
+    found, title, where = find_source(source, series)
     if isinstance(source, Stack) and voxel_size is None:
         voxel_size = source.voxel_size
     data, notes, letters = arrange(found, channel=channel, time=time, axes=axes, what=title)
-    size, remark = _voxel_size(voxel_size, found, letters, data.shape[0], where)
+    size, remark = voxel_size_of(voxel_size, found, letters, data.shape[0], where)
     if size is None and remark is None and where is not None:
         remark = "The voxel size is unknown: the file does not say. Give it with voxel_size=(z, y, x) in nm."
     if invert not in (None, False, True):
@@ -184,7 +184,7 @@ def open_labels(
     """
     choice = {"axes": axes, "channel": channel, "time": time}
     data, found, title, where, letters = _voxels(source, series, choice, empty_blocks=empty_blocks)
-    size, _ = _voxel_size(voxel_size, found, letters, data.shape[0], where)
+    size, _ = voxel_size_of(voxel_size, found, letters, data.shape[0], where)
     record = found.record or (read_record(Path(where)) if where and not is_address(where) else None)
     record = {k: v for k, v in record.items() if k != "original_ids"} if record and "recipe" in record else None
     ids, originals = (data, None) if renumber is False else renumbered(data, always=bool(renumber))
@@ -213,7 +213,7 @@ def open_ids(source: Any) -> tuple[npt.NDArray[Any], VoxelSize | None]:
         As `open`, and if the voxels are no whole numbers. TooLargeError, if they would not fit into memory.
     """
     data, found, _, where, letters = _voxels(source, None, {}, empty_blocks=False)
-    size, _ = _voxel_size(None, found, letters, data.shape[0], where)
+    size, _ = voxel_size_of(None, found, letters, data.shape[0], where)
     return data if data.dtype.kind in "iu" else Labels(data).data, size
 
 
@@ -221,7 +221,7 @@ def _voxels(
     source: Any, series: int | str | None, choice: dict[str, Any], *, empty_blocks: bool
 ) -> tuple[npt.NDArray[Any], Source, str, str | None, str]:  # fmt: skip
     """Return ids as they are in a file, what the file holds, its title and address, and the names of its axes."""
-    found, title, where = _find(source, series, strict=not empty_blocks)
+    found, title, where = find_source(source, series, strict=not empty_blocks)
     found = found if found.ids is None else replace(found, data=found.ids, axes=(found.axes or "").rstrip("s"))
     data, _, letters = arrange(found, what=title, ids=True, **choice)
     # The ids as they are in the file and, where those are no uint32, once more as such.
@@ -236,7 +236,7 @@ def read_back(path: Path) -> Any:
     return arrange(found, axes=None if found.axes else "zyx", what=path.name)[0]
 
 
-def _find(source: Any, series: int | str | None, *, strict: bool = False) -> tuple[Source, str, str | None]:
+def find_source(source: Any, series: int | str | None, *, strict: bool = False) -> tuple[Source, str, str | None]:
     """Return what the source holds, its title, and its address."""
     if isinstance(source, Stack):
         return replace(read_array(source.data), axes="zyx"), source.name, source.source
@@ -256,7 +256,7 @@ def _find(source: Any, series: int | str | None, *, strict: bool = False) -> tup
     return read_array(source), "array", None
 
 
-def _voxel_size(
+def voxel_size_of(
     given: Any, found: Source, letters: str, planes: int, where: str | None
 ) -> tuple[VoxelSize | None, str | None]:  # fmt: skip
     """Return the voxel size that caller or file gives, or that lies beside it, and what is to be said.

@@ -107,6 +107,25 @@ def read_npz(path: Path, series: str | None = None) -> Source:
     return Source(data, kind="npz", spacing=sizes, record=kept)
 
 
+def members_of(path: Path) -> list[tuple[str, tuple[int, ...], Any]]:
+    """Return name, shape and dtype of the images in an HDF5 or .npz file; none of any other file."""
+    with open(path, "rb") as file:
+        magic = file.read(8)
+    if magic == b"\x89HDF\r\n\x1a\n":
+        h5py = extra("h5py", path)
+        with h5py.File(path, "r") as file:
+            return [(name, file[name].shape, native(file[name].dtype)) for name in _datasets(file, h5py)]
+    found = []
+    if magic[:4] == b"PK\3\4":
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                if member.filename.endswith(".npy"):
+                    with archive.open(member) as stream:
+                        shape, _, dtype = _npy_header(stream, path.name)
+                    found.append((member.filename.removesuffix(".npy"), shape, dtype))
+    return found
+
+
 def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> Array:
     """Read one member, never more than its header declares."""
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # they unpack in one go, however large

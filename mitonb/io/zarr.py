@@ -21,6 +21,7 @@ from mitonb.files import atomic_write, explain_write
 from mitonb.io.arrays import Lower, Saving, Source, native
 from mitonb.io.axes import Notes, arrange, axes_of, describe, is_size, lengths_of, places_of
 from mitonb.io.blocks import Blocks, Folder, leads_out
+from mitonb.io.images import natural
 from mitonb.io.limits import inside, read_json
 from mitonb.io.record import record_json
 from mitonb.io.remote import Remote
@@ -29,6 +30,7 @@ from mitonb.stack import VoxelSize
 METADATA = (".zattrs", ".zgroup", ".zarray", "zarr.json", "attributes.json")
 BLOCK = (16, 256, 256)
 SMALLEST = 128
+MOST_FOLDERS = 1000
 MOST_LEVELS = 8
 
 
@@ -124,6 +126,28 @@ def store_in_zip(path: Path) -> zipfile.Path | None:
     return root
 
 
+def members_of_store(root: Folder) -> Iterator[tuple[str, tuple[int, ...], str]]:
+    """Yield path, shape and dtype of the arrays in a store on disk or in a zip file; links are not followed.
+
+    Of arrays no folder is looked into: there are as many as there are rows of blocks.
+    """
+    waiting, seen = [_Node(root, root)], 0
+    while waiting and (seen := seen + 1) <= MOST_FOLDERS:
+        node = waiting.pop(0)
+        newer, older, n5 = (node.read(name) for name in (METADATA[3], METADATA[2], METADATA[4]))
+        found = newer if newer.get("node_type") == "array" else older
+        shape = found.get("shape") or (n5.get("dimensions") or [])[::-1]
+        if shape:
+            yield node.within(), tuple(shape), str(found.get("data_type") or found.get("dtype") or n5.get("dataType"))
+            continue
+        inside = sorted((e.name for e in node.folder.iterdir() if e.is_dir() and not _is_link(e)), key=natural)
+        waiting = [node.inner(name) for name in inside[:MOST_FOLDERS]] + waiting
+
+
+def _is_link(path: Any) -> bool:
+    return isinstance(path, Path) and path.is_symlink()
+
+
 @dataclass(frozen=True)
 class _Node:
     """A group or an array, and the folder that the user named, which nothing may lead out of."""
@@ -164,9 +188,13 @@ class _Node:
             raise InputError(f"{self.root.name} has no {name!r} inside.{self.choices()}")
         return _Node(inner, self.root)
 
+    def within(self) -> str:
+        """Return the path from the folder that the user named to this one; empty for that one itself."""
+        return str(self.folder)[len(str(self.root)) :].replace("\\", "/").strip("/")
+
     def choices(self) -> str:
         """Return a sentence about what series= can be, as seen from the folder that the user named."""
-        start = str(self.folder)[len(str(self.root)) :].replace("\\", "/").strip("/")
+        start = self.within()
         names = sorted(e.name for e in self.folder.iterdir() if e.is_dir())
         listed = ", ".join(f"series={f'{start}/{name}'.lstrip('/')!r}" for name in names[:8])
         return f" Inside are: {listed}." if listed else ""
