@@ -18,6 +18,7 @@ from mitonb.io.blocks import Folder
 from mitonb.io.images import read_folder, read_picture, read_planes
 from mitonb.io.limits import checked_path, door
 from mitonb.io.nifti import read_nifti
+from mitonb.io.nrrd import read_nrrd
 from mitonb.io.others import read_array, read_hdf5, read_mrc, read_npy, read_npz
 from mitonb.io.precomputed import is_precomputed, read_precomputed
 from mitonb.io.record import read_record, recorded_voxel_size
@@ -48,6 +49,7 @@ FORMATS = (
     Format((b"MAP ",), (".mrc",), read_mrc, at=208),
     Format((b"n+1\0",), (".nii",), read_nifti, at=344),
     Format((b"n+2\0",), (".nii",), read_nifti, at=4),
+    Format((b"NRRD000",), (".nrrd", ".nhdr"), read_nrrd),
     Format((b"\x1f\x8b",), (".gz",), read_nifti),
 )
 TURNED = {
@@ -57,7 +59,11 @@ TURNED = {
     (False, True): "Grey values are turned round (invert=True): what is dark in the file is bright here.",
 }
 """What is said, by whether the file says that 0 is white and whether values are turned round."""
-KNOWN = "TIFF, PNG, JPEG, .npy, .npz, OME-Zarr, N5, precomputed, MRC, NIfTI or HDF5"
+MICROSCOPES = {
+    ".czi": "ZEN", ".lif": "LAS X", ".nd2": "NIS-Elements", ".dm3": "DigitalMicrograph", ".dm4": "DigitalMicrograph",
+    ".oir": "FluoView", ".vsi": "cellSens",
+}  # fmt: skip
+KNOWN = "TIFF, PNG, JPEG, .npy, .npz, OME-Zarr, N5, precomputed, MRC, NIfTI, NRRD or HDF5"
 
 
 @door
@@ -71,8 +77,9 @@ def open(
     Parameters
     ----------
     source : path, array or Stack
-        A TIFF (multi-page, tiled, ImageJ, OME), .npy, .npz, MRC, NIfTI or HDF5 file, an OME-Zarr or N5 (also zipped),
-        one PNG or JPG, a folder or list of PNG, TIFF or JPG planes in natural order, or any array with shape, dtype and
+        A TIFF (multi-page, tiled, ImageJ, OME), .npy, .npz, MRC, NIfTI, NRRD or HDF5 file, an OME-Zarr or N5 (also
+        zipped), a volume for Neuroglancer (precomputed), the address of such a store (https://, s3://, gs://), one PNG
+        or JPG, a folder or list of PNG, TIFF or JPG planes in natural order, or any array with shape, dtype and
         slicing; axes that are named by its `dims` (xarray) are followed.
     voxel_size : float or (z, y, x), optional
         Voxel size in nm; replaces what the file says.
@@ -340,6 +347,11 @@ def _unknown(path: Path, magic: bytes) -> InputError:
         return CorruptFileError(f"{path.name} is a web page, not an image: perhaps a log-in page. Download it again.")
     if not magic.strip(b"\0"):
         return CorruptFileError(f"{path.name} starts with zeros only: the copy did not finish. Copy it again.")
+    if program := MICROSCOPES.get(path.suffix.lower()):
+        raise UnsupportedFormatError(
+            f"{path.name} is a file of {program}, which mitonb does not read. Export it as OME-TIFF, there or in Fiji, "
+            "or pass what another reader gives, such as mn.open(bioio.BioImage(path).xarray_data)."
+        )
     kind = "text" if all(b in b"\t\n\r\f" or 32 <= b < 127 for b in magic) else "of a kind that is not known"
     if any(path.suffix.lower() in row.endings for row in FORMATS):
         return CorruptFileError(f"{path.name} is damaged, or {kind}: it does not start like {path.suffix}.")

@@ -1,6 +1,7 @@
 """Readers of arrays in memory and of npy, npz, HDF5 and MRC files: one function for each gives a Source."""
 
 import contextlib
+import functools
 import importlib
 import json
 import math
@@ -12,14 +13,16 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from mitonb.errors import CorruptFileError, InputError, UnsafeFileError, UnsupportedFormatError
-from mitonb.io.arrays import Array, Lazy, Saving, Source, blocks_of, native, raw_voxels
+from mitonb.io.arrays import Array, Lazy, Lower, Saving, Source, blocks_of, native, raw_voxels
 from mitonb.io.axes import describe, plain
+from mitonb.io.images import natural
 from mitonb.io.limits import LARGEST_JSON, check_block, check_held
 from mitonb.memory import memory_budget
 
@@ -29,6 +32,8 @@ LARGEST_DEFLATED = 1032  # bytes that one byte of gzip can become
 NEAR_ENDS = 2**24
 LONGEST_TEXT = 2**24
 HEAP = re.compile(rb"GCOL\x01\0\0\0(.{8})", re.DOTALL)
+BIG_DATA = re.compile(r"(t\d+/s\d+)/\d+/cells")
+"""Where BigDataViewer keeps voxels: moment, view, level."""
 BUILT_IN_FILTERS = {1, 2, 3, 4, 5, 6, 32000}
 
 
@@ -229,12 +234,12 @@ def _is_unsigned(header: Any, order: Literal["little", "big"]) -> bool:
     return float(header["dmin"]) >= 0 and 127 < float(header["dmax"]) < 256
 
 
-def extra(package: str, path: Path) -> Any:
-    """Return a package that not everybody has installed."""
+def extra(package: str, path: Path, called: str = "") -> Any:
+    """Return a package that not everybody has installed; `called` is its name where that is another one."""
     try:
         return importlib.import_module(package)
     except ImportError:
-        raise UnsupportedFormatError(f"{path.name} needs {package}: pip install 'mitonb[formats]'.") from None
+        raise UnsupportedFormatError(f"{path.name} needs {called or package}: pip install 'mitonb[formats]'.") from None
 
 
 # --- HDF5: one dataset of one file, never anything outside of it
@@ -252,7 +257,10 @@ def read_hdf5(path: Path, series: str | None = None) -> Source:
     """
     h5py = extra("h5py", path)
     with h5py.File(path, "r") as file:
-        dataset = file[_chosen(_datasets(file, h5py), series, path.name)]
+        names = _datasets(file, h5py)
+        if series is None and (levels := [name for name in names if BIG_DATA.fullmatch(name)]):
+            return _read_big_data(file, sorted(levels, key=natural), names, path, h5py)
+        dataset = file[_chosen(names, series, path.name)]
         _check_hdf5(dataset, path)
         attributes, notes = _attributes(dataset, path)
         # Files of the N5 programs count x first, also in HDF5.
@@ -262,8 +270,38 @@ def read_hdf5(path: Path, series: str | None = None) -> Source:
         return describe(data, attributes, "HDF5", names=names, points=points, x_first=x_first, notes=notes)
 
 
+def _read_big_data(file: Any, names: list[str], own: list[str], path: Path, h5py: Any) -> Source:
+    """Open what BigDataViewer writes: one moment of one view, its levels beside it, their factors in a table."""
+    views = sorted({BIG_DATA.sub(r"\1", name) for name in names}, key=natural)
+    if len(views) > 1:
+        which = f"{views[0]}/0/cells"
+        raise InputError(
+            f"{path.name} holds {len(views)} views ({', '.join(views[:8])}). Choose one: series={which!r}."
+        )
+    factors = np.asarray(file[f"{views[0].rpartition('/')[2]}/resolutions"], float)[:, ::-1]
+
+    def level(name: str) -> Source:
+        with h5py.File(path, "r") as again:
+            dataset = again[name]
+            _check_hdf5(dataset, path)
+            signed = _hdf5_voxels(dataset, path, h5py)
+        # It keeps 16 bits without a sign in integers that have one.
+        plain = Lazy(signed.shape, np.uint16, lambda key: signed[key].view(np.uint16), path.name, signed.blocks)
+        return Source(plain if signed.dtype == np.int16 else signed, "zyx", kind="HDF5 of BigDataViewer")
+
+    lower = []
+    for name, factor in list(zip(names, factors, strict=True))[1:]:
+        steps = factor / factors[0]
+        lower.append(Lower(tuple(steps.tolist()), tuple(((steps - 1) / 2).tolist()), functools.partial(level, name)))
+    note = "The voxel size of BigDataViewer's files stands in their XML, which is not read."
+    return replace(level(names[0]), notes=(note,), levels=tuple(lower))
+
+
 def write_hdf5(path: Path, saving: Saving) -> None:
-    """Write a volume as one dataset, "labels" or "image", in compressed blocks with checksums."""
+    """Write a volume as one dataset, "labels" or "image", in compressed blocks with checksums.
+
+    Labels bear a second name, "main", by which the programs of the MitoEM challenge look for them.
+    """
     data, (z, y, x) = saving.data, saving.shape
     with extra("h5py", path).File(path, "w") as file:
         dataset = file.create_dataset(
@@ -273,6 +311,8 @@ def write_hdf5(path: Path, saving: Saving) -> None:
         dataset.attrs["DIMENSION_LABELS"] = np.array([b"z", b"y", b"x"])
         if saving.voxel_size is not None:
             dataset.attrs["element_size_um"] = [size / 1000 for size in saving.voxel_size]
+        if saving.labels:
+            file["main"] = dataset
         for top in range(0, z, 16):
             dataset[top : top + 16] = data[top : top + 16]
 

@@ -1,0 +1,113 @@
+"""NRRD in one file: the header by pynrrd, the voxels ours; x is stored fastest, so they lie as (z, y, x) in C order."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mitonb.errors import CorruptFileError, UnsafeFileError, UnsupportedFormatError
+from mitonb.io.arrays import Source, raw_voxels
+from mitonb.io.axes import lengths_of, places_of
+from mitonb.io.limits import check_held
+from mitonb.io.others import LARGEST_DEFLATED, extra
+from mitonb.memory import require
+
+LONGEST_HEADER = 2**20
+DTYPES = {
+    "b": ("signed char", "int8", "int8_t"), "B": ("uchar", "unsigned char", "uint8", "uint8_t"),
+    "i2": ("short", "short int", "signed short", "signed short int", "int16", "int16_t"),
+    "u2": ("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"),
+    "i4": ("int", "signed int", "int32", "int32_t"), "u4": ("uint", "unsigned int", "uint32", "uint32_t"),
+    "i8": ("longlong", "long long", "long long int", "signed long long", "signed long long int", "int64", "int64_t"),
+    "u8": ("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"),
+    "f4": ("float",), "f8": ("double",),
+}  # fmt: skip
+"""What numpy calls them, and all names that the format allows."""
+LETTERS = {"list": "c", "vector": "c", "scalar": "c", "complex": "c", "RGB-color": "s", "RGBA-color": "s", "time": "t"}
+"""What axes are that are no space."""
+
+
+def read_nrrd(path: Path) -> Source:
+    """Open a NRRD lazily; a packed one is unpacked into memory.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        If pynrrd is not installed, or the voxels are text or of a kind that is not known.
+    UnsafeFileError
+        If its voxels lie in other files.
+    """
+    nrrd, what = extra("nrrd", path, "pynrrd"), path.name
+    with open(path, "rb") as file:
+        head = file.read(LONGEST_HEADER)
+    gap = re.search(rb"\r?\n\r?\n", head)
+    if gap is None:
+        raise CorruptFileError(f"{what} has no end of its header: it is truncated or damaged. Copy or export it again.")
+    header, start = nrrd.read_header(head[: gap.start()].decode("ascii", "ignore").splitlines()), gap.end()
+    if "data file" in header or "datafile" in header:
+        raise UnsafeFileError(f"{what} keeps its voxels in other files. Save it as one file (.nrrd), header attached.")
+    kind = next((code for code, names in DTYPES.items() if header["type"] in names), None)
+    coding = header["encoding"].lower()
+    if kind is None or coding not in ("raw", "gzip", "gz", "bzip2", "bz2") or header.get("line skip"):
+        raise UnsupportedFormatError(
+            f"{what} holds {header['type']!r} in {coding!r:.20}. Save it in grey, raw or gzip."
+        )
+    shape = tuple(int(n) for n in header["sizes"])[::-1]
+    dtype = np.dtype(kind).newbyteorder(">" if header.get("endian") == "big" else "<")
+    size, stored = math.prod(shape) * dtype.itemsize, path.stat().st_size - start
+    if min(shape) < 1 or len(shape) != int(header["dimension"]):
+        raise CorruptFileError(f"{what} declares {shape} voxels along {header['dimension']} axes.")
+    data: Any
+    if coding == "raw":
+        skip = int(header.get("byte skip") or 0)
+        start = path.stat().st_size - size if skip == -1 else start + skip
+        check_held(what, size, path.stat().st_size - start if start >= 0 and skip >= -1 else 0)
+        data = raw_voxels(path, dtype, shape, start)
+    else:
+        if coding[0] == "g":
+            check_held(what, size, stored * LARGEST_DEFLATED)
+        require(size, f"Unpacking {what}", "Save it as raw NRRD, which is read plane by plane.")
+        with open(path, "rb") as file:
+            file.seek(start)
+            packed: Any = gzip.GzipFile(fileobj=file) if coding[0] == "g" else bz2.BZ2File(file)
+            data = np.frombuffer(packed.read(size), dtype)
+            check_held(what, size, data.nbytes)
+            data = data.reshape(shape)
+            packed.read(1)  # reaches the end, where gzip looks at its checksum
+    return _placed(header, data, len(shape))
+
+
+def _placed(header: Any, data: Any, rank: int) -> Source:
+    """Return the voxels with their axes, sizes and place, which the header states fastest axis first."""
+    kinds = list(header.get("kinds") or ["domain"] * rank)
+    spatial = [k for k, kind in enumerate(kinds) if LETTERS.get(kind) is None]
+    letters = "".join(LETTERS.get(kind, "") or "xyz?????"[min(spatial.index(k), 3)] for k, kind in enumerate(kinds))
+    units = list(header.get("space units") or [])
+    steps = [np.asarray(v, float) for v in header["space directions"]] if "space directions" in header else []
+    steps = [step for step in steps if step.ndim and np.isfinite(step).all()]  # "none" for axes that are no space
+    if steps:
+        sizes = [float(np.linalg.norm(step)) for step in steps]
+    else:
+        given = header.get("spacings")
+        sizes = [float(v) for k, v in enumerate(given) if k in spatial] if given is not None else []
+        units = units or [u for k, u in enumerate(header.get("units") or []) if k in spatial]
+    named = "".join(letters[k] for k in spatial)
+    units = (units + [None] * len(named))[: len(named)]
+    spacing = lengths_of(named, sizes, units) if len(sizes) == len(named) else {}
+    notes = []
+    if sizes and not spacing:
+        said = ", ".join(f"{v:g}" for v in sizes)
+        notes.append(f"The file gives the size {said} ({', '.join(named)}) without a unit that is known: not used.")
+    straight = all(np.argmax(np.abs(step)) == k and step.sum() > 0 for k, step in enumerate(steps))
+    if steps and not (straight and all(np.count_nonzero(step) == 1 for step in steps)):
+        notes.append("The file turns or mirrors its axes: voxels are taken in the order in which they are stored.")
+        straight = False
+    begins = header.get("space origin") if straight and steps else None
+    origin = places_of(named, np.asarray(begins, float).tolist(), units) if begins is not None else {}
+    return Source(data, letters[::-1], spacing, tuple(notes), "NRRD", origin=origin)
