@@ -15,7 +15,13 @@ from mitonb.infer.segment import redecode as redecode
 from mitonb.infer.segment import redecoding as redecoding
 from mitonb.infer.segment import segment as segment
 from mitonb.infer.segment import segmenting as segmenting
+from mitonb.io.boxes import box_nm as box_nm
+from mitonb.io.boxes import fetch as fetch
+from mitonb.io.boxes import fetch_cost as fetch_cost
+from mitonb.io.boxes import fetching as fetching
 from mitonb.io.headers import info as info
+from mitonb.io.neuroglancer import neuroglancer_link as neuroglancer_link
+from mitonb.io.neuroglancer import read_link as read_link
 from mitonb.io.opening import open as open
 from mitonb.io.opening import open_labels as open_labels
 from mitonb.io.opening import sample as sample

@@ -122,7 +122,10 @@ def _add_command(commands: Any, name: str, told: dict[str, Any], shared: dict[st
 def _add_options(parser: Any, options: dict[str, dict[str, Any]]) -> None:
     types = {"int": int, "float": float, "Path": Path}
     for name, facts in options.items():
-        parser.add_argument(name, **{**facts, **({"type": types[facts["type"]]} if "type" in facts else {})})
+        changed: dict[str, Any] = {"type": types[facts["type"]]} if "type" in facts else {}
+        if isinstance(facts.get("metavar"), list):
+            changed["metavar"] = tuple(facts["metavar"])
+        parser.add_argument(name, **{**facts, **changed})
 
 
 class _Parser(Parser):
@@ -525,6 +528,31 @@ def _info(options: Options) -> None:
     print(json.dumps(facts, indent=1, default=str) if options.json else found)
 
 
+def _fetch(options: Options) -> None:
+    from mitonb.io.boxes import box_nm, fetch_cost, fetching
+
+    stack, like = mn.open(options.source), None if options.like is None else mn.open(options.like)
+    if like is None and (options.start is None or options.stop is None):
+        for k, level in enumerate(stack.levels):
+            z, y, x = level.data.shape
+            size = [v * f for v, f in zip(stack.voxel_size or (), level.factors, strict=False)]
+            voxels = " x ".join(f"{v:g}" for v in size) + " nm" if size else "voxel size unknown"
+            gigabytes = z * y * x * stack.dtype.itemsize / 1e9
+            print(f"  level {k}  {z} x {y} x {x}  {voxels}  {gigabytes:,.2f} GB")
+        if options.out is not None:
+            raise InputError("Say which part is to be fetched: --from Z Y X --to Z Y X, in voxels (or --nm).")
+        return
+    box = None
+    if like is None:
+        ends = [(z, y, x) for z, y, x in (options.start, options.stop)]
+        whole = [(int(z), int(y), int(x)) for z, y, x in ends]
+        box = box_nm(stack, *ends) if options.nm else mn.Box(*whole)
+    print(fetch_cost(stack, box, level=options.level, like=like))
+    if options.out is not None:
+        steps = fetching(stack, box, options.out, level=options.level, like=like, overwrite=options.overwrite)
+        print(f"in {drain(steps, show=not options.quiet)}")
+
+
 def _replay(options: Options) -> None:
     project, _ = reopen(place_of(options.project), None, None, read_only=True)
     try:
@@ -568,7 +596,8 @@ def _doctor(_: Options) -> int:
 
 
 _RUNS: dict[str, Callable[[Options], int | None]] = {
-    "segment": _segment, "train": _train, "score": _score, "lab": _lab, "info": _info, "replay": _replay,
+    "segment": _segment, "train": _train, "score": _score, "lab": _lab, "info": _info, "fetch": _fetch,
+    "replay": _replay,
     "export": _export_labels, "merge": _merge, "doctor": _doctor, "cite": lambda options: print(mn.cite(options.model)),
     "models": _list_models, "models list": _list_models, "models info": _show_model, "models pull": _pull,
     "models import": _import, "models export": _export, "benchmark": _benchmark, "data": _list_data,

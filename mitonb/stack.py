@@ -127,6 +127,8 @@ class Stack:
         Lower resolutions of the same voxels, the finest of them first, where the file has some.
     origin : tuple of float
         (z, y, x) in nm: where the file says that the middle of the first voxel lies.
+    focus : tuple of int or None
+        (z, y, x): the voxel that is looked at first, where a link says so.
     """
 
     data: LazyArray
@@ -137,6 +139,7 @@ class Stack:
     notes: tuple[str, ...] = ()
     coarser: tuple[Level, ...] = field(default=(), repr=False, compare=False)
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    focus: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.data, str | os.PathLike):
@@ -198,7 +201,7 @@ class Stack:
         place = np.add(self.origin, np.multiply(found.offset, sizes)).tolist()
         return replace(
             self, data=found.data, voxel_size=self.voxel_size and (z, y, x), name=f"{self.name} level {k}",
-            coarser=(), origin=tuple(place),
+            coarser=(), origin=tuple(place), focus=None,
         )  # fmt: skip
 
     def count(self, axis: Axis = "xy") -> int:

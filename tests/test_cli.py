@@ -29,7 +29,20 @@ needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="needs PyTorch, which is not installed here"
 )
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("segment", "train", "score", "models", "lab", "info", "replay", "export", "merge", "doctor", "cite")
+COMMANDS = (
+    "segment",
+    "train",
+    "score",
+    "models",
+    "lab",
+    "info",
+    "fetch",
+    "replay",
+    "export",
+    "merge",
+    "doctor",
+    "cite",
+)
 
 
 @pytest.fixture
@@ -435,3 +448,24 @@ def test_options_of_several_values_may_stand_before_the_files() -> None:
     assert (str(options.image), str(options.labels), options.voxel_size) == ("in.tif", "out.tif", [30, 5, 5])
     assert list(options.planes) == ["xy", "xz"]
     assert values_last(["info", "--", "--planes"]) == ["info", "--", "--planes"]
+
+
+def test_a_box_of_a_data_set_is_listed_costed_and_fetched(tmp_path: Path, monkeypatch, capsys) -> None:
+    from tests.io.organelle import PLACE, make
+
+    monkeypatch.setenv("MITONB_OPENORGANELLE", str(tmp_path))
+    image, ids = make(tmp_path)
+    assert main(["fetch", "openorganelle:jrc_drawn"]) == 0
+    assert "level 2  12 x 24 x 28  32 x 32 x 32 nm" in capsys.readouterr().out
+    box = ["--from", "8", "16", "24", "--to", "24", "48", "64"]
+    assert main(["fetch", "openorganelle:jrc_drawn", *box]) == 0
+    assert "16 x 32 x 40 voxels, 20.0 KiB" in capsys.readouterr().out
+    em, mito = tmp_path / "em.ome.zarr", tmp_path / "mito.ome.zarr"
+    nm = [f"{p + 8 * v:g}" for p, v in zip(PLACE * 2, (8, 16, 24, 24, 48, 64), strict=True)]
+    where = ["--nm", "--from", *nm[:3], "--to", *nm[3:]]
+    assert main(["fetch", "openorganelle:jrc_drawn", str(em), *where, "--quiet"]) == 0
+    np.testing.assert_array_equal(mn.open(em).read(), image[8:24, 16:48, 24:64])
+    assert main(["fetch", "openorganelle:jrc_drawn/labels/mito_seg", str(mito), "--like", str(em), "--quiet"]) == 0
+    np.testing.assert_array_equal(open_labels(mito).data, ids[8:24, 16:48, 24:64])
+    assert main(["fetch", "openorganelle:jrc_drawn", str(em)]) == 1
+    assert "--from Z Y X" in capsys.readouterr().err

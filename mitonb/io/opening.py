@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import CorruptFileError, InputError, UnsupportedFormatError
+from mitonb.io import openorganelle
 from mitonb.io.arrays import Lazy, Lower, Source, stamp_of
 from mitonb.io.axes import Channel, arrange, spacing_to_voxel_size
 from mitonb.io.blocks import Folder
 from mitonb.io.images import read_folder, read_picture, read_planes
 from mitonb.io.limits import checked_path, door
+from mitonb.io.neuroglancer import is_link, read_link
 from mitonb.io.nifti import read_nifti
 from mitonb.io.nrrd import read_nrrd
 from mitonb.io.others import read_array, read_hdf5, read_mrc, read_npy, read_npz
@@ -78,7 +80,8 @@ def open(
     ----------
     source : path, array or Stack
         A TIFF (multi-page, tiled, ImageJ, OME), .npy, .npz, MRC, NIfTI, NRRD or HDF5 file, an OME-Zarr or N5 (also
-        zipped), a volume for Neuroglancer (precomputed), the address of such a store (https://, s3://, gs://), one PNG
+        zipped), a volume for Neuroglancer (precomputed), the address of such a store (https://, s3://, gs://),
+        openorganelle:NAME, a link of Neuroglancer (its first image, at the place that it shows), one PNG
         or JPG, a folder or list of PNG, TIFF or JPG planes in natural order, or any array with shape, dtype and
         slicing; axes that are named by its `dims` (xarray) are followed.
     voxel_size : float or (z, y, x), optional
@@ -109,6 +112,13 @@ def open(
         Or one of its kinds: AxesError, CorruptFileError, UnsupportedFormatError, UnsafeFileError, TooLargeError,
         UnreachableError.
     """
+    if is_link(source):
+        link = read_link(source)
+        if not link.images:
+            raise InputError("This link of Neuroglancer shows no image that is opened. Open one of its layers itself.")
+        options: dict[str, Any] = {"channel": channel, "time": time, "axes": axes, "series": series, "name": name}
+        stack = open(link.images[0], voxel_size=voxel_size, invert=invert, **options)
+        return replace(stack, focus=_voxel_at(stack, link.position))
     found, title, where = find_source(source, series)
     if isinstance(source, Stack) and voxel_size is None:
         voxel_size = source.voxel_size
@@ -120,7 +130,7 @@ def open(
         raise InputError(f"invert is True, False or None, got {invert!r}.")
     white = found.black is not None
     turn = white if invert is None else invert
-    said = [*found.notes, *notes, TURNED.get((white, turn)), remark]
+    said = [*found.notes, *notes, TURNED.get((white, turn)), remark, _whence(found)]
     # Of what is turned round the black and white point is taken once.
     data = Inverted(data, found.black) if turn else data
     choice = {"channel": channel, "time": time, "axes": axes, "what": title}
@@ -144,6 +154,25 @@ def _level(one: Lower, letters: str, choice: dict[str, Any]) -> Level:
         (offset[0], offset[1], offset[2]),
         lambda: arrange(one.load(), **choice)[0],
     )
+
+
+def _voxel_at(stack: Stack, place: tuple[float, float, float] | None) -> tuple[int, int, int] | None:
+    """Return the voxel of a stack at a place in nm, or the nearest to it."""
+    if place is None or stack.voxel_size is None:
+        return None
+    at = np.floor((np.array(place) - stack.origin) / stack.voxel_size + 1e-6)
+    z, y, x = np.clip(at, 0, np.array(stack.shape) - 1).astype(int).tolist()
+    return z, y, x
+
+
+def _whence(found: Source) -> str | None:
+    """Return where a box was fetched from, in a sentence."""
+    facts = (found.record or {}).get("fetched")
+    if not isinstance(facts, dict):
+        return None
+    rights = [str(facts[key]) for key in ("licence", "doi") if key in facts]
+    about = f" ({', doi '.join(rights)})" if rights else ""
+    return f"Fetched on {facts.get('date')} from {facts.get('source')}, level {facts.get('level')}{about}."
 
 
 def _origin(source: Any, found: Source) -> tuple[float, float, float]:
@@ -247,6 +276,8 @@ def find_source(source: Any, series: int | str | None, *, strict: bool = False) 
     """Return what the source holds, its title, and its address."""
     if isinstance(source, Stack):
         return replace(read_array(source.data), axes="zyx"), source.name, source.source
+    if isinstance(source, str) and source.startswith(openorganelle.PREFIX):
+        source = openorganelle.address_of(source, _is_there)
     if is_address(source):
         folder = remote_folder(source)
         if folder.name.lower().endswith((".zip", *(ending for row in FORMATS for ending in row.endings))):
@@ -261,6 +292,11 @@ def find_source(source: Any, series: int | str | None, *, strict: bool = False) 
         paths = [checked_path(p) for p in source]
         return read_planes(paths, "the list"), paths[0].name, None
     return read_array(source), "array", None
+
+
+def _is_there(address: str) -> bool:
+    """Return whether a store is at an address."""
+    return is_store(remote_folder(address) if is_address(address) else Path(address))
 
 
 def voxel_size_of(

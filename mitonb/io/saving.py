@@ -75,7 +75,7 @@ def save(
     The run record of labels goes into the OME-Zarr attributes or the .npz, else to `<name>.record.json`. Where labels
     fit into memory, .precomputed holds their surfaces, too.
     """
-    target = _target_path(path, overwrite=overwrite)
+    target = target_path(path, overwrite=overwrite)
     ending = _ending(target)
     if ending is None:
         known = ", ".join(ENDINGS)
@@ -244,7 +244,7 @@ def check_output(
     InputError
         If its folder is missing or cannot be written to, something is there, or it would replace an input.
     """
-    target = _target_path(path, overwrite=overwrite)
+    target = target_path(path, overwrite=overwrite)
     if endings and not target.name.lower().endswith(tuple(endings)):
         raise UnsupportedFormatError(f"{target.name!r} must end in {', '.join(endings)}. Choose another name.")
     for other in apart_from:
@@ -267,7 +267,7 @@ def store_path(path: str | os.PathLike[str], *, overwrite: bool = False, source:
     return check_output(path, (".zarr",), overwrite=overwrite, apart_from=() if source is None else (source,))
 
 
-def _target_path(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
+def target_path(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
     """Return the path to save to, after the checks that need no writing.
 
     Raises

@@ -433,8 +433,9 @@ def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], version: s
 
 
 def scratch_array(
-    folder: Path | None, shape: Sequence[int], dtype: str, chunks: Sequence[int], compressor: Any = None
-) -> Any:
+    folder: Path | None, shape: Sequence[int], dtype: str, chunks: Sequence[int], compressor: Any = None, *,
+    zeros: bool = False,
+) -> Any:  # fmt: skip
     """Open an array that only this program reads, in a folder or in memory; create it, of zeros, where there is none.
 
     Nothing waits for the disk, and nothing is cached.
@@ -445,11 +446,14 @@ def scratch_array(
         Of its own; None is memory.
     shape, dtype, chunks, compressor
         As zarr 2 writes them.
+    zeros : bool
+        Whether blocks of zeros are written, too, so that one sees which were.
     """
     metadata = {"shape": shape, "dtype": dtype, "chunks": chunks, "compressor": compressor, "fill_value": 0}
     spec = {
         "driver": "zarr", "kvstore": {"driver": "file", "path": f"{folder}/"} if folder else "memory://",
         "metadata": metadata, "context": {"file_io_sync": False, "cache_pool": {"total_bytes_limit": 0}},
+        "store_data_equal_to_fill_value": zeros,
     }  # fmt: skip
     return tensorstore.open(spec, open=True, create=True).result()
 

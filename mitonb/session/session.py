@@ -156,7 +156,7 @@ class Session:
         self._uncolored: Box | None = None
         self._coloring_lock = threading.Lock()
         self.edited.connect(self._to_color)
-        z, y, x = (n // 2 for n in self._view.shape)
+        z, y, x = (stack and stack.focus) or (n // 2 for n in self._view.shape)
         self._position, self._selection = (z, y, x), tuple[int, ...]()
         self._queue: tuple[Doubt, ...] = ()
         self._at, self._again = -1, False  # in the queue, and what is wanted of it

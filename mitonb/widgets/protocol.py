@@ -13,6 +13,7 @@ import threading
 import uuid
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,7 +53,14 @@ PATIENCE = 2.0
 """Seconds after which a page is taken to be gone."""
 
 _PROTOCOL = 1
-_STEPS = (1, 2, 4, 8, 16)  # pixels on a side that one pixel of a coarser image may stand for
+_STEPS = (
+    1,
+    2,
+    4,
+    8,
+    16,
+)  # of whole planes; of windows any power of two: pixels on a side that one pixel of a coarser image may stand for
+_MAX_WINDOW = 1 << 24  # pixels of a window, as it is sent
 _MAX_POINTS = 40_000
 _MAX_IDS = 10_000
 _MAX_COUNT = 2**53
@@ -68,6 +76,10 @@ _SAID = {"put_object", "merge", "split", "cut", "split_at_necks", "delete", "dro
     name for name, verb in VERBS.items() if verb.menu
 }  # what an edit is told of in words, with Undo
 
+WINDOWED = ("image", "labels", "preview", "proposal", "other")
+"""What comes in parts of huge planes; maps come whole."""
+Window = tuple[slice, slice]
+"""Rows and columns of a plane."""
 Message = Mapping[str, Any]
 Buffers = Sequence[bytes | memoryview]
 
@@ -192,6 +204,7 @@ class Conversation:
         self._meshed = Latest(
             self._send_surfaces, failed=lambda error: self.post({**failed, "failed": str(error)[:200]})
         )
+        self._readers = ThreadPoolExecutor(4, "mitonb-window")
         self._own_point: tuple[int, ...] | None = None
         self._seq = self._colored = 0
         self._project = self.session.path, self.session.key
@@ -199,6 +212,10 @@ class Conversation:
         self._promise = int(viewer.active_id)
         self._gave_way: dict[int, tuple[int, int]] = {}
         self._suggested: tuple[Any, int] | None = None  # a doubt whose fix is shown, and the version it is about
+
+    def leave(self) -> None:
+        """Read nothing more."""
+        self._readers.shutdown(wait=False, cancel_futures=True)
 
     def when_told(self, action: Callable[[], object]) -> None:
         """Do something once a page has told which plane it shows; at once where there is no page.
@@ -313,12 +330,21 @@ class Conversation:
         """Tell every page that parts of a plane are new, and which of them there are."""
         self.post({"kind": "stale", "parts": list(parts), "axis": axis, "index": index, "present": list(present)})
 
-    def send_part(self, part: str, axis: Axis, index: int, *, client: str = "", req: int = 0, step: int = 1) -> None:
-        """Send one part of a plane in strips, or say that there is none; `client` and `req` name the question."""
+    def send_part(
+        self, part: str, axis: Axis, index: int, *, client: str = "", req: int = 0, step: int = 1,
+        window: Window | None = None,
+    ) -> None:  # fmt: skip
+        """Send one part of a plane, or of a window of it, in strips, or say that there is none.
+
+        `client` and `req` name the question.
+        """
         # The number is read before the pixels: an edit in between makes the browser ask again, never miss it.
         head: dict[str, Any] = {"kind": "part", "client": client, "req": req, "part": part, "axis": axis}
         head |= {"index": index, "seq": self._seq}
-        found = self._planes.pixels(part, axis, index, step)
+        if window is not None and part in WINDOWED:
+            rows, columns = window
+            head |= {"window": [rows.start, columns.start, rows.stop, columns.stop], "step": step}
+        found = self._planes.pixels(part, axis, index, step, window)
         if found is None:
             self.post({**head, "empty": True})
             return
@@ -348,7 +374,8 @@ class Conversation:
             "voxel_size": session.voxel_size, "intensity": [0.0, 255.0] if stack is None else stack.intensity,
             "hash": colors.HASH, "palette": colors.PALETTE,
             "ramps": {name: ramp._asdict() for name, ramp in colors.MAPS.items()}, "empty": not session.ids(),
-            "verbs": on_screen(),
+            "verbs": on_screen(), "widest": [self._planes.widest(axis) for axis in AXES],
+            "focus": None if stack is None else stack.focus,
         }  # fmt: skip
 
     # --- browser to session -------------------------------------------------------------------------------------
@@ -384,18 +411,49 @@ class Conversation:
         parts, step = message.get("parts"), message.get("step", 1)
         if not isinstance(parts, list) or not 0 < len(parts) <= len(PARTS) or set(map(str, parts)) - set(PARTS):
             raise InputError(f"parts are some of {', '.join(PARTS)}, got {parts!r:.60}.")
-        if step not in _STEPS or isinstance(step, bool):
-            raise InputError(f"step is one of {_STEPS}, got {step!r:.60}.")
         axis, index = self._place(message)
-        # One question for all parts of a plane: each message costs JupyterLab more than its pixels.
-        failed = None
-        for part in dict.fromkeys(parts):
-            try:
-                self.send_part(part, axis, index, client=client, req=request, step=step)
-            except MitonbError as error:  # an image that cannot be read any more hides no labels
-                failed = error
-        if failed:
-            raise failed
+        window = None if message.get("window") is None else self._window(message, axis)
+        if window is None and (step not in _STEPS or isinstance(step, bool)):
+            raise InputError(f"step is one of {_STEPS}, got {step!r:.60}.")
+
+        def answer() -> None:
+            # One question for all parts of a plane: each message costs JupyterLab more than its pixels.
+            failed = None
+            for part in dict.fromkeys(parts):
+                try:
+                    self.send_part(part, axis, index, client=client, req=request, step=step, window=window)
+                except MitonbError as error:  # an image that cannot be read any more hides no labels
+                    failed = error
+            if failed:
+                raise failed
+
+        if window is None:
+            answer()
+        else:  # from a store that may be far away, several at once
+            self._readers.submit(self._answering, answer, {"client": client, "req": request})
+
+    def _answering(self, answer: Callable[[], None], head: dict[str, Any]) -> None:
+        try:
+            answer()
+        except Exception as error:
+            self.post(_nack(error, **head))
+
+    def _window(self, message: Message, axis: Axis) -> Window:
+        """Return the part of a plane that a page asks for, or refuse it."""
+        step, given = message.get("step"), message.get("window")
+        h, w = cut(self.session.labels.data, axis, 0).shape
+        whole_step = isinstance(step, int) and not isinstance(step, bool) and 0 < step < 1 << 30
+        if not whole_step or step & (step - 1):  # type: ignore[operator]
+            raise InputError(f"The step of a window is a power of two, got {step!r:.60}.")
+        numbers = (
+            [n for n in given if isinstance(n, int) and not isinstance(n, bool)] if isinstance(given, list) else []
+        )
+        if len(numbers) != 4 or not (0 <= numbers[0] < numbers[2] <= h and 0 <= numbers[1] < numbers[3] <= w):
+            raise InputError(f"A window of this plane lies inside of 0, 0, {h}, {w}, got {given!r:.60}.")
+        top, left, bottom, right = numbers
+        if -(-(bottom - top) // step) * -(-(right - left) // step) > _MAX_WINDOW:  # type: ignore[operator]
+            raise InputError(f"A window has at most {_MAX_WINDOW} pixels, got {given!r:.60} at a step of {step}.")
+        return slice(top, bottom), slice(left, right)
 
     def _edit(self, message: Message, buffers: Buffers) -> None:
         client, cseq = word(message, "client"), whole(message, "cseq", 1, _MAX_COUNT)
@@ -584,7 +642,8 @@ class Conversation:
     def _send_surfaces(self) -> None:
         """Send the surfaces of all objects, in messages below the limit."""
         session = self.session
-        found = surfaces(session.labels, budget=max(_TRIANGLES, 12 * len(session.ids())))
+        count = len(session.ids())
+        found = surfaces(session.labels, budget=max(_TRIANGLES, 12 * count)) if count else []
         first = True
         while first or found:
             sizes = np.cumsum([m.vertices.nbytes + m.triangles.nbytes for m in found])

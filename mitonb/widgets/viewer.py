@@ -6,6 +6,8 @@ pixels travel as binary messages (see `protocol`), texts never as traits, so tha
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import threading
 from functools import reduce
@@ -25,11 +27,12 @@ from mitonb.colors import overlay
 from mitonb.edit import ops, verbs
 from mitonb.errors import InputError
 from mitonb.labels import Labels
+from mitonb.levels import level_for, widest, window
 from mitonb.maps import COARSE, FLOATS, Ids, Maps
 from mitonb.post.microscope import Microscope
 from mitonb.session import Session
-from mitonb.stack import AXES, Axis, Stack, in_order
-from mitonb.widgets.protocol import HEADS, Conversation, cut, ends
+from mitonb.stack import AXES, Axis, Plane, Stack, in_order
+from mitonb.widgets.protocol import HEADS, WINDOWED, Conversation, cut, ends
 from mitonb.widgets.style import Saved, as_png, count_text, gray, thinned
 
 if TYPE_CHECKING:
@@ -40,6 +43,9 @@ if TYPE_CHECKING:
 
 _STATIC = Path(__file__).parent / "static"
 _KEPT = 256 * 2**20  # bytes of maps and previews
+BIG = 1 << 23
+"""Pixels above which planes are shown in parts; as in js/scope.js."""
+_READ = 1 << 26  # pixels of a level that are read to show their means
 _MOST_PEAKS = 5000
 _AROUND = 48  # voxels around places that are asked about
 _MOST_LENSES = 8  # planes whose decoding is kept to explain its pixels
@@ -134,25 +140,49 @@ class Planes:
         with self._lock:
             return [f"{part}/{axis}/{index}" for (axis, index), parts in self._extras.items() for part in parts]
 
-    def pixels(self, part: str, axis: Axis, index: int, step: int = 1) -> Pixels | None:
+    def widest(self, axis: Axis) -> int:
+        """Return how many pixels of a plane, along a side, can be shown at once; 0 where that is all of it."""
+        stack = self.session.stack
+        huge = stack is not None and cut(self.session.labels.data, axis, 0).size > BIG
+        return widest(stack, axis) if huge and stack is not None else 0
+
+    def pixels(
+        self, part: str, axis: Axis, index: int, step: int = 1, seen: tuple[slice, slice] | None = None
+    ) -> Pixels | None:
         """Return one part of a plane and what a browser must know of it besides; None where there is none.
 
-        Of images, `step` pixels on a side become one.
+        Of images, `step` pixels on a side become one. Of a plane of which only rows and columns are `seen` that is so
+        for ids, too: they are those of the first pixels.
         """
         stack = self.session.stack
+        if part == "image" and stack is not None:
+            return self._image(stack, axis, index, step, seen)
         if part == "labels":
-            return cut(self.session.labels.data, axis, index), {}
-        if part == "proposal":
-            return self._proposal(axis, index)
-        if part == "other":
-            return None if self.other is None else (cut(self.other, axis, index), {})
-        if part != "image" or stack is None:
-            return self._extras.get((axis, index), {}).get(part)
+            found: Pixels | None = cut(self.session.labels.data, axis, index), {}
+        elif part == "proposal":
+            found = self._proposal(axis, index)
+        elif part == "other":
+            found = None if self.other is None else (cut(self.other, axis, index), {})
+        else:
+            found = self._extras.get((axis, index), {}).get(part)
+        if found is None or seen is None or part not in WINDOWED:
+            return found
+        rows, columns = (slice(part.start, part.stop, step) for part in seen)
+        return found[0][rows, columns], found[1]
+
+    def _image(self, stack: Stack, axis: Axis, index: int, step: int, seen: tuple[slice, slice] | None) -> Pixels:
         # Readers of files need not be thread-safe.
-        with self._reading:
-            image = stack.plane(index, axis).image
+        with contextlib.nullcontext() if getattr(stack.data, "blocks", None) else self._reading:
+            if seen is None:
+                image, rest = stack.plane(index, axis).image, step
+            else:
+                # Of the finest level that is read, means are taken where that is not too much.
+                factors = [f for k, f in enumerate(level_for(stack, axis, step).factors) if k != AXES[axis]]
+                pixels = math.prod(part.stop - part.start for part in seen) / math.prod(factors)
+                rest = 1 << int(math.log2(max(1.0, step / max(factors)))) if pixels <= _READ else 1
+                image = window(stack, axis, index, *seen, step // rest)
         ready = image.dtype == np.uint8 and stack.intensity == (0.0, 255.0)
-        return shrink(image if ready else gray(image, *stack.intensity), step), {"step": step}
+        return shrink(image if ready else gray(image, *stack.intensity), rest), {"step": step}
 
     def propose(self, ids: Sequence[int], edit: Edit) -> tuple[Box, npt.NDArray[np.uint32]]:
         """Show what an edit would make of objects, and return it: ids in a box around them."""
@@ -284,7 +314,8 @@ class Viewer(Saved, anywidget.AnyWidget):
     ) -> None:
         self.session = session
         traits["layers"] = {"em": {**LAYERS["em"], **_first_contrast(session.stack)}, **traits.get("layers", {})}
-        index = session.shape[AXES[axis]] // 2 if index is None else index
+        focus = session.stack.focus if session.stack is not None else None
+        index = (focus or [n // 2 for n in session.shape])[AXES[axis]] if index is None else index
         super().__init__(axis=axis, index=index, height=height, active_id=session.free_ids(1)[0], **traits)
         self._planes = Planes(session)
         self._conversation = Conversation(self, self._planes)
@@ -438,7 +469,18 @@ class Viewer(Saved, anywidget.AnyWidget):
         """Return the plane on screen with its objects, for readers without a kernel."""
         found = count_text(len(self.session.ids()))
         ids, stack = cut(self.session.labels.data, self.axis, self.index), self.session.stack
-        plane = np.zeros(ids.shape) if stack is None else stack.plane(self.index, self.axis)
+        plane: Any = np.zeros(ids.shape) if stack is None else None
+        if stack is not None and ids.size > BIG:  # its middle, as far as it can be shown at once
+            most = self._planes.widest(self.axis) or max(ids.shape)
+            middles = [slice(max(0, (n - most) // 2), min(n, (n + most) // 2)) for n in ids.shape]
+            step = 1 << max(0, math.ceil(math.log2(min(most, max(ids.shape)) / 1024)))
+            ids = ids[tuple(slice(part.start, part.stop, step) for part in middles)]
+            plane = Plane(
+                window(stack, self.axis, self.index, middles[0], middles[1], step), self.axis, self.index,
+                stack.intensity, stack.contrast,
+            )  # fmt: skip
+        elif stack is not None:
+            plane = stack.plane(self.index, self.axis)
         picture = as_png(thinned(overlay(plane, ids, colors=self.session)))
         return f"mitonb viewer: {self.axis} plane {self.index}, {found}", picture
 
@@ -446,6 +488,7 @@ class Viewer(Saved, anywidget.AnyWidget):
         """Leave the session and close the widget."""
         for signal, slot in self._slots.items():
             signal.disconnect(slot, missing_ok=True)
+        self._conversation.leave()
         super().close()
 
     # --- traits -------------------------------------------------------------------------------------------------

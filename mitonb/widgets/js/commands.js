@@ -4,6 +4,7 @@ import { pan, pixelOf } from "./geometry.js";
 import { nextWay } from "./compare.js";
 import { copyText, placeOf } from "./goto.js";
 import { nextBrush } from "./keys.js";
+import { pointsIn } from "./scope.js";
 import { patchSize } from "./strokes.js";
 
 /** @typedef {import("./view.js").View} View */
@@ -141,8 +142,9 @@ export class Commands {
     if (!entry || !this.writable()) return;
     const fill = () => this.#edit({ op, point, id, axis, ...(view.above ? { above: view.above } : {}) });
     const { row, column } = pixelOf(axis, point);
+    if (view.tooCoarse(entry)) return;
     const plane = entry.empty ? { data: new Uint32Array(view.sheet.w * view.sheet.h), w: view.sheet.w, h: view.sheet.h } : entry;
-    const size = patchSize(/** @type {any} */ (plane), row, column);
+    const size = patchSize(/** @type {any} */ (plane), ...(/** @type {[number, number]} */ (pointsIn(entry, [row, column]))));
     if (old === id || size <= Math.min(HUGE, plane.w * plane.h / 10)) return fill();
     const share = Math.max(1, Math.round((100 * size) / (plane.w * plane.h)));
     const what = old ? `this patch of object ${old}` : "this patch of background";

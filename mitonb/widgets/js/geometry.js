@@ -4,7 +4,8 @@
  * @typedef {{x: number, y: number, scale: number}} Camera  point of the plane in the middle of the view (columns, rows)
  *   and screen pixels per column
  * @typedef {{w: number, h: number}} Size
- * @typedef {{w: number, h: number, aspect: number}} Sheet  a plane: columns, rows, height of a row in columns
+ * @typedef {{w: number, h: number, aspect: number, widest?: number}} Sheet  a plane: columns, rows, height of a row in
+ *   columns, and the most columns that can be shown at once where not all can
  */
 
 const AXES = /** @type {const} */ (["xy", "xz", "yz"]);
@@ -15,13 +16,14 @@ export { AXES };
  * @param {number[]} shape z, y, x
  * @param {number[] | null} voxel nm, z, y, x
  * @param {string} axis
+ * @param {number[]} [widest] for each axis
  * @returns {Sheet & {count: number}}
  */
-export function sheetOf(shape, voxel, axis) {
+export function sheetOf(shape, voxel, axis, widest) {
   const cut = AXES.indexOf(/** @type {any} */ (axis));
   const [row, column] = [0, 1, 2].filter((i) => i !== cut);
   const aspect = voxel ? voxel[row] / voxel[column] : 1;
-  return { h: shape[row], w: shape[column], aspect, count: shape[cut] };
+  return { h: shape[row], w: shape[column], aspect, count: shape[cut], ...(widest?.[cut] ? { widest: widest[cut] } : {}) };
 }
 
 /** Voxel [z, y, x] of a plane pixel. @param {string} axis @param {number} index @param {number} row @param {number} column */
@@ -37,7 +39,8 @@ export function pixelOf(axis, [z, y, x]) {
 
 /** The camera that shows a whole plane. @param {Sheet} sheet @param {Size} view @returns {Camera} */
 export function fit(sheet, view) {
-  const scale = Math.min(view.w / sheet.w, view.h / (sheet.h * sheet.aspect)) * 0.98;
+  const whole = Math.min(view.w / sheet.w, view.h / (sheet.h * sheet.aspect)) * 0.98;
+  const scale = sheet.widest ? Math.max(whole, view.w / sheet.widest, view.h / (sheet.widest * sheet.aspect)) : whole;
   return { x: sheet.w / 2, y: sheet.h / 2, scale: scale > 0 ? scale : 1 };
 }
 
@@ -68,7 +71,7 @@ export function toScreen(c, s, v, column, row) {
  * @returns {Camera}
  */
 export function zoomAt(c, s, v, x, y, factor) {
-  const least = Math.min(fit(s, v).scale / 4, 1);
+  const least = s.widest ? fit(s, v).scale : Math.min(fit(s, v).scale / 4, 1);
   const scale = Math.min(Math.max(c.scale * factor, least), 64);
   const [column, row] = toPlane(c, s, v, x, y);
   return clamp({

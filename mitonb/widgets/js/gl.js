@@ -72,7 +72,12 @@ export class Renderer {
   /** Take over a changed box of a part that is shown. @param {string} part @param {Entry} entry @param {Rect} box */
   patch(part, entry, box) {
     const own = this.parts[part];
-    if (!own || own.entry !== entry || box.x1 <= box.x0 || box.y1 <= box.y0) return;
+    if (!own || own.entry !== entry) return;
+    if (entry.scope) {
+      const { left, top } = entry.scope;
+      box = { x0: Math.max(box.x0 - left, 0), y0: Math.max(box.y0 - top, 0), x1: Math.min(box.x1 - left, entry.w), y1: Math.min(box.y1 - top, entry.h) };
+    }
+    if (box.x1 <= box.x0 || box.y1 <= box.y0) return;
     const gl = this.gl;
     this.#bind(part);
     gl.pixelStorei(gl.UNPACK_ROW_LENGTH, entry.w);
@@ -111,11 +116,18 @@ export class Renderer {
     if (!scene.seen.all && on.has("LABELS")) on.add(scene.seen.alone ? "ALONE" : "HIDDEN");
     if (!scene.seen.all) this.#hide(scene.seen);
     if (scene.comparison && on.has("LABELS") && this.parts.other?.entry) on.add(scene.comparison.facts.way() === "difference" ? "DIFFERENCE" : "CURTAIN");
+    const ids = this.parts.labels?.entry ?? this.parts.preview?.entry ?? null;
+    const windows = [this.parts.image?.entry?.scope ?? ids?.scope, ids?.scope ?? this.parts.image?.entry?.scope];
+    if (windows[0]) on.add("WINDOWED");
     const program = this.#program(on);
     gl.useProgram(program);
     const at = (/** @type {string} */ name) => this.#place(program, name);
     const l = scene.layers;
-    gl.uniform2f(at("u_middle"), scene.camera.x, scene.camera.y);
+    // In a huge plane places count from its window: 32 bits tell no tenth of a pixel apart beyond a million of them.
+    const [left, top] = [windows[0]?.left ?? 0, windows[0]?.top ?? 0];
+    gl.uniform2f(at("u_middle"), scene.camera.x - left, scene.camera.y - top);
+    gl.uniform2f(at("u_low"), -left, -top);
+    if (windows[1]) gl.uniform3f(at("u_ids_at"), windows[1].left - left, windows[1].top - top, windows[1].step);
     gl.uniform2f(at("u_scale"), scale[0], scale[1]);
     gl.uniform2f(at("u_size"), width, height);
     gl.uniform2f(at("u_sheet"), scene.sheet.w, scene.sheet.h);

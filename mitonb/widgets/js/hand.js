@@ -1,5 +1,6 @@
 // The hand: outlines by drag or corner by corner, lines across objects, and the keyboard's cursor of every tool.
 
+import { pointsIn } from "./scope.js";
 import { badge, crosshair, stepped } from "./split.js";
 import { fillLasso, trail } from "./strokes.js";
 
@@ -184,7 +185,7 @@ export class Hand {
     if (!entry || entry.empty) return;
     const data = /** @type {Uint32Array} */ (entry.data);
     const rest = { data: data.slice(), w: entry.w, h: entry.h };
-    fillLasso(rest, points, { after: 0, only: null });
+    fillLasso(rest, pointsIn(entry, points), { after: 0, only: null });
     const [all, out] = [data, rest.data].map((ids) => {
       const sizes = new Map();
       for (const id of ids) sizes.set(id, (sizes.get(id) ?? 0) + 1);

@@ -4,6 +4,7 @@ import { cssOf } from "./colors.js";
 import { voxelOf } from "./geometry.js";
 import { offsetAt } from "./overlay.js";
 import { FINE, half } from "./protocol.js";
+import { placeIn } from "./scope.js";
 
 /**
  * @typedef {import("./protocol.js").Entry} Entry
@@ -28,19 +29,20 @@ export function describe({ axis, index, spot, info, layers, entry, shows, other 
 
 /** Id at a pixel; 0 where there is none. @param {Entry | null} labels @param {Spot} spot */
 export function idAt(labels, spot) {
-  return labels && !labels.empty && spot.inside ? labels.data[spot.row * labels.w + spot.column] : 0;
+  return labels && !labels.empty && spot.inside ? labels.data[placeIn(labels, spot.row, spot.column)] ?? 0 : 0;
 }
 
 /** @param {Entry} image @param {Spot} spot */
 function grayAt(image, spot) {
-  return image.data[Math.floor(spot.row / image.step) * image.w + Math.floor(spot.column / image.step)];
+  return image.data[placeIn(image, spot.row, spot.column)];
 }
 
 /**
  * Value of a pixel; exact where the picture has the stack's own numbers.
- * @param {number} gray @param {Info} info @param {boolean} finest
+ * @param {number | undefined} gray @param {Info} info @param {boolean} finest
  */
 export function valueText(gray, info, finest) {
+  if (gray === undefined) return "";
   const [low, high] = info.intensity;
   if (finest && info.dtype === "uint8" && low === 0 && high === 255) return `value ${gray}`;
   return `value ≈ ${+(low + (gray / 255) * (high - low)).toPrecision(4)}`;
@@ -64,7 +66,7 @@ function why(spot, layers, entry) {
     const [dy, dx] = offsetAt(offsets, spot.row, spot.column);
     parts.push(`${dx >= 0 ? "→" : "←"}${Math.abs(dx).toFixed(0)} ${dy >= 0 ? "↓" : "↑"}${Math.abs(dy).toFixed(0)}`);
   }
-  if (preview && !preview.empty && layers.preview.visible && preview.data[spot.row * preview.w + spot.column]) {
+  if (preview && !preview.empty && layers.preview.visible && idAt(preview, spot)) {
     parts.push("preview object");
   }
   return parts.join("  ");

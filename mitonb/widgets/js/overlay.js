@@ -57,7 +57,9 @@ export function judgedOn(labels, marks) {
     const away = (x - object.sx / object.n) ** 2 + (y - object.sy / object.n) ** 2;
     if (away < object.near) Object.assign(object, { x, y, near: away });
   });
-  return [...found].flatMap(([id, { kinds, n, x, y }]) => (n ? kinds.map((kind, shift) => ({ id, x, y, kind, shift })) : []));
+  const { step = 1, scope } = labels;
+  const at = (/** @type {number} */ v, from = 0) => v * step + from;
+  return [...found].flatMap(([id, { kinds, n, x, y }]) => (n ? kinds.map((kind, shift) => ({ id, x: at(x, scope?.left), y: at(y, scope?.top), kind, shift })) : []));
 }
 
 /** The places of a plane that were noted. @param {Marks} marks @param {string} axis @param {number} index @returns {Judged[]} */

@@ -4,6 +4,7 @@
 import { element } from "./dom.js";
 import { AXES, bring, fitBox, clamp, pixelOf, sheetOf } from "./geometry.js";
 import { Picture } from "./picture.js";
+import { overviewOf } from "./scope.js";
 import { Space } from "./space.js";
 import { stepFor } from "./wants.js";
 
@@ -63,7 +64,7 @@ export class Panes {
   /** What to ask the kernel for besides the plane that is worked on. */
   wants() {
     return this.beside.map(({ axis, picture }) => ({
-      axis, index: this.index(axis), step: stepFor(picture.camera.scale * Math.max(1, this.#sheet(axis).aspect) * picture.unit),
+      axis, index: this.index(axis), scope: picture.scope, overview: overviewOf(this.#sheet(axis)), step: stepFor(picture.camera.scale * Math.max(1, this.#sheet(axis).aspect) * picture.unit),
     }));
   }
 
@@ -118,7 +119,12 @@ export class Panes {
   /** @param {string} axis */
   #sheet(axis) {
     const { info } = this.view.store;
-    return info ? sheetOf(info.shape, info.voxel_size, axis) : { w: 1, h: 1, aspect: 1, count: 1 };
+    return info ? sheetOf(info.shape, info.voxel_size, axis, info.widest) : { w: 1, h: 1, aspect: 1, count: 1 };
+  }
+
+  /** The windows of a pane, once it is there. @param {string} axis */
+  #scopes(axis) {
+    return this.list.find((pane) => pane.axis === axis)?.picture.scopes ?? null;
   }
 
   /** @param {string} axis @returns {Pane} */
@@ -132,7 +138,7 @@ export class Panes {
     const nothing = () => {};
     const picture = new Picture(/** @type {any} */ ({ root: node, stage: node, lines, showScale: nothing, showMarks: nothing }), {
       ...view.picture.facts, axis: () => axis, index: () => this.index(axis), sheet: () => this.#sheet(axis), lasso: () => null,
-      entry: (part, index = this.index(axis)) => store.get(part, axis, index) ?? null, drawn: nothing,
+      entry: (part, index = this.index(axis)) => store.get(part, axis, index, this.#scopes(axis)) ?? null, drawn: nothing,
     });
     // As large as the stage where that stands in this pane: what one sees stays where it is.
     picture.cameras = view.picture.cameras;

@@ -25,7 +25,7 @@ export class Pen {
     const erasing = tool === "erase" || taking;
     const only = taking || (preserve && erasing) ? id : preserve ? 0 : null;
     this.drawing = { op: tool, id, preserve, only: erasing ? only : null, subtract: taking, ball: Boolean(sides), ...(above ? { above } : {}) };
-    const mask = above && semantic ? { data: semantic.data, over: 255 * above } : undefined;
+    const mask = above && semantic ? { data: semantic.data, over: 255 * above, w: semantic.w } : undefined;
     this.store.open = { axis, index, sides, points: [], radius: tool === "lasso" ? 0 : radius, rule: { after: erasing ? 0 : id, only, locked: new Set(locked), above: mask } };
   }
 
@@ -45,7 +45,7 @@ export class Pen {
 
   /** @param {import("./store.js").Stroke} stroke @param {import("./strokes.js").Rect | null} box that was drawn @param {number} began */
   #show(stroke, box, began) {
-    const entry = this.store.get("labels", stroke.axis, stroke.index);
+    const entry = this.picture.facts.entry("labels", stroke.index);
     if (!box || !entry || box.x1 <= box.x0 || box.y1 <= box.y0) return;
     this.picture.patch(entry, box, true);
     keep(this.picture.counters.paintMs, performance.now() - began);

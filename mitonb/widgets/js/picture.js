@@ -7,6 +7,7 @@ import { idAt } from "./hover.js";
 import { drawOverlay, framesOn, judgedOn, notedOn, scaleBar } from "./overlay.js";
 import { HEADS } from "./protocol.js";
 import { PlainRenderer } from "./plain.js";
+import { Scopes, overviewOf, scopeOf, seenOf } from "./scope.js";
 
 /**
  * @typedef {import("./geometry.js").Camera} Camera
@@ -19,7 +20,7 @@ import { PlainRenderer } from "./plain.js";
  *   selected: () => number[], seen: () => import("./seen.js").Seen, comparison: () => import("./compare.js").Comparison | null, marks: () => import("./overlay.js").Marks,
  *   taught: () => import("./overlay.js").Taught[], info: () => import("./protocol.js").Info | null, entry: (part: string, index?: number) => Entry | null,
  *   cross: () => number[] | null, missing: () => number[] | null, asked: () => number[][], lasso: () => {points: number[], closed: boolean} | null, sketches: () => ({drawn: boolean, draws: import("./why.js").Why["draws"]} | undefined)[],
- *   drawn: () => void, say: (message: {text: string, error?: boolean}) => void,
+ *   drawn: () => void, looked: () => void, say: (message: {text: string, error?: boolean}) => void,
  * }} Facts  what the picture asks the view
  */
 
@@ -37,6 +38,8 @@ export class Picture {
     this.cameras = {};
     /** Axes whose camera still is the one that fits. @type {Set<string>} */
     this.fitted = new Set();
+    /** Windows of huge planes, by axis. @type {Record<string, Scopes>} */
+    this.windows = {};
     /** A place to point at for a moment, z, y, x. @type {number[] | null} */
     this.mark = null;
     this.counters = {
@@ -65,6 +68,28 @@ export class Picture {
     return this.cameras[this.facts.axis()] ?? fit(this.facts.sheet(), this.size);
   }
 
+  /** The window of a huge plane that fits the view; null where planes come whole. */
+  get scope() {
+    return scopeOf(this.camera, this.facts.sheet(), this.size, this.unit);
+  }
+
+  /** Windows to look for in the cache, the best first; null where planes come whole. */
+  get scopes() {
+    const { scope } = this;
+    if (!scope) return null;
+    const [axis, sheet] = [this.facts.axis(), this.facts.sheet()];
+    return (this.windows[axis] ??= new Scopes()).order(scope, seenOf(this.camera, sheet, this.size), overviewOf(sheet));
+  }
+
+  /** Of a huge plane other windows may be seen from here. */
+  #follow() {
+    if (this.scope) {
+      this.take();
+      this.facts.looked();
+    }
+    this.redraw();
+  }
+
   /** Canvas pixels per CSS pixel. */
   get unit() {
     return this.canvas.width / this.size.w;
@@ -79,13 +104,13 @@ export class Picture {
   look(camera) {
     this.fitted.delete(this.facts.axis());
     this.cameras[this.facts.axis()] = camera;
-    this.redraw();
+    this.#follow();
   }
 
   fit() {
     this.cameras[this.facts.axis()] = fit(this.facts.sheet(), this.size);
     this.fitted.add(this.facts.axis());
-    this.redraw();
+    this.#follow();
   }
 
   /** The plane pixel at a point of the stage. @param {number} x @param {number} y @returns {Spot} */
@@ -107,7 +132,10 @@ export class Picture {
   take() {
     const { facts, ui } = this;
     if (!facts.info()) return;
-    if (!this.cameras[facts.axis()]) this.fit();
+    if (!this.cameras[facts.axis()]) {
+      this.fit();
+      if (this.scope) return;
+    }
     const { axis } = this.shown;
     const next = this.#nearest();
     if (next !== null && (this.shown.axis !== facts.axis() || this.shown.index !== next)) {

@@ -1,6 +1,7 @@
 // Where there is no WebGL2: the same picture, plainer and slower, with a 2-D canvas. Image, labels and preview only.
 
 import { slotOf } from "./colors.js";
+import { placeIn } from "./scope.js";
 
 /**
  * @typedef {import("./protocol.js").Entry} Entry
@@ -35,14 +36,16 @@ export class PlainRenderer {
     this.context.clearRect(0, 0, width, height);
     const { image, labels } = this.entries;
     if (!image && !labels) return;
-    const any = scene.sheet;
+    const window = (labels ?? image)?.scope;
+    const any = window ? { w: (labels ?? image)?.w ?? 1, h: (labels ?? image)?.h ?? 1 } : scene.sheet;
     this.#compose(scene, any.w, any.h);
     const unit = width / scene.view.w;
     const sx = scene.camera.scale * unit;
     const sy = sx * scene.sheet.aspect;
     this.context.imageSmoothingEnabled = sx < 3;
+    const [left, top, grain] = window ? [window.left, window.top, window.step] : [0, 0, 1];
     this.context.drawImage(
-      this.sheet, width / 2 - scene.camera.x * sx, height / 2 - scene.camera.y * sy, any.w * sx, any.h * sy,
+      this.sheet, width / 2 + (left - scene.camera.x) * sx, height / 2 + (top - scene.camera.y) * sy, any.w * grain * sx, any.h * grain * sy,
     );
   }
 
@@ -63,9 +66,12 @@ export class PlainRenderer {
     const ids = preview && !proposed && layers.preview.visible ? preview : labels && layers.labels.visible ? labels : null;
     const opacity = ids === preview ? layers.preview.opacity : layers.labels.opacity;
     const chosen = new Set(selected);
+    // Of a huge plane the image may have come in another window than the labels.
+    const base = labels?.scope ?? image?.scope;
+    const at = base && image ? (/** @type {number} */ i) => placeIn(image, base.top + Math.floor(i / w) * base.step, base.left + (i % w) * base.step) : null;
     const grain = image?.step ?? 1;
     for (let i = 0; i < out.length; i++) {
-      const gray = image && layers.em.visible ? image.data[Math.floor(Math.floor(i / w) / grain) * image.w + Math.floor((i % w) / grain)] : 0;
+      const gray = image && layers.em.visible ? image.data[at ? at(i) : Math.floor(Math.floor(i / w) / grain) * image.w + Math.floor((i % w) / grain)] ?? 0 : 0;
       const v = Math.min(Math.max((gray - layers.em.low) * gain, 0), 255);
       let [r, g, b] = [v, v, v];
       const id = proposed?.data[i] || (ids && (ids === preview || seen.shows(ids.data[i])) ? ids.data[i] : 0);

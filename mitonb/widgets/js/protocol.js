@@ -4,12 +4,12 @@
  * @typedef {{
  *   kind: "part", client: string, req: number, part: string, axis: string, index: number, seq: number,
  *   empty?: boolean, h: number, w: number, y0: number, rows: number, coding: "raw" | "zlib", last: boolean,
- *   step?: number, peaks?: [number, number][] | null,
+ *   step?: number, peaks?: [number, number][] | null, window?: number[],
  * }} PartMessage
  * @typedef {{
  *   name: string, shape: number[], dtype: string, has_image: boolean, voxel_size: number[] | null,
  *   intensity: [number, number], hash: number, palette: number[][], moved?: Map<number, number>, empty: boolean,
- *   ramps: Record<string, import("./colors.js").Ramp>, verbs: import("./keys.js").Verb[],
+ *   ramps: Record<string, import("./colors.js").Ramp>, verbs: import("./keys.js").Verb[], widest?: number[], focus?: number[] | null,
  * }} Info
  * @typedef {{
  *   save: {kind: string, text: string}, can_undo: boolean, can_redo: boolean, read_only: boolean, fresh: number,
@@ -18,8 +18,8 @@
  * @typedef {{
  *   part: string, axis: string, index: number, seq: number, h: number, w: number, empty: boolean, stale: boolean,
  *   data: Uint8Array | Uint16Array | Uint32Array, step: number, peaks: [number, number][],
- *   bins?: Float64Array,
- * }} Entry  a part of a plane as it lies in the cache
+ *   bins?: Float64Array, scope: import("./scope.js").Scope | null,
+ * }} Entry  a part of a plane as it lies in the cache; with a scope, only that window of it
  */
 
 export const PROTOCOL = 1;
@@ -54,9 +54,11 @@ export function half(bits) {
 
 /** An entry without pixels: the kernel has no such part. @param {PartMessage} m @returns {Entry} */
 export function emptyEntry(m) {
+  const [top, left, bottom, right] = m.window ?? [];
+  const scope = m.window ? { step: m.step ?? 1, top, left, bottom, right } : null;
   return {
     part: m.part, axis: m.axis, index: m.index, seq: m.seq, h: 0, w: 0, empty: true, stale: false,
-    data: new Uint8Array(0), step: 1, peaks: [],
+    data: new Uint8Array(0), step: 1, peaks: [], scope,
   };
 }
 
@@ -73,7 +75,7 @@ export class Assembler {
    */
   async add(m, buffers) {
     if (m.empty) return emptyEntry(m);
-    const key = `${m.client}/${m.req}/${m.part}/${m.axis}/${m.index}/${m.seq}`;
+    const key = `${m.client}/${m.req}/${m.part}/${m.axis}/${m.index}/${m.seq}/${m.window}`;
     const channels = CHANNELS[m.part] ?? 1;
     let job = this.open.get(key);
     if (!job) {

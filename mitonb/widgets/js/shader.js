@@ -16,6 +16,10 @@ precision highp float;
 precision highp int;
 precision highp usampler2D;
 uniform vec2 u_middle, u_scale, u_size, u_sheet;
+#ifdef WINDOWED
+uniform vec2 u_low;
+uniform vec3 u_ids_at;
+#endif
 uniform vec2 u_window;
 uniform float u_opacity[${HEADS.length + 1}];
 uniform float u_step, u_grain, u_unit, u_shown, u_rim, u_curtain;
@@ -63,7 +67,22 @@ bool chosen(uint id) {
 }
 #endif
 
+// The id at a place of the plane that is not outside of it.
+uint idOf(usampler2D ids, vec2 p) {
+#ifdef WINDOWED
+  ivec2 at = ivec2(floor((p - u_ids_at.xy) / u_ids_at.z));
+  if (any(lessThan(at, ivec2(0))) || any(greaterThanEqual(at, textureSize(ids, 0)))) return 0u;
+  return texelFetch(ids, at, 0).r;
+#else
+  return texelFetch(ids, ivec2(p), 0).r;
+#endif
+}
+
 uint idAt(usampler2D ids, vec2 p) {
+#ifdef WINDOWED
+  ivec2 at = ivec2(floor((p - u_ids_at.xy) / u_ids_at.z));
+  return texelFetch(ids, clamp(at, ivec2(0), textureSize(ids, 0) - 1), 0).r;
+#endif
   return texelFetch(ids, ivec2(clamp(p, vec2(0.0), u_sheet - 1.0)), 0).r;
 }
 
@@ -127,45 +146,53 @@ vec3 drawn(vec3 c, int k, float value, float strength, float opacity) {
 
 void main() {
   vec2 p = u_middle + (vec2(gl_FragCoord.x, u_size.y - gl_FragCoord.y) - 0.5 * u_size) / u_scale;
-  if (any(lessThan(p, vec2(0.0))) || any(greaterThanEqual(p, u_sheet))) { color = vec4(0.0); return; }
+#ifdef WINDOWED
+  vec2 spot = p - u_low;
+#else
+  vec2 spot = p;
+#endif
+  if (any(lessThan(spot, vec2(0.0))) || any(greaterThanEqual(spot, u_sheet))) { color = vec4(0.0); return; }
   vec3 c = vec3(0.0);
-#ifdef IMAGE
+#if defined(IMAGE) && defined(WINDOWED)
+  vec2 seen = p / (vec2(textureSize(u_image, 0)) * u_grain);
+  if (all(greaterThanEqual(seen, vec2(0.0))) && all(lessThan(seen, vec2(1.0)))) c = vec3(clamp((texture(u_image, seen).r * 255.0 - u_window.x) / max(u_window.y - u_window.x, 1.0), 0.0, 1.0));
+#elif defined(IMAGE)
   c = vec3(clamp((texture(u_image, p / (vec2(textureSize(u_image, 0)) * u_grain)).r * 255.0 - u_window.x) / max(u_window.y - u_window.x, 1.0), 0.0, 1.0));
 #endif
 ${FINE.map((name) => `#ifdef ${name.toUpperCase()}
-  float ${name} = texture(u_${name}, p / u_sheet).r;
+  float ${name} = texture(u_${name}, spot / u_sheet).r;
   c = drawn(c, ${HEADS.indexOf(name)}, ${name}, ${name}, u_opacity[${HEADS.indexOf(name) + 1}]);
 #endif`).join("\n")}
 #ifdef OFFSETS
-  vec2 o = texture(u_offsets, ((p - 0.5) / u_step + 0.5) / vec2(textureSize(u_offsets, 0))).gr;
+  vec2 o = texture(u_offsets, ((spot - 0.5) / u_step + 0.5) / vec2(textureSize(u_offsets, 0))).gr;
   float inside = 1.0;
 #ifdef MASK
-  inside = smoothstep(0.25, 0.5, texture(u_semantic, p / u_sheet).r);
+  inside = smoothstep(0.25, 0.5, texture(u_semantic, spot / u_sheet).r);
 #endif
   c = drawn(c, 2, fract(atan(o.y, o.x) / 6.2831853), length(o), u_opacity[3] * inside);
 #endif
 #ifdef CENTER
-  float heat = texture(u_center, ((p - 0.5) / u_step + 0.5) / vec2(textureSize(u_center, 0))).r;
+  float heat = texture(u_center, ((spot - 0.5) / u_step + 0.5) / vec2(textureSize(u_center, 0))).r;
   c = drawn(c, 1, heat, heat, u_opacity[2]);
 #endif
 #ifdef PREVIEW
-  uint q = texelFetch(u_preview, ivec2(p), 0).r;
+  uint q = idOf(u_preview, p);
 #endif
 #ifdef LABELS
-  uint id = texelFetch(u_labels, ivec2(p), 0).r;
+  uint id = idOf(u_labels, p);
 #ifdef PROPOSED
   // An object is shown as what it would become; all others stay as they are.
   if (q != 0u) id = 0u;
 #endif
   id = shown(id);
 #ifdef DIFFERENCE
-  uint then = shown(texelFetch(u_other, ivec2(p), 0).r);
+  uint then = shown(idOf(u_other, p));
   if (id != then) c = mix(c, then == 0u ? vec3(0.34, 0.71, 0.91) : id == 0u ? vec3(0.90, 0.62, 0.0) : vec3(0.80, 0.47, 0.65), max(0.6, u_opacity[0]));
   else if (id != 0u && edge(u_labels, p, id, u_rim * u_unit / u_scale)) c = mix(c, vec3(0.75), 0.6);
 #elif defined(CURTAIN)
   if (gl_FragCoord.x < u_curtain) { if (id != 0u) c = labelled(c, u_labels, p, id); }
   else {
-    id = shown(texelFetch(u_other, ivec2(p), 0).r);
+    id = shown(idOf(u_other, p));
     if (id != 0u) c = labelled(c, u_other, p, id);
   }
 #else

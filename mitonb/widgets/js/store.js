@@ -6,12 +6,14 @@ import { Outbox } from "./outbox.js";
 import { Assembler, PROTOCOL, inflate } from "./protocol.js";
 import { drawStroke, fillLasso } from "./strokes.js";
 import { Traits } from "./traits.js";
+import { WINDOWED, pointsIn } from "./scope.js";
 import { STEPS, Wants, around, keyOf, reachFor, wantList } from "./wants.js";
 
 /**
  * @typedef {import("./protocol.js").Entry} Entry
  * @typedef {import("./protocol.js").Info} Info
  * @typedef {import("./protocol.js").State} State
+ * @typedef {import("./scope.js").Scope} Scope
  * @typedef {import("./strokes.js").Rect} Rect
  * @typedef {{axis: string, index: number, points: number[], radius: number, rule: import("./strokes.js").Rule | null, closed?: boolean, op?: string, sides?: number[]}} Stroke
  *   without a rule it teaches, and changes no label
@@ -63,7 +65,8 @@ export class Store extends EventTarget {
     this.wants = new Wants({
       ask: (want, req) =>
         this.send({
-          kind: "want", client: this.client, req, parts: want.parts, axis: want.axis, index: want.index, step: want.step,
+          kind: "want", client: this.client, req, parts: want.parts, axis: want.axis, index: want.index, step: want.scope?.step ?? want.step,
+          ...(want.scope ? { window: [want.scope.top, want.scope.left, want.scope.bottom, want.scope.right] } : {}),
         }),
     });
     this.traits = new Traits(model, (message) => this.send(message));
@@ -124,8 +127,15 @@ export class Store extends EventTarget {
 
   // --- looking -----------------------------------------------------------------------------------------------------
 
-  /** The cached part of a plane, if there is one; of images the finest. @param {string} part @param {string} axis @param {number} index */
-  get(part, axis, index) {
+  /**
+   * The cached part of a plane, if there is one; of images the finest, of huge planes the first of some windows.
+   * @param {string} part @param {string} axis @param {number} index @param {import("./scope.js").Scope[] | null} [scopes]
+   */
+  get(part, axis, index, scopes) {
+    if (scopes && WINDOWED.includes(part)) {
+      const key = scopes.map((scope) => keyOf(part, axis, index, 1, scope)).find((one) => this.cache.peek(one));
+      return key ? this.cache.get(key) : undefined;
+    }
     for (const step of part === "image" ? STEPS : [1]) {
       const entry = this.cache.get(keyOf(part, axis, index, step));
       if (entry) return entry;
@@ -137,21 +147,32 @@ export class Store extends EventTarget {
    * Say what is looked at: it is asked for first, then its neighbours.
    * @param {string} axis @param {number} index @param {string[]} parts @param {number} step of images
    * @param {boolean} still nobody scrolls: the finest image of the plane itself is wanted too
-   * @param {{axis: string, index: number, step: number}[]} [beside] planes of other directions that are seen, too
+   * @param {{axis: string, index: number, step: number, scope?: Scope | null, overview?: Scope | null}[]} [beside] planes of other directions that are seen, too
+   * @param {Scope | null} [scope] the window of a huge plane @param {Scope | null} [overview] all of it, coarsely
    */
-  look(axis, index, parts, step, still, beside = []) {
+  look(axis, index, parts, step, still, beside = [], scope = null, overview = null) {
     if (!this.info) return;
     const { count, w, h } = sheetOf(this.info.shape, null, axis);
+    const pixels = scope ? ((scope.bottom - scope.top) / scope.step) * ((scope.right - scope.left) / scope.step) : w * h;
     // Around a huge plane fewer neighbours fit into the cache without pushing out the plane itself.
-    const most = Math.max(0, Math.floor((CACHE_BYTES / (w * h * 6) - 1) / 3));
+    const most = Math.max(0, Math.floor((CACHE_BYTES / (pixels * 6) - 1) / 3));
     const reach = reachFor(still ? 0 : this.speed, this.wait, most);
     const planes = around(index, count, this.direction, reach);
-    const missing = (/** @type {string} */ part, /** @type {number} */ i) => this.#missing(part, axis, i, step);
-    const list = wantList(axis, planes, parts, step, missing);
-    if (still && step > 1 && this.#missing("image", axis, index, 1)) {
+    const missing = (/** @type {string} */ part, /** @type {number} */ i) => this.#missing(part, axis, i, step, scope);
+    /** @type {import("./wants.js").Want[]} */
+    const list = wantList(axis, planes, parts, step, missing).map((want) => ({ ...want, scope }));
+    if (scope && overview) {
+      // At once where there is nothing to see yet, else when there is time.
+      const whole = { axis, index, parts: ["image", "labels"].filter((part) => this.#missing(part, axis, index, overview.step, overview)), step: 1, scope: overview };
+      if (whole.parts.length) list.splice(still && this.get("image", axis, index, [scope]) ? list.length : 0, 0, whole);
+    }
+    if (still && !scope && step > 1 && this.#missing("image", axis, index, 1)) {
       list.splice(list[0]?.index === index ? 1 : 0, 0, { axis, index, parts: ["image"], step: 1 });
     }
-    const others = beside.flatMap((one) => wantList(one.axis, [one.index], parts, one.step, (part, i) => this.#missing(part, one.axis, i, one.step)));
+    const others = beside.flatMap((one) => {
+      const list = wantList(one.axis, [one.index], parts, one.step, (part, i) => this.#missing(part, one.axis, i, one.step, one.scope));
+      return list.map((want) => ({ ...want, scope: one.scope }));
+    });
     list.splice(list[0]?.index === index ? 1 : 0, 0, ...others);
     this.wants.set(list);
   }
@@ -165,9 +186,10 @@ export class Store extends EventTarget {
     this.direction = by > 0 ? 1 : -1;
   }
 
-  /** @param {string} part @param {string} axis @param {number} index @param {number} step */
-  #missing(part, axis, index, step) {
+  /** @param {string} part @param {string} axis @param {number} index @param {number} step @param {Scope | null} [scope] */
+  #missing(part, axis, index, step, scope) {
     if (part === "other" ? !this.compared : part === "proposal" ? !this.#proposedOn(axis, index) : !PLAIN.includes(part) && !this.extras.has(`${part}/${axis}/${index}`)) return false;
+    if (scope && WINDOWED.includes(part)) return this.cache.peek(keyOf(part, axis, index, 1, scope))?.stale ?? true;
     const steps = part === "image" ? STEPS.filter((s) => s <= step) : [1];
     const known = steps.map((s) => this.cache.peek(keyOf(part, axis, index, s))).find(Boolean);
     return !known || known.stale;
@@ -175,12 +197,33 @@ export class Store extends EventTarget {
 
   // --- correcting --------------------------------------------------------------------------------------------------
 
-  /** Draw a piece of a stroke into the cached labels. @param {Stroke} stroke @returns {Rect | null} */
-  draw(stroke) {
-    const entry = this.get("labels", stroke.axis, stroke.index);
-    if (!entry || entry.empty || !stroke.rule) return null;
-    const plane = { data: /** @type {Uint32Array} */ (entry.data), w: entry.w, h: entry.h };
-    return stroke.closed ? fillLasso(plane, stroke.points, stroke.rule) : drawStroke(plane, stroke.points, stroke.radius, stroke.rule, stroke.sides);
+  /** The cached labels of a plane: one entry, or its windows. @param {string} axis @param {number} index @returns {Entry[]} */
+  labelsOf(axis, index) {
+    /** @type {Entry[]} */
+    const found = [];
+    this.cache.forEach((entry) => { if (entry.part === "labels" && entry.axis === axis && entry.index === index) found.push(entry); });
+    return found;
+  }
+
+  /**
+   * Draw a piece of a stroke into the cached labels.
+   * @param {Stroke} stroke @param {Entry[]} [entries] by default all of its plane @returns {Rect | null} in pixels of the plane
+   */
+  draw(stroke, entries = this.labelsOf(stroke.axis, stroke.index)) {
+    const { rule } = stroke;
+    /** @type {Rect | null} */
+    let all = null;
+    for (const entry of rule ? entries : []) {
+      if (entry.empty || entry.step > 1 || !rule) continue;
+      const [x0, y0] = [entry.scope?.left ?? 0, entry.scope?.top ?? 0];
+      const plane = { data: /** @type {Uint32Array} */ (entry.data), w: entry.w, h: entry.h, x0, y0 };
+      const points = entry.scope ? pointsIn(entry, stroke.points) : stroke.points;
+      const box = stroke.closed ? fillLasso(plane, points, rule) : drawStroke(plane, points, stroke.radius, rule, stroke.sides);
+      if (box.x1 <= box.x0 || box.y1 <= box.y0) continue;
+      const moved = { x0: box.x0 + x0, y0: box.y0 + y0, x1: box.x1 + x0, y1: box.y1 + y0 };
+      all = all ? { x0: Math.min(all.x0, moved.x0), y0: Math.min(all.y0, moved.y0), x1: Math.max(all.x1, moved.x1), y1: Math.max(all.y1, moved.y1) } : moved;
+    }
+    return all;
   }
 
   /** Hand a finished stroke to the kernel. @param {Stroke} stroke @param {Record<string, any>} fields */
@@ -196,9 +239,10 @@ export class Store extends EventTarget {
 
   /** Show what the kernel has where a stroke was drawn that it never had. @param {Stroke} stroke */
   drop({ axis, index }) {
-    const drawn = this.cache.peek(`${axis}/${index}/labels`);
-    if (drawn) drawn.stale = true;
-    this.wants.first({ axis, index, parts: ["labels"], step: 1 });
+    for (const drawn of this.labelsOf(axis, index)) {
+      drawn.stale = true;
+      if (drawn.step === 1) this.wants.first({ axis, index, parts: ["labels"], step: 1, scope: drawn.scope });
+    }
   }
 
   /** Any other edit. @param {Record<string, any>} fields */
@@ -329,11 +373,11 @@ export class Store extends EventTarget {
     const entry = await this.assembler.add(m, buffers);
     if (!entry) return;
     this.#arrived(m.req, m.part);
-    const key = keyOf(entry.part, entry.axis, entry.index, entry.step);
+    const key = keyOf(entry.part, entry.axis, entry.index, entry.step, entry.scope);
     const old = this.cache.peek(key);
     // Cut before an edit that we have heard of already: ask again, and keep what is there meanwhile.
     entry.stale = entry.part === "labels" && entry.seq < this.#lastChange(entry.axis, entry.index);
-    if (entry.stale) this.wants.first({ axis: entry.axis, index: entry.index, parts: ["labels"], step: 1 });
+    if (entry.stale) this.wants.first({ axis: entry.axis, index: entry.index, parts: ["labels"], step: 1, scope: entry.scope });
     if (old && entry.part === "labels" && (entry.stale || entry.seq < old.seq)) return;
     this.counters.planes += entry.part === "image" ? 1 : 0;
     this.cache.set(key, entry, entry.data.byteLength + 200);
@@ -367,11 +411,11 @@ export class Store extends EventTarget {
     this.seq = Math.max(this.seq, m.seq);
     this.#changes.push({ seq: m.seq, start: m.start, stop: m.stop });
     if (this.#changes.length > 500) this.#changes.shift();
-    const patched = m.patch ? `${m.patch.axis}/${m.patch.index}/labels` : "";
+    const patched = m.patch ? this.labelsOf(m.patch.axis, m.patch.index).filter((entry) => entry.step === 1) : [];
     /** @type {Entry[]} */
     const touched = [];
-    this.cache.forEach((entry, key) => {
-      if (entry.part !== "labels" || key === patched) return;
+    this.cache.forEach((entry) => {
+      if (entry.part !== "labels" || patched.includes(entry)) return;
       const a = pixelOf(entry.axis, m.start).index;
       const b = pixelOf(entry.axis, m.stop).index;
       if (entry.index >= a && entry.index < b) {
@@ -380,7 +424,7 @@ export class Store extends EventTarget {
       }
     });
     if (this.info) this.info.empty = this.info.empty && m.what === "undo";
-    if (m.patch) await this.#patch(m, buffers);
+    if (patched.length) await this.#patch(m, buffers, patched);
     const moved = m.start.every((/** @type {number} */ v, /** @type {number} */ i) => v < m.stop[i]);
     this.emit("changed", { what: m.what, touched, moved });
   }
@@ -394,19 +438,23 @@ export class Store extends EventTarget {
     this.emit("colors");
   }
 
-  /** @param {any} m @param {DataView[]} buffers */
-  async #patch(m, buffers) {
-    const { axis, index, y0, x0, h, w } = m.patch;
-    const entry = this.cache.peek(`${axis}/${index}/labels`);
-    if (!entry || entry.empty) return;
+  /** @param {any} m @param {DataView[]} buffers @param {Entry[]} entries of the plane */
+  async #patch(m, buffers, entries) {
+    const { y0, x0, h, w } = m.patch;
     const bytes = await inflate(buffers[0]);
     const ids = new Uint32Array(bytes.buffer, bytes.byteOffset, h * w);
-    for (let row = 0; row < h; row++) {
-      entry.data.set(ids.subarray(row * w, (row + 1) * w), (y0 + row) * entry.w + x0);
+    for (const entry of entries) {
+      if (entry.empty) continue;
+      const [left, top] = [entry.scope?.left ?? 0, entry.scope?.top ?? 0];
+      const [from, to] = [Math.max(x0, left), Math.min(x0 + w, left + entry.w)];
+      for (let row = Math.max(y0, top); row < Math.min(y0 + h, top + entry.h) && from < to; row++) {
+        const at = (row - y0) * w - x0;
+        entry.data.set(ids.subarray(at + from, at + to), (row - top) * entry.w + from - left);
+      }
+      entry.seq = Math.max(entry.seq, m.seq);
+      this.#restamp(entry);
+      this.emit("patch", { entry, box: { x0, y0, x1: x0 + w, y1: y0 + h } });
     }
-    entry.seq = Math.max(entry.seq, m.seq);
-    this.#restamp(entry);
-    this.emit("patch", { entry, box: { x0, y0, x1: x0 + w, y1: y0 + h } });
   }
 
   /** Strokes that the kernel has not answered yet lie above what it sent. @param {Entry} entry */
@@ -415,7 +463,7 @@ export class Store extends EventTarget {
     const waiting = entries.map((e) => /** @type {any} */ (e).stroke).filter(Boolean);
     for (const stroke of [...waiting, this.open]) {
       if (!stroke || stroke.axis !== entry.axis || stroke.index !== entry.index) continue;
-      const box = this.draw(stroke);
+      const box = this.draw(stroke, [entry]);
       if (box) this.emit("patch", { entry, box });
     }
   }

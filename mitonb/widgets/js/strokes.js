@@ -2,10 +2,10 @@
 // changes nothing that was drawn here.
 
 /**
- * @typedef {{after: number, only: number | null, locked?: Set<number>, above?: {data: ArrayLike<number>, over: number}}} Rule
+ * @typedef {{after: number, only: number | null, locked?: Set<number>, above?: {data: ArrayLike<number>, over: number, w?: number}}} Rule
  *   what is written, on which id only, on which never, and only where a map of the plane says more
  * @typedef {{x0: number, y0: number, x1: number, y1: number}} Rect  half-open, in plane pixels
- * @typedef {{data: Uint32Array, w: number, h: number}} IdPlane
+ * @typedef {{data: Uint32Array, w: number, h: number, x0?: number, y0?: number}} IdPlane  of a part of a plane with where it begins
  */
 
 /**
@@ -35,9 +35,10 @@ export function diskRows(radius, [height, width] = [1, 1]) {
 }
 
 /** Whether a rule writes on a pixel; null: on all. @param {IdPlane} plane @param {Rule} rule */
-function allowed({ data }, { only, locked, above }) {
+function allowed({ data, w, x0 = 0, y0 = 0 }, { only, locked, above }) {
   if (only === null && !locked?.size && !above) return null;
-  return (/** @type {number} */ i) => (only === null || data[i] === only) && !locked?.has(data[i]) && !(above && above.data[i] <= above.over);
+  const low = (/** @type {number} */ i) => above && above.data[(Math.floor(i / w) + y0) * (above.w ?? w) + (i % w) + x0] <= above.over;
+  return (/** @type {number} */ i) => (only === null || data[i] === only) && !locked?.has(data[i]) && !low(i);
 }
 
 /**

@@ -17,6 +17,7 @@ import { pillOf } from "./pill.js";
 import { HEADS } from "./protocol.js";
 import { seenOf, seenText } from "./seen.js";
 import { Splitter } from "./split.js";
+import { overviewOf } from "./scope.js";
 import { radiusOf } from "./strokes.js";
 import { listen } from "./tools.js";
 import { stepFor } from "./wants.js";
@@ -31,6 +32,8 @@ import { Why } from "./why.js";
  */
 
 const TRAITS = ["axis", "index", "tool", "brush", "active_id", "selected", "preserve", "ball", "above", "layers", "height", "running", "marks", "strokes", "hidden", "isolated", "comparison", "panes"];
+/** Voxels to each side of a place that a link leads to. */
+const SHOWN = 128;
 /** After so many ms without scrolling the finest image is asked for too. */
 const RESTED = 250;
 
@@ -88,7 +91,7 @@ export class View {
       taught: () => [...this.get("strokes"), ...store.teaching], info: () => store.info,
       entry: (part, index) => this.entry(part, index), sketches: () => [this.splitter, this.why, this.hand],
       cross: () => (this.panes?.on ? this.place : null), asked: () => (this.asking ? this.question?.places ?? [] : []), missing: () => (this.get("selected").length ? null : this.missing),
-      lasso: () => this.hand?.line ?? null, drawn: () => this.#drawn(), say: (message) => this.ui.say(message),
+      lasso: () => this.hand?.line ?? null, drawn: () => this.#drawn(), looked: () => this.#look(), say: (message) => this.ui.say(message),
     });
     this.panes = new Panes(this);
     this.pen = new Pen(store, this.picture);
@@ -140,7 +143,7 @@ export class View {
 
   get sheet() {
     const info = this.store.info;
-    return info ? sheetOf(info.shape, info.voxel_size, this.get("axis")) : { w: 1, h: 1, aspect: 1, count: 1 };
+    return info ? sheetOf(info.shape, info.voxel_size, this.get("axis"), info.widest) : { w: 1, h: 1, aspect: 1, count: 1 };
   }
 
   /** Send what is of no use later; without a kernel, say so. @param {Record<string, any>} message */
@@ -152,7 +155,7 @@ export class View {
 
   /** A part of the plane that is looked at, or of another one, if it is here. @param {string} part @param {number} [index] */
   entry(part, index = this.get("index")) {
-    return this.store.get(part, this.get("axis"), index) ?? null;
+    return this.store.get(part, this.get("axis"), index, this.picture?.scopes) ?? null;
   }
 
   /** Whether there is a map or a preview of this plane. @param {string} part */
@@ -306,6 +309,8 @@ export class View {
     this.ui.help.fill(this.verbs);
     this.ui.menu.fill(this.verbs);
     this.#refresh();
+    const focus = this.store.info?.focus;
+    if (focus && !this.place) this.center(focus, { start: focus.map((v) => v - SHOWN), stop: focus.map((v) => v + SHOWN) });
   }
 
   #redraw() {
@@ -334,6 +339,7 @@ export class View {
 
   /** Ask for what is looked at and not here. */
   #look() {
+    if (!this.picture) return;
     const layers = /** @type {Layers} */ (this.get("layers"));
     const maps = HEADS.filter((part) => layers[part].visible);
     // The semantic map masks the offsets' garbage outside of objects.
@@ -342,7 +348,7 @@ export class View {
     const { camera, unit } = this.picture;
     const step = stepFor(camera.scale * Math.max(1, this.sheet.aspect) * unit);
     const still = performance.now() - this.moved > RESTED;
-    this.store.look(this.get("axis"), this.get("index"), ["image", "labels", "preview", "proposal", ...(this.get("comparison") ? ["other"] : []), ...maps], step, still, this.panes.wants());
+    this.store.look(this.get("axis"), this.get("index"), ["image", "labels", "preview", "proposal", ...(this.get("comparison") ? ["other"] : []), ...maps], step, still, this.panes?.wants() ?? [], this.picture.scope, overviewOf(this.sheet));
     clearTimeout(this.rest);
     if (!still) this.rest = setTimeout(() => this.#look(), RESTED + 20);
   }
@@ -474,9 +480,16 @@ export class View {
     else if (this.#begin(spot, { shiftKey: false, ctrlKey: false, metaKey: false })) this.pen.draw([spot.row, spot.column]);
   }
 
+  /** Whether labels are shown so coarsely that nobody sees what would be drawn; then it says so. @param {Entry | null} labels */
+  tooCoarse(labels) {
+    if (!labels || labels.step === 1) return false;
+    this.ui.say({ text: `Zoom in to paint: one pixel here stands for ${labels.step} x ${labels.step} of the labels (Ctrl and the wheel).` });
+    return true;
+  }
+
   /** Give the label to what a line encloses, or take it away there. @param {number[]} points row, column, ... @param {boolean} subtract */
   outline(points, subtract) {
-    if (!this.commands.writable()) return;
+    if (!this.commands.writable() || this.tooCoarse(this.entry("labels"))) return;
     this.#lower(subtract);
     this.pen.draw(points);
     this.pen.end();
@@ -489,6 +502,7 @@ export class View {
       this.ui.say({ text: "The labels of this plane are still on their way." });
       return false;
     }
+    if (this.tooCoarse(this.entry("labels"))) return false;
     if (this.above && !this.entry("semantic")) {
       const way = this.has("semantic") ? "The semantic map of this plane is still on its way." : "The network has not seen this plane yet: segment it, or look at its maps.";
       this.ui.say({ text: `${way} Or turn "only above" off (Shift-P).` });

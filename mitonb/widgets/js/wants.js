@@ -1,10 +1,12 @@
 // Which planes to ask the kernel for: what is looked at first, then its neighbours; the newest wish wins.
 
+import { WINDOWED } from "./scope.js";
+
 export const STEPS = [1, 2, 4, 8, 16];
 
 /**
- * @typedef {{axis: string, index: number, parts: string[], step: number}} Want  step: image pixels on a side that one
- *   pixel may stand for
+ * @typedef {{axis: string, index: number, parts: string[], step: number, scope?: import("./scope.js").Scope | null}} Want
+ *   step: image pixels on a side that one pixel may stand for; scope: the window that is wanted of a huge plane
  */
 
 /**
@@ -43,8 +45,12 @@ export function wantList(axis, planes, parts, step, missing) {
     .filter((want) => want.parts.length);
 }
 
-/** Key of a part in the cache. @param {string} part @param {string} axis @param {number} index @param {number} [step] */
-export function keyOf(part, axis, index, step = 1) {
+/**
+ * Key of a part in the cache.
+ * @param {string} part @param {string} axis @param {number} index @param {number} [step] @param {import("./scope.js").Scope | null} [scope]
+ */
+export function keyOf(part, axis, index, step = 1, scope = null) {
+  if (scope && WINDOWED.includes(part)) return `${axis}/${index}/${part}@${scope.step}:${scope.top},${scope.left},${scope.bottom},${scope.right}`;
   return `${axis}/${index}/${part}${part === "image" && step > 1 ? `@${step}` : ""}`;
 }
 
@@ -109,7 +115,7 @@ export class Wants {
     for (const [request, flight] of this.flying) {
       if (this.now() - flight.at > this.patience) this.flying.delete(request);
     }
-    const name = (/** @type {Want} */ want, /** @type {string} */ part) => keyOf(part, want.axis, want.index, want.step);
+    const name = (/** @type {Want} */ want, /** @type {string} */ part) => keyOf(part, want.axis, want.index, want.step, want.scope);
     const busy = new Set([...this.flying.values()].flatMap(({ want, left }) => [...left].map((part) => name(want, part))));
     while (this.flying.size < this.width && this.list.length) {
       const wish = /** @type {Want} */ (this.list.shift());

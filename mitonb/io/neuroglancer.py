@@ -1,0 +1,152 @@
+"""Links of Neuroglancer, both ways: the state that one of its addresses holds, as JSON after #!."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote
+
+import numpy as np
+
+from mitonb.errors import InputError
+from mitonb.stack import Stack
+
+SERVER = "https://neuroglancer-demo.appspot.com"
+"""Where links lead; every copy of Neuroglancer understands them."""
+_LONGEST = 1 << 20
+_METRES = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "µm": 1e-6, "nm": 1e-9, "pm": 1e-12, "Å": 1e-10}
+
+
+@dataclass(frozen=True)
+class Link:
+    """What a link shows.
+
+    Attributes
+    ----------
+    images, labels : tuple of str
+        Addresses of its layers, which `mn.open` takes.
+    position : (z, y, x) of float or None
+        In nm, where the link looks; None where it does not say.
+    """
+
+    images: tuple[str, ...]
+    labels: tuple[str, ...]
+    position: tuple[float, float, float] | None
+
+
+def neuroglancer_link(
+    stack: Stack, labels: Stack | None = None, *, position: tuple[float, float, float] | None = None,
+    server: str = SERVER,
+) -> str:  # fmt: skip
+    """Return an address at which Neuroglancer shows an image, and labels on it.
+
+    Parameters
+    ----------
+    stack : Stack
+        Opened from the network: a file of this machine is seen by nobody else.
+    labels : Stack, optional
+        Ids, opened from there too, with `mn.open`.
+    position : (z, y, x), optional
+        Voxel of the stack that is looked at; the middle by default.
+    server : str
+        A copy of Neuroglancer.
+
+    Raises
+    ------
+    InputError
+        If the image is not on the network, or its voxel size is unknown.
+
+    Examples
+    --------
+    >>> stack = Stack(np.zeros((2, 4, 4), np.uint8), (30, 5, 5), source="https://here.org/cell.ome.zarr")
+    >>> read_link(neuroglancer_link(stack, position=(1, 2, 3))).position
+    (45.0, 12.5, 17.5)
+    """
+    if stack.voxel_size is None:
+        raise InputError(f"The voxel size of {stack.name} is unknown: give it first (stack.with_voxel_size).")
+    z, y, x = stack.voxel_size
+    at = np.array(position if position is not None else [n // 2 for n in stack.shape], float)
+    # Places count in voxels; the middle of the first one lies half a voxel from its edge.
+    place = at + np.array(stack.origin) / (z, y, x) + 0.5
+    low, high = stack.contrast
+    layers: list[dict[str, Any]] = [{
+        "type": "image", "source": _address(stack), "name": stack.name,
+        "shaderControls": {"normalized": {"range": [low, high]}},
+    }]  # fmt: skip
+    if labels is not None:
+        layers.append({"type": "segmentation", "source": _address(labels), "name": labels.name})
+    state = {
+        "dimensions": {axis: [float(f"{size * 1e-9:.12g}"), "m"] for axis, size in (("x", x), ("y", y), ("z", z))},
+        "position": place[::-1].tolist(), "crossSectionScale": 1, "layers": layers, "layout": "4panel",
+        "selectedLayer": {"layer": stack.name},
+    }  # fmt: skip
+    return f"{server.rstrip('/')}/#!{quote(json.dumps(state, separators=(',', ':')))}"
+
+
+def is_link(source: Any) -> bool:
+    """Return whether a source is a link of Neuroglancer."""
+    return isinstance(source, str) and source.startswith(("https://", "http://")) and "#!" in source
+
+
+def read_link(link: str) -> Link:
+    """Read what a link of Neuroglancer shows.
+
+    Raises
+    ------
+    InputError
+        If it holds no state that can be read, such as a link to a state that is kept on a server.
+    """
+    text = unquote(link[:_LONGEST].partition("#!")[2])
+    try:
+        state = json.loads(text)
+        layers = [layer for layer in state.get("layers", ()) if isinstance(layer, dict)]
+        found = {kind: tuple(_sources(layers, kind)) for kind in ("image", "segmentation")}
+        return Link(found["image"], found["segmentation"], _position(state))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        what = "leads to a state that is kept on a server: open it in a browser and copy the link from there"
+        kept = text.startswith(("http", "gs:", "s3:", "middleauth"))
+        raise InputError(f"This link of Neuroglancer {what if kept else 'holds no state that can be read'}.") from error
+
+
+def _sources(layers: list[dict[str, Any]], kind: str) -> list[str]:
+    """Return the addresses of the layers of a kind."""
+    found = []
+    for layer in layers:
+        listed = layer.get("source") if layer.get("type") == kind else None
+        first = listed[0] if isinstance(listed, list) and listed else listed
+        address = first.get("url") if isinstance(first, dict) else first
+        if isinstance(address, str):
+            # Formats stand in front (n5://https://...) or, in newer links, behind (https://...|n5:).
+            found.append(address.partition("|")[0])
+    return found
+
+
+def _position(state: dict[str, Any]) -> tuple[float, float, float] | None:
+    """Return the place of a state in nm, z, y, x."""
+    if "position" in state:
+        sizes = {
+            axis: float(size) * _METRES[unit] * 1e9
+            for axis, (size, unit) in state["dimensions"].items()
+            if unit in _METRES
+        }
+        places = dict(zip(state["dimensions"], state["position"], strict=True))
+        z, y, x = (float(places[axis]) * sizes[axis] for axis in "zyx")
+        return z, y, x
+    pose = state.get("navigation", {}).get("pose", {}).get("position", {})  # as links were until 2019
+    if not {"voxelCoordinates", "voxelSize"} <= set(pose):
+        return None
+    z, y, x = (
+        float(a) * float(b) for a, b in zip(pose["voxelCoordinates"][::-1], pose["voxelSize"][::-1], strict=True)
+    )
+    return z, y, x
+
+
+def _address(stack: Stack) -> str:
+    """Return how Neuroglancer calls the source of a stack."""
+    where = stack.source or ""
+    if "://" not in where:
+        raise InputError(
+            f"{stack.name} is {'on this machine' if where else 'in memory'}, where no browser sees it. "
+            "Save it as .precomputed, serve that folder, and give its address."
+        )
+    kind = "n5" if ".n5" in where else "zarr" if ".zarr" in where else "precomputed"
+    return f"{kind}://{where}"
