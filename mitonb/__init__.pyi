@@ -9,6 +9,7 @@ from mitonb.errors import MitonbError as MitonbError
 from mitonb.infer.exporting import export_model as export_model
 from mitonb.infer.kept import KeptMaps as KeptMaps
 from mitonb.infer.memory_estimate import estimate as estimate
+from mitonb.infer.planning import plan as plan
 from mitonb.infer.segment import predict as predict
 from mitonb.infer.segment import predicting as predicting
 from mitonb.infer.segment import redecode as redecode

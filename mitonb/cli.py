@@ -18,7 +18,10 @@ from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 import mitonb as mn
 from mitonb.citing import REFERENCES
 from mitonb.errors import InputError, MitonbError, ModelError, wanting_torch
+from mitonb.infer.jobs import folder_of
+from mitonb.infer.pools import connect
 from mitonb.io.saving import VOLUMES, check_output, require_apart, rescued
+from mitonb.io.zarr import job_of
 from mitonb.job import drain
 from mitonb.memory import memory_budget
 from mitonb.models.folder import PUBLISHED, about_model, installed_as, model_folder, offered_models, pinned
@@ -245,7 +248,12 @@ def _segment(options: Options) -> None:
     out = Path(options.labels).expanduser()
     outputs = [(options.labels, VOLUMES), (options.table, (".csv",))]
     inputs = [options.image, recipe.model, *filter(None, [options.recipe, options.verdicts])]
-    _check_outputs(outputs, inputs, overwrite=options.overwrite, maps=options.maps)
+    is_store = options.labels.lower().endswith(".zarr")
+    is_job = bool(options.job or options.scheduler or options.workers is not None)
+    if is_job and not is_store:
+        raise InputError("--job, --workers and --scheduler are for runs into a store: let OUT end in .ome.zarr.")
+    is_job |= job_of(out) is not None  # perhaps this one, done or begun
+    _check_outputs(outputs, inputs, overwrite=options.overwrite or job_of(out) is not None, maps=options.maps)
     stack = _open(options)
     _note(options, repr(stack), *stack.notes)
     model = mn.load_model(recipe.model, trust_code=options.trust_code) if options.trust_code else None
@@ -254,10 +262,17 @@ def _segment(options: Options) -> None:
         _make_folder(options.maps)
         kept = mn.KeptMaps(folder=options.maps)
     settings: dict[str, Any] = {"model": model, "kept": kept, "show": not options.quiet}
-    is_store = options.labels.lower().endswith(".zarr")
-    if is_store and mn.estimate(stack, recipe, model=model) > memory_budget().bytes:
-        _note(options, "the labels would not fit into memory: they go to OUT slab by slab")
-        stored = mn.segment(stack, recipe, out=out, overwrite=options.overwrite, **settings)
+    folder = folder_of(out, options.job)
+    if is_store and (is_job or folder.exists() or mn.estimate(stack, recipe, model=model) > memory_budget().bytes):
+        _note(options, f"the labels go to OUT slab by slab; what is done is kept in {folder} until all is")
+        crew = {"workers": options.workers, "client": connect(options.scheduler) if options.scheduler else None}
+        settings |= {"job": options.job, "overwrite": options.overwrite, **crew}
+        try:
+            stored = mn.segment(stack, recipe, out=out, **settings)
+        except KeyboardInterrupt:
+            if folder.exists():
+                _note(options, f"what is done is kept in {folder}: the same command goes on from there")
+            raise
         labels: Any = mn.open(stored)  # in its file
         count, record = stored.count, stored.record
     else:
@@ -269,6 +284,12 @@ def _segment(options: Options) -> None:
         table = mn.measure(labels, stack=stack)
         rescued(lambda path: mn.save(table, path, overwrite=options.overwrite), Path(options.table).expanduser())
         _note(options, f"table in {options.table}")
+
+
+def _plan(options: Options) -> None:
+    recipe = _saved_recipe(options.recipe) if options.recipe else Recipe.of(options.preset)
+    recipe = recipe.replace(**{k: v for k in ("model", "planes") if (v := getattr(options, k)) is not None})
+    print(mn.plan(_open(options), recipe, workers=options.workers, device=options.device))
 
 
 def _saved_recipe(path: str) -> Recipe:
@@ -596,7 +617,7 @@ def _doctor(_: Options) -> int:
 
 
 _RUNS: dict[str, Callable[[Options], int | None]] = {
-    "segment": _segment, "train": _train, "score": _score, "lab": _lab, "info": _info, "fetch": _fetch,
+    "segment": _segment, "plan": _plan, "train": _train, "score": _score, "lab": _lab, "info": _info, "fetch": _fetch,
     "replay": _replay,
     "export": _export_labels, "merge": _merge, "doctor": _doctor, "cite": lambda options: print(mn.cite(options.model)),
     "models": _list_models, "models list": _list_models, "models info": _show_model, "models pull": _pull,

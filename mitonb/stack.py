@@ -1,7 +1,7 @@
 """Stacks: lazy (z, y, x) image volumes with a voxel size, and the planes cut out of them."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -129,6 +129,8 @@ class Stack:
         (z, y, x) in nm: where the file says that the middle of the first voxel lies.
     focus : tuple of int or None
         (z, y, x): the voxel that is looked at first, where a link says so.
+    opened : mapping or None
+        What else `mn.open` was told, so that another process can open the same.
     """
 
     data: LazyArray
@@ -140,6 +142,7 @@ class Stack:
     coarser: tuple[Level, ...] = field(default=(), repr=False, compare=False)
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     focus: tuple[int, int, int] | None = None
+    opened: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.data, str | os.PathLike):

@@ -130,24 +130,33 @@ def test_what_cannot_be_saved_in_the_end_is_kept_elsewhere(
         assert len(kept.read_text().splitlines()) == len(expected.ids()) + 1
 
 
-def test_a_store_that_cannot_be_written_in_the_end_is_kept_elsewhere(
-    cell: Path, rooms: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("again", [False, True])
+def test_a_store_that_cannot_be_written_in_the_end_is_not_lost(
+    again: bool, cell: Path, rooms: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, spare = rooms
-    write = LabelStore.write
+    write, kept = LabelStore.write, mn.KeptMaps()
+    want = mn.segment(mn.open(cell), kept=kept, show=False)
 
-    def full(store: LabelStore, top: int, slab: Any) -> None:
+    def full(store: LabelStore, top: int, slab: Any) -> int:
         if store.target.parent == folder:
             raise InputError("labels.ome.zarr was not saved: the disk is full.")
-        write(store, top, slab)
+        return write(store, top, slab)
 
     monkeypatch.setattr(LabelStore, "write", full)
-    with pytest.raises(InputError, match=r"the disk is full.*What was computed is kept in") as error:
-        mn.segment(mn.open(cell), out=folder / "labels.ome.zarr", show=False)
-    (kept,) = spare.glob("mitonb-rescued-*/labels.ome.zarr")
-    assert str(kept) in str(error.value)
-    assert list(folder.iterdir()) == []
-    np.testing.assert_array_equal(open_labels(kept).data, mn.segment(mn.open(cell), show=False).data)
+    where = r"What was computed is kept in" if again else r"What is done is kept in .*labels.ome.zarr.job: run the same"
+    does, what = (mn.redecode, kept) if again else (mn.segment, mn.open(cell))
+    with pytest.raises(InputError, match=rf"the disk is full.*{where}") as error:
+        does(what, out=folder / "labels.ome.zarr", show=False)
+    if again:
+        (found,) = spare.glob("mitonb-rescued-*/labels.ome.zarr")
+        assert str(found) in str(error.value)
+        assert list(folder.iterdir()) == []
+    else:
+        monkeypatch.undo()
+        monkeypatch.setattr("mitonb.infer.predict.Predictor.steps", None)  # the network does not run again
+        found = mn.segment(mn.open(cell), out=folder / "labels.ome.zarr", show=False)
+    np.testing.assert_array_equal(open_labels(found).data, want.data)
 
 
 @pytest.mark.parametrize("out", ["labels.tif", "nowhere/labels.ome.zarr", "/proc/labels.ome.zarr", "cell.ome.tif"])

@@ -64,6 +64,11 @@ class Runner:
         self._engine: Engine | None = None
 
     @property
+    def ran(self) -> bool:
+        """Whether the net has run."""
+        return self._engine is not None
+
+    @property
     def record(self) -> dict[str, Any]:
         """What ran the net, for the run record."""
         engine = self._engine

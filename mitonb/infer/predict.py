@@ -120,6 +120,12 @@ class Predictor:
         grid = itertools.product(*(cuts(n, tile, halo, self.model.spec.multiple) for n in sides))
         return [tile for tile in grid if where is None or where[_seen(tile, factors)].any()]
 
+    def pixels(self, shape: Sequence[int], factors: Sequence[float]) -> int:
+        """Return how many pixels the net sees of a picture, those that tiles share as often as it sees them."""
+        rim = self._rim(self._sides(shape, factors)[1])
+        tiles = self.tiles(shape, factors)
+        return sum(math.prod(len(cut) + 2 * r for cut, r in zip(tile, rim, strict=True)) for tile in tiles)
+
     def _around(self, where: Mask, axis: int, length: int, factor: float) -> Cut:
         """Return the pixels of one side that hold all that is inside a mask, with a halo, on the grid of the net."""
         there = np.flatnonzero(where.any(axis=tuple(i for i in range(where.ndim) if i != axis)))

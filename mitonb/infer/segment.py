@@ -3,41 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from mitonb.box import Region, RegionLike, in_plane
-from mitonb.errors import InputError, wanting_torch
-from mitonb.infer.kept import VOLUME, KeptMaps, plane_shape
-from mitonb.infer.memory_estimate import READ_ALL, SLAB, estimate, require_for, stages
-from mitonb.infer.run import Run, assemble, stuff_notes, stuff_of
-from mitonb.infer.scale import INVERTED, Scale, inverted_note, shape_notes
-from mitonb.io.record import plane_digest, run_record, whole_fingerprint
+from mitonb.errors import InputError
+from mitonb.infer.jobs import folder_of, target_of, working
+from mitonb.infer.kept import VOLUME, KeptMaps
+from mitonb.infer.memory_estimate import estimate, require_for, stages
+from mitonb.infer.run import Run, assemble, stuff_of
+from mitonb.infer.scale import Scale
+from mitonb.infer.source import NET_FIELDS, ModelWish, Source, mask_of, near, predictor_of
 from mitonb.io.saving import store_path
 from mitonb.job import Progress, drain
 from mitonb.recipe import Recipe
-from mitonb.stack import AXES, Axis, Plane, Stack
+from mitonb.stack import AXES, Plane, Stack
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from mitonb.infer.predict import Predictor
     from mitonb.labels import Labels, StoredLabels
     from mitonb.maps import Maps
-    from mitonb.models.zoo import Model
 
-ModelWish: TypeAlias = "str | os.PathLike[str] | Model | None"
 Picture: TypeAlias = "Plane | Stack | npt.NDArray[Any]"
 Steps: TypeAlias = "Generator[Progress, None, Labels | StoredLabels]"
-
-NET_FIELDS = ("pixel_size", "downsampling", "invert", "tile", "halo", "flips", "device", "engine", "precision")
-"""Fields of a recipe that change what the net says."""
 
 
 def predict(
@@ -84,9 +77,9 @@ def predicting(
         recipe = recipe.replace(planes=(picture.axis,))
     where = None
     if roi is not None:
-        where = in_plane(roi, picture) if isinstance(picture, Plane) else _mask(Region.of(roi, picture.shape))
+        where = in_plane(roi, picture) if isinstance(picture, Plane) else mask_of(Region.of(roi, picture.shape))
     yield Progress("load model", 0, 1)
-    predictor = _predictor(model, recipe, _voxel_size(picture))
+    predictor = predictor_of(model, recipe, _voxel_size(picture))
     if (predictor.dimension == 3) != isinstance(picture, Stack):
         wants = "blocks: give it a stack" if predictor.dimension == 3 else "planes: take one with stack.plane(index)"
         raise InputError(f"{predictor.model.spec.name} looks at {wants}. Got an image of shape {picture.shape}.")
@@ -97,7 +90,8 @@ def predicting(
 def segment(
     stack: Stack | npt.NDArray[Any], recipe: Recipe | None = None, *, model: ModelWish = None,
     roi: RegionLike | None = None, kept: KeptMaps | None = None, out: str | os.PathLike[str] | None = None,
-    overwrite: bool = False, show: bool = True,
+    overwrite: bool = False, job: str | os.PathLike[str] | None = None, workers: int | None = None, client: Any = None,
+    show: bool = True,
 ) -> Any:  # fmt: skip
     """Segment a stack: every plane or block through the net, profiles to objects, directions to one set of labels.
 
@@ -119,9 +113,16 @@ def segment(
         not run again.
     out : path, optional
         An OME-Zarr (.ome.zarr) to write the labels to, for volumes that do not fit into memory: neither the image nor
-        ids nor labels are ever in memory as a whole. They are the same labels.
+        ids nor labels are ever in memory as a whole. They are the same labels. What is done lies in a folder beside it,
+        and the same call goes on from there, should this one be stopped or killed; at the end the folder goes.
     overwrite : bool
         Replace what is at `out`.
+    job : path, optional
+        That folder; `out` with ".job" at the end by default.
+    workers : int, optional
+        Let so many processes on this machine do the work (with `out`); with several GPUs, each takes one.
+    client : dask.distributed.Client, optional
+        Let the workers of a cluster do the work (with `out`); they must see image, folder and `out` under these paths.
     show : bool
         Show a progress bar.
 
@@ -136,64 +137,61 @@ def segment(
     TooLargeError
         If the run would not fit into memory; nothing has been done then.
     InputError
-        If the stack holds no number at all, the region lies outside, or `out` cannot be written.
+        If the stack holds no number at all, the region lies outside, `out` cannot be written, or the folder of the job
+        is of another image, model or recipe.
+    JobError
+        If workers cannot go on.
 
     Examples
     --------
     ``labels = mn.segment(stack, mn.Recipe(planes=("xy", "xz", "yz")))``
     ``mn.segment(stack, out="labels.ome.zarr")``
     """
-    steps = segmenting(stack, recipe, model=model, roi=roi, kept=kept, out=out, overwrite=overwrite)
+    steps = segmenting(
+        stack, recipe, model=model, roi=roi, kept=kept, out=out, overwrite=overwrite, job=job, workers=workers,
+        client=client,
+    )  # fmt: skip
     return drain(steps, show=show)
 
 
 def segmenting(
     stack: Stack | npt.NDArray[Any], recipe: Recipe | None = None, *, model: ModelWish = None,
     roi: RegionLike | None = None, kept: KeptMaps | None = None, out: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
+    overwrite: bool = False, job: str | os.PathLike[str] | None = None, workers: int | None = None, client: Any = None,
 ) -> Generator[Progress, None, Any]:  # fmt: skip
     """Segment a stack; the generator form of `segment`.
 
     Yields after every batch of tiles. The total counts the planes of all directions and the stages that follow.
-    Closed early, it leaves nothing but the kept maps.
+    Closed early, it leaves the kept maps and, with `out`, the folder of the job, from which the same call goes on.
     """
     recipe = Recipe.of(recipe)
     stack = stack if isinstance(stack, Stack) else Stack(stack)
     region = Region.of(roi, stack.shape)
-    target = None if out is None else store_path(out, overwrite=overwrite, source=stack.source)
-    if kept is None and recipe.verdicts is not None:
+    target = None if out is None else target_of(out, overwrite=overwrite, source=stack.source)
+    if kept is None and recipe.verdicts is not None and target is None:
         kept = KeptMaps(stack.shape)  # verdicts look at what the net said of whole objects
     keep = kept is not None and not kept.on_disk
     what = f"Segmenting {stack.name} ({' x '.join(map(str, stack.shape))} voxels, {len(recipe.planes)} directions)"
     needed = estimate(stack, recipe, model=model, keep=keep, stored=out is not None)
-    require_for(what, needed, stored=out is not None)
+    require_for(what, needed * (workers or 1), stored=out is not None)
     yield Progress("load model", 0, 1)
-    predictor = _predictor(model, recipe, stack.voxel_size)
-    spec, scale = predictor.model.spec, predictor.scale
-    source = _Source(_near(stack, recipe, stored=target is not None), predictor, kept, region)
-    own, folder = scale.in_pixels(recipe), target and target.parent
-    with contextlib.closing(Run(stack.shape, own, folder=folder, blocks=predictor.dimension == 3)) as run:
-        run.stuff = stuff_of(spec)
+    predictor = predictor_of(model, recipe, stack.voxel_size)
+    if target is not None:
+        crew = {"workers": workers, "client": client}
+        return (yield from working(
+            stack, predictor, target, model=model, region=region, kept=kept, overwrite=overwrite,
+            folder=folder_of(target, job), **crew,
+        ))  # fmt: skip
+    own, stuff = predictor.scale.in_pixels(recipe), stuff_of(predictor.model.spec)
+    with contextlib.closing(Run(stack.shape, own, blocks=predictor.dimension == 3, stuff=stuff)) as run:
+        source = Source(near(stack, recipe), predictor, kept, region)
         for _ in source.compare():
             yield run.progress("compare with the kept maps")
         yield from run.planes(source.kept, source.fill, rolling=kept is None)
         source.require_some()
-        said = (*scale.notes(recipe, spec, recipe.planes), *stuff_notes(spec), *source.notes, *predictor.runner.notes)
-        record = run_record(stack, recipe, spec, image=source.fingerprint)
-        record["engine"].update(predictor.runner.record, device=predictor.device)  # what "auto" became
-        record["notes"] = [*shape_notes(stack, recipe, scale), *said]
-        if region is not None:
-            ends = {"start": list(region.box.start), "stop": list(region.box.stop)}
-            record["region"] = {**ends, "mask": region.mask is not None}
-        about = {"voxel_size": stack.voxel_size, "name": stack.name, "classes": tuple(spec.classes), "stuff": run.stuff}
-        try:
-            whole = _whole_scale(stack, predictor)
-            source.kept.tell(record=record, scale=[whole.factors, whole.by_size], **about)
-        except InputError as error:  # a full disk must not cost the labels
-            record["notes"].append(str(error))
-        kept = source.kept
+        record, kept = source.record(), source.kept
         del source  # with what it has read of a file; the planes are done
-        return (yield from assemble(run, kept, record, target, stack))
+        return (yield from assemble(run, kept, record, None, stack))
 
 
 def redecode(
@@ -261,8 +259,8 @@ def redecoding(
     require_for("Decoding kept maps", needed, stored=target is not None)
     scale = scale_of(kept) if kept.has(VOLUME, 0) else scale_of(kept).seen_along(recipe.planes)
     own, folder = scale.in_pixels(recipe), target and target.parent
-    with contextlib.closing(Run(kept.shape, own, folder=folder, blocks=kept.has(VOLUME, 0))) as run:
-        run.stuff = tuple(kept.about.get("stuff") or ())
+    stuff, blocks = tuple(kept.about.get("stuff") or ()), kept.has(VOLUME, 0)
+    with contextlib.closing(Run(kept.shape, own, folder=folder, blocks=blocks, stuff=stuff)) as run:
         yield from run.planes(kept, lambda axis, index: (), rolling=False)
         if record:
             notes = [*record.get("notes", ()), *_padding_notes(kept, recipe, record)]
@@ -306,221 +304,3 @@ def _voxel_size(picture: Plane | Stack) -> Any:
     sides = list(picture.pixel_size)
     sides.insert(AXES[picture.axis], min(sides))
     return tuple(sides)
-
-
-def _mask(region: Region | None) -> npt.NDArray[np.bool_] | None:
-    """Return the voxels of a stack that are inside."""
-    if region is None or region.mask is not None:
-        return None if region is None else region.mask
-    inside = np.zeros(region.shape, np.bool_)
-    inside[region.box.slices] = True
-    return inside
-
-
-def _predictor(model: ModelWish, recipe: Recipe, voxel_size: Any) -> Predictor:
-    with wanting_torch():
-        from mitonb.infer.predict import Predictor  # torch loads here, not with the package
-        from mitonb.models.zoo import load_model
-
-    if model is None or isinstance(model, str | os.PathLike):
-        model = load_model(os.fspath(model or recipe.model))
-    if not hasattr(model, "net"):
-        raise InputError(f"A model is a name, a path, or what mn.load_model returns, got {type(model).__name__}.")
-    return Predictor(model, recipe, voxel_size)
-
-
-def _near(stack: Stack, recipe: Recipe, *, stored: bool) -> Stack:
-    """Return the same stack, read into memory where planes cross its file and it is not too large for that."""
-    size = int(np.prod(stack.shape, dtype=np.int64)) * stack.dtype.itemsize
-    if isinstance(stack.data, np.ndarray) or stored or recipe.planes == ("xy",) or size > READ_ALL:
-        return stack
-    return _with_data(stack, stack.read())
-
-
-def _with_data(stack: Stack, data: npt.NDArray[Any]) -> Stack:
-    """Return a stack of other voxels, or fewer of the same, with the contrast of the whole."""
-    read = replace(stack, data=data)
-    read.__dict__["contrast"] = stack.contrast  # a cached property
-    return read
-
-
-class _Source:
-    """Fills kept maps from a stack, plane by plane, or by a 3-D net at once.
-
-    Parameters
-    ----------
-    stack : Stack
-        The image.
-    predictor : Predictor
-        The net.
-    kept : KeptMaps or None
-        What to fill; without, they are in memory for as long as the run needs them.
-    region : Region or None
-        The part of the stack to look at.
-    """
-
-    def __init__(self, stack: Stack, predictor: Predictor, kept: KeptMaps | None, region: Region | None) -> None:
-        self.stack = stack
-        self.predictor = predictor
-        self.kept = kept if kept is not None else KeptMaps(stack.shape, "memory")
-        self.kept.claim(stack.shape, _key(stack, predictor), region)
-        self._region = region
-        self._slab: tuple[Axis, range, Stack] | None = None
-        self._nothing: dict[Axis, Maps] = {}
-        self._empty: list[str] = []
-        self._seen = 0
-        self._again: list[str] = []
-        self._sections: dict[int, bytes] = {}
-        said = (self.kept.about.get("record") or {}).get("notes", ())
-        self._doubt = next((text for text in said if text.startswith(INVERTED)), "")
-        self._looked_at = _middle(stack, predictor.recipe.planes[0], region)
-
-    def compare(self) -> Generator[None, None, None]:
-        """Forget the kept maps of planes whose pixels are others now.
-
-        Raises
-        ------
-        InputError
-            If most planes are others, and the maps are in a folder that the user named: they may have cost hours.
-        """
-        kept, changed, known = self.kept, [], 0
-        for axis, index in self._pictures():
-            if not kept.has(axis, index) or not self._touches(axis, index):
-                continue
-            known += 1
-            if kept.digest(axis, index) != self._digest(axis, index, self._picture(axis, index)):
-                changed.append((axis, index))
-            yield
-        # A repaired section changes all planes that cross it: sections say more.
-        sections, of = sum(axis == "xy" for axis, _ in changed), len(self._sections)
-        others, known = (sections, of) if of and self.predictor.dimension == 2 else (len(changed), known)
-        if kept.on_disk and 2 * others > known:
-            raise InputError(
-                f"The maps in {kept.folder} are of another image, or of this one before most of it was changed: "
-                f"{others} of {known} planes are others in {self.stack.name}. Give another folder, or delete this one."
-            )
-        for axis, index in changed:
-            kept.drop(axis, index)
-        if changed and kept.on_disk:
-            some = ", ".join(f"{axis} {index}" for axis, index in changed[:5])
-            some += " and others" if len(changed) > 5 else ""
-            self._again.append(f"{len(changed)} planes have changed since their maps were kept, and ran again: {some}.")
-
-    def fill(self, axis: Any, index: int) -> Generator[Progress, None, None]:
-        """Put the maps of a plane, or with `VOLUME` of the whole stack, where they are missing."""
-        if not self._touches(axis, index):
-            if not self.kept.has(axis, index):
-                self.kept.put(axis, index, self._blank(axis))
-            return
-        self._seen += 1
-        if self.kept.has(axis, index):
-            return
-        picture = self._picture(axis, index)
-        digest = self._digest(axis, index, picture)
-        if isinstance(picture, Plane) and not np.isfinite(picture.image).any():
-            # A missing section must not end a run of hours: it has no objects, and the record says so.
-            self._empty.append(f"{axis} {index}")
-            self.kept.put(axis, index, self._blank(axis), digest)
-            return
-        # The same tiles in all planes: the median looks along them.
-        where = None if self._region is None else _mask(self._region) if axis == VOLUME else self._region.shadow(axis)
-        maps = yield from self.predictor.steps(picture, where)
-        self.kept.put(axis, index, maps, digest)
-        if (axis, index) == self._looked_at[:2] and isinstance(picture, Plane):
-            self._doubt = inverted_note(picture, maps, self.predictor.recipe, self.predictor.maps, self._looked_at[2])
-
-    def require_some(self) -> None:
-        """Refuse a stack in which no plane holds a number."""
-        if self._empty and len(self._empty) == self._seen:
-            raise InputError(
-                f"All of {self.stack.name} is NaN or infinite: no picture to segment. Check how the file was written."
-            )
-
-    @property
-    def fingerprint(self) -> str | None:
-        """What identifies the image, if all of it was read."""
-        if len(self._sections) < self.stack.shape[0]:
-            return None
-        return whole_fingerprint(self.stack, (self._sections[z] for z in range(self.stack.shape[0])))
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the run has to tell about its planes."""
-        empty: tuple[str, ...] = ()
-        if self._empty:
-            some = ", ".join(self._empty[:5]) + (" and others" if len(self._empty) > 5 else "")
-            one = len(self._empty) == 1
-            what = "1 plane holds" if one else f"{len(self._empty)} planes hold"
-            empty = (f"{what} no number at all (NaN) and {'was' if one else 'were'} left empty: {some}.",)
-        return (*self._again, *empty, *filter(None, [self._doubt]))
-
-    def _pictures(self) -> list[tuple[Any, int]]:
-        """Return all that goes through the net: planes of all directions, or the whole."""
-        if self.predictor.dimension == 3:
-            return [(VOLUME, 0)]
-        return [(axis, index) for axis in self.predictor.recipe.planes for index in range(self.stack.count(axis))]
-
-    def _touches(self, axis: Any, index: int) -> bool:
-        return self._region is None or axis == VOLUME or self._region.touches(axis, index)
-
-    def _picture(self, axis: Any, index: int) -> Plane | Stack:
-        """Return a plane; those that cross a file come out of slabs, so that it is not read again for each."""
-        if axis == VOLUME:
-            return self.stack
-        if axis == "xy" or isinstance(self.stack.data, np.ndarray):
-            return self.stack.plane(index, axis)
-        if self._slab is None or self._slab[0] != axis or index not in self._slab[1]:
-            h, w = plane_shape(self.stack.shape, axis)
-            block = (getattr(self.stack.data, "blocks", None) or (1, 1, 1))[AXES[axis]]
-            thick = max(SLAB // (h * w * self.stack.dtype.itemsize) // block, 1) * block
-            start = index // thick * thick
-            planes = range(start, min(start + thick, self.stack.count(axis)))
-            cut = [slice(None)] * 3
-            cut[AXES[axis]] = slice(start, planes.stop)
-            self._slab = None  # the old one goes before the new one comes
-            self._slab = axis, planes, _with_data(self.stack, np.asarray(self.stack.data[tuple(cut)]))
-        _, planes, slab = self._slab
-        return replace(slab.plane(index - planes.start, axis), index=index)
-
-    def _blank(self, axis: Axis) -> Maps:
-        """Return the maps of a plane that the net need not see."""
-        if axis not in self._nothing:
-            shape = plane_shape(self.stack.shape, axis)
-            self._nothing[axis] = self.predictor.empty(shape, self.predictor.scale.along(axis))
-        return self._nothing[axis]
-
-    def _digest(self, axis: Any, index: int, picture: Plane | Stack) -> bytes:
-        """Return what identifies the pixels of a picture; sections are remembered for the record."""
-        if isinstance(picture, Plane):
-            digest = plane_digest(picture.image)
-            if axis == "xy":
-                self._sections[index] = digest
-            return digest
-        for z in range(self.stack.shape[0]):
-            self._sections[z] = plane_digest(np.asarray(self.stack.data[z]))
-        return hashlib.sha256(b"".join(self._sections.values())).digest()
-
-
-def _middle(stack: Stack, axis: Axis, region: Region | None) -> tuple[Axis, int, tuple[int, int]]:
-    """Return the middle plane of what a run looks at along an axis, and the middle (y, x) of it there."""
-    ends = zip(region.box.start, region.box.stop, strict=True) if region is not None else ((0, n) for n in stack.shape)
-    places = [(start + stop) // 2 for start, stop in ends]
-    index = places.pop(AXES[axis])
-    return axis, index, (places[0], places[1])
-
-
-def _whole_scale(stack: Stack, predictor: Predictor) -> Scale:
-    """Return the scale of a run of all directions."""
-    return Scale.of(stack.voxel_size, predictor.recipe.replace(planes=tuple(AXES)), predictor.model.spec)
-
-
-def _key(stack: Stack, predictor: Predictor) -> dict[str, Any]:
-    """Return what maps depend on besides the pixels of their planes."""
-    spec, recipe = predictor.model.spec, predictor.recipe
-    return {
-        "model": spec.name, "sha256": spec.sha256, **{name: getattr(recipe, name) for name in NET_FIELDS},
-        # Of all directions, whichever are named: those of one more run beside the maps that are there.
-        "pixel_size": (_whole_scale(stack, predictor).factors, predictor.doublings),
-        "intensity": stack.intensity, "contrast": stack.contrast,
-        "padding": predictor.padding(stack.shape),
-    }  # fmt: skip

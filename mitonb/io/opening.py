@@ -140,6 +140,7 @@ def open(
     return Stack(
         data, size, name=name or title, source=where, notes=tuple(filter(None, said)), origin=_origin(source, found),
         coarser=tuple(one.inverted(found.black) if turn else one for one in coarser),
+        opened={"channel": channel, "time": time, "axes": axes, "series": series, "invert": invert},
     )  # fmt: skip
 
 

@@ -429,16 +429,16 @@ def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], version: s
         # The whole folder is synced once before it is renamed; a sync for every block is four times slower.
         "context": {"file_io_sync": False},
     }  # fmt: skip
-    return tensorstore.open(spec, create=True).result()
+    return tensorstore.open(spec, open=True, create=True).result()
 
 
 def scratch_array(
     folder: Path | None, shape: Sequence[int], dtype: str, chunks: Sequence[int], compressor: Any = None, *,
-    zeros: bool = False,
+    zeros: bool = False, whole: bool = False, sync: bool = False,
 ) -> Any:  # fmt: skip
     """Open an array that only this program reads, in a folder or in memory; create it, of zeros, where there is none.
 
-    Nothing waits for the disk, and nothing is cached.
+    Nothing is cached.
 
     Parameters
     ----------
@@ -448,12 +448,16 @@ def scratch_array(
         As zarr 2 writes them.
     zeros : bool
         Whether blocks of zeros are written, too, so that one sees which were.
+    whole : bool
+        They are, and a block that is missing is an error and no zeros.
+    sync : bool
+        Each block waits for the disk, so that it is there after a power cut.
     """
     metadata = {"shape": shape, "dtype": dtype, "chunks": chunks, "compressor": compressor, "fill_value": 0}
     spec = {
         "driver": "zarr", "kvstore": {"driver": "file", "path": f"{folder}/"} if folder else "memory://",
-        "metadata": metadata, "context": {"file_io_sync": False, "cache_pool": {"total_bytes_limit": 0}},
-        "store_data_equal_to_fill_value": zeros,
+        "metadata": metadata, "store_data_equal_to_fill_value": zeros or whole, "fill_missing_data_reads": not whole,
+        "context": {"file_io_sync": sync, "cache_pool": {"total_bytes_limit": 0}},
     }  # fmt: skip
     return tensorstore.open(spec, open=True, create=True).result()
 
@@ -467,7 +471,8 @@ def fill(store: Any, data: Any) -> Iterator[int]:
 
 
 def _finish(
-    path: Path, level: Any, saving: Saving, record: Mapping[str, Any] | None, version: str
+    path: Path, level: Any, saving: Saving, record: Mapping[str, Any] | None, version: str,
+    job: Mapping[str, Any] | None = None,
 ) -> Iterator[int]:  # fmt: skip
     """Write all but the finest level of a volume, which is there, and the metadata; yield after each row of blocks."""
     factors = level_factors(saving)
@@ -477,7 +482,7 @@ def _finish(
         half: Any = tensorstore.downsample(level, [b // a for a, b in zip(above, below, strict=True)], how)
         level = _create(path / str(k), half.shape, half.dtype.numpy_dtype, version)
         yield from fill(level, half)
-    _write_metadata(path, saving, factors, version, record)
+    _write_metadata(path, saving, factors, version, record, job)
 
 
 def level_factors(saving: Saving) -> list[tuple[int, ...]]:
@@ -494,7 +499,8 @@ def level_factors(saving: Saving) -> list[tuple[int, ...]]:
 
 
 def _write_metadata(
-    path: Path, saving: Saving, factors: list[tuple[int, ...]], version: str, record: Mapping[str, Any] | None
+    path: Path, saving: Saving, factors: list[tuple[int, ...]], version: str, record: Mapping[str, Any] | None,
+    job: Mapping[str, Any] | None,
 ) -> None:  # fmt: skip
     """Write the attributes of the group: OME's multiscale image, and what mitonb adds."""
     record_json(record or {})  # says what is wrong with it
@@ -512,7 +518,8 @@ def _write_metadata(
         "name": saving.name, "axes": [{"name": axis, "type": "space", **unit} for axis in "zyx"], "datasets": datasets,
         "type": "nearest" if saving.labels else "mean",
     }  # fmt: skip
-    own = {"complete": True, **({} if record is None else {"record": dict(record)})}
+    kept = {"record": record, "job": job}
+    own = {"complete": True, **{name: dict(value) for name, value in kept.items() if value is not None}}
     old = version == "0.4"
     labelled = {"image-label": {"version": version} if old else {}} if saving.labels else {}
     if old:
@@ -526,6 +533,14 @@ def _write_metadata(
         (path / name).write_text(json.dumps(value, indent=1, allow_nan=False), "utf-8")
 
 
+def job_of(path: Path) -> Mapping[str, Any] | None:
+    """Return what mitonb says of a store of labels that a job has made ("job", "record"); None for all other things."""
+    if not (path / ".zattrs").is_file():
+        return None
+    own = read_json(path / ".zattrs", path.name).get("mitonb")
+    return own if isinstance(own, dict) and isinstance(own.get("job"), dict) else None
+
+
 class LabelStore:
     """An OME-Zarr that takes labels slab by slab; it gets its name only when it is whole.
 
@@ -537,7 +552,7 @@ class LabelStore:
         self, folder: Path, target: Path, shape: tuple[int, int, int], voxel_size: VoxelSize | None, name: str
     ) -> None:
         self.folder, self.target = folder, target
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         self._store = _create(folder / "0", shape, np.dtype(np.uint32), "0.4")
         self._saving = Saving(self._store, voxel_size, name, True)
         self.sums: list[tuple[slice, int]] = []
@@ -566,17 +581,18 @@ class LabelStore:
                 store = cls(folder, target, shape, voxel_size, name)
             yield store
 
-    def write(self, top: int, slab: npt.NDArray[np.uint32]) -> None:
-        """Write the planes from `top` on."""
+    def write(self, top: int, slab: npt.NDArray[np.uint32]) -> int:
+        """Write the planes from `top` on; return their checksum."""
         where, slab = slice(top, top + len(slab)), np.ascontiguousarray(slab)
         with explain_write(self.target):
             self._store[where].write(slab).result()
         self.sums.append((where, zlib.crc32(slab.data)))
+        return self.sums[-1][1]
 
-    def finish(self, record: Mapping[str, Any] | None) -> Iterator[int]:
-        """Write the lower resolutions and the metadata; yield after each part."""
+    def finish(self, record: Mapping[str, Any] | None, job: Mapping[str, Any] | None = None) -> Iterator[int]:
+        """Write the lower resolutions and the metadata, with the job that made the labels; yield after each part."""
         with explain_write(self.target):
-            yield from _finish(self.folder, self._store, self._saving, record, "0.4")
+            yield from _finish(self.folder, self._store, self._saving, record, "0.4", job)
 
     def check(self) -> None:
         """Read the store back, as any reader would open it, and compare it with what was written."""

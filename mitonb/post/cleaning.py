@@ -10,6 +10,7 @@ from mitonb.post.tables import stretches
 from mitonb.recipe import Recipe
 
 Volume = npt.NDArray[np.uint32]
+Numbers = npt.NDArray[np.int64]
 
 
 def fill_holes(planes: Volume) -> None:
@@ -40,6 +41,29 @@ def fill_holes(planes: Volume) -> None:
         plane[y[hole], x[hole]] = most[region[hole]]
 
 
+def measured(slab: Volume, start: Sequence[int]) -> tuple[Numbers, Numbers, Numbers, Numbers]:
+    """Measure the objects in a part of a volume, which begins at a voxel (z, y, x).
+
+    Returns
+    -------
+    ids, sizes : (n,) int64 array
+        In the order of first voxels, and their voxels.
+    low, high : (n, 3) int64 array
+        First and last voxel of each one along (z, y, x).
+    """
+    first, length = stretches(slab)
+    ids, at, back = np.unique(slab.reshape(-1)[first], return_index=True, return_inverse=True)
+    low, high = np.full((len(ids), 3), np.int64(1) << 40), np.full((len(ids), 3), np.int64(-1))
+    z, y, x = (p + q for p, q in zip(np.unravel_index(first, slab.shape), start, strict=True))
+    for k, (least, most) in enumerate(((z, z), (y, y), (x, x + length - 1))):
+        np.minimum.at(low[:, k], back, least)
+        np.maximum.at(high[:, k], back, most)
+    order = np.argsort(at)
+    order = order[ids[order] > 0]
+    sizes = np.bincount(back, length).astype(np.int64)
+    return ids[order].astype(np.int64), sizes[order], low[order], high[order]
+
+
 class ObjectTable:
     """Size and box of each object of a volume, collected slab by slab; from them which objects stay.
 
@@ -60,16 +84,15 @@ class ObjectTable:
 
     def add(self, slab: Volume) -> None:
         """Take the next slab of planes, in the order of z."""
-        start, length = stretches(slab)
-        ids, (z, y, x) = slab.reshape(-1)[start], np.unravel_index(start, slab.shape)
-        present, first = np.unique(ids, return_index=True)
-        fresh = (self._sizes[present] == 0) & (present > 0)
-        self._order.append(present[fresh][np.argsort(first[fresh])].astype(np.int64))
-        self._sizes += np.bincount(ids, length, len(self._sizes)).astype(np.int64)
-        for k, (low, high) in enumerate(((z + self._depth,) * 2, (y, y), (x, x + length - 1))):
-            np.minimum.at(self._low[:, k], ids, low)
-            np.maximum.at(self._high[:, k], ids, high)
+        self.merge(*measured(slab, (self._depth, 0, 0)))
         self._depth += len(slab)
+
+    def merge(self, ids: Numbers, sizes: Numbers, low: Numbers, high: Numbers) -> None:
+        """Take what was `measured` in the next slab."""
+        self._order.append(ids[self._sizes[ids] == 0])
+        self._sizes[ids] += sizes
+        self._low[ids] = np.minimum(self._low[ids], low)
+        self._high[ids] = np.maximum(self._high[ids], high)
 
     def decide(self, recipe: Recipe, first: Sequence[int] = (1,), *, renumber: bool = True) -> tuple[Volume, list[int]]:
         """Say which objects stay, and what they are called.

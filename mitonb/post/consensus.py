@@ -69,6 +69,41 @@ class JoinedRegions:
         return np.stack([row, *reversed(columns)], axis=1).astype(np.uint32), sizes
 
 
+def first_places(numbers: Volume) -> Numbers:
+    """Return the flat places of the first voxels of the regions 1.. that `JoinedRegions` numbered in one piece."""
+    return np.flatnonzero(np.diff(np.maximum.accumulate(numbers.reshape(-1)), prepend=np.uint32(0)))
+
+
+def merge_regions(regions: Volume, sizes: Numbers, places: Numbers) -> tuple[Volume, Numbers, Numbers]:
+    """Join the tables of regions that were numbered part by part.
+
+    Parameters
+    ----------
+    regions : (m, directions) uint32 array
+        Ids of each region of each part.
+    sizes, places : (m,) int64 array
+        Its voxels, and where in the volume the first of them is.
+
+    Returns
+    -------
+    regions, sizes
+        As `JoinedRegions.found` gives them for the whole, in the order of first voxels.
+    numbers : (m,) int64 array
+        Which of them each one is.
+    """
+    order = np.lexsort((places, *regions.T))
+    rows = regions[order]
+    first = np.flatnonzero(np.append(True, (rows[1:] != rows[:-1]).any(axis=1))[: len(rows)])
+    by_place = np.argsort(places[order][first])
+    rank = np.empty(len(first), np.int64)
+    rank[by_place] = np.arange(1, len(first) + 1)
+    numbers = np.empty(len(rows), np.int64)
+    numbers[order] = np.repeat(rank, np.diff(first, append=len(rows)))
+    total = np.add.reduceat(sizes[order], first)[by_place] if len(rows) else sizes
+    whole = np.concatenate([np.zeros((1, regions.shape[1]), np.uint32), rows[first][by_place]])
+    return whole, np.append(0, total).astype(np.int64), numbers
+
+
 def agglomerate(regions: Volume, sizes: Numbers, recipe: Recipe) -> Volume:
     """Say which object each joined region belongs to.
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from mitonb.post.cleaning import ObjectTable, fill_holes
-from mitonb.post.consensus import JoinedRegions
+from mitonb.post.consensus import JoinedRegions, first_places, merge_regions
 from mitonb.recipe import Recipe
 
 
@@ -35,6 +35,36 @@ def test_joined_regions_are_the_distinct_ids_of_all_directions(seed: int, direct
     first = [int(np.flatnonzero(numbers.ravel() == k)[0]) for k in range(1, len(table))]
     assert first == sorted(first)
     assert len(np.unique(table, axis=0)) == len(table)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 3), st.integers(1, 6), st.integers(1, 8))
+@settings(max_examples=40, deadline=None)
+def test_joined_regions_of_boxes_become_those_of_the_whole(seed: int, directions: int, thick: int, rows: int) -> None:
+    ids = volumes(seed, directions)
+    shape = ids[0].shape
+    whole = JoinedRegions(directions)
+    want = whole.number(ids)
+    columns: list[list[npt.NDArray[np.generic]]] = [[], [], []]
+    parts = []
+    corners = [(a, b) for a in range(0, shape[0], thick) for b in range(0, shape[1], rows)]
+    for a, b in np.random.default_rng(seed).permutation(corners):  # in any order
+        joined = JoinedRegions(directions)
+        box = slice(a, a + thick), slice(b, b + rows)
+        numbers = joined.number([v[box] for v in ids])
+        z, y, x = np.unravel_index(first_places(numbers), numbers.shape)
+        regions, sizes = joined.found()
+        found = regions[1:], sizes[1:], np.ravel_multi_index((z + a, y + b, x), shape)
+        for column, part in zip(columns, found, strict=True):
+            column.append(part)
+        parts.append((box, numbers, len(regions) - 1))
+    regions, sizes, back = merge_regions(*(np.concatenate(column) for column in columns))
+    assert np.array_equal(regions, whole.found()[0])
+    assert np.array_equal(sizes, whole.found()[1])
+    got = np.zeros(shape, np.int64)
+    for box, numbers, count in parts:
+        got[box] = np.append(0, back[:count])[numbers]
+        back = back[count:]
+    assert np.array_equal(got, want)
 
 
 @given(st.integers(0, 2**32 - 1))
