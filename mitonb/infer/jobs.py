@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mitonb.errors import InputError, MitonbError
-from mitonb.files import LockHolder, atomic_write, explain_write, remove
+from mitonb.files import LockHolder, atomic_write, explain_disk, explain_write, remove
 from mitonb.infer.kept import KeptMaps
 from mitonb.infer.pools import here, pool_of
 from mitonb.infer.run import completed, stage_of, stuff_of
@@ -115,7 +115,7 @@ def working(
             if planes:
                 source.recall([str(run.results.get(task, "told")) for task in stage])
                 source.require_some()
-                record = source.record()
+                record = source.record(identity["image"])
                 source.forget()
             run.forget(stage)
             if stage == ["decide"] and recipe.verdicts is not None and "judge" not in run.results:
@@ -161,10 +161,11 @@ def _driving(folder: Path, told: dict[str, Any]) -> Iterator[None]:
         busy = holder.host == me.host and holder.may_live and not holder.is_me
     if busy:
         raise InputError(f"The job in {folder} is at work in {holder}. Wait for it, or end it first.")
-    with explain_write(folder):
-        start(folder, told)
-        note.write_text(LockHolder.me().to_json(), "utf-8")
     try:
+        advice = "Free some space, or give a folder elsewhere (job=), and run again."
+        with explain_disk(f"The job cannot be written into {folder}", folder.parent, advice):
+            start(folder, told)
+            note.write_text(LockHolder.me().to_json(), "utf-8")
         yield
     except MitonbError as error:
         if any(folder.glob("done/*.npz")):

@@ -167,6 +167,8 @@ def segmenting(
     recipe = Recipe.of(recipe)
     stack = stack if isinstance(stack, Stack) else Stack(stack)
     region = Region.of(roi, stack.shape)
+    if out is None and (job is not None or workers is not None or client is not None):
+        raise InputError("job, workers and client are for runs that write the labels to a store: give out= as well.")
     target = None if out is None else target_of(out, overwrite=overwrite, source=stack.source)
     if kept is None and recipe.verdicts is not None and target is None:
         kept = KeptMaps(stack.shape)  # verdicts look at what the net said of whole objects

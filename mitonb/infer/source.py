@@ -194,11 +194,14 @@ class Source:
         if others := {f"{e['name']} {e['precision']} on {e['device']}" for _, e, _ in ran[1:] if e != ran[0][1]}:
             self._said.append(f"Workers ran the network in different ways: some by {', '.join(sorted(others))}.")
 
-    def record(self) -> dict[str, Any]:
-        """Return the record of a run whose planes are done, and keep it beside the maps."""
+    def record(self, image: str | None = None) -> dict[str, Any]:
+        """Return the record of a run whose planes are done, and keep it beside the maps.
+
+        The fingerprint of the image need not be known where the run has seen all of it.
+        """
         stack, predictor, region = self.stack, self.predictor, self._region
         spec, recipe, runner = predictor.model.spec, predictor.recipe, predictor.runner
-        record = run_record(stack, recipe, spec, image=self._fingerprint())
+        record = run_record(stack, recipe, spec, image=self._fingerprint() or image)
         # What "auto" became.
         record["engine"].update(self._engine or {**runner.record, "device": predictor.device})
         said = (*predictor.scale.notes(recipe, spec, recipe.planes), *stuff_notes(spec), *self._notes())

@@ -1,0 +1,106 @@
+"""Tasks of a job done by other processes, some of which die, and by a cluster: the labels are those of this process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import mitonb as mn
+from mitonb.errors import InputError
+from mitonb.infer.pools import on_cluster, on_processes
+from mitonb.infer.segment import segmenting
+from mitonb.infer.tasks import HEADER
+from mitonb.io.opening import open_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+IMAGE = mn.phantom((64, 64, 64), seed=3).stack
+RECIPE = mn.Recipe(min_size=50, tile=64, halo=0, planes=("xy", "xz"))
+
+
+@pytest.fixture(scope="module")
+def want() -> Any:
+    """Labels of a run in this process, in memory."""
+    return mn.segment(IMAGE, RECIPE, show=False)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    """A cluster of two workers, which are threads."""
+    distributed = pytest.importorskip("distributed")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its own servers
+        about = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+        with distributed.LocalCluster(**about) as cluster, distributed.Client(cluster, set_as_default=False) as one:
+            yield one
+
+
+class Folder:
+    """Work of which only the place matters."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+
+def refuse(folder: str, task: str) -> None:
+    """Do nothing but fail."""
+    raise InputError(f"{task} cannot be done.")
+
+
+def test_processes_give_the_same_labels_though_one_is_killed(tmp_path: Path, want: Any) -> None:
+    killed: set[int | None] = set()
+    steps = segmenting(IMAGE, RECIPE, workers=2, out=tmp_path / "labels.ome.zarr")
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            got = end.value
+            break
+        if any(tmp_path.glob("*.job/done/planes-*.npz")) and not killed:
+            workers = [p for p in multiprocessing.active_children() if p.pid and p.name.startswith("SpawnProcess")]
+            killed = {one.pid for one in workers[:1]}
+            workers[0].kill()
+    assert killed
+    assert np.array_equal(open_labels(got).data, want.data)
+    assert want.data.max() > 1
+    assert got.record == want.record
+    assert [p.name for p in tmp_path.iterdir()] == ["labels.ome.zarr"]
+
+
+def test_what_a_task_raises_in_a_process_comes_over(tmp_path: Path) -> None:
+    (tmp_path / HEADER).write_text("no JSON")
+    with pytest.raises(InputError, match=HEADER):
+        list(on_processes(Folder(tmp_path), ["planes-xy-0"], 1))  # type: ignore[arg-type]
+
+
+def test_a_cluster_gives_the_same_labels(tmp_path: Path, want: Any, client: Any) -> None:
+    mn.save(IMAGE, tmp_path / "cell.ome.zarr")
+    stack = mn.open(tmp_path / "cell.ome.zarr", name=IMAGE.name)
+    got = mn.segment(stack, RECIPE, client=client, out=tmp_path / "labels.ome.zarr", show=False)
+    assert np.array_equal(open_labels(got).data, want.data)
+    assert {p.name for p in tmp_path.iterdir()} == {"cell.ome.zarr", "labels.ome.zarr"}
+    with pytest.raises(InputError, match="not both"):
+        mn.segment(stack, RECIPE, client=client, workers=2, out=tmp_path / "b.ome.zarr", show=False)
+
+
+def test_what_a_task_raises_on_a_cluster_comes_over(tmp_path: Path, client: Any) -> None:
+    with pytest.raises(InputError, match="planes-xy-0 cannot be done"):
+        list(on_cluster(Folder(tmp_path), ["planes-xy-0"], client, refuse))  # type: ignore[arg-type]
+
+
+def test_workers_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="workers is a number of processes from 1 on, got 0"):
+        mn.segment(IMAGE, RECIPE, workers=0, out=tmp_path / "labels.ome.zarr", show=False)
+    with pytest.raises(InputError, match="that write the labels to a store"):
+        mn.segment(IMAGE, RECIPE, workers=2, show=False)
+    trained = mn.load_model()
+    object.__setattr__(trained, "spec", mn.load_model().spec.__class__(name="mine", sha256="5" * 64))
+    with pytest.raises(InputError, match=r"Workers load the model by its name, and mine is not.*mn.export_model"):
+        mn.segment(IMAGE, RECIPE, model=trained, workers=2, out=tmp_path / "labels.ome.zarr", show=False)
+    assert list(tmp_path.iterdir()) == []
