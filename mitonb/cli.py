@@ -263,7 +263,9 @@ def _segment(options: Options) -> None:
         kept = mn.KeptMaps(folder=options.maps)
     settings: dict[str, Any] = {"model": model, "kept": kept, "show": not options.quiet}
     folder = folder_of(out, options.job)
-    if is_store and (is_job or folder.exists() or mn.estimate(stack, recipe, model=model) > memory_budget().bytes):
+    if is_store and (
+        is_job or os.path.exists(folder) or mn.estimate(stack, recipe, model=model) > memory_budget().bytes
+    ):
         _note(options, f"the labels go to OUT slab by slab; what is done is kept in {folder} until all is")
         crew = {"workers": options.workers, "client": connect(options.scheduler) if options.scheduler else None}
         settings |= {"job": options.job, "overwrite": options.overwrite, **crew}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import uuid
 from pathlib import Path
@@ -23,7 +24,6 @@ from mitonb.job import Progress
 from mitonb.labels import StoredLabels
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Generator, Iterator
 
     from mitonb.box import Region
@@ -154,7 +154,7 @@ def _driving(folder: Path, told: dict[str, Any]) -> Iterator[None]:
     """Hold the folder of a job: begin it, or go on with it; one in which nothing was done is not left behind."""
     if not folder.parent.is_dir():
         raise InputError(f"The folder {folder.parent} does not exist. Create it first.")
-    note, fresh, busy = folder / _DRIVER, not folder.exists(), False
+    note, fresh, busy = folder / _DRIVER, not os.path.exists(folder), False
     with contextlib.suppress(OSError, ValueError, TypeError):
         holder, me = LockHolder.from_json(note.read_text("utf-8")), LockHolder.me()
         # On another machine nobody can tell; two at once do the same twice, and nothing wrong.

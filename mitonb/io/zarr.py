@@ -4,6 +4,7 @@ import contextlib
 import functools
 import itertools
 import json
+import os
 import stat
 import zipfile
 import zlib
@@ -535,9 +536,10 @@ def _write_metadata(
 
 def job_of(path: Path) -> Mapping[str, Any] | None:
     """Return what mitonb says of a store of labels that a job has made ("job", "record"); None for all other things."""
-    if not (path / ".zattrs").is_file():
-        return None
-    own = read_json(path / ".zattrs", path.name).get("mitonb")
+    own = None
+    if os.path.isfile(path / ".zattrs"):  # also of a name that is too long
+        with contextlib.suppress(InputError):
+            own = read_json(path / ".zattrs", path.name).get("mitonb")
     return own if isinstance(own, dict) and isinstance(own.get("job"), dict) else None
 
 
