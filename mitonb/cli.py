@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -20,6 +21,8 @@ from mitonb.citing import REFERENCES
 from mitonb.errors import InputError, MitonbError, ModelError, wanting_torch
 from mitonb.infer.jobs import folder_of
 from mitonb.infer.pools import connect
+from mitonb.io.opening import find_source, images_in, without_ending
+from mitonb.io.record import read_record, same_image
 from mitonb.io.saving import VOLUMES, check_output, require_apart, rescued
 from mitonb.io.zarr import job_of
 from mitonb.job import drain
@@ -243,8 +246,10 @@ def _pixels_or_nm(text: str) -> int | str:
     return int(text) if text.strip().isdigit() else text
 
 
-def _segment(options: Options) -> None:
-    recipe = _recipe(options)
+def _segment(options: Options, recipe: Recipe | None = None) -> int:
+    recipe = recipe or _recipe(options)
+    if _is_batch(options):
+        return _segment_all(options, recipe)
     out = Path(options.labels).expanduser()
     outputs = [(options.labels, VOLUMES), (options.table, (".csv",))]
     inputs = [options.image, recipe.model, *filter(None, [options.recipe, options.verdicts])]
@@ -286,6 +291,82 @@ def _segment(options: Options) -> None:
         table = mn.measure(labels, stack=stack)
         rescued(lambda path: mn.save(table, path, overwrite=options.overwrite), Path(options.table).expanduser())
         _note(options, f"table in {options.table}")
+    options.count = count  # for whoever runs many
+    return 0
+
+
+def _is_batch(options: Options) -> bool:
+    """Return whether IN is a folder of images: then OUT is a folder, too, and names no format."""
+    return not Path(options.labels).suffix and Path(options.image).expanduser().is_dir()
+
+
+def _segment_all(options: Options, recipe: Recipe) -> int:
+    """Segment every image of a folder; what fails is listed at the end and stops nothing."""
+    source, folder = Path(options.image).expanduser(), Path(options.labels).expanduser()
+    if options.maps or options.job:
+        raise InputError("--maps and --job are for one image. Leave them out, or segment the images one by one.")
+    images = images_in(source)
+    if options.ending not in VOLUMES:
+        raise InputError(f"--ending is one of {', '.join(VOLUMES)}, got {options.ending!r}.")
+    _check_outputs([(options.table, (".csv",))], [options.image], overwrite=options.overwrite)
+    require_apart(folder, source)
+    _make_folder(options.labels)
+    import pandas as pd
+
+    rows, tables, stems = list[dict[str, Any]](), [], [without_ending(image) for image in images]
+    for image, stem in zip(images, stems, strict=True):
+        out = folder / f"{image.name if stems.count(stem) > 1 else stem}{options.ending}"
+        start = time.monotonic()
+        row: dict[str, Any] = {"image": image.name, "labels": out.name}
+        _note(options, f"{len(rows) + 1} of {len(images)}: {image.name}")
+        each = Options(**vars(options) | {"image": str(image), "labels": str(out), "table": None})
+        try:
+            if out.exists() and not options.overwrite:
+                row |= {"done": "before"}
+            else:
+                _segment(each, recipe)
+                row |= {"done": "now", "objects": each.count}
+            if options.table:
+                tables.append(mn.measure(mn.open(out), stack=_open(each)))
+                tables[-1].insert(0, "image", image.name)
+        except Exception as error:  # whatever is wrong with one image, the others are wanted
+            row |= {"done": "failed", "error": " ".join(str(error).split()) or type(error).__name__}
+        rows.append(row | {"seconds": round(time.monotonic() - start, 1)})
+        mn.save(pd.DataFrame(rows), folder / "results.csv", overwrite=True)
+    if tables:
+        mn.save(pd.concat(tables, ignore_index=True), options.table, overwrite=options.overwrite)
+    failed = [row for row in rows if row["done"] == "failed"]
+    _note(options, f"{len(rows) - len(failed)} of {len(rows)} done; the table is {folder / 'results.csv'}")
+    for row in failed:
+        _complain(f"{row['image']}: {row['error']}", 1)
+    return 1 if failed else 0
+
+
+def _rerun(options: Options) -> int:
+    record = _record_of(options.record)
+    try:
+        image, recipe = record["image"], Recipe.from_json(json.dumps(record["recipe"]))
+        source, known = options.image or image["source"], record["model"]["sha256"]
+    except (KeyError, TypeError):
+        raise InputError(f"{options.record} is no record of a run: it names no image, recipe or model.") from None
+    if not source or ("://" in source and not options.image):
+        raise InputError(f"The record's image is {source or 'an array'}. Say where it is with --image.")
+    options.image, options.voxel_size = source, options.voxel_size or image["voxel_size_nm"]
+    stack = _open(options)
+    if not same_image(stack, image["fingerprint"]):
+        raise InputError(f"{source} does not hold the voxels of the record ({image['name']}, {image['shape']}).")
+    found = mn.load_model(recipe.model, trust_code=options.trust_code).spec.sha256
+    if found != known:
+        raise ModelError(f"{recipe.model} is another one here: its hash is {found}, that of the record {known}.")
+    nothing = dict.fromkeys(("table", "maps", "job", "scheduler", "workers", "recipe", "verdicts"))
+    return _segment(Options(**vars(options) | nothing), recipe)
+
+
+def _record_of(path: str) -> Any:
+    """Return the record in a JSON file, or in or beside labels."""
+    if path.lower().endswith(".json"):
+        return _read_json(path, "A record is saved with labels, as NAME.record.json or inside of them.")
+    return find_source(path, None)[0].record or read_record(Path(path).expanduser())
 
 
 def _plan(options: Options) -> None:
@@ -619,9 +700,9 @@ def _doctor(_: Options) -> int:
 
 
 _RUNS: dict[str, Callable[[Options], int | None]] = {
-    "segment": _segment, "plan": _plan, "train": _train, "score": _score, "lab": _lab, "info": _info, "fetch": _fetch,
-    "replay": _replay,
-    "export": _export_labels, "merge": _merge, "doctor": _doctor, "cite": lambda options: print(mn.cite(options.model)),
+    "segment": _segment, "rerun": _rerun, "plan": _plan, "train": _train, "score": _score, "lab": _lab,
+    "info": _info, "fetch": _fetch, "replay": _replay, "export": _export_labels, "merge": _merge, "doctor": _doctor,
+    "cite": lambda options: print(mn.cite(options.model)),
     "models": _list_models, "models list": _list_models, "models info": _show_model, "models pull": _pull,
     "models import": _import, "models export": _export, "benchmark": _benchmark, "data": _list_data,
     "data list": _list_data, "data info": _show_data, "data pull": _pull_data,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import mitonb as mn
@@ -30,19 +31,9 @@ needs_torch = pytest.mark.skipif(
 )
 ROOT = Path(__file__).parents[1]
 COMMANDS = (
-    "segment",
-    "train",
-    "score",
-    "models",
-    "lab",
-    "info",
-    "fetch",
-    "replay",
-    "export",
-    "merge",
-    "doctor",
+    "segment", "rerun", "train", "score", "models", "lab", "info", "fetch", "replay", "export", "merge", "doctor",
     "cite",
-)
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -105,6 +96,72 @@ def test_segment_streams_into_a_store_what_does_not_fit(
     assert main(["segment", str(cell), str(streamed), "--table", str(table), "--overwrite", "--quiet"]) == 0
     mn.save(mn.measure(open_labels(small), stack=mn.open(cell)), other)
     assert table.read_text() == other.read_text()
+
+
+@needs_torch
+def test_a_folder_of_images_is_segmented_whatever_is_wrong_with_some(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, out, table = tmp_path / "images", tmp_path / "results", tmp_path / "objects.csv"
+    images.mkdir()
+    mn.save(mn.phantom((1, 96, 96), seed=4)[0], images / "a.ome.tif")
+    (images / "b.tif").write_bytes(b"II*\0 and nothing else")
+    (images / "notes.txt").write_text("no image")
+    mn.save(mn.phantom((1, 96, 96), seed=5)[0], images / "c.ome.zarr")
+    words = ["segment", str(images), str(out), "--ending", ".tif", "--table", str(table)]
+    assert main(words) == 1
+    said = capsys.readouterr().err
+    assert "2 of 3 done" in said
+    assert re.search(r"mitonb: b\.tif: b\.tif holds no image", said.splitlines()[-1])
+    rows = pd.read_csv(out / "results.csv").set_index("image")
+    assert rows["done"].to_dict() == {"a.ome.tif": "now", "b.tif": "failed", "c.ome.zarr": "now"}
+    expected = mn.segment(mn.open(images / "a.ome.tif"), show=False)
+    np.testing.assert_array_equal(open_labels(out / "a.tif").data, expected.data)
+    counts = pd.read_csv(table)["image"].value_counts().to_dict()
+    assert counts == {name: rows["objects"][name] for name in ("a.ome.tif", "c.ome.zarr")}
+    (images / "b.tif").unlink()
+    assert main([*words, "--overwrite", "--quiet"]) == 0
+    assert main(words[:5]) == 0  # all are there
+    assert set(pd.read_csv(out / "results.csv")["done"]) == {"before"}
+    for wrong in ([str(images / "c.ome.zarr"), str(out)], [str(out), str(tmp_path / "x"), "--ending", ".doc"]):
+        assert main(["segment", *wrong]) == 1
+    assert "holds no image" in said_of(capsys, ["segment", str(empty(tmp_path)), str(tmp_path / "x")])
+
+
+def empty(folder: Path) -> Path:
+    (folder / "empty").mkdir()
+    return folder / "empty"
+
+
+def said_of(capsys: pytest.CaptureFixture[str], words: list[str]) -> str:
+    capsys.readouterr()
+    assert main(words) == 1
+    return capsys.readouterr().err
+
+
+@needs_torch
+def test_a_run_is_made_again_from_its_record(cell: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, again = tmp_path / "first.tif", tmp_path / "again.tif"
+    assert main(["segment", str(cell), str(first), "--semantic-threshold", "0.4", "--quiet"]) == 0
+    record = Path(f"{first}.record.json")
+    for source in (record, first):
+        assert main(["rerun", str(source), str(again), "--quiet", "--overwrite"]) == 0
+        np.testing.assert_array_equal(open_labels(again).data, open_labels(first).data)
+    moved = cell.rename(tmp_path / "moved.ome.tif")
+    assert "There is no" in said_of(capsys, ["rerun", str(record), str(tmp_path / "x.tif")])
+    assert main(["rerun", str(record), str(tmp_path / "x.tif"), "--image", str(moved), "--quiet"]) == 0
+    mn.save(mn.phantom((8, 96, 96), seed=5)[0], cell)
+    assert "does not hold the voxels of the record" in said_of(capsys, ["rerun", str(record), str(tmp_path / "y.tif")])
+    facts = json.loads(record.read_text())
+    facts["model"]["sha256"] = "0" * 64
+    record.write_text(json.dumps(facts))
+    words = ["rerun", str(record), str(tmp_path / "y.tif"), "--image", str(moved)]
+    assert "is another one here: its hash is" in said_of(capsys, words)
+    facts["image"]["source"] = "https://example.org/cell.zarr"
+    record.write_text(json.dumps(facts))
+    assert "Say where it is with --image" in said_of(capsys, words[:3])  # a record by mail opens no address
+    record.write_text("{}")
+    assert "is no record of a run" in said_of(capsys, words)
 
 
 @needs_torch

@@ -16,7 +16,7 @@ from mitonb.io import openorganelle
 from mitonb.io.arrays import Lazy, Lower, Source, stamp_of
 from mitonb.io.axes import Channel, arrange, spacing_to_voxel_size
 from mitonb.io.blocks import Folder
-from mitonb.io.images import read_folder, read_picture, read_planes
+from mitonb.io.images import KINDS, natural, read_folder, read_picture, read_planes
 from mitonb.io.limits import checked_path, door
 from mitonb.io.neuroglancer import is_link, read_link
 from mitonb.io.nifti import read_nifti
@@ -393,6 +393,38 @@ def _unknown(path: Path, magic: bytes) -> InputError:
     if any(path.suffix.lower() in row.endings for row in FORMATS):
         return CorruptFileError(f"{path.name} is damaged, or {kind}: it does not start like {path.suffix}.")
     return UnsupportedFormatError(f"{path.name} is {kind}. mitonb opens {KNOWN}; convert it, for example with Fiji.")
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Return what in a folder is an image by its name: files, stores, folders of planes; in natural order.
+
+    Raises
+    ------
+    InputError
+        If there is none, or the folder is one image itself.
+    """
+    if is_store(folder) or is_precomputed(folder):
+        raise InputError(f"{folder.name} is one image, whose labels go to a file. Let OUT end in .ome.zarr or .tif.")
+    found = []
+    for path in sorted(folder.iterdir(), key=lambda path: natural(path.name)):
+        if path.is_dir():
+            planes = any(Path(entry.name).suffix.lower() in KINDS for entry in os.scandir(path))
+            is_image = planes or is_store(path) or is_precomputed(path)
+        else:
+            is_image = without_ending(path) != path.name
+        if is_image and not path.name.startswith("."):
+            found.append(path)
+    if not found:
+        raise InputError(f"{folder.name} holds no image that mitonb opens. It opens {KNOWN}.")
+    return found
+
+
+def without_ending(path: Path) -> str:
+    """Return the name of a file without what says its format."""
+    endings = {".ome.tif", ".ome.tiff", ".nii.gz", ".zip", ".ome.zarr", ".zarr", ".n5", ".precomputed"}
+    endings |= {ending for row in FORMATS for ending in row.endings}
+    fit = [len(ending) for ending in endings if path.name.lower().endswith(ending)]
+    return path.name[: -max(fit)] if fit else path.name
 
 
 # --- Real EM that comes with mitonb: small, and free to be passed on with attribution
