@@ -236,6 +236,11 @@ class Session:
         return bool(self._writer.reason)
 
     @property
+    def only_looks(self) -> bool:
+        """True where labels of the whole volume would be too large: a box of it can be fetched and worked on."""
+        return self._project.labels.shape != self._view.shape
+
+    @property
     def save_state(self) -> SaveState:
         """Whether the work is safe."""
         return self._writer.state

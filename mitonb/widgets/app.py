@@ -20,6 +20,7 @@ from mitonb.post.microscope import compare_objects
 from mitonb.recipe import Recipe
 from mitonb.session import Change, Session
 from mitonb.session.teaching import teaching_strokes
+from mitonb.widgets.fetch_bar import FetchBar
 from mitonb.widgets.forms import OpenForm, RecipeForm, SaveForm, VoxelSizeField, either_side, reruns_of
 from mitonb.widgets.objects_table import ObjectsTable
 from mitonb.widgets.protocol import cut
@@ -86,7 +87,10 @@ class App(Saved, Part):
         self.children = [sheet(), ipw.HTML("<b>Open a stack</b>"), self.opener]
 
     def start(self, session: Session) -> None:
-        """Show the workbench for a session."""
+        """Show the workbench for a session; of a volume that is only looked at, what there is to do with it."""
+        if session.only_looks:
+            self._start_looking(session)
+            return
         self.session, self.runs = session, Runs(session)
         self._previewing = False
         self._draft: tuple[str, int, Any, Recipe] | None = None
@@ -157,6 +161,17 @@ class App(Saved, Part):
         if session.notes:
             self.run_bar.say(" ".join(session.notes))
         self._live.ask()
+
+    def _start_looking(self, session: Session) -> None:
+        """Show a volume that is too large for labels, and let a box of it be fetched to work on."""
+        from mitonb.io.opening import open as open_stack
+
+        self.session, self.viewer = session, Viewer(session, height=self._height)
+        self.fetcher, self.about = FetchBar(session, self.viewer), ipw.HTML()
+        size = note(size_text(session.shape, session.voxel_size))
+        self.about.value = f"<b>{html.escape(_name(session))}</b> &ensp;{size}"
+        self.fetcher.fetched.connect(lambda path: self.start(Session(open_stack(path))))
+        self.children = [sheet(), row(self.about).add_class("mnb-head"), self.fetcher, self.viewer]
 
     # What the buttons do, and a script may call.
 
@@ -293,6 +308,8 @@ class App(Saved, Part):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the preview, the table and the history are up to date."""
+        if self.session is not None and self.session.only_looks:
+            return self.fetcher.wait(timeout)
         return (
             self._live.wait(timeout)
             and self._ahead.wait(timeout)

@@ -391,7 +391,7 @@ export class View {
     const pill = pillOf(state.save, waiting, late, state.read_only, outbox.cut);
     ui.top.save(pill.kind, pill.text, pill.title);
     Object.assign(ui.root.dataset, { pending: `${waiting}`, save: pill.kind, tool });
-    ui.empty.hidden = !info?.empty || this.has("preview") || Boolean(this.store.open) || this.get("running") || outbox.cut;
+    ui.empty.hidden = !info?.empty || state.read_only || this.has("preview") || Boolean(this.store.open) || this.get("running") || outbox.cut;
     ui.empty.textContent = state.listens ? "No labels yet: segment this plane (Enter) or paint (P)." : "No labels yet: paint (P).";
     this.#moveCursor();
   }
