@@ -274,11 +274,13 @@ def _read_big_data(file: Any, names: list[str], own: list[str], path: Path, h5py
     """Open what BigDataViewer writes: one moment of one view, its levels beside it, their factors in a table."""
     views = sorted({BIG_DATA.sub(r"\1", name) for name in names}, key=natural)
     if len(views) > 1:
-        which = f"{views[0]}/0/cells"
-        raise InputError(
-            f"{path.name} holds {len(views)} views ({', '.join(views[:8])}). Choose one: series={which!r}."
-        )
-    factors = np.asarray(file[f"{views[0].rpartition('/')[2]}/resolutions"], float)[:, ::-1]
+        listed = ", ".join(views[:8])
+        raise InputError(f"{path.name} holds {len(views)} views ({listed}). Choose one: series='{views[0]}/0/cells'.")
+    table = f"{views[0].rpartition('/')[2]}/resolutions"
+    if table not in own or file[table].shape != (len(names), 3):  # a link may lead to another file
+        raise CorruptFileError(f"{path.name} has {len(names)} levels, and no table of them. Export it again.")
+    _check_hdf5(file[table], path)
+    factors = np.asarray(file[table], float)[:, ::-1]
 
     def level(name: str) -> Source:
         with h5py.File(path, "r") as again:

@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 import mitonb as mn
-from mitonb.errors import InputError, MitonbError, TooLargeError, UnsafeFileError, UnsupportedFormatError
+from mitonb.errors import (
+    CorruptFileError,
+    InputError,
+    MitonbError,
+    TooLargeError,
+    UnsafeFileError,
+    UnsupportedFormatError,
+)
 
 DATA = np.random.default_rng(0).integers(0, 60_000, (6, 20, 30)).astype(np.uint16)
 
@@ -54,6 +61,17 @@ def test_bigdataviewer_opens_with_its_levels_and_unsigned_greys(tmp_path, h5py):
         InputError, match=r"2 views \(t00000/s00, t00000/s01\). Choose one: series='t00000/s00/0/cells'"
     ):
         mn.open(write_big_data(tmp_path / "two.h5", h5py, views=2))
+
+
+def test_the_table_of_levels_of_bigdataviewer_is_no_way_to_another_file(tmp_path, h5py):
+    path = write_big_data(tmp_path / "cell.h5", h5py)
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["table"] = [[1.0, 1.0, 1.0], [2.0, 2.0, 1.0]]
+    with h5py.File(path, "a") as file:
+        del file["s00/resolutions"]
+        file["s00/resolutions"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "table")
+    with pytest.raises(CorruptFileError, match="no table of them"):
+        mn.open(path)
 
 
 def test_cremi_opens_by_name_with_nanometres(tmp_path, h5py):

@@ -153,7 +153,7 @@ def test_a_server_that_refuses_is_said_soon(tmp_path, server, impatient, fault, 
     assert time.monotonic() - start < 8
 
 
-def test_a_server_that_is_not_there_is_said_soon(server):
+def test_a_server_that_is_not_there_is_said_soon(server, impatient):
     server.http.server_close()
     with pytest.raises(UnreachableError, match="cannot be read"):
         mn.open(f"{server.address}/cell.zarr")

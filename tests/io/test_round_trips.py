@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import struct
+
 import numpy as np
 import pytest
 import tifffile
@@ -173,3 +176,51 @@ def test_a_lazy_array_is_read_plane_by_plane():
     assert lazy.read == 0
     np.testing.assert_array_equal(stack.plane(3, "xz").image, lazy.array[:, 3])
     assert lazy.read <= 20 * 40 + 9 * 30 * 40  # the plane, and nine planes for the contrast
+
+
+def write_in_order(path, data, order):
+    """Write a container of another program in a byte order; return its path, or None where it has no such dtype."""
+    kind, foreign = path.name, data.astype(data.dtype.newbyteorder(order))
+    if kind == "cell.h5":
+        with pytest.importorskip("h5py").File(path, "w") as file:
+            file["raw"] = foreign
+    elif kind == "cell.zarr":
+        path.mkdir()
+        text = {"b": "|b1", "u": "<u", "i": "<i", "f": "<f"}[data.dtype.kind]
+        text = text if len(text) == 3 else f"{text.replace('<', order)}{data.dtype.itemsize}"
+        facts = {"zarr_format": 2, "shape": data.shape, "chunks": data.shape, "dtype": text, "compressor": None}
+        (path / ".zarray").write_text(json.dumps(facts | {"fill_value": None, "filters": None, "order": "C"}))
+        (path / "0.0.0").write_bytes(foreign.tobytes())
+    elif kind == "cell.n5" and order == ">" and data.dtype.name not in ("bool", "float16"):  # always big
+        (path / "0" / "0").mkdir(parents=True)
+        facts = {"dimensions": data.shape[::-1], "blockSize": data.shape[::-1], "dataType": data.dtype.name}
+        (path / "attributes.json").write_text(json.dumps(facts | {"compression": {"type": "raw"}}))
+        head = struct.pack(">HHIII", 0, 3, *data.shape[::-1])
+        (path / "0" / "0" / "0").write_bytes(head + foreign.tobytes())
+    elif kind == "cell.nii" and data.dtype.name not in ("bool", "float16"):
+        nibabel = pytest.importorskip("nibabel")
+        header = nibabel.Nifti1Header(endianness=order)
+        header.set_data_dtype(data.dtype.newbyteorder(order))
+        header.set_data_shape(data.shape[::-1])
+        header.set_data_offset(352)
+        path.write_bytes(header.binaryblock + bytes(4) + foreign.tobytes())
+    elif kind == "cell.mrc" and data.dtype.name in ("int8", "int16", "uint16", "float16", "float32"):
+        with pytest.importorskip("mrcfile").new(path) as file:
+            file.set_data(np.zeros_like(foreign))  # of NaN and of large numbers it warns
+            file.data[:] = foreign
+    return path if path.exists() else None
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ["cell.h5", "cell.zarr", "cell.n5", "cell.nii", "cell.mrc"])
+def test_every_dtype_and_byte_order_of_other_programs_opens_as_its_native_copy(tmp_path, kind, dtype, order):
+    want = values(dtype)
+    path = write_in_order(tmp_path / kind, want, order)
+    if path is None:
+        return  # the format has no such dtype or order
+    stack = mn.open(path)
+    assert (stack.dtype, stack.dtype.isnative) == (want.dtype, True)
+    np.testing.assert_array_equal(stack.read(), want)
+    np.testing.assert_array_equal(stack.plane(-1, "yz").image, want[:, :, -1])
+    assert (mn.info(path).dtype, mn.info(path).shape) == (want.dtype, want.shape)
