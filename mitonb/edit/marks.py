@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 
-from mitonb.edit.ops import stroke, unpacked_line
+from mitonb.edit.ops import moved, renamed, stroke, unpacked_line
 from mitonb.errors import InputError
 from mitonb.recipe import Verdicts
 from mitonb.stack import AXES, Axis
@@ -65,8 +65,8 @@ class Stroke:
 def marks(project: Project, *, gone: bool = False) -> dict[int, bool]:
     """Return which objects are marked: True for right, False for false; with `gone` also those that are not there."""
     found: dict[int, bool] = {}
-    for row in project.standing(*KINDS):
-        kind = KINDS[row.kind]
+    for row in project.standing("relabel", *KINDS):
+        found, kind = moved(found, renamed(row.kind, row.intent)), KINDS.get(row.kind)
         for id in ids_in(row.intent.get("ids")):
             found.pop(id, None)
             if kind is not None:
@@ -106,6 +106,9 @@ def _said(row: Row, found: _Known) -> _Known:
     say = row.intent
     if row.kind == "adopt":  # another result: what was not made by hand is to be seen again
         return {id: None for id, one in found.items() if one and one.last != "corrected"}
+    if row.kind == "relabel":
+        was, to = renamed(row.kind, say) or (0, 0)
+        return {to: found.get(was), was: None} if was else {}
     if row.kind == "unmark":
         return dict.fromkeys(ids_in(say.get("ids")))
     if row.kind in ("drop_false", *ASIDE):  # nobody looked at each of those
@@ -146,25 +149,34 @@ class Note:
 
 def notes(project: Project) -> list[Note]:
     """Return the notes about objects that are there, and about places, the oldest first."""
-    found: dict[tuple[int, ...], Note] = {}
-    for row in project.standing("note"):
+    found: dict[int | tuple[int, ...], Note] = {}
+    for row in project.standing("relabel", "note"):
+        found = moved(found, renamed(row.kind, row.intent))
         text, point = str(row.intent.get("text") or ""), row.intent.get("point")
         place = (
             tuple(point) if isinstance(point, list) and len(point) == 3 and all(type(v) is int for v in point) else None
         )
         for one in [Note(text, id) for id in ids_in(row.intent.get("ids"))] + [Note(text, 0, place)] * bool(place):
-            found.pop(one.point or (one.id,), None)
-            if text and (one.point or one.id in project.table.counts):
-                found[one.point or (one.id,)] = one
-    return [*found.values()]
+            found.pop(one.point or one.id, None)
+            if text:
+                found[one.point or one.id] = one
+    there = project.table.counts
+    return [
+        one if isinstance(key, tuple) else replace(one, id=key)
+        for key, one in found.items()
+        if one.point or key in there
+    ]
 
 
 def implied_marks(project: Project) -> dict[int, bool]:
     """Return what other corrections say: objects that were painted, filled or merged by hand are right."""
     named = {"paint": "id", "lasso": "id", "fill": "id", "put_object": "id", "merge": "keep"}
     # What a lasso takes away says no more than an eraser does.
-    rows = (row for row in project.standing(*named) if not row.intent.get("subtract"))
-    found = (id for row in rows for id in ids_in([row.intent.get(named[row.kind])]))
+    found: dict[int, bool] = {}
+    for row in project.standing("relabel", *named):
+        found = moved(found, renamed(row.kind, row.intent))
+        if row.kind in named and not row.intent.get("subtract"):
+            found |= dict.fromkeys(ids_in([row.intent.get(named[row.kind])]), True)
     return {id: True for id in found if id in project.table.counts}
 
 

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 from dataclasses import asdict, replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,8 @@ LONGEST_NOTE = 500
 Points = npt.ArrayLike
 Places: TypeAlias = "Mapping[int, Mapping[int, Box]]"
 Line = npt.NDArray[np.int64]
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 _LONGEST = 1_000_000
 _STEP = 64  # pixels of a long line that are looked at together
@@ -173,6 +175,38 @@ def delete(labels: Volume, ids: Sequence[int], places: Places) -> Edit:
         raise InputError("Name at least one object to delete.")
     known = existing(ids, places)
     return Edit.of("delete", _objects(labels, known, places, 0), {"ids": known})
+
+
+def relabel(labels: Volume, id: int, to: int, places: Places) -> Edit:
+    """Give an object another id, which no object has; parameters as in `merge`.
+
+    Raises
+    ------
+    InputError
+        If there is no such object, or the new id is taken or out of range.
+    """
+    (id,), to = existing([id], places), checked_id(to)
+    if not to:
+        raise InputError(f"0 is background, not an id of an object. Give object {id} an id from 1 to {MAX_ID}.")
+    if to in places:
+        raise InputError(
+            f"There is an object {to} already. Give object {id} an id that is free, or merge the two if they are one."
+        )
+    return Edit.of("relabel", _objects(labels, [id], places, to), {"id": id, "to": to})
+
+
+def renamed(kind: str, intent: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return which id an edit took from an object, and which it gave to it; nothing of any edit but a relabel."""
+    pair = intent.get("id"), intent.get("to")
+    # A project from elsewhere may hold anything.
+    return pair if kind == "relabel" and all(type(id) is int and id > 0 for id in pair) else ()
+
+
+def moved(found: Mapping[Key, Value], pair: Sequence[int]) -> dict[Key, Value]:
+    """Return what is known of objects after one of them has got another id (`renamed`); the order stays."""
+    was, to = pair or (0, 0)
+    named: Any = {to if id == was else id: value for id, value in found.items() if id != to}
+    return dict(found) if was == to else named
 
 
 def mark(kind: str, ids: Sequence[int], boxes: Container[int]) -> Edit:

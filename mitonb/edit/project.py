@@ -703,11 +703,14 @@ def _laid(
 
 def _corrected(project: Project, box: Box) -> tuple[set[int], Mask]:
     """Return the ids of all corrected objects, gone ones too, and the voxels of a box that a run leaves as they are."""
-    parts: list[Part] = []
+    parts: list[tuple[Part, dict[int, int]]] = []  # each with the ids in it, by what they are called since
     standing = [project.rows[seq - 1] for seq in project.undoable]
     for row in standing:
-        if row.kind not in ("adopt", "adopt_plane"):
-            parts += project.effect(row.seq)
+        if row.kind == "relabel":  # what was not corrected is not by another id
+            pair = ops.renamed(row.kind, row.intent)
+            parts = [(part, ops.moved(ids, pair)) for part, ids in parts]
+        elif row.kind not in ("adopt", "adopt_plane"):
+            parts += ((part, dict.fromkeys(_ids_in([part]))) for part in project.effect(row.seq))
         elif "kept" in row.intent:
             continue
         elif row.kind == "adopt":
@@ -715,10 +718,11 @@ def _corrected(project: Project, box: Box) -> tuple[set[int], Mask]:
         else:
             with contextlib.suppress(LookupError, TypeError, ValueError, OverflowError):  # one from elsewhere
                 along, index = AXES[row.intent["axis"]], int(row.intent["index"])
-                parts = [p for p in parts if (p.box.start[along], p.box.stop[along]) != (index, index + 1)]
-    ids, here = _ids_in(parts) - {0}, project.labels[box.slices]
+                plane = (index, index + 1)
+                parts = [one for one in parts if (one[0].box.start[along], one[0].box.stop[along]) != plane]
+    ids, here = {id for _, some in parts for id in some if id}, project.labels[box.slices]
     touched = np.zeros(project.labels.shape, bool)
-    for part in parts:
+    for part, _ in parts:
         touched[part.box.slices] |= part.mask
     keep = touched[box.slices] & (here == 0)
     if ids:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import cc3d
@@ -78,6 +79,18 @@ class Doubt:
         """What the fix does, for people; "" where there is none."""
         verb, given = self.fix or ("", {})
         return _ADVICE.get(verb, verb.replace("_", " ")).format(*given.get("gone", ()), **given)
+
+    def renamed(self, was: int, to: int) -> Doubt:
+        """Return the same doubt after an object has got another id."""
+
+        def now(ids: Any) -> Any:
+            return [*map(now, ids)] if isinstance(ids, list) else to if ids == was else ids
+
+        verb, given = self.fix or ("", {})
+        fix = {name: now(value) if name in ("id", "keep", "ids", "gone") else value for name, value in given.items()}
+        # Other objects are named in reasons.
+        reasons = tuple(re.sub(rf"\b(as|meets|touches) {was}\b", rf"\1 {to}", text) for text in self.reasons)
+        return replace(self, id=now(self.id), reasons=reasons, fix=self.fix and (verb, fix))
 
     def holds(self, point: Sequence[int]) -> bool:
         """Return whether a voxel belongs to what may be missing in a place without an object."""

@@ -76,14 +76,19 @@ def take_over(session: Session, other: Session) -> tuple[int, list[Conflict]]:
     names, taken, conflicts = dict[int, int](), 0, list[Conflict]()
     for entry in other.history():
         if entry.stands:
+            row = other._project.rows[entry.seq - 1]
             parts = other._project.effect(entry.seq)
             new = sorted({int(id) for part in parts for id in np.unique(part.runs[:, 3])} - old - names.keys())
             names |= zip(new, session._project.free_ids(len(new), among=names.values()), strict=True)
+            for id in new if row.kind == "relabel" else ():  # chosen: kept where it is free, or means the same here
+                here = session.labels.data.reshape(-1)[_changes(parts, session.shape, names)[0]]
+                if (session.is_free(id) and id not in names.values()) or (here == id).all():
+                    names[id] = id
             changes = where, _, after = _changes(parts, session.shape, names)
             here = session.labels.data.reshape(-1)[where]
             if len(where) and np.array_equal(here, after):
                 continue
-            version, row = session.version, other._project.rows[entry.seq - 1]
+            version = session.version
             try:
                 fits = _do(session, row, names, changes) if entry.whole else _put(session, changes)
             except InputError:  # there is no such object any more, say
@@ -97,7 +102,7 @@ def take_over(session: Session, other: Session) -> tuple[int, list[Conflict]]:
 def _do(session: Session, row: Row, names: Mapping[int, int], wanted: _Changes) -> bool:
     """Do a verb with renamed objects, if it changes what it changed there."""
     given = VERBS[row.kind].given(dict(row.intent))
-    given |= {name: names.get(given[name], given[name]) for name in ("id", "keep", "only") if name in given}
+    given |= {name: names.get(given[name], given[name]) for name in ("id", "to", "keep", "only") if name in given}
     given |= {name: [names.get(id, id) for id in given[name]] for name in ("ids", "gone", "new") if name in given}
     found = _changes(session.preview(row.kind, **given).parts, session.shape, {})
     fits = all(map(np.array_equal, found, wanted))

@@ -151,7 +151,9 @@ class Session:
         self._coloring: Coloring | None = None
         if stack is not None and stack.shape != self._view.shape:  # only looked at: background that takes no memory
             self._view, self._coloring = np.broadcast_to(np.uint32(0), stack.shape), Coloring()
-        self._writer = Writer(project, reason, edited=self.edited, state_changed=self.state_changed)
+        self._writer = Writer(
+            project, reason, edited=self.edited, state_changed=self.state_changed, renamed=self._follow_name
+        )
         self._lock = self._writer.lock
         self._uncolored: Box | None = None
         self._coloring_lock = threading.Lock()
@@ -203,6 +205,11 @@ class Session:
     def _to_color(self, change: Change) -> None:
         if change.box.size:
             self._uncolored = change.box if self._uncolored is None else self._uncolored.union(change.box)
+
+    def _follow_name(self, was: int, to: int) -> None:
+        """Keep an object that has another id selected, and what waits about it in the queue."""
+        self._queue = tuple(one.renamed(was, to) for one in self._queue)
+        self.select(*(to if id == was else id for id in self._selection))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -439,6 +446,19 @@ class Session:
     def delete_on_plane(self, *ids: int, axis: Axis, index: int, client: Client | None = None) -> Change:
         """Set objects to background on one plane."""
         return self._do("delete_on_plane", client, *ids, axis=axis, index=index)
+
+    def relabel(self, id: int, to: int | None = None, *, client: Client | None = None) -> Change:
+        """Give an object another id, which none has (None: a free one).
+
+        Marks, notes, the selection, and whether it was corrected go with it.
+
+        Examples
+        --------
+        >>> session = Session(labels=np.array([[[1, 1, 0, 2]]]))
+        >>> session.relabel(1, 12).renamed, session.labels.data.tolist()
+        ((1, 12), [[[12, 12, 0, 2]]])
+        """
+        return self._do("relabel", client, id, to)
 
     def mark_right(self, *ids: int, client: Client | None = None) -> Change:
         """Mark objects as right; marks of both kinds teach which others are false, see `mitonb.learn_verdicts`."""

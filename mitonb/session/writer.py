@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from psygnal import EmitLoopError, SignalInstance
 
+from mitonb.edit import ops
 from mitonb.edit.edits import NOWHERE, Edit
 from mitonb.edit.marks import ids_in
 from mitonb.errors import InputError, ReadOnlyStoreError, StaleWriterError, StoreError
@@ -40,13 +41,15 @@ class Change:
     what : str
         The verb; "nothing" when nothing changed.
     id : int
-        The label that was painted or filled with; else 0.
+        The label that was painted or filled with, or that an object got; else 0.
     kept : int
         Corrected and locked objects that a run left as they were.
     erased : int
         Objects of a run that were left out because the user had erased or deleted them.
     new : tuple of int
         The objects that a split has made, beside the largest part, which keeps its id.
+    renamed : tuple of int
+        The id that an object had, and the one that it has now; empty where none got another.
     """
 
     seq: int
@@ -56,12 +59,15 @@ class Change:
     kept: int = 0
     erased: int = 0
     new: tuple[int, ...] = ()
+    renamed: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, row: Row, box: Box) -> Change:
-        """Return what a record of the journal did."""
+    def of(cls, row: Row, box: Box, edit: Row) -> Change:
+        """Return what a record of the journal did; `edit` is the one that it undid or did again, or itself."""
+        renamed = ops.renamed(edit.kind, edit.intent)[:: -1 if row.kind == "undo" else 1]
         id, kept, erased = (row.intent.get(name, 0) for name in ("id", "kept", "erased"))
-        return cls(row.seq, box, row.kind, id, kept, erased, tuple(ids_in(row.intent.get("new"))))
+        id = renamed[-1] if renamed else id
+        return cls(row.seq, box, row.kind, id, kept, erased, tuple(ids_in(row.intent.get("new"))), renamed)
 
     def about_corrections(self) -> str:
         """Return in a sentence what a run did about corrections; "" when there were none in its way."""
@@ -113,6 +119,8 @@ class Writer:
         Why this session may only look; empty if it may write.
     edited, state_changed : SignalInstance
         Emitted with each `Change` and each new `SaveState`, while the lock is held.
+    renamed : callable
+        Told which id an object had, and which it has now.
 
     Attributes
     ----------
@@ -124,11 +132,14 @@ class Writer:
         Whether the work is safe.
     """
 
-    def __init__(self, project: Project, reason: str, *, edited: SignalInstance, state_changed: SignalInstance) -> None:
+    def __init__(
+        self, project: Project, reason: str, *, edited: SignalInstance, state_changed: SignalInstance,
+        renamed: Callable[[int, int], None],
+    ) -> None:  # fmt: skip
         self.lock = threading.RLock()
         self.reason = reason
         self._project = project
-        self._edited, self._state_changed = edited, state_changed
+        self._edited, self._state_changed, self._renamed = edited, state_changed, renamed
         self._open = True
         self.state = _unsaved(reason) if reason else self._safe
         if not reason:
@@ -232,7 +243,7 @@ class Writer:
                     raise InputError(f"A request number is from 0 to {2**63 - 1}, got {number}.")
             self.require_writable()
             done = self._project.acknowledged(client)
-            return Change.of(done, self._project.box_of(done)) if done else do(self._project)
+            return self._change(done, self._project.box_of(done)) if done else do(self._project)
 
     def require_writable(self) -> None:
         """Raise ReadOnlyStoreError if this session may only look."""
@@ -252,9 +263,14 @@ class Writer:
         return result
 
     def _changed(self, row: Row, box: Box) -> Change:
-        change = Change.of(row, box)
+        change = self._change(row, box)
         emit(self._edited, change)
+        if change.renamed:  # after who listens has heard of it: what is selected then is known to them
+            self._renamed(*change.renamed)
         return change
+
+    def _change(self, row: Row, box: Box) -> Change:
+        return Change.of(row, box, self._project.rows[(row.undo_of or row.seq) - 1])
 
     def _tell(self, state: SaveState) -> None:
         if state != self.state:

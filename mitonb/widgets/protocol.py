@@ -266,6 +266,11 @@ class Conversation:
         with self._lock:
             self._seq += 1
             news = {"kind": "changed", "seq": self._seq, "what": str(change.what), **ends(change.box)}
+        if change.renamed:
+            # A stroke that was drawn before a page hears of it is of the same object.
+            was, to = change.renamed
+            self._gave_way.pop(to, None)
+            self._gave_way[was] = self._seq, to
         self._keep_promise(change)
         self._tell_colors()
         patch, *data = self._patch(change.box)
@@ -682,7 +687,8 @@ class Conversation:
         """Tell what is noted about an object or a place, so that it can be changed."""
         id, point = message.get("id"), message.get("point")
         found = (one.text for one in self.session.noted if (one.id == id if one.id else list(one.point or ()) == point))
-        self.post({"kind": "note", "text": next(found, "")})
+        head = {"kind": "note", "client": word(message, "client"), "ask": whole(message, "ask", 1, _MAX_COUNT)}
+        self.post({**head, "text": next(found, "")})
 
     def _peek(self, message: Message, _: Buffers) -> None:
         """Tell who listens which setting the user is about to move."""

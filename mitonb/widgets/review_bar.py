@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mitonb.maps import Maps
-    from mitonb.session import Session
+    from mitonb.session import Change, Session
     from mitonb.session.doubts import Doubt
     from mitonb.stack import Axis
 
@@ -84,7 +84,7 @@ class ReviewBar(ipw.VBox):
         self.order.observe(lambda _: self._begin(), "value")
         for name, one in self.steps.items():
             one.on_click(lambda _, name=name: self._try(name))
-        session.edited.connect(lambda _: self._drawer.ask())
+        session.edited.connect(self._on_edited)
         session.reviewing.connect(lambda _: self._drawer.ask())
         self._draw()
 
@@ -136,6 +136,11 @@ class ReviewBar(ipw.VBox):
         order = self.order.value
         doubts = shuffled(self.doubts) if order == "random" else self.doubts
         self.session.review(doubts, again=order == "again")
+
+    def _on_edited(self, change: Change) -> None:
+        if change.renamed:
+            self.doubts = [one.renamed(*change.renamed) for one in self.doubts]
+        self._drawer.ask()
 
     def _draw(self) -> None:
         text = self.state()

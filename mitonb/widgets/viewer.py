@@ -524,6 +524,11 @@ class Viewer(Saved, anywidget.AnyWidget):
     def _on_edited(self, change: Any) -> None:
         if self.isolated and change.new:  # parts of what stands alone are seen, too
             self.isolated = [*dict.fromkeys((*self.isolated, *change.new))]  # the page may have said it already
+        if change.renamed:
+            was, to = change.renamed
+            for name in ("hidden", "isolated"):
+                setattr(self, name, [to if id == was else id for id in getattr(self, name)])
+            self.active_id = to if self.active_id == was else self.active_id
         self._conversation.on_edited(change)
         self._show_marks()
         if change.what in ("adopt", "adopt_plane") and self._planes.other is not None:

@@ -286,6 +286,28 @@ def test_a_note_is_typed_on_an_object_and_said_where_it_is_selected(book: Notebo
     until(book, "session.noted[-1].point[0], abs(session.noted[-1].point[1] - 100) < 5", "2 True")
 
 
+def test_an_object_gets_another_id_which_is_free(book: Notebook) -> None:
+    select(book, 3)
+    press(book, "Shift+L")
+    book.wait("document.activeElement.matches('.mitonb-goto') && +document.activeElement.value > 3")
+    book.page.keyboard.type("10")
+    book.page.keyboard.press("Enter")
+    until(book, "session.ids()", "[1, 2, 10]")
+    book.wait(f"'' + {VIEW}.get('selected') === '10'")
+    said(book, "Gave object 3 the id 10.")
+    press(book, "Shift+L")
+    for typed in ("0", "<b>7</b>", "1e1"):
+        book.page.keyboard.press("Control+A")
+        book.page.keyboard.type(typed)
+        book.page.keyboard.press("Enter")
+        said(book, "An id is a whole number from 1 to 4294967295")
+    book.shot(SHOTS / "14-id.png")
+    book.page.keyboard.press("Control+A")
+    book.page.keyboard.type("2")
+    book.page.keyboard.press("Enter")
+    said(book, "There is an object 2 already.")
+
+
 def test_the_history_goes_back_to_an_edit_by_its_button(book: Notebook) -> None:
     select(book, 2)
     start = int(book.ask("session.version"))

@@ -76,6 +76,7 @@ def _do(session, rng, verb):
         "split_at_necks": {"id": id},
         "merge_on_plane": {"ids": some, "axis": axis, "index": index},
         "delete_on_plane": {"ids": some, "axis": axis, "index": index},
+        "relabel": {"id": id, "to": new},
         "extrude": {"ids": some[:1], "axis": axis, "index": index, "by": int(rng.integers(-2, 3))},
         "interpolate": {"ids": some, "axis": axis},
         "dismiss": {"point": at},

@@ -423,6 +423,27 @@ class Correcting(RuleBasedStateMachine):
         news = how in ("mark_fix", "mark_unsure") or any(known.get(id) is not right for id in ids)
         self.expect(self.now, self.session.do(how, ids=ids), **({"marks": said} if news else {}))
 
+    @precondition(lambda self: self.now.any())
+    @rule(data=st.data(), to=st.sampled_from([None, 0, 2**32, *IDS_BY_HAND]))
+    def relabel(self, data, to):
+        id, ever = data.draw(st.sampled_from(self.there())), self.ever()
+        do = partial(self.session.relabel, id, to)
+        if to is not None and (to in self.there() or not 0 < to < 2**32):
+            with pytest.raises(InputError, match=r"already|0 is background|whole number"):
+                do()
+            return
+        new = self.session.free_ids(1)[0] if to is None else to
+        after = np.where(self.now == id, np.uint32(new), self.now)
+        if self.locked(after).any():
+            self.about(after, do)
+            return
+        assert to is not None or new not in ever
+        change = do()
+        assert change.renamed == (id, new)
+        notes = tuple((new if key == id else key, text) for key, text in self.facts["notes"] if key != new)
+        said = {new if key == id else key: right for key, right in self.facts["marks"].items() if key != new}
+        self.expect(after, change, "another id", marks=said, notes=notes)
+
     @rule(data=st.data(), text=st.sampled_from(["", "why?", "is this one?"]), point=voxel, here=st.booleans())
     def note(self, data, text, point, here):
         there = [] if here else self.there()
@@ -568,6 +589,9 @@ class Correcting(RuleBasedStateMachine):
                 where = before != after
                 touched |= where
                 ids |= {*before[where].tolist(), *after[where].tolist()}
+            elif kind == "another id":
+                ((was, to),) = {*zip(before[before != after].tolist(), after[before != after].tolist(), strict=True)}
+                ids = {to if id == was else id for id in ids - {to}}
         ids |= fixed
         keep = (touched & (self.now == 0)) | np.isin(self.now, list(ids - {0}))
         for box in self.facts["reviewed"]:

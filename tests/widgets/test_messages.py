@@ -47,7 +47,7 @@ def sound(name: str, rng: np.random.Generator) -> Any:
         "keep": [1], "gone": [[2]],
         "points": [1, 3], "point": [point], "start": [point], "stop": [[n + 1 for n in point]], "at": [point],
         "line": [[point, point[::-1]]], "seeds": [[point, [1, 3, 3]], [[point], [point]]], "radius": [0, 3.5],
-        "to": ["next"],
+        "to": ["next", 7, 2],
         "parts": [[part] for part in PARTS], "step": [1, 2], "command": [*COMMANDS], "field": [*FIELDS],
     }  # fmt: skip
     choices = values.get(name, [0, 1, 2, True])

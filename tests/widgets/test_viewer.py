@@ -871,3 +871,31 @@ def test_brush_and_fill_write_only_where_the_semantic_map_of_the_plane_says_more
     for k, bad in enumerate((True, "0.5", -1, 2, [1], float("nan")), 4):
         (answer,) = [m for m in viewer.comm.hear({**fill, "cseq": k, "above": bad}) if m["kind"] in ("ack", "nack")]
         assert "a number from 0 to 1" in answer["reason"]
+
+
+def test_what_is_hidden_alone_or_painted_with_follows_an_object_to_its_new_id(viewer: Viewer, wire: Wire) -> None:
+    viewer.hidden, viewer.isolated, viewer.active_id = [1], [1, 2], 1
+    wire.hear({"kind": "edit", "client": "a", "cseq": 1, "op": "relabel", "id": 1, "to": 9})
+    assert (viewer.hidden, viewer.isolated, viewer.active_id) == ([9], [9, 2], 9)
+    # A stroke that was drawn before the page had heard of it belongs to the same object; and so after undo.
+    seen = viewer._conversation._seq - 1
+    points = np.array([[15, 20]], "<i4").tobytes()
+    stroke = {"kind": "edit", "client": "a", "op": "paint", "axis": "xy", "index": 0, "points": 1, "radius": 0}
+    wire.hear({**stroke, "cseq": 2, "id": 1, "seen": seen}, points)
+    assert viewer.session.pick(0, 15, 20) == 9
+    viewer.session.undo()
+    viewer.session.undo()
+    assert (viewer.hidden, viewer.isolated, viewer.active_id) == ([1], [1, 2], 1)
+    wire.hear({**stroke, "cseq": 3, "id": 1, "seen": seen}, points)
+    wire.hear({**stroke, "cseq": 4, "id": 9, "seen": seen + 1}, points)
+    assert viewer.session.pick(0, 15, 20) == 1
+    said = wire.hear({"kind": "edit", "client": "a", "cseq": 5, "op": "relabel", "id": 1, "to": 2})
+    assert said[0]["kind"] == "nack"
+    assert said[0]["reason"].startswith("There is an object 2 already.")
+
+
+def test_the_text_of_a_note_goes_to_the_page_that_asked(viewer: Viewer, wire: Wire) -> None:
+    viewer.session.note("odd", 2)
+    asked = {"kind": "noted", "client": "a", "ask": 4, "id": 2}
+    assert wire.hear(asked) == [{"kind": "note", "client": "a", "ask": 4, "text": "odd"}]
+    assert wire.hear({**asked, "client": None})[0]["kind"] == "nack"

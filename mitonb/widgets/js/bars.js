@@ -163,7 +163,7 @@ function hintNodes(tool, selected, colors) {
 }
 
 /**
- * @param {{set: (name: string, value: any) => void, run: (command: string) => void, goTo: (text: string, note: boolean) => boolean,
+ * @param {{set: (name: string, value: any) => void, run: (command: string) => void, goTo: (text: string) => boolean,
  *   leave: () => void}} does
  */
 export function statusBar({ set, run, goTo, leave }) {

@@ -120,7 +120,7 @@ export class Commands {
     const gesture = view.verbs.gesture(name);
     const selected = /** @type {number[]} */ (view.get("selected"));
     if (gesture === "now") this.#now(name);
-    else if (gesture === "typed") this.#note(name, selected);
+    else if (gesture === "typed" && this.writable()) (name === "relabel" ? this.#rename(selected) : this.#note(selected));
     else if (gesture === "selected") this.#selected(name, selected);
     else if (gesture === "pair" && selected.length > 1) {
       this.#edit({ op: name, keep: selected[0], gone: selected.slice(1) });
@@ -213,13 +213,9 @@ export class Commands {
     ui.say({ text: await copyText(line) ? `Copied: ${line}` : `This page may not copy; the line is: ${line}` });
   }
 
-  /** Go to what was typed; without such a place, say why. Or keep it as a note. @param {string} text @param {boolean} [note] */
-  goTo(text, note = false) {
+  /** Go to what was typed; without such a place, say why. @param {string} text */
+  goTo(text) {
     const { view } = this;
-    if (note) {
-      this.#edit({ ...this.#about, text });
-      return true;
-    }
     const { info } = view.store;
     if (!info) return false;
     const place = placeOf(text, info.shape);
@@ -229,17 +225,49 @@ export class Commands {
     return !("error" in place);
   }
 
-  /** What a note is about that is being typed. @type {Record<string, any>} */
-  #about = {};
+  /** The number of the last note that was asked for. */
+  #asked = 0;
 
-  /** Ask for a note on the selected objects, or on the place under the pointer or the cursor. @param {string} op @param {number[]} ids */
-  #note(op, ids) {
-    if (!this.writable()) return;
-    const point = this.view.here();
-    this.#about = { op, ...(ids.length ? { ids } : { point }) };
+  /** Ask for a note on the selected objects, or on the place under the pointer or the cursor. @param {number[]} ids */
+  #note(ids) {
+    const { view } = this;
+    const point = view.here();
+    const about = ids.length ? { ids } : { point };
     const on = ids.length > 1 ? `${ids.length} objects` : ids.length ? `object ${ids[0]}` : `this place, ${point.join(", ")}`;
-    this.view.ui.status.askPlace(on);
-    this.view.tell({ kind: "noted", ...(ids.length ? { id: ids[0] } : { point }) });
+    view.ui.status.askPlace({
+      said: `Note on ${on}`, tip: `Note on ${on}; Enter keeps it, an empty one goes, Esc closes`, keep: true,
+      take: (text) => {
+        this.#edit({ op: "note", ...about, text });
+        return true;
+      },
+    });
+    view.tell({ kind: "noted", ask: this.#asked += 1, ...(ids.length ? { id: ids[0] } : { point }) });
+  }
+
+  /** The note that there is, of what was asked about last. @param {{ask: number, text: string}} m */
+  recall({ ask, text }) {
+    if (ask === this.#asked) this.view.ui.status.recall(text);
+  }
+
+  /** Ask for another id of the selected object. @param {number[]} ids */
+  #rename(ids) {
+    const { view } = this;
+    if (ids.length !== 1) {
+      view.ui.say({ text: `Select the one object to give another id${ids.length ? `; ${ids.length} are selected` : ": click on it with the look tool (Z)"}.` });
+      return;
+    }
+    const said = `New id of object ${ids[0]}`;
+    this.#asked += 1;
+    view.ui.status.askPlace({
+      said, tip: `${said}: one that is free, or the free one that is proposed; Enter gives it, Esc closes`, value: `${view.store.state.fresh || ""}`,
+      take: (text) => {
+        const to = text.trim() ? Number(text) : null;
+        const fine = to === null || (/^\s*\d+\s*$/.test(text) && to > 0 && to <= MOST);
+        if (fine) this.#edit({ op: "relabel", id: ids[0], ...(to === null ? {} : { to }) });
+        else view.ui.say({ text: `An id is a whole number from 1 to ${MOST}, got "${text.trim().slice(0, 40)}".`, error: true });
+        return fine;
+      },
+    });
   }
 
   /** Whether there are planes of other directions; a single section has none, and it says so. */

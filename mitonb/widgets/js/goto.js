@@ -34,14 +34,22 @@ export async function copyText(text) {
 }
 
 /**
+ * What a text is asked for: its name, what keys do, what it is at first, and what takes it, which says whether that was well.
+ * @typedef {{said: string, tip: string, value?: string, short?: string, take: (text: string) => boolean, keep?: boolean}} Asked
+ *   keep: Enter leaves it as it is where nothing was typed
+ */
+
+/**
  * The field of the status line, and the button that opens it.
- * @param {{run: (command: string) => void, go: (text: string, note: boolean) => boolean, opened: (on: boolean) => void, leave: () => void}} does
- *   `go` says whether there is such a place, or takes a note, `leave` gives the keys back to the picture
+ * @param {{run: (command: string) => void, go: (text: string) => boolean, opened: (on: boolean) => void, leave: () => void}} does
+ *   `go` says whether there is such a place, `leave` gives the keys back to the picture
  */
 export function goField({ run, go, opened, leave }) {
   const button = iconButton(ICONS.target, "Go to an object or a position (/)", () => run("go"));
   const input = element("input", { class: "mitonb-goto", attributes: { type: "text", maxlength: "500", spellcheck: "false", autocomplete: "off" } });
-  let note = "";
+  /** @type {Asked} */
+  const place = { said: "Go to an object, or to a position z y x", tip: `${ASKED}; Enter goes there, Esc closes`, short: "object, or z y x", take: go };
+  let asked = place;
   let touched = false;
   const copy = iconButton(ICONS.copy, "Copy this place as a line of code (Shift-Y)", () => run("copy"));
   const node = element("span", { class: "mitonb-group" }, [input, copy]);
@@ -52,12 +60,11 @@ export function goField({ run, go, opened, leave }) {
     button.setAttribute("aria-expanded", `${on}`);
     input.removeAttribute("aria-invalid");
     if (!on) return;
-    const said = note ? `Note on ${note}` : "Go to an object, or to a position z y x";
-    input.setAttribute("aria-label", said);
-    input.placeholder = note ? said : "object, or z y x";
-    input.classList.toggle("mitonb-noting", Boolean(note));
-    input.title = note ? `${said}; Enter keeps it, an empty one goes, Esc closes` : `${ASKED}; Enter goes there, Esc closes`;
-    copy.hidden = Boolean(note);
+    input.setAttribute("aria-label", asked.said);
+    input.placeholder = asked.short ?? asked.said;
+    input.classList.toggle("mitonb-noting", asked !== place);
+    input.title = asked.tip;
+    copy.hidden = asked !== place;
     input.focus({ preventScroll: true });
     input.select();
   };
@@ -73,7 +80,7 @@ export function goField({ run, go, opened, leave }) {
     if (event.key === "Escape") close();
     else if (event.key === "Enter" && event.target === input) {
       // A note that was only looked at stays as it is.
-      if ((note && !touched) || go(input.value, Boolean(note))) close();
+      if ((asked.keep && !touched) || asked.take(input.value)) close();
       else {
         // Enter has given the keys back to the picture (guard.js), as in any field.
         open(true);
@@ -90,17 +97,17 @@ export function goField({ run, go, opened, leave }) {
   });
   return {
     button, node,
-    /** @param {string} [about] what a note is on; without, a place is asked for */
-    toggle(about = "") {
-      if (!node.hidden && note === about) return close();
-      if (note !== about || about) input.value = "";
-      note = about;
+    /** @param {Asked} [what] without, a place is asked for */
+    toggle(what = place) {
+      if (!node.hidden && asked.said === what.said) return close();
+      if (asked !== what || what !== place) input.value = what.value ?? "";
+      asked = what;
       touched = false;
       open(true);
     },
-    /** The note that there is, to be changed. @param {string} text */
+    /** What there is, to be changed. @param {string} text */
     recall(text) {
-      if (!note || touched || node.hidden) return;
+      if (touched || node.hidden) return;
       input.value = text;
       input.select();
     },

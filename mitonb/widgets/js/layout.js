@@ -17,7 +17,7 @@ const LEGEND = [
 /**
  * @param {{
  *   run: (command: string) => void, set: (name: string, value: any) => void,
- *   setLayer: (name: string, change: Record<string, any>) => void, goTo: (text: string, note: boolean) => boolean,
+ *   setLayer: (name: string, change: Record<string, any>) => void, goTo: (text: string) => boolean,
  * }} does
  */
 export function layout({ run, set, setLayer, goTo }) {

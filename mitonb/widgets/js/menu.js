@@ -63,7 +63,8 @@ export function objectMenu(run, leave) {
     /** @param {number} selected how many objects are */
     show(selected, /** @type {(name: string) => boolean} */ can) {
       count = selected;
-      for (const [name, item] of items) item.disabled = !can(name) || (name === "merge_on_plane" && count < 2);
+      const fits = /** @type {Record<string, boolean>} */ ({ merge_on_plane: count > 1, relabel: count === 1 });
+      for (const [name, item] of items) item.disabled = !can(name) || !(fits[name] ?? true);
       if (!count) open(false);
     },
     toggle() {

@@ -361,7 +361,7 @@ export class Store extends EventTarget {
       this.#refused(m, box);
     } else if (m.kind === "where") {
       this.send({ kind: "here", client: this.client, question: m.question });
-    } else if (m.kind === "notice" || m.kind === "note" || m.kind === "center" || m.kind === "foreseen" || (m.kind === "why" && own)) {
+    } else if (["notice", "center", "foreseen"].includes(m.kind) || (["why", "note"].includes(m.kind) && own)) {
       this.emit(m.kind, m);
     }
     this.emit("save");

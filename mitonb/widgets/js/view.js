@@ -76,7 +76,7 @@ export class View {
         else this.set(name, value);
       },
       setLayer: (name, change) => this.setLayer(name, change),
-      goTo: (text, note) => this.commands.goTo(text, note),
+      goTo: (text) => this.commands.goTo(text),
     });
     el.append(this.ui.root);
     this.comparison = new Comparison({
@@ -201,7 +201,7 @@ export class View {
     on("save", () => this.showState());
     on("colors", () => { this.#redraw(); this.showState(); });
     on("notice", (m) => this.#say(m));
-    on("note", (m) => this.ui.status.recall(m.text));
+    on("note", (m) => this.commands.recall(m));
     on("center", (m) => {
       this.doubt = m.doubt ?? null;
       this.missing = m.missing ? m.point : null;
