@@ -526,10 +526,8 @@ class ObjectTable:
         self.boxes: dict[int, Box] = {}
         self.places: dict[int, dict[int, Box]] = {}
         shape = whole_box(labels).shape
-        self._blocks, self._counts = (
-            _grid(shape, _PLACE),
-            [-(-n // side) for n, side in zip(shape, _PLACE, strict=True)],
-        )
+        self._blocks = _grid(shape, _PLACE)
+        self._counts = [-(-n // side) for n, side in zip(shape, _PLACE, strict=True)]
         for number, block in enumerate(self._blocks):
             # Small consecutive numbers: the table of boxes is as long as the largest number.
             small, names = fastremap.renumber(labels[block.slices], preserve_zero=True, in_place=False)

@@ -1124,7 +1124,7 @@ class Session:
 
         Raises
         ------
-        InputError
+        InputError, UnsupportedFormatError, TooLargeError
             As in `mitonb.save`.
         """
         from mitonb.io.saving import save  # looking at labels needs no formats

@@ -24,7 +24,7 @@ from mitonb.widgets.fetch_bar import FetchBar
 from mitonb.widgets.forms import OpenForm, RecipeForm, SaveForm, VoxelSizeField, either_side, reruns_of
 from mitonb.widgets.objects_table import ObjectsTable
 from mitonb.widgets.protocol import cut
-from mitonb.widgets.runs import HistoryView, RunBar, Runs, ScaleChoice, Sentence
+from mitonb.widgets.runs import NO_IMAGE, HistoryView, RunBar, Runs, ScaleChoice, Sentence
 from mitonb.widgets.style import Latest, Part, Saved, button, count_text, note, row, sheet, size_text
 from mitonb.widgets.trainer import TrainForm
 from mitonb.widgets.tuner import Tuner
@@ -109,6 +109,8 @@ class App(Saved, Part):
         self._applied = self._joined = self.form.recipe
         self.run_bar, self.scales = RunBar(), ScaleChoice()
         self.run_bar.allow(volume=volume)
+        if session.stack is None:
+            self.run_bar.block(NO_IMAGE)
         self._offer_learning()
         self.tuner = Tuner(self.viewer, self.form, self.runs, self.run_bar)
         self.table = ObjectsTable(session, height=_TAB_HEIGHT)
@@ -138,6 +140,7 @@ class App(Saved, Part):
         self.children = [sheet(), head.add_class("mnb-head"), self.run_bar, self.scales, main, self.tabs]
 
         session.edited.connect(self._on_edited)
+        self.history.went.connect(self.viewer.say)  # in place of what was said of each edit
         self.run_bar.asked.connect(lambda what: self.viewer.when_told(lambda: self._on_asked(what)))
         self.run_bar.undone.connect(lambda edit: self._try(self._take_back, session, edit))
         self.run_bar.worked.connect(lambda busy: setattr(self.viewer, "running", busy))
@@ -336,7 +339,7 @@ class App(Saved, Part):
             "maps": self.look_at_maps, "apply-plane": self.apply_plane, "apply-preview": self.apply_plane,
             "learn": self.learn_from_strokes, "tune": self.tuner.begin,
             "apply-volume": self.apply_volume, "discard-preview": self.discard_preview,
-            "take-object": self.take_object,
+            "take-object": self._take_here,
         }  # fmt: skip
         self._try(doing[what])
 
@@ -345,6 +348,13 @@ class App(Saved, Part):
             do(*arguments)
         except Exception as error:  # a handler has no caller: what goes wrong must be read on screen
             self.run_bar.fail(error)
+
+    def _take_here(self) -> None:
+        """Take what the model finds where the user works; why not is said there."""
+        try:
+            self.take_object()
+        except InputError as error:
+            self.viewer.say(str(error), error=True)
 
     def _adopting(self, recipe: Recipe) -> dict[str, Any]:
         """Return how the profiles of a plane get into the labels."""

@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 COMMANDS = ("segment-plane", "apply-preview", "discard-preview", "take-object")
 """What a page may ask for that the viewer leaves to others."""
-ANSWERS = ("yes", "no", "skip", "enough", "leave")
+ANSWERS = ("yes", "no", "skip", "enough", "back", "leave")
 """What a page may answer to `Viewer.ask`."""
 HEADS = {"semantic": "u1", "center": "<f2", "offsets": "<f2", "contour": "u1", "distance": "u1", "affinities": "u1"}
 """Maps that a page can draw, and the type of their textures."""

@@ -55,6 +55,8 @@ _BUTTONS = {
 _MOST_LINES = 200  # edits that the history shows
 _EMPTY = "Nothing yet. Each run and each stroke will be a line here, and can be undone."
 
+NO_IMAGE = "There is no image to run on: open the stack that these labels belong to."
+
 Sentence = tuple[str, int]
 """What is said, and the number of the edit that it is about; 0 for none."""
 
@@ -93,7 +95,7 @@ class Runs:
     def stack(self) -> Stack:
         """The image; a session that has labels only cannot run."""
         if self.session.stack is None:
-            raise InputError("There is no image to run on: open the stack that these labels belong to.")
+            raise InputError(NO_IMAGE)
         return self.session.stack
 
     def model(self, name: str) -> Any:
@@ -317,6 +319,7 @@ class JobBar(Part):
         self._stopping = False
         self._edit = 0
         self._allowed = {name: not name.startswith(("apply", "learn", "tune")) for name in looks}
+        self._blocked = ""
         self.buttons = {name: button(*look) for name, look in looks.items()}
         place = {"flex": "1 1 60px", "max_width": "220px", "width": "auto", "height": "8px"}
         self.progress = ipw.FloatProgress(min=0, max=1, value=0, bar_style="info", layout=place)
@@ -403,6 +406,13 @@ class JobBar(Part):
             self.message.value = text
         self.offer_undo(edit)
 
+    def block(self, why: str) -> None:
+        """Switch all buttons off, and say on them why."""
+        self._blocked = why
+        for pressed in self.buttons.values():
+            pressed.tooltip = why
+        self._enable()
+
     def _on_progress(self, progress: Progress) -> None:
         if time.monotonic() - self._drawn >= _EVERY or progress.stage not in self._stages:
             self._draw(progress)
@@ -428,8 +438,8 @@ class JobBar(Part):
         busy = self.busy
         first = next((name for name in self.primary if self._allowed[name]), None)
         for name, pressed in self.buttons.items():
-            pressed.disabled = busy or not self._allowed[name]
-            pressed.button_style = "primary" if name == first else ""
+            pressed.disabled = busy or not self._allowed[name] or bool(self._blocked)
+            pressed.button_style = "primary" if name == first and not self._blocked else ""
             pressed.layout.display = None if self._allowed[name] else "none"
         self.stop.disabled = not busy
         self.running.layout.display = None if busy else "none"
@@ -484,7 +494,11 @@ class HistoryView(Part):
         The edits, newest first, at most 200.
     as_code : ToggleButton
         Shows the journal as a cell of Python, and puts it on the clipboard.
+    went : Signal(str)
+        How far it was gone back or forth, as a sentence.
     """
+
+    went = Signal(str)
 
     def __init__(self, session: Session, *, height: int = 220, **options: Any) -> None:
         self.session = session
@@ -514,7 +528,9 @@ class HistoryView(Part):
     def undo_to(self, seq: int) -> None:
         """Take back all edits after one, or do those up to it again; what cannot be done is said on screen."""
         try:
-            self.session.undo_to(seq)
+            forth = any(entry.seq == seq and entry.undone for entry in self.session.history())
+            count = count_text(self.session.undo_to(seq), "edit")
+            self.went.emit(f"Did {count} again." if forth else f"Went back {count}.")
         except Exception as error:  # a click has no caller
             self._fail(error)
 

@@ -103,7 +103,12 @@ class TeachBar(ipw.VBox):
         lesson = self.lesson
         if lesson is None:
             return ""
-        marked = f"{lesson.right} right, {lesson.false} false"
+        # What was drawn or deleted by hand counts, too: who has marked fewer shall not wonder.
+        drawn = lesson.right - sum(lesson.marks.values())
+        gone = lesson.false - sum(not right for right in lesson.marks.values())
+        right = f"{lesson.right} right" + (f" ({drawn} drawn or merged by hand)" if drawn > 0 else "")
+        false = f"{lesson.false} false" + (f" ({gone} deleted by hand)" if gone > 0 else "")
+        marked = f"{right}, {false}"
         if lesson.verdicts is None:
             return f"{marked}: mark {FEWEST} of each (R right, W false), and the others are judged by them"
         told = lesson.verdicts.told

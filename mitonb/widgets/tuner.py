@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 _ANSWERS = {"yes": "Yes (Y)", "no": "No (N)", "skip": "Can't say (Shift-U)", "enough": "Enough (Enter)"}
 _PLANES = 4  # that are asked about, at most
 _MOST = 50  # places that are shown
-_DECIDE = {"yes": "Keep (Y)", "no": "Back (N)"}
+_BACK = {"back": "Previous question (Ctrl-Z)"}
+_DECIDE = {"yes": "Keep (Y)", "no": "Leave as it was (N)", **_BACK}
 
 
 class Tuner:
@@ -32,16 +33,22 @@ class Tuner:
     ----------
     waiting : list of Question
         What is still to be asked, the present question first.
-    clicks : list of Click
-        What was answered.
+    answered : list of (Question, Click or None)
+        What was answered, and by what; None where nobody could say.
     """
 
     def __init__(self, viewer: Viewer, form: RecipeForm, runs: Runs, bar: RunBar) -> None:
         self.viewer, self.form, self.runs, self.bar = viewer, form, runs, bar
-        self.waiting, self.clicks = list[Question](), list[Click]()
+        self.waiting, self.answered = list[Question](), list[tuple[Question, Click | None]]()
+        self._left: list[Question] = []  # where it was enough
         self._axis: Axis = "xy"
         self._planes: dict[int, Maps] = {}
         self._before: Recipe | None = None  # where the result is looked at: the recipe to go back to
+
+    @property
+    def clicks(self) -> list[Click]:
+        """What the answers teach."""
+        return [click for _, click in self.answered if click]
 
     def begin(self) -> None:
         """Ask about the plane on screen, and about others that the network has seen.
@@ -57,36 +64,49 @@ class Tuner:
         seen = {k: maps for k in planes if (maps := self.runs.maps(axis, k, recipe.median)) is not None}
         if index not in seen:
             raise InputError("Tuning asks about what the network sees: segment this plane, or look at its maps, first.")
-        self._axis, self._planes, self._before, self.clicks = axis, seen, None, []
+        self._axis, self._planes, self._before, self.answered, self._left = axis, seen, None, [], []
         self.waiting = tuning_questions(list(seen.values()), self.runs.in_pixels(recipe))
         if not self.waiting:
             self.bar.say("Nothing would change here if the thresholds were moved a little.")
         self._go_on()
 
     def answer(self, says: str) -> None:
-        """Take an answer: "yes", "no", "skip", "enough" or "leave"; what nobody asked for changes nothing."""
+        """Take an answer: "yes", "no", "skip", "enough", "back" or "leave"; what nobody asked for changes nothing."""
         if self._before is not None:
             before, self._before = self._before, None
             if says != "yes":
                 self.form.recipe = before
                 self.bar.say("The settings are as they were.")
+            if says == "back":
+                self._go_back()
+        elif self.waiting and says == "back":
+            self._go_back()
         elif self.waiting:
-            question = self.waiting.pop(0)
-            if says in ("yes", "no"):
-                self.clicks.append(question.yes if says == "yes" else question.no)
-            if says == "leave":
-                self.waiting, self.clicks = [], []
+            if says == "enough":
+                self.waiting, self._left = [], self.waiting
+            elif says == "leave":
+                self.waiting, self.answered = [], []
                 self.bar.say("Tuning was left; the settings are as they were.")
-            elif says == "enough":
-                self.waiting = []
+            else:
+                question = self.waiting.pop(0)
+                said = {"yes": question.yes, "no": question.no}.get(says)
+                self.answered.append((question, said))
             self._go_on()
+
+    def _go_back(self) -> None:
+        """Ask again what was asked last, and forget how it was answered."""
+        if self._left:
+            self.waiting, self._left = self._left, []
+        elif self.answered:
+            self.waiting.insert(0, self.answered.pop()[0])
+        self._go_on()
 
     def _go_on(self) -> None:
         """Ask the next question, or find what the answers say."""
         if self.waiting:
-            one, asked, index = self.waiting[0], len(self.clicks), list(self._planes)[self.waiting[0].yes.plane]
+            one, asked, index = self.waiting[0], len(self.answered), list(self._planes)[self.waiting[0].yes.plane]
             text = f"{one} ({asked + 1} of {asked + len(self.waiting)})"
-            self.viewer.ask(text, _ANSWERS, one.places, self._axis, index)
+            self.viewer.ask(text, _ANSWERS | (_BACK if asked else {}), one.places, self._axis, index)
         elif self.clicks:
             recipe = self.form.recipe
             steps = tuning(list(self._planes.values()), self.clicks, self.runs.in_pixels(recipe))

@@ -393,7 +393,8 @@ class Viewer(Saved, anywidget.AnyWidget):
         Parameters
         ----------
         answers : dict of str to str
-            The texts of the buttons by what they say: "yes" (Y), "no" (N), "skip" (Shift-U), "enough" (Enter).
+            The texts of the buttons by what they say: "yes" (Y), "no" (N), "skip" (Shift-U), "enough" (Enter),
+            "back" (Ctrl-Z).
         places : sequence of (int, int)
             Pixels (y, x) of a plane that it is about: gone to, and marked until it is answered.
         """
@@ -405,6 +406,10 @@ class Viewer(Saved, anywidget.AnyWidget):
             around = ends(Box(tuple(low), tuple(high)).grow(_AROUND))
             self._conversation.post({"kind": "center", "point": middle, "box": around})
         self._conversation.say(text, answers=list(answers.items()), places=points)
+
+    def say(self, text: str, *, error: bool = False) -> None:
+        """Show a sentence over the picture for a while."""
+        self._conversation.say(text, error=error)
 
     def preview(self, axis: Axis, index: int) -> Ids | None:
         """Return the ids that `set_preview` shows on a plane, or None."""

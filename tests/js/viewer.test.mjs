@@ -17,7 +17,7 @@ import { seenOf, seenText } from "../../mitonb/widgets/js/seen.js";
 import { sentence, thinned } from "../../mitonb/widgets/js/split.js";
 import { hit, joined, turning } from "../../mitonb/widgets/js/space.js";
 import { drawStroke, fillLasso, radiusOf } from "../../mitonb/widgets/js/strokes.js";
-import { between, choice, searched } from "../../mitonb/widgets/js/table.js";
+import { asked, between, choice, searched } from "../../mitonb/widgets/js/table.js";
 import { around, reachFor, stepFor, Wants, wantList } from "../../mitonb/widgets/js/wants.js";
 
 const plane = (w, h) => ({ data: new Uint32Array(w * h), w, h });
@@ -332,6 +332,22 @@ test("ids are found by their beginning, and several by name", () => {
   assert.deepEqual(of(" #3 "), [3]);
   assert.deepEqual(of("12, 3;1"), [1, 12, 3]);
   assert.deepEqual(of("mito"), []);
+});
+
+test("conditions are typed by the names of columns, all must hold, and what is none is said", () => {
+  const columns = [["object", "id"], ["verdict", "verdict"], ["volume µm³", "volume_um3", 4], ["voxels", "voxels"], ["z", "z"], ["at border", "truncated"], ["locked", "locked"]]
+    .map(([label, name, digits = 0]) => ({ label, name, digits, kind: ["truncated", "locked"].includes(name) ? "flag" : name === "id" ? "id" : "number" }));
+  const rows = [[1, NaN, 0.01, 100, 3, 1, 0], [12, 0.2, 0.05, 499, 5, 0, 0], [21, 0.9, 0.05004, 500, 5, 1, 1]];
+  const of = (text) => rows.filter((row) => asked(text, columns).passes((k) => row[k])).map(([id]) => id);
+  assert.deepEqual([of(""), of("1"), of("21, 1")], [[1, 12, 21], [1, 12], [1, 21]]);
+  assert.deepEqual([of("voxels < 500"), of("voxels<=499 and z = 5"), of("VOX > 1e2")], [[1, 12], [12], [12, 21]]);
+  assert.deepEqual([of("at border"), of("not at border"), of("border"), of("truncated, not locked")], [[1, 21], [12], [], [1]]);
+  assert.deepEqual([of("volume = 0.05"), of("volume > 0.05"), of("verdict < 0.5"), of("verdict != 0.9"), of("object >= 12 & z > 4")], [[12, 21], [21], [12], [12], [12, 21]]);
+  for (const [text, why] of [["voxels <", /^"voxels <" is no condition: say voxels < 500/], ["locked or", /^No column is called "locked or"/], ["mito", /Columns: object, verdict/],
+    ["voxels", /is no condition/], ["not z < 3", /is no condition/], ["<script>", /^No column/], ["z ! 3", /is no condition/], [",;&", /^$/], ["z < 3 < 4", /is no condition/]]) {
+    assert.match(asked(text, columns).wrong, why, text);
+    if (text !== ",;&") assert.deepEqual(of(text), [], text);
+  }
 });
 
 test("a filter keeps what lies in its range as it is shown, and nothing that is unknown", () => {

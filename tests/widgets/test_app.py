@@ -7,7 +7,7 @@ import json
 import sys
 import threading
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -267,6 +267,7 @@ def test_an_image_of_nothing_but_nan_is_said_and_what_was_painted_stays() -> Non
 
 def test_labels_without_an_image_say_why_nothing_can_run() -> None:
     app = explore(labels=volume())
+    assert all(button.disabled and "no image" in button.tooltip for button in app.run_bar.buttons.values())
     app.run_plane().wait(60)
     assert "There is no image to run on" in app.run_bar.message.value
     assert len(app.session.ids()) == 4
@@ -636,5 +637,9 @@ def test_the_object_that_the_model_finds_in_a_place_is_taken_through_all_planes_
     found, wanted = app.session.labels.data == id, truth == truth[z, y, x]
     assert (found & wanted).sum() > 0.9 * (found | wanted).sum()
     app.session.move_to(8, *empty)
+    said: list[dict[str, Any]] = []
+    app.viewer.send = lambda message, buffers=None: said.append(message)  # type: ignore[method-assign]
     app.viewer.asked.emit("take-object")
-    assert "finds nothing" in app.run_bar.message.value
+    assert said[-1]["kind"] == "notice"
+    assert said[-1]["error"]
+    assert "finds nothing at" in said[-1]["text"]

@@ -395,6 +395,20 @@ def test_an_entry_of_the_history_goes_to_its_place_or_says_why_it_has_none() -> 
     assert [(row["seq"], row["undone"]) for row in view.lines.rows] == [(3, False), (2, True), (1, False)]
 
 
+def test_to_go_through_the_history_is_said_as_one_thing() -> None:
+    session, said = Session(labels=three()), list[str]()
+    view = HistoryView(session)
+    view.went.connect(said.append)
+    session.mark_right(5)
+    session.mark_false(9)
+    session.unmark(5)
+    for seq in (1, 3, 2):
+        view.lines._handle_custom_msg({"kind": "back", "seq": seq}, [])
+    assert said == ["Went back 2 edits.", "Did 2 edits again.", "Went back 1 edit."]
+    view.lines._handle_custom_msg({"kind": "back", "seq": 99}, [])
+    assert (len(said), "There is no way to edit 99" in view.status.value) == (3, True)
+
+
 # Teaching by verdicts
 
 
@@ -421,6 +435,11 @@ def test_marks_are_a_column_and_teach_what_to_drop() -> None:
     session.mark_right(1, 3)
     session.mark_false(2)
     assert "2 right, 1 false: mark 3 of each" in filled(table).teach.state()
+    session.merge(7, 8)
+    session.delete(9)
+    said = "3 right (1 drawn or merged by hand), 2 false (1 deleted by hand): mark 3 of each"
+    assert said in filled(table).teach.state()
+    session.undo_to(2)
     assert table.teach.apply.layout.display == "none"
     session.mark_right(5)
     session.mark_false(4, 6)

@@ -134,7 +134,7 @@ def tuned(app: App, told: list[dict[str, Any]], enough: int = 10) -> dict[str, A
     truth = crowd()
     for count in range(10):
         question = told[-1]
-        assert (question["kind"], len(question["answers"])) == ("notice", 4)
+        assert (question["kind"], len(question["answers"])) == ("notice", 5 if count else 4)
         ids = {int(truth[6 + 3 * z, y, x]) for z, y, x in question["places"]}
         says = "enough" if count == enough else "yes" if 0 not in ids and len(ids) == 1 else "no"
         app.viewer._conversation.receive(None, {"kind": "answer", "client": "page", "says": says}, [])
@@ -155,7 +155,7 @@ def test_ten_answers_set_the_recipe_which_is_looked_at_and_kept_or_not(app: App)
     for says, ends in (("leave", True), ("no", True), ("yes", False)):
         app.run_bar.buttons["tune"].click()
         shown = tuned(app, told)
-        assert [answer for answer, _ in shown["answers"]] == ["yes", "no"]
+        assert [answer for answer, _ in shown["answers"]] == ["yes", "no", "back"]
         assert shown["text"].startswith("center distance 12 → 8")
         assert "10 of 10 answers met. On this plane: 1 merges" in shown["text"]
         new = app.form.recipe
@@ -189,6 +189,37 @@ def test_what_is_moved_while_tuning_runs_is_what_no_goes_back_to(app: App) -> No
     assert (app.form.recipe.semantic_threshold, app.form.recipe.min_area) == (0.75, 44)
     app.viewer._conversation.receive(None, {"kind": "answer", "client": "page", "says": "no"}, [])
     assert app.form.recipe == moved
+
+
+def test_an_answer_is_taken_back_and_what_it_taught_is_forgotten(app: App) -> None:
+    app.form.recipe = start = RECIPE.replace(semantic_threshold=0.75, center_threshold=0.05)
+    assert app.wait(60)
+    told = heard(app.viewer)
+
+    def say(says: str) -> dict[str, Any]:
+        app.viewer._conversation.receive(None, {"kind": "answer", "client": "page", "says": says}, [])
+        return told[-1]
+
+    app._on_asked("tune")
+    first = told[-1]
+    second = say("no")
+    third = say("skip")
+    assert "(3 of 10)" in third["text"]
+    assert [say("back"), len(app.tuner.clicks), say("back"), app.tuner.clicks] == [second, 1, first, []]
+    say("back")
+    assert told[-1] == first, "there is none before it"
+    # Also after all were answered, or it was enough: then the result goes, and that question comes again.
+    tuned(app, told)
+    assert app.form.recipe != start
+    assert "(10 of 10)" in say("back")["text"]
+    assert (app.form.recipe, len(app.tuner.clicks)) == (start, 9)
+    say("enough")
+    assert app.run_bar.job is not None
+    app.run_bar.job.result(60)
+    assert app.wait(60)
+    assert "(10 of 10)" in say("back")["text"]
+    assert (app.form.recipe, len(app.tuner.clicks)) == (start, 9)
+    say("leave")
 
 
 def test_tuning_is_left_by_esc_and_ended_by_enough(app: App) -> None:

@@ -35,6 +35,10 @@ export function toolRail(run) {
   };
 }
 
+const BALL = "Paint and erase in all planes around, as far in nm (Shift-B)";
+/** Why no ball is painted. */
+export const FLAT = 'The semantic map is of one plane, and a ball of many: turn "only above" off to paint balls';
+
 /** What a click does, by tool or by its gesture. */
 const HINTS = /** @type {Record<string, string>} */ ({
   look: "Click an object to select it and paint with it",
@@ -66,7 +70,7 @@ export function topBar({ run, set, menu }) {
   const fresh = element("button", { class: "mitonb-choice", text: "new", title: "A label that was never used (M)", attributes: { type: "button" } });
   fresh.addEventListener("click", () => run("new"));
   const preserve = checkbox("preserve others", "Paint on background only; erase only the active label (B)", (on) => set("preserve", on));
-  const round = checkbox("ball", "Paint and erase in all planes around, as far in nm (Shift-B)", (on) => set("ball", on));
+  const round = checkbox("ball", BALL, (on) => set("ball", on));
   const least = element("input", {
     class: "mitonb-least", title: "What the semantic map must say more than, 0 to 1",
     attributes: { type: "number", min: "0.01", max: "0.99", step: "0.05", value: "0.5", "aria-label": "Least semantic value to paint on" },
@@ -112,7 +116,10 @@ export function topBar({ run, set, menu }) {
       brushGroup.hidden = !(painting || gesture === "teach") || tool === "lasso";
       idGroup.hidden = !(painting || gesture === "click");
       preserve.label.hidden = !painting;
-      round.label.hidden = !["paint", "erase"].includes(tool) || (tool === "paint" && above > 0);
+      round.label.hidden = !["paint", "erase"].includes(tool);
+      const flat = tool === "paint" && above > 0;
+      round.input.disabled = flat;
+      round.label.title = flat ? `${FLAT} (Shift-P)` : BALL;
       aboveGroup.hidden = !["paint", "fill"].includes(tool);
       only.input.checked = above > 0;
       least.hidden = !above;

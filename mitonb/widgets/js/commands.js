@@ -1,6 +1,7 @@
 // What keys, buttons and clicks do, by name.
 
 import { pan, pixelOf } from "./geometry.js";
+import { FLAT } from "./bars.js";
 import { nextWay } from "./compare.js";
 import { copyText, placeOf } from "./goto.js";
 import { nextBrush } from "./keys.js";
@@ -14,7 +15,7 @@ const MOST = 4294967295;
 const HUGE = 50_000;
 
 /** What keys say while something is asked. @type {Record<string, string>} */
-const ANSWERS = { suggest: "yes", "object:next": "no", "verdict:mark_unsure": "skip", enter: "enough", "do:look": "leave" };
+const ANSWERS = { suggest: "yes", "object:next": "no", "verdict:mark_unsure": "skip", enter: "enough", "do:undo": "back", "do:look": "leave" };
 
 export class Commands {
   /** @param {View} view */
@@ -46,7 +47,7 @@ export class Commands {
       compare: () => this.#compare(),
       "swap-labels": () => view.get("comparison") === "blink" && view.comparison.turn(),
       above: () => view.set("above", view.get("above") ? 0 : view.ui.top.above()),
-      ball: () => view.set("ball", !view.get("ball")),
+      ball: () => (view.get("tool") === "paint" && view.above ? view.ui.say({ text: `${FLAT} (Shift-P).` }) : view.set("ball", !view.get("ball"))),
       extrude: (by) => this.#selected("extrude", view.get("selected"), +by),
       preserve: () => view.set("preserve", !view.get("preserve")),
       labels: () => view.setLayer("labels", { visible: !view.get("layers").labels.visible }),
@@ -384,6 +385,7 @@ export class Commands {
   #run() {
     const { view } = this;
     if (view.has("preview")) this.#ask("apply-preview");
+    else if (!(view.store.info?.has_image ?? true)) view.ui.say({ text: "There is no image to segment: open the stack that these labels belong to." });
     else if (view.get("tool") === "look") this.#ask("segment-plane");
     else view.ui.say({ text: "Enter segments this plane with the look tool (Z)." });
   }

@@ -12,7 +12,7 @@ import { VERTEX, fragment } from "./shader.js";
  * @typedef {Record<string, {visible: boolean, opacity: number, low: number, high: number, style: string, peaks: boolean,
  *   arrows: boolean, width: number}>} Layers
  * @typedef {{camera: Camera, sheet: Sheet, view: import("./geometry.js").Size, layers: Layers, selected: number[], seen: import("./seen.js").Seen,
- *   comparison: import("./compare.js").Comparison | null, colors: import("./colors.js").Colors}} Scene
+ *   comparison: import("./compare.js").Comparison | null, colors: import("./colors.js").Colors, bare: boolean}} Scene  bare: there is no image
  */
 
 const UNITS = ["image", "labels", ...HEADS, "preview", "selected", "moved", "hidden", "other"];
@@ -132,6 +132,7 @@ export class Renderer {
     gl.uniform2f(at("u_size"), width, height);
     gl.uniform2f(at("u_sheet"), scene.sheet.w, scene.sheet.h);
     gl.uniform2f(at("u_window"), l.em.low, l.em.high);
+    gl.uniform1f(at("u_paper"), scene.bare ? 0.3 : 0);
     gl.uniform1fv(at("u_opacity"), ["labels", ...HEADS].map((name) => l[name].opacity));
     gl.uniform1f(at("u_shown"), l.preview.opacity);
     gl.uniform1f(at("u_unit"), unit);

@@ -86,6 +86,7 @@ const KEYS = [
   { title: "Decide", keys: [
     { keys: "Enter", does: "segment this plane, or take the preview", command: "enter", codes: ["enter"] },
     { keys: "Y  N  Shift-U", does: "while something is asked: yes, no, can't say" },
+    { keys: "Ctrl-Z", does: "while Tune asks: the question before again" },
     { keys: "V", does: "hide or show the labels", command: "labels", codes: ["v"] },
     { keys: "Shift-F", does: "full screen, and back (also Esc)", command: "full", codes: ["shift+f"] },
     { keys: "?", does: "these keys", command: "help", codes: ["?", "shift+?"] },

@@ -259,7 +259,7 @@ export class Picture {
     const { facts } = this;
     return {
       camera: this.camera, sheet: facts.sheet(), layers: facts.layers(), selected: facts.selected(), seen: facts.seen(), comparison: facts.comparison(), view: this.size,
-      colors: facts.info() ?? { hash: 0, palette: [], ramps: {} },
+      colors: facts.info() ?? { hash: 0, palette: [], ramps: {} }, bare: facts.info()?.has_image === false,
     };
   }
 

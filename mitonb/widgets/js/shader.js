@@ -22,7 +22,7 @@ uniform vec3 u_ids_at;
 #endif
 uniform vec2 u_window;
 uniform float u_opacity[${HEADS.length + 1}];
-uniform float u_step, u_grain, u_unit, u_shown, u_rim, u_curtain;
+uniform float u_paper, u_step, u_grain, u_unit, u_shown, u_rim, u_curtain;
 uniform uint u_hash, u_slots;
 uniform vec3 u_palette[64];
 uniform vec3 u_stops[32];
@@ -152,7 +152,7 @@ void main() {
   vec2 spot = p;
 #endif
   if (any(lessThan(spot, vec2(0.0))) || any(greaterThanEqual(spot, u_sheet))) { color = vec4(0.0); return; }
-  vec3 c = vec3(0.0);
+  vec3 c = vec3(u_paper);
 #if defined(IMAGE) && defined(WINDOWED)
   vec2 seen = p / (vec2(textureSize(u_image, 0)) * u_grain);
   if (all(greaterThanEqual(seen, vec2(0.0))) && all(lessThan(seen, vec2(1.0)))) c = vec3(clamp((texture(u_image, seen).r * 255.0 - u_window.x) / max(u_window.y - u_window.x, 1.0), 0.0, 1.0));

@@ -58,6 +58,37 @@ export function between(from, to, digits) {
   return (value) => !Number.isNaN(value) && (inside(value) || inside(+value.toFixed(digits)));
 }
 
+/** @param {string} text */
+const plain = (text) => text.toLowerCase().replace(/[^a-z0-9]/g, "");
+
+/**
+ * What a text in the search asks for: ids, or conditions that all must hold, such as "voxels < 500, at border, not locked".
+ * @param {string} text @param {Column[]} columns
+ * @returns {{wrong: string, passes: (value: (k: number) => number) => boolean}} `value` is that of a row in column k
+ */
+export function asked(text, columns) {
+  const ids = searched(text);
+  if (/^[\d\s#,;]*$/.test(text)) return { wrong: "", passes: (value) => ids(value(0)) };
+  let wrong = "";
+  const tests = text.split(/[,;&]|\band\b/i).map((part) => part.trim()).filter(Boolean).map((part) => {
+    const [, not, name, sign = "", bound = ""] = /^(not\s+)?([^<>=!]+)(?:([<>!]=?|=)(.*))?$/i.exec(part) ?? [];
+    const names = columns.map((c) => [plain(c.label), plain(c.name)]);
+    const fits = [(/** @type {string} */ n) => n === plain(name), (/** @type {string} */ n) => n.startsWith(plain(name))];
+    const k = name && plain(name) ? fits.map((fit) => names.findIndex((some) => some.some(fit))).find((at) => at >= 0) ?? -1 : -1;
+    const limit = bound.trim() === "" ? NaN : Number(bound);
+    if (k < 0) wrong ||= `No column is called "${(name ?? part).trim().slice(0, 30)}". Columns: ${columns.map((c) => c.label).join(", ")}.`;
+    else if (sign ? Number.isNaN(limit) || sign === "!" || not : columns[k].kind !== "flag") wrong ||= `"${part.slice(0, 30)}" is no condition: say ${columns[k].label} ${columns[k].kind === "flag" ? "or not" : "< 500"}.`;
+    if (wrong) return () => false;
+    const same = between(limit, limit, columns[k].digits);
+    const says = /** @type {Record<string, (v: number) => boolean>} */ ({
+      "<": (v) => v < limit, ">": (v) => v > limit, "=": same, "!=": (v) => !same(v), "": (v) => Boolean(v) !== Boolean(not),
+      "<=": between(NaN, limit, columns[k].digits), ">=": between(limit, NaN, columns[k].digits),
+    })[sign];
+    return (/** @type {(k: number) => number} */ value) => !Number.isNaN(value(k)) && says(value(k));
+  });
+  return { wrong, passes: (value) => !wrong && tests.every((test) => test(value)) };
+}
+
 /**
  * What is chosen after a click; the clicked row is the last, which is painted with.
  * @param {number[]} shown ids in their order @param {number[]} chosen before @param {number} anchor where a range begins
@@ -76,34 +107,39 @@ export function choice(shown, chosen, anchor, id, toggles, extend) {
 /** @param {string} tag @param {Record<string, any>} [properties] @returns {any} */
 const make = (tag, properties = {}) => Object.assign(document.createElement(tag), properties);
 
-/** Search, filter, and what there is to say; @param {() => void} changed */
-function toolbar(changed) {
-  const find = make("input", { type: "search", className: "find", placeholder: "find ids", ariaLabel: "Find ids",
-    title: "Objects whose id begins with a number, or has one of several: 12 or 3, 7, 12. Enter goes to the first." });
+/** Search, filter, and what there is to say; @param {() => void} changed @param {() => void} select */
+function toolbar(changed, select) {
+  const find = make("input", { type: "search", className: "find", placeholder: "ids, or voxels < 500", ariaLabel: "Find objects",
+    title: "Objects whose id begins with a number, or has one of several: 12 or 3, 7, 12; or conditions, all of which hold: voxels < 500, at border, not locked. Enter goes to the first." });
   const column = make("select", { ariaLabel: "Column to filter by", title: "Show only objects in a range of this column" });
   const [from, to] = ["from", "to"].map((word) => make("input", {
     type: "number", step: "any", className: "bound", placeholder: word, ariaLabel: `Filter: ${word}` }));
   const all = make("button", { type: "button", textContent: "show all", title: "End search and filter" });
+  const these = make("button", { type: "button", textContent: "select these", title: "Select all objects that are shown (Ctrl-A in the rows): what is done then is done to all of them" });
   const said = make("span", { className: "said", role: "status" });
   const undo = make("button", { type: "button", textContent: "Undo", title: "Take this edit back (Ctrl-Z)" });
   const bar = make("div", { className: "bar" });
-  bar.append(find, column, from, to, all, said, undo);
+  bar.append(find, column, from, to, these, all, said, undo);
+  let wrong = "";
   const isFlag = () => column.value.includes("=");
   const on = () => Boolean(find.value.trim() || (column.value && (isFlag() || from.value || to.value)));
   const update = () => {
     from.hidden = to.hidden = !column.value || isFlag();
-    all.hidden = !on();
+    all.hidden = these.hidden = !on();
     changed();
   };
+  these.addEventListener("click", select);
   for (const input of [find, column, from, to]) input.addEventListener("input", update);
   all.addEventListener("click", () => {
     find.value = column.value = from.value = to.value = "";
     update();
     find.focus();
   });
-  from.hidden = to.hidden = all.hidden = undo.hidden = true;
+  from.hidden = to.hidden = these.hidden = all.hidden = undo.hidden = true;
   return {
     bar, find, said, undo, on,
+    /** What is no condition in what was typed. */
+    get wrong() { return wrong; },
     /** @param {Column[]} columns */
     show(columns) {
       const options = columns.filter((c) => c.kind !== "id").flatMap((c) => c.kind === "flag"
@@ -114,16 +150,17 @@ function toolbar(changed) {
       // A column that has gone filters nothing.
       column.value = options.some(([value]) => value === old) ? old : "";
       from.hidden = to.hidden = !column.value || isFlag();
-      all.hidden = !on();
+      all.hidden = these.hidden = !on();
     },
     /** Which rows are shown. @param {Data} data @returns {(row: number) => boolean} */
     passes({ columns, values }) {
-      const wanted = searched(find.value);
+      const wanted = asked(find.value, columns);
+      wrong = wanted.wrong;
       const [name, flag] = column.value.split("=");
       const k = columns.findIndex((c) => c.name === name);
       const [low, high] = flag ? [+flag, +flag] : [from, to].map((input) => (input.value === "" ? NaN : +input.value));
       const inside = k < 0 ? () => true : between(low, high, columns[k].digits);
-      return (row) => wanted(values[0][row]) && inside(k < 0 ? 0 : values[k][row]);
+      return (row) => wanted.passes((at) => values[at][row]) && inside(k < 0 ? 0 : values[k][row]);
     },
   };
 }
@@ -142,7 +179,10 @@ function render({ model, el }) {
   body.ariaLabel = "Objects";
   body.ariaMultiSelectable = "true";
   body.append(space);
-  const tools = toolbar(() => sort());
+  const tools = toolbar(() => sort(), () => {
+    choose(shown());
+    body.focus({ preventScroll: true });
+  });
   root.append(tools.bar, head, body, empty);
   el.append(root);
 
@@ -250,7 +290,7 @@ function render({ model, el }) {
     const what = picked.length
       ? `${n(picked.length)} selected${hidden ? ` (${n(hidden)} not shown)` : ""}${model.get("deletes") ? "; Delete deletes" : ""}`
       : "click to go there, Ctrl or Shift for several";
-    tools.said.textContent = news.text || (total ? `${count}; ${what}` : "");
+    tools.said.textContent = tools.wrong || news.text || (total ? `${count}; ${what}` : "");
     tools.said.title = tools.said.textContent;
     tools.undo.hidden = !news.edit;
   }

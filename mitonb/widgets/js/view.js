@@ -392,7 +392,7 @@ export class View {
     ui.top.save(pill.kind, pill.text, pill.title);
     Object.assign(ui.root.dataset, { pending: `${waiting}`, save: pill.kind, tool });
     ui.empty.hidden = !info?.empty || state.read_only || this.has("preview") || Boolean(this.store.open) || this.get("running") || outbox.cut;
-    ui.empty.textContent = state.listens ? "No labels yet: segment this plane (Enter) or paint (P)." : "No labels yet: paint (P).";
+    ui.empty.textContent = state.listens && image ? "No labels yet: segment this plane (Enter) or paint (P)." : "No labels yet: paint (P).";
     this.#moveCursor();
   }
 
