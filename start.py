@@ -174,6 +174,9 @@ def javascript(python: Path, check: Callable[..., None]) -> None:
     if not node:
         say("js: SKIPPED, no node of version 20 or later here.")
         return
+    if (npm := shutil.which("npm")) and not (ROOT / "node_modules").exists():
+        # What the browser tests take from there, axe-core; without it one of them skips.
+        subprocess.call([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=ROOT)
     check("js", node, "--test", *tests)
 
 
