@@ -56,7 +56,7 @@ Pixels = tuple[npt.NDArray[Any], dict[str, Any]]
 TOOLS = ("look", "pick", "why", *verbs.TOOLS)
 """What a press on the picture does: looks, takes a label, or corrects."""
 LAYERS: dict[str, dict[str, Any]] = {
-    "em": {"visible": True, "low": 0, "high": 255},
+    "em": {"visible": True, "low": 0, "high": 255, "views": {}},  # views: another low and high, by direction
     "labels": {"visible": True, "style": "fill", "opacity": 0.45, "width": 1.5},
     "semantic": {"visible": False, "opacity": 0.6},
     "center": {"visible": False, "opacity": 0.7, "peaks": True},

@@ -9,10 +9,10 @@ import { VERTEX, fragment } from "./shader.js";
  * @typedef {import("./geometry.js").Camera} Camera
  * @typedef {import("./geometry.js").Sheet} Sheet
  * @typedef {import("./strokes.js").Rect} Rect
- * @typedef {Record<string, {visible: boolean, opacity: number, low: number, high: number, style: string, peaks: boolean,
+ * @typedef {Record<string, {visible: boolean, opacity: number, low: number, high: number, views: Record<string, number[]>, style: string, peaks: boolean,
  *   arrows: boolean, width: number}>} Layers
  * @typedef {{camera: Camera, sheet: Sheet, view: import("./geometry.js").Size, layers: Layers, selected: number[], seen: import("./seen.js").Seen,
- *   comparison: import("./compare.js").Comparison | null, colors: import("./colors.js").Colors, bare: boolean}} Scene  bare: there is no image
+ *   comparison: import("./compare.js").Comparison | null, colors: import("./colors.js").Colors, bare: boolean, window: number[]}} Scene  bare: there is no image
  */
 
 const UNITS = ["image", "labels", ...HEADS, "preview", "selected", "moved", "hidden", "other"];
@@ -131,7 +131,7 @@ export class Renderer {
     gl.uniform2f(at("u_scale"), scale[0], scale[1]);
     gl.uniform2f(at("u_size"), width, height);
     gl.uniform2f(at("u_sheet"), scene.sheet.w, scene.sheet.h);
-    gl.uniform2f(at("u_window"), l.em.low, l.em.high);
+    gl.uniform2f(at("u_window"), scene.window[0], scene.window[1]);
     gl.uniform1f(at("u_paper"), scene.bare ? 0.3 : 0);
     gl.uniform1fv(at("u_opacity"), ["labels", ...HEADS].map((name) => l[name].opacity));
     gl.uniform1f(at("u_shown"), l.preview.opacity);

@@ -44,8 +44,9 @@ export function layerPanel(set, run) {
   return {
     node,
     histogram,
-    /** @param {Layers} layers */
-    show(layers) {
+    /** @param {Layers} layers @param {string} axis that is looked at @param {boolean} four whether planes of others are, too */
+    show(layers, axis, four) {
+      histogram.turn(axis, four);
       for (const b of Object.values(blocks)) b.show(layers);
     },
     /** @param {Record<string, import("./colors.js").Ramp>} ramps */
@@ -145,8 +146,8 @@ function labelsBlock(set, run) {
 /** Black and white point over the histogram of the plane. @param {SetLayer} set */
 function contrast(set) {
   const canvas = element("canvas", { attributes: { width: "232", height: "56", "aria-hidden": "true" } });
-  const low = slider({ min: 0, max: 255, step: 1, title: "Black point" }, (v) => set("em", { low: Math.min(v, +high.value - 1) }));
-  const high = slider({ min: 0, max: 255, step: 1, title: "White point" }, (v) => set("em", { high: Math.max(v, +low.value + 1) }));
+  const low = slider({ min: 0, max: 255, step: 1, title: "Black point" }, (v) => choose(Math.min(v, +high.value - 1), +high.value));
+  const high = slider({ min: 0, max: 255, step: 1, title: "White point" }, (v) => choose(+low.value, Math.max(v, +low.value + 1)));
   low.classList.add("mitonb-low");
   high.classList.add("mitonb-high");
   const auto = element("button", { class: "mitonb-choice", text: "auto", title: "Contrast from this plane: 1 to 99 %", attributes: { type: "button" } });
@@ -156,24 +157,43 @@ function contrast(set) {
   let bins = null;
   let window_ = [0, 255];
   let range = [0, 255];
+  let [axis, many] = ["xy", false];
+  /** Contrasts of directions that have their own. @type {Record<string, number[]>} */
+  let views = {};
+  const { label, input } = checkbox("this view only", "A contrast for the planes of this direction alone", (on) => {
+    const { [axis]: _, ...others } = views;
+    set("em", { views: on ? { ...others, [axis]: window_ } : others });
+  });
+  const choose = (/** @type {number} */ black, /** @type {number} */ white) =>
+    set("em", axis in views ? { views: { ...views, [axis]: [black, white] } } : { low: black, high: white });
   const paint = () => drawHistogram(canvas, bins, window_);
-  auto.addEventListener("click", () => bins && set("em", percentiles(bins, 0.01, 0.99)));
-  full.addEventListener("click", () => set("em", { low: 0, high: 255 }));
+  auto.addEventListener("click", () => {
+    const found = bins && percentiles(bins, 0.01, 0.99);
+    if (found) choose(found.low, found.high);
+  });
+  full.addEventListener("click", () => choose(0, 255));
   const control = {
     node: element("div", { class: "mitonb-contrast" }, [
       element("div", { class: "mitonb-histogram" }, [canvas, low, high]),
-      element("div", { class: "mitonb-row" }, [auto, full, number]),
+      element("div", { class: "mitonb-row" }, [auto, full, number]), label,
     ]),
     show: (/** @type {any} */ settings) => {
-      low.show(settings.low);
-      high.show(settings.high);
-      window_ = [settings.low, settings.high];
+      views = settings.views ?? {};
+      window_ = contrastOf(settings, axis);
+      low.show(window_[0]);
+      high.show(window_[1]);
+      input.checked = axis in views;
+      label.hidden = !many && !(axis in views);
       number.textContent = window_.map((v) => +(range[0] + (v / 255) * (range[1] - range[0])).toPrecision(4)).join(" – ");
       paint();
     },
   };
   return {
     block: block("em", set, [control]),
+    /** @param {string} shown @param {boolean} four */
+    turn(shown, four) {
+      [axis, many] = [shown, four];
+    },
     /** @param {Float64Array} counts */
     setBins(counts) {
       bins = counts;
@@ -185,6 +205,11 @@ function contrast(set) {
     },
     paint,
   };
+}
+
+/** Black and white point of the planes of a direction. @param {any} em @param {string} axis @returns {number[]} */
+export function contrastOf({ low, high, views }, axis) {
+  return views?.[axis] ?? [low, high];
 }
 
 /** Counts of a plane's grey values, from at most about 65,000 pixels. @param {ArrayLike<number>} data */

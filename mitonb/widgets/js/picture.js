@@ -4,6 +4,7 @@ import { element, perFrame } from "./dom.js";
 import { fit, pixelOf, toPlane, toScreen } from "./geometry.js";
 import { Renderer } from "./gl.js";
 import { idAt } from "./hover.js";
+import { contrastOf } from "./panel.js";
 import { drawOverlay, framesOn, judgedOn, notedOn, scaleBar } from "./overlay.js";
 import { HEADS } from "./protocol.js";
 import { PlainRenderer } from "./plain.js";
@@ -260,6 +261,7 @@ export class Picture {
     return {
       camera: this.camera, sheet: facts.sheet(), layers: facts.layers(), selected: facts.selected(), seen: facts.seen(), comparison: facts.comparison(), view: this.size,
       colors: facts.info() ?? { hash: 0, palette: [], ramps: {} }, bare: facts.info()?.has_image === false,
+      window: contrastOf(facts.layers().em, facts.axis()),
     };
   }
 

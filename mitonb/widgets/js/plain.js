@@ -54,14 +54,14 @@ export class PlainRenderer {
   dispose() {}
 
   /** @param {Scene} scene @param {number} w @param {number} h */
-  #compose({ layers, colors, selected, seen }, w, h) {
+  #compose({ layers, colors, selected, seen, bare, window: [low, high] }, w, h) {
     this.sheet.width = w;
     this.sheet.height = h;
     const context = /** @type {CanvasRenderingContext2D} */ (this.sheet.getContext("2d"));
     const picture = context.createImageData(w, h);
     const out = new Uint32Array(picture.data.buffer);
     const { image, labels, preview } = this.entries;
-    const gain = 255 / Math.max(layers.em.high - layers.em.low, 1);
+    const gain = 255 / Math.max(high - low, 1);
     const proposed = preview?.part === "proposal" ? preview : null;
     const ids = preview && !proposed && layers.preview.visible ? preview : labels && layers.labels.visible ? labels : null;
     const opacity = ids === preview ? layers.preview.opacity : layers.labels.opacity;
@@ -72,7 +72,7 @@ export class PlainRenderer {
     const grain = image?.step ?? 1;
     for (let i = 0; i < out.length; i++) {
       const gray = image && layers.em.visible ? image.data[at ? at(i) : Math.floor(Math.floor(i / w) / grain) * image.w + Math.floor((i % w) / grain)] ?? 0 : 0;
-      const v = Math.min(Math.max((gray - layers.em.low) * gain, 0), 255);
+      const v = bare ? 76 : Math.min(Math.max((gray - low) * gain, 0), 255);
       let [r, g, b] = [v, v, v];
       const id = proposed?.data[i] || (ids && (ids === preview || seen.shows(ids.data[i])) ? ids.data[i] : 0);
       if (id) {

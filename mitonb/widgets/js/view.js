@@ -378,7 +378,7 @@ export class View {
     ui.status.showPanes(this.panes.on);
     ui.rail.show(tool, (name) => this.commands.can(name));
     ui.menu.show(selected.length, (name) => this.commands.can(name));
-    ui.panel.show(this.get("layers"));
+    ui.panel.show(this.get("layers"), this.get("axis"), this.panes.on);
     const layers = /** @type {Layers} */ (this.get("layers"));
     const maps = HEADS.filter((part) => this.has(part));
     const anywhere = new Set([...extras].map((extra) => extra.split("/")[0]));
