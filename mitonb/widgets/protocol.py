@@ -25,6 +25,7 @@ from mitonb.edit import ops
 from mitonb.edit.marks import KINDS
 from mitonb.edit.verbs import VERBS, on_screen
 from mitonb.errors import InputError, MitonbError
+from mitonb.labels import Labels
 from mitonb.mesh import surfaces
 from mitonb.recipe import Recipe
 from mitonb.session.review import judge
@@ -201,8 +202,9 @@ class Conversation:
         self._questions = itertools.count(1)
         self._waiting: dict[int, Callable[[], object]] = {}
         failed = {"kind": "surfaces", "meshes": [], "first": True, "last": True}
-        self._meshed = Latest(
-            self._send_surfaces, failed=lambda error: self.post({**failed, "failed": str(error)[:200]})
+        self._meshed, self._foreshown = (
+            Latest(send, failed=lambda error: self.post({**failed, "failed": str(error)[:200]}))
+            for send in (self._send_surfaces, self._send_proposed)
         )
         self._readers = ThreadPoolExecutor(4, "mitonb-window")
         self._own_point: tuple[int, ...] | None = None
@@ -509,6 +511,7 @@ class Conversation:
         self.post({"kind": "proposal", **head, **ends(box), "edit": fields, "ids": [id, *new], "owners": owners})
         # Unasked, as a preview.
         self.send_part("proposal", axis, index)
+        self._show_in_space(box, ids)
 
     def _withdraw(self) -> None:
         """Take away what was only proposed."""
@@ -617,6 +620,7 @@ class Conversation:
         self._tell_colors()
         self.post({"kind": "proposal", **ends(box)})
         self.send_part("proposal", self.viewer.axis, self.viewer.index)
+        self._show_in_space(box, ids)
         self.say(f"{doubt.advice[:1].upper()}{doubt.advice[1:]}?", suggests=self.session.version)
 
     def _zoom(self, message: Message, _: Buffers) -> None:
@@ -658,6 +662,22 @@ class Conversation:
             meshes = [[m.id, len(m.vertices), len(m.triangles)] for m in batch]
             self.post({"kind": "surfaces", "meshes": meshes, "first": first, "last": not found}, *data)
             first = False
+
+    def _show_in_space(self, box: Box, ids: npt.NDArray[np.uint32]) -> None:
+        """Show what is proposed in 3-D as well, where that is in sight; the planes do not wait for it."""
+        if self.viewer.panes == 4:
+            self._foreshown.ask(box, ids)
+
+    def _send_proposed(self, box: Box, ids: npt.NDArray[np.uint32]) -> None:
+        """Send the surfaces of proposed objects in a box, in one message."""
+        size = self.session.voxel_size
+        found = surfaces(Labels(ids, size), budget=max(_TRIANGLES // 4, 12 * len(np.unique(ids))))
+        first = np.multiply(box.start, size or (1.0, 1.0, 1.0)).astype(np.float32)
+        data = [b"".join((m.vertices + first).astype(np.float32).tobytes() for m in found)]
+        data.append(b"".join(m.triangles.tobytes() for m in found))
+        meshes = [[m.id, len(m.vertices), len(m.triangles)] for m in found]
+        if sum(map(len, data)) <= MAX_REPLY:
+            self.post({"kind": "surfaces", "meshes": meshes, "first": True, "last": True, "proposed": True}, *data)
 
     def _place(self, message: Message) -> tuple[Axis, int]:
         """Return the plane that a message is about, or refuse it."""

@@ -899,3 +899,24 @@ def test_the_text_of_a_note_goes_to_the_page_that_asked(viewer: Viewer, wire: Wi
     asked = {"kind": "noted", "client": "a", "ask": 4, "id": 2}
     assert wire.hear(asked) == [{"kind": "note", "client": "a", "ask": 4, "text": "odd"}]
     assert wire.hear({**asked, "client": None})[0]["kind"] == "nack"
+
+
+def test_what_a_split_would_make_is_sent_as_surfaces_where_3d_is_in_sight(viewer: Viewer, wire: Wire) -> None:
+    viewer.session.set_voxel_size(30, 5, 5)
+    viewer.panes = 4
+    ask = {"kind": "propose", "client": "me", "ask": 1, "axis": "xy", "index": 0, "op": "split", "id": 2}
+    said = wire.hear({**ask, "seeds": [[0, 3, 10], [0, 3, 14]]})
+    ids = next(m for m in said if m["kind"] == "proposal")["ids"]
+    assert viewer._conversation._foreshown.wait(60)
+    message, (points, corners) = wire.sent[-1]
+    assert (message["kind"], message["proposed"]) == ("surfaces", True)
+    assert [id for id, _, _ in message["meshes"]] == ids
+    where = np.frombuffer(points, np.float32).reshape(-1, 3)
+    low, high = where.min(axis=0), where.max(axis=0)
+    assert np.allclose([low, high], [[-15, 7.5, 47.5], [105, 27.5, 72.5]], atol=6), "in nm"
+    assert len(np.frombuffer(corners, np.uint32)) % 3 == 0
+    viewer.panes = 1
+    sent = len(wire.sent)
+    wire.hear({**ask, "ask": 2, "seeds": [[0, 3, 10], [0, 3, 14]]})
+    assert viewer._conversation._foreshown.wait(60)
+    assert not [m for m, _ in wire.sent[sent:] if m["kind"] == "surfaces"]

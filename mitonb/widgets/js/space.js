@@ -109,6 +109,8 @@ export class Space {
     this.camera = { ...START };
     /** @type {Surfaces | null} */
     this.surfaces = null;
+    /** What objects would become, in place of what they are. @type {Surfaces | null} */
+    this.proposed = null;
     /** @type {any[]} */
     this.pieces = [];
     this.canvas = element("canvas", { class: "mitonb-picture" });
@@ -149,9 +151,21 @@ export class Space {
     if (this.gl && this.surfaces) this.#say("labels changed", true);
   }
 
-  /** @param {{meshes: [number, number, number][], first: boolean, last: boolean, failed?: string}} m @param {DataView[]} buffers */
+  /** Nothing is proposed any more. */
+  withdraw() {
+    this.proposed = null;
+    this.redraw();
+  }
+
+  /** @param {{meshes: [number, number, number][], first: boolean, last: boolean, failed?: string, proposed?: boolean}} m @param {DataView[]} buffers */
   take(m, buffers) {
     const [points, corners] = buffers.map((b) => b.buffer.slice(b.byteOffset, b.byteOffset + b.byteLength));
+    if (m.proposed) {
+      // It may have been taken or left while it was built.
+      if (this.view.store.proposal) this.proposed = joined([{ meshes: m.meshes, points: new Float32Array(points), corners: new Uint32Array(corners) }]);
+      this.redraw();
+      return;
+    }
     if (m.first) this.pieces = [];
     if (m.failed) {
       this.#say(m.failed, true);
@@ -226,23 +240,9 @@ export class Space {
     gl.uniform3fv(at("u_middle"), middle);
     // Right, up, and what is nearer to the viewer lies before the rest.
     gl.uniform3f(at("u_scale"), (2 * pixels) / w, (2 * pixels) / h, -1 / radius);
-    if (surfaces) {
-      const chosen = new Set(view.get("selected"));
-      const tints = new Float32Array(surfaces.points.length);
-      let [last, tint] = [0, [0, 0, 0]];
-      surfaces.owners.forEach((id, i) => {
-        if (id !== last) [last, tint] = [id, info.palette[slotOf(id, info)].map((v) => (chosen.has(id) ? 0.4 * v / 255 + 0.6 : v / 255))];
-        tints.set(tint, 3 * i);
-      });
-      const parts = surfaces.parts.filter(({ id }) => view.seen.shows(id));
-      const corners = new Uint32Array(parts.reduce((n, part) => n + part.count, 0));
-      let n = 0;
-      for (const { first, count } of parts) {
-        corners.set(surfaces.corners.subarray(first, first + count), n);
-        n += count;
-      }
-      this.#shape(gl.TRIANGLES, surfaces.points, surfaces.normals, tints, corners);
-    }
+    const now = this.proposed?.parts.map(({ id }) => id) ?? [];
+    if (surfaces) this.#solid(surfaces, (id) => view.seen.shows(id) && !now.includes(id));
+    if (this.proposed) this.#solid(this.proposed, () => true);
     const extent = this.#extent;
     const box = Float32Array.from({ length: 24 }, (_, i) => ((Math.floor(i / 3) >> (i % 3)) & 1) * extent[i % 3]);
     this.#lines(box, EDGES, 0.5);
@@ -252,6 +252,27 @@ export class Space {
       const cross = [0, 1, 2].flatMap((k) => [0, extent[k]].flatMap((v) => place.map((p, i) => (i === k ? v : p))));
       this.#lines(Float32Array.from(cross), [0, 1, 2, 3, 4, 5], 0.75);
     }
+  }
+
+  /** @param {Surfaces} surfaces @param {(id: number) => boolean} shows */
+  #solid(surfaces, shows) {
+    const info = /** @type {import("./protocol.js").Info} */ (this.view.store.info);
+    const gl = /** @type {WebGL2RenderingContext} */ (this.gl);
+    const chosen = new Set(this.view.get("selected"));
+    const tints = new Float32Array(surfaces.points.length);
+    let [last, tint] = [0, [0, 0, 0]];
+    surfaces.owners.forEach((id, i) => {
+      if (id !== last) [last, tint] = [id, info.palette[slotOf(id, info)].map((v) => (chosen.has(id) ? 0.4 * v / 255 + 0.6 : v / 255))];
+      tints.set(tint, 3 * i);
+    });
+    const parts = surfaces.parts.filter(({ id }) => shows(id));
+    const corners = new Uint32Array(parts.reduce((n, part) => n + part.count, 0));
+    let n = 0;
+    for (const { first, count } of parts) {
+      corners.set(surfaces.corners.subarray(first, first + count), n);
+      n += count;
+    }
+    this.#shape(gl.TRIANGLES, surfaces.points, surfaces.normals, tints, corners);
   }
 
   /** @param {Float32Array} points @param {number[]} ends @param {number} gray */

@@ -192,6 +192,7 @@ export class View {
     on("foreseen", (m) => this.why.foresaw(m));
     on("compared", () => { this.#look(); this.#take(); this.showState(); });
     on("proposal", (m) => {
+      if (!store.proposal) this.panes.space?.withdraw();
       this.splitter.told(m);
       if (!m.start) this.suggested = null;
       this.#look();
