@@ -197,9 +197,9 @@ def relabel(labels: Volume, id: int, to: int, places: Places) -> Edit:
 
 def renamed(kind: str, intent: Mapping[str, Any]) -> tuple[int, ...]:
     """Return which id an edit took from an object, and which it gave to it; nothing of any edit but a relabel."""
-    pair = intent.get("id"), intent.get("to")
+    was, to = intent.get("id"), intent.get("to")
     # A project from elsewhere may hold anything.
-    return pair if kind == "relabel" and all(type(id) is int and id > 0 for id in pair) else ()
+    return (was, to) if kind == "relabel" and type(was) is type(to) is int and was > 0 and to > 0 else ()
 
 
 def moved(found: Mapping[Key, Value], pair: Sequence[int]) -> dict[Key, Value]:

@@ -708,7 +708,7 @@ def _corrected(project: Project, box: Box) -> tuple[set[int], Mask]:
             pair = ops.renamed(row.kind, row.intent)
             parts = [(part, ops.moved(ids, pair)) for part, ids in parts]
         elif row.kind not in ("adopt", "adopt_plane"):
-            parts += ((part, dict.fromkeys(_ids_in([part]))) for part in project.effect(row.seq))
+            parts += ((part, dict.fromkeys(_ids_in([part]), 0)) for part in project.effect(row.seq))
         elif "kept" in row.intent:
             continue
         elif row.kind == "adopt":
