@@ -162,7 +162,7 @@ def test_no_text_from_files_people_or_python_is_more_than_text(lab: Lab, book: N
     # What Python says of names, files and errors.
     book.add("""
 for text in HOSTILE:
-    with contextlib.suppress(mn.InputError):
+    with contextlib.suppress(mn.MitonbError):
         session.note(text, 1)
     session.use_model(text, instead=text, strokes=1)
     app.viewer.compare(drawn[None].repeat(2, 0), name=text)

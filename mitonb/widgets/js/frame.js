@@ -104,8 +104,9 @@ export class Frame {
     // Known only once the view has its place in the page.
     for (const node of [this.box, this.window]) this.observer.observe(node);
     this.#fold();
-    const height = `${this.#height()}px`;
-    if (root.style.height !== height) root.style.height = height;
+    const height = this.#height();
+    if (root.style.height !== `${height}px`) root.style.height = `${height}px`;
+    for (const [name, value] of Object.entries({ now: height, min: Math.min(LEAST, height), max: MOST })) this.ui.grip.setAttribute(`aria-value${name}`, `${value}`);
   }
 
   #height() {
