@@ -191,7 +191,8 @@ app.viewer.comparison = ""
             book.page.keyboard.press("Control+a")
             book.page.keyboard.insert_text(text)
             book.page.keyboard.press("Enter")
-            book.page.keyboard.press("Escape")
+            if book.js(field):  # in the picture it would end the selection
+                book.page.keyboard.press("Escape")
     # Names in a second workbench, and in parts that stand alone.
     book.add("""
 import ipywidgets
