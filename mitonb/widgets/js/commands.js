@@ -257,14 +257,15 @@ export class Commands {
       view.ui.say({ text: `Select the one object to give another id${ids.length ? `; ${ids.length} are selected` : ": click on it with the look tool (Z)"}.` });
       return;
     }
+    const { fresh } = view.store.state;
     const said = `New id of object ${ids[0]}`;
     this.#asked += 1;
     view.ui.status.askPlace({
-      said, tip: `${said}: one that is free, or the free one that is proposed; Enter gives it, Esc closes`, value: `${view.store.state.fresh || ""}`,
+      said, tip: `${said}: any that no object has; Enter gives it, Esc closes`, short: `${said} (Enter: ${fresh || "a free one"})`,
       take: (text) => {
-        const to = text.trim() ? Number(text) : null;
-        const fine = to === null || (/^\s*\d+\s*$/.test(text) && to > 0 && to <= MOST);
-        if (fine) this.#edit({ op: "relabel", id: ids[0], ...(to === null ? {} : { to }) });
+        const to = text.trim() ? Number(text) : fresh;
+        const fine = !text.trim() || (/^\s*\d+\s*$/.test(text) && to > 0 && to <= MOST);
+        if (fine) this.#edit({ op: "relabel", id: ids[0], ...(to ? { to } : {}) });
         else view.ui.say({ text: `An id is a whole number from 1 to ${MOST}, got "${text.trim().slice(0, 40)}".`, error: true });
         return fine;
       },

@@ -34,8 +34,8 @@ export async function copyText(text) {
 }
 
 /**
- * What a text is asked for: its name, what keys do, what it is at first, and what takes it, which says whether that was well.
- * @typedef {{said: string, tip: string, value?: string, short?: string, take: (text: string) => boolean, keep?: boolean}} Asked
+ * What a text is asked for: its name, what keys do, and what takes it, which says whether that was well.
+ * @typedef {{said: string, tip: string, short?: string, take: (text: string) => boolean, keep?: boolean}} Asked
  *   keep: Enter leaves it as it is where nothing was typed
  */
 
@@ -100,7 +100,7 @@ export function goField({ run, go, opened, leave }) {
     /** @param {Asked} [what] without, a place is asked for */
     toggle(what = place) {
       if (!node.hidden && asked.said === what.said) return close();
-      if (asked !== what || what !== place) input.value = what.value ?? "";
+      if (asked !== what || what !== place) input.value = "";
       asked = what;
       touched = false;
       open(true);
