@@ -252,7 +252,9 @@ def test_planes_of_all_directions_go_through_one_place_and_each_can_be_painted_o
     assert said(user, f"{VIEWER} [data-pane=xz] .mitonb-tag") == "xz  y 30"
     # The contrast of one direction may be another.
     window = f"{VIEW}.panes.list.map(p => {VIEW}.get('layers').em.views[p.axis]?.join() ?? '').join('/')"
-    user.book.page.get_by_label("this view only").check()
+    user.book.js(f"{VIEW}.run('panel:layers')")
+    own = user.book.page.get_by_label("this view only")
+    own.check()
     user.book.js(
         "(n => { n.value = 200; n.dispatchEvent(new Event('input')); })(document.querySelector('.mitonb-high'))"
     )
@@ -260,8 +262,9 @@ def test_planes_of_all_directions_go_through_one_place_and_each_can_be_painted_o
     shared = user.ask("{**app.viewer.layers['em']}")
     assert (shared["high"] != 200, [*shared["views"]]) == (True, ["xy"])
     user.shot("contrast-of-one-view")
-    user.book.page.get_by_label("this view only").uncheck()
+    own.uncheck()
     user.book.wait(f"{window} === '//'")
+    user.book.js(f"{VIEW}.run('panel:layers')")
     # A press on a pane makes it the one that is worked on, and does there at once what the tool does.
     user.keys("m", "p")
     box, mouse = pane("xz"), user.book.page.mouse
