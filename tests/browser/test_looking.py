@@ -259,8 +259,8 @@ def test_planes_of_all_directions_go_through_one_place_and_each_can_be_painted_o
         "(n => { n.value = 200; n.dispatchEvent(new Event('input')); })(document.querySelector('.mitonb-high'))"
     )
     user.book.wait(f"/^\\d+,200\\/\\/$/.test({window})")
-    shared = user.ask("{**app.viewer.layers['em']}")
-    assert (shared["high"] != 200, [*shared["views"]]) == (True, ["xy"])
+    assert trait_soon(user, "layers['em']['views'].get('xy', [0, 0])[1]", 200)
+    assert trait(user, "layers['em']['high']") != 200
     user.shot("contrast-of-one-view")
     own.uncheck()
     user.book.wait(f"{window} === '//'")
