@@ -185,7 +185,7 @@ app.viewer.comparison = ""
     field = "document.activeElement.matches('.mitonb-goto')"
     book.ask("session.select(1)")
     for key in ("/", "Shift+M", "Shift+L"):
-        for text in HOSTILE if key == "/" else HOSTILE[::3]:
+        for text in HOSTILE[("/", "Shift+M", "Shift+L").index(key) :: 3]:
             press(book, key)
             book.wait(field)
             book.page.keyboard.press("Control+a")
