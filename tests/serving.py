@@ -23,7 +23,8 @@ class Server:
     asked : list of str
         Paths in the order of the questions.
     fault : dict
-        What happens to questions whose path holds the key: "hang", "cut", "redirect", or the number of an answer.
+        What happens to questions whose path holds the key: "hang", "cut", "redirect", "whole" (no parts of files are
+        given), or the number of an answer.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -32,6 +33,7 @@ class Server:
 
         class Answers(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # head and body are two small packets, and the second would wait
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -52,6 +54,8 @@ class Server:
                     self.answer(b"", fault)
                 elif not file.is_file():
                     self.answer(b"", 404)
+                elif fault == "whole":
+                    self.answer(file.read_bytes(), 200)
                 elif fault == "cut":
                     self.answer(file.read_bytes(), 200, cut=True)
                 else:

@@ -182,7 +182,7 @@ class Remote:
             try:
                 return future.result(timeout=PATIENCE)
             except ValueError as error:
-                if re.search(r"HTTP code|CURL|retry attempts|PERMISSION_DENIED|UNAVAILABLE", str(error)):
+                if re.search(r"HTTP code|CURL|retry attempts|PERMISSION_DENIED|UNAVAILABLE|ignored by", str(error)):
                     raise _unreachable(self.address, str(error)) from error
                 raise
             except TimeoutError:
@@ -201,6 +201,7 @@ CUTS = {
 }
 """What is said of a file of which a part was asked for."""
 REASONS: Mapping[str, str] = {
+    "ignored by server": "the server does not give parts of files, which blocks in shards need",
     "HTTP code 30": "it sends on to another address, which is not followed: open that one",
     "PERMISSION_DENIED": "it does not give this to everybody, and only public stores are opened",
     "HTTP code 5": "the server has a fault or is busy",

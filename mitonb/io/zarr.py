@@ -55,7 +55,10 @@ def read_store(path: Folder, series: int | str | None = None, *, strict: bool = 
     if strict and series is None:
         series = _labels_inside(node)
     if isinstance(series, str):
-        node, series = node.inner(series), None
+        node = node.inner(series)
+        if isinstance(path, Remote) and not is_store(node.folder):
+            raise InputError(f"{path.name} has no {series!r} inside, or it is not public.")
+        series = None
     if _is_n5(node.folder) or _is_n5(path):
         return _read_n5(node, series)
     if node.kind() == "array":

@@ -184,3 +184,21 @@ def test_metadata_without_end_and_blocks_that_lie_are_refused(tmp_path, server):
         file.truncate(2**24 + 5)
     with pytest.raises(UnsafeFileError, match=r"\.zattrs has more than 16"):
         mn.open(f"{server.address}/cell.zarr")
+
+
+def test_a_server_of_whole_files_serves_what_is_not_in_shards(tmp_path, server):
+    server.fault["cell"] = "whole"
+    mn.save(mn.Stack(DATA), tmp_path / "cell.zarr")
+    np.testing.assert_array_equal(mn.open(f"{server.address}/cell.zarr").read(), DATA)
+    codec = {"name": "sharding_indexed", "configuration": {"chunk_shape": [4, 16, 16]}}
+    metadata = {"shape": DATA.shape, "data_type": "uint8", "codecs": [codec]}
+    metadata["chunk_grid"] = {"name": "regular", "configuration": {"chunk_shape": [8, 32, 32]}}
+    spec = {"driver": "zarr3", "kvstore": f"file://{tmp_path}/cell3.zarr/", "metadata": metadata}
+    tensorstore.open(spec, create=True).result().write(DATA).result()
+    stack = mn.open(f"{server.address}/cell3.zarr")
+    with pytest.raises(UnreachableError, match="does not give parts of files"):
+        stack.data[0]
+    server.fault.clear()
+    np.testing.assert_array_equal(stack.read(), DATA)
+    with pytest.raises(InputError, match=r"cell.zarr has no 'labels/none' inside"):
+        mn.open(f"{server.address}/cell.zarr", series="labels/none")
