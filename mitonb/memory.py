@@ -36,8 +36,8 @@ class Budget:
     source: str
 
 
-def memory_budget() -> Budget:
-    """Return the memory that a job may take.
+def memory_budget(share: float = 0.5) -> Budget:
+    """Return the memory that a job may take: this share of the limit, less what the process holds already.
 
     The limit is the smallest of the container's (cgroup), the hub's (MEM_LIMIT), the shell's (ulimit) and the
     machine's. What the machine has says nothing inside a container, which is where the kernel dies silently.
@@ -47,22 +47,23 @@ def memory_budget() -> Budget:
     limit, source = min(_limits())
     held = psutil.Process().memory_info().rss
     # A process that holds half already can still do small work.
-    return Budget(max(limit // 2 - held, limit // 8), limit, source)
+    return Budget(max(int(limit * share) - held, limit // 8), limit, source)
 
 
-def require(needed: int, what: str, advice: str) -> None:
-    """Refuse work that would not fit.
+def require(needed: int, what: str, advice: str, *, share: float = 0.5) -> None:
+    """Refuse work that would not fit into a share of the limit.
 
     Raises
     ------
     TooLargeError
         With the numbers and the advice.
     """
-    budget = memory_budget()
+    budget = memory_budget(share)
+    part = "half" if share == 0.5 else f"{share:.0%}"
     if needed > budget.bytes:
         raise TooLargeError(
             f"{what} needs about {_size(needed)} of memory; {_size(budget.bytes)} are free for it "
-            f"(half of {_size(budget.limit)}, the limit of {budget.source}, less what is in use). {advice}"
+            f"({part} of {_size(budget.limit)}, the limit of {budget.source}, less what is in use). {advice}"
         )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.infer.kept import IN_MEMORY, plane_shape
-from mitonb.infer.run import GROUP, slab_thickness
+from mitonb.infer.run import band_height, group_of, slab_thickness
 from mitonb.infer.scale import Scale
 from mitonb.io.arrays import CACHE_BYTES
 from mitonb.memory import require
@@ -35,6 +35,11 @@ _BLOCK_BYTES, _BYTES_PER_VOXEL = 1_500_000_000, 48
 """Of a 3-D net: a block in it; and picture, sums of blocks, maps, ids and what decoding takes of the whole volume."""
 _PLANE_BYTES, _MEDIAN_BYTES = 50, 10
 """Per pixel: maps, ids and masks of the plane at work; and maps of each further plane that a median looks at."""
+
+_STORED_SHARE = 0.9
+"""Of the limit of memory, what a run into a store may take."""
+_BOXES = 4
+"""Boxes of a slab that numbering takes beside those of the directions."""
 
 
 def estimate(
@@ -87,7 +92,8 @@ def require_for(what: str, needed: int, *, stored: bool) -> None:
     """
     store = "" if stored else "write the labels to a store (out='labels.ome.zarr'), "
     advice = f"{store}cut out a part of the stack, or take a smaller tile or batch."
-    require(needed, what, advice[0].upper() + advice[1:])
+    # Should memory run out after all, a run into a store goes on where it was.
+    require(needed, what, advice[0].upper() + advice[1:], share=_STORED_SHARE if stored else 0.5)
 
 
 def _net(model: Any, recipe: Recipe) -> tuple[Any, int, int]:
@@ -116,11 +122,15 @@ def stages(shape: tuple[int, int, int], recipe: Recipe, stored: bool) -> tuple[i
     """Return the peaks of decoding planes, and of making objects and writing labels."""
     voxels, directions = math.prod(shape), len(recipe.planes)
     spilled = 0 if stored else int(_SPILL_BYTES_PER_VOXEL * voxels * directions)
-    waiting = 4 * GROUP + 4 * recipe.lookahead + 4 * recipe.gap
-    pixel = _PLANE_BYTES + _MEDIAN_BYTES * (recipe.median - 1) + waiting
-    slab = 4 * slab_thickness(shape) * shape[1] * shape[2]
-    planes = max(map(math.prod, _planes(shape, recipe))) * pixel
-    return planes + spilled, spilled + (directions + 4) * slab + (0 if stored else 4 * voxels)
+    group = max(group_of(shape, axis) for axis in recipe.planes)
+    tracking = 4 * recipe.lookahead + 4 * recipe.gap
+    pixel = _PLANE_BYTES + _MEDIAN_BYTES * (recipe.median - 1) + 4 * group + (0 if stored else tracking)
+    thick, plane = slab_thickness(shape), max(map(math.prod, _planes(shape, recipe)))
+    slab, box = (4 * thick * rows * shape[2] for rows in (shape[1], band_height(shape)))
+    # A slab of a store is read whole, named and written; planes of a job are tracked when all are there.
+    later = max(2 * slab, plane * (tracking + 12 * group)) if stored else 0
+    objects = max((directions + _BOXES) * box, slab + (directions + 1) * box, later)
+    return plane * pixel + spilled, spilled + objects + (0 if stored else 4 * voxels)
 
 
 def _planes(shape: tuple[int, int, int], recipe: Recipe) -> list[tuple[int, int]]:

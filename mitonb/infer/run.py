@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import itertools
+import math
 import os
 import shutil
 import uuid
@@ -36,8 +37,9 @@ Fill = Callable[[Any, int], Iterable[object]]
 SLAB_BYTES = 32 << 20
 """Ids of one box, of one direction."""
 CHUNK = 16, 256, 1024
-GROUP = 8
-"""Voxels of a chunk of a spill along each axis; along the direction of its planes, which are written together."""
+GROUP, _LARGE = 8, 1 << 21
+"""Voxels of a chunk of a spill along each axis; along the direction of its planes, which are written together,
+or half as many where a plane has more pixels than that."""
 EXTENT = "ids", "sizes", "low", "high"
 """What is `measured`."""
 _READ = 4
@@ -108,7 +110,8 @@ class Spill:
         self._place = start
         self._waiting: list[Volume] = []
         sides = (CHUNK[2],) * 3 if planes else CHUNK
-        chunk = [min(GROUP if k == self._axis else sides[k], n) for k, n in enumerate(shape)]
+        self._group = group_of(shape, axis)
+        chunk = [min(self._group if k == self._axis else sides[k], n) for k, n in enumerate(shape)]
         self._folder = folder
         what = "The temporary files of this run cannot be written beside the labels that it makes"
         advice = "Free some space, or write the labels elsewhere, and run again."
@@ -120,7 +123,7 @@ class Spill:
     def add(self, plane: Volume) -> None:
         """Take the next plane."""
         self._waiting.append(plane)
-        if len(self._waiting) == GROUP:
+        if len(self._waiting) == self._group:
             self.flush()
 
     def flush(self) -> None:
@@ -132,9 +135,9 @@ class Spill:
 
     def planes(self) -> Iterator[Volume]:
         """Yield all planes, in their order."""
-        for start in range(0, self._store.shape[self._axis], GROUP):
-            block = self[self._cut(start, min(start + GROUP, self._store.shape[self._axis]))]
-            yield from np.moveaxis(block, self._axis, 0)
+        count = self._store.shape[self._axis]
+        for start in range(0, count, self._group):
+            yield from np.moveaxis(self[self._cut(start, min(start + self._group, count))], self._axis, 0)
 
     def _cut(self, start: int, stop: int) -> tuple[slice, ...]:
         return (*(slice(None),) * self._axis, slice(start, stop))
@@ -156,6 +159,11 @@ class Spill:
         """Forget everything; the files go."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def group_of(shape: tuple[int, int, int], axis: Axis) -> int:
+    """Return how many planes of a direction are written together: fewer of large ones, which wait in memory."""
+    return GROUP if math.prod(shape) // shape[AXES[axis]] <= _LARGE else GROUP // 2
 
 
 def slab_thickness(shape: tuple[int, int, int]) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import mitonb as mn
+from mitonb.cli import main
 from mitonb.errors import InputError
 from mitonb.infer.pools import on_cluster, on_processes
 from mitonb.infer.segment import segmenting
@@ -104,3 +105,18 @@ def test_workers_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"Workers load the model by its name, and mine is not.*mn.export_model"):
         mn.segment(IMAGE, RECIPE, model=trained, workers=2, out=tmp_path / "labels.ome.zarr", show=False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_says_what_a_run_would_take(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, many = mn.plan(IMAGE, RECIPE), mn.plan(IMAGE, RECIPE, workers=4)
+    assert one.tasks == many.tasks == 4
+    assert 0 < many.network_seconds < one.network_seconds < one.seconds
+    assert one.read_bytes == 2 * 64**3
+    assert one.worker_bytes == mn.estimate(IMAGE, RECIPE, stored=True)
+    mn.save(IMAGE, tmp_path / "cell.tif")
+    assert main(["plan", str(tmp_path / "cell.tif"), "--planes", "xy", "--workers", "2"]) == 0
+    said = capsys.readouterr().out
+    for word in ("with 2 workers", "of it network", "2 tasks", "for each worker", "network seconds", "decode seconds"):
+        assert word in said
+    with pytest.raises(InputError, match="needs a worker at least"):
+        mn.plan(IMAGE, workers=0)
