@@ -4,6 +4,7 @@
     python -m benchmarks.jobs kills [--kills 20]    B3: 1, 2, 4 workers; kill -9 of a whole job at random moments
     python -m benchmarks.jobs pieces [--side 256]   B4: pieces of 64, 128, 256 planes against a run in memory
     python -m benchmarks.jobs cluster               B5: dask with 1 and 2 workers; a net that sleeps, 1 to 64 workers
+    python -m benchmarks.jobs constants             what plans are reckoned from
     python -m benchmarks.jobs plan                  B8: what was planned and what it took, three runs
 
 Each prints its figures. The image is a phantom; networks are the bundled one, except where a net that sleeps is named.
@@ -16,6 +17,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -130,37 +132,39 @@ mn.segment(stack, recipe, out=sys.argv[2], workers=int(sys.argv[3]) or None, sho
 
 def kills(options: Any, folder: Path) -> bool:
     """Kill whole jobs, and workers, at random moments; go on; compare the labels."""
-    mn.save(image(64, 128, 128), folder / "image.ome.zarr")
+    mn.save(image(64, 96, 96), folder / "image.ome.zarr")
     out, chance = folder / "labels.ome.zarr", random.Random(0)
 
     def begin(workers: int) -> Any:
         command = [sys.executable, "-c", _JOB, str(folder / "image.ome.zarr"), str(out), str(workers)]
         return subprocess.Popen(command, start_new_session=True)
 
-    hashes = {}
-    for workers in (0, 1, 2, 4):
+    found, longest = set[str](), 0.0
+    for workers in (0, 1, 2, 4) if options.workers else (0,):
         start = time.monotonic()
         assert begin(workers).wait() == 0
-        hashes[workers], seconds = digest(out), time.monotonic() - start
-        print(f"{workers or 'no'} workers: {hashes[workers]}, {seconds:.0f} s", flush=True)
-        subprocess.run(["rm", "-r", str(out)], check=True)
-    seconds = max(seconds, 5)
-    again, killed = [], 0
-    while killed < options.kills:
+        seconds = time.monotonic() - start
+        longest = seconds if workers == 0 else longest
+        found.add(digest(out))
+        print(f"{workers or 'no'} workers: {digest(out)}, {seconds:.0f} s", flush=True)
+        shutil.rmtree(out)
+    killed: list[int] = []
+    while len(killed) < options.kills:
         process = begin(0)
         try:
-            process.wait(chance.uniform(2, seconds))
-            break
+            assert process.wait(chance.uniform(0.2, 0.9) * longest) == 0
+            found.add(digest(out))
+            print(f"done after {len(killed)} kills: {digest(out)}", flush=True)
+            shutil.rmtree(out)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            killed += 1
-            again.append(len(list(folder.glob("*.job/done/*.npz"))))
+            killed.append(len(list(folder.glob("*.job/done/*.npz"))))
     if not out.exists():
         assert begin(0).wait() == 0
-    hashes["killed"] = digest(out)
-    print(f"killed {killed} times, tasks done at each: {again}; {hashes['killed']}")
-    return len(set(hashes.values())) == 1
+    found.add(digest(out))
+    print(f"killed {len(killed)} times, tasks that were done then: {killed}; labels {' '.join(found)}")
+    return len(found) == 1
 
 
 # ------------------------------------------------------------------------------------------------------- pieces
@@ -241,6 +245,25 @@ def cluster(options: Any, folder: Path) -> bool:
 # --------------------------------------------------------------------------------------------------------- plan
 
 
+def constants(options: Any, folder: Path) -> bool:
+    """Print seconds of the processor for each stage of a run, for a million voxels, and bytes of ids and labels."""
+    stack, stages, spilled = image(32, 512, 512), dict[str, float](), 0
+    recipe, million = mn.Recipe(planes=("xy", "xz")), 32 * 512 * 512 / 1e6
+    mn.segment(image(16, 64, 64), recipe, show=False)
+    last = time.process_time()
+    for step in mn.segmenting(stack, recipe, out=folder / "labels.ome.zarr"):
+        now = time.process_time()
+        stages[step.stage] = stages.get(step.stage, 0.0) + now - last
+        last = now
+        if step.stage == "track xy":
+            spilled = max(spilled, sum(p.stat().st_size for p in folder.glob("*.job/ids*/*")))
+    for stage, seconds in stages.items():
+        print(f"{stage:>20} {seconds:.2f} s, {1000 * seconds / million:.0f} ms for a million voxels")
+    size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+    print(f"ids {spilled / 2e6 / million:.3f} bytes a voxel and direction, labels {size / 1e6 / million:.3f} a voxel")
+    return True
+
+
 def planned(options: Any, folder: Path) -> bool:
     """Plan three runs and do them, in processes of their own."""
     good = True
@@ -264,9 +287,12 @@ def planned(options: Any, folder: Path) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["memory", "kills", "pieces", "cluster", "plan"])
+    parser.add_argument("what", choices=["memory", "kills", "pieces", "cluster", "constants", "plan"])
     parser.add_argument("--planes", type=int, default=16)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument(
+        "--no-workers", dest="workers", action="store_false", help="only kills of a job without workers"
+    )
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--axes", nargs="+", default=["xy"], help="directions of the comparison of pieces")
     parser.add_argument("--no-real", dest="real", action="store_false", help="only the net that sleeps")
@@ -278,6 +304,7 @@ def main() -> int:
             memory_part(options, Path(folder))
             return 0
         does = {"memory": memory, "kills": kills, "pieces": pieces, "cluster": cluster, "plan": planned}
+        does["constants"] = constants
         return 0 if does[options.what](options, Path(folder)) else 1
 
 

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CONSTANTS = {
-    "decode_seconds": 0.1, "track_seconds": 0.02, "slab_seconds": 0.1, "write_seconds": 0.05, "start_seconds": 8.0,
-    "spilled_bytes": 0.12, "label_bytes": 0.05,
+    "decode_seconds": 0.045, "plane_seconds": 0.004, "track_seconds": 0.03, "slab_seconds": 0.03,
+    "write_seconds": 0.04, "start_seconds": 8.0, "spilled_bytes": 0.03, "label_bytes": 0.02,
 }  # fmt: skip
-"""Seconds of one core for a million pixels of a direction: decoding and spilling, tracking; and for a million voxels:
-votes and cleaning for each direction, writing and reading back. Seconds until a worker has begun. Bytes that ids take
-per voxel and direction, and labels per voxel. Measured by `python -m benchmarks.jobs constants`."""
+"""Seconds of one core for a million pixels of a direction: decoding and spilling, for each plane besides, and tracking;
+for a million voxels: votes and cleaning for each direction, writing and reading back. Seconds until a worker has begun.
+Bytes that ids take per voxel and direction, and labels per voxel. By `python -m benchmarks.jobs constants`."""
 
 _TRIAL = 512
 
@@ -133,7 +133,8 @@ def plan(
         planes += math.ceil(count / PIECE)
     directions, million = len(recipe.planes), voxels / 1e6
     tasks = max(1, min(workers, planes))
-    network = (seconds * pixels + CONSTANTS["decode_seconds"] * directions * million) / tasks
+    each = CONSTANTS["plane_seconds"] * sum(stack.shape[AXES[axis]] for axis in recipe.planes)
+    network = (seconds * pixels + CONSTANTS["decode_seconds"] * directions * million + each) / tasks
     rounds = math.ceil(planes / tasks) * tasks / planes  # the last tasks leave some workers without one
     tracking = CONSTANTS["track_seconds"] * million * math.ceil(directions / workers)
     slabs = (CONSTANTS["slab_seconds"] * directions * million) / max(1, min(workers, stack.shape[0] // 16))
