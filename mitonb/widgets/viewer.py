@@ -158,7 +158,8 @@ class Planes:
         if part == "image" and stack is not None:
             return self._image(stack, axis, index, step, seen)
         if part == "labels":
-            found: Pixels | None = cut(self.session.labels.data, axis, index), {}
+            # Of a volume that is only looked at nothing need travel.
+            found: Pixels | None = None if self.session.only_looks else (cut(self.session.labels.data, axis, index), {})
         elif part == "proposal":
             found = self._proposal(axis, index)
         elif part == "other":

@@ -122,3 +122,13 @@ def test_the_pixel_under_the_pointer_is_named_in_full_resolution(user: Quickstar
     z, y, x = user.ask("app.session.position")
     assert z in (0, 1)
     assert (abs(y - 1550) <= 2, abs(x - 1600) <= 2) == (True, True)
+
+
+def test_planes_of_all_directions_are_seen_beside_it(user: Quickstart) -> None:
+    look(user, 1540, 1540, 1.0, 1)
+    user.book.js(f"{VIEW}.set('panes', 4)")
+    seen = f"""{VIEW}.panes.beside.map(({{picture}}) =>
+        picture.current && Boolean(picture.facts.entry('image') && picture.facts.entry('labels'))).join()"""
+    poll(lambda: user.book.js(seen) == "true,true", lambda: str(user.book.js(seen)), 20)
+    user.book.js(f"{VIEW}.set('panes', 1)")
+    poll(lambda: user.book.js(f"{VIEW}.picture.current"), "The plane is not seen any more.", 20)

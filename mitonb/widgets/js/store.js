@@ -149,15 +149,16 @@ export class Store extends EventTarget {
    * @param {boolean} still nobody scrolls: the finest image of the plane itself is wanted too
    * @param {{axis: string, index: number, step: number, scope?: Scope | null, overview?: Scope | null}[]} [beside] planes of other directions that are seen, too
    * @param {Scope | null} [scope] the window of a huge plane @param {Scope | null} [overview] all of it, coarsely
+   * @param {boolean} [held] it is not being moved: windows of its neighbours are wanted, too
    */
-  look(axis, index, parts, step, still, beside = [], scope = null, overview = null) {
+  look(axis, index, parts, step, still, beside = [], scope = null, overview = null, held = true) {
     if (!this.info) return;
     const { count, w, h } = sheetOf(this.info.shape, null, axis);
     const pixels = scope ? ((scope.bottom - scope.top) / scope.step) * ((scope.right - scope.left) / scope.step) : w * h;
     // Around a huge plane fewer neighbours fit into the cache without pushing out the plane itself.
     const most = Math.max(0, Math.floor((CACHE_BYTES / (pixels * 6) - 1) / 3));
     const reach = reachFor(still ? 0 : this.speed, this.wait, most);
-    const planes = around(index, count, this.direction, reach);
+    const planes = held ? around(index, count, this.direction, reach) : [index];
     const missing = (/** @type {string} */ part, /** @type {number} */ i) => this.#missing(part, axis, i, step, scope);
     /** @type {import("./wants.js").Want[]} */
     const list = wantList(axis, planes, parts, step, missing).map((want) => ({ ...want, scope }));

@@ -61,6 +61,8 @@ export class View {
     this.over = null;
     /** When planes were scrolled last. */
     this.moved = -Infinity;
+    /** When a huge plane was moved or zoomed last. */
+    this.panned = -Infinity;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.rest = undefined;
     /** The image whose histogram is shown, and since when. @type {{image: Entry | null, at: number}} */
@@ -91,7 +93,7 @@ export class View {
       taught: () => [...this.get("strokes"), ...store.teaching], info: () => store.info,
       entry: (part, index) => this.entry(part, index), sketches: () => [this.splitter, this.why, this.hand],
       cross: () => (this.panes?.on ? this.place : null), asked: () => (this.asking ? this.question?.places ?? [] : []), missing: () => (this.get("selected").length ? null : this.missing),
-      lasso: () => this.hand?.line ?? null, drawn: () => this.#drawn(), looked: () => this.#look(), say: (message) => this.ui.say(message),
+      lasso: () => this.hand?.line ?? null, drawn: () => this.#drawn(), looked: () => { this.panned = performance.now(); this.#look(); }, say: (message) => this.ui.say(message),
     });
     this.panes = new Panes(this);
     this.pen = new Pen(store, this.picture);
@@ -349,9 +351,10 @@ export class View {
     const { camera, unit } = this.picture;
     const step = stepFor(camera.scale * Math.max(1, this.sheet.aspect) * unit);
     const still = performance.now() - this.moved > RESTED;
-    this.store.look(this.get("axis"), this.get("index"), ["image", "labels", "preview", "proposal", ...(this.get("comparison") ? ["other"] : []), ...maps], step, still, this.panes?.wants() ?? [], this.picture.scope, overviewOf(this.sheet));
+    const held = performance.now() - this.panned > RESTED;
+    this.store.look(this.get("axis"), this.get("index"), ["image", "labels", "preview", "proposal", ...(this.get("comparison") ? ["other"] : []), ...maps], step, still, this.panes?.wants() ?? [], this.picture.scope, overviewOf(this.sheet), held);
     clearTimeout(this.rest);
-    if (!still) this.rest = setTimeout(() => this.#look(), RESTED + 20);
+    if (!still || !held) this.rest = setTimeout(() => this.#look(), RESTED + 20);
   }
 
   /** @param {Entry} entry */
