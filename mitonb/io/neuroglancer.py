@@ -129,7 +129,8 @@ def _position(state: dict[str, Any]) -> tuple[float, float, float] | None:
             if unit in _METRES
         }
         places = dict(zip(state["dimensions"], state["position"], strict=True))
-        z, y, x = (float(places[axis]) * sizes[axis] for axis in "zyx")
+        # Metres are no whole numbers of nm: 45 would be 44.99999999999999.
+        z, y, x = (float(f"{float(places[axis]) * sizes[axis]:.12g}") for axis in "zyx")
         return z, y, x
     pose = state.get("navigation", {}).get("pose", {}).get("position", {})  # as links were until 2019
     if not {"voxelCoordinates", "voxelSize"} <= set(pose):

@@ -161,7 +161,7 @@ def _chosen(names: list[str], series: str | None, what: str) -> str:
     """Return the array to read: the one that is named, or the only one."""
     listed = ", ".join(sorted(names)[:8])
     if series is not None and series.strip("/") not in names:
-        raise InputError(f"{what} has no array {series!r} of its own; it holds {listed}.")
+        raise InputError(f"{what} has no array {series!r} of its own; it holds {listed or 'no image'}.")
     if series is None and len(names) != 1:
         held = f"{len(names)} arrays ({listed})" if names else "no image"
         raise InputError(f"{what} holds {held}. Choose one with series='name'.")
