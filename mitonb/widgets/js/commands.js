@@ -263,8 +263,9 @@ export class Commands {
     view.ui.status.askPlace({
       said, tip: `${said}: any that no object has; Enter gives it, Esc closes`, short: `${said} (Enter: ${fresh || "a free one"})`,
       take: (text) => {
-        const to = text.trim() ? Number(text) : fresh;
-        const fine = !text.trim() || (/^\s*\d+\s*$/.test(text) && to > 0 && to <= MOST);
+        // What cannot be seen is not nothing: only an empty field takes the free id.
+        const to = text ? Number(text) : fresh;
+        const fine = !text || (/^\s*\d+\s*$/.test(text) && to > 0 && to <= MOST);
         if (fine) this.#edit({ op: "relabel", id: ids[0], ...(to ? { to } : {}) });
         else view.ui.say({ text: `An id is a whole number from 1 to ${MOST}, got "${text.trim().slice(0, 40)}".`, error: true });
         return fine;
