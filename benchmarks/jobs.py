@@ -30,6 +30,7 @@ import numpy as np
 
 import mitonb as mn
 from benchmarks.peaks import Peak
+from mitonb.infer.jobs import folder_of
 from mitonb.infer.pools import on_cluster
 from mitonb.infer.source import predictor_of
 from mitonb.infer.tasks import Work
@@ -59,11 +60,13 @@ def digest(labels: Any) -> str:
 def memory(options: Any, folder: Path) -> bool:
     """Run the network on a few planes, and all other stages on a thicker volume, in processes of their own."""
     good = True
-    for name in ("network", "slabs"):
+    for name in ("network", "drawing", "slabs"):
         command = [sys.executable, "-m", "benchmarks.jobs", "memory", "--part", name, "--planes", str(options.planes)]
-        row = json.loads(
-            subprocess.check_output(command, env={**os.environ, "MEM_LIMIT": "2000000000"}).splitlines()[-1]
-        )
+        environment = {**os.environ, "MEM_LIMIT": "2000000000"} if name != "drawing" else dict(os.environ)
+        told = subprocess.check_output([*command, "--folder", str(folder)], env=environment)
+        if name == "drawing":
+            continue
+        row = json.loads(told.splitlines()[-1])
         ratio = row["estimate"] / row["used"]
         good &= row["peak"] <= 1.5e9 and 0.7 <= ratio <= 1.3
         peak, used, guess = (f"{row[key] / 1e9:.2f} GB" for key in ("peak", "used", "estimate"))
@@ -74,28 +77,24 @@ def memory(options: Any, folder: Path) -> bool:
 
 def memory_part(options: Any, folder: Path) -> None:
     """Measure one part, in this process."""
-    slabs = options.part == "slabs"
+    slabs = options.part != "network"
     axes, depth = (XYZ, 8 * options.planes) if slabs else (("xy",), options.planes)
-    recipe = mn.Recipe(planes=axes)
-    mn.save(image(depth, 2048, 2048), folder / "image.ome.zarr")
-    stack = mn.open(folder / "image.ome.zarr")
-    truth = mn.phantom((64, 128, 128), seed=1).labels.data
-    out = folder / "labels.ome.zarr"
-    if slabs:  # the network has drawn them
-        predictor = predictor_of(None, recipe)
+    recipe, out, path = mn.Recipe(planes=axes), folder / f"{slabs}.ome.zarr", folder / f"image-{slabs}.ome.zarr"
+    if options.part != "slabs":
+        mn.save(image(depth, 2048, 2048), path)
+    stack = mn.open(path)
+    if options.part == "drawing":  # what the network would leave
         steps = mn.segmenting(stack, recipe, out=out)
         next(step for step in steps if step.stage.startswith("predict"))
-        work = Work(folder / "labels.ome.zarr.job")
-        for axis in axes:
-            for task in [t for t in work.stages()[0] if t.split("-")[1] == axis]:
-                _draw(work, axis, work.span(task), truth)
-                engine = [False, {"name": "none", "precision": "none", "device": "cpu"}, []]
-                report = {"empty": [], "seen": 1, "sections": {}, "notes": [[], []], "engine": engine}
-                work.run.results.put(task, {"told": np.array(json.dumps(report))})
+        work, truth = Work(folder_of(out, None)), mn.phantom((64, 128, 128), seed=1).labels.data
+        engine = [False, {"name": "none", "precision": "none", "device": "cpu"}, []]
+        report = {"empty": [], "seen": 1, "sections": {}, "notes": [[], []], "engine": engine}
+        for task in work.stages()[0]:
+            _draw(work, task.split("-")[1], work.span(task), truth)
+            work.run.results.put(task, {"told": np.array(json.dumps(report))})
         steps.close()
-        del predictor, work
-    guess = mn.estimate(stack, recipe, stored=True)
-    start = time.monotonic()
+        return
+    guess, start = mn.estimate(stack, recipe, stored=True), time.monotonic()
     with Peak() as peak:
         mn.segment(stack, recipe, out=out, show=False)
     print(json.dumps({
@@ -297,12 +296,12 @@ def main() -> int:
     parser.add_argument("--axes", nargs="+", default=["xy"], help="directions of the comparison of pieces")
     parser.add_argument("--no-real", dest="real", action="store_false", help="only the net that sleeps")
     parser.add_argument("--folder", type=Path, help="where to write (default: a temporary folder)")
-    parser.add_argument("--part", choices=["network", "slabs"], help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=["network", "drawing", "slabs"], help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.part:
+        memory_part(options, options.folder)
+        return 0
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        if options.part:
-            memory_part(options, Path(folder))
-            return 0
         does = {"memory": memory, "kills": kills, "pieces": pieces, "cluster": cluster, "plan": planned}
         does["constants"] = constants
         return 0 if does[options.what](options, Path(folder)) else 1
