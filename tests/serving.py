@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import http.server
 import re
 import threading
@@ -24,12 +25,15 @@ class Server:
         Paths in the order of the questions.
     fault : dict
         What happens to questions whose path holds the key: "hang", "cut", "redirect", "whole" (no parts of files are
-        given), or the number of an answer.
+        given), "none" (no part is there, and the whole is), "packed" (with gzip, on its way), or the number of an
+        answer.
+    sent : int
+        Bytes of all answers.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.asked, self.fault, self.over = folder, list[str](), dict[str, str | int](), threading.Event()
-        server = self
+        self.sent, server = 0, self
 
         class Answers(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -54,28 +58,32 @@ class Server:
                     self.answer(b"", fault)
                 elif not file.is_file():
                     self.answer(b"", 404)
-                elif fault == "whole":
+                elif fault == "none" and "Range" in self.headers:
+                    self.answer(b"", 416)
+                elif fault == "packed":
+                    self.part_of(gzip.compress(file.read_bytes()), **{"Content-Encoding": "gzip"})
+                elif fault in ("whole", "none"):
                     self.answer(file.read_bytes(), 200)
                 elif fault == "cut":
                     self.answer(file.read_bytes(), 200, cut=True)
                 else:
                     self.part_of(file.read_bytes())
 
-            def part_of(self, whole: bytes) -> None:
+            def part_of(self, whole: bytes, **headers: str) -> None:
                 asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
                 if asked is None:
-                    return self.answer(whole, 200)
+                    return self.answer(whole, 200, **headers)
                 if not asked[1]:
                     start, stop = max(0, len(whole) - int(asked[2])), len(whole)
                 else:
                     start, stop = int(asked[1]), min(int(asked[2] or len(whole)) + 1, len(whole))
                 if start >= len(whole):
                     return self.answer(b"", 416)
-                return self.answer(
-                    whole[start:stop], 206, **{"Content-Range": f"bytes {start}-{stop - 1}/{len(whole)}"}
-                )
+                headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(whole)}"
+                return self.answer(whole[start:stop], 206, **headers)
 
             def answer(self, body: bytes, status: int, *, cut: bool = False, **headers: str) -> None:
+                server.sent += len(body)
                 self.send_response(status)
                 for name, value in {"Content-Length": str(len(body)), "ETag": '"1"', **headers}.items():
                     self.send_header(name, value)

@@ -17,6 +17,8 @@ from mitonb.io.arrays import CACHE_BYTES, Array, Lazy, Slices, Stamp, blocks_of,
 from mitonb.io.limits import check_block, inside
 from mitonb.io.remote import CONTEXT, Remote
 
+MOST_SEEN = 2**15
+"""Files of blocks that are remembered at once, which takes some 15 MB."""
 Folder = Path | zipfile.Path | Remote
 """Where a store lies: on disk, in a zip file, on the network."""
 
@@ -132,6 +134,8 @@ class Blocks:
         heads = folder.heads(new, self.header + 8)
         for head in heads:
             check_block(self.what, self.bytes, int.from_bytes(head[self.header + 4 :], "little"))
+        if len(self._asked) > MOST_SEEN:
+            self._asked = set()
         self._asked.update(new)
 
     def _watch(self) -> None:
@@ -143,6 +147,9 @@ class Blocks:
     def _unchanged(self, path: Path) -> int:
         """Return the size of a file, 0 where there is none; refuse one that is another than at the first look."""
         stamp = stamp_of(path)
+        if len(self._seen) > MOST_SEEN:
+            self._seen = {one: kept for one, kept in self._seen.items() if one.name in self.metadata}
+            self._folders = set()
         if self._seen.setdefault(path, stamp) != stamp:
             raise changed(self.what)
         return stamp[0] if stamp else 0

@@ -141,22 +141,36 @@ class Remote:
                 # More than the most is asked for: that there is less is what a small file answers.
                 first = {name: store.read(name, byte_range=slice(0, LARGEST_JSON + 1)) for name in names}
                 answers = {name: _answer(question) for name, question in first.items()}
-                if large := [name for name, answer in answers.items() if answer is LARGE or isinstance(answer, bytes)]:
+                sizes = {name: size for name, size in answers.items() if isinstance(size, int)}
+                # No more is asked for than the server said: what has grown, or lies, fills no memory.
+                again = {name: store.read(name, byte_range=slice(0, size)) for name, size in sizes.items() if size}
+                found: dict[str, Any] = {name: _answer(question) for name, question in again.items()}
+                if large := [
+                    k for k in names if answers[k] is LARGE or isinstance(answers[k], bytes) or found.get(k) is LARGE
+                ]:
                     limit = size_text(LARGEST_JSON)
                     raise UnsafeFileError(f"{folder}/{large[0]} has more than {limit}; metadata never have.")
-                whole = {name: store.read(name) for name, answer in answers.items() if answer is SMALL}
-                found = {name: question.result(timeout=ANSWER).value for name, question in whole.items()}
+                # What is packed on its way is as long as was said only while it is packed.
+                packed = {name: store.read(name) for name, answer in found.items() if isinstance(answer, int)}
+                found |= {name: question.result(timeout=ANSWER).value for name, question in packed.items()}
+                found |= {name: b"" for name, size in sizes.items() if not size}
             self.seen.update({f"{folder}/{name}": found.get(name) for name in names})
         return self.seen[self.address]
 
     def heads(self, names: Sequence[str], length: int) -> list[bytes]:
-        """Return the first bytes of files, of those that are there and have so many."""
+        """Return the first bytes of files, of those that are there and have so many.
+
+        Of a server that gives no parts of files they are taken from the whole.
+        """
         if not names:
             return []
         with self.reachable():
             store = tensorstore.KvStore.open({**self.spec, "context": CONTEXT}).result(timeout=ANSWER)
-            asked = [store.read(name, byte_range=slice(0, length)) for name in names]
-            return [found for question in asked if isinstance(found := _answer(question), bytes)]
+            asked = {name: store.read(name, byte_range=slice(0, length)) for name in names}
+            found = {name: _answer(question) for name, question in asked.items()}
+            whole = [store.read(name) for name, answer in found.items() if answer is LARGE]
+            heads = [bytes(question.result(timeout=ANSWER).value[:length]) for question in whole]
+            return [answer for answer in found.values() if isinstance(answer, bytes)] + heads
 
     @contextlib.contextmanager
     def reachable(self) -> Iterator[None]:
@@ -191,9 +205,8 @@ class Remote:
                     _answer(store.read("info", byte_range=slice(0, 1)))
 
 
-SMALL, LARGE = "small", "large"
+LARGE = "large"
 CUTS = {
-    "OUT_OF_RANGE": SMALL,
     "ignored by server": LARGE,
     # Stores that do not list what they have say so instead of that there is nothing.
     "HTTP code 403": None,
@@ -212,14 +225,20 @@ REASONS: Mapping[str, str] = {
 }
 
 
-def _answer(question: Any) -> bytes | str | None:
-    """Return bytes of a part of a file; SMALL or LARGE where it cannot be cut so; None where there is no such file."""
+def _answer(question: Any) -> bytes | int | str | None:
+    """Return bytes of a part of a file; its size, as the server says it, where it is smaller; LARGE where the server
+    gives no parts and it is larger; None where there is no such file.
+    """
     try:
         found = question.result(timeout=ANSWER)
         return None if found.state == "missing" else bytes(found.value)
     except ValueError as error:
+        text = str(error)
+        if "OUT_OF_RANGE" in text:
+            size = re.search(r"size (\d+)", text)
+            return int(size[1]) if size else 0  # of nothing no part can be given
         for sign, answer in CUTS.items():
-            if sign in str(error):
+            if sign in text:
                 return answer
         raise
 

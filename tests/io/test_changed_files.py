@@ -11,10 +11,12 @@ import zipfile
 import imagecodecs
 import numpy as np
 import pytest
+import tensorstore
 import tifffile
 
 import mitonb as mn
 from mitonb.errors import ChangedFileError
+from mitonb.io.zarr import _Node, _ZarrBlocks
 from mitonb.session import Session
 
 rng = np.random.default_rng(5)
@@ -186,3 +188,26 @@ def test_corrections_outlive_an_image_that_was_changed(path, tmp_path):
         assert set(np.unique(again.labels.data)) == {0, 5, 6}
         assert again.stack is None
         again.close()
+
+
+def test_of_blocks_without_end_not_all_are_remembered(tmp_path, monkeypatch):
+    """A change is told still: of metadata always, of a block as long as it is remembered."""
+    monkeypatch.setattr("mitonb.io.blocks.MOST_SEEN", 4)
+    path = tmp_path / "cell.ome.zarr"
+    store = tensorstore.open(
+        {
+            "driver": "zarr",
+            "kvstore": f"file://{path}/",
+            "metadata": {"shape": [12, 40, 50], "chunks": [2, 40, 50], "dtype": "|u1"},
+        },
+        create=True,
+    ).result()
+    store.write(OLD).result()
+    blocks = _ZarrBlocks("zarr", _Node(path, path), strict=False)
+    data = blocks.lazy()
+    for z in range(12):
+        np.testing.assert_array_equal(data[z], OLD[z])
+        assert len(blocks._seen) <= 8
+    (path / ".zarray").write_text((path / ".zarray").read_text() + " ")
+    with pytest.raises(ChangedFileError):
+        data[0]

@@ -172,8 +172,10 @@ def test_a_connection_that_is_lost_is_an_error_and_the_next_read_works(tmp_path,
     np.testing.assert_array_equal(stack.data[3], mn.open(path).data[3])
 
 
-def test_metadata_without_end_and_blocks_that_lie_are_refused(tmp_path, server):
+@pytest.mark.parametrize("fault", ["", "whole"])
+def test_metadata_without_end_and_blocks_that_lie_are_refused(tmp_path, server, fault):
     path = mn.save(mn.Stack(DATA), tmp_path / "cell.zarr")
+    server.fault |= {"cell": fault} if fault else {}
     block = path / "0" / "0" / "0" / "0"
     data = bytearray(block.read_bytes())
     data[4:8] = (2**31 - 1).to_bytes(4, "little")  # blosc would make room for 2 GiB
@@ -184,6 +186,22 @@ def test_metadata_without_end_and_blocks_that_lie_are_refused(tmp_path, server):
         file.truncate(2**24 + 5)
     with pytest.raises(UnsafeFileError, match=r"\.zattrs has more than 16"):
         mn.open(f"{server.address}/cell.zarr")
+
+
+def test_metadata_of_which_no_part_is_given_are_never_taken_whole(tmp_path, server):
+    path = mn.save(mn.Stack(DATA), tmp_path / "cell.zarr")
+    with (path / ".zattrs").open("ab") as file:
+        file.truncate(2**24 + 5)
+    server.fault[".zattrs"] = "none"
+    with pytest.raises(CorruptFileError):
+        mn.open(f"{server.address}/cell.zarr")
+    assert server.sent < 2**16
+
+
+def test_metadata_that_are_packed_on_their_way_are_read(tmp_path, server):
+    mn.save(mn.Stack(DATA, (40.0, 8.0, 7.0)), tmp_path / "cell.zarr")
+    server.fault[".z"] = "packed"
+    assert mn.open(f"{server.address}/cell.zarr").voxel_size == (40, 8, 7)
 
 
 def test_a_server_of_whole_files_serves_what_is_not_in_shards(tmp_path, server):
