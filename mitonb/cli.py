@@ -649,8 +649,10 @@ def _fetch(options: Options) -> None:
     box = None
     if like is None:
         ends = [(z, y, x) for z, y, x in (options.start, options.stop)]
-        whole = [(int(z), int(y), int(x)) for z, y, x in ends]
-        box = box_nm(stack, *ends) if options.nm else mn.Box(*whole)
+        wrong = [] if options.nm else [value for end in ends for value in end if not value.is_integer()]
+        if wrong:
+            raise InputError(f"--from and --to count voxels, which are whole numbers, got {wrong[0]:g}; --nm takes nm.")
+        box = box_nm(stack, *ends) if options.nm else mn.Box(*(tuple(map(int, end)) for end in ends))
     print(fetch_cost(stack, box, level=options.level, like=like))
     if options.out is not None:
         steps = fetching(stack, box, options.out, level=options.level, like=like, overwrite=options.overwrite)

@@ -130,7 +130,8 @@ class Stack:
     focus : tuple of int or None
         (z, y, x): the voxel that is looked at first, where a link says so.
     opened : mapping or None
-        What else `mn.open` was told, so that another process can open the same.
+        What else `mn.open` was told, so that another process can open the same; None where that would be something
+        else, such as a level of it.
     """
 
     data: LazyArray
@@ -204,7 +205,7 @@ class Stack:
         place = np.add(self.origin, np.multiply(found.offset, sizes)).tolist()
         return replace(
             self, data=found.data, voxel_size=self.voxel_size and (z, y, x), name=f"{self.name} level {k}",
-            coarser=(), origin=tuple(place), focus=None,
+            coarser=(), origin=tuple(place), focus=None, opened=None,
         )  # fmt: skip
 
     def count(self, axis: Axis = "xy") -> int:
@@ -253,7 +254,7 @@ class Stack:
         """
         intensity = (0.0, 0.0) if top is not None else _turned(self.intensity, self.dtype)
         coarser = tuple(one.inverted(top) for one in self.coarser)
-        return replace(self, data=Inverted(self.data, top), intensity=intensity, coarser=coarser)
+        return replace(self, data=Inverted(self.data, top), intensity=intensity, coarser=coarser, opened=None)
 
     def with_voxel_size(self, *nm: float) -> "Stack":
         """Return the same stack with a voxel size: one number, or (z, y, x), in nm."""

@@ -526,3 +526,6 @@ def test_a_box_of_a_data_set_is_listed_costed_and_fetched(tmp_path: Path, monkey
     np.testing.assert_array_equal(open_labels(mito).data, ids[8:24, 16:48, 24:64])
     assert main(["fetch", "openorganelle:jrc_drawn", str(em)]) == 1
     assert "--from Z Y X" in capsys.readouterr().err
+    for value in ("0.9", "nan"):
+        assert main(["fetch", "openorganelle:jrc_drawn", "--from", value, "0", "0", "--to", "9", "9", "9"]) == 1
+        assert f"whole numbers, got {value}" in capsys.readouterr().err

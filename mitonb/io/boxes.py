@@ -2,12 +2,14 @@
 
 import json
 import math
+import os
+import re
 import shutil
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, replace
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from mitonb.io.opening import open as open_stack
 from mitonb.io.opening import read_back
 from mitonb.io.openorganelle import credit
 from mitonb.io.saving import target_path
-from mitonb.io.zarr import scratch_array, write_zarr
+from mitonb.io.zarr import scratch_array, writing_zarr
 from mitonb.job import Progress, drain
 from mitonb.stack import Stack
 
@@ -67,6 +69,7 @@ class _Job:
     """A box of a level: where it lies in the level, and the blocks that it is cut into."""
 
     stack: Stack  # the level
+    opened: Mapping[str, Any] | None  # by which its source gives the same again; None where nothing does
     level: int
     box: Box  # in voxels of the level
     sides: tuple[int, int, int]
@@ -76,13 +79,13 @@ class _Job:
         """The block that the box begins in."""
         return tuple(a // n for a, n in zip(self.box.start, self.sides, strict=True))
 
-    def blocks(self) -> list[tuple[int, ...]]:
-        """Return the blocks that the box lies in, counted from the first."""
-        ends = (-(-b // n) - a for a, b, n in zip(self.first, self.box.stop, self.sides, strict=True))
-        return list(product(*map(range, ends)))
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many blocks the box lies in, along each axis: of large boxes there are millions."""
+        return tuple(-(-b // n) - a for a, b, n in zip(self.first, self.box.stop, self.sides, strict=True))
 
     def read(self, block: tuple[int, ...]) -> Any:
-        """Read a block of the level."""
+        """Read a block of the level, counted from the first."""
         starts = [(a + k) * n for a, k, n in zip(self.first, block, self.sides, strict=True)]
         key = tuple(slice(a, min(a + n, m)) for a, n, m in zip(starts, self.sides, self.stack.shape, strict=True))
         return np.ascontiguousarray(self.stack.data[key])
@@ -90,7 +93,7 @@ class _Job:
     @property
     def cost(self) -> Cost:
         """What it takes, unmeasured."""
-        count, size = len(self.blocks()), self.stack.dtype.itemsize
+        count, size = math.prod(self.counts), self.stack.dtype.itemsize
         return Cost(self.box.shape, self.box.size * size, count * math.prod(self.sides) * size, count)
 
 
@@ -107,7 +110,7 @@ def box_nm(stack: Stack, start: tuple[float, float, float], stop: tuple[float, f
     Raises
     ------
     InputError
-        If the voxel size is unknown, or no voxel of the stack lies there.
+        If the voxel size is unknown, a place is not three numbers, or no voxel of the stack lies there.
 
     Examples
     --------
@@ -117,10 +120,14 @@ def box_nm(stack: Stack, start: tuple[float, float, float], stop: tuple[float, f
     """
     if stack.voxel_size is None:
         raise InputError(f"The voxel size of {stack.name} is unknown: give it first (stack.with_voxel_size).")
-    size = np.array(stack.voxel_size)
-    # A hair's breadth: what was written with six digits shall not lose a voxel.
-    ends = [np.ceil((np.array(end, float) - stack.origin) / size - 1e-6).astype(int).tolist() for end in (start, stop)]
-    box = Box(tuple(ends[0]), tuple(ends[1])).clip(stack.shape)
+    size, ends = np.array(stack.voxel_size), []
+    for place in (start, stop):
+        if np.shape(place) != (3,) or not np.isfinite(np.array(place, float)).all():
+            raise InputError(f"A place in nm is three numbers (z, y, x), got {place!r:.80}.")
+        # A hair's breadth: what was written with six digits shall not lose a voxel.
+        voxel = np.ceil((np.array(place, float) - stack.origin) / size - 1e-6)
+        ends.append(np.clip(voxel, 0, stack.shape).astype(int).tolist())
+    box = Box(tuple(ends[0]), tuple(ends[1]))
     if not box.size:
         last = np.add(stack.origin, size * (np.array(stack.shape) - 1)).tolist()
         raise InputError(
@@ -135,13 +142,12 @@ def fetch_cost(source: Any, box: Box | None = None, *, level: int = 0, like: Sta
     Parameters are those of `fetch`.
     """
     job = _job(source, box, level, like)
-    blocks, cost = job.blocks(), job.cost
-    began = time.monotonic()
-    tried = blocks[len(blocks) // 2 :][:2]
+    cost, began = job.cost, time.monotonic()
+    tried = [*islice(product(*(range(n // 2, n) for n in job.counts)), 2)]
     for block in tried:
         job.read(block)
-    seconds = (time.monotonic() - began) / len(tried) * len(blocks) / min(_AT_ONCE, len(blocks))
-    return Cost(cost.shape, cost.bytes, cost.moved, cost.blocks, seconds)
+    seconds = (time.monotonic() - began) / len(tried) * cost.blocks / min(_AT_ONCE, cost.blocks)
+    return replace(cost, seconds=seconds)
 
 
 def fetch(
@@ -151,7 +157,8 @@ def fetch(
     """Bring a box of a volume to this machine, as an OME-Zarr with lower resolutions at its place in nm.
 
     What was fetched when it broke off, or was stopped, is kept beside the target; the same call goes on with it, and
-    the result is the same.
+    the result is the same. A stack that was not opened from a path or an address, or was changed since (inverted), is
+    fetched from the beginning.
 
     Parameters
     ----------
@@ -167,8 +174,8 @@ def fetch(
         Instead of box and level: the box that this stack takes up, at the level with its voxel size. So labels are
         fetched that belong to an image.
     labels : bool, optional
-        Whether the voxels are ids, which are never averaged; by default they are where the address says labels, or
-        where they are whole numbers of 32 bits or more.
+        Whether the voxels are ids, which are never averaged; by default whole numbers are where they have 32 bits or
+        more, or lie in the folder "labels" of a store (.zarr, .n5).
     overwrite : bool
         Replace what is there.
     show : bool
@@ -204,74 +211,106 @@ def fetching(
     free, needed = shutil.disk_usage(target.parent).free, 3 * cost.bytes + cost.moved
     if needed > free:
         raise TooLargeError(f"Fetching {cost} needs about {size_text(needed)} of disk; {size_text(free)} are free.")
-    address = job.stack.source or ""
-    whole = job.stack.dtype.kind in "ui" and job.stack.dtype.itemsize >= 4
-    ids = (whole or "/labels/" in address) if labels is None else labels
-    facts = {
-        "source": address or job.stack.name, "level": job.level, "start": job.box.start, "stop": job.box.stop,
-        "dtype": job.stack.dtype.name, "sides": job.sides, **credit(address),
-    }  # fmt: skip
+    facts = _facts(job)
     part = target.with_name(f".{target.name}.fetching")
     with explain_write(target):
         store = _partial(part, facts, job)
-    yield from _fetch_blocks(job, part, store)
-    yield Progress("writing", cost.moved, cost.moved)
+    total = cost.moved + 2 * cost.bytes
+    yield from _fetch_blocks(job, part, store, total)
     shift = [a - first * n for a, first, n in zip(job.box.start, job.first, job.sides, strict=True)]
-    inner = Box(tuple(shift), tuple(a + n for a, n in zip(shift, job.box.shape, strict=True)))  # type: ignore[arg-type]
 
     def cut(key: tuple[slice, ...]) -> Any:
-        whole = tuple(slice(a + s.start, a + s.stop, s.step) for a, s in zip(inner.start, key, strict=True))
+        whole = tuple(slice(a + s.start, a + s.stop, s.step) for a, s in zip(shift, key, strict=True))
         return store[whole].read().result()
 
     data = Lazy(job.box.shape, job.stack.dtype, cut, target.name)
     size = job.stack.voxel_size
     place = np.add(job.stack.origin, np.multiply(job.box.start, size or (1.0, 1.0, 1.0))).tolist()
-    record = {"fetched": {**json.loads(json.dumps(facts)), "date": time.strftime("%Y-%m-%d")}}
+    record = {"fetched": {**facts, "date": time.strftime("%Y-%m-%d")}}
+    ids = _holds_ids(job.stack) if labels is None else labels
     saving = Saving(data, size, job.stack.name, ids, record, tuple(place))
-
-    def check(written: Path) -> None:
-        found = read_back(written)
-        if any(not np.array_equal(found[z], data[z]) for z in range(job.box.shape[0])):
-            raise CorruptFileError("Saving failed: what was read back is not what was fetched. Check the disk.")
-
-    with explain_write(target), atomic_write(target, check) as temporary:
-        write_zarr(temporary, saving, "0.4")
+    depth = job.box.shape[0]
+    with explain_write(target), atomic_write(target) as temporary:
+        done = 0
+        for z in writing_zarr(temporary, saving, "0.4"):
+            done = max(done, z)  # coarser levels, which come last, have fewer planes
+            yield Progress("writing", cost.moved + cost.bytes * done // depth, total)
+        found = read_back(temporary)
+        for z in range(depth):
+            if not np.array_equal(found[z], data[z], equal_nan=True):
+                raise CorruptFileError("Saving failed: what was read back is not what was fetched. Check the disk.")
+            yield Progress("checking", cost.moved + cost.bytes + cost.bytes * (z + 1) // depth, total)
     shutil.rmtree(part, ignore_errors=True)
     return target
 
 
-def _fetch_blocks(job: _Job, part: Path, store: Any) -> Iterator[Progress]:
+def _holds_ids(stack: Stack) -> bool:
+    """Return whether voxels are ids, by their dtype and by where they lie inside of a store."""
+    inside = re.search(r"\.(zarr|n5)/(.*/)?labels/", (stack.source or "").replace("\\", "/"), re.IGNORECASE)
+    return stack.dtype.kind in "ui" and (stack.dtype.itemsize >= 4 or inside is not None)
+
+
+def _facts(job: _Job) -> dict[str, Any]:
+    """Return what tells one fetch from another, and belongs into its record, as JSON has it."""
+    stack, opened = job.stack, job.opened
+    facts = {
+        "source": stack.source or stack.name, "start": job.box.start, "stop": job.box.stop, "dtype": stack.dtype.name,
+        "sides": job.sides, "shape": stack.shape, "origin": stack.origin, "voxel_size": stack.voxel_size,
+        # Of a stack that is a level of another one, nobody knows which.
+        **({} if opened is None else {"level": job.level, "opened": dict(opened)}), **credit(stack.source or ""),
+    }  # fmt: skip
+    known: dict[str, Any] = json.loads(json.dumps(facts, default=str))
+    return known
+
+
+def _fetch_blocks(job: _Job, part: Path, store: Any, total: int) -> Iterator[Progress]:
     """Fetch the blocks that are not here yet, several at once; each is whole or not there."""
-    todo = [block for block in job.blocks() if not (part / "data" / ".".join(map(str, block))).exists()]
-    count, total = len(job.blocks()), job.cost.moved
-    todo.reverse()
+    todo, taken, cost = product(*map(range, job.counts)), 0, job.cost
     readers = ThreadPoolExecutor(_AT_ONCE, "mitonb-fetch")
     flying: dict[Future[Any], tuple[int, ...]] = {}
     try:
-        while todo or flying:
-            while todo and len(flying) < _AT_ONCE:
-                block = todo.pop()
-                flying[readers.submit(job.read, block)] = block
+        while True:
+            while len(flying) < _AT_ONCE and (block := next(todo, None)):
+                taken += 1
+                if not (part / "data" / ".".join(map(str, block))).exists():
+                    flying[readers.submit(job.read, block)] = block
+            if not flying:
+                return
             for future in wait(flying, return_when=FIRST_COMPLETED).done:
                 block, voxels = flying.pop(future), future.result()
                 key = tuple(slice(k * n, k * n + m) for k, n, m in zip(block, job.sides, voxels.shape, strict=True))
                 store[key].write(voxels).result()
-                done = count - len(todo) - len(flying)
-                yield Progress("fetching", total * done // count, total)
+                yield Progress("fetching", cost.moved * (taken - len(flying)) // cost.blocks, total)
     finally:
         readers.shutdown(wait=True, cancel_futures=True)
 
 
 def _partial(part: Path, facts: dict[str, Any], job: _Job) -> Any:
-    """Return the array that blocks are kept in until all are here; one of another box is thrown away."""
+    """Return the array that blocks are kept in until all are here; one of something else is thrown away."""
     told, text = part / "fetch.json", json.dumps(facts)
-    if not told.is_file() or told.read_text("utf-8") != text:
+    shape = [k * n for k, n in zip(job.counts, job.sides, strict=True)]
+
+    def array() -> Any:
+        return scratch_array(part / "data", shape, native(job.stack.dtype).str, job.sides, zeros=True)
+
+    same = told.is_file() and told.read_text("utf-8") == text
+    if not same or "opened" not in facts or not _still_there(part / "data", array(), job):
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
         told.write_text(text, "utf-8")
-    last = job.blocks()[-1]
-    shape = [(k + 1) * n for k, n in zip(last, job.sides, strict=True)]
-    return scratch_array(part / "data", shape, native(job.stack.dtype).str, job.sides, zeros=True)
+    return array()
+
+
+def _still_there(folder: Path, store: Any, job: _Job) -> bool:
+    """Return whether one of the blocks that were fetched is in the volume as it was; so a changed one is noticed."""
+    with os.scandir(folder) as files:
+        name = next((one.name for one in files if one.name.replace(".", "").isdigit()), None)
+    if name is None:
+        return True
+    block = tuple(map(int, name.split(".")))
+    voxels = job.read(block)
+    key = tuple(slice(k * n, k * n + m) for k, n, m in zip(block, job.sides, voxels.shape, strict=True))
+    return np.array_equal(store[key].read().result(), voxels, equal_nan=True)
 
 
 def _job(source: Any, box: Box | None, level: int, like: Stack | None) -> _Job:
@@ -298,7 +337,7 @@ def _job(source: Any, box: Box | None, level: int, like: Stack | None) -> _Job:
         found = Box(tuple(low.tolist()), tuple(high.tolist())).clip(chosen.shape)
     blocks = getattr(chosen.data, "blocks", None) or (_SIDE,) * 3
     z, y, x = (min(int(n), m) for n, m in zip(blocks, chosen.shape, strict=True))
-    return _Job(chosen, level, found, (z, y, x))
+    return _Job(chosen, stack.opened if stack.source else None, level, found, (z, y, x))
 
 
 def _level_like(stack: Stack, like: Stack) -> int:

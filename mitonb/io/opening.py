@@ -140,7 +140,8 @@ def open(
     return Stack(
         data, size, name=name or title, source=where, notes=tuple(filter(None, said)), origin=_origin(source, found),
         coarser=tuple(one.inverted(found.black) if turn else one for one in coarser),
-        opened={"channel": channel, "time": time, "axes": axes, "series": series, "invert": invert},
+        opened=None if isinstance(source, Stack) else
+        {"channel": channel, "time": time, "axes": axes, "series": series, "invert": invert},
     )  # fmt: skip
 
 
@@ -173,7 +174,8 @@ def _whence(found: Source) -> str | None:
         return None
     rights = [str(facts[key]) for key in ("licence", "doi") if key in facts]
     about = f" ({', doi '.join(rights)})" if rights else ""
-    return f"Fetched on {facts.get('date')} from {facts.get('source')}, level {facts.get('level')}{about}."
+    level = f", level {facts['level']}" if "level" in facts else ""
+    return f"Fetched on {facts.get('date')} from {facts.get('source')}{level}{about}."
 
 
 def _origin(source: Any, found: Source) -> tuple[float, float, float]:

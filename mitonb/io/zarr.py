@@ -397,7 +397,13 @@ class _ZarrBlocks(Blocks):
 
 
 def write_zarr(path: Path, saving: Saving, version: str) -> None:
-    """Write a volume with its lower resolutions.
+    """Write a volume with its lower resolutions, as `writing_zarr`."""
+    for _ in writing_zarr(path, saving, version):
+        pass
+
+
+def writing_zarr(path: Path, saving: Saving, version: str) -> Iterator[int]:
+    """Write a volume with its lower resolutions; yield how many planes of a level are done, level by level.
 
     Images are averaged 2 x 2 (2 x 2 x 2 where planes are not much thicker than pixels); labels take every
     second voxel, so that no id is invented.
@@ -411,8 +417,8 @@ def write_zarr(path: Path, saving: Saving, version: str) -> None:
         raise InputError(f"OME-Zarr is written as version '0.4' or '0.5', got {version!r}.")
     path.mkdir()
     store = _create(path / "0", saving.shape, native(saving.data.dtype), version)
-    for _ in itertools.chain(fill(store, saving.data), _finish(path, store, saving, saving.record, version)):
-        pass
+    yield from fill(store, saving.data)
+    yield from _finish(path, store, saving, saving.record, version)
 
 
 def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], version: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -114,9 +115,10 @@ def test_a_fetch_that_was_stopped_goes_on_and_ends_the_same(drawn, tmp_path: Pat
     assert digest_of(whole) == digest_of(target)
 
 
-def test_a_job_that_fetches_can_be_cancelled(drawn, tmp_path: Path) -> None:
+@pytest.mark.parametrize("when", ["fetching", "writing", "checking"])
+def test_a_job_that_fetches_can_be_cancelled(drawn, tmp_path: Path, when: str) -> None:
     job = Job(fetching(mn.open(NAME), Box((0, 0, 0), SHAPE), tmp_path / "part.ome.zarr"))
-    job.progressed.connect(lambda _: job.cancel())
+    job.progressed.connect(lambda step: step.stage == when and job.cancel())
     job.start()
     with pytest.raises(CancelledError):
         job.result(60)
@@ -130,6 +132,78 @@ def test_what_is_left_of_another_box_is_not_taken(drawn, tmp_path: Path) -> None
     steps.close()
     fetch(NAME, Box((16, 0, 0), (32, 32, 64)), target, show=False)
     np.testing.assert_array_equal(mn.open(target).read(), drawn[0][16:32, :32, :64])
+
+
+def other_images(folder: Path) -> dict[str, tuple[Stack, Stack]]:
+    """Two images that a fetch into the same place could take for one."""
+    numbers = np.random.default_rng(0).integers(1, 200, (2, 8, 16, 16), np.uint8)
+    np.save(folder / "one.npy", numbers[0])
+    np.save(folder / "both.npy", numbers)
+    one, both = folder / "one.npy", folder / "both.npy"
+    plain = mn.open(one)
+    return {
+        "arrays": (Stack(numbers[0]), Stack(numbers[1])),
+        "inverted": (plain, mn.open(one, invert=True)),
+        "turned round later": (plain, plain.inverted()),
+        "channels": (mn.open(both, axes="czyx", channel=0), mn.open(both, axes="czyx", channel=1)),
+        "stack of a stack": (plain, mn.open(plain, invert=True)),
+    }
+
+
+@pytest.mark.parametrize("case", ["arrays", "inverted", "turned round later", "channels", "stack of a stack"])
+def test_a_fetch_of_another_image_does_not_go_on_with_what_is_there(tmp_path: Path, monkeypatch, case: str) -> None:
+    monkeypatch.setattr(boxes, "_SIDE", 4)
+    monkeypatch.setattr(boxes, "_still_there", lambda *_: True)  # known before a voxel is looked at
+    first, second = other_images(tmp_path)[case]
+    box, target = Box((0, 0, 0), (8, 16, 16)), tmp_path / "part.ome.zarr"
+    steps = fetching(first, box, target)
+    for _ in range(9):
+        next(steps)
+    steps.close()
+    np.testing.assert_array_equal(mn.open(fetch(second, box, target, show=False)).read(), second.read())
+
+
+def test_a_file_that_changed_since_is_fetched_anew(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(boxes, "_SIDE", 4)
+    second = other_images(tmp_path)["arrays"][1]
+    box, target, path = Box((0, 0, 0), (8, 16, 16)), tmp_path / "part.ome.zarr", tmp_path / "one.npy"
+    steps = fetching(path, box, target)
+    for _ in range(9):
+        next(steps)
+    steps.close()
+    np.save(path, second.read())
+    np.testing.assert_array_equal(mn.open(fetch(path, box, target, show=False)).read(), second.read())
+
+
+def test_of_a_level_of_a_level_no_number_is_told(drawn, tmp_path: Path) -> None:
+    box = Box((0, 0, 0), (8, 8, 8))
+    for name, stack, said in (("a", mn.open(NAME), ", level 0"), ("b", mn.open(NAME).at_level(1), "fibsem-uint8")):
+        part = mn.open(fetch(stack, box, tmp_path / f"{name}.ome.zarr", show=False))
+        note = next(note for note in part.notes if "Fetched" in note)
+        assert said in note
+        assert (", level" in note) == (name == "a")
+
+
+@pytest.mark.parametrize(
+    ("where", "dtype", "ids"),
+    [
+        ("labels/em.ome.zarr", np.uint8, False), ("cell.ome.zarr/labels/mito", np.uint8, True),
+        ("cell.ome.zarr/labels/mito", np.float32, False), ("cell.ome.zarr", np.uint32, True),
+        ("cell.n5/labels/mito_seg", np.uint16, True), ("cell.n5/em/labels-not", np.uint16, False),
+    ],
+)  # fmt: skip
+def test_ids_are_known_by_where_they_lie_in_a_store(where: str, dtype: type, ids: bool) -> None:
+    assert boxes._holds_ids(Stack(np.zeros((2, 2, 2), dtype), source=f"/data/labels/{where}")) == ids
+
+
+def test_a_box_of_millions_of_blocks_is_priced_without_listing_them() -> None:
+    level = Stack(np.broadcast_to(np.uint8(0), (1 << 14,) * 3), intensity=(0, 255))
+    tracemalloc.start()
+    try:
+        assert fetch_cost(level, Box((0, 0, 0), level.shape)).blocks == (1 << 14) ** 3 // 64**3
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("drawn", ["disk", "server"], indirect=True)
@@ -172,3 +246,12 @@ def test_a_stack_without_a_place_or_size_has_no_box_in_nm() -> None:
         box_nm(Stack(np.zeros((2, 2, 2), np.uint8)), (0, 0, 0), (8, 8, 8))
     with pytest.raises(InputError, match="No voxel lies there"):
         box_nm(Stack(np.zeros((2, 2, 2), np.uint8), (8, 8, 8)), (99, 0, 0), (120, 8, 8))
+
+
+@pytest.mark.parametrize("place", [(float("nan"), 0, 0), (0, float("inf"), 0), (0, 0), 5])
+def test_a_place_in_nm_is_three_numbers(place) -> None:
+    stack = Stack(np.zeros((2, 2, 2), np.uint8), (8, 8, 8))
+    for ends in ((place, (8, 8, 8)), ((0, 0, 0), place)):
+        with pytest.raises(InputError, match="three numbers"):
+            box_nm(stack, *ends)
+    assert box_nm(stack, (-1e300, 0, 0), (1e300, 8, 8)) == Box((0, 0, 0), (2, 1, 1))
