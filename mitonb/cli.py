@@ -652,7 +652,7 @@ def _fetch(options: Options) -> None:
         wrong = [] if options.nm else [value for end in ends for value in end if not value.is_integer()]
         if wrong:
             raise InputError(f"--from and --to count voxels, which are whole numbers, got {wrong[0]:g}; --nm takes nm.")
-        box = box_nm(stack, *ends) if options.nm else mn.Box(*(tuple(map(int, end)) for end in ends))
+        box = box_nm(stack, *ends) if options.nm else mn.Box(*[(int(z), int(y), int(x)) for z, y, x in ends])
     print(fetch_cost(stack, box, level=options.level, like=like))
     if options.out is not None:
         steps = fetching(stack, box, options.out, level=options.level, like=like, overwrite=options.overwrite)
