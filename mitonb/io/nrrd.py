@@ -49,33 +49,43 @@ def read_nrrd(path: Path) -> Source:
     gap = re.search(rb"\r?\n\r?\n", head)
     if gap is None:
         raise CorruptFileError(f"{what} has no end of its header: it is truncated or damaged. Copy or export it again.")
-    header, start = nrrd.read_header(head[: gap.start()].decode("ascii", "ignore").splitlines()), gap.end()
+    lines = head[: gap.start()].decode("ascii", "ignore").splitlines()
+    # Names of fields may be written large; "name:=value" is a remark of some program.
+    fields = [line.partition(":") for line in lines[1:] if not re.match(r"[^:]*:=", line)]
+    header = nrrd.read_header([lines[0], *(name.lower() + colon + value for name, colon, value in fields)])
+    start, skips = gap.end(), {of: header.get(f"{of} skip", header.get(f"{of}skip", 0)) for of in ("line", "byte")}
     if "data file" in header or "datafile" in header:
         raise UnsafeFileError(f"{what} keeps its voxels in other files. Save it as one file (.nrrd), header attached.")
-    kind = next((code for code, names in DTYPES.items() if header["type"] in names), None)
+    kind = next((code for code, names in DTYPES.items() if header["type"].lower() in names), None)
     coding = header["encoding"].lower()
-    if kind is None or coding not in ("raw", "gzip", "gz", "bzip2", "bz2") or header.get("line skip"):
+    if kind is None or coding not in ("raw", "gzip", "gz", "bzip2", "bz2") or skips["line"]:
         raise UnsupportedFormatError(
             f"{what} holds {header['type']!r} in {coding!r:.20}. Save it in grey, raw or gzip."
         )
     shape = tuple(int(n) for n in header["sizes"])[::-1]
-    dtype = np.dtype(kind).newbyteorder(">" if header.get("endian") == "big" else "<")
+    order = header.get("endian", "").lower()
+    dtype = np.dtype(kind).newbyteorder(">" if order == "big" else "<")
+    if dtype.itemsize > 1 and order not in ("little", "big"):
+        raise CorruptFileError(f"{what} does not say in which order its bytes lie (endian). Export it again.")
     size, stored = math.prod(shape) * dtype.itemsize, path.stat().st_size - start
     if min(shape) < 1 or len(shape) != int(header["dimension"]):
         raise CorruptFileError(f"{what} declares {shape} voxels along {header['dimension']} axes.")
+    skip = skips["byte"]
+    if skip < -(coding == "raw"):
+        raise CorruptFileError(f"{what} skips {skip} bytes, which is nowhere. Export it again.")
     data: Any
     if coding == "raw":
-        skip = int(header.get("byte skip") or 0)
         start = path.stat().st_size - size if skip == -1 else start + skip
-        check_held(what, size, path.stat().st_size - start if start >= 0 and skip >= -1 else 0)
+        check_held(what, size, path.stat().st_size - start if start >= 0 else 0)
         data = raw_voxels(path, dtype, shape, start)
     else:
         if coding[0] == "g":
-            check_held(what, size, stored * LARGEST_DEFLATED)
+            check_held(what, skip + size, stored * LARGEST_DEFLATED)
         require(size, f"Unpacking {what}", "Save it as raw NRRD, which is read plane by plane.")
         with open(path, "rb") as file:
             file.seek(start)
             packed: Any = gzip.GzipFile(fileobj=file) if coding[0] == "g" else bz2.BZ2File(file)
+            packed.seek(skip)  # counted in what comes out
             data = np.frombuffer(packed.read(size), dtype)
             check_held(what, size, data.nbytes)
             data = data.reshape(shape)

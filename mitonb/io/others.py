@@ -265,7 +265,7 @@ def read_hdf5(path: Path, series: str | None = None) -> Source:
         attributes, notes = _attributes(dataset, path)
         # Files of the N5 programs count x first, also in HDF5.
         x_first = any(name in attributes for name in ("painteraData", "downsamplingFactors", "n5"))
-        names, points = _dimensions(dataset, attributes)
+        names, points = _dimensions(dataset, attributes, path)
         data = _hdf5_voxels(dataset, path, h5py)
         return describe(data, attributes, "HDF5", names=names, points=points, x_first=x_first, notes=notes)
 
@@ -280,7 +280,7 @@ def _read_big_data(file: Any, names: list[str], own: list[str], path: Path, h5py
     if table not in own or file[table].shape != (len(names), 3):  # a link may lead to another file
         raise CorruptFileError(f"{path.name} has {len(names)} levels, and no table of them. Export it again.")
     _check_hdf5(file[table], path)
-    factors = np.asarray(file[table], float)[:, ::-1]
+    factors = np.asarray(_hdf5_voxels(file[table], path, h5py)[:, :], float)[:, ::-1]
 
     def level(name: str) -> Source:
         with h5py.File(path, "r") as again:
@@ -424,7 +424,7 @@ def _has_whole_texts(path: Path) -> bool:
     return True
 
 
-def _dimensions(dataset: Any, attributes: dict[str, Any]) -> tuple[list[str], list[Any]]:
+def _dimensions(dataset: Any, attributes: dict[str, Any], path: Path) -> tuple[list[str], list[Any]]:
     """Return the name of each axis and the dataset of its coordinates, where there are some.
 
     Both are read out of the attributes: the library's own functions for them crash on damaged ones.
@@ -434,10 +434,13 @@ def _dimensions(dataset: Any, attributes: dict[str, Any]) -> tuple[list[str], li
     names += [""] * (dataset.ndim - len(names))
     scales: list[Any] = [None] * dataset.ndim
     for axis, references in enumerate(np.atleast_1d(attributes.get("DIMENSION_LIST", ()))[: dataset.ndim]):
-        with contextlib.suppress(Exception):  # a reference to nowhere names nothing
+        with contextlib.suppress(Exception):  # a reference to nowhere, or out of the file, names nothing
             scale = dataset.file[references[0]]
             called = str(plain(scale.attrs.get("NAME", b"")))
             # netCDF writes a sentence there.
             names[axis] = names[axis] or (called if 0 < len(called) < 32 else scale.name.rpartition("/")[2])
-            scales[axis] = scale if scale.shape == dataset.shape[axis : axis + 1] else None
+            if scale.shape == dataset.shape[axis : axis + 1]:
+                _check_hdf5(scale, path)
+                _check_blocks(scale, (slice(0, scale.shape[0], 1),), path.name)
+                scales[axis] = scale
     return names, scales

@@ -74,6 +74,24 @@ def test_the_table_of_levels_of_bigdataviewer_is_no_way_to_another_file(tmp_path
         mn.open(path)
 
 
+def test_coordinates_of_hdf5_are_no_way_to_another_file(tmp_path, h5py):
+    steps = np.arange(6) * 40.0
+    (tmp_path / "other.raw").write_bytes(steps.tobytes())
+    for external, size in ((None, (40, 4, 4)), ([(str(tmp_path / "other.raw"), 0, 48)], None)):
+        with h5py.File(tmp_path / "cell.h5", "w") as file:
+            file["raw"] = DATA
+            file["z"] = steps
+            if external:
+                del file["z"]
+                file.create_dataset("z", (6,), float, external=external)
+            file["y"], file["x"] = np.arange(20) * 4.0, np.arange(30) * 4.0
+            for k, axis in enumerate("zyx"):
+                file[axis].make_scale(axis)
+                file[axis].attrs["units"] = "nm"
+                file["raw"].dims[k].attach_scale(file[axis])
+        assert mn.open(tmp_path / "cell.h5").voxel_size == size
+
+
 def test_cremi_opens_by_name_with_nanometres(tmp_path, h5py):
     with h5py.File(tmp_path / "sample.h5", "w") as file:
         file["volumes/raw"], file["volumes/labels/neuron_ids"] = DATA.astype(np.uint8), DATA.astype(np.uint64)
@@ -152,8 +170,20 @@ def test_nrrds_of_other_programs_say_what_they_can(tmp_path, nrrd):
     np.testing.assert_array_equal(mn.open(skipped).read().ravel(), np.arange(60))
 
 
+@pytest.mark.parametrize("field", ["byte skip", "byteskip", "Byte Skip"])
+@pytest.mark.parametrize(("encoding", "pack"), [("raw", bytes), ("gzip", gzip.compress), ("bz2", bz2.compress)])
+def test_bytes_that_a_nrrd_skips_are_no_voxels_however_it_is_packed(tmp_path, nrrd, encoding, pack, field):
+    lines = [*GREY[:3], f"encoding: {encoding}", f"{field}: 4", "byte skip:=7"]
+    path = plain(tmp_path / "cell.nrrd", lines, pack(b"more" + bytes(range(60))))
+    np.testing.assert_array_equal(mn.open(path).read().ravel(), np.arange(60))
+    nowhere = plain(tmp_path / "cell.nrrd", [*lines[:4], f"{field}: -2"], pack(bytes(60)))
+    with pytest.raises(CorruptFileError, match="skips -2 bytes"):
+        mn.open(nowhere)
+
+
 @pytest.mark.parametrize(
-    "line", ["data file: secret.raw", "datafile: /etc/passwd", "data file: LIST", "data file: s%d 1 3 1"]
+    "line",
+    ["data file: secret.raw", "datafile: /etc/passwd", "data file: LIST", "data file: s%d 1 3 1", "Data File: x.raw"],
 )
 def test_a_nrrd_never_leads_to_other_files(tmp_path, nrrd, line):
     (tmp_path / "secret.raw").write_bytes(bytes(60))
@@ -180,7 +210,17 @@ def test_a_nrrd_that_declares_more_than_it_holds_is_refused(tmp_path, nrrd, pack
             )
 
 
+def test_a_nrrd_that_does_not_say_the_order_of_its_bytes_is_not_guessed(tmp_path, nrrd):
+    with pytest.raises(CorruptFileError, match="in which order its bytes lie"):
+        mn.open(plain(tmp_path / "cell.nrrd", ["type: ushort", *GREY[1:]], bytes(120)))
+
+
 def test_texts_and_blocks_are_no_greys(tmp_path, nrrd):
-    for lines in ([*GREY[:3], "encoding: ascii"], ["type: block", *GREY[1:]], [*GREY, "line skip: 2"]):
+    for lines in (
+        [*GREY[:3], "encoding: ascii"],
+        ["type: block", *GREY[1:]],
+        [*GREY, "line skip: 2"],
+        [*GREY, "Lineskip: 2"],
+    ):
         with pytest.raises(UnsupportedFormatError, match="Save it in grey, raw or gzip"):
             mn.open(plain(tmp_path / "cell.nrrd", lines, bytes(60)))
