@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mitonb.errors import AxesError, InputError
+from mitonb.errors import AxesError, InputError, guarded
 from mitonb.io.arrays import Lower, Source, native
 from mitonb.io.axes import stated_axes
 from mitonb.io.limits import checked_path, door, size_text
@@ -152,9 +152,15 @@ def info(source: Any, *, series: int | str | None = None, axes: str | None = Non
     if size is None and remark is None:
         remark = "The voxel size is unknown: the file does not say."
     blocks = getattr(found.data, "blocks", None)
-    levels = tuple(_resolution(one, letters, found, size) for one in found.levels)
+    levels = []
+    for k, one in enumerate(found.levels, 1):
+        try:
+            with guarded(title):
+                levels.append(_resolution(one, letters, found, size))
+        except InputError as error:
+            notes = (*notes, f"Level {k} cannot be read: {error}")
     return Info(
-        title, found.kind, letters, found.shape, native(found.data.dtype), size, _origin(found), blocks, levels,
+        title, found.kind, letters, found.shape, native(found.data.dtype), size, _origin(found), blocks, tuple(levels),
         members if len(members) > 1 + len(levels) else (), tuple(filter(None, (*notes, remark))),
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mitonb.errors import CorruptFileError, InputError, UnsupportedFormatError
+from mitonb.errors import CorruptFileError, InputError, UnsupportedFormatError, guarded
 from mitonb.io import openorganelle
 from mitonb.io.arrays import Lazy, Lower, Source, stamp_of
 from mitonb.io.axes import Channel, arrange, spacing_to_voxel_size
@@ -151,11 +151,12 @@ def _level(one: Lower, letters: str, choice: dict[str, Any]) -> Level:
     factors, offset = (
         [values[i] if i >= 0 else rest for i in at] for values, rest in ((one.factors, 1.0), (one.offset, 0.0))
     )
-    return Level(
-        (factors[0], factors[1], factors[2]),
-        (offset[0], offset[1], offset[2]),
-        lambda: arrange(one.load(), **choice)[0],
-    )
+
+    def load() -> Any:
+        with guarded(choice["what"]):
+            return arrange(one.load(), **choice)[0]
+
+    return Level((factors[0], factors[1], factors[2]), (offset[0], offset[1], offset[2]), load)
 
 
 def _voxel_at(stack: Stack, place: tuple[float, float, float] | None) -> tuple[int, int, int] | None:

@@ -5,10 +5,11 @@ import functools
 import itertools
 import json
 import os
+import re
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorstore
 
-from mitonb.errors import CorruptFileError, InputError, UnsafeFileError, UnsupportedFormatError
+from mitonb.errors import CorruptFileError, InputError, UnsafeFileError, UnsupportedFormatError, guarded
 from mitonb.files import atomic_write, explain_write
 from mitonb.io.arrays import Lower, Saving, Source, native
 from mitonb.io.axes import Notes, arrange, axes_of, describe, is_size, lengths_of, places_of
@@ -138,7 +139,10 @@ def members_of_store(root: Folder) -> Iterator[tuple[str, tuple[int, ...], str]]
     waiting, seen = [_Node(root, root)], 0
     while waiting and (seen := seen + 1) <= MOST_FOLDERS:
         node = waiting.pop(0)
-        newer, older, n5 = (node.read(name) for name in (METADATA[3], METADATA[2], METADATA[4]))
+        try:
+            newer, older, n5 = (node.read(name) for name in (METADATA[3], METADATA[2], METADATA[4]))
+        except CorruptFileError:  # what is damaged is said where it is opened
+            continue
         found = newer if newer.get("node_type") == "array" else older
         shape = found.get("shape") or (n5.get("dimensions") or [])[::-1]
         if shape:
@@ -289,11 +293,12 @@ def _ome_levels(
         return {}, ()
     units = [a.get("unit") if isinstance(a, dict) else None for a in image.get("axes") or ()] or [None] * rank
     told = any("translation" in one for part in levels for one in part.get("coordinateTransformations") or ())
+    if not told and image.get("type") != "nearest":
+        places = [(one, begins + (one - places[0][0]) / 2) for one, begins in places]
     scale, shift = places[chosen]
     lower = []
     for part, (one, begins) in list(zip(levels, places, strict=True))[chosen + 1 :]:
-        factors = one / scale
-        offset = (begins - shift) / scale if told or image.get("type") == "nearest" else (factors - 1) / 2
+        factors, offset = one / scale, (begins - shift) / scale
         load = functools.partial(_read_array, node, image, strict=strict, name=part["path"])
         lower.append(Lower(tuple(factors.tolist()), tuple(offset.tolist()), load))
     return places_of(letters, shift.tolist(), units), tuple(lower)
@@ -310,15 +315,42 @@ def _read_n5(node: _Node, level: int | None) -> Source:
         if not levels:
             raise InputError(f"{what} is a group of N5 without an image.{node.choices()}")
         _level(levels, level, what)
-        found, *rest = (_read_n5(node.inner(name), None) for name in levels[level or 0 :])
-        return replace(found, levels=tuple(_lower(found, one) for one in rest))
+        found, lower, notes = _read_n5(node.inner(levels[level or 0]), None), [], []
+        for name in levels[(level or 0) + 1 :]:
+            try:
+                with guarded(what):
+                    one = node.inner(name)
+                    load = functools.partial(_read_n5, one, None)
+                    lower.append(_lower(found, _told_of_n5(one, one.read("attributes.json")), load))
+            except InputError as error:
+                notes.append(f"The resolution {name} is left out: {error}")
+        return replace(found, levels=tuple(lower), notes=(*found.notes, *notes))
     if own.get("isLabelMultiset") or "dataType" not in own:
         remedy = "Convert it to plain uint64 labels (paintera-convert to-scalar)"
         raise UnsupportedFormatError(f"{what} holds label multisets of Paintera, several ids a voxel. {remedy}.")
     data = _ZarrBlocks("n5", node, strict=False).lazy()
-    attributes, told = _of_level(node.inherited(), own, node.folder.name)
-    found = describe(data, attributes, "N5", x_first=True, notes=told)
-    return replace(found, origin=_n5_origin(attributes))
+    return replace(_told_of_n5(node, own), data=data)
+
+
+def _told_of_n5(node: _Node, own: Mapping[str, Any]) -> Source:
+    """Return what is told of an N5 array, without its voxels.
+
+    A lower resolution that does not say where it begins is taken to cover the voxels of the finest that it stands for.
+    """
+    attributes, notes = _of_level(node.inherited(), own, node.folder.name)
+    unopened = np.broadcast_to(np.uint8(0), tuple(own["dimensions"])[::-1])
+    found = describe(unopened, attributes, "N5", x_first=True, notes=notes)
+    found = replace(found, origin=_n5_origin(attributes))
+    if found.origin or not re.fullmatch(r"s0*[1-9]\d*", node.folder.name) or not node.within():
+        return found
+    with contextlib.suppress(InputError), guarded(node.root.name):  # the finest may be damaged or not there
+        finest = _Node(node.folder.parent / "s0", node.root)  # type: ignore[operator]
+        first = _told_of_n5(finest, finest.read("attributes.json"))
+        letters, offset = first.axes or "zyx"[-len(first.shape) :], _lower(first, found).offset
+        sizes = [first.spacing.get(letter, 0.0) for letter in letters]
+        moved = zip(letters, sizes, offset, strict=True)
+        return replace(found, origin={c: first.origin.get(c, 0.0) + n * size for c, size, n in moved if size})
+    return found
 
 
 def _numbered(node: _Node) -> list[str]:
@@ -340,7 +372,7 @@ def _n5_origin(attributes: Mapping[str, Any]) -> dict[str, float]:
     return places_of("".join(map(str, axes)), places, units if isinstance(units, list) else [units] * len(axes))
 
 
-def _lower(finest: Source, one: Source) -> Lower:
+def _lower(finest: Source, one: Source, load: Callable[[], Source] | None = None) -> Lower:
     """Return a resolution by its voxel size and place or, where these are not known, by its shape."""
     letters = finest.axes or "?" * len(finest.shape)
     factors, offset = [], []
@@ -349,7 +381,7 @@ def _lower(finest: Source, one: Source) -> Lower:
         factors.append(one.spacing[letter] / size if size and letter in one.spacing else float(max(1, round(n / m))))
         there = size and letter in finest.origin and letter in one.origin
         offset.append((one.origin[letter] - finest.origin[letter]) / size if there else (factors[-1] - 1) / 2)
-    return Lower(tuple(factors), tuple(offset), lambda: one)
+    return Lower(tuple(factors), tuple(offset), load or (lambda: one))
 
 
 def _of_level(attributes: dict[str, Any], own: Mapping[str, Any], name: str) -> tuple[dict[str, Any], Notes]:

@@ -220,3 +220,47 @@ def test_a_server_of_whole_files_serves_what_is_not_in_shards(tmp_path, server):
     np.testing.assert_array_equal(stack.read(), DATA)
     with pytest.raises(InputError, match=r"cell.zarr has no 'labels/none' inside"):
         mn.open(f"{server.address}/cell.zarr", series="labels/none")
+
+
+@pytest.mark.parametrize("kind", ["ome", "n5"])
+def test_a_level_lies_where_it_lies_however_it_is_chosen(tmp_path, kind):
+    """Where the file gives sizes alone, the voxels of a level cover those of the finest that they stand for."""
+    if kind == "ome":
+        path = mn.save(mn.Stack(np.zeros((8, 300, 300), np.uint8), (40, 8, 8)), tmp_path / "cell.ome.zarr")
+        told = json.loads((path / ".zattrs").read_text())
+        for one in told["multiscales"][0]["datasets"]:
+            one["coordinateTransformations"] = one["coordinateTransformations"][:1]
+        (path / ".zattrs").write_text(json.dumps(told))
+        ways = {k: [k] for k in (1, 2)}
+    else:
+        path = write_n5(tmp_path / "cell.n5" / "raw")
+        (path / "attributes.json").write_text("{}")
+        for k in range(3):
+            file = path / f"s{k}" / "attributes.json"
+            told = json.loads(file.read_text())
+            del told["transform"]["translate"]
+            file.write_text(json.dumps(told))
+        ways = {k: [k, f"s{k}"] for k in (1, 2)}
+    for k, names in ways.items():
+        want = mn.open(path).at_level(k)
+        assert want.origin[2] == want.voxel_size[2] * (1 - 0.5**k) / 2
+        for name in names:
+            assert mn.open(path, series=name).origin == pytest.approx(want.origin)
+    assert mn.open(path, series=1).at_level(1).origin == pytest.approx(mn.open(path).at_level(2).origin)
+
+
+def test_a_damaged_level_of_n5_takes_nothing_from_the_others(tmp_path):
+    path = write_n5(tmp_path / "raw.n5")
+    (path / "s1" / "attributes.json").write_text('{"dimensions": [45, 35')
+    file = path / "s2" / "attributes.json"
+    file.write_text(file.read_text().replace('"gzip"', '"zip of its own"'))
+    stack = mn.open(path)
+    np.testing.assert_array_equal(stack.read(), DATA)
+    assert any("The resolution s1 is left out" in note for note in stack.notes)
+    assert [level.factors for level in stack.levels] == [(1, 1, 1), (4, 4, 4)]  # none was opened
+    with pytest.raises(CorruptFileError, match=r"raw\.n5 cannot be read: it is damaged"):
+        stack.at_level(1)
+    assert any("Level 1 cannot be read" in note for note in mn.info(path).notes)
+    (path / "s0" / "attributes.json").write_text("")
+    with pytest.raises(CorruptFileError):
+        mn.open(path)
