@@ -108,7 +108,7 @@ def _draw(work: Work, axis: Any, span: range, truth: Any) -> None:
     from mitonb.infer.run import Spill
     from mitonb.post.centers import connect
 
-    spill = Spill(work.run.shape, axis, work.folder / f"ids-0-{axis}", start=span.start, planes=True)
+    spill = Spill(work.run.shape, axis, work.place / f"ids-0-{axis}", start=span.start, planes=True)
     k = XYZ.index(axis)
     sides = [n for i, n in enumerate(work.run.shape) if i != k]
     for index in span:
@@ -158,7 +158,7 @@ def kills(options: Any, folder: Path) -> bool:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            killed.append(len(list(folder.glob("*.job/done/*.npz"))))
+            killed.append(len(list(folder.glob("*.job/*/done/*.npz"))))
     if not out.exists():
         assert begin(0).wait() == 0
     found.add(digest(out))
@@ -221,7 +221,7 @@ def cluster(options: Any, folder: Path) -> bool:
         good &= times[1] / times[2] >= 1.7
 
     class Place:
-        folder = Path("nowhere")
+        place = Path("nowhere")
 
     for workers in (1, 4, 16, 64):
         with LocalCluster(n_workers=workers, processes=False, **about) as local, Client(local) as client:
@@ -255,7 +255,7 @@ def constants(options: Any, folder: Path) -> bool:
         stages[step.stage] = stages.get(step.stage, 0.0) + now - last
         last = now
         if step.stage == "track xy":
-            spilled = max(spilled, sum(p.stat().st_size for p in folder.glob("*.job/ids*/*")))
+            spilled = max(spilled, sum(p.stat().st_size for p in folder.glob("*.job/*/ids*/*")))
     for stage, seconds in stages.items():
         print(f"{stage:>20} {seconds:.2f} s, {1000 * seconds / million:.0f} ms for a million voxels")
     size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())

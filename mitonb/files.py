@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from mitonb.errors import InputError, MitonbError
 
@@ -180,6 +180,35 @@ class LockHolder:
         return f"process {self.pid} on {self.host} since {self.since}"
 
 
+@contextlib.contextmanager
+def hold(note: Path, what: str) -> Iterator[None]:
+    """Hold a file, which says who does, for the length of a block; whoever else tries is told.
+
+    Raises
+    ------
+    InputError
+        If somebody holds it, in this process or another one.
+    OSError
+        If it cannot be written.
+    """
+    with note.open("a+", encoding="utf-8") as file:
+        locked, holder = _lock(file), None
+        with contextlib.suppress(OSError, ValueError, TypeError):  # Windows does not even read a file that is locked
+            file.seek(0)
+            holder = LockHolder.from_json(file.read())
+        # Where the disk knows no locks, the note has to do: of another machine it can say nothing.
+        alive = holder is not None and holder.host == platform.node() and holder.may_live
+        if locked is False or (locked is None and alive):
+            raise InputError(f"{what} is at work in {holder or 'another process'}. Wait for it, or end it first.")
+        file.truncate(0)
+        file.write(LockHolder.me().to_json())
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
+
+
 def _born(pid: int) -> str:
     """Return the start of a process; from /proc where there is one, because psutil's moves with the clock there."""
     import psutil
@@ -196,7 +225,7 @@ def _born(pid: int) -> str:
         return ""
 
 
-def _lock(file: IO[bytes]) -> bool:
+def _lock(file: IO[Any]) -> bool | None:
     """Take a lock; False where another process has it, None where the disk knows no locks."""
     try:
         if os.name == "nt":
@@ -207,8 +236,8 @@ def _lock(file: IO[bytes]) -> bool:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # held, or on a disk that knows no locks
-        return False
+    except OSError as error:
+        return False if error.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK) else None
     return True
 
 

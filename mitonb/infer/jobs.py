@@ -10,13 +10,13 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mitonb.errors import InputError, MitonbError
-from mitonb.files import LockHolder, atomic_write, explain_disk, explain_write, remove
+from mitonb.errors import CorruptFileError, InputError, MitonbError
+from mitonb.files import atomic_write, explain_disk, explain_write, hold, remove
 from mitonb.infer.kept import KeptMaps
 from mitonb.infer.pools import here, pool_of
 from mitonb.infer.run import completed, stage_of, stuff_of
 from mitonb.infer.source import Source, key_of
-from mitonb.infer.tasks import PIECE, Work, differences, share, start
+from mitonb.infer.tasks import DRIVER, PIECE, RUN, Work, differences, require_own, share, start
 from mitonb.io.record import fingerprint
 from mitonb.io.saving import store_path
 from mitonb.io.zarr import job_of
@@ -24,18 +24,19 @@ from mitonb.job import Progress
 from mitonb.labels import StoredLabels
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from mitonb.box import Region
     from mitonb.infer.predict import Predictor
     from mitonb.stack import Stack
 
-_DRIVER = "driver.json"
+_DONE = f"{RUN}*/done/*.npz"
 
 
 def folder_of(target: Path, job: str | os.PathLike[str] | None) -> Path:
     """Return the folder of a job: beside its labels, or where the user wants it."""
-    return target.with_name(f"{target.name}.job") if job is None else Path(job).expanduser()
+    # Whole: workers may have been started elsewhere.
+    return (target.with_name(f"{target.name}.job") if job is None else Path(job).expanduser()).absolute()
 
 
 def target_of(out: str | os.PathLike[str], *, overwrite: bool, source: str | None) -> Path:
@@ -84,7 +85,7 @@ def working(
         "identity": identity, "pixels": json.loads(predictor.scale.in_pixels(recipe).to_json()),
         "kinds": len(spec.classes) if "semantic" in spec.heads else 1, "blocks": predictor.dimension == 3,
         "stuff": stuff_of(spec), "keeps": kept is not None or recipe.verdicts is not None, "name": stack.name,
-        "target": str(target.absolute()), "made": uuid.uuid4().hex,
+        "target": str(target.absolute()), "made": f"{RUN}{uuid.uuid4().hex[:12]}",
     }  # fmt: skip
     with _driving(folder, told):
         if kept is None and recipe.verdicts is not None:
@@ -94,45 +95,69 @@ def working(
         pool = pool_of(work, workers, client)
         if workers is not None or client is not None:
             share(work, stack, model)
-        run, record = work.run, dict[str, Any]()
-        stages = work.stages()
-        run.total = sum(len(work.span(task)) for stage in stages for task in stage)
-        finished = 0
-        for stage in stages:
-            tasks = [task for task in stage if task not in run.results]
-            finished += sum(len(work.span(task)) for task in stage if task not in tasks)
-            run.done = finished
-            planes = stage is stages[0]
-            if planes and tasks:
-                for _ in source.compare():
-                    yield run.progress("compare with the kept maps")
-            # Maps are kept by one process.
-            for step in here(work, tasks) if planes and kept is not None else pool(tasks):
-                if isinstance(step, str):
-                    finished += len(work.span(step))
-                    run.done = finished
-                yield step if isinstance(step, Progress) else run.progress(stage_of(tasks[0]))
-            if planes:
-                source.recall([str(run.results.get(task, "told")) for task in stage])
-                source.require_some()
-                record = source.record(identity["image"])
-                source.forget()
-            run.forget(stage)
-            if stage == ["decide"] and recipe.verdicts is not None and "judge" not in run.results:
-                yield run.progress("verdicts")
-                run.drop_false(stack, source.kept.sections())
-        record = completed(record, spec.classes, run)
-        store, count = work.store, sum(run.counts)
-        store.sums = [(slab, int(run.results.get(f"write-{k}", "sum"))) for k, slab in enumerate(run.slabs)]
+        try:
+            labels = yield from _labels(work, source, pool, kept)
+        except CorruptFileError:
+            work.mend()
+            raise
+    remove(folder)
+    yield Progress("done", work.run.total, work.run.total)
+    return labels
+
+
+def _labels(
+    work: Work, source: Source, pool: Callable[[Sequence[str]], Any], kept: KeptMaps | None
+) -> Generator[Progress, None, StoredLabels]:
+    """Do all tasks that are left, and put the labels in their place."""
+    run, stack, record, identity = work.run, source.stack, dict[str, Any](), work.told["identity"]
+    stages, verdicts = work.stages(), source.predictor.recipe.verdicts
+    run.total = sum(len(work.span(task)) for stage in stages for task in stage)
+    finished = 0
+    for stage in stages:
+        planes = stage is stages[0]
+        tasks = [task for task in stage if task not in run.results or (planes and not _keeps(kept, work, task))]
+        finished += sum(len(work.span(task)) for task in stage if task not in tasks)
+        run.done = finished
+        if planes and tasks:
+            for _ in source.compare():
+                yield run.progress("compare with the kept maps")
+        # Maps are kept by one process.
+        for step in here(work, tasks) if planes and kept is not None else pool(tasks):
+            if isinstance(step, str):
+                finished += len(work.span(step))
+                run.done = finished
+            yield step if isinstance(step, Progress) else run.progress(stage_of(tasks[0]))
+        if planes:
+            source.recall([str(run.results.get(task, "told")) for task in stage])
+            source.require_some()
+            record = source.record(identity["image"])
+            source.forget()
+        run.forget(stage)
+        if stage == ["decide"] and verdicts is not None and "judge" not in run.results:
+            yield run.progress("verdicts")
+            run.drop_false(stack, source.kept.sections())
+    record = completed(record, source.predictor.model.spec.classes, run)
+    store, count = work.store, sum(run.counts)
+    store.sums = [(slab, int(run.results.get(f"write-{k}", "sum"))) for k, slab in enumerate(run.slabs)]
+    target = store.target
+    try:
         for _ in store.finish(record, {"identity": identity, "count": count}):
             yield run.progress("lower resolutions")
         yield run.progress("check")
-        store.check()
-        with explain_write(target), atomic_write(target) as temporary:
-            shutil.move(store.folder, temporary)
-        remove(folder)
-        yield Progress("done", run.total, run.total)
-        return StoredLabels(target, run.shape, count, stack.voxel_size, f"{stack.name} labels", record)
+        with explain_write(target), atomic_write(target, store.check) as temporary:
+            try:
+                os.rename(store.folder, temporary)
+            except OSError:  # on another disk; a copy leaves what is there until all of it has arrived
+                shutil.copytree(store.folder, temporary)
+    except MitonbError:
+        remove(store.folder)  # the next run writes them again
+        raise
+    return StoredLabels(target, run.shape, count, stack.voxel_size, f"{stack.name} labels", record)
+
+
+def _keeps(kept: KeptMaps | None, work: Work, task: str) -> bool:
+    """Return whether the maps of a task are where the user wants them, if anywhere; another run may have done it."""
+    return kept is None or all(kept.has(task.split("-")[1], index) for index in work.span(task))  # type: ignore[arg-type]
 
 
 def _identity(stack: Stack, predictor: Predictor, region: Region | None, piece: int) -> dict[str, Any]:
@@ -154,24 +179,26 @@ def _driving(folder: Path, told: dict[str, Any]) -> Iterator[None]:
     """Hold the folder of a job: begin it, or go on with it; one in which nothing was done is not left behind."""
     if not folder.parent.is_dir():
         raise InputError(f"The folder {folder.parent} does not exist. Create it first.")
-    note, fresh, busy = folder / _DRIVER, not os.path.exists(folder), False
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        holder, me = LockHolder.from_json(note.read_text("utf-8")), LockHolder.me()
-        # On another machine nobody can tell; two at once do the same twice, and nothing wrong.
-        busy = holder.host == me.host and holder.may_live and not holder.is_me
-    if busy:
-        raise InputError(f"The job in {folder} is at work in {holder}. Wait for it, or end it first.")
-    try:
-        advice = "Free some space, or give a folder elsewhere (job=), and run again."
-        with explain_disk(f"The job cannot be written into {folder}", folder.parent, advice):
-            start(folder, told)
-            note.write_text(LockHolder.me().to_json(), "utf-8")
-        yield
-    except MitonbError as error:
-        if any(folder.glob("done/*.npz")):
-            raise type(error)(f"{error} What is done is kept in {folder}: run the same again to go on.") from error
-        raise
-    finally:
-        note.unlink(missing_ok=True)
-        if fresh and not any(folder.glob("done/*.npz")) and not (folder / "maps").exists():
+    require_own(folder)
+    what, advice = f"The job cannot be written into {folder}", "Free some space, or give a folder elsewhere (job=)."
+    fresh, nothing = not folder.exists(), False
+
+    def clear() -> None:
+        if nothing:
             remove(folder)
+
+    with contextlib.ExitStack() as held:
+        held.callback(clear)
+        with explain_disk(what, folder.parent, advice):
+            folder.mkdir(exist_ok=True)
+            held.enter_context(hold(folder / DRIVER, f"The job in {folder}"))
+            nothing = fresh
+            start(folder, told)
+        try:
+            yield
+        except MitonbError as error:
+            if any(folder.glob(_DONE)):
+                raise type(error)(f"{error} What is done is kept in {folder}: run the same again to go on.") from error
+            raise
+        finally:
+            nothing = fresh and not any(folder.glob(_DONE)) and not (folder / "maps").exists()

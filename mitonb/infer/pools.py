@@ -51,7 +51,7 @@ def on_processes(work: Work, tasks: Sequence[str], count: int) -> Generator[Prog
         while waiting or any(one.task for one in crew):
             for one in crew:
                 if not one.task and waiting:
-                    one.begin(str(work.folder), waiting.pop())
+                    one.begin(str(work.place), waiting.pop())
             ready = wait([one.pipe for one in crew if one.task], timeout=0.5)
             yield None
             for one in (one for one in crew if one.pipe in ready):
@@ -148,10 +148,10 @@ def on_cluster(
     MitonbError
         What a task raised.
     """
-    folder, deaths = str(work.folder), dict.fromkeys(tasks, 0)
+    place, deaths = str(work.place), dict.fromkeys(tasks, 0)
 
     def send(task: str) -> Any:
-        return client.submit(do, folder, task, key=f"{task}-{uuid.uuid4().hex[:12]}", pure=False)
+        return client.submit(do, place, task, key=f"{task}-{uuid.uuid4().hex[:12]}", pure=False)
 
     waiting = {send(task): task for task in tasks}
     try:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import CorruptFileError, guarded
-from mitonb.files import explain_disk, scratch_folder
+from mitonb.files import explain_disk, remove, scratch_folder
 from mitonb.infer.kept import VOLUME, KeptMaps, median_planes
 from mitonb.io.saving import rescuing
 from mitonb.io.zarr import LabelStore, scratch_array
@@ -68,20 +68,40 @@ class Results:
             self._known[task] = result
             return
         temporary = self._folder / f".{uuid.uuid4().hex}"  # two workers may do one task
-        with open(temporary, "wb") as file:
-            np.savez(file, **result)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self._folder / f"{task}.npz")
+        try:
+            with explain_disk(f"What {task} found was not written", self._folder, "Run again."):
+                with open(temporary, "wb") as file:
+                    np.savez(file, **result)  # type: ignore[arg-type]
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, self._folder / f"{task}.npz")
+        finally:
+            remove(temporary)
 
     def get(self, task: str, name: str) -> npt.NDArray[Any]:
         """Return one array that a task has found."""
         return self._known[task][name] if self._folder is None else self._read(task, name)
 
+    def drop(self, task: str) -> None:
+        """Forget that a task is done."""
+        assert self._folder is not None
+        (self._folder / f"{task}.npz").unlink(missing_ok=True)
+        self._read.cache_clear()
+
+    def drop_damaged(self) -> None:
+        """Forget tasks of which what they found cannot be read."""
+        for path in self._folder.glob("*.npz") if self._folder else ():
+            try:
+                with guarded(path, CorruptFileError), np.load(path) as found:
+                    for name in found:
+                        found[name]
+            except CorruptFileError:
+                self.drop(path.stem)
+
     def _load(self, task: str, name: str) -> npt.NDArray[Any]:
         assert self._folder is not None
         path = self._folder / f"{task}.npz"
-        with guarded(path, CorruptFileError, "Delete this file and run again."), np.load(path) as found:
+        with guarded(path, CorruptFileError), np.load(path) as found:
             return np.asarray(found[name])
 
 
@@ -133,11 +153,11 @@ class Spill:
             self[self._cut(self._place, end)] = np.stack(self._waiting, self._axis)
             self._place, self._waiting = end, []
 
-    def planes(self) -> Iterator[Volume]:
-        """Yield all planes, in their order."""
-        count = self._store.shape[self._axis]
-        for start in range(0, count, self._group):
-            yield from np.moveaxis(self[self._cut(start, min(start + self._group, count))], self._axis, 0)
+    def planes(self, span: range | None = None) -> Iterator[Volume]:
+        """Yield all planes, or those of a span of whole groups, in their order."""
+        span = span or range(self._store.shape[self._axis])
+        for start in range(span.start, span.stop, self._group):
+            yield from np.moveaxis(self[self._cut(start, min(start + self._group, span.stop))], self._axis, 0)
 
     def _cut(self, start: int, stop: int) -> tuple[slice, ...]:
         return (*(slice(None),) * self._axis, slice(start, stop))
@@ -152,7 +172,7 @@ class Spill:
         except ValueError as error:
             reason = " ".join(str(error).split())[:160]
             raise CorruptFileError(
-                f"The temporary files of this run in {self._folder} are damaged ({reason}). Delete them and run again."
+                f"The temporary files of this run in {self._folder} are damaged ({reason}). Run it again."
             ) from error
 
     def close(self) -> None:
@@ -398,6 +418,30 @@ class Run:
                 del self._spills[name]
             for folder in self._folder.glob(f"{kind}-*") if self._folder else ():
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def check(self, task: str, span: range) -> None:
+        """Read what a task has written, which planes of a span are.
+
+        Raises
+        ------
+        CorruptFileError
+            If it is damaged, or not there any more.
+        """
+        name, place = task.split("-")[:2]
+        if name == "planes" and not self.blocks:
+            for kind in range(self.kinds):
+                spill = Spill(self.shape, place, self._place(f"ids-{kind}-{place}"), planes=True)  # type: ignore[arg-type]
+                deque(spill.planes(span), maxlen=0)
+            return
+        axis, slabs = ("xy", [int(place)]) if place.isdigit() else (place, [*range(len(self.slabs))])
+        if name in ("planes", "track"):
+            axis = "xy" if self.blocks else axis
+            names = [f"tracked-{kind}-{axis}" for kind in range(self.kinds)]
+        else:
+            names = ["whole"] if name == "clean" else [f"joined-{kind}" for kind in range(self.kinds)]
+        for one, slab in itertools.product(names, slabs):
+            for box in self._boxes(slab):
+                self._spill(one, axis)[box]  # type: ignore[arg-type]
 
     def _join(self, number: int) -> Result:
         """Number the joined regions of a slab, box by box."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import threading
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mitonb.box import Region
-from mitonb.errors import InputError, MitonbError, ModelError
+from mitonb.errors import CorruptFileError, InputError, MitonbError, ModelError
 from mitonb.files import atomic_write
 from mitonb.infer.kept import VOLUME
 from mitonb.infer.run import Run
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 
     from mitonb.stack import Stack
 
-HEADER = "job.json"
+HEADER, DRIVER, LABELS = "job.json", "driver.json", "labels"
+RUN = "run-"
+"""What the names of folders begin with in which jobs work."""
 PIECE = 32
 """Planes of a task."""
 
@@ -41,7 +44,8 @@ class Work:
     """The tasks of one job, as one worker sees them.
 
     Whatever it does depends on the folder and the name of a task alone, so that any number of workers may do them, in
-    any order within a stage, and twice. What is done is what `run.results` holds.
+    any order within a stage, and twice. What is done is what `run.results` holds. All of it lies in `place`, a
+    folder in that of the job which only this job has: a task that outlives its job writes into no other one.
 
     Parameters
     ----------
@@ -55,8 +59,10 @@ class Work:
         self.folder = folder
         self.told = read_json(folder / HEADER, folder.name)
         z, y, x = self.told["identity"]["shape"]
+        self.place = folder / self.told["made"]
+        self.place.mkdir(exist_ok=True)
         self.run = Run(
-            (z, y, x), Recipe.from_json(json.dumps(self.told["pixels"])), job=folder, blocks=self.told["blocks"],
+            (z, y, x), Recipe.from_json(json.dumps(self.told["pixels"])), job=self.place, blocks=self.told["blocks"],
             stuff=tuple(self.told["stuff"]), kinds=self.told["kinds"],
         )  # fmt: skip
         self._source = source
@@ -75,7 +81,7 @@ class Work:
         if self._store is None:
             size, target = self.told["identity"]["voxel_size"], Path(self.told["target"])
             name = f"{self.told['name']} labels"
-            self._store = LabelStore(self.folder / "labels", target, self.run.shape, size and tuple(size), name)
+            self._store = LabelStore(self.place / LABELS, target, self.run.shape, size and tuple(size), name)
         return self._store
 
     def stages(self) -> list[list[str]]:
@@ -119,16 +125,44 @@ class Work:
         else:
             run.do(task)
 
+    def mend(self) -> None:
+        """Forget that tasks are done which left nothing that can be read, where others still need it."""
+        results = self.run.results
+        results.drop_damaged()
+        stages = [stage for stage in self.stages() if stage[0] not in ("vote", "decide")]  # those write no arrays
+        for before, stage in reversed(list(itertools.pairwise(stages))):
+            wanted = {task.split("-")[1] for task in stage if task not in results}
+            for task in before if wanted else ():
+                place = task.split("-")[1]
+                # A slab needs itself, the tracking of a direction its planes; all else needs all.
+                alone = place.isdigit() or not wanted.isdisjoint(AXES)
+                if task in results and (place in wanted or not alone):
+                    try:
+                        self.run.check(task, self.span(task))
+                    except CorruptFileError:
+                        results.drop(task)
+
 
 _here = threading.local()
 
 
-def do_task(folder: str, task: str) -> None:
-    """Do a task of a job in a folder, in whatever process or thread this is; image and model stay open for the next."""
-    made = read_json(Path(folder) / HEADER, Path(folder).name)["made"]
-    if getattr(_here, "made", None) != made:
-        _here.work, _here.made = Work(Path(folder)), made
+def do_task(place: str, task: str) -> None:
+    """Do a task of the job of a place, in whatever process or thread this is; image and model stay open for more."""
+    folder, made = os.path.split(place)
+    if getattr(_here, "place", None) != place or not os.path.isdir(place):
+        work = Work(Path(folder))
+        if work.told["made"] != made:
+            raise InputError(f"The job that {task} was for is gone from {folder}.")
+        _here.work, _here.place = work, place
     drain(_here.work.steps(task), show=False)
+
+
+def require_own(folder: Path) -> None:
+    """Refuse a folder that holds other things than a job, before anything is written there."""
+    # A worker that ends after the job is gone may leave a folder.
+    if folder.exists() and not (folder / HEADER).exists():
+        if any(name != DRIVER and not name.startswith(RUN) for name in os.listdir(folder)):
+            raise InputError(f"{folder} holds other things than a job. Give a new or an empty folder (job=).")
 
 
 def start(folder: Path, told: dict[str, Any]) -> None:
@@ -139,7 +173,6 @@ def start(folder: Path, told: dict[str, Any]) -> None:
     InputError
         If that is of another image, model or recipe: it may have cost hours.
     """
-    folder.mkdir(exist_ok=True)
     header = folder / HEADER
     if header.exists():
         known = read_json(header, folder.name)
@@ -149,10 +182,9 @@ def start(folder: Path, told: dict[str, Any]) -> None:
                 "folder to start anew, or give another one (job=)."
             )
         told = {**told, "made": known["made"]}
-    elif any(folder.iterdir()):
-        raise InputError(f"{folder} holds other things than a job. Give a new or an empty folder (job=).")
-    for task in (folder / "done").glob("write-*.npz"):  # killed while they were put in their place
-        if not (folder / "labels" / "0").exists():
+    place = folder / told["made"]
+    for task in place.glob("done/write-*.npz"):  # killed while they were put in their place
+        if not (place / LABELS / "0").exists():
             task.unlink()
     _write_header(folder, told)
 

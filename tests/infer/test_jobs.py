@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,15 +18,13 @@ from mitonb.infer import jobs, run
 from mitonb.infer.kept import KeptMaps
 from mitonb.infer.pools import here
 from mitonb.infer.segment import segment, segmenting
-from mitonb.infer.source import predictor_of
+from mitonb.infer.source import Source, predictor_of
+from mitonb.infer.tasks import Work, do_task
 from mitonb.io.opening import open_labels
 from mitonb.job import drain
 from mitonb.recipe import Recipe
 from mitonb.stack import Stack
 from tests.infer.oracle import Oracle, volume
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ALL = ("xy", "xz", "yz")
 GENTLE = Recipe(min_area=0, min_size=6, min_span=1, center_distance=4, tile=0, lookahead=2, planes=ALL)
@@ -83,7 +83,7 @@ def test_a_job_that_was_killed_anywhere_goes_on_to_the_same_labels(tmp_path: Pat
             states.append(tmp_path / str(k))
             shutil.copytree(tmp_path / "live", states[-1])
     for state in states:
-        pieces, model = len(list(state.glob("*.job/done/planes-*.npz"))), Oracle()
+        pieces, model = len(list(state.glob("*.job/*/done/planes-*.npz"))), Oracle()
         got = drain(worked(recipe, state, model=model), show=False)
         assert np.array_equal(open_labels(got).data, want)
         # A median of three looks at one plane more on either side of a piece.
@@ -153,10 +153,110 @@ def test_a_block_that_was_lost_is_an_error_and_no_background(tmp_path: Path) -> 
     steps = worked(GENTLE, tmp_path)
     next(step for step in steps if step.stage == "yz planes")
     steps.close()
-    (lost,) = list(tmp_path.glob("*.job/ids-0-xy/1.0.0"))
+    (lost,) = list(tmp_path.glob("*.job/*/ids-0-xy/1.0.0"))
     lost.unlink()
-    with pytest.raises(CorruptFileError, match=r"temporary files of this run in .*ids-0-xy are damaged"):
+    with pytest.raises(CorruptFileError, match=r"temporary files of this run in .*ids-0-xy are damaged.*run the same"):
         drain(worked(GENTLE, tmp_path), show=False)
+
+
+@pytest.mark.parametrize(("stage", "harmed"), [
+    ("track xy", ["ids-0-xz/0.0.0"]), ("consensus", ["tracked-0-xz/2.0.0"]), ("clean", ["joined-0/1.0.0"]),
+    ("write", ["whole/1.0.0", "done/vote.npz"]), ("write", ["done/clean-1.npz"]), ("check", ["labels/0/1/0/0"]),
+])  # fmt: skip
+def test_what_is_lost_or_damaged_is_made_again_by_the_next_run(stage: str, harmed: list[str], tmp_path: Path) -> None:
+    recipe = GENTLE.replace(planes=("xy", "xz"))
+    steps = worked(recipe, tmp_path)
+    next(step for step in steps if step.stage == stage)
+    steps.close()
+    for k, name in enumerate(harmed):
+        (path,) = tmp_path.glob(f"*.job/*/{name}")
+        path.write_bytes(b"PK") if k else path.unlink()
+    with pytest.raises(CorruptFileError, match="run the same again to go on"):
+        drain(worked(recipe, tmp_path), show=False)
+    got = drain(worked(recipe, tmp_path), show=False)
+    assert np.array_equal(open_labels(got).data, segment(IDS, recipe, model=Oracle(), show=False).data)
+    assert [p.name for p in tmp_path.iterdir()] == ["labels.ome.zarr"]
+
+
+def test_a_task_that_outlives_its_job_writes_into_no_other_one(tmp_path: Path) -> None:
+    mn.save(Stack(IDS), tmp_path / "cell.ome.zarr")
+    folder = tmp_path / "labels.ome.zarr.job"
+    steps = worked(GENTLE, tmp_path)
+    next(step for step in steps if step.stage == "xz planes")
+    steps.close()
+    late = Work(folder, Source(Stack(IDS), predictor_of(Oracle(), GENTLE), None, None))
+    task = late.steps("planes-xy-8")
+    next(task)
+    shutil.rmtree(folder)
+    other = GENTLE.replace(center_distance=9, min_size=40)
+    steps = worked(other, tmp_path)
+    next(step for step in steps if step.stage == "xy planes")
+    done = sorted(folder.glob("*/done/*"))
+    with pytest.raises(InputError):
+        drain(task, show=False)
+    assert sorted(folder.glob("*/done/*")) == done
+    with pytest.raises(InputError, match="is gone from"):
+        do_task(str(late.place), "planes-xy-0")
+    assert np.array_equal(
+        open_labels(drain(steps, show=False)).data, segment(IDS, other, model=Oracle(), show=False).data
+    )
+
+
+def test_one_run_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
+    first = worked(GENTLE, tmp_path)
+    next(step for step in first if step.stage == "xy planes")
+    for _ in range(2):  # what was refused leaves the door shut
+        with pytest.raises(InputError, match=r"at work in process \d+ .*Wait for it, or end it first"):
+            drain(worked(GENTLE, tmp_path), show=False)
+    first.close()
+    drain(worked(GENTLE, tmp_path), show=False)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "driver.json").write_text("of my car")
+    (tmp_path / "full" / "thesis.txt").write_text("words")
+    with pytest.raises(InputError, match="holds other things than a job"):
+        segment(IDS, GENTLE, model=Oracle(), out=tmp_path / "b.ome.zarr", job=tmp_path / "full", show=False)
+    assert (tmp_path / "full" / "driver.json").read_text() == "of my car"
+
+
+def test_a_full_disk_at_a_mark_says_that_what_is_done_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save, marks = np.savez, []
+
+    def full(file: Any, **found: Any) -> None:
+        marks.append(file)
+        if len(marks) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(file, **found)
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(InputError, match=r"the disk is full .*What is done is kept in .*: run the same again"):
+        drain(worked(GENTLE, tmp_path), show=False)
+    assert len(list(tmp_path.glob("*.job/*/done/*"))) == len(list(tmp_path.glob("*.job/*/done/.*"))) + 2 == 2
+
+
+def test_labels_go_over_to_another_disk_and_stay_there_until_all_has_arrived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, states = shutil.copytree, list[list[str]]()
+
+    def elsewhere(source: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    def torn(source: Path, target: Path, *more: Any) -> None:
+        copy(source, target, *more)
+        if more:  # of a folder inside
+            return
+        if not states:
+            next(target.glob("0/1/0/0")).unlink()
+        states.append([p.name for p in source.iterdir()])
+
+    monkeypatch.setattr(os, "rename", elsewhere)
+    monkeypatch.setattr(shutil, "copytree", torn)
+    with pytest.raises(CorruptFileError, match="What is done is kept"):
+        drain(worked(GENTLE, tmp_path), show=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["labels.ome.zarr.job"]
+    drain(worked(GENTLE, tmp_path), show=False)
+    assert len(states) == 2
+    assert all("0" in names for names in states)
 
 
 def test_kept_maps_and_regions_go_through_jobs(tmp_path: Path) -> None:
@@ -171,3 +271,9 @@ def test_kept_maps_and_regions_go_through_jobs(tmp_path: Path) -> None:
         IDS, GENTLE, model=model, roi=roi, kept=KeptMaps(folder=tmp_path / "maps"), out=tmp_path / "b.zarr", show=False
     )
     assert model.net.calls == []
+    steps = segmenting(IDS, GENTLE, model=model, roi=roi, out=tmp_path / "c.ome.zarr")
+    next(step for step in steps if step.stage == "clean")
+    steps.close()
+    late = KeptMaps(folder=tmp_path / "late-maps")  # asked for when the planes were done
+    segment(IDS, GENTLE, model=model, roi=roi, kept=late, out=tmp_path / "c.ome.zarr", show=False)
+    assert [late.count(axis) for axis in ALL] == [24, 32, 40]

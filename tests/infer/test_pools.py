@@ -46,7 +46,7 @@ class Folder:
     """Work of which only the place matters."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.place = folder / "run-1"
 
 
 def refuse(folder: str, task: str) -> None:
@@ -63,7 +63,7 @@ def test_processes_give_the_same_labels_though_one_is_killed(tmp_path: Path, wan
         except StopIteration as end:
             got = end.value
             break
-        if any(tmp_path.glob("*.job/done/planes-*.npz")) and not killed:
+        if any(tmp_path.glob("*.job/*/done/planes-*.npz")) and not killed:
             workers = [p for p in multiprocessing.active_children() if p.pid and p.name.startswith("SpawnProcess")]
             killed = {one.pid for one in workers[:1]}
             workers[0].kill()
