@@ -216,7 +216,8 @@ CUTS = {
 REASONS: Mapping[str, str] = {
     "ignored by server": "the server does not give parts of files, which blocks in shards need",
     "HTTP code 30": "it sends on to another address, which is not followed: open that one",
-    "PERMISSION_DENIED": "it does not give this to everybody, and only public stores are opened",
+    "PERMISSION_DENIED": "it does not give this to everybody, and only public stores are opened; or a block was "
+    "left out as empty, of which stores that do not list what they have say the same (open a copy on disk)",
     "HTTP code 5": "the server has a fault or is busy",
     "resolve": "there is no such host, or no connection to the network",
     "connect to server": "nobody answers there",

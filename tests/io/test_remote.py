@@ -161,6 +161,15 @@ def test_a_server_that_is_not_there_is_said_soon(server, impatient):
         mn.open("https://no-such-host.invalid/cell.zarr")
 
 
+def test_a_block_that_is_refused_may_be_one_that_was_left_out_and_is_no_zeros(tmp_path, server):
+    mn.save(mn.Stack(DATA), tmp_path / "cell.zarr")
+    stack = mn.open(f"{server.address}/cell.zarr")
+    server.fault["cell.zarr/0/1"] = 403
+    np.testing.assert_array_equal(stack.data[0], DATA[0])
+    with pytest.raises(UnreachableError, match="or a block was left out as empty"):
+        stack.data[17]
+
+
 @pytest.mark.parametrize("fault", [503, "hang", "cut"])
 def test_a_connection_that_is_lost_is_an_error_and_the_next_read_works(tmp_path, server, impatient, fault):
     path = mn.save(mn.Stack(np.tile(DATA, (1, 4, 4))), tmp_path / "cell.zarr")
