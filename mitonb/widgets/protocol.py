@@ -54,13 +54,7 @@ PATIENCE = 2.0
 """Seconds after which a page is taken to be gone."""
 
 _PROTOCOL = 1
-_STEPS = (
-    1,
-    2,
-    4,
-    8,
-    16,
-)  # of whole planes; of windows any power of two: pixels on a side that one pixel of a coarser image may stand for
+_MOST_STEP = 16  # pixels on a side that one pixel of a whole plane may stand for; of windows any power of two
 _MAX_WINDOW = 1 << 24  # pixels of a window, as it is sent
 _MAX_POINTS = 40_000
 _MAX_IDS = 10_000
@@ -92,6 +86,14 @@ def whole(message: Message, name: str, low: int, high: int) -> int:
     value = message.get(name)
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise InputError(f"{name} is a whole number from {low} to {high}, got {value!r:.60}.")
+    return value
+
+
+def power(message: Message, name: str, high: int) -> int:
+    """Return a power of two of a message, 1 where it says nothing, or refuse it."""
+    value = whole({name: 1, **message}, name, 1, high)
+    if value & (value - 1):
+        raise InputError(f"{name} is a power of two, got {value}.")
     return value
 
 
@@ -359,6 +361,13 @@ class Conversation:
         for header, data in strips(pixels, raw=part == "image"):
             self.post({**head, "h": pixels.shape[0], "w": pixels.shape[1], **facts, **header}, data)
 
+    def push_part(self, part: str, axis: Axis, index: int) -> None:
+        """Send one part of a plane unasked; of a huge one, say that it is there: each page asks for what it sees."""
+        if not self._planes.is_huge(axis):
+            self.send_part(part, axis, index)
+        elif part != "proposal":  # of a proposal each page has been told
+            self.stale((part,), axis, index, present=[part])
+
     def _state(self) -> dict[str, Any]:
         session, save = self.session, self.session.save_state
         if session.path != self._project[0]:
@@ -415,13 +424,13 @@ class Conversation:
 
     def _want(self, message: Message, _: Buffers) -> None:
         client, request = word(message, "client"), whole(message, "req", 1, _MAX_COUNT)
-        parts, step = message.get("parts"), message.get("step", 1)
+        parts = message.get("parts")
         if not isinstance(parts, list) or not 0 < len(parts) <= len(PARTS) or set(map(str, parts)) - set(PARTS):
             raise InputError(f"parts are some of {', '.join(PARTS)}, got {parts!r:.60}.")
         axis, index = self._place(message)
-        window = None if message.get("window") is None else self._window(message, axis)
-        if window is None and (step not in _STEPS or isinstance(step, bool)):
-            raise InputError(f"step is one of {_STEPS}, got {step!r:.60}.")
+        is_part = message.get("window") is not None
+        step = power(message, "step", 1 << 29 if is_part else _MOST_STEP)
+        window = self._window(message, axis, step) if is_part else None
 
         def answer() -> None:
             # One question for all parts of a plane: each message costs JupyterLab more than its pixels.
@@ -445,20 +454,17 @@ class Conversation:
         except Exception as error:
             self.post(_nack(error, **head))
 
-    def _window(self, message: Message, axis: Axis) -> Window:
+    def _window(self, message: Message, axis: Axis, step: int) -> Window:
         """Return the part of a plane that a page asks for, or refuse it."""
-        step, given = message.get("step"), message.get("window")
+        given = message.get("window")
         h, w = cut(self.session.labels.data, axis, 0).shape
-        whole_step = isinstance(step, int) and not isinstance(step, bool) and 0 < step < 1 << 30
-        if not whole_step or step & (step - 1):  # type: ignore[operator]
-            raise InputError(f"The step of a window is a power of two, got {step!r:.60}.")
         numbers = (
             [n for n in given if isinstance(n, int) and not isinstance(n, bool)] if isinstance(given, list) else []
         )
         if len(numbers) != 4 or not (0 <= numbers[0] < numbers[2] <= h and 0 <= numbers[1] < numbers[3] <= w):
             raise InputError(f"A window of this plane lies inside of 0, 0, {h}, {w}, got {given!r:.60}.")
         top, left, bottom, right = numbers
-        if -(-(bottom - top) // step) * -(-(right - left) // step) > _MAX_WINDOW:  # type: ignore[operator]
+        if -(-(bottom - top) // step) * -(-(right - left) // step) > _MAX_WINDOW:
             raise InputError(f"A window has at most {_MAX_WINDOW} pixels, got {given!r:.60} at a step of {step}.")
         return slice(top, bottom), slice(left, right)
 
@@ -509,8 +515,7 @@ class Conversation:
         owners = [int(ids[tuple(np.subtract(point, box.start))]) for point in first]
         fields = {"op": verb, **arguments}
         self.post({"kind": "proposal", **head, **ends(box), "edit": fields, "ids": [id, *new], "owners": owners})
-        # Unasked, as a preview.
-        self.send_part("proposal", axis, index)
+        self.push_part("proposal", axis, index)
         self._show_in_space(box, ids)
 
     def _withdraw(self) -> None:
@@ -619,7 +624,7 @@ class Conversation:
         self.session.colors.add(ids)
         self._tell_colors()
         self.post({"kind": "proposal", **ends(box)})
-        self.send_part("proposal", self.viewer.axis, self.viewer.index)
+        self.push_part("proposal", self.viewer.axis, self.viewer.index)
         self._show_in_space(box, ids)
         self.say(f"{doubt.advice[:1].upper()}{doubt.advice[1:]}?", suggests=self.session.version)
 

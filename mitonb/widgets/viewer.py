@@ -140,11 +140,14 @@ class Planes:
         with self._lock:
             return [f"{part}/{axis}/{index}" for (axis, index), parts in self._extras.items() for part in parts]
 
+    def is_huge(self, axis: Axis) -> bool:
+        """Return whether planes of a direction are shown in parts."""
+        return cut(self.session.labels.data, axis, 0).size > BIG
+
     def widest(self, axis: Axis) -> int:
         """Return how many pixels of a plane, along a side, can be shown at once; 0 where that is all of it."""
         stack = self.session.stack
-        huge = stack is not None and cut(self.session.labels.data, axis, 0).size > BIG
-        return widest(stack, axis) if huge and stack is not None else 0
+        return widest(stack, axis) if stack is not None and self.is_huge(axis) else 0
 
     def pixels(
         self, part: str, axis: Axis, index: int, step: int = 1, seen: tuple[slice, slice] | None = None
@@ -368,8 +371,8 @@ class Viewer(Saved, anywidget.AnyWidget):
         if ids is not None:
             self._conversation.color(ids)
         if ids is not None and (axis, index) == (self.axis, self.index):
-            # Sent unasked: a slider that decodes live should not wait for a question.
-            self._conversation.send_part("preview", axis, index)
+            # A slider that decodes live should not wait for a question.
+            self._conversation.push_part("preview", axis, index)
         else:
             self._conversation.stale(("preview",), axis, index, present=[] if ids is None else ["preview"])
 

@@ -114,6 +114,29 @@ def test_far_out_nobody_paints_and_close_up_it_works(user: Quickstart) -> None:
     poll(lambda: not colored(user, 2000, 2000), "The undone stroke is seen still.", 20)
 
 
+def test_what_is_proposed_lies_where_it_is_while_labels_come_in_another_window(user: Quickstart) -> None:
+    look(user, 1600, 1540, 0.25, 4)  # all of the plane is here
+    look(user, 1600, 1540, 1.0, 1)
+    talk, z = "app.viewer._conversation", "app.viewer.index"
+    split = f"dict(kind='propose', client='me', ask=1, op='split', id=7, axis='xy', index={z},"
+    user.ask("0", after=f"{talk}.receive(None, {split} seeds=[[{z}, 1540, 1510], [{z}, 1540, 1690]]), [])")
+    part = f"{VIEW}.entry('proposal')?.scope?.step"
+    poll(lambda: user.book.js(part) == 1, lambda: f"No window of the proposal: {user.book.js(part)}", 20)
+    assert user.book.js(f"{VIEW}.store.get('proposal', 'xy', {VIEW}.get('index')) === undefined")  # never all of it
+    # From here on nothing more comes: the labels are those of the whole plane, which the proposal has not come for.
+    user.book.js(f"() => {{ const {{wants}} = {VIEW}.store; wants.really = wants.ask; wants.ask = () => {{}}; }}")
+    try:
+        user.book.js(f"{VIEW}.picture.look({{x: 1600, y: 1540, scale: 0.25}})")
+        assert user.book.js(f"[{VIEW}.entry('labels').step, {VIEW}.entry('proposal').step]") == [4, 1]
+        top, left = user.book.js(f"[{VIEW}.entry('proposal').scope.top, {VIEW}.entry('proposal').scope.left]")
+        assert colored(user, 1540, 1600)
+        # There its pixels would be if they were taken for those of the labels.
+        assert not colored(user, 4 * (1510 - top), 4 * (1510 - left))
+    finally:
+        user.book.js(f"() => {{ const {{wants}} = {VIEW}.store; wants.ask = wants.really; wants.flying.clear(); }}")
+        user.ask("0", after=f"{talk}.receive(None, dict(kind='propose', client='me', ask=2), [])")
+
+
 def test_the_pixel_under_the_pointer_is_named_in_full_resolution(user: Quickstart) -> None:
     user.book.js(f"{VIEW}.set('tool', 'look')")
     look(user, 1536, 1536, 0.4, 2)

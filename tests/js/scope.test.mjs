@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { fit, zoomAt } from "../../mitonb/widgets/js/geometry.js";
-import { Scopes, covers, overviewOf, placeIn, pointsIn, scopeOf, seenOf } from "../../mitonb/widgets/js/scope.js";
+import { Scopes, boxIn, covers, overviewOf, placeIn, pointsIn, scopeOf, seenOf } from "../../mitonb/widgets/js/scope.js";
 
 const VIEW = { w: 1000, h: 600 };
 const SHEET = { w: 100_000, h: 80_000, aspect: 1 };
@@ -53,6 +53,13 @@ test("the sharpest window that shows all that is seen is shown, then the whole p
   // Far out, a sharp window is not looked for although it would do.
   const far = scope(16, 0, 0, 32_000, 32_000);
   assert.deepEqual(scopes.order(far, scope(1, 0, 0, 1900, 1900), null)[0], far);
+});
+
+test("a box of the plane is cut to a window, and counted from its corner", () => {
+  const entry = { scope: scope(1, 100, 200, 140, 260), step: 1, w: 60, h: 40 };
+  assert.deepEqual(boxIn(entry, { x0: 210, y0: 90, x1: 999, y1: 120 }), { x0: 10, y0: 0, x1: 60, y1: 20 });
+  assert.ok(boxIn(entry, { x0: 0, y0: 0, x1: 200, y1: 999 }).x1 <= 0);
+  assert.deepEqual(boxIn({ scope: null, w: 9, h: 8 }, { x0: 1, y0: 2, x1: 99, y1: 3 }), { x0: 1, y0: 2, x1: 9, y1: 3 });
 });
 
 test("pixels and points of a plane are found in a window", () => {

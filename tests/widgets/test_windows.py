@@ -62,7 +62,28 @@ def test_a_window_holds_means_of_the_image_and_ids_that_there_are() -> None:
 def test_what_is_no_window_is_refused(given: Any, step: Any) -> None:
     answer, pixels = ask(viewer(), "image", given, step)
     assert pixels is None
-    assert "window" in answer["reason"]
+    assert "A window" in answer["reason"] or "step is a" in answer["reason"]
+
+
+@pytest.mark.parametrize("huge", [False, True])
+def test_of_a_huge_plane_nothing_travels_unasked(monkeypatch, huge: bool) -> None:
+    """Pages are told what there is, and ask for the window that they see; of other planes it comes at once."""
+    monkeypatch.setattr(module, "BIG", 100 if huge else 1 << 23)
+    ids = np.zeros(SHAPE, np.uint32)
+    ids[:, 20:60, 20:120] = 7
+    view = mn.view(Stack(np.zeros(SHAPE, np.uint8)), ids)
+    wire: Wire = view.comm
+    view.set_preview("xy", 1, ids[1])
+    propose = {"kind": "propose", "client": "me", "ask": 1, "op": "split", "id": 7, "axis": "xy", "index": 1}
+    wire.hear({**propose, "seeds": [[1, 40, 30], [1, 40, 110]]})
+    sent = [message for message, _ in wire.sent]
+    assert [m["part"] for m in sent if m["kind"] == "part"] == ([] if huge else ["preview", "proposal"])
+    assert [m["present"] for m in sent if m["kind"] == "stale"] == ([["preview"]] if huge else [])
+    assert [m["ids"] for m in sent if m["kind"] == "proposal"] == [[7, 8]]
+    answer, pixels = ask(view, "proposal", [32, 0, 64, 300], 2)
+    assert answer["window"] == [32, 0, 64, 300]
+    assert pixels is not None
+    assert set(np.unique(pixels)) == {0, 7, 8}
 
 
 def test_a_page_cannot_ask_for_more_than_a_picture(tmp_path: Path) -> None:

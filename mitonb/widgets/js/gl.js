@@ -2,6 +2,7 @@
 
 import { idTable, slotTable } from "./colors.js";
 import { FINE, HEADS } from "./protocol.js";
+import { boxIn, same } from "./scope.js";
 import { VERTEX, fragment } from "./shader.js";
 
 /**
@@ -73,10 +74,7 @@ export class Renderer {
   patch(part, entry, box) {
     const own = this.parts[part];
     if (!own || own.entry !== entry) return;
-    if (entry.scope) {
-      const { left, top } = entry.scope;
-      box = { x0: Math.max(box.x0 - left, 0), y0: Math.max(box.y0 - top, 0), x1: Math.min(box.x1 - left, entry.w), y1: Math.min(box.y1 - top, entry.h) };
-    }
+    if (entry.scope) box = boxIn(entry, box);
     if (box.x1 <= box.x0 || box.y1 <= box.y0) return;
     const gl = this.gl;
     this.#bind(part);
@@ -115,19 +113,23 @@ export class Renderer {
     if (on.has("MOVED")) this.#recolor(/** @type {Map<number, number>} */ (scene.colors.moved));
     if (!scene.seen.all && on.has("LABELS")) on.add(scene.seen.alone ? "ALONE" : "HIDDEN");
     if (!scene.seen.all) this.#hide(scene.seen);
-    if (scene.comparison && on.has("LABELS") && this.parts.other?.entry) on.add(scene.comparison.facts.way() === "difference" ? "DIFFERENCE" : "CURTAIN");
-    const ids = this.parts.labels?.entry ?? this.parts.preview?.entry ?? null;
-    const windows = [this.parts.image?.entry?.scope ?? ids?.scope, ids?.scope ?? this.parts.image?.entry?.scope];
-    if (windows[0]) on.add("WINDOWED");
+    const [labels, other, preview] = ["labels", "other", "preview"].map((part) => this.parts[part]?.entry ?? null);
+    // Labels that came in different windows are not compared: where one of them ends they would differ.
+    const both = other && (!other.scope || !labels?.scope || same(other.scope, labels.scope));
+    if (scene.comparison && on.has("LABELS") && both) on.add(scene.comparison.facts.way() === "difference" ? "DIFFERENCE" : "CURTAIN");
+    const window = (this.parts.image?.entry ?? labels ?? preview)?.scope;
+    if (window) on.add("WINDOWED");
     const program = this.#program(on);
     gl.useProgram(program);
     const at = (/** @type {string} */ name) => this.#place(program, name);
     const l = scene.layers;
     // In a huge plane places count from its window: 32 bits tell no tenth of a pixel apart beyond a million of them.
-    const [left, top] = [windows[0]?.left ?? 0, windows[0]?.top ?? 0];
+    const [left, top] = [window?.left ?? 0, window?.top ?? 0];
     gl.uniform2f(at("u_middle"), scene.camera.x - left, scene.camera.y - top);
     gl.uniform2f(at("u_low"), -left, -top);
-    if (windows[1]) gl.uniform3f(at("u_ids_at"), windows[1].left - left, windows[1].top - top, windows[1].step);
+    for (const entry of [labels, preview]) {
+      if (entry?.scope) gl.uniform3f(at(entry === labels ? "u_labels_at" : "u_preview_at"), entry.scope.left - left, entry.scope.top - top, entry.scope.step);
+    }
     gl.uniform2f(at("u_scale"), scale[0], scale[1]);
     gl.uniform2f(at("u_size"), width, height);
     gl.uniform2f(at("u_sheet"), scene.sheet.w, scene.sheet.h);

@@ -38,7 +38,10 @@ export class PlainRenderer {
     if (!image && !labels) return;
     const window = (labels ?? image)?.scope;
     const any = window ? { w: (labels ?? image)?.w ?? 1, h: (labels ?? image)?.h ?? 1 } : scene.sheet;
-    this.#compose(scene, any.w, any.h);
+    this.sheet.width = any.w;
+    this.sheet.height = any.h;
+    const context = /** @type {CanvasRenderingContext2D} */ (this.sheet.getContext("2d"));
+    context.putImageData(new ImageData(compose(this.entries, scene, any.w, any.h), any.w, any.h), 0, 0);
     const unit = width / scene.view.w;
     const sx = scene.camera.scale * unit;
     const sy = sx * scene.sheet.aspect;
@@ -52,36 +55,35 @@ export class PlainRenderer {
   finish() {}
 
   dispose() {}
+}
 
-  /** @param {Scene} scene @param {number} w @param {number} h */
-  #compose({ layers, colors, selected, seen, bare, window: [low, high] }, w, h) {
-    this.sheet.width = w;
-    this.sheet.height = h;
-    const context = /** @type {CanvasRenderingContext2D} */ (this.sheet.getContext("2d"));
-    const picture = context.createImageData(w, h);
-    const out = new Uint32Array(picture.data.buffer);
-    const { image, labels, preview } = this.entries;
-    const gain = 255 / Math.max(high - low, 1);
-    const proposed = preview?.part === "proposal" ? preview : null;
-    const ids = preview && !proposed && layers.preview.visible ? preview : labels && layers.labels.visible ? labels : null;
-    const opacity = ids === preview ? layers.preview.opacity : layers.labels.opacity;
-    const chosen = new Set(selected);
-    // Of a huge plane the image may have come in another window than the labels.
-    const base = labels?.scope ?? image?.scope;
-    const at = base && image ? (/** @type {number} */ i) => placeIn(image, base.top + Math.floor(i / w) * base.step, base.left + (i % w) * base.step) : null;
-    const grain = image?.step ?? 1;
-    for (let i = 0; i < out.length; i++) {
-      const gray = image && layers.em.visible ? image.data[at ? at(i) : Math.floor(Math.floor(i / w) / grain) * image.w + Math.floor((i % w) / grain)] ?? 0 : 0;
-      const v = bare ? 76 : Math.min(Math.max((gray - low) * gain, 0), 255);
-      let [r, g, b] = [v, v, v];
-      const id = proposed?.data[i] || (ids && (ids === preview || seen.shows(ids.data[i])) ? ids.data[i] : 0);
-      if (id) {
-        const [hr, hg, hb] = colors.palette[slotOf(id, colors)];
-        const a = chosen.has(id) ? Math.min(1, opacity + 0.3) : opacity;
-        [r, g, b] = [r + (hr - r) * a, g + (hg - g) * a, b + (hb - b) * a];
-      }
-      out[i] = 0xff000000 | (b << 16) | (g << 8) | r;
+/**
+ * The colours of a plane, or of the window of a huge one that its labels came in.
+ * @param {Record<string, Entry | null>} entries @param {Scene} scene @param {number} w @param {number} h
+ */
+export function compose({ image, labels, preview }, { layers, colors, selected, seen, bare, window: [low, high] }, w, h) {
+  const bytes = new Uint8ClampedArray(4 * w * h);
+  const out = new Uint32Array(bytes.buffer);
+  const gain = 255 / Math.max(high - low, 1);
+  const proposed = preview?.part === "proposal" ? preview : null;
+  const ids = preview && !proposed && layers.preview.visible ? preview : labels && layers.labels.visible ? labels : null;
+  const opacity = ids === preview ? layers.preview.opacity : layers.labels.opacity;
+  const chosen = new Set(selected);
+  // Of a huge plane each part may have come in another window.
+  const base = (labels ?? image)?.scope ?? { top: 0, left: 0, step: 1 };
+  const at = (/** @type {Entry} */ entry, /** @type {number} */ i) => placeIn(entry, base.top + Math.floor(i / w) * base.step, base.left + (i % w) * base.step);
+  for (let i = 0; i < out.length; i++) {
+    const gray = image && layers.em.visible ? image.data[at(image, i)] ?? 0 : 0;
+    const v = bare ? 76 : Math.min(Math.max((gray - low) * gain, 0), 255);
+    let [r, g, b] = [v, v, v];
+    const own = ids ? ids.data[at(ids, i)] : 0;
+    const id = (proposed && proposed.data[at(proposed, i)]) || (ids === preview || seen.shows(own) ? own : 0);
+    if (id) {
+      const [hr, hg, hb] = colors.palette[slotOf(id, colors)];
+      const a = chosen.has(id) ? Math.min(1, opacity + 0.3) : opacity;
+      [r, g, b] = [r + (hr - r) * a, g + (hg - g) * a, b + (hb - b) * a];
     }
-    context.putImageData(picture, 0, 0);
+    out[i] = 0xff000000 | (b << 16) | (g << 8) | r;
   }
+  return bytes;
 }

@@ -68,7 +68,7 @@ export function covers(whole, part) {
 }
 
 /** @param {Scope} a @param {Scope} b */
-const same = (a, b) => a.step === b.step && covers(a, b) && covers(b, a);
+export const same = (a, b) => a.step === b.step && covers(a, b) && covers(b, a);
 
 /** The windows that a picture has looked through, and which of them to show. */
 export class Scopes {
@@ -95,6 +95,12 @@ export function placeIn({ scope, step = 1, w, h }, row, column) {
   const y = Math.floor((row - (scope?.top ?? 0)) / step);
   const x = Math.floor((column - (scope?.left ?? 0)) / step);
   return y >= 0 && x >= 0 && y < h && x < w ? y * w + x : -1;
+}
+
+/** The part of a box of the plane that lies in an entry, in pixels of that; without any, x1 <= x0 or y1 <= y0. @param {Entry} entry @param {import("./strokes.js").Rect} box */
+export function boxIn({ scope, w, h }, box) {
+  const [left, top] = [scope?.left ?? 0, scope?.top ?? 0];
+  return { x0: Math.max(box.x0 - left, 0), y0: Math.max(box.y0 - top, 0), x1: Math.min(box.x1 - left, w), y1: Math.min(box.y1 - top, h) };
 }
 
 /** Points of the plane, row, column, ..., as pixels of an entry. @param {Entry} entry @param {ArrayLike<number>} points */

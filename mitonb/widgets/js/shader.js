@@ -18,8 +18,9 @@ precision highp usampler2D;
 uniform vec2 u_middle, u_scale, u_size, u_sheet;
 #ifdef WINDOWED
 uniform vec2 u_low;
-uniform vec3 u_ids_at;
 #endif
+// Where ids lie: the first row and column of their window, and pixels on a side that one of them stands for.
+uniform vec3 u_labels_at, u_preview_at;
 uniform vec2 u_window;
 uniform float u_opacity[${HEADS.length + 1}];
 uniform float u_paper, u_step, u_grain, u_unit, u_shown, u_rim, u_curtain;
@@ -68,9 +69,9 @@ bool chosen(uint id) {
 #endif
 
 // The id at a place of the plane that is not outside of it.
-uint idOf(usampler2D ids, vec2 p) {
+uint idOf(usampler2D ids, vec3 from, vec2 p) {
 #ifdef WINDOWED
-  ivec2 at = ivec2(floor((p - u_ids_at.xy) / u_ids_at.z));
+  ivec2 at = ivec2(floor((p - from.xy) / from.z));
   if (any(lessThan(at, ivec2(0))) || any(greaterThanEqual(at, textureSize(ids, 0)))) return 0u;
   return texelFetch(ids, at, 0).r;
 #else
@@ -78,18 +79,18 @@ uint idOf(usampler2D ids, vec2 p) {
 #endif
 }
 
-uint idAt(usampler2D ids, vec2 p) {
+uint idAt(usampler2D ids, vec3 from, vec2 p) {
 #ifdef WINDOWED
-  ivec2 at = ivec2(floor((p - u_ids_at.xy) / u_ids_at.z));
+  ivec2 at = ivec2(floor((p - from.xy) / from.z));
   return texelFetch(ids, clamp(at, ivec2(0), textureSize(ids, 0) - 1), 0).r;
 #endif
   return texelFetch(ids, ivec2(clamp(p, vec2(0.0), u_sheet - 1.0)), 0).r;
 }
 
 // Whether a neighbour at a distance d has another id. Without shortcuts: branches cost software GL more than reads.
-bool edge(usampler2D ids, vec2 p, uint id, vec2 d) {
-  uint other = (idAt(ids, p + vec2(d.x, 0.0)) ^ id) | (idAt(ids, p - vec2(d.x, 0.0)) ^ id)
-             | (idAt(ids, p + vec2(0.0, d.y)) ^ id) | (idAt(ids, p - vec2(0.0, d.y)) ^ id);
+bool edge(usampler2D ids, vec3 from, vec2 p, uint id, vec2 d) {
+  uint other = (idAt(ids, from, p + vec2(d.x, 0.0)) ^ id) | (idAt(ids, from, p - vec2(d.x, 0.0)) ^ id)
+             | (idAt(ids, from, p + vec2(0.0, d.y)) ^ id) | (idAt(ids, from, p - vec2(0.0, d.y)) ^ id);
   return other != 0u;
 }
 
@@ -98,9 +99,9 @@ bool differs(uint other, uint id) {
 }
 
 // Whether a neighbour at a distance d is another object.
-bool touches(usampler2D ids, vec2 p, uint id, vec2 d) {
-  return differs(idAt(ids, p + vec2(d.x, 0.0)), id) || differs(idAt(ids, p - vec2(d.x, 0.0)), id)
-      || differs(idAt(ids, p + vec2(0.0, d.y)), id) || differs(idAt(ids, p - vec2(0.0, d.y)), id);
+bool touches(usampler2D ids, vec3 from, vec2 p, uint id, vec2 d) {
+  return differs(idAt(ids, from, p + vec2(d.x, 0.0)), id) || differs(idAt(ids, from, p - vec2(d.x, 0.0)), id)
+      || differs(idAt(ids, from, p + vec2(0.0, d.y)), id) || differs(idAt(ids, from, p - vec2(0.0, d.y)), id);
 }
 
 uint shown(uint id) {
@@ -122,7 +123,7 @@ vec3 labelled(vec3 c, usampler2D ids, vec2 p, uint id) {
 #endif
   // Outlines are as wide on the screen at every zoom, but never thinner than what can be hit by sampling.
   vec2 rim = u_rim * u_unit / u_scale;
-  bool edged = edge(ids, p, id, picked ? 2.0 * rim : rim);
+  bool edged = edge(ids, u_labels_at, p, id, picked ? 2.0 * rim : rim);
   vec3 h = hue(id);
 #ifdef OUTLINE
   if (edged) return picked ? mix(h, vec3(1.0), 0.75) : mix(c, h, min(1.0, 0.35 + u_opacity[0]));
@@ -131,7 +132,7 @@ vec3 labelled(vec3 c, usampler2D ids, vec2 p, uint id) {
   vec3 filled = mix(c, h, picked ? min(1.0, u_opacity[0] + 0.2) : u_opacity[0]);
   if (!edged) return filled;
   // A dark gap tells objects apart that touch.
-  if (touches(ids, p, id, min(rim, 1.0 * u_unit / u_scale))) return filled * 0.25;
+  if (touches(ids, u_labels_at, p, id, min(rim, 1.0 * u_unit / u_scale))) return filled * 0.25;
   return picked ? vec3(1.0) : mix(filled, h, 0.6);
 #endif
 }
@@ -176,23 +177,23 @@ ${FINE.map((name) => `#ifdef ${name.toUpperCase()}
   c = drawn(c, 1, heat, heat, u_opacity[2]);
 #endif
 #ifdef PREVIEW
-  uint q = idOf(u_preview, p);
+  uint q = idOf(u_preview, u_preview_at, p);
 #endif
 #ifdef LABELS
-  uint id = idOf(u_labels, p);
+  uint id = idOf(u_labels, u_labels_at, p);
 #ifdef PROPOSED
   // An object is shown as what it would become; all others stay as they are.
   if (q != 0u) id = 0u;
 #endif
   id = shown(id);
 #ifdef DIFFERENCE
-  uint then = shown(idOf(u_other, p));
+  uint then = shown(idOf(u_other, u_labels_at, p));
   if (id != then) c = mix(c, then == 0u ? vec3(0.34, 0.71, 0.91) : id == 0u ? vec3(0.90, 0.62, 0.0) : vec3(0.80, 0.47, 0.65), max(0.6, u_opacity[0]));
-  else if (id != 0u && edge(u_labels, p, id, u_rim * u_unit / u_scale)) c = mix(c, vec3(0.75), 0.6);
+  else if (id != 0u && edge(u_labels, u_labels_at, p, id, u_rim * u_unit / u_scale)) c = mix(c, vec3(0.75), 0.6);
 #elif defined(CURTAIN)
   if (gl_FragCoord.x < u_curtain) { if (id != 0u) c = labelled(c, u_labels, p, id); }
   else {
-    id = shown(idOf(u_other, p));
+    id = shown(idOf(u_other, u_labels_at, p));
     if (id != 0u) c = labelled(c, u_other, p, id);
   }
 #else
@@ -205,7 +206,7 @@ ${FINE.map((name) => `#ifdef ${name.toUpperCase()}
     float stripe = step(0.5, fract((gl_FragCoord.x + gl_FragCoord.y) / (9.0 * u_unit)));
     vec3 h = hue(q);
     c = mix(c, h, u_shown * mix(0.45, 0.9, stripe));
-    if (edge(u_preview, p, q, 1.25 * u_unit / u_scale)) c = mix(c, mix(h, vec3(1.0), 0.55), 0.9);
+    if (edge(u_preview, u_preview_at, p, q, 1.25 * u_unit / u_scale)) c = mix(c, mix(h, vec3(1.0), 0.55), 0.9);
   }
 #endif
   color = vec4(c, 1.0);

@@ -6,7 +6,7 @@ import { Outbox } from "./outbox.js";
 import { Assembler, PROTOCOL, inflate } from "./protocol.js";
 import { drawStroke, fillLasso } from "./strokes.js";
 import { Traits } from "./traits.js";
-import { WINDOWED, pointsIn } from "./scope.js";
+import { WINDOWED, boxIn, pointsIn } from "./scope.js";
 import { STEPS, Wants, around, keyOf, reachFor, wantList } from "./wants.js";
 
 /**
@@ -444,17 +444,17 @@ export class Store extends EventTarget {
     const { y0, x0, h, w } = m.patch;
     const bytes = await inflate(buffers[0]);
     const ids = new Uint32Array(bytes.buffer, bytes.byteOffset, h * w);
+    const box = { x0, y0, x1: x0 + w, y1: y0 + h };
     for (const entry of entries) {
       if (entry.empty) continue;
-      const [left, top] = [entry.scope?.left ?? 0, entry.scope?.top ?? 0];
-      const [from, to] = [Math.max(x0, left), Math.min(x0 + w, left + entry.w)];
-      for (let row = Math.max(y0, top); row < Math.min(y0 + h, top + entry.h) && from < to; row++) {
-        const at = (row - y0) * w - x0;
-        entry.data.set(ids.subarray(at + from, at + to), (row - top) * entry.w + from - left);
+      const own = boxIn(entry, box);
+      for (let row = own.y0; row < own.y1 && own.x0 < own.x1; row++) {
+        const at = (row + (entry.scope?.top ?? 0) - y0) * w + own.x0 + (entry.scope?.left ?? 0) - x0;
+        entry.data.set(ids.subarray(at, at + own.x1 - own.x0), row * entry.w + own.x0);
       }
       entry.seq = Math.max(entry.seq, m.seq);
       this.#restamp(entry);
-      this.emit("patch", { entry, box: { x0, y0, x1: x0 + w, y1: y0 + h } });
+      this.emit("patch", { entry, box });
     }
   }
 
