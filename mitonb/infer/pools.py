@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import threading
 import time
 import uuid
 from multiprocessing.connection import Connection, wait
@@ -18,16 +19,14 @@ if TYPE_CHECKING:
 
     from mitonb.job import Progress
 
-Steps = "Generator[Progress | str | None, None, None]"
-"""Progress within a task, the name of one that is done, or nothing yet."""
-
 _DEATHS = 3
 """A task whose workers died so often is given up: it may be the reason."""
 _POLL = 0.02
+_READY = "ready"
 
 
 def here(work: Work, tasks: Sequence[str]) -> Generator[Progress | str | None, None, None]:
-    """Do tasks in this process, one after the other."""
+    """Do tasks in this process, one after the other; yield progress, the name of each that is done, or nothing yet."""
     for task in tasks:
         yield from work.steps(task)
         yield task
@@ -41,7 +40,7 @@ def on_processes(work: Work, tasks: Sequence[str], count: int) -> Generator[Prog
     Raises
     ------
     JobError
-        If processes die at the same task again and again.
+        If processes die at the same task again and again, or before they have begun.
     MitonbError
         What a task raised.
     """
@@ -56,6 +55,8 @@ def on_processes(work: Work, tasks: Sequence[str], count: int) -> Generator[Prog
             yield None
             for one in (one for one in crew if one.pipe in ready):
                 task, died = one.ended()
+                if not task:
+                    continue
                 if not died:
                     yield task
                     continue
@@ -76,7 +77,7 @@ class _Process:
     """A process that does one task after the other."""
 
     def __init__(self, number: int, of: int) -> None:
-        self.number, self.task = number, ""
+        self.number, self.task, self._begun = number, "", False
         self.pipe, theirs = multiprocessing.Pipe()
         # A fresh Python: after a fork, threads of torch and tensorstore would be missing.
         self._process = multiprocessing.get_context("spawn").Process(
@@ -91,13 +92,22 @@ class _Process:
             self.pipe.send((folder, task))
 
     def ended(self) -> tuple[str, bool]:
-        """Return the task that it is done with, and whether it died of it."""
-        task, self.task = self.task, ""
+        """Return the task that it is done with, and whether it died of it; none where it has just begun."""
         try:
             error = self.pipe.recv()
         except (EOFError, OSError):
             self.stop()
+            if not self._begun:
+                raise JobError(
+                    "A process ended before it took its first task; what it printed says why. In a script, put what "
+                    'runs under `if __name__ == "__main__":`, because each process reads the script again.'
+                ) from None
+            task, self.task = self.task, ""
             return task, True
+        if error == _READY:
+            self._begun = True
+            return "", False
+        task, self.task = self.task, ""
         if error is not None:
             raise error
         return task, False
@@ -110,11 +120,14 @@ class _Process:
 
 def _serve(pipe: Connection, number: int, of: int) -> None:
     """Do what comes through a pipe, until it ends."""
-    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // of))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    pipe.send(_READY)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    os.environ["OMP_NUM_THREADS"] = str(max(1, cores // of))
     with contextlib.suppress(ImportError):
         import torch
 
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // of))
+        torch.set_num_threads(max(1, cores // of))
         if torch.cuda.device_count() > 1:
             torch.cuda.set_device(number % torch.cuda.device_count())
     while True:
@@ -132,6 +145,14 @@ def _serve(pipe: Connection, number: int, of: int) -> None:
                 pipe.send(error)
             except Exception:  # one that cannot be sent
                 pipe.send(JobError(f"{type(error).__name__}: {error}"))
+
+
+def _end_with_parent() -> None:
+    """End this process, in whatever it is, when the one that began it ends: nobody else would, were it killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def on_cluster(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 import pytest
 
 import mitonb as mn
@@ -72,6 +75,28 @@ def test_processes_give_the_same_labels_though_one_is_killed(tmp_path: Path, wan
     assert want.data.max() > 1
     assert got.record == want.record
     assert [p.name for p in tmp_path.iterdir()] == ["labels.ome.zarr"]
+
+
+def test_a_worker_ends_with_a_driver_that_is_killed() -> None:
+    driver = subprocess.Popen([sys.executable, "-m", "tests.infer.slow_worker"], stdout=subprocess.PIPE, text=True)
+    assert driver.stdout is not None
+    with driver.stdout:
+        worker = psutil.Process(int(driver.stdout.readline()))
+    assert worker.is_running()
+    driver.kill()
+    driver.wait()
+    worker.wait(timeout=60)
+
+
+def test_a_script_without_a_guard_is_told_of_it(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pathlib import Path\nfrom mitonb.infer.pools import on_processes\n"
+        "class Work:\n    place = Path('nowhere')\nlist(on_processes(Work(), ['planes-xy-0'], 1))\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert "A process ended before it took its first task" in done.stderr
+    assert 'if __name__ == "__main__":' in done.stderr.splitlines()[-1]
 
 
 def test_what_a_task_raises_in_a_process_comes_over(tmp_path: Path) -> None:
