@@ -19,8 +19,6 @@ from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 import mitonb as mn
 from mitonb.citing import REFERENCES
 from mitonb.errors import InputError, MitonbError, ModelError, wanting_torch
-from mitonb.infer.jobs import folder_of
-from mitonb.infer.pools import connect
 from mitonb.io.opening import find_source, images_in, without_ending
 from mitonb.io.record import read_record, same_image
 from mitonb.io.saving import VOLUMES, check_output, require_apart, rescued
@@ -250,6 +248,9 @@ def _segment(options: Options, recipe: Recipe | None = None) -> int:
     recipe = recipe or _recipe(options)
     if _is_batch(options):
         return _segment_all(options, recipe)
+    from mitonb.infer.jobs import folder_of  # numba loads here, and not with every command
+    from mitonb.infer.pools import connect
+
     out = Path(options.labels).expanduser()
     outputs = [(options.labels, VOLUMES), (options.table, (".csv",))]
     inputs = [options.image, recipe.model, *filter(None, [options.recipe, options.verdicts])]
@@ -272,7 +273,8 @@ def _segment(options: Options, recipe: Recipe | None = None) -> int:
         is_job or os.path.exists(folder) or mn.estimate(stack, recipe, model=model) > memory_budget().bytes
     ):
         _note(options, f"the labels go to OUT slab by slab; what is done is kept in {folder} until all is")
-        crew = {"workers": options.workers, "client": connect(options.scheduler) if options.scheduler else None}
+        client = connect(options.scheduler) if options.scheduler else None
+        crew = {"workers": options.workers, "client": client}
         settings |= {"job": options.job, "overwrite": options.overwrite, **crew}
         try:
             stored = mn.segment(stack, recipe, out=out, **settings)
@@ -280,6 +282,9 @@ def _segment(options: Options, recipe: Recipe | None = None) -> int:
             if folder.exists():
                 _note(options, f"what is done is kept in {folder}: the same command goes on from there")
             raise
+        finally:
+            if client is not None:
+                client.close()
         labels: Any = mn.open(stored)  # in its file
         count, record = stored.count, stored.record
     else:

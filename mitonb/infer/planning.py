@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mitonb.box import Box
 from mitonb.errors import InputError
 from mitonb.infer.kept import plane_shape
 from mitonb.infer.memory_estimate import estimate
+from mitonb.infer.run import slab_thickness
 from mitonb.infer.source import ModelWish, predictor_of
 from mitonb.infer.tasks import PIECE
 from mitonb.job import clock
@@ -137,7 +137,8 @@ def plan(
     network = (seconds * pixels + CONSTANTS["decode_seconds"] * directions * million + each) / tasks
     rounds = math.ceil(planes / tasks) * tasks / planes  # the last tasks leave some workers without one
     tracking = CONSTANTS["track_seconds"] * million * math.ceil(directions / workers)
-    slabs = (CONSTANTS["slab_seconds"] * directions * million) / max(1, min(workers, stack.shape[0] // 16))
+    parts = math.ceil(stack.shape[0] / slab_thickness(stack.shape))
+    slabs = CONSTANTS["slab_seconds"] * directions * million / min(workers, parts)
     total = CONSTANTS["start_seconds"] + network * rounds + tracking + slabs + CONSTANTS["write_seconds"] * million
     spilled, labels = CONSTANTS["spilled_bytes"] * directions * voxels, CONSTANTS["label_bytes"] * voxels
     ran = predictor.runner.record
@@ -155,8 +156,8 @@ def _net_seconds(stack: Stack, predictor: Any) -> float:
     k = AXES[axis]
     middle = [n // 2 for n in stack.shape]
     side = [min(n, int(_TRIAL * f)) for n, f in zip(stack.shape, predictor.scale.factors, strict=True)]
-    box = Box(tuple(max(0, m - s // 2) for m, s in zip(middle, side, strict=True)), stack.shape)  # type: ignore[arg-type]
-    cut: list[Any] = [slice(a, a + s) for a, s in zip(box.start, side, strict=True)]
+    start = [max(0, m - s // 2) for m, s in zip(middle, side, strict=True)]
+    cut: list[Any] = [slice(a, a + s) for a, s in zip(start, side, strict=True)]
     cut[k] = middle[k]
     plane = Plane(np.asarray(stack.data[tuple(cut)]), axis, middle[k], stack.intensity, stack.contrast)
     predictor.maps(plane)  # compiles

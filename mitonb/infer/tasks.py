@@ -254,4 +254,4 @@ def share(work: Work, stack: Stack, model: Any) -> None:
 
 def _write_header(folder: Path, told: dict[str, Any]) -> None:
     with atomic_write(folder / HEADER) as temporary:
-        temporary.write_text(json.dumps(told, indent=1), "utf-8")
+        temporary.write_text(json.dumps(told, indent=1, default=int), "utf-8")  # numbers of NumPy: channel=

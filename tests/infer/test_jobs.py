@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import random
 import shutil
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 
 import mitonb as mn
 from mitonb.errors import CorruptFileError, InputError
@@ -19,7 +21,7 @@ from mitonb.infer.kept import KeptMaps
 from mitonb.infer.pools import here
 from mitonb.infer.segment import segment, segmenting
 from mitonb.infer.source import Source, predictor_of
-from mitonb.infer.tasks import Work, do_task
+from mitonb.infer.tasks import Work, do_task, share
 from mitonb.io.opening import open_labels
 from mitonb.job import drain
 from mitonb.recipe import Recipe
@@ -118,10 +120,15 @@ def test_a_job_that_is_done_is_not_done_again(tmp_path: Path) -> None:
     again = segment(IDS, GENTLE, model=model, out=out, show=False)
     assert (again, again.record) == (first, first.record)
     assert len(model.net.calls) == calls
+    about = json.loads((out / ".zattrs").read_text())
     with pytest.raises(InputError, match=r"already exists, .*recipe.min_size \(was 6, is 9\)"):
         segment(IDS, GENTLE.replace(min_size=9), model=model, out=out, show=False)
     segment(IDS, GENTLE.replace(min_size=9), model=model, out=out, overwrite=True, show=False)
     assert len(model.net.calls) == 2 * calls
+    about["mitonb"]["job"] = {}  # by another hand
+    (out / ".zattrs").write_text(json.dumps(about))
+    with pytest.raises(InputError, match="already exists"):
+        segment(IDS, GENTLE, model=model, out=out, show=False)
 
 
 def test_a_job_of_another_run_is_refused_and_the_difference_named(tmp_path: Path) -> None:
@@ -200,6 +207,25 @@ def test_a_task_that_outlives_its_job_writes_into_no_other_one(tmp_path: Path) -
     assert np.array_equal(
         open_labels(drain(steps, show=False)).data, segment(IDS, other, model=Oracle(), show=False).data
     )
+
+
+def test_a_job_is_found_from_other_folders_and_numbers_of_numpy_choose_a_channel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    two = np.stack([IDS, IDS], 1)
+    tifffile.imwrite("two.tif", two, metadata={"axes": "ZCYX"}, imagej=True)
+    stack = mn.open("two.tif", channel=np.int64(1))
+    predictor = predictor_of(Oracle(), GENTLE)
+    folder = jobs.folder_of(Path("labels.ome.zarr"), None)
+    assert folder == jobs.folder_of(Path("labels.ome.zarr"), "labels.ome.zarr.job") == tmp_path / "labels.ome.zarr.job"
+    steps = jobs.working(stack, predictor, tmp_path / "labels.ome.zarr", folder=folder)
+    next(steps)
+    share(Work(folder), stack, "mito-mini")
+    told = json.loads((folder / "job.json").read_text())["image"]
+    steps.close()
+    assert told["path"] == str(tmp_path / "two.tif")
+    assert told["opened"]["channel"] == 1
 
 
 def test_one_run_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
