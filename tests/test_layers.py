@@ -205,6 +205,7 @@ def loaded_after(code: str) -> set[str]:
 
 def test_import_mitonb_loads_neither_torch_nor_ipython_nor_anything_slow() -> None:
     assert not loaded_after("import mitonb") & {"torch", "IPython", "ipywidgets", "numba", "scipy", "pandas", "numpy"}
+    assert not loaded_after("import mitonb.cli") & {"torch", "IPython", "ipywidgets", "numba", "pandas"}
 
 
 def test_looking_and_correcting_need_no_torch() -> None:
