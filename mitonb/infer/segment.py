@@ -26,11 +26,9 @@ from mitonb.stack import AXES, Plane, Stack
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from mitonb.labels import Labels, StoredLabels
     from mitonb.maps import Maps
 
 Picture: TypeAlias = "Plane | Stack | npt.NDArray[Any]"
-Steps: TypeAlias = "Generator[Progress, None, Labels | StoredLabels]"
 
 
 def predict(

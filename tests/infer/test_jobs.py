@@ -38,6 +38,10 @@ STATES = int(os.environ.get("MITONB_KILLS", "5"))
 @pytest.fixture(autouse=True)
 def _small_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut so small a volume into several slabs, of several boxes each."""
+    _cut(monkeypatch)
+
+
+def _cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "SLAB_BYTES", 1)
     monkeypatch.setattr(run, "CHUNK", (8, 16, 32))
 
@@ -72,18 +76,38 @@ def test_labels_do_not_depend_on_pieces_nor_on_the_order_of_tasks(
         assert got.count == want.data.max() > 0
 
 
-def test_a_job_that_was_killed_anywhere_goes_on_to_the_same_labels(tmp_path: Path) -> None:
+def test_a_job_that_was_killed_anywhere_goes_on_to_the_same_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = GENTLE.replace(median=3)
     want = segment(IDS, recipe, model=Oracle(), show=False).data
     (tmp_path / "live").mkdir()
     count = sum(1 for _ in worked(recipe, tmp_path / "live"))
     shutil.rmtree(tmp_path / "live" / "labels.ome.zarr")
     moments = set(np.random.default_rng(1).integers(2, count - 1, STATES).tolist())
-    states = []
+    states: list[Path] = []
+
+    def before(name: str) -> None:
+        """Take also what there is before labels get another name."""
+        rename = getattr(os, name)
+
+        def call(source: Path, target: Path) -> None:
+            if "labels" in (Path(source).name, Path(target).stem.partition(".")[0]):
+                states.append(tmp_path / name)
+                shutil.copytree(tmp_path / "live", states[-1])
+            rename(source, target)
+
+        monkeypatch.setattr(os, name, call)
+
+    before("rename")
+    before("replace")
     for k, _ in enumerate(worked(recipe, tmp_path / "live")):
         if k in moments:  # what a process that is killed here leaves
             states.append(tmp_path / str(k))
             shutil.copytree(tmp_path / "live", states[-1])
+    monkeypatch.undo()
+    _cut(monkeypatch)
+    assert {"rename", "replace"} <= {state.name for state in states}
     for state in states:
         pieces, model = len(list(state.glob("*.job/*/done/planes-*.npz"))), Oracle()
         got = drain(worked(recipe, state, model=model), show=False)
