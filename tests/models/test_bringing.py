@@ -486,7 +486,7 @@ def test_the_command_line_imports_and_exports(exported, tmp_path, capsys):
     assert main(["models", "export", "mine", str(tmp_path / "out.safetensors")]) == 1
     assert "--overwrite" in capsys.readouterr().err
     assert main(["models", "info", "nobody"]) == 1
-    assert "The known ones are mito-mini, mine, MitoNet_v1" in capsys.readouterr().err
+    assert "The known ones are mito-mini, mito-open, mine, MitoNet_v1" in capsys.readouterr().err
 
 
 def test_every_published_model_says_where_it_is_and_what_to_cite():

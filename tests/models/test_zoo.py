@@ -270,6 +270,14 @@ def test_the_bundled_model_is_small_whole_and_says_where_it_comes_from():
     assert card.training["seed"] is not None
 
 
+def test_the_free_model_is_whole_and_knows_no_data_for_research_only():
+    card = specs()["mito-open"]
+    assert load_model("mito-open").spec == card
+    assert "commercial use allowed" in card.licence
+    told = " ".join(card.data)
+    assert not any(word in told for word in ("non-commercial", "research use", "NC-SA", "GPL", "vnc", "epfl", "neuropil"))
+
+
 def test_a_wide_net_has_the_same_weights_and_sees_farther():
     plain, wide = (UNet([4, 8], [1, 3], wide=wide).eval() for wide in (False, True))
     wide.load_state_dict(plain.state_dict())
