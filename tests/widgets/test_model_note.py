@@ -72,7 +72,7 @@ def shown(note):
 def test_what_is_known_stands_there_before_anything_is_fetched(server):
     form = RecipeForm(models=folder.offered_models())
     note = form.model_note
-    assert form.controls["model"].options[:2] == ("mito-mini", "MitoNet_v1")
+    assert form.controls["model"].options[:2] == ("mito-mini", "mito-open")
     assert "bundled" in note.about.value
     assert "for pixels of 4 to 16 nm" in note.about.value
     assert "vnc plane IoU" in note.about.value
