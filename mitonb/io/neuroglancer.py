@@ -6,8 +6,10 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import numpy as np
+import numpy.typing as npt
 
 from mitonb.errors import InputError
+from mitonb.io.remote import remote_folder
 from mitonb.stack import Stack
 
 SERVER = "https://neuroglancer-demo.appspot.com"
@@ -34,7 +36,7 @@ class Link:
 
 
 def neuroglancer_link(
-    stack: Stack, labels: Stack | None = None, *, position: tuple[float, float, float] | None = None,
+    stack: Stack, labels: Stack | str | None = None, *, position: tuple[float, float, float] | None = None,
     server: str = SERVER,
 ) -> str:  # fmt: skip
     """Return an address at which Neuroglancer shows an image, and labels on it.
@@ -43,8 +45,8 @@ def neuroglancer_link(
     ----------
     stack : Stack
         Opened from the network: a file of this machine is seen by nobody else.
-    labels : Stack, optional
-        Ids, opened from there too, with `mn.open`.
+    labels : Stack or str, optional
+        Ids, opened from there too, with `mn.open`; or their address.
     position : (z, y, x), optional
         Voxel of the stack that is looked at; the middle by default.
     server : str
@@ -53,7 +55,7 @@ def neuroglancer_link(
     Raises
     ------
     InputError
-        If the image is not on the network, or its voxel size is unknown.
+        If image or labels are not on the network, the voxel size is unknown, or the position is no place in the image.
 
     Examples
     --------
@@ -61,10 +63,12 @@ def neuroglancer_link(
     >>> read_link(neuroglancer_link(stack, position=(1, 2, 3))).position
     (45.0, 12.5, 17.5)
     """
+    if not isinstance(stack, Stack):
+        raise InputError(f"A link shows a stack, as mn.open(address) gives it, got {type(stack).__name__}.")
     if stack.voxel_size is None:
         raise InputError(f"The voxel size of {stack.name} is unknown: give it first (stack.with_voxel_size).")
     z, y, x = stack.voxel_size
-    at = np.array(position if position is not None else [n // 2 for n in stack.shape], float)
+    at = _voxel(position, stack)
     # Places count in voxels; the middle of the first one lies half a voxel from its edge.
     place = at + np.array(stack.origin) / (z, y, x) + 0.5
     low, high = stack.contrast
@@ -73,7 +77,8 @@ def neuroglancer_link(
         "shaderControls": {"normalized": {"range": [low, high]}},
     }]  # fmt: skip
     if labels is not None:
-        layers.append({"type": "segmentation", "source": _address(labels), "name": labels.name})
+        name = labels.rstrip("/").rpartition("/")[2] if isinstance(labels, str) else getattr(labels, "name", "labels")
+        layers.append({"type": "segmentation", "source": _address(labels), "name": name})
     state = {
         "dimensions": {axis: [float(f"{size * 1e-9:.12g}"), "m"] for axis, size in (("x", x), ("y", y), ("z", z))},
         "position": place[::-1].tolist(), "crossSectionScale": 1, "layers": layers, "layout": "4panel",
@@ -141,13 +146,34 @@ def _position(state: dict[str, Any]) -> tuple[float, float, float] | None:
     return z, y, x
 
 
-def _address(stack: Stack) -> str:
-    """Return how Neuroglancer calls the source of a stack."""
-    where = stack.source or ""
+def _voxel(position: Any, stack: Stack) -> npt.NDArray[np.float64]:
+    """Return the voxel that is looked at: the one that was given, or the middle."""
+    if position is None:
+        return np.array([n // 2 for n in stack.shape], float)
+    try:
+        at = np.array(position, float)
+    except (TypeError, ValueError):
+        at = np.empty(0)
+    if at.shape != (3,):
+        raise InputError(f"position= is three numbers (z, y, x) in voxels, got {position!r:.80}.")
+    if not ((at >= 0) & (at < stack.shape)).all():
+        raise InputError(f"position={tuple(at.tolist())} lies outside of {stack.name}, {stack.shape} voxels (z, y, x).")
+    return at
+
+
+def _address(shown: Any) -> str:
+    """Return how Neuroglancer calls the source of a stack, or what lies at an address."""
+    if not isinstance(shown, Stack | str):
+        raise InputError(
+            f"A link needs to know where the labels lie, which {type(shown).__name__} does not say: give their "
+            "address, or mn.open(address), not what mn.open_labels gives."
+        )
+    where, name = (shown, shown) if isinstance(shown, str) else (shown.source or "", shown.name)
     if "://" not in where:
         raise InputError(
-            f"{stack.name} is {'on this machine' if where else 'in memory'}, where no browser sees it. "
+            f"{name} is {'on this machine' if where else 'in memory'}, where no browser sees it. "
             "Save it as .precomputed, serve that folder, and give its address."
         )
+    where = remote_folder(where).address
     kind = "n5" if ".n5" in where else "zarr" if ".zarr" in where else "precomputed"
     return f"{kind}://{where}"

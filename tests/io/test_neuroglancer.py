@@ -88,6 +88,23 @@ def test_nobody_sees_a_file_of_this_machine(tmp_path: Path) -> None:
         neuroglancer_link(Stack(np.zeros((2, 4, 4), np.uint8), source="https://a.org/b.zarr"))
 
 
+def test_labels_are_given_by_what_says_where_they_lie(far: Stack) -> None:
+    link = neuroglancer_link(far, "n5://s3://bucket/cell.n5/labels/mito_seg/")
+    assert read_link(link).labels == ("n5://s3://bucket/cell.n5/labels/mito_seg",)
+    with pytest.raises(InputError, match="give their address"):
+        neuroglancer_link(far, mn.Labels(np.zeros((4, 8, 16), np.uint32)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("position", "words"),
+    [((1, 2), "three numbers"), ("here", "three numbers"), ((4, 0, 0), "outside of cell"), ((0, -1, 0), "outside"),
+     ((0, float("nan"), 0), "outside")],
+)  # fmt: skip
+def test_a_place_that_is_none_is_refused(far: Stack, position, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        neuroglancer_link(far, position=position)
+
+
 def test_a_pasted_link_opens_the_same_source_at_the_same_place(tmp_path: Path) -> None:
     image, _ = make(tmp_path)
     with serving(tmp_path) as server:
