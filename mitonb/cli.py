@@ -150,15 +150,34 @@ class _Parser(Parser):
         return set(self._option_string_actions).union(*(p._options() for p in inner if isinstance(p, _Parser)))
 
 
+def in_shell(text: str) -> str:
+    """Return a sentence about arguments in Python as it is said of options of the shell.
+
+    Examples
+    --------
+    >>> in_shell("Choose one with series='name'; or pass overwrite=True, or another folder (job=).")
+    'Choose one with --series NAME; or pass --overwrite, or another folder (--job).'
+    """
+    text = text.replace("series='name'", "--series NAME").replace("voxel_size=(z, y, x)", "--voxel-size Z Y X")
+    text = text.replace("box=mn.box_nm(stack, start, stop)", "--from and --to").replace(" or like= ", " or --like ")
+
+    def option(found: re.Match[str]) -> str:
+        value = (found[2] or "").replace("True", "")
+        plain = value[1:-1] if re.fullmatch(r"'[\w./+-]+'", value) else value
+        return f"--{found[1]} {plain}".rstrip()
+
+    return re.sub(r"(?<![\w./-])(overwrite|series|axes|channel|time|job|workers)=(True|'[^']*'|\d+)?", option, text)
+
+
 def _complain(sentence: str, code: int) -> int:
-    print(f"mitonb: {' '.join(sentence.split())}", file=sys.stderr)
+    print(f"mitonb: {in_shell(' '.join(sentence.split()))}", file=sys.stderr)
     return code
 
 
 def _note(options: Options, *lines: str) -> None:
     """Tell what happens, beside the results."""
     if not getattr(options, "quiet", False):
-        print(*lines, sep="\n", file=sys.stderr)
+        print(*map(in_shell, lines), sep="\n", file=sys.stderr)
 
 
 # ------------------------------------------------------------------------------------------- what commands share
@@ -272,7 +291,7 @@ def _segment(options: Options, recipe: Recipe | None = None) -> int:
     if is_store and (
         is_job or os.path.exists(folder) or mn.estimate(stack, recipe, model=model) > memory_budget().bytes
     ):
-        _note(options, f"the labels go to OUT slab by slab; what is done is kept in {folder} until all is")
+        _note(options, f"the labels go to {out} slab by slab; what is done is kept in {folder} until all is")
         client = connect(options.scheduler) if options.scheduler else None
         crew = {"workers": options.workers, "client": client}
         settings |= {"job": options.job, "overwrite": options.overwrite, **crew}
@@ -319,6 +338,8 @@ def _segment_all(options: Options, recipe: Recipe) -> int:
     import pandas as pd
 
     rows, tables, stems = list[dict[str, Any]](), [], [without_ending(image) for image in images]
+    table = folder / "results.csv"
+    before = _rows_of(table)
     for image, stem in zip(images, stems, strict=True):
         out = folder / f"{image.name if stems.count(stem) > 1 else stem}{options.ending}"
         start = time.monotonic()
@@ -327,7 +348,7 @@ def _segment_all(options: Options, recipe: Recipe) -> int:
         each = Options(**vars(options) | {"image": str(image), "labels": str(out), "table": None})
         try:
             if out.exists() and not options.overwrite:
-                row |= {"done": "before"}
+                row |= before.get(out.name, {}) | {"done": "before"}
             else:
                 _segment(each, recipe)
                 row |= {"done": "now", "objects": each.count}
@@ -336,15 +357,27 @@ def _segment_all(options: Options, recipe: Recipe) -> int:
                 tables[-1].insert(0, "image", image.name)
         except Exception as error:  # whatever is wrong with one image, the others are wanted
             row |= {"done": "failed", "error": " ".join(str(error).split()) or type(error).__name__}
-        rows.append(row | {"seconds": round(time.monotonic() - start, 1)})
-        mn.save(pd.DataFrame(rows), folder / "results.csv", overwrite=True)
+        rows.append({"seconds": round(time.monotonic() - start, 1)} | row)
+        found = pd.DataFrame(rows, columns=["image", "labels", "done", "objects", "seconds", "error"])
+        mn.save(found.astype({"objects": "Int64"}), table, overwrite=True)
     if tables:
         mn.save(pd.concat(tables, ignore_index=True), options.table, overwrite=options.overwrite)
     failed = [row for row in rows if row["done"] == "failed"]
-    _note(options, f"{len(rows) - len(failed)} of {len(rows)} done; the table is {folder / 'results.csv'}")
+    _note(options, f"{len(rows) - len(failed)} of {len(rows)} done; the table is {table}")
     for row in failed:
         _complain(f"{row['image']}: {row['error']}", 1)
     return 1 if failed else 0
+
+
+def _rows_of(table: Path) -> dict[str, dict[str, Any]]:
+    """Return what an earlier run over a folder told of its labels, by their name; nothing, if it cannot be read."""
+    import pandas as pd
+
+    try:
+        rows = pd.read_csv(table).set_index("labels")[["objects", "seconds"]].dropna()
+        return {str(name): {"objects": int(n), "seconds": float(s)} for name, n, s in rows.itertuples(name=None)}
+    except (OSError, ValueError, KeyError):
+        return {}
 
 
 def _rerun(options: Options) -> int:
@@ -634,7 +667,7 @@ def _is_free(book: Path, source: str) -> bool:
 def _info(options: Options) -> None:
     found = mn.info(options.image, series=_number_or_name(options.series), axes=options.axes)
     facts = dataclasses.asdict(found) | {"bytes": found.bytes, "block_bytes": found.block_bytes}
-    print(json.dumps(facts, indent=1, default=str) if options.json else found)
+    print(json.dumps(facts, indent=1, default=str) if options.json else in_shell(str(found)))
 
 
 def _fetch(options: Options) -> None:
@@ -658,6 +691,7 @@ def _fetch(options: Options) -> None:
         if wrong:
             raise InputError(f"--from and --to count voxels, which are whole numbers, got {wrong[0]:g}; --nm takes nm.")
         box = box_nm(stack, *ends) if options.nm else mn.Box(*[(int(z), int(y), int(x)) for z, y, x in ends])
+    _check_outputs([(options.out, (".zarr",))], [options.source], overwrite=options.overwrite)
     print(fetch_cost(stack, box, level=options.level, like=like))
     if options.out is not None:
         steps = fetching(stack, box, options.out, level=options.level, like=like, overwrite=options.overwrite)

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 import mitonb as mn
-from mitonb.cli import build_parser, main, values_last
+from mitonb.cli import build_parser, in_shell, main, values_last
 from mitonb.errors import InputError
 from mitonb.io.opening import open_labels
 from mitonb.recipe import Recipe
@@ -121,8 +121,12 @@ def test_a_folder_of_images_is_segmented_whatever_is_wrong_with_some(
     assert counts == {name: rows["objects"][name] for name in ("a.ome.tif", "c.ome.zarr")}
     (images / "b.tif").unlink()
     assert main([*words, "--overwrite", "--quiet"]) == 0
+    first = pd.read_csv(out / "results.csv").set_index("image")
     assert main(words[:5]) == 0  # all are there
-    assert set(pd.read_csv(out / "results.csv")["done"]) == {"before"}
+    again = pd.read_csv(out / "results.csv").set_index("image")
+    assert set(again["done"]) == {"before"}
+    assert again["objects"].dtype.kind == "i"
+    assert again[["objects", "seconds"]].equals(first[["objects", "seconds"]])
     for wrong in ([str(images / "c.ome.zarr"), str(out)], [str(out), str(tmp_path / "x"), "--ending", ".doc"]):
         assert main(["segment", *wrong]) == 1
     assert "holds no image" in said_of(capsys, ["segment", str(empty(tmp_path)), str(tmp_path / "x")])
@@ -499,6 +503,20 @@ def opened(request: urllib.request.Request) -> bool:
         return False
 
 
+def test_what_python_calls_an_argument_is_an_option_in_the_shell(tmp_path: Path, capsys) -> None:
+    np.savez(tmp_path / "two.npz", raw=np.zeros((2, 4, 4), np.uint8), mask=np.zeros((2, 4, 4), np.uint8))
+    assert main(["info", str(tmp_path / "two.npz")]) == 0
+    told = capsys.readouterr().out
+    assert "--series mask: 2 x 4 x 4" in told
+    assert "--series NAME" in told
+    assert "series=" not in told
+    assert "--series NAME" in said_of(capsys, ["plan", str(tmp_path / "two.npz")])
+    assert (
+        in_shell("Look into a/series=3.tif (job=), series='a b'.")
+        == "Look into a/series=3.tif (--job), --series 'a b'."
+    )
+
+
 def test_options_of_several_values_may_stand_before_the_files() -> None:
     words = "segment --voxel-size 30 5 5 --planes xy xz in.tif --min-area 50 out.tif".split()
     options = build_parser().parse_args(values_last(words))
@@ -526,6 +544,13 @@ def test_a_box_of_a_data_set_is_listed_costed_and_fetched(tmp_path: Path, monkey
     np.testing.assert_array_equal(open_labels(mito).data, ids[8:24, 16:48, 24:64])
     assert main(["fetch", "openorganelle:jrc_drawn", str(em)]) == 1
     assert "--from Z Y X" in capsys.readouterr().err
+    for name, what in (("x.tif", "must end in"), ("none/x.ome.zarr", "does not exist"), (em.name, "add --overwrite")):
+        assert main(["fetch", "openorganelle:jrc_drawn", str(tmp_path / name), *box]) == 1
+        said = capsys.readouterr()
+        assert what in said.err
+        assert not said.out  # before it is known what it would take
+    assert main(["info", "OpenOrganelle:jrc_drawn"]) == 0
+    assert "N5" in capsys.readouterr().out
     for value in ("0.9", "nan"):
         assert main(["fetch", "openorganelle:jrc_drawn", "--from", value, "0", "0", "--to", "9", "9", "9"]) == 1
         assert f"whole numbers, got {value}" in capsys.readouterr().err

@@ -23,7 +23,7 @@ from mitonb.io.limits import size_text
 from mitonb.io.opening import open as open_stack
 from mitonb.io.opening import read_back
 from mitonb.io.openorganelle import credit
-from mitonb.io.saving import target_path
+from mitonb.io.saving import check_output
 from mitonb.io.zarr import scratch_array, writing_zarr
 from mitonb.job import Progress, drain
 from mitonb.stack import Stack
@@ -205,7 +205,7 @@ def fetching(
     """Fetch a box as `fetch`, as a generator that yields its progress in bytes."""
     if path is None or not str(path).lower().endswith(".zarr"):
         raise InputError(f"A box is fetched into an OME-Zarr: give a path that ends in .ome.zarr, got {path!r:.80}.")
-    target = target_path(path, overwrite=overwrite)
+    target = check_output(path, overwrite=overwrite)
     job = _job(source, box, level, like)
     cost = job.cost
     free, needed = shutil.disk_usage(target.parent).free, 3 * cost.bytes + cost.moved
@@ -343,7 +343,11 @@ def _job(source: Any, box: Box | None, level: int, like: Stack | None) -> _Job:
 def _level_like(stack: Stack, like: Stack) -> int:
     """Return the level of a stack with the voxel size of another one."""
     if stack.voxel_size is None or like.voxel_size is None:
-        raise InputError("To fetch the same box, both voxel sizes must be known.")
+        lacks = [one.name for one in (stack, like) if one.voxel_size is None]
+        raise InputError(
+            f"To fetch the same box, both voxel sizes must be known; {' and '.join(lacks)} does not say its own. Give "
+            "the box instead."
+        )
     sizes = [np.multiply(stack.voxel_size, one.factors) for one in stack.levels]
     for k, size in enumerate(sizes):
         if np.allclose(size, like.voxel_size, rtol=1e-3):

@@ -14,6 +14,7 @@ from mitonb.io.arrays import Lower, Source, native
 from mitonb.io.axes import stated_axes
 from mitonb.io.limits import checked_path, door, size_text
 from mitonb.io.opening import find_source, voxel_size_of
+from mitonb.io.openorganelle import is_dataset
 from mitonb.io.others import members_of
 from mitonb.io.remote import is_address
 from mitonb.io.zarr import is_store, members_of_store, store_in_zip
@@ -187,7 +188,7 @@ def _resolution(one: Lower, letters: str, finest: Source, size: VoxelSize | None
 
 def _members(source: Any) -> Iterator[Member]:
     """Yield the images in a file that can hold several, as far as they have names."""
-    if not isinstance(source, str | Path) or is_address(source):
+    if not isinstance(source, str | Path) or is_address(source) or is_dataset(source):
         return
     path = checked_path(source)
     store = store_in_zip(path) if path.is_file() and zipfile.is_zipfile(path) else path if path.is_dir() else None

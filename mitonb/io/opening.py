@@ -280,7 +280,7 @@ def find_source(source: Any, series: int | str | None, *, strict: bool = False) 
     """Return what the source holds, its title, and its address."""
     if isinstance(source, Stack):
         return replace(read_array(source.data), axes="zyx"), source.name, source.source
-    if isinstance(source, str) and source.startswith(openorganelle.PREFIX):
+    if openorganelle.is_dataset(source):
         source = openorganelle.address_of(source, _is_there)
     if is_address(source):
         folder = remote_folder(source)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from mitonb.errors import InputError
 
@@ -13,6 +14,11 @@ DOIS = {"jrc_mus-kidney": "10.25378/janelia.16913035"}
 _GROUPS = ("{0}/{0}.zarr/recon-1", "{0}/{0}.zarr", "{0}/{0}.n5")
 """Where what belongs to a data set may lie, the newest layout first."""
 _IMAGES = ("em/fibsem-uint8", "em/fibsem-uint16", "em/fibsem-int16")
+
+
+def is_dataset(source: Any) -> bool:
+    """Return whether a source is written as a name of OpenOrganelle."""
+    return isinstance(source, str) and source[: len(PREFIX)].lower() == PREFIX
 
 
 def candidates(name: str) -> Iterator[str]:
@@ -28,7 +34,8 @@ def candidates(name: str) -> Iterator[str]:
     InputError
         If that is no name of a data set.
     """
-    dataset, _, inner = name.removeprefix(PREFIX).strip("/ ").partition("/")
+    named = name[len(PREFIX) :] if is_dataset(name) else name
+    dataset, _, inner = named.strip("/ ").partition("/")
     if not dataset or not all(c.isalnum() or c in "-_" for c in dataset) or ".." in inner.split("/"):
         raise InputError(f"{name[:100]!r} is no data set of OpenOrganelle; write openorganelle:jrc_mus-kidney.")
     base = os.environ.get("MITONB_OPENORGANELLE", BUCKET).rstrip("/")
