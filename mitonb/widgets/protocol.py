@@ -391,7 +391,7 @@ class Conversation:
             "hash": colors.HASH, "palette": colors.PALETTE,
             "ramps": {name: ramp._asdict() for name, ramp in colors.MAPS.items()}, "empty": not session.ids(),
             "verbs": on_screen(), "widest": [self._planes.widest(axis) for axis in AXES],
-            "focus": None if stack is None else stack.focus,
+            "focus": None if stack is None else stack.focus, "only_looks": session.only_looks,
         }  # fmt: skip
 
     # --- browser to session -------------------------------------------------------------------------------------

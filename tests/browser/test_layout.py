@@ -292,3 +292,21 @@ def test_a_voxel_size_set_later_reaches_the_viewer_at_once_and_so_does_its_undo(
     book.js("[...document.querySelectorAll('.mnb-head button')].find(b => b.textContent === 'set').click()")
     book.wait(f"{aspect} === 6 && /nm|µm/.test({scale}.textContent)")
     book.js(f"{VIEW}.turn('xy')")
+
+
+def test_a_volume_that_is_only_looked_at_has_its_planes_in_sight_and_no_labels_to_choose(book: Notebook) -> None:
+    book.add("""
+from mitonb.session import opening
+largest, opening.LARGEST_LABELS = opening.LARGEST_LABELS, 1 << 20
+looking = mn.explore(Stack(image, name="large"))
+opening.LARGEST_LABELS = largest
+looking""")
+    found = "[...document.querySelectorAll('.mitonb-viewer')].find(v => v.mitonb.store.info?.only_looks)"
+    book.wait(f"{found}?.dataset.state === 'ready'")
+    book.js(f"{found}.closest('.mnb-app').scrollIntoView({{block: 'start'}})")
+    bottom = f"{found}.querySelector('.mitonb-status').getBoundingClientRect().bottom"
+    book.wait(f"{bottom} <= document.querySelector('.jp-WindowedPanel-outer').getBoundingClientRect().bottom")
+    book.js(f"{found}.mitonb.frame.toggle('layers')")
+    shown = f"[...{found}.querySelectorAll('.mitonb-layer')].filter(n => n.checkVisibility()).map(n => n.dataset.layer)"
+    assert book.js(shown) == ["em"]
+    assert "object" not in book.js(f"{found}.querySelector('.mitonb-hint').textContent")

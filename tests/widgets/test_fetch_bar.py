@@ -52,6 +52,7 @@ def test_a_coarser_box_is_larger_and_errors_are_said_in_the_bar(image) -> None:
     app.fetcher.side.options = [("12", 12)]
     app.fetcher.level.value = 1
     assert app.fetcher.choose().shape == (24, 24, 24)
+    assert app.wait(30)  # else what it costs may be said after what is wrong
     app.fetcher.path.value = "part.tif"
     app.fetcher.buttons["fetch"].click()
     app.fetcher.job.wait(30)

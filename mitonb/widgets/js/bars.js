@@ -42,6 +42,7 @@ export const FLAT = 'The semantic map is of one plane, and a ball of many: turn 
 /** What a click does, by tool or by its gesture. */
 const HINTS = /** @type {Record<string, string>} */ ({
   look: "Click an object to select it and paint with it",
+  leaf: "The wheel goes from plane to plane, with Ctrl it zooms; a drag moves the picture",
   pick: "Click an object to paint with its label",
   lasso: "Draw around what belongs to the label, or click corners; Shift takes away, Ctrl selects",
   pair: "Click the object to keep, or draw across all that are one",
@@ -110,8 +111,8 @@ export function topBar({ run, set, menu }) {
       facts.textContent = `${info.shape.slice(first).join(" × ")} · ${size}`;
       facts.title = first ? "y × x" : "z × y × x";
     },
-    /** @param {{tool: string, gesture: string, brush: number, id: number, preserve: boolean, ball: boolean, above: number, selected: number[], colors: Colors | null, split: import("./split.js").Shown}} s */
-    show({ tool, gesture, brush: radius, id: active, preserve: kept, ball, above, selected, colors, split: splitting }) {
+    /** @param {{tool: string, gesture: string, brush: number, id: number, preserve: boolean, ball: boolean, above: number, selected: number[], colors: Colors | null, split: import("./split.js").Shown, labelled: boolean}} s */
+    show({ tool, gesture, brush: radius, id: active, preserve: kept, ball, above, selected, colors, split: splitting, labelled }) {
       const painting = gesture === "stroke";
       brushGroup.hidden = !(painting || gesture === "teach") || tool === "lasso";
       idGroup.hidden = !(painting || gesture === "click");
@@ -125,7 +126,7 @@ export function topBar({ run, set, menu }) {
       least.hidden = !above;
       if (above && document.activeElement !== least) least.value = `${above}`;
       round.input.checked = ball;
-      const asked = tool in HINTS ? tool : gesture;
+      const asked = !labelled ? "leaf" : tool in HINTS ? tool : gesture;
       hint.hidden = !(asked in HINTS);
       brush.max = `${Math.max(64, radius)}`;
       brush.show(radius);

@@ -105,6 +105,7 @@ export class Commands {
   /** Whether a tool or verb can be used now. @param {string} name */
   can(name) {
     const { view } = this;
+    if (view.store.info?.only_looks) return name === "look";
     const gesture = view.verbs.gesture(name);
     const ready = gesture === "selected" ? view.get("selected").length > 0 : gesture !== "now" || this.#possible(name);
     return !gesture || (ready && !view.store.state.read_only);

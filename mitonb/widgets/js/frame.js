@@ -112,10 +112,10 @@ export class Frame {
   #height() {
     const set = this.facts.height();
     if (set !== null && !this.full) return set;
-    const { box, main } = this;
+    const { box, main, ui: { root } } = this;
     const room = this.full ? window.innerHeight : this.window.clientHeight;
-    const above = main ? main.getBoundingClientRect().top - box.getBoundingClientRect().top + box.scrollTop : 0;
-    return within(Math.max(LOW, room - above - (main ? TABS : 0) - (this.full && !main ? 0 : MARGIN)));
+    const above = (main ?? root).getBoundingClientRect().top - box.getBoundingClientRect().top + (box === root ? 0 : box.scrollTop);
+    return within(Math.max(LOW, room - above - (main ? TABS : 0) - (this.full && box === root ? 0 : MARGIN)));
   }
 
   #shown() {

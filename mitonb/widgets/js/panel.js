@@ -60,6 +60,10 @@ export function layerPanel(set, run) {
     enable(name, on, why, known = true) {
       blocks[name].enable(on, why, known || USUAL.includes(name));
     },
+    /** Show the image's block alone: there are no labels, and nothing that finds any. */
+    showImageAlone() {
+      for (const [name, { node: section }] of Object.entries(blocks)) section.hidden = name !== "em";
+    },
   };
 }
 

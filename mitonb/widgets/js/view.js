@@ -374,7 +374,7 @@ export class View {
     const tool = this.get("tool");
     const selected = /** @type {number[]} */ (this.get("selected"));
     ui.top.show({
-      tool, gesture: this.verbs.gesture(tool), brush: this.radius, id: this.get("active_id"), preserve: this.preserve, ball: this.get("ball"), above: this.get("above"), selected, colors: info, split: this.splitter.shown,
+      tool, gesture: this.verbs.gesture(tool), brush: this.radius, id: this.get("active_id"), preserve: this.preserve, ball: this.get("ball"), above: this.get("above"), selected, colors: info, split: this.splitter.shown, labelled: !info?.only_looks,
     });
     ui.showSeen(seenText(this.seen));
     ui.showKeys(this.hand?.hint ?? "");
@@ -392,6 +392,7 @@ export class View {
     ui.panel.enable("em", image, image ? "" : "no image");
     const above = maps.some((part) => layers[part].visible) || (this.has("preview") && layers.preview.visible);
     ui.panel.enable("labels", true, above && layers.labels.style === "fill" ? "outlined below" : "");
+    if (info?.only_looks) ui.panel.showImageAlone();
     const pill = pillOf(state.save, waiting, late, state.read_only, outbox.cut);
     ui.top.save(pill.kind, pill.text, pill.title);
     Object.assign(ui.root.dataset, { pending: `${waiting}`, save: pill.kind, tool });
