@@ -102,14 +102,18 @@ def surfaces(
 
 def _boxes(data: npt.NDArray[Any]) -> tuple[dict[int, Box], dict[int, int]]:
     """Return the box and the number of voxels of every object."""
-    if data.size == 0 or not data.any():
+    # Of a huge volume only what lies around its objects is searched.
+    held = [np.flatnonzero(data.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    if not all(map(len, held)):
         return {}, {}
-    numbers, names = fastremap.renumber(data, in_place=False)
+    around = tuple(slice(int(where[0]), int(where[-1]) + 1) for where in held)
+    numbers, names = fastremap.renumber(data[around], in_place=False)
     table = cc3d.statistics(numbers)
     boxes, voxels = {}, {}
     for value, number in ((int(v), int(n)) for v, n in names.items() if v):
-        z, y, x = table["bounding_boxes"][number]
-        boxes[value] = Box((z.start, y.start, x.start), (z.stop, y.stop, x.stop))
+        ends = zip(around, table["bounding_boxes"][number], strict=True)
+        z, y, x = ((whole.start + part.start, whole.start + part.stop) for whole, part in ends)
+        boxes[value] = Box((z[0], y[0], x[0]), (z[1], y[1], x[1]))
         voxels[value] = int(table["voxel_counts"][number])
     return boxes, voxels
 
