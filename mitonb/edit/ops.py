@@ -188,6 +188,8 @@ def relabel(labels: Volume, id: int, to: int, places: Places) -> Edit:
     (id,), to = existing([id], places), checked_id(to)
     if not to:
         raise InputError(f"0 is background, not an id of an object. Give object {id} an id from 1 to {MAX_ID}.")
+    if to == id:
+        raise InputError(f"Object {id} has this id already: give it one that is free.")
     if to in places:
         raise InputError(
             f"There is an object {to} already. Give object {id} an id that is free, or merge the two if they are one."

@@ -56,7 +56,7 @@ def test_what_stood_by_the_new_id_before_is_of_another_object():
     ("given", "why"),
     [
         ((1, 2), "There is an object 2 already. Give object 1 an id that is free, or merge"),
-        ((1, 1), "There is an object 1 already"), ((1, 0), "0 is background"), ((0, 5), "0 is background"),
+        ((1, 1), "Object 1 has this id already"), ((1, 0), "0 is background"), ((0, 5), "0 is background"),
         ((1, -3), "from 0 to 4294967295"), ((1, 2**32), "from 0 to 4294967295"), ((1, "7"), "whole number"),
         ((1, 2.5), "whole number"), ((9, 5), "There is no object 9"),
     ],
