@@ -19,6 +19,7 @@ from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 import mitonb as mn
 from mitonb.citing import REFERENCES
 from mitonb.errors import InputError, MitonbError, ModelError, wanting_torch
+from mitonb.io.limits import size_text
 from mitonb.io.opening import find_source, images_in, without_ending
 from mitonb.io.record import read_record, same_image
 from mitonb.io.saving import VOLUMES, check_output, require_apart, rescued
@@ -78,8 +79,9 @@ def values_last(words: Sequence[str]) -> list[str]:
             start = stop = rest.index(flag) + 1
             while stop < len(rest) and re.fullmatch(value, rest[stop]):
                 stop += 1
-            last += rest[start - 1 : stop]
-            del rest[start - 1 : stop]
+            if stop > start:  # else argparse says what is wrong with the first
+                last += rest[start - 1 : stop]
+                del rest[start - 1 : stop]
     return [*rest, *last]
 
 
@@ -365,7 +367,7 @@ def _segment_all(options: Options, recipe: Recipe) -> int:
     failed = [row for row in rows if row["done"] == "failed"]
     _note(options, f"{len(rows) - len(failed)} of {len(rows)} done; the table is {table}")
     for row in failed:
-        _complain(f"{row['image']}: {row['error']}", 1)
+        _complain(row["error"] if row["image"] in row["error"] else f"{row['image']}: {row['error']}", 1)
     return 1 if failed else 0
 
 
@@ -679,8 +681,7 @@ def _fetch(options: Options) -> None:
             z, y, x = level.data.shape
             size = [v * f for v, f in zip(stack.voxel_size or (), level.factors, strict=False)]
             voxels = " x ".join(f"{v:g}" for v in size) + " nm" if size else "voxel size unknown"
-            gigabytes = z * y * x * stack.dtype.itemsize / 1e9
-            print(f"  level {k}  {z} x {y} x {x}  {voxels}  {gigabytes:,.2f} GB")
+            print(f"  level {k}  {z} x {y} x {x}  {voxels}  {size_text(z * y * x * stack.dtype.itemsize)}")
         if options.out is not None:
             raise InputError("Say which part is to be fetched: --from Z Y X --to Z Y X, in voxels (or --nm).")
         return

@@ -93,7 +93,7 @@ class Level:
 
     factors: tuple[float, float, float]
     offset: tuple[float, float, float]
-    load: Callable[[], LazyArray]
+    load: Callable[[], LazyArray] = field(repr=False)
 
     @cached_property
     def data(self) -> LazyArray:

@@ -112,7 +112,7 @@ def test_a_folder_of_images_is_segmented_whatever_is_wrong_with_some(
     assert main(words) == 1
     said = capsys.readouterr().err
     assert "2 of 3 done" in said
-    assert re.search(r"mitonb: b\.tif: b\.tif holds no image", said.splitlines()[-1])
+    assert re.search(r"mitonb: b\.tif holds no image", said.splitlines()[-1])
     rows = pd.read_csv(out / "results.csv").set_index("image")
     assert rows["done"].to_dict() == {"a.ome.tif": "now", "b.tif": "failed", "c.ome.zarr": "now"}
     expected = mn.segment(mn.open(images / "a.ome.tif"), show=False)
@@ -522,6 +522,7 @@ def test_options_of_several_values_may_stand_before_the_files() -> None:
     options = build_parser().parse_args(values_last(words))
     assert (str(options.image), str(options.labels), options.voxel_size) == ("in.tif", "out.tif", [30, 5, 5])
     assert list(options.planes) == ["xy", "xz"]
+    assert values_last(["plan", "in.tif", "--planes", "xq"]) == ["plan", "in.tif", "--planes", "xq"]
     assert values_last(["info", "--", "--planes"]) == ["info", "--", "--planes"]
 
 

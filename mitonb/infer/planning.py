@@ -16,6 +16,7 @@ from mitonb.infer.memory_estimate import estimate
 from mitonb.infer.run import slab_thickness
 from mitonb.infer.source import ModelWish, predictor_of
 from mitonb.infer.tasks import PIECE
+from mitonb.io.limits import size_text
 from mitonb.job import clock
 from mitonb.recipe import Recipe
 from mitonb.stack import AXES, Plane, Stack
@@ -73,12 +74,13 @@ class Plan:
 
     def __str__(self) -> str:
         sizes = self.read_bytes, self.written_bytes, self.temporary_bytes, self.worker_bytes
-        read, written, temporary, memory = (f"{n / 1e9:.2f} GB" for n in sizes)
+        read, written, temporary, memory = map(size_text, sizes)
         many = f"{self.workers} worker{'s'[: self.workers > 1]}"
-        rates = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in self.constants.items())
+        pairs = ((*name.rsplit("_", 1), value) for name, value in self.constants.items())
+        rates = ", ".join(f"{what} {value:.3g} {'s' if unit == 'seconds' else 'B'}" for what, unit, value in pairs)
         return (
             f"time         {clock(self.seconds)} with {many}, {clock(self.network_seconds)} of it network\n"
-            f"network on   {self.device}; {self.tasks} tasks\n"
+            f"network on   {self.device}; {self.tasks} task{'s'[: self.tasks != 1]}\n"
             f"reading      {read}\nwriting      {written}, at most {temporary} at a time in the folder of the job\n"
             f"memory       {memory} for each worker\nreckoned from {rates}"
         )

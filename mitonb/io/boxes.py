@@ -61,7 +61,8 @@ class Cost:
     def __str__(self) -> str:
         size = f"{' x '.join(map(str, self.shape))} voxels, {size_text(self.bytes)}"
         took = "" if self.seconds is None else f", about {max(1, round(self.seconds))} s"
-        return f"{size}; {self.blocks:,} blocks of the store, {size_text(self.moved)} unpacked{took}"
+        count = f"{self.blocks:,} block{'s'[: self.blocks != 1]}"
+        return f"{size}; {count} of the store, {size_text(self.moved)} unpacked{took}"
 
 
 @dataclass(frozen=True)

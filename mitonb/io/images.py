@@ -125,7 +125,7 @@ def read_folder(folder: Path) -> Source | Path:
         raise InputError(f"{what} is empty. Give a folder with one PNG, TIFF or JPEG for each plane.")
     planes = [n for n in names if Path(n).suffix.lower() in KINDS]
     if not planes:
-        others = f"{len(names)} others such as {names[0]!r}"
+        others = f"{names[0]!r}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
         raise InputError(f"{what} holds no PNG, TIFF or JPEG, but {others}. Give the folder of the planes, or a file.")
     kinds = Counter(KINDS[Path(n).suffix.lower()] for n in planes)
     if len(kinds) > 1:

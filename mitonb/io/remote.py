@@ -44,7 +44,9 @@ def remote_folder(address: str) -> "Remote":
     scheme, _, rest = plain.partition("://")
     host = rest.partition("/")[0]
     if f"{scheme}://" not in SCHEMES or not host or len(plain) > 2000 or not plain.isprintable():
-        raise InputError(f"{address[:200]!r} is no address that is opened. Use https://, http://, s3:// or gs://.")
+        local = re.match(r"(?:precomputed|n5|zarr[23]?|file)://", plain)
+        advice = f"Give a path on this machine without {local[0]}, or" if local else "Use"
+        raise InputError(f"{address[:200]!r} is no address that is opened. {advice} https://, http://, s3:// or gs://.")
     if "@" in host or "?" in rest or "#" in rest:
         raise InputError(
             f"{scheme}://{host.rpartition('@')[2]}/... carries a password, a signature or another part after ? or #, "

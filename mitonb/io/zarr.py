@@ -132,24 +132,50 @@ def store_in_zip(path: Path) -> zipfile.Path | None:
 
 
 def members_of_store(root: Folder) -> Iterator[tuple[str, tuple[int, ...], str]]:
-    """Yield path, shape and dtype of the arrays in a store on disk or in a zip file; links are not followed.
+    """Yield path, shape and dtype of the images in a store on disk or in a zip file; links are not followed.
 
-    Of arrays no folder is looked into: there are as many as there are rows of blocks.
+    Of arrays no folder is looked into: there are as many as there are rows of blocks. A group of resolutions is one
+    image, of the shape of the finest.
     """
-    waiting, seen = [_Node(root, root)], 0
+    yield from _images_in(_Node(root, root))
+
+
+def _images_in(start: "_Node") -> Iterator[tuple[str, tuple[int, ...], str]]:
+    """Yield the images in a group and below, with their paths from the folder that the user named."""
+    waiting, seen = [start], 0
     while waiting and (seen := seen + 1) <= MOST_FOLDERS:
         node = waiting.pop(0)
         try:
             newer, older, n5 = (node.read(name) for name in (METADATA[3], METADATA[2], METADATA[4]))
         except CorruptFileError:  # what is damaged is said where it is opened
             continue
-        found = newer if newer.get("node_type") == "array" else older
-        shape = found.get("shape") or (n5.get("dimensions") or [])[::-1]
-        if shape:
-            yield node.within(), tuple(shape), str(found.get("data_type") or found.get("dtype") or n5.get("dataType"))
+        if told := _told(newer, older, n5):
+            yield node.within(), *told
+            continue
+        if node.within() and (finest := _finest(node)):
+            yield node.within(), *finest
             continue
         inside = sorted((e.name for e in node.folder.iterdir() if e.is_dir() and not _is_link(e)), key=natural)
         waiting = [node.inner(name) for name in inside[:MOST_FOLDERS]] + waiting
+
+
+def _told(
+    newer: Mapping[str, Any], older: Mapping[str, Any], n5: Mapping[str, Any]
+) -> tuple[tuple[int, ...], str] | None:  # fmt: skip
+    """Return shape and dtype of an array, by its metadata of zarr 3, zarr 2 or N5; None of a group."""
+    found = newer if newer.get("node_type") == "array" else older
+    shape = found.get("shape") or (n5.get("dimensions") or [])[::-1]
+    return (tuple(shape), str(found.get("data_type") or found.get("dtype") or n5.get("dataType"))) if shape else None
+
+
+def _finest(node: "_Node") -> tuple[tuple[int, ...], str] | None:
+    """Return shape and dtype of the finest resolution in a group; None where there is none."""
+    with contextlib.suppress(InputError), guarded(node.root.name):
+        listed = [level["path"] for level in (_image(node.attributes()) or {}).get("datasets") or ()]
+        for name in (listed or _numbered(node))[:1]:
+            one = node.inner(name)
+            return _told(*(one.read(METADATA[k]) for k in (3, 2, 4)))
+    return None
 
 
 def _is_link(path: Any) -> bool:
@@ -203,8 +229,10 @@ class _Node:
     def choices(self) -> str:
         """Return a sentence about what series= can be, as seen from the folder that the user named."""
         start = self.within()
-        names = sorted(e.name for e in self.folder.iterdir() if e.is_dir())
-        listed = ", ".join(f"series={f'{start}/{name}'.lstrip('/')!r}" for name in names[:8])
+        names = [name for name, *_ in itertools.islice(_images_in(self), 8) if name]
+        if not names:
+            names = [f"{start}/{e.name}".lstrip("/") for e in self.folder.iterdir() if e.is_dir()]
+        listed = ", ".join(f"series={name!r}" for name in sorted(names)[:8])
         return f" Inside are: {listed}." if listed else ""
 
 

@@ -51,9 +51,11 @@ def test_what_series_can_be_is_listed(tmp_path, volume):
     assert (found.kind, found.shape) == ("", ())
     assert mn.info(tmp_path / "two.npz", series="labels").dtype == bool
     path = write_n5(tmp_path / "cell.n5" / "em" / "raw").parents[1]
-    assert [one.series for one in mn.info(path).members] == ["em/raw/s0", "em/raw/s1", "em/raw/s2"]
-    for one in mn.info(path).members:
-        assert mn.open(path, series=one.series).shape == one.shape
+    found = mn.info(path)
+    assert [one.series for one in found.members] == ["em/raw"]  # one image, and not each of its resolutions
+    assert "series='em/raw'" in found.notes[0]
+    opened = mn.open(path, series="em/raw")
+    assert (opened.shape, len(opened.levels)) == (found.members[0].shape, 3)
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "cell.h5", "w") as file:
         file["raw"], file["labels/mito"] = volume, volume > 5

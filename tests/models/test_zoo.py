@@ -275,7 +275,9 @@ def test_the_free_model_is_whole_and_knows_no_data_for_research_only():
     assert load_model("mito-open").spec == card
     assert "commercial use allowed" in card.licence
     told = " ".join(card.data)
-    assert not any(word in told for word in ("non-commercial", "research use", "NC-SA", "GPL", "vnc", "epfl", "neuropil"))
+    assert not any(
+        word in told for word in ("non-commercial", "research use", "NC-SA", "GPL", "vnc", "epfl", "neuropil")
+    )
 
 
 def test_a_wide_net_has_the_same_weights_and_sees_farther():
