@@ -33,6 +33,7 @@ export class Commands {
       axis: (axis) => this.#volume() && view.turn(axis),
       panes: () => this.#volume() && view.set("panes", view.get("panes") === 4 ? 1 : 4),
       go: () => view.ui.status.askPlace(),
+      hush: () => view.ui.hush(),
       copy: () => this.#copyPlace(),
       zoom: () => this.#selection("zoom to") && view.tell({ kind: "zoom" }),
       hide: () => this.#hide(),
@@ -178,6 +179,7 @@ export class Commands {
   #tool(tool) {
     const { view } = this;
     const old = view.get("tool");
+    if (tool === "look") view.ui.hush();
     if (tool === "look" && !view.ui.help.hidden) this.#help(false);
     else if (tool === "look" && view.pen.cancel()) return;
     else if (tool === "look" && view.suggested !== null) view.leaveSuggestion();
@@ -266,6 +268,10 @@ export class Commands {
       take: (text) => {
         // What cannot be seen is not nothing: only an empty field takes the free id.
         const to = text ? Number(text) : fresh;
+        if (to === ids[0]) {
+          view.ui.say({ text: `Object ${to} has this id already: give it one that is free.`, error: true });
+          return false;
+        }
         const fine = !text || (/^\s*\d+\s*$/.test(text) && to > 0 && to <= MOST);
         if (fine) this.#edit({ op: "relabel", id: ids[0], ...(to ? { to } : {}) });
         else view.ui.say({ text: `An id is a whole number from 1 to ${MOST}, got "${text.trim().slice(0, 40)}".`, error: true });

@@ -77,7 +77,10 @@ export function goField({ run, go, opened, leave }) {
     input.removeAttribute("aria-invalid");
   });
   node.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") close();
+    if (event.key === "Escape") {
+      close();
+      run("hush");
+    }
     else if (event.key === "Enter" && event.target === input) {
       // A note that was only looked at stays as it is.
       if ((asked.keep && !touched) || asked.take(input.value)) close();

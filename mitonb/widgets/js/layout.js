@@ -130,6 +130,10 @@ export function layout({ run, set, setLayer, goTo }) {
       clearTimeout(quiet);
       if (!asks) quiet = setTimeout(() => { notice.hidden = true; }, error || actions.length ? 12000 : 5000);
     },
+    /** Whoever leaves has read what went wrong. */
+    hush() {
+      if (notice.classList.contains("mitonb-error")) notice.hidden = true;
+    },
     /** Give the answer of Enter to the question on screen; false where there is none. */
     accept() {
       if (notice.hidden || notice.dataset.accepts !== "true") return false;

@@ -156,6 +156,7 @@ function toolbar(changed, select) {
     passes({ columns, values }) {
       const wanted = asked(find.value, columns);
       wrong = wanted.wrong;
+      these.hidden = !on() || Boolean(wrong);
       const [name, flag] = column.value.split("=");
       const k = columns.findIndex((c) => c.name === name);
       const [low, high] = flag ? [+flag, +flag] : [from, to].map((input) => (input.value === "" ? NaN : +input.value));

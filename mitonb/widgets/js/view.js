@@ -488,7 +488,8 @@ export class View {
   /** Whether labels are shown so coarsely that nobody sees what would be drawn; then it says so. @param {Entry | null} labels */
   tooCoarse(labels) {
     if (!labels || labels.step === 1) return false;
-    this.ui.say({ text: `Zoom in to paint: one pixel here stands for ${labels.step} x ${labels.step} of the labels (Ctrl and the wheel).` });
+    const side = Math.max(labels.step, Math.round(1 / this.picture.camera.scale));
+    this.ui.say({ text: `Zoom in to paint: one pixel here stands for ${side} x ${side} of the labels (Ctrl and the wheel).` });
     return true;
   }
 
