@@ -268,11 +268,11 @@ export class Commands {
       take: (text) => {
         // What cannot be seen is not nothing: only an empty field takes the free id.
         const to = text ? Number(text) : fresh;
-        if (to === ids[0]) {
+        const fine = !text || (/^\s*\d+\s*$/.test(text) && to > 0 && to <= MOST);
+        if (fine && to === ids[0]) {
           view.ui.say({ text: `Object ${to} has this id already: give it one that is free.`, error: true });
           return false;
         }
-        const fine = !text || (/^\s*\d+\s*$/.test(text) && to > 0 && to <= MOST);
         if (fine) this.#edit({ op: "relabel", id: ids[0], ...(to ? { to } : {}) });
         else view.ui.say({ text: `An id is a whole number from 1 to ${MOST}, got "${text.trim().slice(0, 40)}".`, error: true });
         return fine;
