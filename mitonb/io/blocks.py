@@ -87,7 +87,7 @@ class Blocks:
 
     def file_of(self, index: tuple[int, ...]) -> str | None:
         """Return the name of the file of a block in the folder, or None where it lies in one of others."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must say how its blocks are called.")  # each format has names
 
     @property
     def inner(self) -> int:
