@@ -24,7 +24,7 @@ import mitonb.errors
 from mitonb.errors import JobError
 from mitonb.job import Progress
 from mitonb.learn.data import Source
-from mitonb.learn.loop import Settings, fitting, join
+from mitonb.learn.loop import Settings, fitting, join, leave
 
 _TICK = 0.3  # seconds after which the caller may cancel, however long a step takes
 _GRACE = 1.2  # seconds in which the child may still write down where it was
@@ -145,6 +145,7 @@ def _main(folder: Path, rank: int = 0) -> None:
                 join(folder, rank, settings.devices)
             for step in fitting(sources, settings=settings, **task):
                 tell(**dataclasses.asdict(step))
+            leave()
             tell(ended=True)
         except Exception as error:  # whatever it is, the caller raises it
             tell(error=type(error).__name__, text=str(error))

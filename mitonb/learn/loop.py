@@ -547,6 +547,13 @@ def join(folder: Path, rank: int, count: int) -> None:
     distributed.init_process_group("nccl" if gpus else "gloo", init_method=place, rank=rank, world_size=count)
 
 
+def leave() -> None:
+    """End what `join` began, once all are here: the end of one while others still listen can abort them."""
+    if distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()
+
+
 def _rank() -> int:
     return distributed.get_rank() if distributed.is_initialized() else 0
 
