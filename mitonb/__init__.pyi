@@ -70,6 +70,7 @@ from mitonb.stack import Stack as Stack
 from mitonb.widgets.app import explore as explore
 from mitonb.widgets.forms import open_form as open_form
 from mitonb.widgets.objects_table import show_table as show_table
+from mitonb.widgets.snapshots import snapshot as snapshot
 from mitonb.widgets.trainer import train_form as train_form
 from mitonb.widgets.viewer import view as view
 from mitonb.widgets.volume3d import show3d as show3d

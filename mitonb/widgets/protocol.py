@@ -418,9 +418,12 @@ class Conversation:
             threading.Thread(target=self._tell_colors, kwargs={"anew": True}, daemon=True).start()
         else:
             self._tell_colors(anew=True)
-        last, extras = self._last.get(client, 0), self._planes.extras()
-        head = {"kind": "state", "seq": self._seq, "info": self._info(), "client": client, "last": last}
-        self.post({**head, "extras": extras, "compared": self._planes.compared, **self._state()})
+        self.post({**self.introduce(), "client": client, "last": self._last.get(client, 0)})
+
+    def introduce(self) -> dict[str, Any]:
+        """Return what a page must know before it can show anything."""
+        head = {"kind": "state", "seq": self._seq, "info": self._info(), "compared": self._planes.compared}
+        return {**head, "extras": self._planes.extras(), **self._state()}
 
     def _want(self, message: Message, _: Buffers) -> None:
         client, request = word(message, "client"), whole(message, "req", 1, _MAX_COUNT)

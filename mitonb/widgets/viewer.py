@@ -493,6 +493,15 @@ class Viewer(Saved, anywidget.AnyWidget):
         picture = as_png(thinned(overlay(plane, ids, colors=self.session)))
         return f"mitonb viewer: {self.axis} plane {self.index}, {found}", picture
 
+    @property
+    def planes(self) -> Planes:
+        """What there is to show of each plane."""
+        return self._planes
+
+    def introduce(self) -> dict[str, Any]:
+        """Return the first message to a page: what is shown, and what can be done with it."""
+        return self._conversation.introduce()
+
     def close(self) -> None:
         """Leave the session and close the widget."""
         for signal, slot in self._slots.items():

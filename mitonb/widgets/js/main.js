@@ -4,6 +4,8 @@ import "./viewer.css";
 import { Store } from "./store.js";
 import { View } from "./view.js";
 
+export { showKept } from "./standin.js"; // for a page of its own
+
 export default () => {
   /** @type {Store | undefined} */
   let store;
