@@ -56,7 +56,10 @@ def window(
     if any(((p - p[0]) % s).any() for p, s in zip(places, steps, strict=True)):
         steps = [1, 1, 1]
         key = tuple(slice(int(p[0]), int(p[-1]) + 1) for p in places)
-    found = read_part(level.data, key)[np.ix_(*((p - p[0]) // s for p, s in zip(places, steps, strict=True)))]
+    found = read_part(level.data, key)
+    taken = [(p - p[0]) // s for p, s in zip(places, steps, strict=True)]
+    if any((np.diff(t) != 1).any() for t in taken):  # else all of it, and the copy would cost more than the reading
+        found = found[np.ix_(*taken)]
     return np.moveaxis(found, along, 0)[0]
 
 
