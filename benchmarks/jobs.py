@@ -1,6 +1,7 @@
 """Runs into a store as jobs: memory, kills, pieces, workers, and what `mn.plan` says.
 
     python -m benchmarks.jobs memory [--planes 16]  B2: planes of 2048 x 2048 in 2 GB: network; slabs of 3 directions
+    python -m benchmarks.jobs whole [--planes 1024] B2: all of a run over such planes, of 4 nm, in 2 GB
     python -m benchmarks.jobs kills [--kills 20]    B3: 1, 2, 4 workers; kill -9 of a whole job at random moments
     python -m benchmarks.jobs pieces [--side 256]   B4: pieces of 64, 128, 256 planes against a run in memory
     python -m benchmarks.jobs cluster               B5: dask with 1 and 2 workers; a net that sleeps, 1 to 64 workers
@@ -60,7 +61,10 @@ def digest(labels: Any) -> str:
 def memory(options: Any, folder: Path) -> bool:
     """Run the network on a few planes, and all other stages on a thicker volume, in processes of their own."""
     good = True
-    for name in ("network", "drawing", "slabs"):
+    parts = ("network", "drawing", "slabs") if options.what == "memory" else ("whole",)
+    if options.what == "whole":
+        mn.save(image(options.planes, 2048, 2048).with_voxel_size(4), folder / "whole.ome.zarr")
+    for name in parts:
         command = [sys.executable, "-m", "benchmarks.jobs", "memory", "--part", name, "--planes", str(options.planes)]
         environment = {**os.environ, "MEM_LIMIT": "2000000000"} if name != "drawing" else dict(os.environ)
         told = subprocess.check_output([*command, "--folder", str(folder)], env=environment)
@@ -77,12 +81,12 @@ def memory(options: Any, folder: Path) -> bool:
 
 def memory_part(options: Any, folder: Path) -> None:
     """Measure one part, in this process."""
-    slabs = options.part != "network"
+    slabs = options.part in ("drawing", "slabs")
     axes, depth = (XYZ, 8 * options.planes) if slabs else (("xy",), options.planes)
     recipe, out, path = mn.Recipe(planes=axes), folder / f"{slabs}.ome.zarr", folder / f"image-{slabs}.ome.zarr"
-    if options.part != "slabs":
+    if options.part in ("drawing", "network"):
         mn.save(image(depth, 2048, 2048), path)
-    stack = mn.open(path)
+    stack = mn.open(folder / "whole.ome.zarr") if options.part == "whole" else mn.open(path)
     if options.part == "drawing":  # what the network would leave
         steps = mn.segmenting(stack, recipe, out=out)
         next(step for step in steps if step.stage.startswith("predict"))
@@ -286,8 +290,8 @@ def planned(options: Any, folder: Path) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["memory", "kills", "pieces", "cluster", "constants", "plan"])
-    parser.add_argument("--planes", type=int, default=16)
+    parser.add_argument("what", choices=["memory", "whole", "kills", "pieces", "cluster", "constants", "plan"])
+    parser.add_argument("--planes", type=int, help="16 by default, 1024 of a whole run")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument(
         "--no-workers", dest="workers", action="store_false", help="only kills of a job without workers"
@@ -296,13 +300,14 @@ def main() -> int:
     parser.add_argument("--axes", nargs="+", default=["xy"], help="directions of the comparison of pieces")
     parser.add_argument("--no-real", dest="real", action="store_false", help="only the net that sleeps")
     parser.add_argument("--folder", type=Path, help="where to write (default: a temporary folder)")
-    parser.add_argument("--part", choices=["network", "drawing", "slabs"], help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=["network", "drawing", "slabs", "whole"], help=argparse.SUPPRESS)
     options = parser.parse_args()
+    options.planes = options.planes or (1024 if options.what == "whole" else 16)
     if options.part:
         memory_part(options, options.folder)
         return 0
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        does = {"memory": memory, "kills": kills, "pieces": pieces, "cluster": cluster, "plan": planned}
+        does = {"memory": memory, "whole": memory, "kills": kills, "pieces": pieces, "cluster": cluster, "plan": planned}
         does["constants"] = constants
         return 0 if does[options.what](options, Path(folder)) else 1
 
