@@ -209,8 +209,9 @@ def cluster(options: Any, folder: Path) -> bool:
     """Time the network on dask workers of one thread; then the overhead of a task with a net that sleeps."""
     from distributed import Client, LocalCluster
 
-    good, about = True, {"threads_per_worker": 1, "dashboard_address": None}
-    stack, recipe, times = image(64, 512, 512), mn.Recipe(), {}
+    # Many workers in one process share its memory: a limit for each would pause them all.
+    good, about = True, {"threads_per_worker": 1, "dashboard_address": None, "memory_limit": None}
+    stack, recipe, times = image(256, 512, 512), mn.Recipe(), {}
     os.environ["OMP_NUM_THREADS"] = "1"
     for workers in (1, 2) if options.real else ():
         with LocalCluster(n_workers=workers, **about) as local, Client(local, set_as_default=False) as client:
