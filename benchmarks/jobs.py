@@ -308,8 +308,8 @@ def main() -> int:
         memory_part(options, options.folder)
         return 0
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        does = {"memory": memory, "whole": memory, "kills": kills, "pieces": pieces, "cluster": cluster, "plan": planned}
-        does["constants"] = constants
+        does = {"memory": memory, "whole": memory, "kills": kills, "pieces": pieces, "cluster": cluster}
+        does |= {"constants": constants, "plan": planned}
         return 0 if does[options.what](options, Path(folder)) else 1
 
 

@@ -453,15 +453,15 @@ class Entry:
         return f"{self.text[:1].upper()}{self.text[1:]}."
 
 
-def entries(rows: Sequence[Row], standing: Sequence[int], after: int = 0) -> list[Entry]:
+def entries(rows: Sequence[Row], standing: Sequence[int], after: int = 0, most: int | None = None) -> list[Entry]:
     """Return the lines of a journal that came after one, oldest first; requests that changed nothing are left out."""
     there = set(standing)
+    shown = [row for row in rows[after:] if row.kind != "nothing"]
     found = []
-    for row in rows[after:]:
-        if row.kind != "nothing":
-            text, code, whole = _words(row, rows)
-            undone = row.seq not in there and row.kind not in ("undo", "redo")
-            found.append(Entry(row.seq, row.time, text, code, undone, row.seq in there, whole))
+    for row in shown[-most:] if most else shown:
+        text, code, whole = _words(row, rows)
+        undone = row.seq not in there and row.kind not in ("undo", "redo")
+        found.append(Entry(row.seq, row.time, text, code, undone, row.seq in there, whole))
     return found
 
 

@@ -992,10 +992,24 @@ class Session:
 
     # --- history and file -------------------------------------------------------------------------------------------
 
-    def history(self, *, after: int = 0) -> list[Entry]:
-        """Return what was done, or what came after an edit, oldest first; each with Python that does the same."""
+    def history(self, *, after: int = 0, most: int | None = None) -> list[Entry]:
+        """Return what was done, oldest first, each with Python that does the same.
+
+        Parameters
+        ----------
+        after : int
+            Number of an edit: only what came after it.
+        most : int, optional
+            Only the newest: after hours there are thousands, and to word them all takes a second.
+        """
         with self._lock:
-            return entries(self._project.rows, self._project.undoable, after)
+            rows, standing = [*self._project.rows], [*self._project.undoable]
+        return entries(rows, standing, after, most)
+
+    def count_edits(self) -> int:
+        """Return how many lines the history has."""
+        with self._lock:
+            return sum(row.kind != "nothing" for row in self._project.rows)
 
     def to_code(self) -> str:
         """Return the history as a cell of Python that makes the same labels again, in a session in memory.
@@ -1130,7 +1144,7 @@ class Session:
         from mitonb.io.saving import save  # looking at labels needs no formats
 
         with self._lock:
-            labels, lines = self.labels, self.history()
+            labels, lines = self.labels, self.history(most=_MOST_LINES)
             labels = replace(labels, data=settled(labels.data))
         record = dict(labels.record or {})
         earlier = record.get("history")

@@ -521,30 +521,30 @@ class HistoryView(Part):
         """Look at the place of an edit; of one without a place, it is said on screen."""
         try:
             self.session.go_to_edit(seq)
-            self._count(len(self.session.history()))
+            self._count()
         except Exception as error:  # a click has no caller
             self._fail(error)
 
     def undo_to(self, seq: int) -> None:
         """Take back all edits after one, or do those up to it again; what cannot be done is said on screen."""
         try:
-            forth = any(entry.seq == seq and entry.undone for entry in self.session.history())
+            forth = any(entry.seq == seq and entry.undone for entry in self.session.history(after=seq - 1))
             count = count_text(self.session.undo_to(seq), "edit")
             self.went.emit(f"Did {count} again." if forth else f"Went back {count}.")
         except Exception as error:  # a click has no caller
             self._fail(error)
 
     def _draw(self) -> None:
-        history, ways = self.session.history(), {*self.session.reachable}
-        ways -= {max((entry.seq for entry in history if entry.stands), default=0)}
-        self._count(len(history))
+        history = self.session.history(most=_MOST_LINES)
+        ways = {*self.session.reachable} - {max((entry.seq for entry in history if entry.stands), default=0)}
+        self._count()
         self.lines.rows = [
             {
                 "seq": entry.seq, "clock": time.strftime("%H:%M:%S", time.localtime(entry.time)),
                 "text": entry.text, "code": entry.code, "undone": entry.undone,
                 "back": entry.seq in ways,
             }
-            for entry in history[::-1][:_MOST_LINES]
+            for entry in history[::-1]
         ]  # fmt: skip
         if self.as_code.value:
             self._write()
@@ -561,7 +561,8 @@ class HistoryView(Part):
     def _tell(self, text: str) -> None:
         self.status.value = note(text)
 
-    def _count(self, count: int) -> None:
+    def _count(self) -> None:
+        count = self.session.count_edits()
         last = f", the last {_MOST_LINES} are shown" if count > _MOST_LINES else ""
         said = f"{count_text(count, 'edit')}{last}; click one to go to its place"
         self._tell(said if count else _EMPTY)

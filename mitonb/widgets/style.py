@@ -182,7 +182,8 @@ class Latest:
     failed : callable
         Gets the exception of a call that failed.
     delay : float
-        Seconds to wait for a newer call before starting.
+        Seconds to wait for a newer call before starting, and where there are any, after a call that took longer as long
+        as that took: however many calls come, half of the time is left to what the user waits for.
     """
 
     def __init__(
@@ -207,15 +208,18 @@ class Latest:
             return self._idle.wait_for(lambda: not self._running, timeout)
 
     def _run(self) -> None:
+        took = 0.0
         while True:
-            time.sleep(self._delay)
+            time.sleep(max(self._delay, took) if self._delay else 0)
             with self._idle:
                 arguments, self._asked = self._asked, None
                 if arguments is None:
                     self._running = False
                     self._idle.notify_all()
                     return
+            start = time.monotonic()
             try:
                 self._work(*arguments)
             except Exception as error:  # the thread has no caller; whoever owns it tells the user
                 self._failed(error)
+            took = time.monotonic() - start

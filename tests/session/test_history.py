@@ -118,6 +118,17 @@ def test_the_history_after_an_edit_is_what_came_since():
     assert session.history(after=2)[0].text == "undid: painted object 3 on xy plane 0"
 
 
+def test_the_newest_lines_of_the_history_are_had_alone_and_all_are_counted():
+    session = Session(labels=labels())
+    session.delete(2)
+    session.paint([[0, 6, 2]], id=3, radius=1)
+    session.paint([[0, 6, 2]], id=3, radius=1)  # changes nothing, and is no line
+    session.undo()
+    assert session.history(most=2) == session.history()[-2:]
+    assert session.history(most=9) == session.history()
+    assert session.count_edits() == len(session.history()) == 3
+
+
 def test_an_undo_of_one_edit_never_takes_another():
     session = Session(labels=labels())
     first = session.delete(2).seq

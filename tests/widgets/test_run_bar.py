@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -128,6 +129,21 @@ def test_of_many_calls_that_wait_only_the_newest_is_made() -> None:
     gate.set()
     assert latest.wait(20)
     assert done == [1, 4]
+
+
+def test_what_follows_edits_rests_as_long_as_it_worked(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, rests = [0.0], []
+
+    def work() -> None:
+        now[0] += 5.0
+        if now[0] == 5.0:
+            latest.ask()
+
+    monkeypatch.setattr("mitonb.widgets.style.time", SimpleNamespace(sleep=rests.append, monotonic=lambda: now[0]))
+    latest = Latest(work, failed=lambda error: None, delay=0.1)
+    latest.ask()
+    assert latest.wait(20)
+    assert rests == [0.1, 5.0, 5.0]
 
 
 def test_a_failed_call_is_told_and_the_next_one_is_made() -> None:
