@@ -39,7 +39,7 @@ from mitonb.learn.runs import finetuning as finetuning
 from mitonb.learn.runs import train as train
 from mitonb.learn.runs import training as training
 from mitonb.learn.scoring import benchmark as benchmark
-from mitonb.lessons import check as check
+from mitonb.lessons.checking import check as check
 from mitonb.maps import Maps as Maps
 from mitonb.measurements import measure as measure
 from mitonb.models.zoo import load_model as load_model

@@ -735,6 +735,24 @@ def _merge(options: Options) -> None:
         print(f"  edit {one.seq}: {one.text}{there}")
 
 
+def _course(options: Options) -> None:
+    from mitonb.lessons.course import sources, write_course
+
+    written = write_course(options.folder, options.form)
+    kept = len(sources()) - len(written)
+    print(f"{len(written)} notebooks in {options.folder}" + f", {kept} were there and stay" * bool(kept))
+
+
+def _class(options: Options) -> None:
+    from mitonb.lessons.classes import class_table
+
+    _check_outputs([(options.out, (".csv",))], [], overwrite=True)
+    table = class_table(options.folder)
+    print(table.to_string(index=False, na_rep=""))
+    if options.out is not None:
+        table.to_csv(options.out, index=False)
+
+
 def _doctor(_: Options) -> int:
     report = mn.doctor()
     print(report)
@@ -744,7 +762,7 @@ def _doctor(_: Options) -> int:
 _RUNS: dict[str, Callable[[Options], int | None]] = {
     "segment": _segment, "rerun": _rerun, "plan": _plan, "train": _train, "score": _score, "lab": _lab,
     "info": _info, "fetch": _fetch, "replay": _replay, "export": _export_labels, "merge": _merge, "doctor": _doctor,
-    "cite": lambda options: print(mn.cite(options.model)),
+    "course": _course, "class": _class, "cite": lambda options: print(mn.cite(options.model)),
     "models": _list_models, "models list": _list_models, "models info": _show_model, "models pull": _pull,
     "models import": _import, "models export": _export, "benchmark": _benchmark, "data": _list_data,
     "data list": _list_data, "data info": _show_data, "data pull": _pull_data,

@@ -1,0 +1,11 @@
+"""The course: questions that check themselves, what they are about, and notebooks for students and teachers."""
+
+from mitonb.lessons.checking import QUESTIONS, Result, check, keep
+from mitonb.lessons.classes import class_table
+from mitonb.lessons.course import write_course
+from mitonb.lessons.material import animals, block, example, ideal, network_maps, panels, proofreading, tiny
+
+__all__ = [
+    "QUESTIONS", "Result", "animals", "block", "check", "class_table", "example", "ideal", "keep", "network_maps",
+    "panels", "proofreading", "tiny", "write_course",
+]  # fmt: skip

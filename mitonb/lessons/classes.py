@@ -1,0 +1,68 @@
+"""A table of a class, from the files in which the checks of each student were noted."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from mitonb.errors import InputError
+from mitonb.lessons.judges import QUESTIONS
+
+
+def class_table(folder: str | Path) -> pd.DataFrame:
+    """Return how far each student is, from the files that `keep` wrote.
+
+    Parameters
+    ----------
+    folder : path
+        With one file or one folder a student, at any depth; everything that ends in .jsonl is read.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a student: ``student``, ``right`` (questions solved), ``minutes`` (with a check less than ten minutes
+        after another), and a column a question that anybody tried: the number of tries until it was right, negative
+        while it is not; then ``stuck``, the last wrong answers in words. A line ``(class)`` at the end tells the part
+        of those who tried that got it right.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or a line is none of ours.
+    """
+    files = sorted(Path(folder).expanduser().rglob("*.jsonl"))
+    if not files:
+        raise InputError(f"There is no checks.jsonl in {folder}. Collect those of the students there, a folder each.")
+    found: dict[str, list[dict[str, object]]] = {}
+    for file in files:
+        who = file.stem if file.stem != "checks" else file.parent.name
+        for count, line in enumerate(file.read_text("utf-8").splitlines(), 1):
+            try:
+                row = dict(json.loads(line))
+                row["time"], row["number"] = float(row["time"]), str(row["number"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f"Line {count} of {file} is no check ({error!r}). Leave that file out.") from None
+            found.setdefault(str(row.get("student") or who), []).append(row)
+    table = pd.DataFrame([{"student": who, **_summary(rows)} for who, rows in sorted(found.items())])
+    numbers = [number for number in QUESTIONS if number in table]
+    tried = table[numbers].notna().sum()
+    share = ((table[numbers] > 0).sum() / tried).round(2)
+    last = pd.DataFrame([{"student": "(class)", "right": table["right"].mean().round(1), **share}])
+    return pd.concat([table, last], ignore_index=True)[["student", "right", "minutes", *numbers, "stuck"]]
+
+
+def _summary(rows: list[dict[str, object]]) -> dict[str, object]:
+    """Return a student's line: tries of each question until it was right, negative while it is not."""
+    rows = sorted(rows, key=lambda row: float(str(row["time"])))
+    times = pd.Series([row["time"] for row in rows], dtype=float).diff()
+    tries: dict[str, int] = {}
+    wrong: dict[str, str] = {}
+    for row in (row for row in rows if "passed" in row):
+        number = str(row["number"])
+        count = tries.get(number, 0)
+        if count <= 0:
+            tries[number] = 1 - count if row["passed"] else count - 1
+            wrong[number] = "" if row["passed"] else str(row.get("why", ""))
+    stuck = "; ".join(f"{number} {why}" for number, why in wrong.items() if why)
+    right = sum(count > 0 for count in tries.values())
+    return {"right": right, "minutes": round(times[times < 600].sum() / 60, 1), **tries, "stuck": stuck}

@@ -1,0 +1,342 @@
+"""What is right, and which of the usual mistakes an answer is; the words stand in `questions.json`.
+
+A judge takes an answer and returns "" if it is right, None if it is none yet, else the key of what is wrong in the
+question's "wrong", alone or with what its sentence tells. Questions with a "right" of their own need no judge.
+"""
+
+import json
+import math
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from mitonb.accuracy import score
+from mitonb.lessons import material
+from mitonb.measurements import measure
+from mitonb.post.contours import ContourSettings, decode_contours
+from mitonb.post.decoding import decode
+from mitonb.post.tuning import tune
+from mitonb.recipe import PRESETS, Recipe
+from mitonb.session.session import Session
+
+Verdict = str | None | tuple[str, dict[str, Any]]
+
+QUESTIONS: dict[str, Any] = json.loads(Path(__file__).with_name("questions.json").read_text("utf-8"))
+"""By number: what is asked ("text"), three "hints" from a nudge to nearly the solution, what the right answer teaches
+("praise"), what is said of the usual "wrong" answers, and, where one value is right, the "right" one."""
+
+_QUICK = 600
+"""Seconds for the race of lesson 6."""
+
+
+def _whole(answer: Any) -> int | None:
+    value = np.asarray(answer)
+    plain = value.shape == () and value.dtype.kind in "iuf" and float(value) == int(value)
+    return int(value) if plain else None
+
+
+def _one_of(answer: Any, right: float, near: float, **wrong: float) -> Verdict:
+    """Tell a number from the usual wrong ones."""
+    got = float(answer)
+    named = {"": right, **wrong}
+    return next((name for name, value in named.items() if abs(got - value) <= near * abs(value)), "other")
+
+
+# ------------------------------------------------------------------------------------------------ 1 what EM shows
+
+
+def _place(point: npt.NDArray[np.float64]) -> tuple[str, int]:
+    """Return what lies at a point (y, x) of the islet, by the eye of the course's authors, and which one."""
+    for kind, which, y, x, radius in QUESTIONS["1.2"]["seen"]:
+        if math.dist(point, (y, x)) <= radius:
+            return kind, which
+    return "", 0
+
+
+def _judge_points(answer: Any) -> Verdict:
+    points = np.asarray(answer, float)
+    if points.shape != (3, 2):
+        return "shape", {"shape": points.shape}
+    found = [_place(point) for point in points]
+    for point, (kind, _) in zip(points, found, strict=True):
+        if kind != "mitochondrion":
+            turned = _place(point[::-1])[0] == "mitochondrion"
+            return "turned" if turned else kind or "unclear", {"point": tuple(point.astype(int).tolist())}
+    return "" if len(set(found)) == 3 else "same"
+
+
+# --------------------------------------------------------------------------------------- 2 what the network sees
+
+
+def _judge_pieces(answer: Any) -> Verdict:
+    mask = material.ideal().semantic[0] > 0.5
+    right = {ndimage.label(mask)[1], ndimage.label(mask, np.ones((3, 3)))[1]}
+    profiles = len(np.unique(material.example().labels.data[material.PLANE])) - 1
+    got = _whole(answer)
+    return "whole" if got is None else "" if got in right else "objects" if got == profiles else "other"
+
+
+def _judge_centers(answer: Any) -> Verdict:
+    right, got = len(np.unique(material.example().labels.data[material.PLANE])) - 1, _whole(answer)
+    return "whole" if got is None else "" if got == right else "many" if got > right else "few"
+
+
+def _judge_spot(answer: Any) -> Verdict:
+    y, x = material.SPOT
+    right = np.add((y, x), material.tiny().offsets[:, y, x])
+    got = np.asarray(answer, float)
+    if got.shape != (2,):
+        return "shape", {"shape": got.shape}
+    wrong = {"": right, "turned": right[::-1], "back": 2 * np.array((y, x)) - right, "step": right - (y, x)}
+    return next((name for name, value in wrong.items() if np.allclose(got, value, atol=0.01)), "other")
+
+
+def _judge_nearest(answer: Any) -> Verdict:
+    if not callable(answer):
+        return "function", {"type": type(answer).__name__}
+    two = [(10.0, 10.0), (10.0, 30.0)]
+    # (y, x, dy, dx, right): the third lies beside the first center, but points at the other one.
+    for y, x, dy, dx, right in [(10, 12, 0, -2, 0), (14, 22, -4, 8, 1), (10, 18, 0, 11, 1), (2, 22, 8, -11, 0)]:
+        got = answer(y, x, dy, dx, two)
+        if got is ... or got is None:
+            return None  # a function that was left as it came
+        if got != right:
+            near = min(range(2), key=lambda i: math.dist((y, x), two[i]))
+            back = min(range(2), key=lambda i: math.dist((y - dy, x - dx), two[i]))
+            facts = {"pixel": (y, x), "offset": (dy, dx), "right": right, "got": got}
+            return "pixel" if got == near else "back" if got == back else "wrong", facts
+    return ""
+
+
+def _judge_ids(answer: Any) -> Verdict:
+    got: npt.NDArray[Any] = np.asarray(answer)
+    truth = material.example().labels.data[material.PLANE]
+    if got.shape != truth.shape:
+        return "shape", {"shape": got.shape}
+    count, right = len(np.unique(got[got > 0])), len(np.unique(truth)) - 1
+    if count == right and score(got, truth).at(0.5).f1 < 1:
+        return "places"
+    return "" if count == right else "few" if count < right else "many", {"count": count, "right": right}
+
+
+# ------------------------------------------------------------------------------- 3 a U-Net by hand, and the leak hunt
+
+
+def _judge_net(net: Any) -> Verdict:
+    if not hasattr(net, "parameters"):
+        return "class"
+    probe = next(iter(net.parameters())).new_empty((1, 1, 32, 32)).normal_()
+    said = net(probe)
+    if tuple(said.shape) != (1, 1, 32, 32):
+        return "shape", {"shape": tuple(said.shape)}
+    # Without what comes from below a net still sees detail; without the skip it then sees nothing.
+    handle = net.deep.register_forward_hook(lambda _net, _given, out: out * 0)
+    try:
+        alone = net(probe)
+    finally:
+        handle.remove()
+    return "blind" if bool((alone == alone[..., :1, :1]).all()) else "shallow" if bool((alone == said).all()) else ""
+
+
+def _judge_split(answer: Any) -> Verdict:
+    """Judge planes that are learned from, (chosen on,) and scored on: blocks with gaps."""
+    parts = [np.unique(np.asarray(list(part), int)) for part in answer]
+    if min(map(len, parts)) == 0:
+        return "empty"
+    pairs = [(one, two) for k, one in enumerate(parts) for two in parts[k + 1 :]]
+    gap = min(int(np.abs(one[:, None] - two).min()) for one, two in pairs)
+    ways = sum(int((np.abs(one[:, None] - two).min(axis=0) == 1).sum()) for one, two in pairs)
+    if gap < 5:
+        return "both" if gap == 0 else "scattered" if ways > 4 else "near", {"gap": gap - 1}
+    return "" if min(map(len, parts)) >= 6 else "few"
+
+
+# ------------------------------------------------------------------------------------------- 4 metrics that lie
+
+
+def _judge_dice(answer: Any) -> Verdict:
+    if not callable(answer):
+        return "function"
+    # 4 and 5 of 12 pixels, of which 2 are both.
+    one, two, none = np.arange(12) < 4, (np.arange(12) >= 2) & (np.arange(12) < 7), np.zeros(12, bool)
+    got = answer(one, two)
+    if got is None or got is ...:
+        return None
+    named = {"": 4 / 9, "iou": 2 / 7, "accuracy": 7 / 12, "recall": 2 / 5, "precision": 1 / 2, "half": 2 / 9}
+    why = next((name for name, value in named.items() if math.isclose(got, value, abs_tol=1e-9)), "other")
+    if why:
+        return why, {"got": got}
+    with np.errstate(all="ignore"):
+        empty = answer(none, none)
+    return "" if empty == 1 or math.isnan(empty) else ("empty", {"got": empty})
+
+
+def _judge_liar(answer: Any) -> Verdict:
+    truth, got = material.block().labels.data, np.asarray(answer)
+    if got.shape != truth.shape:
+        return "shape", {"shape": got.shape, "truth": truth.shape}
+    scores = score(got, truth)
+    dice, f1 = scores.dice, scores.at(0.5).f1
+    return "dice" if dice < 0.95 else "" if f1 <= 0.5 else "f1", {"dice": f"{dice:.2f}", "f1": f"{f1:.2f}"}
+
+
+# ------------------------------------------------------------------------------------------- 5 seeds and thresholds
+
+
+def _judge_thresholds(answer: Any) -> Verdict:
+    seed, contour = (float(value) for value in answer)
+    maps = material.network_maps()
+    settings = ContourSettings(seed=seed, contour=contour, foreground=0.5, min_seed=16, min_size=64)
+    at = score(decode_contours(*maps[:2], settings=settings), maps.truth).at(0.75)
+    facts = {"f1": f"{at.f1:.2f}", "found": at.found + at.false, "truth": at.found + at.missed}
+    if at.f1 >= 0.9:
+        return ""
+    return "strict" if seed > 0.8 else "merged" if contour > 0.35 else "crumbs", facts
+
+
+def _judge_clicks(answer: Any) -> Verdict:
+    clicks, truth = list(answer), material.example().labels.data[material.PLANE]
+    untrue = [click for click in clicks if not click.meets(truth)]
+    if untrue:
+        return "untrue", {"click": untrue[0]}
+    if not any(click.says == "split" for click in clicks):
+        return "split"
+    found = tune(material.ideal(), clicks, Recipe(center_distance=60))
+    count, right = len(np.unique(decode(material.ideal(), found.recipe))), len(np.unique(truth))
+    return "" if count == right else "more", {"count": count - 1, "right": right - 1}
+
+
+# ---------------------------------------------------------------------------------------------------- 6 proofreading
+
+
+def _found(session: Session, iou: float = 0.75) -> set[int]:
+    truth = material.block().labels
+    return {match.truth for match in score(session.labels, truth).matches(iou)}
+
+
+def _on(session: Session, truth: int) -> list[int]:
+    """Return the ids that lie on an object of the truth, the largest overlap first, without specks."""
+    ids, count = np.unique(session.labels.data[material.block().labels.data == truth], return_counts=True)
+    order = [k for k in np.argsort(-count) if ids[k] and count[k] >= 30]
+    return [int(ids[k]) for k in order]
+
+
+def _idle(session: Any) -> str:
+    """Say of a session whether anything was done in it, and is still there."""
+    if not isinstance(session, Session):
+        return "session"
+    entries = session.history()
+    return "" if any(entry.stands for entry in entries) else "undone" if entries else "untouched"
+
+
+def _judge_unmerged(session: Any) -> Verdict:
+    if idle := _idle(session):
+        return idle
+    if set(material.MERGED) <= _found(session):
+        return ""
+    first, second = (_on(session, id) for id in material.MERGED)
+    if not first or not second:
+        return "deleted"
+    return "still" if first == second and len(first) == 1 else "place"
+
+
+def _judge_joined(session: Any) -> Verdict:
+    if idle := _idle(session):
+        return idle
+    here = _on(session, material.CUT)
+    half = (session.labels.data == 0)[material.block().labels.data == material.CUT].mean()
+    others = {int(id) for id in np.unique(material.block().labels.data) if id not in (0, material.CUT)}
+    if any(set(_on(session, id)) & set(here) for id in others):
+        return "others"
+    return "" if material.CUT in _found(session) else "deleted" if half > 0.2 else "still"
+
+
+def _judge_false(session: Any) -> Verdict:
+    if idle := _idle(session):
+        return idle
+    lost = [id for id in np.unique(material.block().labels.data)[1:].tolist() if not _on(session, id)]
+    if [id for id in lost if id != material.MISSED]:
+        return "real"
+    where = material.proofreading().labels.data == material.FALSE
+    left = int((session.labels.data[where] > 0).sum())
+    marked = session.marks.get(material.FALSE) is False
+    return "" if not left else "marked" if marked else "part" if left < where.sum() else "still"
+
+
+def _judge_missed(session: Any) -> Verdict:
+    if idle := _idle(session):
+        return idle
+    if material.MISSED in _found(session, 0.5):
+        return ""
+    here = _on(session, material.MISSED)
+    others = {one for id in np.unique(material.block().labels.data)[1:].tolist() if id != material.MISSED
+              for one in _on(session, id)}  # fmt: skip
+    planes = np.isin(session.labels.data, here).any(axis=(1, 2)).sum() if here else 0
+    return "still" if not here else "neighbour" if set(here) & others else "planes" if planes < 5 else "rough"
+
+
+def _judge_race(session: Any) -> Verdict:
+    if idle := _idle(session):
+        return idle
+    entries = session.history()
+    if any("session.adopt(" in entry.code or "put_plane(" in entry.code for entry in entries):
+        return "copied"
+    seconds, f1 = entries[-1].time - entries[0].time, score(session.labels, material.block().labels).at(0.75).f1
+    facts = {"minutes": f"{seconds / 60:.1f}", "f1": f"{f1:.2f}"}
+    return "errors" if f1 < 0.95 else "slow" if seconds > _QUICK else "", facts
+
+
+# ------------------------------------------------------------------------------------------------ 8 a science question
+
+
+@cache
+def _areas(column: str = "area_um2", *, whole: bool = True) -> dict[str, npt.NDArray[np.float64]]:
+    tables = {name: measure(labels) for name, labels in material.animals().items()}
+    kept = {name: table[~table.truncated] if whole else table for name, table in tables.items()}
+    return {name: np.asarray(table[column], float) for name, table in kept.items()}
+
+
+def _judge_area(answer: Any) -> Verdict:
+    one = "control 1"
+    pixels, cut, whole = _areas("voxels")[one], _areas(whole=False)[one], _areas()[one]
+    wrong = {"cut": cut.mean(), "pixels": pixels.mean(), "sum": whole.sum(), "median": float(np.median(whole))}
+    return _one_of(answer, whole.mean(), 1e-3, **wrong)
+
+
+def _judge_difference(answer: Any) -> Verdict:
+    areas = _areas()
+    groups = [[v for name, v in areas.items() if name.startswith(group)] for group in ("treated", "control")]
+    treated, control = ([float(v.mean()) for v in animals] for animals in groups)
+    pooled = [float(np.concatenate(animals).mean()) for animals in groups]
+    right = float(np.mean(treated) - np.mean(control))
+    return _one_of(answer, right, 1e-3, turned=-right, pooled=pooled[0] - pooled[1],
+                   ratio=float(np.mean(treated) / np.mean(control)))  # fmt: skip
+
+
+def _judge_from_empanada(answer: Any) -> Verdict:
+    if not isinstance(answer, Recipe):
+        return "recipe"
+    if answer.rules != "published":
+        return "rules"
+    wanted = PRESETS["empanada"].replace(semantic_threshold=0.3, min_size=2000)
+    missing = [name for name in wanted.changes() if getattr(answer, name) != getattr(wanted, name)]
+    return "defaults" if len(missing) > 2 else "settings" if missing else "", {"names": ", ".join(missing)}
+
+
+JUDGES: dict[str, Callable[[Any], Verdict]] = {
+    "1.2": _judge_points,
+    "2.1": _judge_pieces, "2.2": _judge_centers, "2.3": _judge_spot, "2.4": _judge_nearest, "2.5": _judge_ids,
+    "3.2": _judge_net, "3.4": _judge_split,
+    "4.2": _judge_dice, "4.5": _judge_liar,
+    "5.2": _judge_thresholds, "5.4": _judge_clicks,
+    "6.2": _judge_unmerged, "6.3": _judge_joined, "6.4": _judge_false, "6.5": _judge_missed, "6.6": _judge_race,
+    "7.3": _judge_split,
+    "8.2": _judge_area, "8.3": _judge_difference,
+    "9.1": _judge_from_empanada,
+}  # fmt: skip
+"""The judge of each question that has no one right value."""
