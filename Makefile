@@ -20,10 +20,16 @@ lint: ## ruff and mypy
 quick: ## tests without browser and notebooks
 	$(PYTHON) -m pytest -q -m "not browser and not notebook"
 
+docs: ## the pages of docs/ as a site, in artifacts/docs
+	$(PYTHON) -m sphinx -q -W --keep-going -b html docs artifacts/docs
+
+links: ## ask all addresses that the pages name; needs the network
+	$(PYTHON) -m sphinx -q -b linkcheck docs artifacts/links
+
 pins: ## move the tested versions of all libraries on to the newest, with their hashes
 	$(PYTHON) requirements/refresh.py
 
 build: ## wheel and sdist under dist/
 	$(PYTHON) -m pip install -q build && $(PYTHON) -m build
 
-.PHONY: help lab headless test lint quick pins build
+.PHONY: help lab headless test lint quick docs links pins build

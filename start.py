@@ -41,7 +41,7 @@ PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
 TORCH = "torch>=2.10,<3"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 STAMP = "mitonb-stamp.json"
-EXTRAS = {"lab": ["lab"], "test": ["lab", "test", "dev"], "torch-free": ["test"]}
+EXTRAS = {"lab": ["lab"], "test": ["lab", "test", "dev", "docs"], "torch-free": ["test"]}
 NO_TORCH = """No CPU build of PyTorch can be reached for Python {version}: neither among the local wheels that pip knows
 (PIP_FIND_LINKS), nor at {index}, nor on the package index (there it would bring gigabytes of CUDA).
 Check the network, use another Python of 3.11 to 3.14, or take the CUDA build on purpose with --cuda (about 6 GB)."""
@@ -135,6 +135,7 @@ def test(options: argparse.Namespace) -> int:
     else:
         check("lint", python, "-m", "ruff", "check", ".")
         check("types", python, "-m", "mypy")
+        check("docs", python, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "docs", ARTIFACTS / "docs")
         javascript(python, check)
         browser = find_browser(python)
         # Beside a browser and a server, threads of torch that spin while they wait take the cores from everybody.

@@ -19,7 +19,7 @@ settings.load_profile("mitonb")
 HERE = Path(__file__).parent
 TORCH = importlib.util.find_spec("torch") is not None
 # Only these may need PyTorch. Anywhere else a missing torch is a failure: looking and correcting work without.
-MAY_NEED_TORCH = ("models", "infer", "learn", "widgets", "browser", "test_cli.py", "test_notebooks.py")
+MAY_NEED_TORCH = ("models", "infer", "learn", "widgets", "browser", "test_cli.py", "test_docs.py", "test_notebooks.py")
 
 
 def pytest_report_header() -> str:
