@@ -5,6 +5,8 @@ from mitonb.auditing import audit as audit
 from mitonb.box import Box as Box
 from mitonb.checkup import doctor as doctor
 from mitonb.citing import cite as cite
+from mitonb.cohorts import compare_conditions as compare_conditions
+from mitonb.cohorts import pool as pool
 from mitonb.errors import MitonbError as MitonbError
 from mitonb.infer.exporting import export_model as export_model
 from mitonb.infer.kept import KeptMaps as KeptMaps
@@ -42,6 +44,9 @@ from mitonb.learn.scoring import benchmark as benchmark
 from mitonb.lessons.checking import check as check
 from mitonb.maps import Maps as Maps
 from mitonb.measurements import measure as measure
+from mitonb.mistakes import agreement as agreement
+from mitonb.mistakes import errors_by_size as errors_by_size
+from mitonb.mistakes import list_mistakes as list_mistakes
 from mitonb.models.zoo import load_model as load_model
 from mitonb.phantoms import phantom as phantom
 from mitonb.plot import show_maps as show_maps
@@ -67,6 +72,7 @@ from mitonb.session.session import Session as Session
 from mitonb.session.teaching import teach_strokes as teach_strokes
 from mitonb.stack import Plane as Plane
 from mitonb.stack import Stack as Stack
+from mitonb.summaries import summarize as summarize
 from mitonb.widgets.app import explore as explore
 from mitonb.widgets.forms import open_form as open_form
 from mitonb.widgets.objects_table import show_table as show_table

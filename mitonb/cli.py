@@ -22,7 +22,7 @@ from mitonb.errors import InputError, MitonbError, ModelError, wanting_torch
 from mitonb.io.limits import size_text
 from mitonb.io.opening import find_source, images_in, without_ending
 from mitonb.io.record import read_record, same_image
-from mitonb.io.saving import VOLUMES, check_output, require_apart, rescued
+from mitonb.io.saving import TABLES, VOLUMES, check_output, require_apart, rescued
 from mitonb.io.zarr import job_of
 from mitonb.job import drain
 from mitonb.memory import memory_budget
@@ -451,7 +451,24 @@ def _train(options: Options) -> None:
     _note(options, repr(trained), f"weights in {options.out}; use them with --model {options.out}")
 
 
-# --------------------------------------------------------------------------------------------------------- score
+# ------------------------------------------------------------------------------------------------ measure and score
+
+
+def _measure(options: Options) -> None:
+    inputs = [path for path in (options.labels, options.image, options.others, options.mask) if path]
+    _check_outputs([(options.out, TABLES)], inputs, overwrite=options.overwrite)
+    also = "all" if "all" in options.also else options.also
+    near = {name: mn.open(path) for name in ("others", "mask") if (path := getattr(options, name))}
+    table = mn.measure(
+        mn.open(options.labels), stack=mn.open(options.image) if options.image else None, also=also,
+        voxel_size=_voxel_size(options), within_nm=options.within, **near,
+    )  # fmt: skip
+    if options.out:
+        print(f"{len(table)} objects in {mn.save(table, options.out, overwrite=options.overwrite)}")
+    if options.summary:
+        print(mn.summarize(table).to_string(index=False))
+    elif not options.out:
+        print(table.to_string(index=False))
 
 
 def _score(options: Options) -> None:
@@ -760,7 +777,8 @@ def _doctor(_: Options) -> int:
 
 
 _RUNS: dict[str, Callable[[Options], int | None]] = {
-    "segment": _segment, "rerun": _rerun, "plan": _plan, "train": _train, "score": _score, "lab": _lab,
+    "segment": _segment, "rerun": _rerun, "plan": _plan, "train": _train, "measure": _measure, "score": _score,
+    "lab": _lab,
     "info": _info, "fetch": _fetch, "replay": _replay, "export": _export_labels, "merge": _merge, "doctor": _doctor,
     "course": _course, "class": _class, "cite": lambda options: print(mn.cite(options.model)),
     "models": _list_models, "models list": _list_models, "models info": _show_model, "models pull": _pull,

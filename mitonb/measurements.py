@@ -1,7 +1,7 @@
 """Measurements: one table with size, place, length and brightness of every object; a column is a row of COLUMNS."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mitonb.details import Found, details
 from mitonb.errors import AxesError, InputError
 from mitonb.labels import AnyLabels, Labels, integers, scale_note
 from mitonb.stack import LazyArray, Stack, VoxelSize, in_order, read_part, voxel_size_of
@@ -21,7 +22,8 @@ _CHUNK = 1 << 24  # voxels looked at in one go: bounds the memory beside the lab
 
 def measure(
     labels: AnyLabels | Stack, *, stack: Stack | npt.NDArray[np.generic] | None = None,
-    voxel_size: float | tuple[float, float, float] | None = None,
+    voxel_size: float | tuple[float, float, float] | None = None, also: str | Iterable[str] = (),
+    others: AnyLabels | Stack | None = None, mask: AnyLabels | Stack | None = None, within_nm: float = 0,
 ) -> pd.DataFrame:  # fmt: skip
     """Measure every object; one row per id, in the order of the ids.
 
@@ -38,39 +40,29 @@ def measure(
         One number or (z, y, x), in nm; by default that of the stack, else that of the labels. Where the two differ, a
         warning says so.
 
+    also : str or iterable of str
+        Groups of columns that take longer, object by object: "shape", "skeleton" (volumes only) and "neighbours", or
+        "all". They need a voxel size.
+    others : Labels, integer array or Stack, optional
+        A second label set of the same shape, such as endoplasmic reticulum: adds contacts with it, and distances to it.
+    mask : Labels, bool or integer array, or Stack, optional
+        A region of the same shape, such as a nucleus: adds the share of each object inside, and its distance.
+    within_nm : float
+        How far surfaces may be apart where they are in contact; by default they must touch.
+
     Returns
     -------
     pandas.DataFrame
-        Its columns, those of `COLUMNS` that apply:
-
-        ``id``
-            Id of the object.
-        ``volume_um3`` (of a single section ``area_um2``)
-            Volume in cubic micrometres, or area in square ones; only when the voxel size is known.
-        ``voxels``
-            Number of voxels.
-        ``length_nm`` (``length_voxels`` when the voxel size is unknown)
-            How far the object reaches from outer face to outer face: along its longest principal axis, or along z, y
-            or x where it reaches further. It is a straight line: a bent object is longer along its own line. The
-            thickness of a single section does not count.
-        ``z, y, x``
-            Centroid in voxels (it may lie outside a bent object).
-        ``z0, y0, x0, z1, y1, x1``
-            Box: first voxel inside and first voxel beyond.
-        ``truncated``
-            Whether the box touches the border of the volume on an axis of more than one voxel, so that size and
-            length are those of a part.
-        ``mean_intensity``
-            Mean of the finite image values inside; only with a stack.
-
-        ``attrs["voxel_size"]`` is what was used, None when unknown.
+        The `COLUMNS` that apply; docs/measuring.md says what each means, its unit and its method. Without a voxel size
+        there are no lengths in nm, and no volumes in µm³. ``attrs["voxel_size"]`` is what was used, None when
+        unknown, ``attrs["shape"]`` the shape of the volume.
 
     Raises
     ------
     AxesError
         If the labels are not a volume, or the image has another shape.
     InputError
-        If the labels are no whole numbers or a voxel size is not positive.
+        If the labels are no whole numbers, a voxel size is not positive or missing, or there is no such group.
 
     Examples
     --------
@@ -83,14 +75,20 @@ def measure(
     if image is not None and tuple(image.shape) != data.shape:
         raise AxesError(f"The image needs the shape of the labels, {data.shape}, got {tuple(image.shape)}.")
     size = _voxel_size(labels, stack, voxel_size)
-    objects = _Objects(data, size, image)
     known, flat = size is not None, data.shape[0] == 1
+    groups = _groups(also, others is not None, mask is not None, known)
+    objects = _Objects(data, size, image)
     applies = {
         "voxel size": known, "volume": known and not flat, "section": known and flat, "no voxel size": not known,
         "image": image is not None, "": True,
     }  # fmt: skip
-    table = pd.DataFrame({column.name: column.values(objects) for column in COLUMNS if applies[column.needs]})
-    table.attrs["voxel_size"] = size
+    if size is not None:
+        near = [None if region is None else _alike(region, data) for region in (others, mask)]
+        found = Found(data, objects.ids, objects.start, objects.stop, np.array(size))
+        objects.detail.update(details(found, groups, *near, within=within_nm))
+    chosen = (c for c in COLUMNS if applies[c.needs] and (not c.group or c.group in groups))
+    table = pd.DataFrame({column.name: column.values(objects) for column in chosen})
+    table.attrs.update(voxel_size=size, shape=data.shape)
     return table
 
 
@@ -107,17 +105,22 @@ class _Objects:
         Sums of z, y, x and of their products.
     start, stop : (n, 3) int64 array
         Box.
-    light, lit : (n,) arrays
-        Sum and number of the finite image values.
+    light, bright, lit : (n,) arrays
+        Sum of the finite image values, of their squares, and their number.
     length : (n,) array
         Reach along the longest principal axis, or an axis of the volume, in units.
+    spread, axis : (n, 3), (n, 3) array
+        Variance along the principal axes, from the smallest, and the direction of the largest one.
+    detail : dict of str to (n,) array
+        What was asked for beyond that.
     """
 
     def __init__(self, data: LazyArray, size: VoxelSize | None, image: Any) -> None:
         self.shape, self.unit, self.ids = data.shape, np.array(size or (1.0, 1.0, 1.0)), _ids(data)
         self.unit[0] *= data.shape[0] > 1
+        self.detail: dict[str, npt.NDArray[Any]] = {}
         n = len(self.ids)
-        self.count, self.light, self.lit = np.zeros(n, np.int64), np.zeros(n), np.zeros(n)
+        self.count, self.light, self.bright, self.lit = np.zeros(n, np.int64), np.zeros(n), np.zeros(n), np.zeros(n)
         self.first, self.second = np.zeros((n, 3)), np.zeros((n, 3, 3))
         self.start, self.stop = np.full((n, 3), np.iinfo(np.int64).max), np.zeros((n, 3), np.int64)
         for z, index, where in _slabs(data, self.ids):
@@ -132,24 +135,25 @@ class _Objects:
                 values = _read(image, z)[where[0] - z.start, where[1], where[2]].astype(np.float64)
                 good = np.isfinite(values)
                 self.light += np.bincount(index[good], values[good], minlength=n)
+                self.bright += np.bincount(index[good], values[good] ** 2, minlength=n)
                 self.lit += np.bincount(index[good], minlength=n)
-        axes = self._principal()
+        self.spread, self.axis = self._principal()
         low, high = np.full(n, np.inf), np.full(n, -np.inf)
         for _, index, where in _slabs(data, self.ids):
-            along = sum(w * axes[index, k] * self.unit[k] for k, w in enumerate(where))
+            along = sum(w * self.axis[index, k] * self.unit[k] for k, w in enumerate(where))
             np.minimum.at(low, index, along)
             np.maximum.at(high, index, along)
         # Centres of voxels were projected; half a voxel more on both sides reaches the outer faces.
-        length = high - low + (np.abs(axes) * self.unit).sum(axis=1)
+        length = high - low + (np.abs(self.axis) * self.unit).sum(axis=1)
         self.length = np.maximum(length, ((self.stop - self.start) * self.unit).max(axis=1, initial=0))
 
-    def _principal(self) -> Vectors:
-        """Return the direction of largest spread of each object in physical space, (n, 3) of length 1."""
+    def _principal(self) -> tuple[Vectors, Vectors]:
+        """Return the spread of each object along its axes in physical space, and the direction of the largest."""
         middle = self.first / self.count[:, None]
         spread = self.second / self.count[:, None, None] - middle[:, :, None] * middle[:, None]
         # Voxels are boxes, not points: an object of one section is as thick as the section. The lower half is read.
-        _, vectors = np.linalg.eigh((spread + np.eye(3) / 12) * self.unit[:, None] * self.unit)
-        return np.asarray(vectors[:, :, -1])
+        values, vectors = np.linalg.eigh((spread + np.eye(3) / 12) * self.unit[:, None] * self.unit)
+        return np.asarray(values), np.asarray(vectors[:, :, -1])
 
 
 class Column(NamedTuple):
@@ -171,6 +175,8 @@ class Column(NamedTuple):
     kind : {"number", "id", "flag"}
     width : int
         At least so many pixels.
+    group : str
+        What must be asked for: see `measure`.
     """
 
     name: str
@@ -182,6 +188,7 @@ class Column(NamedTuple):
     digits: int = 0
     kind: str = "number"
     width: int = 90
+    group: str = ""
 
 
 def _ids_shown(o: _Objects) -> npt.NDArray[Any]:
@@ -194,6 +201,51 @@ def _truncated(o: _Objects) -> npt.NDArray[np.bool_]:
 
 def _mean_intensity(o: _Objects) -> Vectors:
     return o.light / np.where(o.lit > 0, o.lit, np.nan)
+
+
+def _sd_intensity(o: _Objects) -> Vectors:
+    lit = np.where(o.lit > 0, o.lit, np.nan)
+    return np.sqrt(np.maximum(o.bright / lit - (o.light / lit) ** 2, 0))
+
+
+def _edge_weight(o: _Objects) -> Vectors:
+    """Return one over the chance that an object of this box is seen whole, 0 of those that are not."""
+    free = np.array(o.shape) - (o.stop - o.start) - 1
+    chance = np.where(np.array(o.shape) > 1, np.maximum(free, 1) / o.shape, 1).prod(axis=1)
+    return np.where(_truncated(o), 0, 1 / chance)
+
+
+def _volume(o: _Objects) -> Vectors:
+    return o.count * o.unit.prod()
+
+
+def _whole_surface(o: _Objects) -> Vectors:
+    """Return the surface of objects that are seen whole: the cut is none."""
+    return np.where(_truncated(o), np.nan, o.detail["surface"])
+
+
+def _sphericity(o: _Objects) -> Vectors:
+    return np.pi ** (1 / 3) * (6 * _volume(o)) ** (2 / 3) / _whole_surface(o)
+
+
+def _circularity(o: _Objects) -> Vectors:
+    return 4 * np.pi * o.count * o.unit[1:].prod() / _whole_surface(o) ** 2
+
+
+def _aspect(o: _Objects) -> Vectors:
+    return np.sqrt(o.spread[:, 2] / o.spread[:, 0 if o.unit[0] else 1])
+
+
+def _tilt(o: _Objects) -> Vectors:
+    return np.degrees(np.arccos(np.clip(np.abs(o.axis[:, 0]), 0, 1)))
+
+
+def _azimuth(o: _Objects) -> Vectors:
+    return np.degrees(np.arctan2(o.axis[:, 1], o.axis[:, 2])) % 180
+
+
+def _detail(name: str, o: _Objects, scale: float = 1) -> npt.NDArray[Any]:
+    return o.detail[name] * scale if scale != 1 else o.detail[name]
 
 
 def _middle(axis: int, o: _Objects) -> Vectors:
@@ -219,7 +271,47 @@ COLUMNS = (
     *(Column(f"{axis}{end}", partial(_corner, end, k)) for end in (0, 1) for k, axis in enumerate("zyx")),
     Column("truncated", _truncated, title="at border", kind="flag", width=76,
            tip="Whether it touches the border of the volume, so that only a part was seen"),
+    Column("edge_weight", _edge_weight),
     Column("mean_intensity", _mean_intensity, "image"),
+    Column("sd_intensity", _sd_intensity, "image"),
+    *(Column(*rest)._replace(group=group) for group, rows in {
+        "shape": (
+            ("surface_um2", partial(_detail, "surface", scale=1e-6), "volume", "surface µm²", "Surface", 1, 3),
+            ("sphericity", _sphericity, "volume", "sphericity", "1 for a ball, less for all else", 1, 3),
+            ("complexity", lambda o: _whole_surface(o) ** 3 / (16 * np.pi**2 * _volume(o) ** 2), "volume",
+             "complexity", "Mitochondrial complexity index: 0.72 for a ball, more for all else", 1, 2),
+            ("perimeter_nm", partial(_detail, "surface"), "section", "outline µm", "Length of the outline", 1e-3, 3),
+            ("circularity", _circularity, "section", "circularity", "1 for a disc, less for all else", 1, 3),
+            ("feret_nm", partial(_detail, "feret"), "voxel size", "feret µm", "Largest width", 1e-3, 2),
+            ("width_nm", partial(_detail, "narrow"), "voxel size", "width µm", "Smallest width", 1e-3, 2),
+            ("aspect_ratio", _aspect, "voxel size", "aspect", "Longest by shortest axis", 1, 2),
+            ("tilt_deg", _tilt, "volume", "tilt °", "Angle between its longest axis and z"),
+            ("azimuth_deg", _azimuth, "voxel size", "azimuth °", "Direction of its longest axis in the xy plane"),
+        ),
+        "skeleton": (
+            ("skeleton_nm", partial(_detail, "line"), "volume", "skeleton µm", "Length along its own line", 1e-3, 2),
+            ("branch_points", partial(_detail, "branches"), "volume", "forks", "Branch points"),
+            ("end_points", partial(_detail, "ends"), "volume", "ends", "Ends of its line"),
+            ("diameter_nm", partial(_detail, "thick"), "volume", "diameter nm", "Mean along its line"),
+            ("diameter_min_nm", partial(_detail, "thinnest"), "volume"),
+            ("diameter_max_nm", partial(_detail, "thickest"), "volume"),
+        ),
+        "neighbours": (
+            ("neighbours", partial(_detail, "neighbours"), "voxel size", "neighbours", "Objects in contact"),
+            ("contact_um2", partial(_detail, "contact", scale=1e-6), "volume", "contact µm²", "With them", 1, 4),
+            ("contact_nm", partial(_detail, "contact"), "section"),
+        ),
+        "others": (
+            ("others", partial(_detail, "others"), "voxel size", "others", "Objects of the second set in contact"),
+            ("others_um2", partial(_detail, "touch", scale=1e-6), "volume", "contact µm²", "With the second set", 1, 4),
+            ("others_contact_nm", partial(_detail, "touch"), "section"),
+            ("others_distance_nm", partial(_detail, "others_distance"), "voxel size"),
+        ),
+        "mask": (
+            ("in_mask", partial(_detail, "in_mask"), "voxel size", "inside", "Share inside of the region", 1, 2),
+            ("mask_distance_nm", partial(_detail, "mask_distance"), "voxel size", "to region µm", "", 1e-3, 2),
+        ),
+    }.items() for rest in rows),
 )  # fmt: skip
 """What is measured. A new measurement is one more row here; the table on the screen shows what has a title."""
 
@@ -232,6 +324,31 @@ def _labels(labels: AnyLabels | Stack) -> LazyArray:
     if len(data.shape) != 3:
         raise AxesError(f"Labels need 3 axes (z, y, x), got shape {data.shape}. For one plane pass ids[None].")
     return data
+
+
+GROUPS = ("shape", "skeleton", "neighbours")
+"""What `measure` can be asked for beside the columns that are always there."""
+
+
+def _groups(also: str | Iterable[str], others: bool, mask: bool, known: bool) -> tuple[str, ...]:
+    """Return the groups of columns that are wanted."""
+    named = GROUPS if also == "all" else (also,) if isinstance(also, str) else tuple(also)
+    if unknown := [name for name in named if name not in GROUPS]:
+        raise InputError(f"There is no group of columns {unknown[0]!r}. There are {', '.join(GROUPS)}, and 'all'.")
+    wanted = (*named, *["others"] * others, *["mask"] * mask)
+    if wanted and not known:
+        raise InputError(
+            f"The columns of {', '.join(wanted)} are in nm, and the voxel size is unknown. Give a voxel_size, such as "
+            "(30, 5, 5); with 1 the results are in voxels."
+        )
+    return wanted
+
+
+def _alike(region: Any, data: LazyArray) -> LazyArray:
+    found = _labels(region)
+    if tuple(found.shape) != tuple(data.shape):
+        raise AxesError(f"A second label set needs the shape of the labels, {data.shape}, got {tuple(found.shape)}.")
+    return found
 
 
 def _voxel_size(labels: Any, stack: Any, given: float | tuple[float, float, float] | None) -> VoxelSize | None:

@@ -236,10 +236,13 @@ def _is_unsigned(header: Any, order: Literal["little", "big"]) -> bool:
 
 def extra(package: str, path: Path, called: str = "") -> Any:
     """Return a package that not everybody has installed; `called` is its name where that is another one."""
+    choice = "tables" if package in ("openpyxl", "pyarrow") else "formats"
     try:
         return importlib.import_module(package)
     except ImportError:
-        raise UnsupportedFormatError(f"{path.name} needs {called or package}: pip install 'mitonb[formats]'.") from None
+        raise UnsupportedFormatError(
+            f"{path.name} needs {called or package}: pip install 'mitonb[{choice}]'."
+        ) from None
 
 
 # --- HDF5: one dataset of one file, never anything outside of it

@@ -1,6 +1,7 @@
 """Save labels, images and tables: written beside the target, read back, renamed; outputs are checked before work."""
 
 import contextlib
+import io
 import os
 import tempfile
 import uuid
@@ -32,9 +33,12 @@ VOLUMES = (
     ".ome.tif", ".ome.tiff", ".ome.zarr", ".tif", ".tiff", ".zarr", ".npy", ".npz", ".nii.gz", ".nii", ".h5", ".hdf5",
     ".planes", ".precomputed",
 )  # fmt: skip
-NEEDS = {".nii": "nibabel", ".nii.gz": "nibabel", ".h5": "h5py", ".hdf5": "h5py"}
-"""The package of the extra "formats" that a format is written with."""
-ENDINGS = (*VOLUMES, ".csv")
+NEEDS = {
+    ".nii": "nibabel", ".nii.gz": "nibabel", ".h5": "h5py", ".hdf5": "h5py", ".xlsx": "openpyxl", ".parquet": "pyarrow",
+}  # fmt: skip
+"""The package that a format is written with, of the extra "formats" or, for tables, "tables"."""
+TABLES = (".csv", ".xlsx", ".parquet")
+ENDINGS = (*VOLUMES, *TABLES)
 
 
 def save(
@@ -45,10 +49,10 @@ def save(
     Parameters
     ----------
     what : Labels, Stack, array or DataFrame
-        Arrays are (z, y, x) or (y, x); a DataFrame goes to .csv.
+        Arrays are (z, y, x) or (y, x); a DataFrame goes to .csv, .xlsx or .parquet.
     path : path
-        Ends in .tif, .ome.tif, .ome.zarr, .npy, .npz, .nii, .nii.gz, .h5 or .csv; a folder of TIFF planes in .planes,
-        one for Neuroglancer in .precomputed.
+        Ends in .tif, .ome.tif, .ome.zarr, .npy, .npz, .nii, .nii.gz or .h5; a folder of TIFF planes in .planes, one for
+        Neuroglancer in .precomputed; tables in .csv, .xlsx or .parquet.
     overwrite : bool
         Replace what is there.
     version : {"0.4", "0.5"}
@@ -82,8 +86,10 @@ def save(
         raise UnsupportedFormatError(f"{target.name!r} has an ending that mitonb does not know. Use {known}.")
     if hasattr(what, "to_csv"):
         return _save_table(what, target, ending)
-    if ending == ".csv":
-        raise UnsupportedFormatError(".csv holds tables; save mn.measure(labels), or choose .tif, .npy or .ome.zarr.")
+    if ending in TABLES:
+        raise UnsupportedFormatError(
+            f"{ending} holds tables; save mn.measure(labels), or choose .tif, .npy or .ome.zarr."
+        )
     saving = _volume(what)
     _require_room(saving, ending)
     record_json(saving.record or {})  # what cannot be written should fail before anything is
@@ -192,14 +198,35 @@ def _save_record(saving: Saving, target: Path) -> None:
 
 def _save_table(table: Any, target: Path, ending: str) -> Path:
     """Save a DataFrame; cells that a spreadsheet would run as formulas are made text."""
-    if ending != ".csv":
-        raise UnsupportedFormatError(f"A table goes to .csv, got {target.name!r}.")
+    if ending not in TABLES:
+        raise UnsupportedFormatError(f"A table goes to {', '.join(TABLES)}, got {target.name!r}.")
+    if ending == ".parquet":
+        return _put_table(target, table.set_axis([str(name) for name in table.columns], axis=1), "parquet")
     safe = table.copy()
     for column in safe.columns:
         if safe[column].dtype.kind not in "biufcmM":
             safe[column] = safe[column].map(_inert)
     safe.columns = [_inert(column) for column in safe.columns]
+    if ending == ".xlsx":
+        return _put_table(target, safe, "excel")
     _put_text(target, safe.to_csv(index=table.index.name is not None, lineterminator="\n"))
+    return target
+
+
+def _put_table(target: Path, table: Any, kind: str) -> Path:
+    """Write a table with pandas, and read it back."""
+    import pandas as pd
+
+    def check(path: Path) -> None:
+        if getattr(pd, f"read_{kind}")(io.BytesIO(path.read_bytes())).shape[0] != len(table):
+            raise CorruptFileError("Saving failed: the table was read back with other rows. Check the disk.")
+
+    kept = table.copy()
+    kept.attrs = {}  # what a table says of its labels may be no JSON
+    written = io.BytesIO()
+    getattr(kept, f"to_{kind}")(written, index=table.index.name is not None)
+    with explain_write(target), atomic_write(target, check) as temporary:
+        temporary.write_bytes(written.getvalue())
     return target
 
 

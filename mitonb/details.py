@@ -1,0 +1,210 @@
+"""Details of objects, one object at a time: shapes, centre lines, contacts; the labels may stay in their file."""
+
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.spatial import cKDTree
+
+from mitonb.centre_lines import Line, centre_lines
+from mitonb.errors import InputError
+from mitonb.shapes import MARGIN, Surface, Vectors, surface_of, widths
+from mitonb.stack import LazyArray, read_part
+
+Counts = npt.NDArray[np.int64]
+Ids = npt.NDArray[np.uint64]
+_NAMES = (
+    "surface", "feret", "narrow", "line", "branches", "ends", "thick", "thinnest", "thickest", "neighbours", "contact",
+    "others", "touch", "others_distance", "in_mask", "mask_distance",
+)  # fmt: skip
+_PLANES = 16  # read at a time
+_READING = threading.Lock()  # not every file can be read by several threads
+_LARGEST = 1 << 27  # voxels of a box that is looked at; of a larger one every second voxel, or third, is
+
+
+class Found(NamedTuple):
+    """Labels whose objects are known: the ids, the first voxel and the one beyond the last of each, (n, 3), in order.
+
+    `size` is that of a voxel in nm, (3,).
+    """
+
+    data: LazyArray
+    ids: Ids
+    start: Counts
+    stop: Counts
+    size: Vectors
+
+
+def details(
+    found: Found, groups: Sequence[str], others: LazyArray | None = None, mask: LazyArray | None = None, *,
+    within: float = 0,
+) -> dict[str, npt.NDArray[Any]]:  # fmt: skip
+    """Return the columns of some groups, as (n,) arrays by name; see `measurements.COLUMNS` for what they are.
+
+    Raises
+    ------
+    InputError
+        If the distance `within` is below 0.
+    """
+    if not within >= 0:
+        raise InputError(f"Surfaces are 0 nm or more apart, got within_nm={within!r}.")
+    trees = {
+        name: _tree(region, found.size) for name, region in (("others", others), ("mask", mask)) if region is not None
+    }
+
+    def measured(number: int) -> dict[str, float]:
+        one, id, row = outlined(found, number, within), found.ids[number], dict[str, float]()
+        if "shape" in groups:
+            longest, narrow = widths(one.surface.points)
+            row |= {"surface": float(one.surface.areas.sum()), "feret": longest, "narrow": narrow}
+        if "skeleton" in groups:
+            row |= _line_row(one)
+        for names, region in ((("neighbours", "contact"), found.data), (("others", "touch"), others)):
+            if names[0] in groups and region is not None:
+                near = touching(one, id, region, same=region is found.data, within=within)
+                row |= zip(names, (len(near), sum(area for _, area, _ in near)), strict=True)
+        for name, tree in trees.items():
+            row[f"{name}_distance"] = float(tree.query(one.surface.faces)[0].min(initial=np.inf)) if tree else np.nan
+        if mask is not None:
+            box = Place(found.start[number], found.stop[number], one.place.every)
+            row["in_mask"] = float((box.read(mask)[box.read(found.data) == id] > 0).mean())
+            row["mask_distance"] *= row["in_mask"] == 0
+        return row
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        table = pd.DataFrame(pool.map(measured, range(len(found.ids) if groups else 0)))
+    names = _NAMES if table.empty else table.columns
+    return {name: table[name].to_numpy() if name in table else np.zeros(0) for name in names}
+
+
+def _tree(region: LazyArray, size: Vectors) -> cKDTree | None:
+    """Return the faces of a region, read some planes at a time; None where it is empty."""
+    flat, faces = int(region.shape[0] == 1), []
+    for z in range(0, max(1, region.shape[0] - 1), _PLANES):
+        part = read_part(region, (slice(z, z + _PLANES + 1), slice(None), slice(None))) > 0
+        points, _ = faces_between(part[0] if flat else part, size[flat:], np.array([z * size[0], 0, 0])[flat:])
+        faces.append(points)
+    points = np.unique(np.concatenate(faces), axis=0)
+    return cKDTree(points) if len(points) else None
+
+
+class Place(NamedTuple):
+    """A part of a volume around an object: where it begins and ends, and that every n-th voxel of it is looked at."""
+
+    start: Counts
+    stop: Counts
+    every: int
+
+    def read(self, data: LazyArray) -> npt.NDArray[Any]:
+        """Return the voxels, plane by plane where some are left out, so that never all are in memory."""
+        with _READING:
+            return self._read(data)
+
+    def _read(self, data: LazyArray) -> npt.NDArray[Any]:
+        rows, columns = (slice(int(a), int(b)) for a, b in zip(self.start[1:], self.stop[1:], strict=True))
+        if self.every == 1:
+            return read_part(data, (slice(int(self.start[0]), int(self.stop[0])), rows, columns))
+        planes = range(int(self.start[0]), int(self.stop[0]), self.every)
+        return np.concatenate([read_part(data, (slice(z, z + 1), rows, columns))[:, :: self.every, :: self.every]
+                               for z in planes])  # fmt: skip
+
+
+class Outlined(NamedTuple):
+    """An object, its surface and where they are.
+
+    Attributes
+    ----------
+    inside : (z, y, x) or, of a single section, (y, x) bool array
+        With `MARGIN` voxels around it.
+    unit, origin : array
+        Size of its voxels, and the middle of the first one, in nm.
+    surface : Surface
+        In nm from the middle of the first voxel of the volume.
+    place : Place
+        Where others are looked for.
+    """
+
+    inside: npt.NDArray[np.bool_]
+    unit: Vectors
+    origin: Vectors
+    surface: Surface
+    place: Place
+
+
+def outlined(found: Found, number: int, within: float = 0) -> Outlined:
+    """Return an object with its surface; its place reaches `within` nm and more around its box."""
+    size, shape, flat = found.size, np.array(found.data.shape), int(found.data.shape[0] == 1)
+    start, stop = found.start[number], found.stop[number]
+    margin = np.maximum(MARGIN, np.ceil(within / size).astype(int) + 1)
+    every = int(np.ceil((np.prod((stop - start + 2 * margin) / _LARGEST ** (1 / 3))) ** (1 / 3)))
+    own, place = (
+        Place(np.maximum(start - far * every, 0), np.minimum(stop + far * every, shape), every)
+        for far in (MARGIN, margin)
+    )
+    missing = np.stack([MARGIN - (start - own.start) // every, MARGIN - (own.stop - stop) // every], axis=1)[flat:]
+    cut = np.stack([start == 0, stop == shape], axis=1)[flat:]
+    part = own.read(found.data) == found.ids[number]
+    inside, unit = np.pad(part[0] if flat else part, missing), (size * every)[flat:]
+    origin = (own.start * size)[flat:] - missing[:, 0] * unit
+    surface = surface_of(inside, unit, cut=cut)
+    return Outlined(
+        inside, unit, origin, Surface(surface.faces + origin, surface.points + origin, surface.areas), place
+    )
+
+
+def lines_of(one: Outlined) -> tuple[list[Line], int]:
+    """Return the centre line of an object in pieces, in nm from the middle of the first voxel of the volume."""
+    near = Surface(one.surface.faces - one.origin, one.surface.points - one.origin, one.surface.areas)
+    lines, branches = centre_lines(one.inside, one.unit, near)
+    return [Line(line.points + one.origin, line.radii) for line in lines], branches
+
+
+def _line_row(one: Outlined) -> dict[str, float]:
+    """Return what the centre line tells."""
+    lines, branches = lines_of(one)
+    thick = 2 * np.concatenate([line.radii for line in lines])
+    thick = thick[np.isfinite(thick)]
+    ends = sum(np.isnan(line.radii[[0, -1]]).sum() for line in lines)
+    return {
+        "line": sum(line.length for line in lines), "branches": branches, "ends": int(ends),
+        "thick": float(thick.mean()), "thinnest": float(thick.min()), "thickest": float(thick.max()),
+    }  # fmt: skip
+
+
+def faces_between(ids: npt.NDArray[Any], unit: Vectors, origin: Vectors) -> tuple[Vectors, npt.NDArray[Any]]:
+    """Return the middle of each face between different ids, in nm, once for each of both that is no background."""
+    points, owners = [np.zeros((0, ids.ndim))], [np.zeros(0, ids.dtype)]
+    for axis in range(ids.ndim):
+        before, after = (ids.take(range(k, ids.shape[axis] - 1 + k), axis) for k in (0, 1))
+        where = np.nonzero(before != after)
+        face = np.stack(where, axis=1).astype(np.float64)
+        face[:, axis] += 0.5
+        for side in (before[where], after[where]):
+            points.append((face * unit + origin)[side > 0])
+            owners.append(side[side > 0])
+    return np.concatenate(points), np.concatenate(owners)
+
+
+def touching(one: Outlined, id: int, others: LazyArray, *, same: bool, within: float) -> list[tuple[Any, float, float]]:
+    """Return each other object that the surface of one comes near to: its id, the area in nm², the least distance.
+
+    `same` says that the others are of the same labels; `within` is the distance in nm, 0 for faces that are shared.
+    """
+    near = one.place.read(others)
+    near = np.where(near == id, 0, near) if same else near
+    flat = 3 - one.unit.size
+    size = one.unit / one.place.every
+    faces, owners = faces_between(near[0] if flat else near, one.unit, one.place.start[flat:] * size)
+    if not len(faces):
+        return []
+    most = within + 1e-3 * float(size.min())
+    distance, which = cKDTree(faces).query(one.surface.faces, distance_upper_bound=most)
+    hit = np.isfinite(distance)
+    found = pd.DataFrame({"other": owners[which[hit]], "area": one.surface.areas[hit], "distance": distance[hit]})
+    rows = found.groupby("other").agg(area=("area", "sum"), distance=("distance", "min"))
+    return list(rows.itertuples(name=None))

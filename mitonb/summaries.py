@@ -1,0 +1,99 @@
+"""What the objects of a table say of the whole volume or section: fractions, densities, means; each with its method."""
+
+import numpy as np
+import pandas as pd
+
+from mitonb.errors import InputError
+
+
+def summarize(table: pd.DataFrame, *, region_voxels: int | None = None) -> pd.DataFrame:
+    """Return what a table of objects says of the volume, or of the section, that they were seen in.
+
+    Large objects are cut off by the border more often than small ones; means over whole objects alone are too small,
+    and so are means over all. Numbers and means here weight each whole object by one over the chance that a box of its
+    size lies wholly inside (Miles 1974; Lantuéjoul 1980), in the column ``edge_weight``.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `measure`, with a voxel size; with ``also="shape"`` surfaces are summed up, with "skeleton" lengths.
+    region_voxels : int, optional
+        Voxels of the region that densities refer to, such as the cell; all of the volume by default.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each ``quantity``, with its ``value``, its ``unit`` and ``how`` it is estimated, with what that
+        assumes.
+
+    Raises
+    ------
+    InputError
+        If the table does not say in which volume its objects are, or how large its voxels are.
+
+    Examples
+    --------
+    >>> from mitonb.measurements import measure
+    >>> ids = np.zeros((10, 10, 10), np.uint8)
+    >>> ids[4:6, 4:6, 4:6] = 1
+    >>> found = summarize(measure(ids, voxel_size=100)).set_index("quantity")["value"]
+    >>> round(float(found["volume fraction"]), 4), round(float(found["number"]), 2)
+    (0.008, 2.92)
+    """
+    size, shape = table.attrs.get("voxel_size"), table.attrs.get("shape")
+    if size is None or shape is None or "edge_weight" not in table:
+        raise InputError(
+            "A summary needs a table as mn.measure makes it, with a voxel size: a table that was read from a file, or "
+            "filtered by hand, does not say in which volume its objects are. Measure the labels again."
+        )
+    flat = shape[0] == 1
+    unit = np.array(size)[flat:] / 1e3
+    voxels = int(np.prod(shape)) if region_voxels is None else int(region_voxels)
+    whole, per = voxels * float(unit.prod()), "1/µm²" if flat else "1/µm³"
+    weight, part = table.edge_weight.to_numpy(float), float(table.voxels.sum()) / voxels
+    number, seen = weight.sum(), "weighted for the border (Miles-Lantuéjoul)"
+
+    def mean(name: str) -> float:
+        return float((table[name] * weight).sum() / number) if number else np.nan
+
+    rows: list[tuple[str, float, str, str]] = [("objects seen", len(table), "", "all, also those at the border")]
+    if flat:
+        rows += [
+            ("area fraction", part, "", "voxels of objects by all"),
+            (
+                "volume fraction",
+                part,
+                "",
+                "equals the area fraction (Delesse 1847); assumes a section placed at random",
+            ),
+            ("profiles", number, "", seen),
+            (
+                "profiles per area",
+                number / whole,
+                per,
+                f"{seen}; profiles are no mitochondria: long ones are hit often",
+            ),
+            ("mean area", mean("area_um2"), "µm²", seen),
+        ]
+        if "perimeter_nm" in table:
+            outline = table.perimeter_nm.sum() / 1e3 / whole
+            rows += [("outline per area", outline, "1/µm", "outlines by area"),
+                     ("surface per volume", 4 / np.pi * outline, "1/µm",
+                      "4/π of the outline per area; assumes directions at random (isotropic)")]  # fmt: skip
+        wide = 2 * np.sqrt(table.area_um2 / np.pi)
+        ball = np.pi / 2 * number / (weight / wide).sum() if number else np.nan
+        rows += [("number per volume", number / whole / ball, "1/µm³",
+                  "assumes balls (Fullman 1953); of mitochondria, an order of magnitude at most")]  # fmt: skip
+    else:
+        rows += [
+            ("volume fraction", part, "", "voxels of objects by all"),
+            ("number", number, "", seen),
+            ("number per volume", number / whole, per, seen),
+            ("mean volume", mean("volume_um3"), "µm³", seen),
+            ("mean volume of whole objects", table.volume_um3[~table.truncated].mean(), "µm³", "too small: see docs"),
+        ]
+        for name, quantity, unit_name, factor in (("surface_um2", "surface per volume", "1/µm", 1.0),
+                                                  ("skeleton_nm", "length per volume", "1/µm²", 1e-3)):  # fmt: skip
+            if name in table:
+                rows.append((quantity, table[name].sum() * factor / whole, unit_name, "sum over all by volume"))
+    return pd.DataFrame(rows, columns=["quantity", "value", "unit", "how"])
