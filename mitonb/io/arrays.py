@@ -21,7 +21,7 @@ Slices = tuple[slice, ...]
 """One slice for each axis, with start, stop and a step above 0, none of them empty."""
 Stamp = tuple[int, int, int]
 """Size, time of the last change and number of a file on its disk."""
-CACHE_BYTES = 256 * 2**20
+CACHE_BYTES = 160 * 2**20
 """Room for decoded pages of one open file: small enough for a 2 GB machine, large enough for a xz scroll."""
 MOST_BLOCKS = 2**20
 
