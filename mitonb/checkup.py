@@ -1,17 +1,43 @@
 """The doctor: what this machine can do, what is missing, and what to do about it."""
 
+import json
 import platform
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from mitonb.memory import memory_budget
 
 Verdict = Literal["ok", "note", "bad"]
 MARKS: dict[Verdict, str] = {"ok": "ok  ", "note": "note", "bad": "BAD "}
+EXTRAS = {
+    "fast": ("openvino",), "formats": ("h5py", "mrcfile", "nibabel", "pynrrd"), "cluster": ("distributed",),
+    "exchange": ("onnx",),
+}  # fmt: skip
+"""What an installation may leave out, by the name that pip takes."""
+FITTING = {"jupyterlab_widgets": "3", "anywidget": "0"}
+"""Packages of the server that draw our widgets, and the major versions that fit ipywidgets 8 and anywidget 0."""
+NETWORK = {
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb2",
+    "smb3",
+    "smbfs",
+    "fuse.sshfs",
+    "9p",
+    "afpfs",
+    "ceph",
+    "lustre",
+    "beegfs",
+    "gpfs",
+}
+"""Kinds of disks that other machines write to as well."""
 SHOWN = ("numpy", "torch", "jupyterlab", "ipykernel", "ipywidgets", "anywidget", "ipyvolume", "tensorstore", "numba")
 
 
@@ -54,7 +80,7 @@ class Report:
 
 
 def doctor() -> Report:
-    """Look at versions, memory, network engine, browser and notebook; change nothing.
+    """Look at versions, memory, network engine, folder, browser and notebook server; change nothing.
 
     Each library is tried in a process of its own: one that is broken cannot take the doctor down with it, and none of
     them is loaded here.
@@ -64,9 +90,13 @@ def doctor() -> Report:
     Report
         Shown as a table; `.healthy` says whether anything stops work.
     """
+    cards = re.findall(r"GPU \d+: ([^(\n]+)", _run(["nvidia-smi", "-L"]))
     webgl = "the browser that shows the notebook decides; the viewer says so if it has no WebGL 2"
-    browser = Finding("WebGL", "note", webgl)
-    return Report((_versions(), _memory(), _torch(), _gpu(), browser, _subshells(), _ipyvolume()))
+    advice = "Then switch hardware acceleration on in its settings; chrome://gpu or about:support tell more."
+    return Report((
+        _versions(), _extras(), _memory(), _folder(Path.cwd()), _torch(bool(cards)), _gpu(cards), _server(),
+        Finding("WebGL", "note", webgl, advice), _subshells(), _ipyvolume(),
+    ))  # fmt: skip
 
 
 def _versions() -> Finding:
@@ -75,32 +105,121 @@ def _versions() -> Finding:
     return Finding("versions", "ok", text)
 
 
+def _extras() -> Finding:
+    lacking = [extra for extra, packages in EXTRAS.items() if not all(map(_version, packages))]
+    if not lacking:
+        return Finding("extras", "ok", f"all of {', '.join(EXTRAS)}")
+    text = f"{', '.join(lacking)} not (wholly) installed; without fast, the network is several times slower on a CPU"
+    return Finding("extras", "note", text, f'pip install "mitonb[{",".join(lacking)}]", if you need them')
+
+
 def _memory() -> Finding:
     budget = memory_budget()
     text = f"limit {budget.limit / 1e9:.1f} GB, set by {budget.source}; {budget.bytes / 1e9:.1f} GB for one job"
     if budget.limit < 1.5e9:
-        return Finding("memory", "note", text, "That is little: close other kernels, and keep to small stacks.")
+        advice = "That is little: close other kernels, keep to small stacks, or ask for a larger server."
+        return Finding("memory", "note", text, advice)
     return Finding("memory", "ok", text)
 
 
-def _torch() -> Finding:
-    name = "network engine"
+# One process holds a database; another one must not get it.
+_HOLD = """
+import pathlib, sqlite3, subprocess, sys, tempfile
+take = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
+with tempfile.TemporaryDirectory(prefix=".mitonb-", dir=sys.argv[1]) as folder:
+    path = str(pathlib.Path(folder) / "locks")
+    held = sqlite3.connect(path)
+    held.execute("CREATE TABLE locks (one)")
+    held.execute("BEGIN IMMEDIATE")
+    other = subprocess.run([sys.executable, "-c", take, path], capture_output=True, text=True)
+    print("safe" if "locked" in other.stderr else "unsafe")
+    held.close()
+"""
+
+
+def _folder(folder: Path) -> Finding:
+    """Try whether two programs that write one project here would be kept apart."""
+    import psutil
+
+    mounts = [disk for disk in psutil.disk_partitions(all=True) if folder.is_relative_to(disk.mountpoint)]
+    kind = max(mounts, key=lambda disk: len(disk.mountpoint)).fstype if mounts else ""
+    text = f"{folder}" + (f", a network drive ({kind})" if kind in NETWORK else "")
+    said = _run([sys.executable, "-c", _HOLD, str(folder)]).strip()
+    if said == "safe":
+        return Finding("folder", "ok", f"{text}: projects can be kept here")
+    advice = "Keep projects in a folder of this machine: mn.explore(stack, path=...)."
+    if said == "unsafe":
+        return Finding("folder", "bad", f"{text}: locks do not work, two programs could spoil a project", advice)
+    return Finding("folder", "note", f"{text}: no project can be written here", advice)
+
+
+def _torch(has_gpu: bool) -> Finding:
+    name, cpu = "network engine", "pip install torch --index-url https://download.pytorch.org/whl/cpu"
     if not _version("torch"):
         text = "PyTorch is not installed: looking and correcting work, segmenting does not."
-        return Finding(name, "bad", text, "pip install torch --index-url https://download.pytorch.org/whl/cpu")
-    code = "import torch; print(torch.__version__, torch.cuda.is_available() * 'with CUDA' or 'without CUDA', sep=', ')"
-    said = _run([sys.executable, "-c", code]).strip()
+        return Finding(name, "bad", text, cpu)
+    said = _run([sys.executable, "-c", "import torch; print(torch.__version__, torch.version.cuda or '')"]).split()
     if not said:
         advice = "Install it again; `python -c 'import torch'` shows the error."
         return Finding(name, "bad", "PyTorch is installed, but cannot be imported.", advice)
-    return Finding(name, "ok", f"PyTorch {said}")
+    text = f"PyTorch {said[0]}, {f'for CUDA {said[1]}' if said[1:] else 'for CPUs'}"
+    if said[1:] and not has_gpu:
+        return Finding(name, "note", f"{text}, with 4 GB for a GPU that is not here", f"pip uninstall torch; {cpu}")
+    if has_gpu and not said[1:]:
+        return Finding(name, "note", f"{text}; the GPU is not used", "python3 start.py --cuda, or: pip install torch")
+    return Finding(name, "ok", text)
 
 
-def _gpu() -> Finding:
-    cards = re.findall(r"GPU \d+: ([^(\n]+)", _run(["nvidia-smi", "-L"]))
+def _gpu(cards: list[str]) -> Finding:
     if not cards:
         return Finding("GPU", "note", "no NVIDIA GPU; the network runs on the CPU")
     return Finding("GPU", "ok", ", ".join(card.strip() for card in cards))
+
+
+def _server() -> Finding:
+    """Compare with the Jupyter server that started this process: its half of the widgets is what the page draws."""
+    import psutil
+
+    try:
+        above = [process.cmdline() for process in psutil.Process().parents()]
+    except psutil.Error:
+        above = []
+    started = [words for words in above if any("jupyter" in Path(word).name for word in words[:3])]
+    if not started:
+        text = "no Jupyter server has started this process; in a notebook, mn.doctor() compares with its server"
+        return Finding("server", "note", text)
+    python = started[0][0]
+    if Path(python).parent == Path(sys.executable).parent:
+        return compare_server({name: _version(name) for name in FITTING}, "the environment of the kernel")
+    code = f"""
+import json
+from importlib import metadata
+have = {{one.metadata["Name"].lower().replace("-", "_"): one.version for one in metadata.distributions()}}
+print(json.dumps({{name: have.get(name, "") for name in {list(FITTING)}}}))
+"""
+    said = _run([python, "-c", code])
+    return compare_server(json.loads(said), python) if said else Finding("server", "note", f"{python} does not answer")
+
+
+def compare_server(have: Mapping[str, str], where: str) -> Finding:
+    """Say whether what a Jupyter server has can draw our widgets.
+
+    Parameters
+    ----------
+    have : mapping of str to str
+        Versions of the packages in `FITTING`, "" for none.
+    where : str
+        Its environment.
+    """
+    wrong = [f"{name} {have.get(name) or 'missing'}" for name, major in FITTING.items()
+             if have.get(name, "").partition(".")[0] != major]  # fmt: skip
+    if wrong:
+        text = f"{where}: {', '.join(wrong)}; widgets stay empty, or look wrong"
+        advice = (
+            "There: pip install 'ipywidgets>=8.1.5,<9' 'anywidget>=0.9.13,<1'; restart the server, reload the page."
+        )
+        return Finding("server", "bad", text, advice)
+    return Finding("server", "ok", f"{where}: {', '.join(f'{name} {have[name]}' for name in FITTING)}")
 
 
 def _subshells() -> Finding:
