@@ -22,21 +22,7 @@ EXTRAS = {
 """What an installation may leave out, by the name that pip takes."""
 FITTING = {"jupyterlab_widgets": "3", "anywidget": "0"}
 """Packages of the server that draw our widgets, and the major versions that fit ipywidgets 8 and anywidget 0."""
-NETWORK = {
-    "nfs",
-    "nfs4",
-    "cifs",
-    "smb2",
-    "smb3",
-    "smbfs",
-    "fuse.sshfs",
-    "9p",
-    "afpfs",
-    "ceph",
-    "lustre",
-    "beegfs",
-    "gpfs",
-}
+NETWORK = {"nfs", "nfs4", "cifs", "smb2", "smb3", "smbfs", "fuse.sshfs", "9p", "ceph", "lustre", "beegfs"}
 """Kinds of disks that other machines write to as well."""
 SHOWN = ("numpy", "torch", "jupyterlab", "ipykernel", "ipywidgets", "anywidget", "ipyvolume", "tensorstore", "numba")
 
@@ -215,9 +201,7 @@ def compare_server(have: Mapping[str, str], where: str) -> Finding:
              if have.get(name, "").partition(".")[0] != major]  # fmt: skip
     if wrong:
         text = f"{where}: {', '.join(wrong)}; widgets stay empty, or look wrong"
-        advice = (
-            "There: pip install 'ipywidgets>=8.1.5,<9' 'anywidget>=0.9.13,<1'; restart the server, reload the page."
-        )
+        advice = "There: pip install 'ipywidgets>=8.1.5,<9' 'anywidget<1'; restart the server, reload the page."
         return Finding("server", "bad", text, advice)
     return Finding("server", "ok", f"{where}: {', '.join(f'{name} {have[name]}' for name in FITTING)}")
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
-
-import pytest
+from typing import TYPE_CHECKING
 
 from mitonb import checkup
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
 
 
 def test_a_server_with_other_widgets_than_the_kernel_is_bad_and_says_what_to_install() -> None:
@@ -42,8 +45,11 @@ def test_a_folder_keeps_projects_where_locks_work_and_no_files_are_left(
 
 def test_the_build_of_torch_is_held_against_the_gpu_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkup, "_version", lambda _: "2.10.0")
-    for said, has_gpu, verdict in (("2.10.0+cpu ", False, "ok"), ("2.10.0+cpu ", True, "note"),
-                                   ("2.10.0 12.8", False, "note"), ("2.10.0 12.8", True, "ok"), ("", True, "bad")):  # fmt: skip
+    cases = (
+        ("2.10.0+cpu ", False, "ok"), ("2.10.0+cpu ", True, "note"), ("2.10.0 12.8", False, "note"),
+        ("2.10.0 12.8", True, "ok"), ("", True, "bad"),
+    )  # fmt: skip
+    for said, has_gpu, verdict in cases:
         monkeypatch.setattr(checkup, "_run", lambda _, said=said: said)
         assert checkup._torch(has_gpu).verdict == verdict, (said, has_gpu)
 

@@ -389,7 +389,9 @@ def test_replay_rebuilds_a_project_and_says_what_does_not_fit(
 def test_doctor_looks_at_everything(capsys: pytest.CaptureFixture[str]) -> None:
     report = mn.doctor()
     names = {finding.name for finding in report.findings}
-    assert names == {"versions", "memory", "network engine", "GPU", "WebGL", "busy kernel", "3-D view"}
+    assert names == {
+        "versions", "extras", "memory", "folder", "network engine", "GPU", "server", "WebGL", "busy kernel", "3-D view",
+    }  # fmt: skip
     assert next(f for f in report.findings if f.name == "memory").text.startswith("limit")
     assert all(finding.advice for finding in report.findings if finding.verdict == "bad")
     assert main(["doctor"]) == (0 if report.healthy else 1)
