@@ -76,6 +76,7 @@ from mitonb.summaries import summarize as summarize
 from mitonb.widgets.app import explore as explore
 from mitonb.widgets.forms import open_form as open_form
 from mitonb.widgets.objects_table import show_table as show_table
+from mitonb.widgets.scene import save3d as save3d
 from mitonb.widgets.snapshots import snapshot as snapshot
 from mitonb.widgets.trainer import train_form as train_form
 from mitonb.widgets.viewer import view as view

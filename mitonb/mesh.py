@@ -100,6 +100,73 @@ def surfaces(
     return [_mesh(data, i, boxes[i], unit, int(share), smooth) for i, share in zip(wanted, shares, strict=True)]
 
 
+def picture(
+    meshes: list[Mesh], colors: npt.ArrayLike, *, yaw: float = -0.5, pitch: float = 0.35, size: int = 480
+) -> tuple[npt.NDArray[np.uint8], float]:
+    """Draw surfaces with numpy alone: where there is no WebGL, in a script, on a cluster.
+
+    Parameters
+    ----------
+    meshes : list of Mesh
+    colors : (n, 3) array
+        Red, green, blue, 0..1, of each mesh.
+    yaw, pitch : float
+        Radians by which the objects are turned about their upright axis, and then towards the viewer. At (0, 0) one
+        looks along z, as at a plane of the stack.
+    size : int
+        Pixels on a side. Objects that are turned about their upright axis fill it and stay in it.
+
+    Returns
+    -------
+    rgba : (size, size, 4) uint8 array
+        Transparent where nothing is.
+    scale : float
+        Units of the vertices (nm or voxels) in a pixel; it is the same everywhere, for parallel lines stay parallel.
+    """
+    side = 2 * size  # four points to a pixel: else edges are stairs
+    points = np.concatenate([np.zeros((0, 3)), *(m.vertices[:, ::-1] for m in meshes)])
+    starts = np.cumsum([0, *(len(m.vertices) for m in meshes)])[:-1]
+    faces = np.concatenate(
+        [np.zeros((0, 3), np.int64), *(m.triangles + s for m, s in zip(meshes, starts.tolist(), strict=True))]
+    )
+    if not len(faces):
+        return np.zeros((size, size, 4), np.uint8), 1.0
+    points = points - (points.min(axis=0) + points.max(axis=0)) / 2
+    cy, sy, cp, sp = math.cos(yaw), math.sin(yaw), math.cos(pitch), math.sin(pitch)
+    # What of x, y, z goes right, up and to the viewer, as in js/solid.js.
+    turn = np.array([[cy, 0, -sy], [sp * sy, -cp, sp * cy], [-cp * sy, -sp, -cp * cy]])
+    around, tall = np.hypot(points[:, 0], points[:, 2]).max(), np.abs(points[:, 1]).max()
+    scale = 2 * max(around, tall * abs(cp) + around * abs(sp), 1e-9) / (0.92 * side)
+    a, b, c = (points[faces[:, k]] for k in range(3))
+    across = np.cross(b - a, c - a)
+    normals = np.stack([np.bincount(faces.ravel(), np.repeat(across[:, k], 3), len(points)) for k in range(3)], axis=1)
+    normals = normals @ turn.T
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    lit = 0.42 + 0.58 * np.clip(normals @ (np.array([-0.35, 0.5, 0.8]) / np.sqrt(1.0125)), 0, 1)
+    right, up, near = (points @ turn.T).T
+    seen = np.stack([side / 2 + right / scale, side / 2 - up / scale, near, lit], axis=1)
+    owner = np.repeat(np.arange(len(meshes)), [len(m.triangles) for m in meshes])
+    # Triangles are so small that points on them, less than a pixel apart, fill them.
+    corners = seen[faces]
+    longest = np.ceil(np.abs(corners - np.roll(corners, 1, axis=1))[..., :2].max(axis=(1, 2)) / 0.8).astype(int)
+    found, owners = [], []
+    for n in np.unique(longest).tolist():
+        which = np.flatnonzero(longest == n)
+        i, j = np.nonzero(np.add.outer(np.arange(n + 1), np.arange(n + 1)) <= n)
+        weights = np.stack([i, j, n - i - j], axis=1) / max(n, 1) if n else np.array([[1.0, 0, 0]])
+        found.append((weights @ corners[which]).reshape(-1, 4))
+        owners.append(np.repeat(owner[which], len(weights)))
+    drops, owner = np.concatenate(found), np.concatenate(owners)
+    place = np.clip(drops[:, 1].astype(int), 0, side - 1) * side + np.clip(drops[:, 0].astype(int), 0, side - 1)
+    last = np.argsort(drops[:, 2], kind="stable")  # what is nearest is written last
+    out = np.zeros((side * side, 4))
+    out[place[last], :3] = (np.asarray(colors, float)[owner] * drops[:, 3:])[last]
+    out[place, 3] = 1
+    mean = out.reshape(size, 2, size, 2, 4).mean(axis=(1, 3))
+    mean[..., :3] /= np.maximum(mean[..., 3:], 0.25)
+    return np.rint(np.clip(mean, 0, 1) * 255).astype(np.uint8), 2 * scale
+
+
 def _boxes(data: npt.NDArray[Any]) -> tuple[dict[int, Box], dict[int, int]]:
     """Return the box and the number of voxels of every object."""
     # Of a huge volume only what lies around its objects is searched.

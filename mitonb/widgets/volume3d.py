@@ -1,7 +1,9 @@
-"""Objects in 3D through ipyvolume, which is used nowhere else; a still picture where it cannot draw."""
+"""Objects in 3D through ipyvolume, which is used nowhere else; where it cannot draw, by mitonb, or as a picture."""
 
 from __future__ import annotations
 
+import math
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +15,13 @@ import traitlets
 
 from mitonb.colors import coloring_of
 from mitonb.errors import InputError
-from mitonb.mesh import surfaces
+from mitonb.io.movies import as_image
+from mitonb.levels import window
+from mitonb.mesh import Mesh, picture, surfaces
 from mitonb.session import Session
+from mitonb.stack import AXES
 from mitonb.widgets import style
+from mitonb.widgets.scene import TRIANGLES, Scene, measures_of, object_colors, range_of, round_length, save3d, shaded
 from mitonb.widgets.style import button, count_text, note
 
 if TYPE_CHECKING:
@@ -23,8 +29,9 @@ if TYPE_CHECKING:
 
     from mitonb.labels import Labels
 
-_MOST_TRIANGLES = 250_000  # what software GL still turns at ten pictures a second
-_MOST_PICKABLE = 150  # each pickable object is several browser-side models; the smaller objects share one mesh
+_MOST_MESHES = 150  # each object is several models of the browser; of more, mitonb's own drawing is faster
+_MOST_TEXTURE = 1024  # pixels of a plane of the image on a side
+ENGINES = ("auto", "ipyvolume", "mitonb")
 # Where the camera stands at first, in the figure's own units: from a corner, so that depth can be seen.
 _EYE = (0.8, 0.7, 1.7)
 _MOST_OF_THE_VOLUME = 0.7  # objects that reach over so much of each side of the volume are shown with all of its edges
@@ -56,43 +63,73 @@ class View3D(style.Saved, style.Part):
         Build nothing before `refresh` is called.
     height : int
         Pixels.
+    engine : {"auto", "ipyvolume", "mitonb"}
+        What draws: by default ipyvolume, and mitonb's own WebGL for more than 150 objects or where ipyvolume cannot be
+        loaded.
 
     Attributes
     ----------
     meshes : dict of int to ipyvolume Mesh
-        The objects that can be clicked.
+        The objects, where ipyvolume draws.
+    scene : Scene
+        What is shown and how (`color_by`, `only`, `planes`, `cut`), whatever draws it.
     """
 
     def __init__(
-        self, source: Any, ids: Sequence[int] | None = None, *, lazy: bool = False, height: int = 420, **options: Any
-    ) -> None:
+        self, source: Any, ids: Sequence[int] | None = None, *, lazy: bool = False, height: int = 420,
+        engine: str = "auto", **options: Any,
+    ) -> None:  # fmt: skip
         self.session = source if isinstance(source, Session) else Session(labels=source)
         self.ids = None if ids is None else [int(i) for i in ids]
         there = set(self.session.ids())
         if missing := set(self.ids or ()) - there:
             raise InputError(f"There is no object {min(missing)} in these labels; they have {count_text(len(there))}.")
+        if engine not in ENGINES:
+            raise InputError(f"What draws is one of {', '.join(ENGINES)}; got {engine!r}.")
         self.meshes: dict[int, Any] = {}
         self.built = False
-        self._hidden: frozenset[int] = frozenset()
-        self._isolated: frozenset[int] = frozenset()
-        self._rest: tuple[Any, npt.NDArray[np.uint32], npt.NDArray[np.int64]] | None = None
-        self._height = height
+        self._engine, self._height = engine, height
         self._voxel_size: tuple[float, float, float] | None = None
+        self._found: dict[int, Mesh] = {}
+        self._table: Any = None
         self._worker = style.Latest(self._build, failed=self._fail)
+        self._changed = style.Latest(self._show_changed, failed=self._fail)
+        self._save = style.Latest(lambda: self.save(self.path.value), failed=self._fail)
         self.probe = Probe()
+        self.scene = Scene(self.session, self.ids, lazy=True, height=height)
+        self.color = ipw.Dropdown(options=[("colour: object", "")], layout={"width": "190px"})
+        planes = [("no planes", ""), ("z plane", "z"), ("y plane", "y"), ("x plane", "x"), ("three planes", "xyz")]
+        self.planes = ipw.Dropdown(options=planes, layout={"width": "120px"})
+        self.color.tooltip, self.planes.tooltip = "What the colours say", "Planes of the image among the objects"
+        self.planes.disabled = self.session.stack is None
         self.only = button("selected only", "filter", "Show the selected objects alone", kind=ipw.ToggleButton)
+        self.cut = button("cut", "cut", "Cut away what lies before the planes", kind=ipw.ToggleButton)
         self.again = button("refresh", "refresh", "Build the surfaces again from the labels as they are now")
+        self.path = ipw.Text("objects.html", layout={"width": "130px"})
+        self.path.tooltip = "A page (.html), a picture (.png) or a film in which they turn (.gif, .mp4)"
+        self.to_save = button("save", "download", self.path.tooltip)
         self.status = ipw.HTML(note("press refresh to build the surfaces"))
         self.stage = ipw.Box(layout={"height": f"{height}px", "overflow": "hidden", "justify_content": "center"})
         self.stage.add_class("mnb-stage")
-        head = style.row(self.only, self.again, self.status).add_class("mnb-spaced")
+        self._own = style.row(self.color, self.only, self.planes, self.cut)
+        saving = style.row(self.path, self.to_save)
+        head = style.row(self._own, self.again, saving, self.status).add_class("mnb-spaced")
         super().__init__(self.probe, head, self.stage, **options)
+        for control, name in (
+            (self.color, "color_by"),
+            (self.only, "only"),
+            (self.planes, "planes"),
+            (self.cut, "cut"),
+        ):
+            traitlets.link((control, "value"), (self.scene, name))
         self.again.on_click(lambda _: self.refresh())
-        self.only.observe(lambda _: self._on_selected(self.session.selection), "value")
+        self.to_save.on_click(lambda _: self._save.ask())
+        self.scene.observe(lambda _: self._paint(), ["color_by", "only", "selected"])
+        self.scene.observe(lambda _: self._say_range(), "color_by")
+        self.scene.observe(lambda change: self._on_planes(change), ["planes", "cut", "place"])
         self.probe.observe(lambda _: self._on_probe(), "webgl")
         self.probe.observe(lambda _: self._on_page(), ["width", "background"])
         self.session.edited.connect(self._on_edited)
-        self.session.selected.connect(self._on_selected)
         if not lazy:
             self.refresh()
 
@@ -103,10 +140,19 @@ class View3D(style.Saved, style.Part):
 
     def hide(self, hidden: Iterable[int], isolated: Iterable[int] = ()) -> None:
         """Leave the hidden objects out of the picture, and all but the isolated ones where there are any."""
-        self._hidden, self._isolated = frozenset(hidden), frozenset(isolated)
-        self._on_selected(self.session.selection)
+        self.scene.hidden, self.scene.isolated = [*hidden], [*isolated]
+        self._paint()
         if self.built and not self.meshes:
             self.refresh()  # the still picture
+
+    def save(self, path: Any) -> None:
+        """Save what is shown, as `mn.save3d`: a page, a picture or a film."""
+        self.status.value = note(f"saving {path} …")
+        self.status.value = note(f"Saved: {save3d(self.scene, path)}", "good")
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the surfaces are built, whoever draws them; return whether they are."""
+        return self._worker.wait(timeout) and self.scene.wait(timeout) and self._changed.wait(timeout)
 
     def saved(self) -> tuple[str, dict[str, str]]:
         """Return a still picture, seen along z, for readers without a kernel."""
@@ -116,33 +162,41 @@ class View3D(style.Saved, style.Part):
 
     def _build(self) -> None:
         version, labels = self.session.version, self.session.labels
-        ids = self.session.ids() if self.ids is None else self.ids
-        self._voxel_size, self.meshes, self._rest, self.built = labels.voxel_size, {}, None, bool(ids)
-        shown: Any
+        ids = self.session.ids() if self.ids is None else [id for id in self.ids if self.session.voxels(id)]
+        self._voxel_size, self.meshes, self.built = labels.voxel_size, {}, bool(ids)
+        self._own.layout.display = "none"
+        reason, shown = self._reason(), None
         if not ids:
             shown = ipw.HTML(note("No objects yet: segment a plane or the volume, or paint, then refresh."))
             self.status.value = ""
-        elif reason := self._reason():
-            picture = style.png(still(labels, [id for id in ids if self._shows(id)], colors=self.session))
-            shown = ipw.Image(value=picture, layout={"max_height": "100%", "object_fit": "contain"})
-            self.status.value = note(f"{reason} This is a still picture, seen along z.", "warn")
+        elif self.probe.webgl not in ("unknown", "yes"):
+            shown = ipw.Image(value=self._picture(labels, ids), layout={"max_height": "100%", "object_fit": "contain"})
+            self.status.value = note(f"{self.probe.webgl} This is a still picture.", "warn")
+        elif reason or self._engine == "mitonb" or (self._engine == "auto" and len(ids) > _MOST_MESHES):
+            self.scene.refresh()
+            shown = self.scene
+            self.status.value = note(reason, "warn")
         else:
             shown = self._figure(labels, ids)
+            self._own.layout.display = None
         self.stage.children = (shown,)
-        self._on_selected(self.session.selection)
+        self._paint()
+        if self.meshes:
+            self._table = self.scene.measured()
+            options = [("colour: object", ""), *((f"colour: {c.title}", c.name) for c in measures_of(self._table))]
+            if tuple(options) != self.color.options:
+                self.color.options = options
         if self.session.version != version:  # edited while the surfaces were built
             self._tell_changed()
 
     def _reason(self) -> str:
         """Return why ipyvolume cannot draw here, if it cannot."""
-        if self.probe.webgl not in ("unknown", "yes"):
-            return str(self.probe.webgl)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # its imports use names that numpy and traitlets are about to drop
                 import ipyvolume  # noqa: F401  late: it costs seconds
         except ImportError as error:
-            return f"ipyvolume cannot be used here ({error}). Install it with: pip install mitonb"
+            return f"ipyvolume cannot be used here ({error}): mitonb draws the objects itself."
         return ""
 
     def _figure(self, labels: Labels, ids: list[int]) -> Any:
@@ -159,26 +213,18 @@ class View3D(style.Saved, style.Part):
             z, y, x = np.asarray(vertices, np.float32).T
             return ipv.Mesh(x=x, y=-y, z=z, color=color, **shape)  # in the image y runs down, in the figure up
 
-        found = [m for m in surfaces(labels, ids, budget=_MOST_TRIANGLES) if len(m.triangles)]
+        found = [m for m in surfaces(labels, ids, budget=max(TRIANGLES, 12 * len(ids))) if len(m.triangles)]
         found.sort(key=lambda m: -len(m.triangles))
-        colors = self.session.colors.rgb([m.id for m in found])
-        for m, color in zip(found[:_MOST_PICKABLE], colors, strict=False):
+        self._found = {m.id: m for m in found[:_MOST_MESHES]}
+        for m, color in zip(found, self.session.colors.rgb([m.id for m in found[:_MOST_MESHES]]), strict=False):
             self.meshes[m.id] = one = mesh(m.vertices, _css(color), triangles=m.triangles, material=material)
             one.observe(lambda change, key=m.id: self._on_click(key, change["new"]), "clicked")
         meshes = [*self.meshes.values()]
-        if rest := found[_MOST_PICKABLE:]:
-            sizes = [len(m.vertices) for m in rest]
-            starts = np.cumsum([0, *sizes[:-1]])
-            triangles = np.concatenate([m.triangles + start for m, start in zip(rest, starts, strict=True)])
-            vertices = np.concatenate([m.vertices for m in rest])
-            color = np.repeat(colors[_MOST_PICKABLE:], sizes, axis=0)
-            meshes.append(mesh(vertices, color, triangles=triangles, material=material))
-            owners = np.repeat([m.id for m in rest], [len(m.triangles) for m in rest])
-            self._rest = meshes[-1], triangles, owners
         # The edges of the volume, as thin lines: without them nobody knows where up is.
         corners = np.indices((2, 2, 2)).reshape(3, 8).T * (np.array(labels.shape) - 1) * (labels.voxel_size or 1)
         lines = [(i, i + step) for step in (1, 2, 4) for i in range(8) if not i & step]
-        meshes.append(mesh(corners, "#808080", lines=np.array(lines, np.uint32)))
+        bar, length = _bar(corners)
+        meshes += [mesh(bar, "#808080", triangles=_BOX), mesh(corners, "#808080", lines=np.array(lines, np.uint32))]
         figure = ipv.Figure(
             width=self.probe.width - 10, height=self._height - _TOOLBAR, meshes=meshes, camera_control="trackball",
             style=_style(self.probe.background), camera_fov=_FOV, lights=[light],
@@ -187,8 +233,9 @@ class View3D(style.Saved, style.Part):
         unit = "nm" if labels.voxel_size else "vx"
         figure.xlabel, figure.ylabel, figure.zlabel = (f"{axis} {unit}" for axis in "xyz")
         _frame(figure)
-        count = count_text(sum(len(m.triangles) for m in found), "triangle")
-        self.status.value = note(f"{count_text(len(ids))}, {count}; drag turns, the wheel zooms, a click selects")
+        left = f" (the {_MOST_MESHES} largest are shown)" if len(found) > _MOST_MESHES else ""
+        said = f"the grey bar is {length:g} {unit} long; drag turns, the wheel zooms, a click selects"
+        self.status.value = note(f"{count_text(len(ids))}{left}; {said}")
         return figure
 
     def _on_click(self, key: int, clicked: bool) -> None:
@@ -199,30 +246,79 @@ class View3D(style.Saved, style.Part):
         if self.session.voxels(key):  # else the mesh is of an object that has just gone
             self.session.go_to(key)
 
-    def _on_selected(self, ids: tuple[int, ...]) -> None:
-        """Brighten what is selected; when asked, hide the rest instead."""
-        alone = self.only.value and ids
+    def _say_range(self) -> None:
+        if self.scene.color_by and self._table is not None:
+            column = next(c for c in measures_of(self._table) if c.name == self.scene.color_by)
+            low, high = (v * column.factor for v in range_of(self._table[column.name])[:2])
+            said = f"{column.title} from {low:.3g} (blue) over green to {high:.3g} (yellow), and beyond"
+            self.status.value = note(said)
 
-        def seen(key: int) -> bool:
-            return self._shows(key) and (not alone or key in ids)
+    def _on_planes(self, change: Any) -> None:
+        if self.meshes and (self.scene.planes or change["name"] == "planes"):
+            self._changed.ask()
 
-        for key, mesh in self.meshes.items():
-            color = self.session.colors.rgb([key])[0]
-            mesh.color = _css(0.4 * color + 0.6 if key in ids and not self.only.value else color)
-            mesh.visible = seen(key)
-        if self._rest is not None:
-            rest, triangles, owners = self._rest
-            kept = triangles[np.isin(owners, [key for key in np.unique(owners).tolist() if seen(key)])]
-            rest.visible = len(kept) > 0
-            if rest.visible and not np.array_equal(kept, rest.triangles):
-                rest.triangles = kept
+    def _show_changed(self) -> None:
+        """Show what was chosen; the planes of the image are read for it."""
+        if self.meshes and (figure := self.stage.children[0]).meshes:
+            shown = [self._plane(letter) for letter in self.scene.planes if self.session.stack is not None]
+            others = [one for one in figure.meshes if not one.texture]
+            figure.meshes = [*others[:-1], *shown, others[-1]]
+        self._paint()
+
+    def _paint(self) -> None:
+        """Give objects their colours, brighten what is selected, hide and cut away what is not to be seen."""
+        scene, chosen = self.scene, {*self.session.selection}
+        keys = [*self.meshes]
+        alone = scene.only and chosen
+        colors = object_colors(scene, keys, self._table if self._table is not None else ())
+        for key, color in zip(keys, colors, strict=True):
+            mesh, triangles = self.meshes[key], self._found[key].triangles
+            mesh.color = _css(0.4 * color + 0.6 if key in chosen and not scene.only else color)
+            kept = triangles[self._before(self._found[key])]
+            mesh.visible = bool(len(kept)) and self._shows(key) and (not alone or key in chosen)
+            if mesh.visible and not np.array_equal(kept, mesh.triangles):
+                mesh.triangles = kept
+
+    def _before(self, mesh: Mesh) -> Any:
+        """Return which triangles are not cut away: those that do not lie beyond all planes, towards the camera."""
+        axes = ["zyx".index(letter) for letter in self.scene.planes] if self.scene.cut else []
+        if not axes:
+            return slice(None)
+        middle = mesh.vertices[mesh.triangles].mean(axis=1)
+        at = np.array(self.session.position) * (self._voxel_size or 1)
+        return ~np.all([(1, -1, 1)[k] * (middle[:, k] - at[k]) > 0 for k in axes], axis=0)
+
+    def _plane(self, letter: str) -> Any:
+        """Return a plane of the image through the place where the user works, as a mesh with a texture."""
+        import ipyvolume as ipv
+
+        stack, k = self.session.stack, "zyx".index(letter)
+        assert stack is not None
+        axis = next(a for a, along in AXES.items() if along == k)
+        rows, columns = (n for i, n in enumerate(stack.shape) if i != k)
+        step = 1 << max(0, math.ceil(math.log2(max(rows, columns) / _MOST_TEXTURE)))
+        index = self.session.position[k]
+        image = shaded(window(stack, axis, index, slice(0, rows), slice(0, columns), step), stack)
+        corners = np.array([np.insert([r, c], k, index) for r in (-0.5, rows - 0.5) for c in (-0.5, columns - 0.5)])
+        z, y, x = (corners * (self._voxel_size or 1)).T.astype(np.float32)
+        return ipv.Mesh(
+            x=x, y=-y, z=z, triangles=np.array([[0, 1, 2], [2, 1, 3]], np.uint32), texture=as_image(image),
+            u=np.array([0.0, 1, 0, 1]), v=np.array([1.0, 1, 0, 0]), color="white",
+        )  # fmt: skip
+
+    def _picture(self, labels: Labels, ids: list[int]) -> bytes:
+        """Return the objects as a PNG, drawn without WebGL."""
+        shown = [id for id in ids if self._shows(id)]
+        found = surfaces(labels, shown, budget=max(TRIANGLES // 2, 12 * len(shown))) if shown else []
+        return style.png(picture(found, self.session.colors.rgb([m.id for m in found]))[0])
 
     def _shows(self, id: int) -> bool:
-        return id not in self._hidden and (not self._isolated or id in self._isolated)
+        scene = self.scene
+        return id not in scene.hidden and (not scene.isolated or id in scene.isolated)
 
     def _on_edited(self, _change: Any) -> None:
         if self.built:
-            self._on_selected(self.session.selection)  # a neighbour may have got another colour
+            self._paint()  # a neighbour may have got another colour
             self._tell_changed()
             if self.session.voxel_size != self._voxel_size:  # everything here has another form
                 self.refresh()
@@ -231,7 +327,7 @@ class View3D(style.Saved, style.Part):
         self.status.value = note("The labels have changed: refresh to see it here.", "warn")
 
     def _on_probe(self) -> None:
-        if self.built and self._reason():
+        if self.built and self.probe.webgl != "yes":
             self.refresh()
 
     def _on_page(self) -> None:
@@ -245,8 +341,8 @@ class View3D(style.Saved, style.Part):
         self.status.value = style.error_html(error)
 
 
-def show3d(source: Any, ids: Sequence[int] | None = None, *, height: int = 420) -> View3D:
-    """Show objects in 3D.
+def show3d(source: Any, ids: Sequence[int] | None = None, *, height: int = 420, engine: str = "auto") -> Any:
+    """Show objects in 3D: a click selects one, here, in the planes and in the table; colours can show any measure.
 
     Parameters
     ----------
@@ -256,13 +352,24 @@ def show3d(source: Any, ids: Sequence[int] | None = None, *, height: int = 420) 
         Show only these; default all.
     height : int
         Pixels.
+    engine : {"auto", "ipyvolume", "mitonb"}
+        What draws: by default ipyvolume, and mitonb's own WebGL for more than 150 objects, where ipyvolume cannot be
+        loaded, and in marimo.
+
+    Returns
+    -------
+    View3D, or in marimo `Scene`
 
     Raises
     ------
     InputError
         If an id does not occur.
     """
-    return View3D(source, ids, height=height)
+    marimo = sys.modules.get("marimo")
+    if marimo is not None and marimo.running_in_notebook():  # which shows no ipywidgets
+        session = source if isinstance(source, Session) else Session(labels=source)
+        return Scene(session, ids, height=height)
+    return View3D(source, ids, height=height, engine=engine)
 
 
 def still(labels: Labels, ids: Sequence[int] | None = None, *, colors: Any = None) -> npt.NDArray[np.uint8]:
@@ -284,6 +391,22 @@ def still(labels: Labels, ids: Sequence[int] | None = None, *, colors: Any = Non
     return np.dstack([rgb.astype(np.uint8), np.where(seen, 255, 0).astype(np.uint8)])
 
 
+_BOX = np.array(
+    [(0, 1, 3), (0, 3, 2), (4, 7, 5), (4, 6, 7), (0, 4, 5), (0, 5, 1), (2, 3, 7), (2, 7, 6), (0, 2, 6), (0, 6, 4),
+     (1, 5, 7), (1, 7, 3)], np.uint32,
+)  # fmt: skip
+"""The triangles of a box whose corners are numbered as bits say."""
+
+
+def _bar(corners: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], float]:
+    """Return the corners of a bar of a round length along the lower edge of a volume, (8, 3), and that length."""
+    high = corners.max(axis=0)
+    length = round_length(max(high[2] / 3, 1.0))
+    thick = high.max() / 150
+    unit = np.indices((2, 2, 2)).reshape(3, 8).T
+    return unit * (thick, thick, length) + (high[0], high[1] + thick, 0), length
+
+
 def _css(rgb: npt.NDArray[np.float32]) -> str:
     """Return a colour as CSS text: three bare numbers would be drawn as white by ipyvolume."""
     red, green, blue = np.rint(np.asarray(rgb) * 255).astype(int)
@@ -295,7 +418,8 @@ def _frame(figure: Any) -> None:
 
     Where they reach over most of the volume, it sees the edges of that, too, which are the last mesh.
     """
-    *objects, box = (np.stack([mesh.x, mesh.y, mesh.z], axis=1) for mesh in figure.meshes)
+    meshes = [mesh for mesh in figure.meshes if not mesh.texture]
+    *objects, _bar, box = (np.stack([mesh.x, mesh.y, mesh.z], axis=1) for mesh in meshes)
     points = np.concatenate(objects or [box])
     if (np.ptp(points, axis=0) >= _MOST_OF_THE_VOLUME * np.ptp(box, axis=0)).all():
         points = box

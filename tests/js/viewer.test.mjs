@@ -15,7 +15,7 @@ import { pillOf } from "../../mitonb/widgets/js/pill.js";
 import { Assembler, half } from "../../mitonb/widgets/js/protocol.js";
 import { seenOf, seenText } from "../../mitonb/widgets/js/seen.js";
 import { sentence, thinned } from "../../mitonb/widgets/js/split.js";
-import { hit, joined, turning } from "../../mitonb/widgets/js/space.js";
+import { hit, joined, turning } from "../../mitonb/widgets/js/solid.js";
 import { drawStroke, fillLasso, radiusOf } from "../../mitonb/widgets/js/strokes.js";
 import { asked, between, choice, searched } from "../../mitonb/widgets/js/table.js";
 import { around, reachFor, stepFor, Wants, wantList } from "../../mitonb/widgets/js/wants.js";
@@ -278,12 +278,14 @@ test("surfaces of several messages are one, and the one nearest to the viewer is
   assert.deepEqual(surfaces.parts, [{ id: 7, first: 0, count: 3 }, { id: 9, first: 3, count: 3 }]);
   assert.deepEqual([...surfaces.corners], [0, 1, 2, 3, 4, 5]);
   assert.deepEqual([...surfaces.points.subarray(9, 15)], [0, 0, 1, 4, 0, 1]);
-  assert.deepEqual([...surfaces.owners], [7, 7, 7, 9, 9, 9]);
+  assert.deepEqual([...surfaces.numbers], [0, 0, 0, 1, 1, 1]);
   const turn = turning({ yaw: 0, pitch: 0, zoom: 1 });
   const all = () => true;
   assert.deepEqual(hit(surfaces, all, turn, 1, -1), { id: 9, point: [1, 1, 1] });
   assert.deepEqual(hit(surfaces, (id) => id !== 9, turn, 1, -1), { id: 7, point: [1, 1, 5] });
   assert.equal(hit(surfaces, all, turn, 3, -3), null);
+  // What is cut away is not hit; what lies behind it is.
+  assert.equal(hit(surfaces, all, turn, 1, -1, { at: [0, 0, 2], side: [0, 0, -1] }).id, 7);
   // From behind the other one is nearer.
   assert.equal(hit(surfaces, all, turning({ yaw: Math.PI, pitch: 0, zoom: 1 }), -1, -1).id, 7);
 });

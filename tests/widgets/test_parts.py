@@ -22,7 +22,7 @@ from mitonb.session import Session
 from mitonb.widgets.objects_table import ObjectsTable, show_table
 from mitonb.widgets.runs import HistoryView
 from mitonb.widgets.style import gray, png
-from mitonb.widgets.volume3d import View3D, show3d, still
+from mitonb.widgets.volume3d import View3D, _css, show3d, still
 
 
 def three() -> np.ndarray:
@@ -272,26 +272,60 @@ def test_only_the_selected_objects_are_shown_when_asked(seen: Session) -> None:
     assert shown(view) == "Figure: [5, 9, 300]"
 
 
-def test_objects_are_hidden_or_stand_alone_also_among_the_small_ones_that_share_a_mesh(
-    seen: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mitonb.widgets.volume3d._MOST_PICKABLE", 1)
+def test_objects_are_hidden_or_stand_alone(seen: Session) -> None:
     view = show3d(seen)
     assert view.wait(120)
-    (first,) = view.meshes
-    *_, rest, _edges = view.stage.children[0].meshes
-    whole = len(rest.triangles)
-    small = sorted({5, 9, 300} - {first})
-    view.hide([first, small[0]])
-    assert (view.meshes[first].visible, rest.visible) == (False, True)
-    part = len(rest.triangles)
-    assert 0 < part < whole
-    view.hide([], [small[0]])
-    assert (view.meshes[first].visible, len(rest.triangles)) == (False, whole - part)
-    view.hide([], [first])
-    assert (view.meshes[first].visible, rest.visible) == (True, False)
+    view.hide([5])
+    assert shown(view) == "Figure: [9, 300]"
+    view.hide([], [5, 9])
+    assert shown(view) == "Figure: [5, 9]"
     view.hide([])
-    assert (view.meshes[first].visible, rest.visible, len(rest.triangles)) == (True, True, whole)
+    assert shown(view) == "Figure: [5, 9, 300]"
+
+
+def test_more_objects_than_ipyvolume_can_pick_are_drawn_by_mitonb(
+    seen: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mitonb.widgets.volume3d._MOST_MESHES", 2)
+    view = show3d(seen)
+    assert view.wait(120)
+    assert shown(view) == "Scene: []"
+    asked = show3d(seen, engine="ipyvolume")
+    assert asked.wait(120)
+    assert shown(asked) == "Figure: [9, 300]", "the largest"
+    assert "the 2 largest are shown" in asked.status.value
+    with pytest.raises(InputError, match="auto, ipyvolume, mitonb; got 'k3d'"):
+        show3d(seen, engine="k3d")
+
+
+def test_colours_show_a_measure_and_the_range_is_said(seen: Session) -> None:
+    view = show3d(seen)
+    assert view.wait(120)
+    view.color.value = "voxels"
+    # Blue is the smallest of them, yellow the largest.
+    assert [view.meshes[id].color.item() for id in (5, 300)] == ["#003c6e", "#faf096"]
+    assert "voxels from 8 (blue) over green to 64 (yellow)" in view.status.value
+    view.color.value = ""
+    assert view.meshes[5].color.item() == _css(seen.colors.rgb([5])[0])
+
+
+def test_planes_of_the_image_go_through_the_place_and_what_lies_before_them_is_cut(seen: Session) -> None:
+    session = Session(np.zeros((8, 20, 20), np.uint8), seen.labels)
+    view = show3d(session)
+    assert view.wait(120)
+    whole = len(view.meshes[300].triangles)
+    session.move_to(3, 10, 13)
+    view.planes.value = "x"
+    assert view.wait(60)
+    (plane,) = (one for one in view.stage.children[0].meshes if one.texture)
+    assert set(plane.x) == {130.0}
+    view.cut.value = True
+    assert view.wait(60)
+    assert 0 < len(view.meshes[300].triangles) < whole
+    view.planes.value = ""
+    assert view.wait(60)
+    assert len(view.meshes[300].triangles) == whole
+    assert not any(one.texture for one in view.stage.children[0].meshes)
 
 
 def test_an_edit_asks_for_a_refresh_and_a_refresh_shows_it(seen: Session) -> None:
@@ -313,11 +347,11 @@ def test_without_webgl_there_is_a_picture_and_the_reason(seen: Session) -> None:
     assert "This browser does not offer WebGL. This is a still picture" in view.status.value
 
 
-def test_without_ipyvolume_there_is_a_picture_and_the_reason(seen: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ipyvolume_mitonb_draws_and_the_reason_is_said(seen: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ipyvolume", None)
     view = show3d(seen)
     assert view.wait(120)
-    assert shown(view) == "Image: []"
+    assert shown(view) == "Scene: []"
     assert "ipyvolume cannot be used here" in view.status.value
 
 

@@ -1,0 +1,334 @@
+"""Objects in 3-D that mitonb draws itself: a widget, pages that need neither kernel nor network, pictures, films."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import math
+import struct
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import numpy as np
+import numpy.typing as npt
+import traitlets as t
+
+from mitonb.colors import MAPS
+from mitonb.errors import InputError, MitonbError
+from mitonb.files import atomic_write, explain_write
+from mitonb.io.movies import KINDS, with_bar, write_movie
+from mitonb.levels import window
+from mitonb.measurements import COLUMNS, measure
+from mitonb.mesh import Mesh, picture, surfaces
+from mitonb.session import Session
+from mitonb.widgets.style import Latest, count_text, gray
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+
+    from mitonb.stack import Stack
+
+STATIC = Path(__file__).parent / "static"
+TRIANGLES = 250_000  # what software GL still turns at ten pictures a second
+RAMP = MAPS["distance"].stops
+"""From low to high values of a measure: blue, green, yellow."""
+_LOOK = ("selected", "hidden", "isolated", "color_by", "only", "planes", "cut", "place")
+_FRAMES = 48  # of a film
+_PIECE = 1 << 20  # bytes of a message
+_MOST_SIDE = 256  # voxels of the image on a side, of which planes are shown among objects
+_NOT_MEASURES = ("id", "z", "y", "x")
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark"><title>{title}</title>
+<style>html, body {{ height: 100%; margin: 0; }} body {{ display: flex; flex-direction: column; font: 13px system-ui; }}
+header {{ padding: 6px 10px; }} main {{ flex: 1 1 0; min-height: 0; }}
+{css}</style></head>
+<body><header><b>{title}</b> {about}</header><main></main><noscript>This page needs JavaScript.</noscript>
+<script type="text/plain" id="code">{code}</script><script type="text/plain" id="data">{data}</script>
+<script type="module">
+const text = (id) => document.getElementById(id).textContent;
+const bytes = async (part) => {{
+  const packed = Uint8Array.from(atob(part), (c) => c.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}};
+const {{ default: scene }} = await import(URL.createObjectURL(new Blob([text("code")], {{ type: "text/javascript" }})));
+const packs = await Promise.all(text("data").trim().split(" ").map(bytes));
+scene.show(document.querySelector("main"), {state}, packs);
+</script></body></html>
+"""
+
+
+class Scene(anywidget.AnyWidget):
+    """Surfaces of objects, drawn by mitonb's own WebGL: where ipyvolume cannot draw, and in marimo.
+
+    Parameters
+    ----------
+    session : Session
+        Whose labels are shown; a click selects there, and what is selected there is bright here.
+    ids : sequence of int, optional
+        Show only these.
+    measured : callable, optional
+        Returns the table of objects, as `mn.measure` does, by which they can be coloured.
+    lazy : bool
+        Build nothing before `refresh` is called.
+
+    Attributes
+    ----------
+    color_by, only, planes, cut, place : traits
+        What is seen: the column of the table that the colours show ("" is the objects' own), whether the selected
+        objects alone, which planes of the image ("", "z", "y", "x" or "xyz"), whether what lies before them is cut
+        away, and the voxel (z, y, x) that they go through.
+    """
+
+    _esm = STATIC / "scene.js"
+    _css = STATIC / "scene.css"
+    selected = t.List(t.Int()).tag(sync=True)
+    hidden = t.List(t.Int()).tag(sync=True)
+    isolated = t.List(t.Int()).tag(sync=True)
+    color_by = t.Unicode().tag(sync=True)
+    only = t.Bool(False).tag(sync=True)
+    planes = t.Enum(["", "z", "y", "x", "xyz"], "").tag(sync=True)
+    cut = t.Bool(False).tag(sync=True)
+    place = t.List(t.Int()).tag(sync=True)
+    height = t.Int(420).tag(sync=True)
+    note = t.Unicode().tag(sync=True)
+
+    def __init__(
+        self, session: Session, ids: Sequence[int] | None = None, *, measured: Callable[[], Any] | None = None,
+        lazy: bool = False, **traits: Any,
+    ) -> None:  # fmt: skip
+        self.session, self.ids = session, ids
+        super().__init__(**{"selected": [*session.selection], "place": [*session.position], **traits})
+        self.measured = measured or (lambda: measure(session.labels))
+        self.packs: dict[str, bytes] = {}
+        self._worker = Latest(self._build, failed=self._fail)
+        self.on_msg(lambda _, message, __: self._on_message(message))
+        session.selected.connect(self._on_selected)
+        session.moved.connect(self._on_moved)
+        session.edited.connect(self._on_edited)
+        if not lazy:
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Build the surfaces again, in a thread."""
+        self.note = "building surfaces …"
+        self._worker.ask()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the surfaces are built; return whether they are."""
+        return self._worker.wait(timeout)
+
+    def close(self) -> None:
+        """Leave the session and close the widget."""
+        for signal, slot in (("selected", self._on_selected), ("moved", self._on_moved), ("edited", self._on_edited)):
+            getattr(self.session, signal).disconnect(slot, missing_ok=True)
+        super().close()
+
+    def _build(self) -> None:
+        version = self.session.version
+        self.packs["objects"] = pack_objects(self.session, self.ids, self.measured())
+        self.note = "" if self.session.version == version else _CHANGED
+        self._tell("objects")
+
+    def _tell(self, what: str) -> None:
+        data = self.packs[what]
+        for at in range(0, len(data), _PIECE):
+            head = {"kind": "data", "what": what, "at": at, "total": len(data)}
+            self.send(head, [data[at : at + _PIECE]])
+
+    def _on_message(self, message: dict[str, Any]) -> None:
+        kind = message.get("kind")
+        try:
+            if kind == "pick":
+                self.session.select(*map(int, message["ids"]))
+                self.session.move_to(*message["point"])
+            elif kind == "build":
+                self.refresh()
+            elif kind == "image" and self.session.stack is not None:
+                self.packs.setdefault("image", pack_image(self.session.stack))
+                self._tell("image")
+            elif kind == "ready":
+                for what in self.packs:
+                    self._tell(what)
+        except Exception as error:  # a click has no caller
+            self._fail(error)
+
+    def _on_selected(self, ids: tuple[int, ...]) -> None:
+        self.selected = [*ids]
+
+    def _on_moved(self, place: tuple[int, int, int]) -> None:
+        self.place = [*place]
+
+    def _on_edited(self, _change: Any) -> None:
+        self.note = _CHANGED
+
+    def _fail(self, error: BaseException) -> None:
+        self.note = str(error) if isinstance(error, MitonbError) else f"{type(error).__name__}: {error}"
+
+
+_CHANGED = "The labels have changed: refresh to see it here."
+
+
+def pack(head: dict[str, Any], **arrays: npt.NDArray[Any]) -> bytes:
+    """Return facts and arrays (float32, uint32 or uint8) as the bytes that js/scene.js unpacks."""
+    kinds = {"float32": "f4", "uint32": "u4", "uint8": "u1"}
+    names = [[name, kinds[one.dtype.name], one.nbytes] for name, one in arrays.items()]
+    text = json.dumps({**head, "arrays": names}).encode()
+    return b"".join([struct.pack("<I", len(text)), text, *(one.tobytes() for one in arrays.values())])
+
+
+def pack_objects(session: Session, ids: Sequence[int] | None, table: Any) -> bytes:
+    """Return surfaces, colours and measures of objects, packed; all that there are where no ids are given."""
+    wanted = session.ids() if ids is None else [id for id in ids if session.voxels(id)]
+    budget = max(TRIANGLES, 12 * len(wanted))
+    found = [m for m in surfaces(session.labels, wanted, budget=budget) if len(m.triangles)] if wanted else []
+    names = [m.id for m in found]
+    shown = measures_of(table)
+    values = table.set_index("id").reindex(names)[[c.name for c in shown]].to_numpy(np.float32).T
+    head = {
+        "meshes": [[m.id, len(m.vertices), len(m.triangles)] for m in found], "shape": session.shape,
+        "size": session.voxel_size, "ramp": RAMP, "has_image": session.stack is not None,
+        "measures": [{"name": c.name, "label": c.title, "digits": c.digits, "scale": c.factor} for c in shown],
+    }  # fmt: skip
+    rgb = np.rint(session.colors.rgb(names) * 255).astype(np.uint8)
+    points, corners = (_joined(found, name) for name in ("vertices", "triangles"))
+    return pack(head, points=points, corners=corners, colors=rgb, table=np.ascontiguousarray(values))
+
+
+def _joined(found: list[Mesh], name: str) -> npt.NDArray[Any]:
+    empty = np.zeros((0, 3), np.float32 if name == "vertices" else np.uint32)
+    return np.concatenate([empty, *(getattr(m, name) for m in found)])
+
+
+def pack_image(stack: Stack) -> bytes:
+    """Return an image, thinned to at most 256 voxels on a side, with its contrast, packed."""
+    depth, h, w = stack.shape
+    steps = [math.ceil(depth / _MOST_SIDE), *[1 << max(0, math.ceil(math.log2(max(h, w) / _MOST_SIDE)))] * 2]
+    places = range(steps[0] // 2, depth, steps[0])
+    planes = [window(stack, "xy", z, slice(0, h), slice(0, w), steps[1]) for z in places]
+    image = shaded(np.stack(planes), stack)
+    return pack({"image_shape": image.shape, "image_steps": steps}, image=image)
+
+
+def shaded(image: npt.NDArray[Any], stack: Stack) -> npt.NDArray[np.uint8]:
+    """Return a part of an image in grey, with the contrast of its stack; of one shade where that has only one."""
+    low, high = stack.contrast
+    return gray(image, low, high if high > low else low + 1)
+
+
+def measures_of(table: Any) -> list[Any]:
+    """Return the columns of a table of objects by which these can be coloured or drawn as points."""
+    numbers = (c for c in COLUMNS if c.title and c.kind == "number" and c.name in table)
+    return [c for c in numbers if c.name not in _NOT_MEASURES]
+
+
+def range_of(values: npt.ArrayLike) -> tuple[float, float]:
+    """Return what of a measure is blue and what is yellow: the ends of the middle 96 % of the values."""
+    given = np.asarray(values, np.float64)
+    known = np.sort(given[np.isfinite(given)])
+    low, high = (float(known[round(part * (len(known) - 1))]) if len(known) else 0.0 for part in (0.02, 0.98))
+    return low, high
+
+
+def object_colors(scene: Scene, ids: list[int], table: Any) -> npt.NDArray[np.float32]:
+    """Return the colours of objects in a scene, (n, 3), 0..1: their own, or those of what it is coloured by."""
+    if not scene.color_by or scene.color_by not in table:
+        return scene.session.colors.rgb(np.array(ids, np.int64))
+    given = table.set_index("id").reindex(ids)[scene.color_by].to_numpy(np.float64)
+    low, high = range_of(table[scene.color_by])
+    part = np.clip((np.nan_to_num(given) - low) / ((high - low) or 1), 0, 1)
+    at, stops = np.linspace(0, 1, len(RAMP)), np.array(RAMP) / 255
+    rgb = np.stack([np.interp(part, at, stops[:, k]) for k in range(3)], axis=1)
+    return np.where(np.isfinite(given)[:, None], rgb, 136 / 255).astype(np.float32)
+
+
+def save3d(source: Any, path: str | os.PathLike[str], ids: Sequence[int] | None = None, **look: Any) -> Path:
+    """Save objects in 3-D as a page, a picture or a film in which they turn once; no browser is needed for it.
+
+    Parameters
+    ----------
+    source : Session, Labels, (z, y, x) integer array, or a `Scene`
+        What to show.
+    path : path
+        ``.html``: one file to turn, click on, colour and cut, in any browser, without a network, with the image if
+        there is one. ``.png``: a picture of the objects. ``.gif``, or with ffmpeg ``.mp4``: they turn.
+    ids : sequence of int, optional
+        Show only these.
+    **look
+        The traits of `Scene`: `color_by` (a column of `mn.measure`), `only` and `selected`, and of pages `planes`,
+        `cut` and `place`.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If the ending is another one, there is no such column, or the file cannot be written.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in (".html", *KINDS):
+        raise InputError(f"Objects in 3-D are saved as .html, {', '.join(KINDS)}; got {target.name!r}.")
+    scene = source if isinstance(source, Scene) else _scene_of(source, ids, look)
+    session, table = scene.session, scene.measured()
+    if scene.color_by and scene.color_by not in table:
+        known = ", ".join(c.name for c in measures_of(table))
+        raise InputError(f"There is no measure {scene.color_by!r} to colour by. Measures: {known}.")
+    if target.suffix.lower() == ".html":
+        return _write_page(scene, target, table)
+    chosen = session.ids() if scene.ids is None else [*scene.ids]
+    if scene.only and scene.selected:
+        chosen = [id for id in chosen if id in scene.selected]
+    found = surfaces(session.labels, chosen, budget=max(TRIANGLES // 2, 12 * len(chosen))) if chosen else []
+    colors = object_colors(scene, [m.id for m in found], table)
+    turns = np.linspace(0, 2 * np.pi, 1 if target.suffix.lower() == ".png" else _FRAMES, endpoint=False)
+    return write_movie([_frame(found, colors, -0.5 + turn, bool(session.voxel_size)) for turn in turns], target)
+
+
+def _scene_of(source: Any, ids: Sequence[int] | None, look: dict[str, Any]) -> Scene:
+    session = source if isinstance(source, Session) else Session(labels=source)
+    if unknown := set(look) - set(_LOOK):
+        raise InputError(f"What can be chosen is {', '.join(_LOOK)}; got {sorted(unknown)[0]!r}.")
+    return Scene(session, ids, lazy=True, **look)
+
+
+def round_length(longest: float) -> float:
+    """Return the longest of 1, 2, 5, 10 ... that is not longer."""
+    power = 10.0 ** math.floor(math.log10(longest))
+    return float(power * max(n for n in (1, 2, 5) if n * power <= longest * (1 + 1e-9)))
+
+
+def _frame(found: list[Mesh], colors: npt.ArrayLike, yaw: float, nm: bool) -> npt.NDArray[np.uint8]:
+    rgba, scale = picture(found, colors, yaw=yaw)
+    opacity = rgba[..., 3:] / 255
+    rgb = np.rint(rgba[..., :3] * opacity + 255 * (1 - opacity)).astype(np.uint8)
+    length = round_length(120 * scale)
+    text = f"{length:g} voxels" if not nm else f"{length / 1000:g} µm" if length >= 1000 else f"{length:g} nm"
+    return with_bar(rgb, length / scale, text)
+
+
+def _write_page(scene: Scene, target: Path, table: Any) -> Path:
+    session = scene.session
+    if "objects" not in scene.packs:
+        scene.packs["objects"] = pack_objects(session, scene.ids, table)
+    if session.stack is not None:
+        scene.packs.setdefault("image", pack_image(session.stack))
+    state = {**{name: getattr(scene, name) for name in _LOOK}, "height": 0, "note": ""}
+    data = " ".join(base64.b64encode(zlib.compress(one, 6)).decode() for one in scene.packs.values())
+    name = session.labels.name if session.stack is None else session.stack.name
+    text = _PAGE.format(
+        title=html.escape(name or "Objects"), about=html.escape(count_text(len(session.ids()))),
+        css=(STATIC / "scene.css").read_text(encoding="utf-8"), state=json.dumps(state), data=data,
+        # What ends a script ends it wherever it stands, also in a text.
+        code=(STATIC / "scene.js").read_text(encoding="utf-8").replace("</script", "<\\/script"),
+    )  # fmt: skip
+    with explain_write(target), atomic_write(target) as hidden:
+        hidden.write_text(text, encoding="utf-8")
+    return target
