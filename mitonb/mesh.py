@@ -144,24 +144,30 @@ def picture(
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     lit = 0.42 + 0.58 * np.clip(normals @ (np.array([-0.35, 0.5, 0.8]) / np.sqrt(1.0125)), 0, 1)
     right, up, near = (points @ turn.T).T
-    seen = np.stack([side / 2 + right / scale, side / 2 - up / scale, near, lit], axis=1)
+    seen = np.stack([side / 2 + right / scale, side / 2 - up / scale, near, lit], axis=1).astype(np.float32)
     owner = np.repeat(np.arange(len(meshes)), [len(m.triangles) for m in meshes])
+    front = across @ turn[2] > 0  # the far sides of closed surfaces are hidden by the near ones
+    faces, owner = faces[front], owner[front]
     # Triangles are so small that points on them, less than a pixel apart, fill them.
     corners = seen[faces]
-    longest = np.ceil(np.abs(corners - np.roll(corners, 1, axis=1))[..., :2].max(axis=(1, 2)) / 0.8).astype(int)
+    longest = np.ceil(np.abs(corners - np.roll(corners, 1, axis=1))[..., :2].max(axis=(1, 2)) / 0.9).astype(int)
     found, owners = [], []
     for n in np.unique(longest).tolist():
         which = np.flatnonzero(longest == n)
         i, j = np.nonzero(np.add.outer(np.arange(n + 1), np.arange(n + 1)) <= n)
         weights = np.stack([i, j, n - i - j], axis=1) / max(n, 1) if n else np.array([[1.0, 0, 0]])
-        found.append((weights @ corners[which]).reshape(-1, 4))
+        found.append((weights.astype(np.float32) @ corners[which]).reshape(-1, 4))
         owners.append(np.repeat(owner[which], len(weights)))
     drops, owner = np.concatenate(found), np.concatenate(owners)
     place = np.clip(drops[:, 1].astype(int), 0, side - 1) * side + np.clip(drops[:, 0].astype(int), 0, side - 1)
     last = np.argsort(drops[:, 2], kind="stable")  # what is nearest is written last
-    out = np.zeros((side * side, 4))
-    out[place[last], :3] = (np.asarray(colors, float)[owner] * drops[:, 3:])[last]
-    out[place, 3] = 1
+    out = np.zeros((side * side, 4), np.float32)
+    winner = np.full(side * side, -1)
+    winner[place[last]] = last
+    covered = winner >= 0
+    first = winner[covered]
+    out[covered, :3] = np.asarray(colors, np.float32)[owner[first]] * drops[first, 3:]
+    out[covered, 3] = 1
     mean = out.reshape(size, 2, size, 2, 4).mean(axis=(1, 3))
     mean[..., :3] /= np.maximum(mean[..., 3:], 0.25)
     return np.rint(np.clip(mean, 0, 1) * 255).astype(np.uint8), 2 * scale

@@ -37,7 +37,7 @@ TRIANGLES = 250_000  # what software GL still turns at ten pictures a second
 RAMP = MAPS["distance"].stops
 """From low to high values of a measure: blue, green, yellow."""
 _LOOK = ("selected", "hidden", "isolated", "color_by", "only", "planes", "cut", "place")
-_FRAMES = 48  # of a film
+_FRAMES = 36  # of a film
 _PIECE = 1 << 20  # bytes of a message
 _MOST_SIDE = 256  # voxels of the image on a side, of which planes are shown among objects
 _NOT_MEASURES = ("id", "z", "y", "x")
@@ -288,8 +288,10 @@ def save3d(source: Any, path: str | os.PathLike[str], ids: Sequence[int] | None 
         chosen = [id for id in chosen if id in scene.selected]
     found = surfaces(session.labels, chosen, budget=max(TRIANGLES // 2, 12 * len(chosen))) if chosen else []
     colors = object_colors(scene, [m.id for m in found], table)
-    turns = np.linspace(0, 2 * np.pi, 1 if target.suffix.lower() == ".png" else _FRAMES, endpoint=False)
-    return write_movie([_frame(found, colors, -0.5 + turn, bool(session.voxel_size)) for turn in turns], target)
+    still, nm = target.suffix.lower() == ".png", bool(session.voxel_size)
+    turns = np.linspace(0, 2 * np.pi, 1 if still else _FRAMES, endpoint=False)
+    frames = [_frame(found, colors, -0.5 + turn, 800 if still else 400, nm) for turn in turns]
+    return write_movie(frames, target)
 
 
 def _scene_of(source: Any, ids: Sequence[int] | None, look: dict[str, Any]) -> Scene:
@@ -305,8 +307,8 @@ def round_length(longest: float) -> float:
     return float(power * max(n for n in (1, 2, 5) if n * power <= longest * (1 + 1e-9)))
 
 
-def _frame(found: list[Mesh], colors: npt.ArrayLike, yaw: float, nm: bool) -> npt.NDArray[np.uint8]:
-    rgba, scale = picture(found, colors, yaw=yaw)
+def _frame(found: list[Mesh], colors: npt.ArrayLike, yaw: float, size: int, nm: bool) -> npt.NDArray[np.uint8]:
+    rgba, scale = picture(found, colors, yaw=yaw, size=size)
     opacity = rgba[..., 3:] / 255
     rgb = np.rint(rgba[..., :3] * opacity + 255 * (1 - opacity)).astype(np.uint8)
     length = round_length(120 * scale)

@@ -85,13 +85,16 @@ def test_a_page_holds_all_that_it_shows_and_names_no_other_place(tmp_path: Path)
     assert (state["color_by"], state["planes"], state["cut"], state["selected"]) == ("voxels", "z", True, [9])
 
 
-def test_objects_are_drawn_without_a_browser_and_a_film_turns_them_once(tmp_path: Path) -> None:
+def test_objects_are_drawn_without_a_browser_and_a_film_turns_them_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mitonb.widgets.scene._FRAMES", 3)
     session = two()
     with Image.open(mn.save3d(session, tmp_path / "two.png", color_by="voxels")) as still:
         seen = {color for _, color in still.convert("RGB").getcolors(1 << 20)}
     assert len(seen) > 20, "it is shaded"
     with Image.open(mn.save3d(session, tmp_path / "two.gif", [9])) as film:
-        assert (film.n_frames, film.info["loop"], film.size) == (48, 0, (480, 480))
+        assert (film.n_frames, film.info["loop"], film.size) == (3, 0, (400, 400))
 
 
 def test_a_picture_shows_what_is_nearer_before_what_lies_behind_it() -> None:
