@@ -15,7 +15,7 @@ from mitonb.errors import InputError
 from mitonb.measurements import COLUMNS, measure
 from mitonb.session import Session
 from mitonb.widgets.review_bar import ReviewBar
-from mitonb.widgets.style import JS, Latest, Part, Saved, error_html
+from mitonb.widgets.style import STATIC, Latest, Part, Saved, error_html
 from mitonb.widgets.teaching import TeachBar
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _KEPT, _PATIENCE = 20, 2  # rows that a saved notebook keeps, and seconds that i
 class Grid(anywidget.AnyWidget):
     """The browser's half of the table: draws the rows in sight, sorts, filters, and tells what the user wants."""
 
-    _esm = JS / "table.js"
+    _esm = STATIC / "table.js"
     selected = traitlets.List(traitlets.Int()).tag(sync=True)
     empty = traitlets.Unicode().tag(sync=True)
     deletes = traitlets.Bool(False).tag(sync=True)

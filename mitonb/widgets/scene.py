@@ -24,7 +24,7 @@ from mitonb.levels import window
 from mitonb.measurements import COLUMNS, measure
 from mitonb.mesh import Mesh, picture, surfaces
 from mitonb.session import Session
-from mitonb.widgets.style import Latest, count_text, gray
+from mitonb.widgets.style import STATIC, Latest, count_text, gray
 
 if TYPE_CHECKING:
     import os
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from mitonb.stack import Stack
 
-STATIC = Path(__file__).parent / "static"
 TRIANGLES = 250_000  # what software GL still turns at ten pictures a second
 RAMP = MAPS["distance"].stops
 """From low to high values of a measure: blue, green, yellow."""

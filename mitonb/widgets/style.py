@@ -22,6 +22,8 @@ from mitonb.errors import MitonbError
 
 JS = Path(__file__).parent / "js"
 """Where the browser's halves of the widgets are."""
+STATIC = Path(__file__).parent / "static"
+"""Where those are that were joined from several files."""
 TIMES = "×"  # noqa: RUF001  what people write between sizes
 # Pixels of the longer side of a saved picture: a notebook must stay small enough to be mailed and shown on the web.
 _MOST = 420

@@ -154,3 +154,27 @@ def test_only_those_of_ipyvolumes_buttons_are_there_that_do_something(book: Note
     icons = "[...document.querySelectorAll('.mnb-stage .ipyvolume-toolicon')]"
     titles = book.js(f"{icons}.filter(a => a.checkVisibility()).map(a => a.title.split(' ')[0])")
     assert titles == ["Fullscreen", "Stereoscopic", "Take", "Camera", "Reset"]
+
+
+def test_a_drag_over_a_plot_selects_in_the_session_and_a_selection_elsewhere_is_seen_in_it(book: Notebook) -> None:
+    book.add("table = mn.show_table(session, height=260); display(table)")
+    page = book.page
+    page.get_by_role("button", name="plot", exact=True).click()
+    page.get_by_label("Measure from left to right").select_option("x")
+    page.get_by_label("Measure from below to above, or how many").select_option("voxels")
+    plot = page.locator(".mnb-table .chart canvas")
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    assert box is not None
+    # The three lie at the left edge, in the middle and at the right edge of their range.
+    page.mouse.move(box["x"] + 50, box["y"] + 9)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + box["height"] - 20)
+    page.mouse.up()
+    poll(lambda: book.ask("set(session.selection) == {ids[1]}") == "True", "the drag selects another one", 30)
+    book.ask("session.select(ids[0], ids[2])")
+    poll(lambda: page.locator(".mnb-table .row.on").count() == 2, "the rows do not follow", 30)
+    page.get_by_label("Measure from below to above, or how many").select_option("")
+    for theme in ("dark", "light"):
+        book.theme(theme)  # type: ignore[arg-type]
+        book.shot(SHOTS / f"plot-{theme}.png")

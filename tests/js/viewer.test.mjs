@@ -17,6 +17,7 @@ import { seenOf, seenText } from "../../mitonb/widgets/js/seen.js";
 import { sentence, thinned } from "../../mitonb/widgets/js/split.js";
 import { hit, joined, turning } from "../../mitonb/widgets/js/solid.js";
 import { drawStroke, fillLasso, radiusOf } from "../../mitonb/widgets/js/strokes.js";
+import { binOf, part, spanOf } from "../../mitonb/widgets/js/chart.js";
 import { asked, between, choice, searched } from "../../mitonb/widgets/js/table.js";
 import { around, reachFor, stepFor, Wants, wantList } from "../../mitonb/widgets/js/wants.js";
 
@@ -407,4 +408,17 @@ test("the bar says what to do next while an object is split", () => {
     { ...none, id: 7, proposal: { edit: {}, ids: [7, 8, 9], owners: [] } }, { ...none, id: 7, lining: true }].map(sentence);
   assert.deepEqual(said, ["Click the object to split", "Click a seed in each part, or draw it", "Now a seed in another part",
     "Enter: seed 2 here", "3 parts: Enter takes, Esc leaves", "Draw a line across it"]);
+});
+
+test("an axis of a chart spans what is known, and bins hold all of it", () => {
+  const linear = spanOf([2, NaN, 10, 6], false);
+  assert.deepEqual(linear, { from: 2, to: 10, log: false });
+  assert.deepEqual([2, 6, 10].map((v) => part(v, linear)), [0, 0.5, 1]);
+  assert.deepEqual([2, 6, 10, 11, NaN].map((v) => binOf(v, linear)), [0, 12, 23, -1, -1]);
+  // A logarithmic axis leaves out what has no logarithm.
+  const log = spanOf([0, 1, 100], true);
+  assert.deepEqual([1, 10, 100].map((v) => +part(v, log).toFixed(9)), [0, 0.5, 1]);
+  assert.equal(binOf(0, log), -1);
+  // One value alone stands in the middle.
+  assert.equal(part(5, spanOf([5], false)), 0.5);
 });

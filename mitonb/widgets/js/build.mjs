@@ -8,7 +8,7 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 const check = process.argv.includes("--check");
 const result = await build({
   absWorkingDir: here,
-  entryPoints: { viewer: "main.js", scene: "scene.js" },
+  entryPoints: { viewer: "main.js", scene: "scene.js", table: "table.js" },
   outdir: "../static",
   bundle: true,
   format: "esm",

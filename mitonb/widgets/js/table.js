@@ -8,6 +8,8 @@
  * @typedef {{columns: Column[], values: Float64Array[], colors: Uint8Array, got: number}} Data
  */
 
+import { Chart } from "./chart.js";
+
 const ROW = 22;
 /** More cannot be selected at once. */
 const MOST = 10_000;
@@ -184,7 +186,16 @@ function render({ model, el }) {
     choose(shown());
     body.focus({ preventScroll: true });
   });
-  root.append(tools.bar, head, body, empty);
+  const chart = new Chart({ rows: () => rows, chosen: () => model.get("selected"), choose: (ids) => choose(ids), pick: (id) => pick(id) });
+  const plot = make("button", { type: "button", className: "plot", textContent: "plot", title: "Draw the objects by their measures, and select them there", ariaPressed: "false" });
+  plot.addEventListener("click", () => {
+    chart.node.hidden = !chart.node.hidden;
+    plot.ariaPressed = `${!chart.node.hidden}`;
+    root.classList.toggle("plots", !chart.node.hidden);
+    chart.draw();
+  });
+  tools.bar.append(plot);
+  root.append(tools.bar, head, body, empty, chart.node);
   el.append(root);
 
   /** @type {Data} */
@@ -219,6 +230,7 @@ function render({ model, el }) {
     empty.textContent = rows.length ? "" : known.size ? "No object matches." : model.get("empty");
     drawHead();
     draw();
+    chart.draw();
   }
 
   function drawHead() {
@@ -317,7 +329,9 @@ function render({ model, el }) {
     const c = buffers[columns.length];
     data.colors.set(new Uint8Array(c.buffer, c.byteOffset, c.byteLength), 3 * offset);
     data.got += message.count;
-    if (data.got >= total) sort();
+    if (data.got < total) return;
+    sort();
+    chart.take(data);
   }
 
   /** @param {number} id */
@@ -339,6 +353,7 @@ function render({ model, el }) {
     model.set("selected", ids);
     model.on("change:selected", selected);
     redraw();
+    chart.draw();
     model.send({ kind: "select", ids });
   }
 
@@ -384,6 +399,7 @@ function render({ model, el }) {
   const selected = () => {
     reveal(place.get(model.get("selected").at(-1)));
     redraw();
+    chart.draw();
   };
   body.addEventListener("scroll", redraw);
   body.addEventListener("keydown", key);
@@ -401,7 +417,10 @@ function render({ model, el }) {
     model.send({ kind: "undo", edit: news.edit });
     body.focus({ preventScroll: true });
   });
-  const watcher = new ResizeObserver(redraw);
+  const watcher = new ResizeObserver(() => {
+    redraw();
+    chart.draw();
+  });
   watcher.observe(body);
   model.on("msg:custom", receive);
   model.on("change:selected", selected);
