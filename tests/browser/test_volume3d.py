@@ -160,7 +160,7 @@ def test_a_drag_over_a_plot_selects_in_the_session_and_a_selection_elsewhere_is_
     book.add("table = mn.show_table(session, height=260); display(table)")
     page = book.page
     page.get_by_role("button", name="plot", exact=True).click()
-    page.get_by_label("Measure from left to right").select_option("x")
+    page.get_by_label("Measure from left to right").select_option("y")
     page.get_by_label("Measure from below to above, or how many").select_option("voxels")
     plot = page.locator(".mnb-table .chart canvas")
     plot.scroll_into_view_if_needed()
