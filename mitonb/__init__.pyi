@@ -49,7 +49,10 @@ from mitonb.mistakes import errors_by_size as errors_by_size
 from mitonb.mistakes import list_mistakes as list_mistakes
 from mitonb.models.zoo import load_model as load_model
 from mitonb.phantoms import phantom as phantom
+from mitonb.plot import show_errors as show_errors
 from mitonb.plot import show_maps as show_maps
+from mitonb.plot import show_measure as show_measure
+from mitonb.plot import show_planes as show_planes
 from mitonb.post.contours import decode_contours as decode_contours
 from mitonb.post.decoding import decode as decode
 from mitonb.post.microscope import Explanation as Explanation
@@ -65,6 +68,7 @@ from mitonb.post.verdicts import drop_false as drop_false
 from mitonb.post.verdicts import learn_verdicts as learn_verdicts
 from mitonb.recipe import PRESETS as PRESETS
 from mitonb.recipe import Recipe as Recipe
+from mitonb.reporting import report as report
 from mitonb.session.doubts import Doubt as Doubt
 from mitonb.session.doubts import find_doubts as find_doubts
 from mitonb.session.merging import take_over as take_over

@@ -232,8 +232,11 @@ def _last_part(line: Vectors, radii: Vectors, around: Vectors, index: Any, long:
     else:
         first, back = 0, long if (line[-1] - line[0]) @ long >= 0 else -long
     ahead = -back / np.linalg.norm(back)
-    cap = around[index <= first]
-    return [line[first] + ahead * ((cap - line[first]) @ ahead).max(initial=0)], first
+    cap = around[index <= first] - line[first]
+    along = cap @ ahead
+    # The farthest of all points would always be the tip of a step of voxels: take what the line meets.
+    met = along[(along > 0) & (np.linalg.norm(cap - along[:, None] * ahead, axis=1) < 0.3 * thick)]
+    return [line[first] + ahead * (np.quantile(met, 0.75) if len(met) else along.max(initial=0))], first
 
 
 def _smooth(values: Vectors, sigma: float, ring: bool) -> Vectors:

@@ -489,9 +489,26 @@ def _score(options: Options) -> None:
         scores = mn.score(labels, truth, ranking=ranking, **settings)
     scores = dataclasses.replace(scores, notes=size_notes(size, true_size))
     print(json.dumps(scores.as_dict(), indent=1) if options.json else scores)
-    for mistake in scores.mistakes() if options.mistakes and not options.json else ():
-        ids, truths = (", ".join(map(str, objects)) or "none" for objects in (mistake.ids, mistake.truths))
-        print(f"{mistake.kind:>8}: labels {ids}; truth {truths}")
+    if options.mistakes and not options.json:
+        for row in mn.list_mistakes(labels, truth, smallest=options.smallest).itertuples():
+            ids, truths = (", ".join(map(str, objects)) or "none" for objects in (row.ids, row.truths))
+            print(
+                f"{row.kind:>8}: labels {ids}; truth {truths}; at z {row.z}, y {row.y}, x {row.x}; {row.voxels} voxels"
+            )
+    if options.by and not options.json:
+        print(mn.errors_by_size(labels, truth, by=options.by, voxel_size=size).to_string(float_format="{:.3g}".format))
+
+
+def _report(options: Options) -> None:
+    also = "all" if "all" in options.also else tuple(options.also)
+    settings = {"stack": options.image, "truth": options.truth, "also": also, "overwrite": options.overwrite}
+    inputs = [path for path in (options.labels, options.image, options.truth) if path]
+    _check_outputs([(options.out, (".html", ".pdf"))], inputs, overwrite=options.overwrite)
+    if options.labels.endswith(".mitonb"):
+        with mn.Session.open(options.labels, read_only=True) as session:
+            print(mn.report(session, options.out, **settings))
+    else:
+        print(mn.report(options.labels, options.out, **settings))
 
 
 # -------------------------------------------------------------------------------------------------------- models
@@ -778,7 +795,7 @@ def _doctor(_: Options) -> int:
 
 _RUNS: dict[str, Callable[[Options], int | None]] = {
     "segment": _segment, "rerun": _rerun, "plan": _plan, "train": _train, "measure": _measure, "score": _score,
-    "lab": _lab,
+    "report": _report, "lab": _lab,
     "info": _info, "fetch": _fetch, "replay": _replay, "export": _export_labels, "merge": _merge, "doctor": _doctor,
     "course": _course, "class": _class, "cite": lambda options: print(mn.cite(options.model)),
     "models": _list_models, "models list": _list_models, "models info": _show_model, "models pull": _pull,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,13 +11,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mitonb.colors import AnyImage, map_colors, overlay
-from mitonb.errors import AxesError
+from mitonb.errors import AxesError, InputError
 from mitonb.maps import COARSE, Maps
 from mitonb.post.decoding import centers, foreground
 from mitonb.recipe import Recipe
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
+
+    from mitonb.stack import Stack
 
 
 _QUESTIONS = {
@@ -137,3 +140,129 @@ def _panel(axes: Axes, pixels: npt.NDArray[Any], title: str, **options: Any) -> 
     axes.set_axis_off()
     # A name from a file is shown as it is: "$" would start a formula.
     axes.set_title(title, fontsize=10, parse_math=False)
+
+
+WIDTHS = {"single": 3.5, "double": 7.2}
+"""Widths of printed columns in inches: 89 and 183 mm, as most journals have them."""
+PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#000000")
+"""Colours that colour-blind readers tell apart (Okabe and Ito 2008)."""
+
+
+def show_measure(
+    table: pd.DataFrame, value: str, *, by: str | None = None, animal: str | None = None,
+    width: Literal["single", "double"] = "single", log: bool = False,
+) -> Picture:  # fmt: skip
+    """Draw a measure for a paper: a histogram, or with `by` all objects and the means of the animals over them.
+
+    Every object is a small dot, every animal a large one in the same colour: the eye sees how many animals there are
+    (Lord et al. 2020).
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `measure`, or several by `mitonb.cohorts.pool`.
+    value : str
+        The column.
+    by, animal : str, optional
+        The columns that say of which condition and of which animal an object is.
+    width : {"single", "double"}
+        Of the printed column: 89 or 183 mm. Letters have 7 points: save as .pdf or .svg, or at 600 dpi.
+    log : bool
+        Whether sizes grow by factors along the axis.
+
+    Returns
+    -------
+    Picture
+
+    Raises
+    ------
+    InputError
+        If the table has no such column.
+    """
+    if missing := [name for name in (value, by, animal) if name and name not in table]:
+        raise InputError(f"The table has no column {missing[0]!r}. It has {', '.join(map(str, table.columns))}.")
+    picture, axes = _small(width, 0.75)
+    numbers = table[value].astype(float)
+    if by is None:
+        seen = numbers[np.isfinite(numbers) & ((numbers > 0) | (not log))]
+        bins: Any = np.geomspace(seen.min(), seen.max(), 31) if log and len(seen) else 30
+        axes.hist(seen, bins=bins, color=PALETTE[0], edgecolor="white", linewidth=0.3)
+        axes.set(xlabel=_spoken(value), ylabel="objects", xscale="log" if log else "linear")
+        return picture
+    drawn = np.random.default_rng(0)  # the same dots at every call
+    for k, (_, rows) in enumerate(table.groupby(by, sort=False)):
+        for j, (_, part) in enumerate(rows.groupby(animal, sort=False) if animal else [("", rows)]):
+            color, dots = PALETTE[j % len(PALETTE)], part[value].astype(float).dropna()
+            axes.scatter(k + drawn.uniform(-0.25, 0.25, len(dots)), dots, s=2, color=color, alpha=0.4, linewidths=0)
+            axes.scatter(k, dots.mean(), s=28, color=color, edgecolors="black", linewidths=0.6, zorder=3)
+    names = [str(name) for name in table[by].drop_duplicates()]
+    axes.set(ylabel=_spoken(value), yscale="log" if log else "linear", xlim=(-0.6, len(names) - 0.4))
+    axes.set_xticks(range(len(names)), names, parse_math=False)
+    return picture
+
+
+def show_errors(table: pd.DataFrame, *, width: Literal["single", "double"] = "single") -> Picture:
+    """Draw recall and precision of each class of sizes, with their intervals; `table` is that of `errors_by_size`."""
+    picture, axes = _small(width, 0.7)
+    for k, name in enumerate(("recall", "precision")):
+        middle = table[name].to_numpy(float)
+        away = np.abs(np.stack([middle - table[f"{name}_low"], table[f"{name}_high"] - middle]))
+        axes.errorbar(np.arange(len(table)) + 0.15 * (2 * k - 1), middle, np.nan_to_num(away), fmt="os"[k], ms=4,
+                      color=PALETTE[k], lw=1, capsize=2, label=name)  # fmt: skip
+    ends = [f"{low:.4g} to {high:.4g}".replace("to inf", "and more") for low, high in table[["low", "high"]].to_numpy()]
+    axes.set_xticks(range(len(table)), [*ends[:-1], "all"], rotation=20)
+    axes.set(ylim=(-0.03, 1.03), ylabel="share of objects")
+    axes.legend(frameon=False, fontsize=7)
+    return picture
+
+
+def show_planes(stack: Stack, labels: Any, *, count: int = 3, width: float = 7.2) -> Picture:
+    """Draw some planes spread over a volume, with the objects in colour and a scale bar.
+
+    Parameters
+    ----------
+    stack : Stack
+    labels : Labels or (z, y, x) integer array
+        Of the same shape.
+    count : int
+        How many planes.
+    width : float
+        Of the picture in inches.
+    """
+    ids = np.asarray(getattr(labels, "data", labels))
+    if ids.shape != tuple(stack.shape):
+        raise AxesError(f"The labels are {ids.shape}, the image {tuple(stack.shape)}: they must be of one volume.")
+    chosen = np.unique(np.linspace(0, len(ids) - 1, count + 2)[1:-1].round().astype(int))
+    h, w = ids.shape[1:]
+    picture = Picture(figsize=(width, width / len(chosen) * h / w + 0.25))
+    for axes, z in zip(np.ravel(picture.subplots(1, len(chosen))), chosen.tolist(), strict=True):
+        _panel(axes, overlay(stack.plane(z), ids[z], colors=labels), f"z = {z}")
+        if stack.voxel_size is not None:
+            unit = stack.voxel_size[2]
+            bar = next(
+                nm for nm in (5000, 2000, 1000, 500, 200, 100, 50, 20, 10, 5, 2, 1) if nm <= max(w * unit / 3, 1)
+            )
+            axes.plot([0.04 * w, 0.04 * w + bar / unit], [0.95 * h] * 2, color="white", lw=2.5, solid_capstyle="butt")
+            said = f"{bar / 1000:g} µm" if bar >= 1000 else f"{bar} nm"
+            axes.text(0.04 * w, 0.92 * h, said, color="white", fontsize=7, va="bottom")
+    return picture
+
+
+def _small(width: str, height: float) -> tuple[Picture, Axes]:
+    """Return a picture of printed size, with letters of 7 points and two lines for a frame."""
+    if width not in WIDTHS:
+        raise InputError(f"The width is one of {', '.join(WIDTHS)}, got {width!r}.")
+    picture = Picture(figsize=(WIDTHS[width], min(WIDTHS[width], 4) * height))
+    axes = picture.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=7, width=0.6)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set_fontsize(7)
+    return picture, axes
+
+
+def _spoken(column: str) -> str:
+    """Return the name of a column for an axis: "volume (µm³)" for volume_um3."""
+    name, _, unit = column.rpartition("_")
+    units = {"um3": "µm³", "um2": "µm²", "nm": "nm", "deg": "°"}
+    return f"{name.replace('_', ' ')} ({units[unit]})" if unit in units else column.replace("_", " ")

@@ -557,3 +557,36 @@ def test_a_box_of_a_data_set_is_listed_costed_and_fetched(tmp_path: Path, monkey
     for value in ("0.9", "nan"):
         assert main(["fetch", "openorganelle:jrc_drawn", "--from", value, "0", "0", "--to", "9", "9", "9"]) == 1
         assert f"whole numbers, got {value}" in capsys.readouterr().err
+
+
+def test_measure_writes_a_table_and_says_what_it_means(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = drawn(tmp_path / "labels.tif", (0, 8), (10, 18))
+    out = tmp_path / "objects.csv"
+    assert main(["measure", str(labels), "-o", str(out), "--also", "shape", "--voxel-size", "30", "5", "5"]) == 0
+    assert out.read_text("utf-8").startswith("id,")
+    assert "feret_nm" in out.read_text("utf-8").splitlines()[0]
+    assert main(["measure", str(labels), "--voxel-size", "5", "--summary"]) == 0
+    assert "fraction" in capsys.readouterr().out
+    assert main(["measure", str(labels), "-o", str(out)]) == 1
+    assert "already exists" in capsys.readouterr().err
+    assert main(["measure", str(labels), "--also", "shape"]) == 1
+    assert "voxel size is unknown" in capsys.readouterr().err
+
+
+def test_score_says_where_mistakes_are_and_how_errors_go_with_size(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = drawn(tmp_path / "truth.tif", (0, 8), (10, 18))
+    labels = drawn(tmp_path / "labels.tif", (0, 8), (22, 30))
+    assert main(["score", str(labels), str(truth), "--mistakes", "--by", "voxels"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"missing: labels none; truth 2; at z \d+, y \d+, x \d+; \d+ voxels", said)
+    assert "recall_low" in said
+
+
+def test_report_writes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = drawn(tmp_path / "labels.tif", (0, 8), (10, 18))
+    assert main(["report", str(labels), str(tmp_path / "report.html")]) == 0
+    assert "<h2>Methods</h2>" in (tmp_path / "report.html").read_text("utf-8")
+    assert main(["report", str(labels), str(tmp_path / "report.doc")]) == 1
+    assert "must end in .html, .pdf" in capsys.readouterr().err
