@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _DEATHS = 3
 """A task whose workers died so often is given up: it may be the reason."""
 _POLL = 0.02
+_LAST_WORDS = 10  # seconds in which a process that has closed its pipe may end by itself
 _READY = "ready"
 
 
@@ -96,8 +97,10 @@ class _Process:
         try:
             error = self.pipe.recv()
         except (EOFError, OSError):
+            self._process.join(_LAST_WORDS)
+            killed = (self._process.exitcode or 0) < 0
             self.stop()
-            if not self._begun:
+            if not self._begun and not killed:  # what was killed may begin another time
                 raise JobError(
                     "A process ended before it took its first task; what it printed says why. In a script, put what "
                     'runs under `if __name__ == "__main__":`, because each process reads the script again.'
