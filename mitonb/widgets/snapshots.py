@@ -155,7 +155,7 @@ def snapshot(
         raise InputError(f"A snapshot is a page of HTML: give it a name that ends in .html, got {target.name!r}.")
     if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100:
         raise InputError(f"The quality of JPEGs is a whole number from 1 to 100, got {quality!r:.60}.")
-    axes = Recipe(planes=planes if isinstance(planes, str) else tuple(planes)).planes
+    axes = Recipe(planes=(planes,) if isinstance(planes, str) else tuple(planes)).planes
     given = getattr(source, "viewer", source)
     if isinstance(given, Viewer) and box is None:
         page, title, still = _page(given, axes, quality, max_mb)
@@ -247,5 +247,5 @@ def _parts(viewer: Viewer, axis: Axis, index: int, quality: int) -> Iterator[tup
         }  # fmt: skip
 
 
-def _packed(data: bytes) -> str:
+def _packed(data: bytes | bytearray) -> str:
     return base64.b64encode(data).decode()
