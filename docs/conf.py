@@ -43,7 +43,6 @@ source_suffix = {".md": "markdown"}
 exclude_patterns = ["generated/*.html"]
 html_theme = "furo"
 html_title = "mitonb"
-html_static_path = ["_static"]
 html_extra_path = ["generated/medulla.html"]
 html_copy_source = False
 html_show_sphinx = False
