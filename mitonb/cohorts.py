@@ -57,7 +57,7 @@ class Comparison:
         several pairs (Holm 1979) as ``p_holm``; and ``p_objects``, what a test would claim that takes objects for
         independent: for comparison, not for a paper.
     icc : float
-        Share of the variance within conditions that lies between animals, 0 to 1.
+        Share of the variance within conditions that lies between animals, 0 to 1; NaN for one object each.
     """
 
     value: str
@@ -66,8 +66,8 @@ class Comparison:
     icc: float
 
     def __repr__(self) -> str:
-        said = [f"{self.value}: {len(self.animals)} animals, {self.animals.objects.sum()} objects; "
-                f"{self.icc:.0%} of the variance within conditions lies between animals."]  # fmt: skip
+        share = f"; {self.icc:.0%} of the variance within conditions lies between animals" if self.icc >= 0 else ""
+        said = [f"{self.value}: {len(self.animals)} animals, {self.animals.objects.sum()} objects{share}."]
         said += [
             f"{row.second} - {row.first}: {row.difference:.4g} (95 % {row.low:.4g} to {row.high:.4g}), "
             f"p = {row.p:.3g} over animals (were objects independent, it would be {row.p_objects:.2g})"
@@ -171,6 +171,8 @@ def _permuted(first: Values, second: Values) -> float:
 
 def _icc(animals: pd.DataFrame) -> float:
     """Return the intraclass correlation within conditions, from the analysis of variance of unequal groups."""
+    if animals.objects.max() < 2:
+        return np.nan  # of one object each nothing lies within
     n, means = animals.objects.to_numpy(float), animals["mean"].to_numpy()
     within = float(((n - 1) * animals.sd**2).sum() / max(1.0, (n - 1).sum()))
     middle = animals.condition.map({kind: np.average(part["mean"], weights=part.objects)

@@ -298,12 +298,12 @@ COLUMNS = (
         ),
         "neighbours": (
             ("neighbours", partial(_detail, "neighbours"), "voxel size", "neighbours", "Objects in contact"),
-            ("contact_um2", partial(_detail, "contact", scale=1e-6), "volume", "contact µm²", "With them", 1, 4),
+            ("contact_um2", partial(_detail, "contact", scale=1e-6), "volume", "contact µm²", "With others", 1, 4),
             ("contact_nm", partial(_detail, "contact"), "section"),
         ),
         "others": (
             ("others", partial(_detail, "others"), "voxel size", "others", "Objects of the second set in contact"),
-            ("others_um2", partial(_detail, "touch", scale=1e-6), "volume", "contact µm²", "With the second set", 1, 4),
+            ("others_um2", partial(_detail, "touch", scale=1e-6), "volume", "others µm²", "With the second set", 1, 4),
             ("others_contact_nm", partial(_detail, "touch"), "section"),
             ("others_distance_nm", partial(_detail, "others_distance"), "voxel size"),
         ),

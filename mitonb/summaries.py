@@ -5,6 +5,9 @@ import pandas as pd
 
 from mitonb.errors import InputError
 
+Row = tuple[str, float, str, str]
+_SEEN = "weighted for the border (Miles-Lantuéjoul)"
+
 
 def summarize(table: pd.DataFrame, *, region_voxels: int | None = None) -> pd.DataFrame:
     """Return what a table of objects says of the volume, or of the section, that they were seen in.
@@ -49,51 +52,52 @@ def summarize(table: pd.DataFrame, *, region_voxels: int | None = None) -> pd.Da
     flat = shape[0] == 1
     unit = np.array(size)[flat:] / 1e3
     voxels = int(np.prod(shape)) if region_voxels is None else int(region_voxels)
-    whole, per = voxels * float(unit.prod()), "1/µm²" if flat else "1/µm³"
+    whole = voxels * float(unit.prod())
     weight, part = table.edge_weight.to_numpy(float), float(table.voxels.sum()) / voxels
-    number, seen = weight.sum(), "weighted for the border (Miles-Lantuéjoul)"
+    number = float(weight.sum())
 
     def mean(name: str) -> float:
         return float((table[name] * weight).sum() / number) if number else np.nan
 
-    rows: list[tuple[str, float, str, str]] = [("objects seen", len(table), "", "all, also those at the border")]
+    rows: list[Row] = [("objects seen", len(table), "", "all, also those at the border")]
     if flat:
-        rows += [
-            ("area fraction", part, "", "voxels of objects by all"),
-            (
-                "volume fraction",
-                part,
-                "",
-                "equals the area fraction (Delesse 1847); assumes a section placed at random",
-            ),
-            ("profiles", number, "", seen),
-            (
-                "profiles per area",
-                number / whole,
-                per,
-                f"{seen}; profiles are no mitochondria: long ones are hit often",
-            ),
-            ("mean area", mean("area_um2"), "µm²", seen),
-        ]
-        if "perimeter_nm" in table:
-            outline = table.perimeter_nm.sum() / 1e3 / whole
-            rows += [("outline per area", outline, "1/µm", "outlines by area"),
-                     ("surface per volume", 4 / np.pi * outline, "1/µm",
-                      "4/π of the outline per area; assumes directions at random (isotropic)")]  # fmt: skip
-        wide = 2 * np.sqrt(table.area_um2 / np.pi)
-        ball = np.pi / 2 * number / (weight / wide).sum() if number else np.nan
-        rows += [("number per volume", number / whole / ball, "1/µm³",
-                  "assumes balls (Fullman 1953); of mitochondria, an order of magnitude at most")]  # fmt: skip
+        rows += _of_section(table, part, number, whole, mean("area_um2"))
     else:
         rows += [
             ("volume fraction", part, "", "voxels of objects by all"),
-            ("number", number, "", seen),
-            ("number per volume", number / whole, per, seen),
-            ("mean volume", mean("volume_um3"), "µm³", seen),
+            ("number", number, "", _SEEN),
+            ("number per volume", number / whole, "1/µm³", _SEEN),
+            ("mean volume", mean("volume_um3"), "µm³", _SEEN),
             ("mean volume of whole objects", table.volume_um3[~table.truncated].mean(), "µm³", "too small: see docs"),
         ]
-        for name, quantity, unit_name, factor in (("surface_um2", "surface per volume", "1/µm", 1.0),
-                                                  ("skeleton_nm", "length per volume", "1/µm²", 1e-3)):  # fmt: skip
+        for name, quantity, unit_name, factor in (
+            ("surface_um2", "surface per volume", "1/µm", 1.0), ("skeleton_nm", "length per volume", "1/µm²", 1e-3),
+        ):  # fmt: skip
             if name in table:
                 rows.append((quantity, table[name].sum() * factor / whole, unit_name, "sum over all by volume"))
     return pd.DataFrame(rows, columns=["quantity", "value", "unit", "how"])
+
+
+def _of_section(table: pd.DataFrame, part: float, number: float, whole: float, mean_area: float) -> list[Row]:
+    """Return what stereology makes of a section of `whole` µm², each with what it assumes."""
+    rows: list[Row] = [
+        ("area fraction", part, "", "voxels of objects by all"),
+        ("volume fraction", part, "", "equals the area fraction (Delesse 1847); assumes a section placed at random"),
+        ("profiles", number, "", _SEEN),
+        (
+            "profiles per area",
+            number / whole,
+            "1/µm²",
+            f"{_SEEN}; profiles are no mitochondria: long ones are hit often",
+        ),
+        ("mean area", mean_area, "µm²", _SEEN),
+    ]
+    if "perimeter_nm" in table:
+        outline = table.perimeter_nm.sum() / 1e3 / whole
+        told = "4/π of the outline per area; assumes directions at random (isotropic)"
+        rows += [("outline per area", outline, "1/µm", "outlines by area"),
+                 ("surface per volume", 4 / np.pi * outline, "1/µm", told)]  # fmt: skip
+    wide = 2 * np.sqrt(table.area_um2 / np.pi)
+    ball = np.pi / 2 * number / (table.edge_weight / wide).sum() if number else np.nan
+    told = "assumes balls (Fullman 1953); of mitochondria, an order of magnitude at most"
+    return [*rows, ("number per volume", number / whole / ball, "1/µm³", told)]
