@@ -79,6 +79,7 @@ from mitonb.stack import Stack as Stack
 from mitonb.summaries import summarize as summarize
 from mitonb.widgets.app import explore as explore
 from mitonb.widgets.forms import open_form as open_form
+from mitonb.widgets.mistakes_list import show_mistakes as show_mistakes
 from mitonb.widgets.objects_table import show_table as show_table
 from mitonb.widgets.scene import save3d as save3d
 from mitonb.widgets.snapshots import snapshot as snapshot

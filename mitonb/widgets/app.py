@@ -14,6 +14,7 @@ import numpy as np
 from mitonb.edit import ops
 from mitonb.errors import InputError, MitonbError
 from mitonb.job import Job
+from mitonb.measurements import measure
 from mitonb.models.folder import model_names, offered_models
 from mitonb.post.decoding import centers
 from mitonb.post.microscope import compare_objects
@@ -118,6 +119,8 @@ class App(Saved, Part):
         self.table.review.across = {"xz": lambda y: self.runs.maps("xz", y), "yz": lambda x: self.runs.maps("yz", x)}
         self.table.review.threshold = lambda: self.form.recipe.semantic_threshold
         self.view3d = View3D(session, lazy=True)
+        # What was measured on request can be seen there, too.
+        self.view3d.scene.measured = lambda: measure(session.labels) if self.table.table is None else self.table.table
         self.history = HistoryView(session, height=_TAB_HEIGHT - 32)
         self.saver = SaveForm(self.save, stem=f"{_plain(_name(session))}-labels")
         self.about = ipw.HTML(layout={"flex": "1 1 150px"})
@@ -295,7 +298,6 @@ class App(Saved, Part):
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Export the labels, or with .csv save the table of objects; raises what the form would show as a sentence."""
         from mitonb.io.saving import save
-        from mitonb.measurements import measure
 
         if self.session is None:
             raise InputError("There is nothing to save yet: open a stack first.")

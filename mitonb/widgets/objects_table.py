@@ -12,17 +12,17 @@ from psygnal import Signal
 
 from mitonb.edit.marks import ASIDE, KINDS, STROKES
 from mitonb.errors import InputError
-from mitonb.measurements import COLUMNS, measure
+from mitonb.measurements import COLUMNS, GROUPS, measure
 from mitonb.session import Session
 from mitonb.widgets.review_bar import ReviewBar
-from mitonb.widgets.style import STATIC, Latest, Part, Saved, error_html
+from mitonb.widgets.style import STATIC, Latest, Part, Saved, error_html, note
 from mitonb.widgets.teaching import TeachBar
 
 if TYPE_CHECKING:
     from mitonb.session.teaching import Lesson
 
 
-_PIECE = 8000  # rows in one message; at most 12 columns of 8 bytes make 0.8 MB
+_PIECE = 2500  # rows in one message; 50 columns of 8 bytes make 1 MB
 _KEPT, _PATIENCE = 20, 2  # rows that a saved notebook keeps, and seconds that it waits for them
 
 
@@ -33,6 +33,8 @@ class Grid(anywidget.AnyWidget):
     selected = traitlets.List(traitlets.Int()).tag(sync=True)
     empty = traitlets.Unicode().tag(sync=True)
     deletes = traitlets.Bool(False).tag(sync=True)
+    noun = traitlets.Unicode("object").tag(sync=True)
+    groups = traitlets.List(traitlets.Unicode()).tag(sync=True)
     asked = Signal(str, object)
 
     def __init__(self, **options: Any) -> None:
@@ -80,6 +82,7 @@ class ObjectsTable(Saved, Part):
     def __init__(self, source: Any, *, height: int = 220, **options: Any) -> None:
         self.session = source if isinstance(source, Session) else Session(labels=source)
         self.table: Any = None
+        self.also: list[str] = []
         self.grid = Grid(layout={"height": f"{height}px", "width": "100%"}, deletes=self.session is source)
         self.status = ipw.HTML(layout={"display": "none"})
         self.teach, self.review, self._stale = TeachBar(self.session), ReviewBar(self.session), False
@@ -100,6 +103,13 @@ class ObjectsTable(Saved, Part):
         if self.session.voxels(key):  # else the row is of an object that has just gone
             self.session.go_to(key)
 
+    def measure_also(self, group: str) -> None:
+        """Add columns that take longer: a group of `mn.measure`, such as "shape", or "grey" of the image."""
+        if group not in (*GROUPS, "grey"):
+            raise InputError(f"There is no group of columns {group!r}. There are {', '.join(GROUPS)}, and 'grey'.")
+        self.also, self._stale = [*dict.fromkeys([*self.also, group])], True
+        self._worker.ask()
+
     def delete(self, *ids: int) -> None:
         """Delete objects: one edit of the session, said with Undo.
 
@@ -119,11 +129,14 @@ class ObjectsTable(Saved, Part):
         try:
             if kind == "pick":
                 self.go_to(int(message["id"]))
+            elif kind == "measure":
+                self.measure_also(str(message["group"]))
             elif kind == "undo":
                 self.session.undo(of=int(message["edit"]))
             elif kind in ("select", "delete"):
                 (self.delete if kind == "delete" else self.session.select)(*map(int, message["ids"]))
-            self._say("")
+            if kind != "measure":
+                self._say("")
         except Exception as error:  # a click has no caller
             self.grid.send_state("selected")
             self._fail(error)
@@ -147,9 +160,15 @@ class ObjectsTable(Saved, Part):
     def _measure(self) -> None:
         if self.table is None or self._stale:
             self._stale = False
-            table = measure(self.session.labels)
+            stack = self.session.stack if "grey" in self.also else None
+            if self.also:
+                self._say(note(f"measuring {', '.join(self.also)} …"))
+            table = measure(self.session.labels, stack=stack, also=[name for name in self.also if name != "grey"])
+            self._say("")
         else:
             table = self.table  # something was only marked
+        offered = [*(GROUPS if self.session.voxel_size else ()), *(["grey"] if self.session.stack is not None else ())]
+        self.grid.groups = [name for name in offered if name not in self.also]
         what = "a plane (Enter) or the volume" if self.session.shape[0] > 1 else "the section (Enter)"
         self.grid.empty = f"No objects yet: segment {what}, or paint one (P)."
         if self.teach.lesson is None or self.table is None:  # else describing objects, for a second, delays nothing

@@ -4,7 +4,7 @@
  * per column; nothing in it is ever read as HTML.
  * @typedef {{get(n: string): any, on(e: string, f: Function): void, off(e: string, f: Function): void,
  *   set(n: string, value: any): void, send(content: object): void}} Model
- * @typedef {{name: string, label: string, kind: "id" | "number" | "flag" | "verdict", digits: number, width: number, tip: string}} Column
+ * @typedef {{name: string, label: string, kind: "id" | "number" | "flag" | "verdict" | "word", digits: number, width: number, tip: string, words?: string[]}} Column
  * @typedef {{columns: Column[], values: Float64Array[], colors: Uint8Array, got: number}} Data
  */
 
@@ -35,6 +35,7 @@ export function order(values, down) {
 export function cell(value, column) {
   if (Number.isNaN(value)) return "–";
   if (column.kind === "verdict" && (value < 0 || value > 1)) return { "-3": "? unsure", "-2": "! mend", "-1": "✗ false" }[value] ?? "✓ right";
+  if (column.kind === "word") return column.words?.[value] ?? "–";
   if (column.kind === "flag") return value ? "yes" : "";
   if (column.kind === "id") return String(value);
   return value.toLocaleString("en", { minimumFractionDigits: column.digits, maximumFractionDigits: column.digits }).replaceAll(",", " ");
@@ -194,7 +195,19 @@ function render({ model, el }) {
     root.classList.toggle("plots", !chart.node.hidden);
     chart.draw();
   });
-  tools.bar.append(plot);
+  const more = make("select", { ariaLabel: "Measure more", title: "Measure more of each object; it takes longer", className: "more" });
+  more.addEventListener("change", () => {
+    model.send({ kind: "measure", group: more.value });
+    more.value = "";
+  });
+  const offer = () => {
+    const groups = model.get("groups");
+    more.hidden = !groups.length;
+    more.replaceChildren(...["", ...groups].map((value) => make("option", { value, textContent: value || "measure …" })));
+  };
+  model.on("change:groups", offer);
+  offer();
+  tools.bar.append(more, plot);
   root.append(tools.bar, head, body, empty, chart.node);
   el.append(root);
 
@@ -299,7 +312,7 @@ function render({ model, el }) {
     const total = known.size;
     const [picked, n] = [chosen(), (/** @type {number} */ v) => v.toLocaleString("en")];
     const hidden = picked.filter((id) => !place.has(id)).length;
-    const count = `${tools.on() ? `${n(rows.length)} of ` : ""}${n(total)} object${total === 1 ? "" : "s"}`;
+    const count = `${tools.on() ? `${n(rows.length)} of ` : ""}${n(total)} ${model.get("noun")}${total === 1 ? "" : "s"}`;
     const what = picked.length
       ? `${n(picked.length)} selected${hidden ? ` (${n(hidden)} not shown)` : ""}${model.get("deletes") ? "; Delete deletes" : ""}`
       : "click to go there, Ctrl or Shift for several";
@@ -434,6 +447,7 @@ function render({ model, el }) {
     model.off("change:selected", selected);
     model.off("change:empty", sort);
     model.off("change:deletes", tell);
+    model.off("change:groups", offer);
   };
 }
 
