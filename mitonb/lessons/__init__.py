@@ -1,8 +1,9 @@
 """The course: questions that check themselves, what they are about, and notebooks for students and teachers."""
 
-from mitonb.lessons.checking import QUESTIONS, Result, check, keep
+from mitonb.lessons.checking import Result, check, keep
 from mitonb.lessons.classes import class_table
 from mitonb.lessons.course import write_course
+from mitonb.lessons.judges import QUESTIONS
 from mitonb.lessons.material import animals, block, example, ideal, network_maps, panels, proofreading, tiny
 
 __all__ = [

@@ -62,17 +62,18 @@ def network_maps(which: str = "tuning") -> NetworkMaps:
     """Return what a usual network says, blurred and in places wrong, of a block "tuning" or of another one, "fresh"."""
     seed = {"tuning": 21, "fresh": 22}[which]
     truth = phantom((4, 192, 192), seed, voxel_size=(16, 16, 16), objects=24, touching=0.9).labels.data
-    rng, said = np.random.default_rng(seed), []
+    rng, said = np.random.default_rng(seed), list[npt.NDArray[np.float32]]()
     for drawn, blur, size in zip(contour_targets(truth)[:2], (1.5, 1.2), (5, 3), strict=True):
         doubt = ndimage.gaussian_filter(rng.standard_normal(truth.shape), (0.7, size, size))
         seen = ndimage.gaussian_filter(drawn, (0, blur, blur)) + 0.16 * doubt / doubt.std()
         said.append(np.clip(seen, 0, 1).astype(np.float32))
-    return NetworkMaps(*said, truth)
+    return NetworkMaps(said[0], said[1], truth)
 
 
 def panels(plane: AnyImage, **sets: npt.NDArray[Any]) -> Picture:
     """Draw one plane several times, (h, w), each with other labels over it: the name of a set is its title."""
-    picture = Picture(figsize=(10, 10 / len(sets) + 0.3))
+    height, width = np.shape(plane)
+    picture = Picture(figsize=(10, 10 / len(sets) * height / width + 0.3))
     for axes, (title, ids) in zip(np.ravel(picture.subplots(1, len(sets))), sets.items(), strict=True):
         axes.imshow(overlay(plane, ids), interpolation="nearest")
         axes.set_axis_off()
@@ -106,7 +107,7 @@ def animals() -> dict[str, Labels]:
         for id in range(1, count + 1):
             (y, x), size = rng.uniform(0, 400, 2), rng.lognormal(np.log(radius), 0.3)
             shape = {"r_radius": size, "c_radius": size * rng.uniform(0.5, 1), "rotation": rng.uniform(0, np.pi)}
-            profile = (0, *ellipse(y, x, shape=(400, 400), **shape))
+            profile = (0, *ellipse(y, x, shape=(400, 400), **shape))  # type: ignore[no-untyped-call]
             if not ids[profile].any():  # no two overlap
                 ids[profile] = id
         sections[name] = Labels(ids, (50, 10, 10), name)
