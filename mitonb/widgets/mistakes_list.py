@@ -45,12 +45,13 @@ class MistakesList(Saved, Part):
     """
 
     def __init__(self, source: Any, truth: Any, *, iou: float = 0.5, height: int = 220) -> None:
-        viewer = getattr(source, "viewer", source if isinstance(source, Viewer) else None)
+        viewer: Any = getattr(source, "viewer", source if isinstance(source, Viewer) else None)
         self.session = getattr(viewer or source, "session", source)
         if not hasattr(self.session, "labels"):
             raise InputError(f"Mistakes are those of a session, a viewer or a workbench, got {type(source).__name__}.")
         self.truth = truth if isinstance(truth, Labels) else Labels(np.asarray(truth), self.session.voxel_size)
-        self.iou, self.table = iou, None
+        self.iou = iou
+        self.table: Any = None
         if viewer is not None:
             viewer.compare(self.truth, name=self.truth.name or "other")
         self.grid = Grid(
