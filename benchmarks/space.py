@@ -78,7 +78,15 @@ TURN = f"""async (count) => {{
 
 def in_lab(engine: str) -> dict[str, Any]:
     """Show the objects in JupyterLab; return how long it took, and the page that was saved."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, Lab(folder) as lab:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        found = _in_lab(engine, folder)
+        # A second driver may begin only when the first has ended.
+        pages = [*Path(folder).rglob("objects.html")]
+        return found | (in_page(pages[0]) if pages else {})
+
+
+def _in_lab(engine: str, folder: str) -> dict[str, Any]:
+    with Lab(folder) as lab:
         book = lab.notebook([SETUP, CALL.format(engine=engine)], timeout=240)
         book.run(0, timeout=240)
         began = time.perf_counter()
@@ -93,7 +101,6 @@ def in_lab(engine: str) -> dict[str, Any]:
         if engine == "mitonb":
             found["frames_per_s"] = round(book.js(TURN, 20), 1)
             book.add("path = mn.save3d(view.scene, 'objects.html')", timeout=240)
-            found |= in_page(lab.files / "objects.html")
         return found
 
 
