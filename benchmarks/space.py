@@ -43,6 +43,7 @@ SCENE = "document.querySelector('.mitonb-scene')"
 # Where objects are on the screen by what is drawn, not by what computes a click: one is white, all others are black.
 TARGETS = f"""(count) => {{
     const scene = {SCENE}.mitonb, {{ surfaces, node, canvas }} = scene, {{ gl }} = scene.solid;
+    scene.draw();  // at its full size
     const pixels = new Uint8Array(4 * canvas.width * canvas.height), found = [];
     const step = Math.floor(surfaces.parts.length / (2 * count)) || 1;
     for (let i = 0; i < surfaces.parts.length && found.length < count; i += step) {{
