@@ -196,7 +196,7 @@ def _mesh(data: npt.NDArray[Any], id: int, box: Box, unit: npt.NDArray[np.float6
     mask = data[box.slices] == id
     factor = max(1, math.ceil((mask.size / _LARGEST) ** (1 / 3)))
     # Triangles that will go again need not be made: a rounded body of n voxels has about 12 n^(2/3) of them.
-    spare = int(math.sqrt(12 * np.count_nonzero(mask) ** (2 / 3) / (2 * most)))
+    spare = math.ceil(math.sqrt(12 * np.count_nonzero(mask) ** (2 / 3) / (2 * most)))
     factor = max(factor, min(spare, min(mask.shape) // 8))
     mask = _thinned(mask, factor) if factor > 1 else mask
     mesher = zmesh.Mesher((1.0, 1.0, 1.0))
