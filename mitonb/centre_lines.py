@@ -1,5 +1,6 @@
 """Centre lines: how an object goes from end to end and where it forks, by thinning, in nm, whatever the voxels."""
 
+import threading
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy.spatial import cKDTree
 
 from mitonb.shapes import Mask, Surface, Vectors
 
+_LOADING = threading.Lock()  # two threads that load skimage at once get halves of it
 _SAMPLES = 1 << 22  # samples of a box that is thinned; larger ones are sampled more coarsely
 _STICKS_OUT = 2.0  # a branch reaches at least so many radii of the body from the middle of the fork
 
@@ -79,10 +81,10 @@ class _Way:
 
 def _thinned(inside: Mask, unit: Vectors, surface: Surface) -> tuple[Vectors, float]:
     """Return the voxels of the thinned object as points in nm, (n, 3), and how far apart samples are."""
-    from skimage import morphology  # takes half a second to load
+    with _LOADING:
+        from skimage.morphology import skeletonize  # takes half a second to load
 
-    thin: Any = morphology.skeletonize
-
+        thin: Any = skeletonize
     step = float(unit.min() * max(1.0, (inside.size * unit.prod() / unit.min() ** 3 / _SAMPLES) ** (1 / 3)))
     fine = inside
     if not np.allclose(unit, step):
@@ -90,11 +92,13 @@ def _thinned(inside: Mask, unit: Vectors, surface: Surface) -> tuple[Vectors, fl
         depth = ndimage.distance_transform_edt(inside, unit) - ndimage.distance_transform_edt(~inside, unit)
         shape = [int((n - 1) * u / step) + 1 for n, u in zip(inside.shape, unit, strict=True)]
         fine = ndimage.affine_transform(depth.astype(np.float32), step / unit, output_shape=shape, order=1) > 0
-    found: Vectors = np.argwhere(thin(fine)).astype(np.float64) * step
-    if not len(found):  # as of some balls, and of what is thinner than a sample
+    # Nothing is left of some that are an even number of samples wide, as if they were balls: then one less is taken.
+    shaved = fine & np.roll(fine, 1, 0) & np.roll(fine, 1, 1) & np.roll(fine, 1, 2)
+    kept = next((found for part in (fine, shaved) if len(found := np.argwhere(thin(part)))), None)
+    if kept is None:  # as of some balls, and of what is thinner than a sample
         voxels = np.argwhere(inside) * unit
-        found = voxels[[np.argmax(cKDTree(surface.points).query(voxels)[0])]]
-    return found, step
+        return voxels[[np.argmax(cKDTree(surface.points).query(voxels)[0])]], step
+    return kept.astype(np.float64) * step, step
 
 
 _OPEN, _RING = -1, -2

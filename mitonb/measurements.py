@@ -224,6 +224,14 @@ def _whole_surface(o: _Objects) -> Vectors:
     return np.where(_truncated(o), np.nan, o.detail["surface"])
 
 
+def _line(name: str, o: _Objects) -> Vectors:
+    """Return what a centre line tells; nothing of slices, cut off above and below: thinned, they are a bush."""
+    reach = (o.stop - o.start) * o.unit
+    through = (o.start == 0) & (o.stop == o.shape) & (np.array(o.shape) > 1)
+    thin = np.stack([reach[:, k] < np.delete(reach, k, axis=1).min(axis=1) for k in range(3)], axis=1)
+    return np.where((through & thin).any(axis=1), np.nan, o.detail[name])
+
+
 def _sphericity(o: _Objects) -> Vectors:
     return np.pi ** (1 / 3) * (6 * _volume(o)) ** (2 / 3) / _whole_surface(o)
 
@@ -289,12 +297,12 @@ COLUMNS = (
             ("azimuth_deg", _azimuth, "voxel size", "azimuth °", "Direction of its longest axis in the xy plane"),
         ),
         "skeleton": (
-            ("skeleton_nm", partial(_detail, "line"), "volume", "skeleton µm", "Length along its own line", 1e-3, 2),
-            ("branch_points", partial(_detail, "branches"), "volume", "forks", "Branch points"),
-            ("end_points", partial(_detail, "ends"), "volume", "ends", "Ends of its line"),
-            ("diameter_nm", partial(_detail, "thick"), "volume", "diameter nm", "Mean along its line"),
-            ("diameter_min_nm", partial(_detail, "thinnest"), "volume"),
-            ("diameter_max_nm", partial(_detail, "thickest"), "volume"),
+            ("skeleton_nm", partial(_line, "line"), "volume", "skeleton µm", "Length along its own line", 1e-3, 2),
+            ("branch_points", partial(_line, "branches"), "volume", "forks", "Branch points"),
+            ("end_points", partial(_line, "ends"), "volume", "ends", "Ends of its line"),
+            ("diameter_nm", partial(_line, "thick"), "volume", "diameter nm", "Mean along its line"),
+            ("diameter_min_nm", partial(_line, "thinnest"), "volume"),
+            ("diameter_max_nm", partial(_line, "thickest"), "volume"),
         ),
         "neighbours": (
             ("neighbours", partial(_detail, "neighbours"), "voxel size", "neighbours", "Objects in contact"),

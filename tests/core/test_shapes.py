@@ -206,3 +206,23 @@ def test_a_missing_package_for_tables_is_named_with_its_extra(tmp_path: Path, mo
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(UnsupportedFormatError, match=r"needs openpyxl: pip install 'mitonb\[tables\]'"):
         mn.save(measure(blocks()), tmp_path / "objects.xlsx")
+
+
+def test_a_slice_of_an_object_has_no_centre_line_and_a_tube_through_the_volume_has_one() -> None:
+    ids = np.zeros((6, 40, 60), np.uint8)
+    ids[:, 5:17, 5:40] = 1
+    ids[1:5, 30:34, :] = 2
+    table = measure(ids, also="skeleton", voxel_size=10).set_index("id")
+    lines = [column.name for column in COLUMNS if column.group == "skeleton"]
+    assert table.loc[1, lines].isna().all()
+    assert table.loc[2, "skeleton_nm"] == pytest.approx(600, rel=0.05)
+
+
+@pytest.mark.parametrize("wide", [4, 5, 6])
+def test_a_straight_tube_is_as_long_as_it_is_however_many_voxels_it_is_wide(wide: int) -> None:
+    ids = np.zeros((20, 20, 60), np.uint8)
+    ids[5 : 5 + wide, 5 : 5 + wide, 10:50] = 1
+    table = measure(ids, also="skeleton", voxel_size=10)
+    assert table.skeleton_nm[0] == pytest.approx(400, rel=0.05)
+    assert (table.branch_points[0], table.end_points[0]) == (0, 2)
+    assert table.diameter_nm[0] == pytest.approx(11 * wide, rel=0.1)
