@@ -93,7 +93,7 @@ def _thinned(inside: Mask, unit: Vectors, surface: Surface) -> tuple[Vectors, fl
         shape = [int((n - 1) * u / step) + 1 for n, u in zip(inside.shape, unit, strict=True)]
         fine = ndimage.affine_transform(depth.astype(np.float32), step / unit, output_shape=shape, order=1) > 0
     # Nothing is left of some that are an even number of samples wide, as if they were balls: then one less is taken.
-    shaved = fine & np.roll(fine, 1, 0) & np.roll(fine, 1, 1) & np.roll(fine, 1, 2)
+    shaved = fine & np.roll(fine, (1,) * fine.ndim, tuple(range(fine.ndim)))
     kept = next((found for part in (fine, shaved) if len(found := np.argwhere(thin(part)))), None)
     if kept is None:  # as of some balls, and of what is thinner than a sample
         voxels = np.argwhere(inside) * unit
@@ -187,7 +187,7 @@ def _join(ways: list[_Way], forks: int) -> int:
 
 def _centred(ways: list[_Way], surface: Surface, sigma: float) -> list[Line]:
     """Move the pieces to the middle of the surface around them, smooth, and go on at open ends up to the surface."""
-    weight = surface.areas + 1e-9 * surface.areas.max()
+    weight = surface.areas + 1e-9 * (surface.areas.max() or 1.0)  # all may be cut
     nearest = cKDTree(np.concatenate([way.points for way in ways])).query(surface.points)[1]
     lines, start = [], 0
     spread = (surface.points - np.average(surface.points, axis=0, weights=weight)) * np.sqrt(weight)[:, None]

@@ -58,7 +58,7 @@ class MistakesList(Saved, Part):
             layout={"height": f"{height}px", "width": "100%"}, noun="mistake", empty="There is no mistake."
         )
         self.status = ipw.HTML(note("comparing …"))
-        self._worker = Latest(self._compare, failed=lambda error: setattr(self.status, "value", error_html(error)))
+        self._worker = Latest(self._look_again, failed=lambda error: setattr(self.status, "value", error_html(error)))
         super().__init__(self.status, self.grid)
         self.grid.asked.connect(self._on_asked)
         self.session.edited.connect(lambda _: self._worker.ask())
@@ -78,7 +78,7 @@ class MistakesList(Saved, Part):
             return "mitonb list of mistakes", {}
         return f"mitonb list of {count_text(len(self.table), 'mistake')}", {"text/html": self.table.head(20).to_html()}
 
-    def _compare(self) -> None:
+    def _look_again(self) -> None:
         self.table = table = list_mistakes(self.session.labels, self.truth, iou=self.iou)
         kinds = np.array([_KINDS.index(kind) for kind in table["kind"]], int)
         counts = {name: table[name].map(len).to_numpy(float) for name in ("ids", "truths")}

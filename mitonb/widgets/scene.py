@@ -317,8 +317,7 @@ def _frame(found: list[Mesh], colors: npt.ArrayLike, yaw: float, size: int, nm: 
 
 def _write_page(scene: Scene, target: Path, table: Any) -> Path:
     session = scene.session
-    if "objects" not in scene.packs:
-        scene.packs["objects"] = pack_objects(session, scene.ids, table)
+    scene.packs["objects"] = pack_objects(session, scene.ids, table)  # what was built may be older than the labels
     if session.stack is not None:
         scene.packs.setdefault("image", pack_image(session.stack))
     state = {**{name: getattr(scene, name) for name in _LOOK}, "height": 0, "note": ""}

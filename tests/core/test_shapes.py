@@ -226,3 +226,9 @@ def test_a_straight_tube_is_as_long_as_it_is_however_many_voxels_it_is_wide(wide
     assert table.skeleton_nm[0] == pytest.approx(400, rel=0.05)
     assert (table.branch_points[0], table.end_points[0]) == (0, 2)
     assert table.diameter_nm[0] == pytest.approx(11 * wide, rel=0.1)
+
+
+def test_an_object_that_fills_the_volume_is_measured_as_far_as_it_can_be() -> None:
+    table = measure(np.ones((4, 5, 6), np.uint8), also="all", voxel_size=10)
+    assert table.volume_um3[0] == pytest.approx(120e-6)
+    assert np.isnan(table.sphericity[0])
