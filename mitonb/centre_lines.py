@@ -92,13 +92,21 @@ def _thinned(inside: Mask, unit: Vectors, surface: Surface) -> tuple[Vectors, fl
         depth = ndimage.distance_transform_edt(inside, unit) - ndimage.distance_transform_edt(~inside, unit)
         shape = [int((n - 1) * u / step) + 1 for n, u in zip(inside.shape, unit, strict=True)]
         fine = ndimage.affine_transform(depth.astype(np.float32), step / unit, output_shape=shape, order=1) > 0
-    # Nothing is left of some that are an even number of samples wide, as if they were balls: then one less is taken.
-    shaved = fine & np.roll(fine, (1,) * fine.ndim, tuple(range(fine.ndim)))
-    kept = next((found for part in (fine, shaved) if len(found := np.argwhere(thin(part)))), None)
-    if kept is None:  # as of some balls, and of what is thinner than a sample
-        voxels = np.argwhere(inside) * unit
-        return voxels[[np.argmax(cKDTree(surface.points).query(voxels)[0])]], step
-    return kept.astype(np.float64) * step, step
+    pieces, count = ndimage.label(fine, np.ones((3,) * fine.ndim))
+    found = [np.argwhere(thin(fine))]
+    for number in sorted(set(range(1, count + 1)) - set(pieces[tuple(found[0].T)].tolist())):
+        # Nothing is left of what is an even number of samples wide, as if it were a ball: then one less is taken.
+        piece = pieces == number
+        line = np.argwhere(thin(piece & np.roll(piece, (1,) * fine.ndim, tuple(range(fine.ndim)))))
+        found.append(line if len(line) else _deepest(piece, np.full(fine.ndim, step), surface))
+    points = np.concatenate(found).astype(np.float64) * step
+    return points if len(points) else _deepest(inside, unit, surface) * unit, step
+
+
+def _deepest(inside: Mask, unit: Vectors, surface: Surface) -> npt.NDArray[np.int64]:
+    """Return the voxel that is farthest from the surface, (1, 3): all that is left of a ball, or of what is thin."""
+    voxels = np.argwhere(inside)
+    return voxels[[np.argmax(cKDTree(surface.points).query(voxels * unit)[0])]]
 
 
 _OPEN, _RING = -1, -2

@@ -24,7 +24,7 @@ _NAMES = (
 )  # fmt: skip
 _PLANES = 16  # read at a time
 _READING = threading.Lock()  # not every file can be read by several threads
-_LARGEST = 1 << 27  # voxels of a box that is looked at; of a larger one every second voxel, or third, is
+_LARGEST = 1 << 24  # voxels of a box that is looked at; of a larger one every second voxel, or third, is
 
 
 class Found(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 import ipywidgets as ipw
 import numpy as np
 
-from mitonb.errors import InputError
+from mitonb.errors import AxesError, InputError
 from mitonb.labels import Labels
 from mitonb.mistakes import list_mistakes
 from mitonb.widgets.objects_table import Grid
@@ -46,10 +46,13 @@ class MistakesList(Saved, Part):
 
     def __init__(self, source: Any, truth: Any, *, iou: float = 0.5, height: int = 220) -> None:
         viewer: Any = getattr(source, "viewer", source if isinstance(source, Viewer) else None)
-        self.session = getattr(viewer or source, "session", source)
-        if not hasattr(self.session, "labels"):
+        session = getattr(viewer or source, "session", source)
+        if not hasattr(session, "labels"):
             raise InputError(f"Mistakes are those of a session, a viewer or a workbench, got {type(source).__name__}.")
+        self.session = session
         self.truth = truth if isinstance(truth, Labels) else Labels(np.asarray(truth), self.session.voxel_size)
+        if self.truth.shape != self.session.shape:
+            raise AxesError(f"The truth needs the shape of the labels, {self.session.shape}, got {self.truth.shape}.")
         self.iou = iou
         self.table: Any = None
         if viewer is not None:
@@ -61,11 +64,19 @@ class MistakesList(Saved, Part):
         self._worker = Latest(self._look_again, failed=lambda error: setattr(self.status, "value", error_html(error)))
         super().__init__(self.status, self.grid)
         self.grid.asked.connect(self._on_asked)
-        self.session.edited.connect(lambda _: self._worker.ask())
+        self.session.edited.connect(self._on_edited)
         self._worker.ask()
 
+    def close(self) -> None:
+        """Leave the session and close the widget."""
+        if hasattr(self, "session"):  # else it was refused before it began
+            self.session.edited.disconnect(self._on_edited, missing_ok=True)
+        super().close()
+
     def go_to(self, number: int) -> None:
-        """Select the objects of a mistake, numbered from 1, and go to its place."""
+        """Select the objects of a mistake, numbered from 1, and go to its place; of one that is mended, do nothing."""
+        if self.table is None or not 0 < number <= len(self.table):
+            return
         one = self.table.iloc[number - 1]
         self.session.select(*(id for id in one.ids if self.session.voxels(id)))
         self.session.move_to(one.z, one.y, one.x)
@@ -77,6 +88,9 @@ class MistakesList(Saved, Part):
         if self.table is None:
             return "mitonb list of mistakes", {}
         return f"mitonb list of {count_text(len(self.table), 'mistake')}", {"text/html": self.table.head(20).to_html()}
+
+    def _on_edited(self, _: Any) -> None:
+        self._worker.ask()
 
     def _look_again(self) -> None:
         self.table = table = list_mistakes(self.session.labels, self.truth, iou=self.iou)
@@ -118,7 +132,7 @@ def show_mistakes(source: Any, truth: Any, *, iou: float = 0.5, height: int = 22
 
     Raises
     ------
-    InputError
+    InputError, AxesError
         If the source has no session, or the shapes differ.
     """
     return MistakesList(source, truth, iou=iou, height=height)

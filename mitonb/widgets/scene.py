@@ -149,7 +149,7 @@ class Scene(anywidget.AnyWidget):
             elif kind == "build":
                 self.refresh()
             elif kind == "image" and self.session.stack is not None:
-                self.packs.setdefault("image", pack_image(self.session.stack))
+                self.packs["image"] = self.packs.get("image") or pack_image(self.session.stack)
                 self._tell("image")
             elif kind == "ready":
                 for what in self.packs:
@@ -251,7 +251,7 @@ def save3d(source: Any, path: str | os.PathLike[str], ids: Sequence[int] | None 
 
     Parameters
     ----------
-    source : Session, Labels, (z, y, x) integer array, or a `Scene`
+    source : Session, Labels, (z, y, x) integer array, or a widget that shows a session
         What to show.
     path : path
         ``.html``: one file to turn, click on, colour and cut, in any browser, without a network, with the image if
@@ -276,7 +276,17 @@ def save3d(source: Any, path: str | os.PathLike[str], ids: Sequence[int] | None 
     if target.suffix.lower() not in (".html", *KINDS):
         raise InputError(f"Objects in 3-D are saved as .html, {', '.join(KINDS)}; got {target.name!r}.")
     scene = source if isinstance(source, Scene) else _scene_of(source, ids, look)
+    try:
+        return _save(scene, target)
+    finally:
+        if scene is not source:
+            scene.close()
+
+
+def _save(scene: Scene, target: Path) -> Path:
     session, table = scene.session, scene.measured()
+    if lost := [id for id in scene.ids or () if not session.voxels(id)]:
+        raise InputError(f"The labels have no object {lost[0]}; they have {count_text(len(session.ids()))}.")
     if scene.color_by and scene.color_by not in table:
         known = ", ".join(c.name for c in measures_of(table))
         raise InputError(f"There is no measure {scene.color_by!r} to colour by. Measures: {known}.")
@@ -294,10 +304,13 @@ def save3d(source: Any, path: str | os.PathLike[str], ids: Sequence[int] | None 
 
 
 def _scene_of(source: Any, ids: Sequence[int] | None, look: dict[str, Any]) -> Scene:
-    session = source if isinstance(source, Session) else Session(labels=source)
     if unknown := set(look) - set(_LOOK):
         raise InputError(f"What can be chosen is {', '.join(_LOOK)}; got {sorted(unknown)[0]!r}.")
-    return Scene(session, ids, lazy=True, **look)
+    source = getattr(source, "session", source)  # of a viewer, a workbench, a view
+    try:
+        return Scene(source if isinstance(source, Session) else Session(labels=source), ids, lazy=True, **look)
+    except t.TraitError as error:
+        raise InputError(f"{error} See mitonb.widgets.scene.Scene for what can be chosen.") from None
 
 
 def round_length(longest: float) -> float:
@@ -319,7 +332,7 @@ def _write_page(scene: Scene, target: Path, table: Any) -> Path:
     session = scene.session
     scene.packs["objects"] = pack_objects(session, scene.ids, table)  # what was built may be older than the labels
     if session.stack is not None:
-        scene.packs.setdefault("image", pack_image(session.stack))
+        scene.packs["image"] = scene.packs.get("image") or pack_image(session.stack)
     state = {**{name: getattr(scene, name) for name in _LOOK}, "height": 0, "note": ""}
     data = " ".join(base64.b64encode(zlib.compress(one, 6)).decode() for one in scene.packs.values())
     name = session.labels.name if session.stack is None else session.stack.name

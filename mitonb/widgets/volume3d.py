@@ -133,6 +133,13 @@ class View3D(style.Saved, style.Part):
         if not lazy:
             self.refresh()
 
+    def close(self) -> None:
+        """Leave the session and close the widget."""
+        if hasattr(self, "scene"):  # else it was refused before it began
+            self.session.edited.disconnect(self._on_edited, missing_ok=True)
+            self.scene.close()
+        super().close()
+
     def refresh(self) -> None:
         """Build the surfaces in a thread."""
         self.status.value = note("building surfaces …")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mitonb as mn
-from mitonb.errors import InputError
+from mitonb.errors import AxesError, InputError
 from mitonb.labels import Labels
 from mitonb.session import Session
 from mitonb.stack import Stack
@@ -39,6 +39,14 @@ def test_a_click_on_a_mistake_selects_its_objects_and_goes_there_and_the_list_fo
     session.delete(5)
     assert found.wait(60)
     assert list(found.table["kind"]) == ["merged", "missing"]
+    found.grid.asked.emit("pick", {"id": 3})  # that was the deleted one's
+    assert found._repr_mimebundle_()
+    found.close()
+    session.delete(9)
+    assert found.wait(60)
+    assert list(found.table["kind"]) == ["merged", "missing"], "nothing follows once it is closed"
+    with pytest.raises(AxesError, match="needs the shape of the labels"):
+        mn.show_mistakes(session, truth[:2])
 
 
 def test_beside_a_viewer_both_label_sets_are_seen() -> None:

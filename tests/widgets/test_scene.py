@@ -85,6 +85,19 @@ def test_a_page_holds_all_that_it_shows_and_names_no_other_place(tmp_path: Path)
     assert (state["color_by"], state["planes"], state["cut"], state["selected"]) == ("voxels", "z", True, [9])
 
 
+def test_a_page_is_of_the_labels_as_they_are_and_leaves_nothing_open(tmp_path: Path) -> None:
+    session = two()
+    scene = Scene(session)
+    assert scene.wait(60)
+    before = len(session.edited)
+    session.delete(9)
+    for source in (scene, session):
+        text = mn.save3d(source, tmp_path / f"{id(source)}.html").read_text(encoding="utf-8")
+        (data,) = re.findall(r'id="data">([^<]*)', text)
+        assert len(unpacked(zlib.decompress(base64.b64decode(data.split()[0])))["meshes"]) == 1
+    assert len(session.edited) == before
+
+
 def test_objects_are_drawn_without_a_browser_and_a_film_turns_them_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,6 +130,8 @@ def test_a_picture_shows_what_is_nearer_before_what_lies_behind_it() -> None:
         ("x.obj", {}, "saved as .html, .png, .gif, .mp4; got 'x.obj'"),
         ("x.png", {"color_by": "beauty"}, "no measure 'beauty' to colour by. Measures: volume_um3, voxels"),
         ("x.png", {"colour": "voxels"}, "got 'colour'"),
+        ("x.html", {"planes": "q"}, "planes"),
+        ("x.html", {"ids": [99]}, "no object 99; they have 2 objects"),
     ],
 )
 def test_what_cannot_be_saved_is_said(tmp_path: Path, name: str, look: dict[str, Any], said: str) -> None:
