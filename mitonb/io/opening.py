@@ -392,6 +392,11 @@ def _unknown(path: Path, magic: bytes) -> InputError:
             f"{path.name} is a file of {program}, which mitonb does not read. Export it as OME-TIFF, there or in Fiji, "
             "or pass what another reader gives, such as mn.open(bioio.BioImage(path).xarray_data)."
         )
+    if path.suffix.lower() == ".mitonb":
+        raise UnsupportedFormatError(
+            f"{path.name} is a project, with labels and their history. Work in it with mn.Session.open(path); for a "
+            f"file of its labels: mitonb export {path.name} labels.ome.zarr"
+        )
     kind = "text" if all(b in b"\t\n\r\f" or 32 <= b < 127 for b in magic) else "of a kind that is not known"
     if any(path.suffix.lower() in row.endings for row in FORMATS):
         return CorruptFileError(f"{path.name} is damaged, or {kind}: it does not start like {path.suffix}.")

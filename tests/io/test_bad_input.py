@@ -41,6 +41,7 @@ CONTENTS = {
     "zeros.tif": (bytes(4096), "starts with zeros only"),
     "text.tif": (b"dear colleague, the stack is too large to mail", "is damaged, or text"),
     "notes.txt": (b"dear colleague", "is text. mitonb opens TIFF"),
+    "cell.mitonb": (b"SQLite format 3\0" + bytes(20), "is a project.*mitonb export cell.mitonb"),
     "movie.avi": (b"RIFF\x9a\0\0\0AVI LIST\xff\xfe", "of a kind that is not known"),
     "short.tif": (b"II*\0", "damaged|no image"),
     "junk.tif": (b"II*\0\x08\0\0\0" + bytes(range(200)), "damaged|holds no image"),
