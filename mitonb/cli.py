@@ -780,11 +780,13 @@ def _course(options: Options) -> None:
 def _class(options: Options) -> None:
     from mitonb.lessons.classes import class_table
 
-    _check_outputs([(options.out, (".csv",))], [], overwrite=True)
+    _check_outputs([(options.out, TABLES)], [], overwrite=True)
     table = class_table(options.folder)
     print(table.to_string(index=False, na_rep=""))
     if options.out is not None:
-        table.to_csv(options.out, index=False)
+        mn.save(table, options.out, overwrite=True)
+    for note in table.attrs["left_out"]:
+        print(f"left out: {note}")
 
 
 def _doctor(_: Options) -> int:

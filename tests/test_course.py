@@ -121,11 +121,40 @@ def test_a_class_becomes_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert table.loc["Ben", "stuck"] == "1.1 5000"
     assert "Ben" in capsys.readouterr().out
     assert out.read_text().count("\n") == 5
-    (tmp_path / "bad.jsonl").write_text("{}\n")
-    with pytest.raises(InputError, match=r"Line 1 of .*bad\.jsonl"):
-        lessons.class_table(tmp_path)
     with pytest.raises(InputError, match=r"no checks\.jsonl"):
         lessons.class_table(tmp_path / "none")
+
+
+def test_what_cannot_be_read_is_left_out_of_the_table_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"time": 1, "number": "1.1", "passed": True, "why": ""}
+    good = json.dumps(row | {"student": "=HYPERLINK(1)"}).encode()
+    broken = [b'{"time": 1, "number', b"{}", b"[1]", b'{"time": "x", "number": "1.1"}', b'{"time": 1, "number": "0.0"}']
+    (tmp_path / "ann.jsonl").write_bytes(b"\n".join([good, b"", *broken, good, b""]))
+    (tmp_path / "ben.jsonl").write_bytes(bytes(range(256)))
+    (tmp_path / "cem.jsonl").write_bytes(b'{"student": "\xe4"}\n' + json.dumps(row).encode())
+    (tmp_path / "dan.jsonl").mkdir()
+    out = tmp_path / "table.csv"
+    for _ in range(2):  # it is written anew
+        assert main(["class", str(tmp_path), "-o", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "ann.jsonl: 5 of 8 lines are no checks, the first is line 3" in said
+    assert "cem.jsonl: 1 of 2 lines" in said
+    assert "dan.jsonl: Is a directory" in said or "dan.jsonl: Permission denied" in said
+    names = [line.split(",")[0] for line in out.read_text("utf-8").splitlines()[1:]]
+    assert names == ["'=HYPERLINK(1)", "cem", "(class)"]
+    (tmp_path / "ann.jsonl").unlink()
+    (tmp_path / "cem.jsonl").unlink()
+    with pytest.raises(InputError, match=r"no check in .*ben\.jsonl"):
+        lessons.class_table(tmp_path)
+
+
+def test_a_class_is_written_as_a_workbook(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    (tmp_path / "a.jsonl").write_text(json.dumps({"time": 1, "number": "1.1", "passed": True, "student": "=A1"}))
+    assert main(["class", str(tmp_path), "-o", str(tmp_path / "table.xlsx")]) == 0
+    assert openpyxl.load_workbook(tmp_path / "table.xlsx").active["A2"].value == "'=A1"
 
 
 def test_the_command_writes_the_course(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -163,7 +163,7 @@ RIGHT: dict[str, Callable[[], Any]] = {
     "7.3": lambda: (range(60), range(66, 78), range(84, 100)),
     "8.2": lambda: areas()["control 1"].mean(),
     "8.3": lambda: groups()[0] - groups()[1],
-    "9.1": lambda: EMPANADA,
+    "20.1": lambda: EMPANADA,
 }  # fmt: skip
 """What passes, for each question that does not say its one right value itself."""
 
@@ -190,7 +190,8 @@ WRONG: dict[str, dict[str, Callable[[], Any]]] = {
         "wrong": lambda: lambda y, x, dy, dx, c: 5,
         "error": lambda: lambda y, x, dy, dx, c: 1 / 0,
         "pixel": lambda: lambda y, x, dy, dx, c: nearest(y, x, 0, 0, c),
-        "back": lambda: lambda y, x, dy, dx, c: nearest(y, x, -dy / 2 if x == 26 else -dy, -dx, c) if x != 18 else 1,
+        "back": lambda: lambda y, x, dy, dx, c: nearest(y, x, -dy, -dx, c),
+        "half": lambda: lambda y, x, dy, dx, c: nearest(y, x, -dy, dx, c),
     },
     "2.5": {
         "few": lambda: np.zeros((256, 256)),
@@ -211,6 +212,8 @@ WRONG: dict[str, dict[str, Callable[[], Any]]] = {
         "both": lambda: (range(60), range(50, 60)),
         "empty": lambda: (range(60), []),
         "few": lambda: (range(40), [58]),
+        "parts": lambda: (range(20), range(30, 40), range(50, 60)),
+        "beyond": lambda: (range(1000, 1044), range(50, 60)),
     },
     "4.2": {
         "error": lambda: lambda a, b: a & b / 2,
@@ -258,7 +261,8 @@ WRONG: dict[str, dict[str, Callable[[], Any]]] = {
     },
     "6.6": {
         **IDLE,
-        "errors": lambda: did(split),
+        "left": lambda: did(split, join, drop),
+        "errors": lambda: did(split, join, drop, draw, lambda s: s.shrink(3, by=2)),
         "slow": lambda: did(split, join, drop, draw, late),
         "copied": lambda: did(lambda s: s.adopt(truth())),
     },
@@ -269,6 +273,8 @@ WRONG: dict[str, dict[str, Callable[[], Any]]] = {
         "few": lambda: (range(60), range(66, 68), range(84, 100)),
         "scattered": lambda: (range(0, 60, 2), range(1, 60, 2), range(84, 100)),
         "empty": lambda: (range(60), [], range(84, 100)),
+        "parts": lambda: (range(60), range(66, 100)),
+        "beyond": lambda: (range(60), range(66, 78), range(84, 101)),
     },
     "8.2": {
         "cut": lambda: areas(False)["control 1"].mean(),
@@ -281,7 +287,7 @@ WRONG: dict[str, dict[str, Callable[[], Any]]] = {
         "turned": lambda: groups()[1] - groups()[0],
         "ratio": lambda: groups()[0] / groups()[1],
     },
-    "9.1": {
+    "20.1": {
         "recipe": lambda: {"min_size": 2000},
         "rules": lambda: mn.Recipe(semantic_threshold=0.3),
         "settings": lambda: mn.PRESETS["empanada"],
@@ -329,6 +335,34 @@ def test_what_questions_say_is_right_is_what_the_volumes_show() -> None:
     assert [sum(label(plane == id).max() for id in there), len(there)] == lessons.QUESTIONS["1.4"]["right"]
     assert len(np.unique(truth())) - 1 == 15
     assert RIGHT["2.1"]() < RIGHT["2.2"]() == 10
+
+
+@pytest.mark.parametrize(("down", "across"), [(-1, 1), (0, 1), (1, 0), (1, -1)])
+def test_an_offset_is_followed_along_both_axes(down: int, across: int) -> None:
+    assert mn.check("2.4", lambda y, x, dy, dx, c: nearest(y, x, down * dy, across * dx, c)).why == "half"
+
+
+def test_empty_masks_need_a_thought_not_one_answer() -> None:
+    for thought in (1, math.nan):
+        assert mn.check("4.2", lambda a, b, said=thought: dice(a, b) if a.any() else said).passed
+    for divided in (float, int):
+        result = mn.check("4.2", lambda a, b, kind=divided: 2 * (a & b).sum() / kind(a.sum() + b.sum()))
+        assert result.why == "empty", result
+
+
+def test_means_as_the_lesson_shows_them_give_the_right_difference() -> None:
+    means = {name: values.mean().round(4) for name, values in areas().items()}
+    treated, control = (np.mean([v for name, v in means.items() if name[0] == group]) for group in "tc")
+    assert mn.check("8.3", treated - control).passed
+    assert mn.check("8.3", round(treated - control, 4)).passed
+
+
+def test_a_net_that_is_handed_out_does_what_the_exercise_asks_for() -> None:
+    torch = pytest.importorskip("torch")
+    functional, small, image = torch.nn.functional, net(), torch.rand(2, 1, 16, 16)
+    fine = small.first(image)
+    up = functional.interpolate(small.deep(functional.max_pool2d(fine, 4)), scale_factor=4)
+    assert torch.equal(lessons.whole_forward(small, image), small.last(torch.cat([fine, up], dim=1)))
 
 
 def test_a_function_left_as_it_came_is_no_wrong_answer() -> None:

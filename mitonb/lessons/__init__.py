@@ -4,9 +4,19 @@ from mitonb.lessons.checking import Result, check, keep
 from mitonb.lessons.classes import class_table
 from mitonb.lessons.course import write_course
 from mitonb.lessons.judges import QUESTIONS
-from mitonb.lessons.material import animals, block, example, ideal, network_maps, panels, proofreading, tiny
+from mitonb.lessons.material import (
+    animals,
+    block,
+    example,
+    ideal,
+    network_maps,
+    panels,
+    proofreading,
+    tiny,
+    whole_forward,
+)
 
 __all__ = [
     "QUESTIONS", "Result", "animals", "block", "check", "class_table", "example", "ideal", "keep", "network_maps",
-    "panels", "proofreading", "tiny", "write_course",
+    "panels", "proofreading", "tiny", "whole_forward", "write_course",
 ]  # fmt: skip

@@ -23,32 +23,46 @@ def class_table(folder: str | Path) -> pd.DataFrame:
         A row a student: ``student``, ``right`` (questions solved), ``minutes`` (with a check less than ten minutes
         after another), and a column a question that anybody tried: the number of tries until it was right, negative
         while it is not; then ``stuck``, the last wrong answers in words. A line ``(class)`` at the end tells the part
-        of those who tried that got it right.
+        of those who tried that got it right. ``attrs["left_out"]`` lists what could not be read, in words: files, and
+        lines that are no check of ours.
 
     Raises
     ------
     InputError
-        If there is no such file, or a line is none of ours.
+        If there is no such file, or no check in any of them.
     """
     files = sorted(Path(folder).expanduser().rglob("*.jsonl"))
     if not files:
         raise InputError(f"There is no checks.jsonl in {folder}. Collect those of the students there, a folder each.")
     found: dict[str, list[dict[str, object]]] = {}
+    left_out: list[str] = []
     for file in files:
         who = file.stem if file.stem != "checks" else file.parent.name
-        for count, line in enumerate(file.read_text("utf-8").splitlines(), 1):
+        try:
+            lines = file.read_bytes().splitlines()
+        except OSError as error:
+            left_out.append(f"{file}: {error.strerror}")
+            continue
+        bad: list[int] = []
+        for count, line in enumerate(lines, 1):
             try:
-                row = dict(json.loads(line))
-                row["time"], row["number"] = float(row["time"]), str(row["number"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(f"Line {count} of {file} is no check ({error!r}). Leave that file out.") from None
-            found.setdefault(str(row.get("student") or who), []).append(row)
+                if line.strip() and QUESTIONS[(row := dict(json.loads(line)))["number"]]:
+                    row["time"] = float(row["time"])
+                    found.setdefault(str(row.get("student") or who), []).append(row)
+            except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
+                bad.append(count)
+        if bad:
+            left_out.append(f"{file}: {len(bad)} of {len(lines)} lines are no checks, the first is line {bad[0]}")
+    if not found:
+        raise InputError(f"There is no check in {folder}. {'; '.join(left_out[:5])}")
     table = pd.DataFrame([{"student": who, **_summary(rows)} for who, rows in sorted(found.items())])
     numbers = [number for number in QUESTIONS if number in table]
     tried = table[numbers].notna().sum()
     share = ((table[numbers] > 0).sum() / tried).round(2)
     last = pd.DataFrame([{"student": "(class)", "right": table["right"].mean().round(1), **share}])
-    return pd.concat([table, last], ignore_index=True)[["student", "right", "minutes", *numbers, "stuck"]]
+    table = pd.concat([table, last], ignore_index=True)[["student", "right", "minutes", *numbers, "stuck"]]
+    table.attrs["left_out"] = left_out
+    return table
 
 
 def _summary(rows: list[dict[str, object]]) -> dict[str, object]:
