@@ -50,12 +50,14 @@ class Comparison:
     value : str
         The column.
     animals : DataFrame
-        A row for each animal: condition, animal, number of objects, their mean and standard deviation.
+        A row for each animal: condition, animal, number of objects, their mean and standard deviation (NaN of a single
+        one); with weights, weighted.
     pairs : DataFrame
         A row for two conditions each: difference of the means over animals (second minus first) with its 95 %
         interval and p-value (Welch 1947), the p-value of a permutation of the animals (NaN for too many), corrected for
         several pairs (Holm 1979) as ``p_holm``; and ``p_objects``, what a test would claim that takes objects for
-        independent: for comparison, not for a paper.
+        independent: for comparison, not for a paper. Of weighted objects as many count as the weights leave (Kish
+        1965).
     icc : float
         Share of the variance within conditions that lies between animals, 0 to 1; NaN for one object each.
     """
@@ -74,6 +76,21 @@ class Comparison:
             for row in self.pairs.itertuples()
         ]
         return "\n".join(said)
+
+
+def numbers_of(table: pd.DataFrame, name: str) -> "pd.Series[float]":
+    """Return a column of a table as floats.
+
+    Raises
+    ------
+    InputError
+        If it holds anything else.
+    """
+    try:
+        return table[name].astype(float)
+    except (TypeError, ValueError):
+        known = ", ".join(str(one) for one in table if table[one].dtype.kind in "if")
+        raise InputError(f"The column {name!r} holds no numbers. Columns with numbers: {known or 'none'}.") from None
 
 
 def compare_conditions(
@@ -103,8 +120,8 @@ def compare_conditions(
     Raises
     ------
     InputError
-        If a column is missing, there are fewer than two conditions or than two animals in one, or an animal is in
-        two conditions.
+        If a column is missing or holds no numbers, there are fewer than two conditions or than two animals in one, or
+        an animal is in two conditions.
 
     Examples
     --------
@@ -116,15 +133,16 @@ def compare_conditions(
     """
     if missing := [name for name in (value, condition, animal, weight) if name and name not in table]:
         raise InputError(f"The table has no column {missing[0]!r}. It has {', '.join(map(str, table.columns))}.")
-    known = table[np.isfinite(table[value].astype(float))]
-    if weight:
-        known = known[known[weight] > 0]
-    rows = []
-    for (group, name), part in known.groupby([condition, animal], sort=False):
-        numbers = part[value].to_numpy(float)
-        mean = np.average(numbers, weights=part[weight] if weight else None)
-        rows.append((group, name, len(numbers), float(mean), float(numbers.std(ddof=1)) if len(numbers) > 1 else 0.0))
-    animals = pd.DataFrame(rows, columns=["condition", "animal", "objects", "mean", "sd"])
+    known = table[[condition, animal]].set_axis(["condition", "animal"], axis=1).assign(
+        value=numbers_of(table, value), weight=numbers_of(table, weight) if weight else 1.0
+    )  # fmt: skip
+    known = known[np.isfinite(known.value) & (known.weight > 0)]
+    groups = known.groupby(["condition", "animal"], sort=False, observed=True)
+    animals = pd.DataFrame(
+        [(*names, len(part), *_moments(part)) for names, part in groups],
+        columns=["condition", "animal", "objects", "mean", "sd", "counting"],
+    )
+    counting = animals.pop("counting").to_numpy(float)
     counts = animals.condition.value_counts(sort=False)
     if len(counts) < 2:
         raise InputError(f"A comparison needs two conditions or more with a number for {value}, got {len(counts)}.")
@@ -136,14 +154,24 @@ def compare_conditions(
     if (twice := animals.animal[animals.animal.duplicated()]).size:
         raise InputError(f"{twice.iloc[0]} is in two conditions. Give animals names of their own; for pairs before and "
                          "after in one animal, compare the differences by scipy.stats.ttest_rel.")  # fmt: skip
-    pairs = pd.DataFrame([_pair(animals, known, value, condition, a, b) for a, b in combinations(counts.index, 2)])
+    pairs = pd.DataFrame([_pair(animals, known, a, b) for a, b in combinations(counts.index, 2)])
     order = np.argsort(pairs.p.to_numpy())
     raised = np.maximum.accumulate(pairs.p.to_numpy()[order] * np.arange(len(pairs), 0, -1))
     pairs["p_holm"] = np.minimum(raised, 1)[np.argsort(order)]
-    return Comparison(value, animals, pairs, _icc(animals))
+    return Comparison(value, animals, pairs, _icc(animals, counting))
 
 
-def _pair(animals: pd.DataFrame, objects: pd.DataFrame, value: str, condition: str, a: Any, b: Any) -> dict[str, Any]:
+def _moments(objects: pd.DataFrame) -> tuple[float, float, float]:
+    """Return weighted mean and deviation, and how many objects of equal weight would tell as much (Kish 1965)."""
+    values, weights = objects.value.to_numpy(), objects.weight.to_numpy()
+    mean, count = np.average(values, weights=weights), weights.sum() ** 2 / (weights**2).sum()
+    if len(values) < 2:
+        return float(mean), np.nan, 1.0
+    spread = np.average((values - mean) ** 2, weights=weights) * count / (count - 1)
+    return float(mean), float(np.sqrt(spread)), float(count)
+
+
+def _pair(animals: pd.DataFrame, objects: pd.DataFrame, a: Any, b: Any) -> dict[str, Any]:
     """Return what two conditions have between them."""
     first, second = (animals["mean"][animals.condition == kind].to_numpy() for kind in (a, b))
     if np.ptp(first) == np.ptp(second) == 0:  # nothing to judge a difference by
@@ -151,10 +179,11 @@ def _pair(animals: pd.DataFrame, objects: pd.DataFrame, value: str, condition: s
     else:
         test = stats.ttest_ind(second, first, equal_var=False)
         (low, high), p = test.confidence_interval(), test.pvalue
-    single = [objects[value][objects[condition] == kind].to_numpy(float) for kind in (b, a)]
+    single = [one for kind in (b, a) for one in _moments(objects[objects.condition == kind])]
     return {
         "first": a, "second": b, "difference": second.mean() - first.mean(), "low": low, "high": high, "p": p,
-        "p_permutation": _permuted(first, second), "p_objects": stats.ttest_ind(*single, equal_var=False).pvalue,
+        "p_permutation": _permuted(first, second),
+        "p_objects": stats.ttest_ind_from_stats(*single, equal_var=False).pvalue,
     }  # fmt: skip
 
 
@@ -169,16 +198,19 @@ def _permuted(first: Values, second: Values) -> float:
     return float((gaps >= gaps[0] * (1 - 1e-9)).mean())  # the first way is the one that there was
 
 
-def _icc(animals: pd.DataFrame) -> float:
+def _icc(animals: pd.DataFrame, n: Values) -> float:
     """Return the intraclass correlation within conditions, from the analysis of variance of unequal groups."""
     if animals.objects.max() < 2:
         return np.nan  # of one object each nothing lies within
-    n, means = animals.objects.to_numpy(float), animals["mean"].to_numpy()
-    within = float(((n - 1) * animals.sd**2).sum() / max(1.0, (n - 1).sum()))
-    middle = animals.condition.map({kind: np.average(part["mean"], weights=part.objects)
-                                    for kind, part in animals.groupby("condition")}).to_numpy(float)  # fmt: skip
-    free = len(animals) - animals.condition.nunique()
-    sizes = (n.sum() - sum((part.objects**2).sum() / part.objects.sum()
-                           for _, part in animals.groupby("condition"))) / free  # fmt: skip
+    means, groups = (
+        animals["mean"].to_numpy(),
+        [np.flatnonzero(animals.condition == k) for k in animals.condition.unique()],
+    )
+    within = float(((n - 1) * animals.sd.fillna(0) ** 2).sum() / max(1.0, (n - 1).sum()))
+    middle = np.zeros(len(n))
+    for one in groups:
+        middle[one] = np.average(means[one], weights=n[one])
+    free = len(animals) - len(groups)
+    sizes = (n.sum() - sum((n[one] ** 2).sum() / n[one].sum() for one in groups)) / free
     between = max(0.0, (float((n * (means - middle) ** 2).sum() / free) - within) / sizes)
     return between / (between + within) if between + within else 0.0

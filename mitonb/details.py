@@ -66,14 +66,15 @@ def details(
             row |= _line_row(one)
         for names, region in ((("neighbours", "contact"), found.data), (("others", "touch"), others)):
             if names[0] in groups and region is not None:
-                near = touching(one, id, region, same=region is found.data, within=within)
+                near = touching(one, id, region, same=names[0] == "neighbours", within=within)
                 row |= zip(names, (len(near), sum(area for _, area, _ in near)), strict=True)
         for name, tree in trees.items():
             row[f"{name}_distance"] = float(tree.query(one.surface.faces)[0].min(initial=np.inf)) if tree else np.nan
         if mask is not None:
             box = Place(found.start[number], found.stop[number], one.place.every)
             row["in_mask"] = float((box.read(mask)[box.read(found.data) == id] > 0).mean())
-            row["mask_distance"] *= row["in_mask"] == 0
+            if row["in_mask"]:  # a region that fills the volume has no surface
+                row["mask_distance"] = 0.0
         return row
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:

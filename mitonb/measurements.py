@@ -62,7 +62,8 @@ def measure(
     AxesError
         If the labels are not a volume, or the image has another shape.
     InputError
-        If the labels are no whole numbers, a voxel size is not positive or missing, or there is no such group.
+        If the labels are no whole numbers, a voxel size is not positive or missing, there is no such group, or
+        `within_nm` is below 0 or of no use.
 
     Examples
     --------
@@ -77,6 +78,11 @@ def measure(
     size = _voxel_size(labels, stack, voxel_size)
     known, flat = size is not None, data.shape[0] == 1
     groups = _groups(also, others is not None, mask is not None, known)
+    if within_nm != 0 and not {"neighbours", "others"} & {*groups}:
+        raise InputError(
+            f'within_nm={within_nm!r} says how far contacts reach, and none are asked for. Add also="neighbours", or '
+            "give others=."
+        )
     objects = _Objects(data, size, image)
     applies = {
         "voxel size": known, "volume": known and not flat, "section": known and flat, "no voxel size": not known,

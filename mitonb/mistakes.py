@@ -122,8 +122,10 @@ def errors_by_size(
     Raises
     ------
     AxesError, InputError
-        As `score` and `measure`, and if there is no such column.
+        As `score` and `measure`, and if there is no such column, or an axis is cut into no block.
     """
+    if len(blocks) != 3 or not all(float(n).is_integer() and n >= 1 for n in blocks):
+        raise InputError(f"The volume is cut into 1 block or more along z, y and x, got blocks={blocks!r}.")
     matches = score(labels, truth).matches(iou)
     sides = []
     for ids, good in ((truth, {m.truth for m in matches}), (labels, {m.id for m in matches})):
@@ -136,7 +138,9 @@ def errors_by_size(
         block = np.ravel_multi_index(tuple(np.minimum(cells, cut - 1).T), tuple(cut))
         sides.append((table[by].to_numpy(float), table.id.isin(good).to_numpy(), block, int(np.prod(cut))))
     sizes = sides[0][0]
-    inner = np.unique(np.quantile(sizes, (0.25, 0.5, 0.75)) if edges is None and len(sizes) else edges or ())
+    inner = np.unique(
+        np.quantile(sizes, (0.25, 0.5, 0.75)) if edges is None and len(sizes) else () if edges is None else edges
+    )
     ends = [-np.inf, *inner.tolist(), np.inf]
     rows = []
     for low, high in [*pairwise(ends), (-np.inf, np.inf)][: None if len(inner) else 1]:

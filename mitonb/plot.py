@@ -164,7 +164,7 @@ def show_measure(
     value : str
         The column.
     by, animal : str, optional
-        The columns that say of which condition and of which animal an object is.
+        The columns that say of which condition and of which animal an object is; rows without a condition are left out.
     width : {"single", "double"}
         Of the printed column: 89 or 183 mm. Letters have 7 points: save as .pdf or .svg, or at 600 dpi.
     log : bool
@@ -177,25 +177,30 @@ def show_measure(
     Raises
     ------
     InputError
-        If the table has no such column.
+        If the table has no such column, or it holds no numbers.
     """
+    from mitonb.cohorts import numbers_of  # its tests take a second to import
+
     if missing := [name for name in (value, by, animal) if name and name not in table]:
         raise InputError(f"The table has no column {missing[0]!r}. It has {', '.join(map(str, table.columns))}.")
     picture, axes = _small(width, 0.75)
-    numbers = table[value].astype(float)
+    table = table.reset_index(drop=True)  # rows of several tables may have one name
+    numbers = numbers_of(table, value)
     if by is None:
         seen = numbers[np.isfinite(numbers) & ((numbers > 0) | (not log))]
         bins: Any = np.geomspace(seen.min(), seen.max(), 31) if log and len(seen) else 30
         axes.hist(seen, bins=bins, color=PALETTE[0], edgecolor="white", linewidth=0.3)
+        axes.locator_params(axis="y", integer=True)
         axes.set(xlabel=_spoken(value), ylabel="objects", xscale="log" if log else "linear")
         return picture
     drawn = np.random.default_rng(0)  # the same dots at every call
-    for k, (_, rows) in enumerate(table.groupby(by, sort=False)):
-        for j, (_, part) in enumerate(rows.groupby(animal, sort=False) if animal else [("", rows)]):
-            color, dots = PALETTE[j % len(PALETTE)], part[value].astype(float).dropna()
+    names = []
+    for k, (name, rows) in enumerate(table.groupby(by, sort=False, observed=True)):
+        names.append(str(name))
+        for j, (_, part) in enumerate(rows.groupby(animal, sort=False, observed=True) if animal else [("", rows)]):
+            color, dots = PALETTE[j % len(PALETTE)], numbers[part.index].dropna()
             axes.scatter(k + drawn.uniform(-0.25, 0.25, len(dots)), dots, s=2, color=color, alpha=0.4, linewidths=0)
             axes.scatter(k, dots.mean(), s=28, color=color, edgecolors="black", linewidths=0.6, zorder=3)
-    names = [str(name) for name in table[by].drop_duplicates()]
     axes.set(ylabel=_spoken(value), yscale="log" if log else "linear", xlim=(-0.6, len(names) - 0.4))
     axes.set_xticks(range(len(names)), names, parse_math=False)
     return picture

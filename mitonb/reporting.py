@@ -25,6 +25,7 @@ from mitonb.io.opening import open_labels
 from mitonb.io.record import same_image
 from mitonb.io.saving import check_output
 from mitonb.labels import Labels
+from mitonb.mapped import live_base
 from mitonb.measurements import measure
 from mitonb.mistakes import errors_by_size, list_mistakes
 from mitonb.models.folder import PUBLISHED, installed_as
@@ -37,9 +38,11 @@ ROWS = 200
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#222;
 background:#fff}h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2rem;border-bottom:1px solid #ccc}
 table{border-collapse:collapse;font-size:13px}td,th{padding:2px 10px 2px 0;text-align:left;border-bottom:1px solid #eee;
-font-variant-numeric:tabular-nums}.wide{overflow:auto;max-height:26rem}img{max-width:100%}img.half{width:44%}
+font-variant-numeric:tabular-nums}.wide{overflow:auto;max-height:26rem;width:fit-content;
+min-width:100%;max-width:min(50vw + 30rem,100vw - 3rem)}img{max-width:100%}img.half{width:44%}
 pre{white-space:pre-wrap;font-size:12px}
-@media print{.wide{max-height:none;overflow:visible}}"""
+@media print{.wide{max-height:none;max-width:100%;overflow:visible}.wide :is(td,th){font-size:6px;padding-right:3px}
+.wide th{overflow-wrap:anywhere}}"""
 _PRINTERS = (
     ("chromium", ["--headless", "--no-pdf-header-footer", "--print-to-pdf={pdf}", "{html}"]),
     ("google-chrome", ["--headless", "--no-pdf-header-footer", "--print-to-pdf={pdf}", "{html}"]),
@@ -48,8 +51,14 @@ _PRINTERS = (
 )
 _METHODS = (
     "Surface: Coeurjolly, Flin, Teytaud and Tougne (2003). Centre line: Lee, Kashyap and Chu (1994). Sphericity: "
-    "Wadell (1935). Complexity: Vincent et al. (2019). Border: Miles (1974), Lantuéjoul (1980). See docs/measuring.md."
+    "Wadell (1935). Complexity: Vincent et al. (2019). Border: Miles (1974), Lantuéjoul (1980). What each column "
+    'means is told by the page "Measuring" of the documentation of mitonb.'
 )
+BY_HAND = frozenset(
+    "paint erase lasso fill merge split cut split_at_necks delete grow shrink smooth fill_holes interpolate extrude "
+    "keep_largest split_pieces merge_on_plane delete_on_plane drop_false put_object put_plane".split()
+)
+"""Verbs by which a person changes voxels; the others take a run over, name, mark, lock, or go through the history."""
 
 
 def report(
@@ -58,18 +67,20 @@ def report(
 ) -> Path:  # fmt: skip
     """Write a report: what was segmented and how, pictures, measurements, scores, versions, methods, what to cite.
 
-    The same labels give the same page, byte by byte: nothing in it depends on the day.
+    The same labels give the same page, byte by byte, as .html: nothing in it depends on the day. A program that prints
+    it writes the date into a PDF.
 
     Parameters
     ----------
     labels : Labels, path, or Session
         With the record of the run, as `segment` makes it and `save` keeps it; without one the page says so. Of a
-        session its labels, image and edits are taken.
+        session its labels, image and edits are taken; ``session.labels`` know nothing of edits.
     path : path
         Ends in .html; or in .pdf, where there is a program that prints pages: chromium, google-chrome, weasyprint or
         wkhtmltopdf.
     stack : Stack or path, optional
-        The image; by default the one that the record names, if it still holds the same voxels.
+        The image; by default the file that the record names, if it still holds the same voxels; addresses
+        on the network are not opened by themselves.
     truth : Labels, array or path, optional
         Adds scores, errors by size, and the mistakes.
     also : str or tuple of str
@@ -87,26 +98,27 @@ def report(
         If the path cannot be written, the labels are none, or no program can print.
     """
     target = check_output(path, (".html", ".pdf"), overwrite=overwrite)
-    done: list[str] = []
+    edits: int | None = 0
     if hasattr(labels, "history"):
-        done = [entry.text for entry in labels.history() if entry.stands]
+        edits = sum(entry.stands and entry.verb in BY_HAND for entry in labels.history())
         labels, stack = labels.labels, stack if stack is not None else labels.stack
+    elif isinstance(labels, Labels) and live_base(labels.data) is not None:
+        edits = None  # the labels of a session: it knows its edits, they do not
     found = labels if isinstance(labels, Labels) else open_labels(labels)
-    record = dict(found.record or {})
-    history = record.get("history")
-    done = done or [str(one.get("text", one)) if isinstance(one, Mapping) else str(one) for one in history or ()]
-    image, missing = _image(stack, record)
+    record = _known(found.record)
+    edits = None if edits is None else edits + _edits(record)
+    image, missing = _image(stack, record, found.shape)
     known = found.voxel_size or (image.voxel_size if image is not None else None)
     table = measure(found, stack=image, voxel_size=known, also=also if known else ())
     parts = [
-        f"<h1>{_text(found.name or 'Labels')}</h1>", _methods(record, found, done, table),
+        f"<h1>{_text(found.name or 'Labels')}</h1>", _methods(record, found, edits, table),
         _section("Pictures", _picture(plot.show_planes(image, found), "") if image is not None else _text(missing)),
         _section("Objects", *_objects(table)),
         *([_section("Against the truth", *_scores(found, truth, known))] if truth is not None else []),
         _section("Parameters", _parameters(record)), _section("Model", _model(record)),
-        _section("Software", _facts({**record.get("software", {}), **record.get("machine", {})})),
+        _section("Software", _facts({**_known(record, "software"), **_known(record, "machine")})),
         _section("What to cite", _citations(record), f"<p>{_text(_METHODS)}</p>"),
-        _section("Record", _folded("All of it", json.dumps(record, indent=1))),
+        _section("Record", _folded("All of it", json.dumps(record, indent=1, default=str))),
     ]  # fmt: skip
     head = f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{_text(found.name or "Report")}</title>'
     page = f"{head}<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>"
@@ -114,61 +126,100 @@ def report(
         if target.suffix.lower() == ".pdf":
             _print(page, temporary)
         else:
-            temporary.write_text(page, encoding="utf-8")
+            temporary.write_text(page, encoding="utf-8", errors="replace")
     return target
 
 
-def _image(stack: Any, record: Mapping[str, Any]) -> tuple[Stack | None, str]:
+def _known(record: Any, name: str = "") -> dict[str, Any]:
+    """Return a record, or a part of it, as a dict: one from elsewhere may hold anything."""
+    found = record.get(name) if name else record
+    return {str(key): value for key, value in found.items()} if isinstance(found, Mapping) else {}
+
+
+def _word(part: Mapping[str, Any], name: str) -> str:
+    """Return what a record has under a name if that is a text, else ""."""
+    return value if isinstance(value := part.get(name), str) else ""
+
+
+def _edits(record: Mapping[str, Any]) -> int:
+    """Return how many edits of voxels by hand stand, of those that a record has."""
+    history = record.get("history")
+    lines = [_known(one) for one in history] if isinstance(history, list) else []
+    # Records of earlier versions have the verb in their code alone.
+    verbs = (_word(one, "verb") or _word(one, "code").partition("(")[0].removeprefix("session.") for one in lines)
+    return sum(verb in BY_HAND and one.get("stands") is True for verb, one in zip(verbs, lines, strict=True))
+
+
+def _image(stack: Any, record: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[Stack | None, str]:
     """Return the image, or None and why there is none."""
     if stack is not None:
         return (stack if isinstance(stack, Stack) else open_stack(stack)), ""
-    about = record.get("image") or {}
-    source, size = about.get("source"), about.get("voxel_size_nm")
+    about = _known(record, "image")
+    source = _word(about, "source")
     if not source:
         return None, "The record names no file of the image. Give the image with stack=."
+    if "://" in source:
+        # A file that came by mail must not make this machine talk to an address of its choice.
+        return None, (f"The image is at {source}, and addresses are not opened by themselves. If you trust it, give "
+                      f"stack=mn.open({source!r}).")  # fmt: skip
     try:
-        image = open_stack(source, voxel_size=size)
-        if same_image(image, about.get("fingerprint", "")):
+        if not (Path(source).is_file() or Path(source).is_dir()):
+            return None, f"The image could not be opened ({source} does not exist). Give it with stack=."
+        image = open_stack(source, voxel_size=about.get("voxel_size_nm"))
+        if image.shape != shape:
+            has, needs = (" x ".join(map(str, one)) for one in (image.shape, shape))
+            return None, (f"The image of the record, {source}, has {has} voxels and the labels have {needs}. Give the "
+                          "image of just these voxels with stack=.")  # fmt: skip
+        if same_image(image, _word(about, "fingerprint")):
             return image, ""
-    except (MitonbError, OSError) as error:
+    except (MitonbError, OSError, TypeError, ValueError) as error:
         return None, f"The image could not be opened ({error}). Give it with stack=."
     return None, f"{source} does not hold the voxels of the record any more. Give the image with stack=."
 
 
-def _methods(record: Mapping[str, Any], labels: Labels, done: list[str], table: pd.DataFrame) -> str:
+def _methods(record: Mapping[str, Any], labels: Labels, edits: int | None, table: pd.DataFrame) -> str:
     """Return the paragraph for a paper."""
-    recipe, image = record.get("recipe") or {}, record.get("image") or {}
-    shape, size = (" x ".join(f"{v:g}" for v in x) if x else "" for x in (labels.shape, labels.voxel_size))
+    recipe, image, model = (_known(record, name) for name in ("recipe", "image", "model"))
+    shape, size = (" x ".join(f"{v:g}" for v in x) if x else "" for x in (labels.shape, table.attrs["voxel_size"]))
     scale = f" at a voxel size of {size} nm (z, y, x)" if size else "; the voxel size is unknown"
     said = [f"An electron microscopy volume of {shape} voxels{scale} was segmented."]
     if recipe:
-        planes = ", ".join(recipe.get("planes") or ())
-        model, version = record.get("model") or {}, (record.get("software") or {}).get("mitonb", "")
+        planes, sha256 = _listed(recipe.get("planes")), _word(model, "sha256")[:12]
+        program = f"mitonb {_word(_known(record, 'software'), 'mitonb')}".strip()
+        net = f"the model {name}" if (name := _word(model, "name")) else "a model that the record does not name"
+        net += f" (sha256 {sha256})" if sha256 else ""
         said = [
-            f"Mitochondria were segmented in an electron microscopy volume of {shape} voxels{scale} with mitonb "
-            f"{version}, using the model {model.get('name')} (sha256 {str(model.get('sha256'))[:12]}) on {planes} "
-            "planes."
+            f"Mitochondria were segmented in an electron microscopy volume of {shape} voxels{scale} with {program}, "
+            f"using {net}{f' on {planes} planes' if planes else ''}."
         ]
         if changed := _changed(recipe):
             said.append(f"Parameters other than the default were {', '.join(changed)}.")
     else:
         said.append("No record of a run came with the labels, so how they were made is not known here.")
-    if done:
-        said.append(f"The result was corrected by hand in {len(done)} edit{'s' * (len(done) > 1)}.")
+    if edits is None:
+        said.append("Edits by hand are not counted: give the session to the report, not its labels.")
+    elif edits:
+        said.append(f"The result was corrected by hand in {edits} edit{'s' * (edits > 1)}.")
     cut = int(table.truncated.sum())
     said.append(
         f"{len(table)} objects were measured, {cut} of them cut off by the border of the volume; means of whole "
         "objects are weighted for that (Miles 1974; Lantuéjoul 1980)."
     )
-    facts = {"image": image.get("name"), "fingerprint of the image": image.get("fingerprint"), "voxels": shape,
+    facts = {"image": _word(image, "name"), "fingerprint of the image": _word(image, "fingerprint"), "voxels": shape,
              "voxel size (z, y, x)": f"{size} nm" if size else "unknown"}  # fmt: skip
     return _facts(facts) + _section("Methods", f"<p>{_text(' '.join(said))}</p>")
 
 
 def _changed(recipe: Mapping[str, Any]) -> list[str]:
-    """Return what of a recipe is not the default."""
+    """Return what of a recipe is not the default, without what the sentence before says."""
     plain = json.loads(Recipe().to_json())
-    return [f"{name} = {value}" for name, value in recipe.items() if name != "model" and plain.get(name) != value]
+    return [f"{name} = {_listed(value)}" for name, value in recipe.items()
+            if name not in ("model", "planes") and plain.get(name) != value]  # fmt: skip
+
+
+def _listed(value: Any) -> str:
+    """Return a value for people: a list without brackets."""
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else "" if value is None else str(value)
 
 
 def _objects(table: pd.DataFrame) -> list[str]:
@@ -180,7 +231,8 @@ def _objects(table: pd.DataFrame) -> list[str]:
         _table(summarize(table)) if known else "<p>The voxel size is unknown: there are no lengths and volumes.</p>",
         *(_picture(plot.show_measure(table, name)) for name in names if table[name].notna().any()),
         _table(table.head(ROWS)),
-        f'<p>{len(table)} objects. <a download="objects.csv" href="data:text/csv;base64,{csv}">All as CSV</a></p>',
+        f"<p>{len(table)} objects; the table scrolls to the right. "
+        f'<a download="objects.csv" href="data:text/csv;base64,{csv}">All as CSV</a></p>',
     ]
 
 
@@ -194,29 +246,30 @@ def _scores(labels: Labels, truth: Any, size: Any) -> list[str]:
 
 
 def _parameters(record: Mapping[str, Any]) -> str:
-    recipe = record.get("recipe") or {}
+    recipe = _known(record, "recipe")
     help_of = {one.name: one.metadata.get("help", "") for one in fields(Recipe)}
-    rows = [(name, value, help_of.get(name, "")) for name, value in recipe.items()]
+    rows = [(name, _listed(value), help_of.get(name, "")) for name, value in recipe.items()]
     table = pd.DataFrame(rows, columns=["parameter", "value", "what it does"])
     return _table(table) if rows else "<p>No record of a run came with the labels.</p>"
 
 
 def _model(record: Mapping[str, Any]) -> str:
     """Return the card of the model that the record names, if it is known here."""
-    about = record.get("model") or {}
-    here = installed_as(about["name"]) if about.get("name") else None
-    card = here.spec if here is not None else PUBLISHED[about["name"]].card if about.get("name") in PUBLISHED else None
-    facts = {"name": about.get("name"), "sha256": about.get("sha256"), "licence": about.get("licence")}
+    about = _known(record, "model")
+    name = _word(about, "name")
+    here = installed_as(name) if name else None
+    card = here.spec if here is not None else PUBLISHED[name].card if name in PUBLISHED else None
+    facts = {key: _word(about, key) for key in ("name", "sha256", "licence")}
     if card is not None:
-        same = not about.get("sha256") or about["sha256"] == card.sha256
+        same = facts["sha256"] in ("", card.sha256)
         facts |= {"title": card.title, "architecture": card.architecture, "trained on": "; ".join(card.data),
                   "held-out scores": ", ".join(f"{k} {v:g}" for k, v in card.scores.items()), "notes": card.notes,
                   "weights": "the same as here" if same else "another version is installed here"}  # fmt: skip
-    return _facts(facts)
+    return _facts(facts) if any(facts.values()) else "<p>The record names no model.</p>"
 
 
 def _citations(record: Mapping[str, Any]) -> str:
-    name = (record.get("model") or {}).get("name")
+    name = _word(_known(record, "model"), "name")
     try:
         said, entries = (cite(name, bibtex=kind) if name else "" for kind in (False, True))
     except InputError:  # a model that is not here
@@ -234,7 +287,7 @@ def _folded(title: str, text: str) -> str:
 
 def _table(table: pd.DataFrame) -> str:
     shown = table.to_html(index=table.index.dtype.kind not in "iu", border=0, escape=True, float_format="{:.4g}".format)
-    return f'<div class="wide">{shown}</div>'
+    return f'<div class="wide" tabindex="0">{shown}</div>'
 
 
 def _facts(facts: Mapping[str, Any]) -> str:
@@ -258,11 +311,14 @@ def _print(page: str, pdf: Path) -> None:
         if command := shutil.which(program):
             with tempfile.TemporaryDirectory() as folder:
                 source, out = Path(folder) / "page.html", Path(folder) / "page.pdf"
-                source.write_text(page, encoding="utf-8")
+                source.write_text(page, encoding="utf-8", errors="replace")
                 # In containers, as root, Chromium runs without its sandbox or not at all; the page is our own.
                 root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 and "chrom" in program else []
                 run = [command, *root, *(word.format(pdf=out, html=source) for word in words)]
-                done = subprocess.run(run, capture_output=True, text=True, check=False, timeout=300)
+                try:
+                    done = subprocess.run(run, capture_output=True, text=True, check=False, timeout=300)
+                except subprocess.TimeoutExpired:
+                    raise InputError(f"{program} did not print the report in 5 minutes. Choose .html.") from None
                 if out.exists():
                     shutil.copyfile(out, pdf)
                     return

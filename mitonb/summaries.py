@@ -7,6 +7,7 @@ from mitonb.errors import InputError
 
 Row = tuple[str, float, str, str]
 _SEEN = "weighted for the border (Miles-Lantuéjoul)"
+_SURE = 10  # weight of one object above which what is weighted is not to be relied on
 
 
 def summarize(table: pd.DataFrame, *, region_voxels: int | None = None) -> pd.DataFrame:
@@ -19,7 +20,8 @@ def summarize(table: pd.DataFrame, *, region_voxels: int | None = None) -> pd.Da
     Parameters
     ----------
     table : DataFrame
-        From `measure`, with a voxel size; with ``also="shape"`` surfaces are summed up, with "skeleton" lengths.
+        From `measure`, with a voxel size, or some rows of it, which then are all that is told of; with ``also="shape"``
+        surfaces are summed up, with "skeleton" lengths.
     region_voxels : int, optional
         Voxels of the region that densities refer to, such as the cell; all of the volume by default.
 
@@ -32,7 +34,8 @@ def summarize(table: pd.DataFrame, *, region_voxels: int | None = None) -> pd.Da
     Raises
     ------
     InputError
-        If the table does not say in which volume its objects are, or how large its voxels are.
+        If the table does not say in which volume its objects are, or how large its voxels are, or a region
+        has no voxels.
 
     Examples
     --------
@@ -47,28 +50,38 @@ def summarize(table: pd.DataFrame, *, region_voxels: int | None = None) -> pd.Da
     if size is None or shape is None or "edge_weight" not in table:
         raise InputError(
             "A summary needs a table as mn.measure makes it, with a voxel size: a table that was read from a file, or "
-            "filtered by hand, does not say in which volume its objects are. Measure the labels again."
+            "put together from several, does not say in which volume its objects are. Measure the labels again."
         )
+    if region_voxels is not None and not region_voxels >= 1:
+        raise InputError(f"A region has 1 voxel or more, got region_voxels={region_voxels!r}.")
     flat = shape[0] == 1
     unit = np.array(size)[flat:] / 1e3
     voxels = int(np.prod(shape)) if region_voxels is None else int(region_voxels)
     whole = voxels * float(unit.prod())
     weight, part = table.edge_weight.to_numpy(float), float(table.voxels.sum()) / voxels
-    number = float(weight.sum())
+    number, most = float(weight.sum()), float(weight.max(initial=0))
+    # Right on average over many volumes, and far off in a single one.
+    alone = f"; unsure: one object counts {most:.0f} times, it hardly fits into the volume" if most > _SURE else ""
+    seen = _SEEN + alone
 
     def mean(name: str) -> float:
         return float((table[name] * weight).sum() / number) if number else np.nan
 
     rows: list[Row] = [("objects seen", len(table), "", "all, also those at the border")]
     if flat:
-        rows += _of_section(table, part, number, whole, mean("area_um2"))
+        rows += _of_section(table, part, number, whole, mean("area_um2"), seen)
     else:
         rows += [
             ("volume fraction", part, "", "voxels of objects by all"),
-            ("number", number, "", _SEEN),
-            ("number per volume", number / whole, "1/µm³", _SEEN),
-            ("mean volume", mean("volume_um3"), "µm³", _SEEN),
-            ("mean volume of whole objects", table.volume_um3[~table.truncated].mean(), "µm³", "too small: see docs"),
+            ("number", number, "", seen),
+            ("number per volume", number / whole, "1/µm³", seen),
+            ("mean volume", mean("volume_um3"), "µm³", seen),
+            (
+                "mean volume of whole objects",
+                table.volume_um3[~table.truncated].mean(),
+                "µm³",
+                "too small: the border cuts large ones off more often",
+            ),
         ]
         for name, quantity, unit_name, factor in (
             ("surface_um2", "surface per volume", "1/µm", 1.0), ("skeleton_nm", "length per volume", "1/µm²", 1e-3),
@@ -78,19 +91,21 @@ def summarize(table: pd.DataFrame, *, region_voxels: int | None = None) -> pd.Da
     return pd.DataFrame(rows, columns=["quantity", "value", "unit", "how"])
 
 
-def _of_section(table: pd.DataFrame, part: float, number: float, whole: float, mean_area: float) -> list[Row]:
+def _of_section(
+    table: pd.DataFrame, part: float, number: float, whole: float, mean_area: float, seen: str
+) -> list[Row]:
     """Return what stereology makes of a section of `whole` µm², each with what it assumes."""
     rows: list[Row] = [
         ("area fraction", part, "", "voxels of objects by all"),
         ("volume fraction", part, "", "equals the area fraction (Delesse 1847); assumes a section placed at random"),
-        ("profiles", number, "", _SEEN),
+        ("profiles", number, "", seen),
         (
             "profiles per area",
             number / whole,
             "1/µm²",
-            f"{_SEEN}; profiles are no mitochondria: long ones are hit often",
+            f"{seen}; profiles are no mitochondria: long ones are hit often",
         ),
-        ("mean area", mean_area, "µm²", _SEEN),
+        ("mean area", mean_area, "µm²", seen),
     ]
     if "perimeter_nm" in table:
         outline = table.perimeter_nm.sum() / 1e3 / whole

@@ -437,6 +437,8 @@ class Entry:
         labels: what was undone, undo and redo are not among them.
     whole : bool
         True when the code runs as it is: nothing was given that the journal does not hold.
+    verb : str
+        The verb, such as "paint".
     """
 
     seq: int
@@ -446,6 +448,7 @@ class Entry:
     undone: bool = False
     stands: bool = True
     whole: bool = True
+    verb: str = ""
 
     @property
     def sentence(self) -> str:
@@ -461,7 +464,7 @@ def entries(rows: Sequence[Row], standing: Sequence[int], after: int = 0, most: 
     for row in shown[-most:] if most else shown:
         text, code, whole = _words(row, rows)
         undone = row.seq not in there and row.kind not in ("undo", "redo")
-        found.append(Entry(row.seq, row.time, text, code, undone, row.seq in there, whole))
+        found.append(Entry(row.seq, row.time, text, code, undone, row.seq in there, whole, row.kind))
     return found
 
 

@@ -82,7 +82,7 @@ def save(
     target = target_path(path, overwrite=overwrite)
     ending = _ending(target)
     if ending is None:
-        known = ", ".join(ENDINGS)
+        known = ", ".join(TABLES if hasattr(what, "to_csv") else ENDINGS)
         raise UnsupportedFormatError(f"{target.name!r} has an ending that mitonb does not know. Use {known}.")
     if hasattr(what, "to_csv"):
         return _save_table(what, target, ending)

@@ -1151,7 +1151,8 @@ class Session:
         told = [
             {
                 "edit": one.seq, "time": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.time)),
-                "what": one.text, "code": one.code if len(one.code) <= _LONG_CODE else "", "stands": one.stands,
+                "verb": one.verb, "what": one.text,
+                "code": one.code if len(one.code) <= _LONG_CODE else "", "stands": one.stands,
             }
             for one in lines
         ]  # fmt: skip

@@ -71,6 +71,41 @@ def test_what_cannot_be_compared_is_refused_with_the_reason(drop: object, said: 
         mn.compare_conditions(drop(study(0, 1)), "volume_um3")  # type: ignore[operator]
 
 
+def test_weights_count_in_all_that_is_said() -> None:
+    table = study(1.0, 0.5, objects=30)
+    twice = pd.concat([table, table[table.index % 3 == 0]], ignore_index=True)
+    weighted = table.assign(w=1.0 + (table.index % 3 == 0))
+    plain = mn.compare_conditions(table, "volume_um3")
+    found, doubled = (
+        mn.compare_conditions(weighted, "volume_um3", weight="w"),
+        mn.compare_conditions(twice, "volume_um3"),
+    )
+    assert found.animals["mean"].to_numpy() == pytest.approx(doubled.animals["mean"].to_numpy())
+    assert found.animals.sd.to_numpy() == pytest.approx(doubled.animals.sd.to_numpy(), rel=0.02)
+    assert found.icc == pytest.approx(doubled.icc, rel=0.1)
+    assert found.icc != pytest.approx(plain.icc, rel=1e-3)
+    # Fewer objects tell less than all that their weights stand for.
+    assert found.pairs.p_objects[0] > doubled.pairs.p_objects[0]
+    equal = mn.compare_conditions(table.assign(w=3.0), "volume_um3", weight="w")
+    assert (equal.icc, equal.pairs.p_objects[0]) == pytest.approx((plain.icc, plain.pairs.p_objects[0]))
+
+
+def test_what_objects_would_claim_is_the_test_of_the_objects() -> None:
+    table = study(0.1, 0.5)
+    sides = [table.volume_um3[table.condition == kind] for kind in ("treated", "control")]
+    claimed = mn.compare_conditions(table, "volume_um3").pairs.p_objects[0]
+    assert claimed == pytest.approx(stats.ttest_ind(*sides, equal_var=False).pvalue)
+
+
+def test_one_object_has_no_deviation_and_text_no_mean() -> None:
+    table = pd.DataFrame(
+        {"condition": list("aabbb"), "animal": list("12344"), "x": [1.0, 2, 3, 4, 6], "t": list("vwxyz")}
+    )
+    assert mn.compare_conditions(table, "x").animals.sd.isna().tolist() == [True, True, True, False]
+    with pytest.raises(InputError, match=r"column 't' holds no numbers\. Columns with numbers: x"):
+        mn.compare_conditions(table, "t")
+
+
 def test_pooled_tables_must_not_overwrite_columns() -> None:
     with pytest.raises(InputError, match="has a column 'x' already"):
         mn.pool([({"x": "a"}, pd.DataFrame({"x": [1]}))])

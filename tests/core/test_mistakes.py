@@ -63,8 +63,11 @@ def test_large_objects_are_found_and_small_ones_are_not() -> None:
     every = table.loc["all"]
     assert every.recall_low < every.recall < every.recall_high
     assert every.precision == 1
+    assert mn.errors_by_size(labels, truth, edges=np.array([20, 100])).truths.tolist() == [0, 13, 12, 25]
     with pytest.raises(InputError, match="no column 'length_nm'"):
         mn.errors_by_size(labels, truth, by="length_nm")
+    with pytest.raises(InputError, match=r"got blocks=\(0, 3, 3\)"):
+        mn.errors_by_size(labels, truth, blocks=(0, 3, 3))
 
 
 def test_an_interval_over_blocks_is_wider_than_one_over_objects() -> None:

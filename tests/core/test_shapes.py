@@ -131,6 +131,15 @@ def test_distances_to_a_second_set_and_to_a_region() -> None:
     assert table.others_distance_nm.round(3).tolist() == [130, 30, 0]
     assert table.in_mask.tolist() == [pytest.approx(0.2), 0, 0]
     assert table.mask_distance_nm.round(3).tolist() == [0, 80, 210]
+    whole = measure(blocks(), voxel_size=10, mask=np.ones_like(blocks()))  # has no surface
+    assert whole.mask_distance_nm.tolist() == [0, 0, 0]
+
+
+def test_a_set_is_in_contact_with_itself_along_the_whole_surface() -> None:
+    ids = blocks()
+    table = measure(ids, voxel_size=10, also="shape", others=ids)
+    assert (table.others >= 1).all()
+    assert table.others_um2[2] == pytest.approx(table.surface_um2[2])
 
 
 def test_a_volume_in_a_file_gives_the_same_details(tmp_path: Path) -> None:
@@ -146,6 +155,8 @@ def test_details_need_a_voxel_size_and_a_known_name() -> None:
         measure(blocks(), voxel_size=1, also="shapes")
     with pytest.raises(AxesError, match="second label set needs the shape"):
         measure(blocks(), voxel_size=1, others=blocks()[:5])
+    with pytest.raises(InputError, match="within_nm=-4 says how far contacts reach, and none are asked for"):
+        measure(blocks(), voxel_size=1, within_nm=-4)
 
 
 def test_no_objects_give_an_empty_table_with_all_columns() -> None:
@@ -173,6 +184,17 @@ def test_a_summary_needs_to_know_the_volume(tmp_path: Path) -> None:
     table.attrs.clear()
     with pytest.raises(InputError, match="Measure the labels again"):
         mn.summarize(table)
+    with pytest.raises(InputError, match="got region_voxels=0"):
+        mn.summarize(measure(blocks(), voxel_size=10), region_voxels=0)
+
+
+def test_a_summary_says_where_one_object_counts_for_very_many() -> None:
+    ids = np.pad(np.ones((8, 8, 8), np.uint8), 1)
+    how = mn.summarize(measure(ids, voxel_size=10)).set_index("quantity").how
+    assert "one object counts 1000 times" in how["number"]
+    assert "unsure" not in how["volume fraction"]
+    fits = mn.summarize(measure(np.pad(ids, 20), voxel_size=10)).set_index("quantity").how
+    assert "unsure" not in fits["number"]
 
 
 def test_stereology_of_a_section_says_what_it_assumes() -> None:
