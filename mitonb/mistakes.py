@@ -90,7 +90,7 @@ def _place(a: npt.NDArray[Any], b: npt.NDArray[Any], one: Mistake) -> tuple[npt.
 
 
 def errors_by_size(
-    labels: AnyLabels, truth: AnyLabels, *, by: str = "voxels", edges: Sequence[float] | None = None,
+    labels: AnyLabels, truth: AnyLabels, *, by: str = "voxels", edges: Sequence[float] | npt.NDArray[Any] | None = None,
     iou: float = 0.5, blocks: tuple[int, int, int] = (3, 3, 3), voxel_size: VoxelSize | float | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Return how many objects were found, by their size or length, with intervals that respect neighbourhood.
@@ -103,7 +103,7 @@ def errors_by_size(
     labels, truth : Labels or (z, y, x) integer array
     by : str
         A column of `measure`, such as "voxels", "length_nm" or "volume_um3".
-    edges : sequence of float, optional
+    edges : sequence or array of float, optional
         Where one class ends and the next begins; by default quarters of the truth.
     iou : float
         From which overlap on an object is found.
