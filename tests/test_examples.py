@@ -5,12 +5,14 @@ from __future__ import annotations
 import doctest
 import importlib
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-WITH_EXAMPLES = sorted(p for p in (ROOT / "mitonb").rglob("*.py") if ">>> " in p.read_text(encoding="utf-8"))
+FILES = sorted((ROOT / "mitonb").rglob("*.py"))
+WITH_EXAMPLES = [p for p in FILES if re.search("^ *>>> ", p.read_text(encoding="utf-8"), re.MULTILINE)]
 
 
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda p: str(p.relative_to(ROOT).with_suffix("")))
