@@ -84,6 +84,7 @@ def test_names_of_files_are_text_in_the_page_and_in_the_notebook(drawn: tuple[mn
 def test_what_is_shown_first_is_what_was_on_screen(drawn: tuple[mn.Stack, mn.Labels]) -> None:
     app = mn.explore(*drawn)
     app.viewer.index, app.viewer.hidden = 4, [drawn[1].ids()[0]]
+    assert app.wait(60)  # else what follows the plane takes the maps away again
     app.viewer.set_maps("xy", 4, mn.targets(drawn[1].data[4]))
     held = kept(mn.snapshot(app).page)
     assert (held["traits"]["index"], held["traits"]["hidden"]) == (4, app.viewer.hidden)
