@@ -1,7 +1,7 @@
 """Surfaces of objects as triangle meshes in nm, small enough for a browser."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,7 @@ class Mesh:
 def surfaces(
     labels: AnyLabels, ids: Iterable[int] | None = None, *, budget: int = 250_000,
     voxel_size: tuple[float, float, float] | None = None, smooth: int = 6,
+    known: Mapping[int, tuple[Box, int]] | None = None,
 ) -> list[Mesh]:  # fmt: skip
     """Return the surfaces of some or all objects within a budget of triangles for all of them together.
 
@@ -66,6 +67,8 @@ def surfaces(
         (z, y, x) in nm; by default that of the labels.
     smooth : int
         Rounds of smoothing that take the steps of the voxels away; 0 keeps them.
+    known : mapping, optional
+        A box around each object and the number of its voxels, by id; by default the volume is searched for them.
 
     Returns
     -------
@@ -84,20 +87,20 @@ def surfaces(
         raise AxesError(f"Labels need 3 axes (z, y, x), got shape {data.shape}. For one plane pass ids[None].")
     own = labels.voxel_size if isinstance(labels, Labels) else None
     unit = np.array(voxel_size or own or (1.0, 1.0, 1.0))
-    boxes, voxels = _boxes(data)
-    wanted = sorted(boxes) if ids is None else [int(i) for i in ids]
-    if lost := [i for i in wanted if i not in boxes]:
-        raise InputError(f"The labels have no object {lost[0]}; they have {len(boxes)} objects.")
+    there = _boxes(data) if known is None else known
+    wanted = sorted(there) if ids is None else [int(i) for i in ids]
+    if lost := [i for i in wanted if i not in there]:
+        raise InputError(f"The labels have no object {lost[0]}; they have {len(there)} objects.")
     if not wanted:
         return []
     if budget < 12 * len(wanted):
         raise InputError(
             f"{len(wanted)} objects need {12 * len(wanted)} triangles, got {budget}. Raise it or choose fewer."
         )
-    area = np.array([voxels[i] for i in wanted]) ** (2 / 3)
+    area = np.array([there[i][1] for i in wanted]) ** (2 / 3)
     floor = min(_FLOOR, budget // len(wanted))
     shares = floor + area * ((budget - floor * len(wanted)) / area.sum())
-    return [_mesh(data, i, boxes[i], unit, int(share), smooth) for i, share in zip(wanted, shares, strict=True)]
+    return [_mesh(data, i, there[i][0], unit, int(share), smooth) for i, share in zip(wanted, shares, strict=True)]
 
 
 def picture(
@@ -173,27 +176,28 @@ def picture(
     return np.rint(np.clip(mean, 0, 1) * 255).astype(np.uint8), 2 * scale
 
 
-def _boxes(data: npt.NDArray[Any]) -> tuple[dict[int, Box], dict[int, int]]:
+def _boxes(data: npt.NDArray[Any]) -> dict[int, tuple[Box, int]]:
     """Return the box and the number of voxels of every object."""
     # Of a huge volume only what lies around its objects is searched.
     held = [np.flatnonzero(data.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
     if not all(map(len, held)):
-        return {}, {}
+        return {}
     around = tuple(slice(int(where[0]), int(where[-1]) + 1) for where in held)
     numbers, names = fastremap.renumber(data[around], in_place=False)
-    table = cc3d.statistics(numbers)
-    boxes, voxels = {}, {}
+    table, found = cc3d.statistics(numbers), {}
     for value, number in ((int(v), int(n)) for v, n in names.items() if v):
         ends = zip(around, table["bounding_boxes"][number], strict=True)
         z, y, x = ((whole.start + part.start, whole.start + part.stop) for whole, part in ends)
-        boxes[value] = Box((z[0], y[0], x[0]), (z[1], y[1], x[1]))
-        voxels[value] = int(table["voxel_counts"][number])
-    return boxes, voxels
+        box = Box((z[0], y[0], x[0]), (z[1], y[1], x[1]))
+        found[value] = box, int(table["voxel_counts"][number])
+    return found
 
 
 def _mesh(data: npt.NDArray[Any], id: int, box: Box, unit: npt.NDArray[np.float64], most: int, smooth: int) -> Mesh:
     """Mesh one object out of its box."""
     mask = data[box.slices] == id
+    if not mask.any():  # it was deleted meanwhile
+        return Mesh(id, np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint32))
     factor = max(1, math.ceil((mask.size / _LARGEST) ** (1 / 3)))
     # Triangles that will go again need not be made: a rounded body of n voxels has about 12 n^(2/3) of them.
     spare = math.ceil(math.sqrt(12 * np.count_nonzero(mask) ** (2 / 3) / (2 * most)))

@@ -185,7 +185,8 @@ def pack_objects(session: Session, ids: Sequence[int] | None, table: Any) -> byt
     """Return surfaces, colours and measures of objects, packed; all that there are where no ids are given."""
     wanted = session.ids() if ids is None else [id for id in ids if session.voxels(id)]
     budget = max(TRIANGLES, 12 * len(wanted))
-    found = [m for m in surfaces(session.labels, wanted, budget=budget) if len(m.triangles)] if wanted else []
+    known = {id: (box, session.voxels(id)) for id in wanted if (box := session.box(id))}
+    found = [m for m in surfaces(session.labels, list(known), budget=budget, known=known) if len(m.triangles)]
     names = [m.id for m in found]
     shown = measures_of(table)
     values = table.set_index("id").reindex(names)[[c.name for c in shown]].to_numpy(np.float32).T
