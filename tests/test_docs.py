@@ -111,6 +111,7 @@ def test_the_code_of_a_page_runs_as_it_stands(page: Path, desk: dict[str, Any]) 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: page.stem)
 def test_the_commands_of_a_page_are_ones(page: Path, desk: dict[str, Any]) -> None:
+    pytest.importorskip("torch")
     for block in blocks_of(page):
         for words in commands_in(block.code):
             said = f"{page.name}:{block.line}: mitonb {shlex.join(words)}"
