@@ -34,7 +34,7 @@ def pool(parts: Iterable[tuple[Mapping[str, str], pd.DataFrame]]) -> pd.DataFram
     for facts, table in parts:
         if taken := [name for name in facts if name in table]:
             raise InputError(f"The table has a column {taken[0]!r} already. Call what is known of the image otherwise.")
-        tables.append(table.assign(**facts).set_axis([*table.columns, *facts], axis=1))
+        tables.append(table.assign(**facts))
         tables[-1].attrs = {}
     if not tables:
         raise InputError("There is no table to pool. Give pairs of what is known of an image and its table.")
