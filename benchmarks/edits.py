@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import sqlite3
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,6 +159,10 @@ def acknowledge(folder: Path, count: int) -> None:
     strokes = [stroke(rng) for _ in range(count)]
     took = [once(lambda k=k: session.paint(strokes[k], id=1000 + k, radius=8)) for k in range(count)]
     say("paint, radius 8, 30 points: acknowledged", took)
+    lengths = "length(kind) + length(intent) + length(effect) + length(checksum) + length(chain)"
+    with closing(sqlite3.connect(path)) as file:  # its number and time take 2 and 8 bytes
+        rows = [10 + row for (row,) in file.execute(f"SELECT {lengths} FROM edits")]
+    print(f"{'row of such a stroke in the journal':60s} median {np.median(rows):.0f} bytes")
     sizes = [len(encode(ops.paint(session.labels.data, stroke(rng), id=1, radius=8).parts)) for _ in range(200)]
     print(f"{'effect of such a stroke in the journal':60s} median {np.median(sizes):.0f} bytes")
     took = [once(lambda k=k: session.erase(strokes[k] + (0, 3, 3), radius=8)) for k in range(count)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from base64 import b64decode, b64encode
 from dataclasses import asdict, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -443,21 +444,28 @@ def _window(start: Line, stop: Line) -> tuple[slice, ...]:
 def packed_line(line: Line, axis: Axis) -> dict[str, Any]:
     """Return a stroke for the journal: its plane, then (row, column) of the first point and the moves from there.
 
-    A journal has thousands of strokes, and moves have a third of the digits of positions.
+    A journal has thousands of strokes, and most moves fit into a byte: those are bytes in base64, half of their digits.
 
     Examples
     --------
     >>> packed_line(np.array([[3, 500, 600], [3, 504, 597]]), "xy")
-    {'axis': 'xy', 'plane': 3, 'line': [500, 600, 4, -3]}
+    {'axis': 'xy', 'plane': 3, 'line': [500, 600, 'BP0=']}
+    >>> packed_line(np.array([[3, 500, 600], [3, 900, 597]]), "xy")
+    {'axis': 'xy', 'plane': 3, 'line': [500, 600, 400, -3]}
     """
     flat = np.delete(line, AXES[axis], axis=1)
-    moves = np.diff(flat, axis=0, prepend=np.zeros((1, 2), np.int64))
-    return {"axis": axis, "plane": int(line[0, AXES[axis]]), "line": moves.ravel().tolist()}
+    moves = np.diff(flat, axis=0).ravel()
+    short = len(moves) and np.abs(moves).max() < 128
+    packed = [b64encode(moves.astype(np.int8)).decode()] if short else moves.tolist()
+    return {"axis": axis, "plane": int(line[0, AXES[axis]]), "line": [*flat[0].tolist(), *packed]}
 
 
 def unpacked_line(intent: Mapping[str, Any]) -> list[list[int]]:
     """Return the (z, y, x) points of a packed stroke."""
-    flat = np.cumsum(np.reshape(intent["line"], (-1, 2)), axis=0)
+    steps = intent["line"]
+    if isinstance(steps[-1], str):
+        steps = [*steps[:-1], *np.frombuffer(b64decode(steps[-1]), np.int8)]
+    flat = np.cumsum(np.reshape(steps, (-1, 2)), axis=0, dtype=np.int64)
     points: list[list[int]] = np.insert(flat, AXES[intent["axis"]], intent["plane"], axis=1).tolist()
     return points
 
