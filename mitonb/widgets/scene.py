@@ -130,9 +130,13 @@ class Scene(anywidget.AnyWidget):
 
     def _build(self) -> None:
         version = self.session.version
-        self.packs["objects"] = pack_objects(self.session, self.ids, self.measured())
+        self.packs.pop("table", None)
+        self.packs["objects"] = pack_objects(self.session, self.ids)
         self.note = "" if self.session.version == version else _CHANGED
         self._tell("objects")
+        # To measure takes as long as to build: the picture is there meanwhile.
+        self.packs["table"] = pack_table(self.session, self.ids, self.measured())
+        self._tell("table")
 
     def _tell(self, what: str) -> None:
         data = self.packs[what]
@@ -152,7 +156,7 @@ class Scene(anywidget.AnyWidget):
                 self.packs["image"] = self.packs.get("image") or pack_image(self.session.stack)
                 self._tell("image")
             elif kind == "ready":
-                for what in self.packs:
+                for what in [*self.packs]:
                     self._tell(what)
         except Exception as error:  # a click has no caller
             self._fail(error)
@@ -181,23 +185,28 @@ def pack(head: dict[str, Any], **arrays: npt.NDArray[Any]) -> bytes:
     return b"".join([struct.pack("<I", len(text)), text, *(one.tobytes() for one in arrays.values())])
 
 
-def pack_objects(session: Session, ids: Sequence[int] | None, table: Any) -> bytes:
-    """Return surfaces, colours and measures of objects, packed; all that there are where no ids are given."""
+def pack_objects(session: Session, ids: Sequence[int] | None) -> bytes:
+    """Return surfaces and colours of objects, packed; all that there are where no ids are given."""
     wanted = session.ids() if ids is None else [id for id in ids if session.voxels(id)]
     budget = max(TRIANGLES, 12 * len(wanted))
     known = {id: (box, session.voxels(id)) for id in wanted if (box := session.box(id))}
     found = [m for m in surfaces(session.labels, list(known), budget=budget, known=known) if len(m.triangles)]
     names = [m.id for m in found]
-    shown = measures_of(table)
-    values = table.set_index("id").reindex(names)[[c.name for c in shown]].to_numpy(np.float32).T
     head = {
         "meshes": [[m.id, len(m.vertices), len(m.triangles)] for m in found], "shape": session.shape,
         "size": session.voxel_size, "ramp": RAMP, "has_image": session.stack is not None,
-        "measures": [{"name": c.name, "label": c.title, "digits": c.digits, "scale": c.factor} for c in shown],
     }  # fmt: skip
     rgb = np.rint(session.colors.rgb(names) * 255).astype(np.uint8)
     points, corners = (_joined(found, name) for name in ("vertices", "triangles"))
-    return pack(head, points=points, corners=corners, colors=rgb, table=np.ascontiguousarray(values))
+    return pack(head, points=points, corners=corners, colors=rgb)
+
+
+def pack_table(session: Session, ids: Sequence[int] | None, table: Any) -> bytes:
+    """Return the measures of objects by which these can be coloured, packed."""
+    wanted, shown = session.ids() if ids is None else ids, measures_of(table)
+    values = table.set_index("id").reindex(wanted)[[c.name for c in shown]].to_numpy(np.float32).T
+    head = {"measures": [{"name": c.name, "label": c.title, "digits": c.digits, "scale": c.factor} for c in shown]}
+    return pack(head, ids=np.array(wanted, np.uint32), table=np.ascontiguousarray(values))
 
 
 def _joined(found: list[Mesh], name: str) -> npt.NDArray[Any]:
@@ -331,7 +340,8 @@ def _frame(found: list[Mesh], colors: npt.ArrayLike, yaw: float, size: int, nm: 
 
 def _write_page(scene: Scene, target: Path, table: Any) -> Path:
     session = scene.session
-    scene.packs["objects"] = pack_objects(session, scene.ids, table)  # what was built may be older than the labels
+    # What was built may be older than the labels.
+    scene.packs |= {"objects": pack_objects(session, scene.ids), "table": pack_table(session, scene.ids, table)}
     if session.stack is not None:
         scene.packs["image"] = scene.packs.get("image") or pack_image(session.stack)
     state = {**{name: getattr(scene, name) for name in _LOOK}, "height": 0, "note": ""}

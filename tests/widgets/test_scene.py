@@ -48,13 +48,31 @@ def test_surfaces_travel_with_their_colours_and_their_measures() -> None:
     session = two()
     scene = Scene(session)
     assert scene.wait(60)
-    found = unpacked(scene.packs["objects"])
+    found, measured = (unpacked(scene.packs[what]) for what in ("objects", "table"))
     assert [id for id, *_ in found["meshes"]] == [4, 9]
     assert found["points"].reshape(-1, 3).max(axis=0) == pytest.approx((130, 195, 275), abs=3)
-    names = [one["name"] for one in found["measures"]]
-    table = dict(zip(names, found["table"].reshape(-1, 2).tolist(), strict=True))
+    assert measured["ids"].tolist() == [4, 9]
+    names = [one["name"] for one in measured["measures"]]
+    table = dict(zip(names, measured["table"].reshape(-1, 2).tolist(), strict=True))
     assert table["voxels"] == [64, 6 * 16 * 14]
     assert (found["colors"].reshape(-1, 3) == np.rint(session.colors.rgb([4, 9]) * 255)).all()
+
+
+def test_the_picture_does_not_wait_for_the_table() -> None:
+    session = two()
+    told: list[str] = []
+    before: list[list[str]] = []
+
+    def measured() -> Any:
+        before.append([*told])
+        return mn.measure(session.labels)
+
+    scene = Scene(session, measured=measured, lazy=True)
+    scene.send = lambda head, _: told.append(head["what"])
+    scene.refresh()
+    assert scene.wait(60)
+    assert before == [["objects"]]
+    assert told == ["objects", "table"]
 
 
 def test_a_click_selects_and_goes_there_and_a_selection_elsewhere_is_seen_here() -> None:
@@ -77,8 +95,9 @@ def test_a_page_holds_all_that_it_shows_and_names_no_other_place(tmp_path: Path)
     assert "a &lt;/script&gt; b" in text
     assert not re.findall(r"(?:src|href)=|https?://(?!www.w3.org/2000/svg)", text)
     (data,) = re.findall(r'id="data">([^<]*)', text)
-    objects, image = (unpacked(zlib.decompress(base64.b64decode(part))) for part in data.split())
+    objects, table, image = (unpacked(zlib.decompress(base64.b64decode(part))) for part in data.split())
     assert len(objects["meshes"]) == 2
+    assert table["ids"].tolist() == [4, 9]
     assert image["image_shape"] == [8, 24, 32]
     assert (np.diff(image["image"].reshape(8, 24, 32)[3, 5].astype(int)) >= 0).all()
     state = json.loads(re.findall(r"scene.show\(.*?, ({.*}), packs\)", text)[0])

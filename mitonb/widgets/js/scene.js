@@ -7,7 +7,7 @@ import { EDGES, Solid, hit, joined, orbit, pixelsOf, rough, turnCamera, turning 
 
 /**
  * @typedef {{get(n: string): any, set(n: string, v: any): void, save_changes(): void, send(m: object): void, on(e: string, f: Function): void, off(e: string, f: Function): void}} Model
- * @typedef {{name: string, label: string, digits: number, scale: number, values: Float32Array}} Measure  a value of each part
+ * @typedef {{name: string, label: string, digits: number, scale: number, values: Float32Array}} Measure  a value of each row
  * @typedef {Record<string, any> & {meshes: number[][], shape: number[], size: number[] | null, ramp: number[][]}} Head
  */
 
@@ -60,8 +60,11 @@ class Scene {
     this.surfaces = null;
     /** @type {Head | null} */
     this.head = null;
-    /** @type {Measure[]} */
+    /** The table comes after the surfaces; until then there are none, or those of before. @type {Measure[]} */
     this.measures = [];
+    this.measuring = true;
+    /** Where in the table an object stands. @type {Map<number, number>} */
+    this.rows = new Map();
     this.asked = false;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.telling = undefined;
@@ -126,6 +129,7 @@ class Scene {
       return button;
     };
     this.colors = choice("color_by", "What the colours say");
+    this.colors.append(element("option", { text: "colour: object", attributes: { value: "" } }), element("option", { text: "measuring …", attributes: { value: "-", disabled: "" } }));
     this.only = toggle("only", "selected only", "Show the selected objects alone");
     this.planes = choice("planes", "Planes of the image among the objects");
     for (const [value, text] of [["", "no planes"], ["z", "z plane"], ["y", "y plane"], ["x", "x plane"], ["xyz", "three planes"]]) this.planes.append(element("option", { text, attributes: { value } }));
@@ -156,12 +160,16 @@ class Scene {
       const { low, unit } = this.#box();
       const high = low.map((v, k) => v + head.image_shape[2 - k] * head.image_steps[2 - k] * unit[k]);
       if (this.solid.gl) this.solid.setImage(head.image, head.image_shape, low, high);
+    } else if (head.table) {
+      const count = head.ids.length;
+      this.rows = new Map(Array.from(head.ids, (id, i) => [id, i]));
+      this.measures = head.measures.map((/** @type {any} */ one, /** @type {number} */ k) => ({ ...one, values: head.table.subarray(k * count, (k + 1) * count) }));
+      this.measuring = false;
+      this.colors?.replaceChildren(...[["", "colour: object"], ...this.measures.map(({ name, label }) => [name, `colour: ${label}`])].map(([value, text]) => element("option", { text, attributes: { value } })));
     } else {
       this.head = head;
       this.solid.hold("objects", this.surfaces = joined([/** @type {any} */ (head)]));
-      this.measures = head.measures.map((/** @type {any} */ one, /** @type {number} */ k) => ({ ...one, values: head.table.subarray(k * head.meshes.length, (k + 1) * head.meshes.length) }));
-      this.numbers = new Map(head.meshes.map(([id], i) => [id, i]));
-      this.colors?.replaceChildren(...[["", "colour: object"], ...this.measures.map(({ name, label }) => [name, `colour: ${label}`])].map(([value, text]) => element("option", { text, attributes: { value } })));
+      this.measuring = true;
       for (const option of this.planes?.options ?? []) option.disabled = !head.has_image && option.value !== "";
     }
     this.follow();
@@ -212,7 +220,7 @@ class Scene {
     const shows = this.seen();
     this.solid.paint("objects", (id, i) => {
       if (!shows(id)) return null;
-      const color = measure ? rampAt(measure.values[i], range, head.ramp) : [0, 1, 2].map((k) => head.colors[3 * i + k]);
+      const color = measure ? rampAt(measure.values[this.rows.get(id) ?? -1], range, head.ramp) : [0, 1, 2].map((k) => head.colors[3 * i + k]);
       return chosen.has(id) ? color.map((v) => 0.35 * v + 0.65 * 255) : color;
     });
     this.legend.hidden = !measure;
@@ -241,10 +249,11 @@ class Scene {
       this.asked = true;
       model.send({ kind: "image" });
     }
-    const at = chosen.length === 1 ? this.numbers?.get(chosen[0]) : undefined;
-    const facts = at === undefined ? [] : this.measures.slice(0, 4).map((one) => `${one.label} ${said(one.values[at], one)}`);
-    const note = this.note || model.get("note");
-    this.said.textContent = note || (at === undefined ? (chosen.length ? `${chosen.length} selected` : head ? `${head.meshes.length} objects` : "") : [`object ${chosen[0]}`, ...facts].join("  ·  "));
+    const at = this.rows.get(chosen[0]) ?? -1;
+    const one = chosen.length === 1 && head?.meshes.some(([id]) => id === chosen[0]);
+    const facts = one ? [`object ${chosen[0]}`, ...this.measures.slice(0, 4).map((m) => `${m.label} ${said(m.values[at], m)}`)] : [chosen.length ? `${chosen.length} selected` : `${head?.meshes.length} objects`];
+    const words = head ? [...facts, ...(this.measuring ? ["measuring …"] : [])] : [];
+    this.said.textContent = this.note || model.get("note") || words.join("  ·  ");
     if (this.again) this.again.hidden = !model.get("note");
     this.root.dataset.state = this.surfaces ? "ready" : "building";
     this.#paint();
