@@ -101,7 +101,7 @@ def _in_lab(engine: str, folder: str) -> dict[str, Any]:
         found = {"engine": engine, "seconds_to_picture": round(time.perf_counter() - began, 1)}
         if engine == "mitonb":
             found["frames_per_s"] = round(book.js(TURN, 20), 1)
-            book.add("path = mn.save3d(view.scene, 'objects.html')", timeout=240)
+            book.add("path = mn.save3d(view.scene, 'objects.html', overwrite=True)", timeout=240)
         return found
 
 

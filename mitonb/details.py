@@ -90,7 +90,7 @@ def _tree(region: LazyArray, size: Vectors) -> cKDTree | None:
         part = read_part(region, (slice(z, z + _PLANES + 1), slice(None), slice(None))) > 0
         points, _ = faces_between(part[0] if flat else part, size[flat:], np.array([z * size[0], 0, 0])[flat:])
         faces.append(points)
-    points = np.unique(np.concatenate(faces), axis=0)
+    points = np.concatenate(faces)
     return cKDTree(points) if len(points) else None
 
 

@@ -40,6 +40,10 @@ class AxesError(InputError):
     """The axes of an array do not tell which of them are z, y and x."""
 
 
+class NotOpenError(InputError, AttributeError):
+    """The workbench has no such part before there is a volume to work on."""
+
+
 class ModelError(MitonbError):
     """A model is missing, damaged, or does not do what its card says."""
 

@@ -340,15 +340,21 @@ def _labels(labels: AnyLabels | Stack) -> LazyArray:
     return data
 
 
-GROUPS = ("shape", "skeleton", "neighbours")
-"""What `measure` can be asked for beside the columns that are always there."""
+GROUPS = {
+    "shape": "surface, widths, direction", "skeleton": "centre line, forks, diameter", "neighbours": "contacts",
+}  # fmt: skip
+"""What `measure` can be asked for beside the columns that are always there, and what is in each."""
 
 
 def _groups(also: str | Iterable[str], others: bool, mask: bool, known: bool) -> tuple[str, ...]:
     """Return the groups of columns that are wanted."""
     named = GROUPS if also == "all" else (also,) if isinstance(also, str) else tuple(also)
     if unknown := [name for name in named if name not in GROUPS]:
-        raise InputError(f"There is no group of columns {unknown[0]!r}. There are {', '.join(GROUPS)}, and 'all'.")
+        there = ", ".join(f"{name!r} ({what})" for name, what in GROUPS.items())
+        raise InputError(
+            f"There is no group of columns {unknown[0]!r}. There are {there}, and 'all'; others= and mask= bring "
+            "theirs with them."
+        )
     wanted = (*named, *["others"] * others, *["mask"] * mask)
     if wanted and not known:
         raise InputError(

@@ -6,7 +6,7 @@ import pandas as pd
 from mitonb.errors import InputError
 
 Row = tuple[str, float, str, str]
-_SEEN = "weighted for the border (Miles-Lantuéjoul)"
+_BY_ALL = "voxels of objects by all"
 _SURE = 10  # weight of one object above which what is weighted is not to be relied on
 
 
@@ -59,30 +59,27 @@ def summarize(table: pd.DataFrame, *, region_voxels: int | None = None) -> pd.Da
     voxels = int(np.prod(shape)) if region_voxels is None else int(region_voxels)
     whole = voxels * float(unit.prod())
     weight, part = table.edge_weight.to_numpy(float), float(table.voxels.sum()) / voxels
-    number, most = float(weight.sum()), float(weight.max(initial=0))
-    # Right on average over many volumes, and far off in a single one.
-    alone = f"; unsure: one object counts {most:.0f} times, it hardly fits into the volume" if most > _SURE else ""
-    seen = _SEEN + alone
+    number, most, cut = float(weight.sum()), float(weight.max(initial=0)), int(table.truncated.sum())
+    counts = f"{len(table) - cut} whole, {cut} cut off"
+    seen = f"weighted for the border (Miles-Lantuéjoul): {counts}"
+    if most > _SURE or len(table) == cut > 0:
+        # Right on average over many volumes, and far off in a single one.
+        alone = f"one object counts {most:.0f} times, it hardly fits into the volume" if most else "none is whole"
+        seen += f"; unsure: {alone}"
 
     def mean(name: str) -> float:
         return float((table[name] * weight).sum() / number) if number else np.nan
 
-    rows: list[Row] = [("objects seen", len(table), "", "all, also those at the border")]
+    rows: list[Row] = [("objects seen", len(table), "", f"all, also those at the border: {counts}")]
     if flat:
         rows += _of_section(table, part, number, whole, mean("area_um2"), seen)
     else:
+        kept, small = table.volume_um3[~table.truncated].mean(), "too small: the border cuts large ones off more often"
         rows += [
-            ("volume fraction", part, "", "voxels of objects by all"),
-            ("number", number, "", seen),
-            ("number per volume", number / whole, "1/µm³", seen),
-            ("mean volume", mean("volume_um3"), "µm³", seen),
-            (
-                "mean volume of whole objects",
-                table.volume_um3[~table.truncated].mean(),
-                "µm³",
-                "too small: the border cuts large ones off more often",
-            ),
-        ]
+            ("volume fraction", part, "", _BY_ALL), ("number", number, "", seen),
+            ("number per volume", number / whole, "1/µm³", seen), ("mean volume", mean("volume_um3"), "µm³", seen),
+            ("mean volume of whole objects", kept, "µm³", small),
+        ]  # fmt: skip
         for name, quantity, unit_name, factor in (
             ("surface_um2", "surface per volume", "1/µm", 1.0), ("skeleton_nm", "length per volume", "1/µm²", 1e-3),
         ):  # fmt: skip
@@ -95,18 +92,13 @@ def _of_section(
     table: pd.DataFrame, part: float, number: float, whole: float, mean_area: float, seen: str
 ) -> list[Row]:
     """Return what stereology makes of a section of `whole` µm², each with what it assumes."""
+    delesse = "equals the area fraction (Delesse 1847); assumes a section placed at random"
+    profiles = f"{seen}; profiles are no mitochondria: long ones are hit often"
     rows: list[Row] = [
-        ("area fraction", part, "", "voxels of objects by all"),
-        ("volume fraction", part, "", "equals the area fraction (Delesse 1847); assumes a section placed at random"),
-        ("profiles", number, "", seen),
-        (
-            "profiles per area",
-            number / whole,
-            "1/µm²",
-            f"{seen}; profiles are no mitochondria: long ones are hit often",
-        ),
+        ("area fraction", part, "", _BY_ALL), ("volume fraction", part, "", delesse), ("profiles", number, "", seen),
+        ("profiles per area", number / whole, "1/µm²", profiles),
         ("mean area", mean_area, "µm²", seen),
-    ]
+    ]  # fmt: skip
     if "perimeter_nm" in table:
         outline = table.perimeter_nm.sum() / 1e3 / whole
         told = "4/π of the outline per area; assumes directions at random (isotropic)"

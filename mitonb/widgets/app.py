@@ -12,7 +12,7 @@ import ipywidgets as ipw
 import numpy as np
 
 from mitonb.edit import ops
-from mitonb.errors import InputError, MitonbError
+from mitonb.errors import InputError, MitonbError, NotOpenError
 from mitonb.job import Job
 from mitonb.measurements import measure
 from mitonb.models.folder import model_names, offered_models
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from mitonb.stack import Axis
 
 _TAB_HEIGHT = 180
+_PARTS = ("viewer", "form", "run_bar", "scales", "table", "view3d", "history", "saver", "trainer", "runs", "tuner")
 _COMPARE = "Look at this plane at three scales, side by side, and choose the one at which the network does best"
 _UNSEEN = "The network has not seen this plane yet: segment it once, or look at its maps; thresholds then act at once."
 
@@ -179,6 +180,19 @@ class App(Saved, Part):
         self.fetcher.fetched.connect(lambda path: self.start(Session(open_stack(path))))
         self.children = [sheet(), row(self.about).add_class("mnb-head"), self.fetcher, self.viewer]
 
+    if not TYPE_CHECKING:  # it would let every name pass
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what to do before there is a part of the workbench."""
+            if name not in _PARTS:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            if self.session is None:
+                raise NotOpenError(f"There is no {name} yet: open a stack first, in the form or by mn.explore(stack).")
+            raise NotOpenError(
+                f"There is no {name}: this volume is too large for labels, and is only looked at. Fetch a box of it to "
+                "work on, in the bar above the picture or by mn.fetch, and open that."
+            )
+
     # What the buttons do, and a script may call.
 
     def run_plane(self) -> Job[Any]:
@@ -296,13 +310,19 @@ class App(Saved, Part):
         self.run_bar.say("Preview discarded; the settings stay.")
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Export the labels, or with .csv save the table of objects; raises what the form would show as a sentence."""
-        from mitonb.io.saving import save
+        """Export the labels, or with .csv, .xlsx or .parquet save the table of objects, with what was measured also.
+
+        Raises
+        ------
+        InputError
+            What the form would show as a sentence.
+        """
+        from mitonb.io.saving import TABLES, save
 
         if self.session is None:
             raise InputError("There is nothing to save yet: open a stack first.")
-        if str(path).lower().endswith(".csv"):
-            return save(measure(self.session.labels), path, overwrite=overwrite)
+        if str(path).lower().endswith(TABLES):
+            return save(self.table.measured(), path, overwrite=overwrite)
         return self.session.export(path, overwrite=overwrite)
 
     def compare(self, labels: Any = None, *, name: str = "") -> None:

@@ -15,6 +15,7 @@ import traitlets
 from psygnal import Signal
 
 from mitonb.errors import InputError, MitonbError, wanting_torch
+from mitonb.io.saving import TABLES
 from mitonb.job import Job, Progress, Steps
 from mitonb.models.folder import PUBLISHED, about_model, facts_of, installed
 from mitonb.recipe import IN_NM, PRESETS, Recipe, Rerun
@@ -33,6 +34,8 @@ FORMATS = {
     "labels · folder of planes": ".planes",
     "labels · Neuroglancer": ".precomputed",
     "table of objects · CSV": ".csv",
+    "table of objects · Excel": ".xlsx",
+    "table of objects · Parquet": ".parquet",
 }
 """What can be saved, and the ending of each."""
 _FIELDS = {f.name: f for f in dataclasses.fields(Recipe)}
@@ -535,7 +538,7 @@ class SaveForm(Part):
             return None
         finally:
             self.button.disabled = False
-        checked = "" if done.suffix == ".csv" else " It was read back and is the same."
+        checked = "" if done.suffix in TABLES else " It was read back and is the same."
         self.message.value = note(f"Saved {done}.{checked}", "good")
         return done
 

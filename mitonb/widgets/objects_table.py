@@ -110,6 +110,11 @@ class ObjectsTable(Saved, Part):
         self.also, self._stale = [*dict.fromkeys([*self.also, group])], True
         self._worker.ask()
 
+    def measured(self) -> Any:
+        """Return the table of the labels as they are now, with the columns that were asked for."""
+        stack = self.session.stack if "grey" in self.also else None
+        return measure(self.session.labels, stack=stack, also=[name for name in self.also if name != "grey"])
+
     def delete(self, *ids: int) -> None:
         """Delete objects: one edit of the session, said with Undo.
 
@@ -160,10 +165,9 @@ class ObjectsTable(Saved, Part):
     def _measure(self) -> None:
         if self.table is None or self._stale:
             self._stale = False
-            stack = self.session.stack if "grey" in self.also else None
             if self.also:
                 self._say(note(f"measuring {', '.join(self.also)} …"))
-            table = measure(self.session.labels, stack=stack, also=[name for name in self.also if name != "grey"])
+            table = self.measured()
             self._say("")
         else:
             table = self.table  # something was only marked

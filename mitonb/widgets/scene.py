@@ -20,6 +20,7 @@ from mitonb.colors import MAPS
 from mitonb.errors import InputError, MitonbError
 from mitonb.files import atomic_write, explain_write
 from mitonb.io.movies import KINDS, with_bar, write_movie
+from mitonb.io.saving import target_path
 from mitonb.levels import window
 from mitonb.measurements import COLUMNS, measure
 from mitonb.mesh import Mesh, picture, surfaces
@@ -256,7 +257,9 @@ def object_colors(scene: Scene, ids: list[int], table: Any) -> npt.NDArray[np.fl
     return np.where(np.isfinite(given)[:, None], rgb, 136 / 255).astype(np.float32)
 
 
-def save3d(source: Any, path: str | os.PathLike[str], ids: Sequence[int] | None = None, **look: Any) -> Path:
+def save3d(
+    source: Any, path: str | os.PathLike[str], ids: Sequence[int] | None = None, *, overwrite: bool = False, **look: Any
+) -> Path:
     """Save objects in 3-D as a page, a picture or a film in which they turn once; no browser is needed for it.
 
     Parameters
@@ -268,6 +271,8 @@ def save3d(source: Any, path: str | os.PathLike[str], ids: Sequence[int] | None 
         there is one. ``.png``: a picture of the objects. ``.gif``, or with ffmpeg ``.mp4``: they turn.
     ids : sequence of int, optional
         Show only these.
+    overwrite : bool
+        Replace what is there.
     **look
         The traits of `Scene`: `color_by` (a column of `mn.measure`), `only` and `selected`, and of pages `planes`,
         `cut` and `place`.
@@ -280,9 +285,10 @@ def save3d(source: Any, path: str | os.PathLike[str], ids: Sequence[int] | None 
     Raises
     ------
     InputError
-        If the ending is another one, there is no such column, or the file cannot be written.
+        If the ending is another one, there is no such column, the file cannot be written, or it is there and
+        `overwrite` is not set.
     """
-    target = Path(path)
+    target = target_path(path, overwrite=overwrite)
     if target.suffix.lower() not in (".html", *KINDS):
         raise InputError(f"Objects in 3-D are saved as .html, {', '.join(KINDS)}; got {target.name!r}.")
     scene = source if isinstance(source, Scene) else _scene_of(source, ids, look)

@@ -21,6 +21,7 @@ import numpy as np
 
 from mitonb.errors import InputError, TooLargeError
 from mitonb.files import atomic_write, explain_write
+from mitonb.io.saving import target_path
 from mitonb.labels import Labels
 from mitonb.recipe import Recipe
 from mitonb.session import Session
@@ -108,7 +109,7 @@ class Snapshot:
 
 def snapshot(
     source: Any, path: str | os.PathLike[str] | None = None, *, labels: Any = None, box: Box | None = None,
-    planes: Axis | Sequence[Axis] = "xy", quality: int = 85, max_mb: float = 20.0,
+    planes: Axis | Sequence[Axis] = "xy", quality: int = 85, max_mb: float = 20.0, overwrite: bool = False,
 ) -> Snapshot:  # fmt: skip
     """Keep planes, their labels and the maps that are shown as one page of HTML that needs no kernel and no network.
 
@@ -121,7 +122,7 @@ def snapshot(
     source : App, Viewer, Session, Stack, Labels, (z, y, x) array or path
         What to show. Of a workbench or a viewer the page begins as it looks now, with the maps that it has.
     path : path, optional
-        An `.html` file to write; one that is there is replaced. Without it, the result is shown in the cell.
+        An `.html` file to write. Without it, the result is shown in the cell.
     labels : Labels or (z, y, x) array of whole numbers, optional
         Shown on a stack.
     box : Box, optional
@@ -132,6 +133,8 @@ def snapshot(
         Of the JPEGs, 1 to 100.
     max_mb : float
         Most megabytes that the page may have.
+    overwrite : bool
+        Replace what is there.
 
     Returns
     -------
@@ -142,7 +145,8 @@ def snapshot(
     TooLargeError
         If the page would be larger; the message says by how much.
     InputError
-        If the path does not end in .html, the box lies outside, or the quality is none.
+        If the path does not end in .html, something is there and `overwrite` is not set, the box lies outside, or the
+        quality is none.
 
     Examples
     --------
@@ -150,7 +154,7 @@ def snapshot(
     >>> kept.title
     'stack: 3 xy planes, 1 object'
     """
-    target = None if path is None else Path(path)
+    target = None if path is None else target_path(path, overwrite=overwrite)
     if target is not None and target.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"A snapshot is a page of HTML: give it a name that ends in .html, got {target.name!r}.")
     if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100:

@@ -94,7 +94,7 @@ class View3D(style.Saved, style.Part):
         self._table: Any = None
         self._worker = style.Latest(self._build, failed=self._fail)
         self._changed = style.Latest(self._show_changed, failed=self._fail)
-        self._save = style.Latest(lambda: self.save(self.path.value), failed=self._fail)
+        self._save = style.Latest(lambda: self.save(self.path.value, overwrite=self.replace.value), failed=self._fail)
         self.probe = Probe()
         self.scene = Scene(self.session, self.ids, lazy=True, height=height)
         self.color = ipw.Dropdown(options=[("colour: object", "")], layout={"width": "190px"})
@@ -107,12 +107,14 @@ class View3D(style.Saved, style.Part):
         self.again = button("refresh", "refresh", "Build the surfaces again from the labels as they are now")
         self.path = ipw.Text("objects.html", layout={"width": "130px"})
         self.path.tooltip = "A page (.html), a picture (.png) or a film in which they turn (.gif, .mp4)"
+        self.replace = ipw.Checkbox(description="replace", indent=False, layout={"width": "76px"})
+        self.replace.tooltip = "Write over a file that is already there"
         self.to_save = button("save", "download", self.path.tooltip)
         self.status = ipw.HTML(note("press refresh to build the surfaces"))
         self.stage = ipw.Box(layout={"height": f"{height}px", "overflow": "hidden", "justify_content": "center"})
         self.stage.add_class("mnb-stage")
         self._own = style.row(self.color, self.only, self.planes, self.cut)
-        saving = style.row(self.path, self.to_save)
+        saving = style.row(self.path, self.replace, self.to_save)
         head = style.row(self._own, self.again, saving, self.status).add_class("mnb-spaced")
         super().__init__(self.probe, head, self.stage, **options)
         for control, name in (
@@ -152,10 +154,10 @@ class View3D(style.Saved, style.Part):
         if self.built and not self.meshes:
             self.refresh()  # the still picture
 
-    def save(self, path: Any) -> None:
+    def save(self, path: Any, *, overwrite: bool = False) -> None:
         """Save what is shown, as `mn.save3d`: a page, a picture or a film."""
         self.status.value = note(f"saving {path} …")
-        self.status.value = note(f"Saved: {save3d(self.scene, path)}", "good")
+        self.status.value = note(f"Saved: {save3d(self.scene, path, overwrite=overwrite)}", "good")
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the surfaces are built, whoever draws them; return whether they are."""
@@ -345,7 +347,7 @@ class View3D(style.Saved, style.Part):
                 _frame(figure)
 
     def _fail(self, error: BaseException) -> None:
-        self.status.value = style.error_html(error)
+        self.status.value = style.error_html(error).replace("Pass overwrite=True to replace it", "Tick replace")
 
 
 def show3d(source: Any, ids: Sequence[int] | None = None, *, height: int = 420, engine: str = "auto") -> Any:

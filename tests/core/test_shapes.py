@@ -151,8 +151,8 @@ def test_a_volume_in_a_file_gives_the_same_details(tmp_path: Path) -> None:
 def test_details_need_a_voxel_size_and_a_known_name() -> None:
     with pytest.raises(InputError, match="voxel size is unknown"):
         measure(blocks(), also="shape")
-    with pytest.raises(InputError, match=r"no group of columns 'shapes'\. There are shape, skeleton, neighbours"):
-        measure(blocks(), voxel_size=1, also="shapes")
+    with pytest.raises(InputError, match=r"no group of columns 'centre lines'\. There .* 'skeleton' \(centre line, "):
+        measure(blocks(), voxel_size=1, also="centre lines")
     with pytest.raises(AxesError, match="second label set needs the shape"):
         measure(blocks(), voxel_size=1, others=blocks()[:5])
     with pytest.raises(InputError, match="within_nm=-4 says how far contacts reach, and none are asked for"):
@@ -191,10 +191,13 @@ def test_a_summary_needs_to_know_the_volume(tmp_path: Path) -> None:
 def test_a_summary_says_where_one_object_counts_for_very_many() -> None:
     ids = np.pad(np.ones((8, 8, 8), np.uint8), 1)
     how = mn.summarize(measure(ids, voxel_size=10)).set_index("quantity").how
-    assert "one object counts 1000 times" in how["number"]
+    assert "1 whole, 0 cut off; unsure: one object counts 1000 times" in how["number"]
     assert "unsure" not in how["volume fraction"]
     fits = mn.summarize(measure(np.pad(ids, 20), voxel_size=10)).set_index("quantity").how
     assert "unsure" not in fits["number"]
+    halved = mn.summarize(measure(ids[4:], voxel_size=10)).set_index("quantity").how
+    assert "0 whole, 1 cut off; unsure: none is whole" in halved["mean volume"]
+    assert "0 whole, 1 cut off" in halved["objects seen"]
 
 
 def test_stereology_of_a_section_says_what_it_assumes() -> None:

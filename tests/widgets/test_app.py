@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import mitonb as mn
@@ -22,6 +23,7 @@ from mitonb.recipe import Recipe, Verdicts
 from mitonb.session import Session
 from mitonb.stack import Stack
 from mitonb.widgets.app import App, explore
+from mitonb.widgets.forms import FORMATS
 from tests.infer.oracle import Oracle, volume
 
 if TYPE_CHECKING:
@@ -312,6 +314,13 @@ def test_saving_by_the_form_is_saving_by_the_session(app: App, tmp_path: Path) -
     assert saved is not None
     assert (mn.open(saved).read() == app.session.labels.data).all()
     assert app.save(tmp_path / "objects.csv").read_text().count("\n") == 5
+    app.table.measure_also("grey")
+    for ending, read in ((".xlsx", pd.read_excel), (".parquet", pd.read_parquet)):
+        pytest.importorskip({".xlsx": "openpyxl", ".parquet": "pyarrow"}[ending])
+        app.saver.format.value = next(name for name, given in FORMATS.items() if given == ending)
+        done = app.saver.save(tmp_path / f"objects{ending}")
+        assert done is not None, app.saver.message.value
+        assert read(done)["mean_intensity"].notna().sum() == 4
     with pytest.raises(InputError, match="labels"):
         app.save(tmp_path / "labels.tif")
 

@@ -47,6 +47,17 @@ def test_a_box_is_chosen_where_one_clicked_and_worked_on_when_it_is_here(image, 
     assert app.runs.stack.origin[0] == app.session.stack.origin[0] == 400 + 8 * 18
 
 
+def test_what_a_volume_that_is_only_looked_at_lacks_is_said(image) -> None:
+    app = mn.explore("openorganelle:jrc_drawn")
+    for do in (app.run_plane, app.run_volume, app.look_at_maps, app.take_object, app.compare_scales, app.apply_plane):
+        with pytest.raises(mn.MitonbError, match=r"is only looked at\. Fetch a box of it"):
+            do()
+    with pytest.raises(mn.MitonbError, match="open a stack first"):
+        mn.explore().run_volume()
+    assert not hasattr(app, "table")
+    assert not hasattr(app, "no_such_part")
+
+
 def test_a_coarser_box_is_larger_and_errors_are_said_in_the_bar(image) -> None:
     app = mn.explore("openorganelle:jrc_drawn")
     app.fetcher.side.options = [("12", 12)]

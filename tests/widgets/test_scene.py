@@ -20,6 +20,7 @@ from mitonb.mesh import picture, surfaces
 from mitonb.session import Session
 from mitonb.stack import Stack
 from mitonb.widgets.scene import Scene
+from mitonb.widgets.volume3d import show3d
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,3 +158,22 @@ def test_what_cannot_be_saved_is_said(tmp_path: Path, name: str, look: dict[str,
     with pytest.raises(InputError, match=said):
         mn.save3d(two(), tmp_path / name, **look)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_there_stays_unless_asked_also_by_the_button(tmp_path: Path) -> None:
+    session, target = two(), tmp_path / "two.png"
+    target.write_text("mine")
+    with pytest.raises(InputError, match=r"two\.png already exists\. Pass overwrite=True"):
+        mn.save3d(session, target)
+    view = show3d(session)
+    view.path.value = str(target)
+    view.to_save.click()
+    assert view._save.wait(60)
+    assert "two.png already exists. Tick replace" in view.status.value
+    assert target.read_text() == "mine"
+    view.replace.value = True
+    view.to_save.click()
+    assert view._save.wait(60)
+    assert "Saved" in view.status.value
+    with Image.open(target) as picture:
+        assert picture.size == (800, 800)

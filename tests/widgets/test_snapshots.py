@@ -68,6 +68,16 @@ def test_a_page_that_would_be_too_large_is_refused_with_its_size_and_the_way_out
         mn.snapshot(drawn[0], quality=0)
 
 
+def test_a_page_that_is_there_stays_unless_asked(drawn: tuple[mn.Stack, mn.Labels], tmp_path: Path) -> None:
+    target = tmp_path / "page.html"
+    target.write_text("mine")
+    with pytest.raises(mn.MitonbError, match=r"page\.html already exists\. Pass overwrite=True"):
+        mn.snapshot(drawn[0], target)
+    assert target.read_text() == "mine"
+    assert mn.snapshot(drawn[0], target, overwrite=True).path == target
+    assert target.stat().st_size > 1e5
+
+
 def test_names_of_files_are_text_in_the_page_and_in_the_notebook(drawn: tuple[mn.Stack, mn.Labels]) -> None:
     evil = "</script><script>alert(1)</script>"
     made = mn.snapshot(mn.Stack(drawn[0].data, name=evil))
