@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from mitonb.colors import AnyImage, map_colors, overlay
 from mitonb.errors import AxesError, InputError
+from mitonb.io.movies import bar_length
 from mitonb.maps import COARSE, Maps
 from mitonb.post.decoding import centers, foreground
 from mitonb.recipe import Recipe
@@ -244,11 +245,8 @@ def show_planes(stack: Stack, labels: Any, *, count: int = 3, width: float = 7.2
         _panel(axes, overlay(stack.plane(z), ids[z], colors=labels), f"z = {z}")
         if stack.voxel_size is not None:
             unit = stack.voxel_size[2]
-            bar = next(
-                nm for nm in (5000, 2000, 1000, 500, 200, 100, 50, 20, 10, 5, 2, 1) if nm <= max(w * unit / 3, 1)
-            )
+            bar, said = bar_length(max(w * unit / 3, 1))
             axes.plot([0.04 * w, 0.04 * w + bar / unit], [0.95 * h] * 2, color="white", lw=2.5, solid_capstyle="butt")
-            said = f"{bar / 1000:g} µm" if bar >= 1000 else f"{bar} nm"
             axes.text(0.04 * w, 0.92 * h, said, color="white", fontsize=7, va="bottom")
     return picture
 

@@ -17,7 +17,6 @@ import mitonb as mn
 from mitonb import lessons
 from mitonb.errors import InputError
 from mitonb.lessons import material
-from mitonb.lessons.judges import JUDGES
 from mitonb.measurements import measure
 
 SEEN, TINY = lessons.ideal, lessons.tiny
@@ -300,7 +299,7 @@ WRONG: dict[str, dict[str, Callable[[], Any]]] = {
 @pytest.mark.parametrize("number", lessons.QUESTIONS)
 def test_the_solution_passes(number: str) -> None:
     question = lessons.QUESTIONS[number]
-    result = mn.check(number, RIGHT[number]() if number in JUDGES else question["right"])
+    result = mn.check(number, RIGHT[number]() if number in RIGHT else question["right"])
     assert result.passed, result
     assert not result.why
 
@@ -309,7 +308,7 @@ def test_the_solution_passes(number: str) -> None:
 def test_usual_wrong_answers_are_told_apart(number: str) -> None:
     wrong = lessons.QUESTIONS[number]["wrong"]
     own = {key: key if isinstance(lessons.QUESTIONS[number].get("right"), str) else json.loads(key) for key in wrong} \
-        if number not in JUDGES else {key: make() for key, make in WRONG[number].items()}  # fmt: skip
+        if number not in WRONG else {key: make() for key, make in WRONG[number].items()}  # fmt: skip
     assert len(own) >= 3
     said = set()
     for key, answer in own.items():

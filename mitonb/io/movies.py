@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -66,10 +67,18 @@ def _write_mp4(frames: Sequence[npt.NDArray[np.uint8]], path: Path, rate: int) -
         raise InputError(f"ffmpeg could not write the film: {done.stderr.decode(errors='replace').strip()[-300:]}")
 
 
+def bar_length(longest: float, *, nm: bool = True) -> tuple[float, str]:
+    """Return the longest of 1, 2, 5, 10 ... nm, or voxels, that is not longer, and how it is said."""
+    power = 10.0 ** math.floor(math.log10(longest))
+    length = float(power * max(n for n in (1, 2, 5) if n * power <= longest * (1 + 1e-9)))
+    return length, f"{length:g} voxels" if not nm else f"{length / 1000:g} µm" if length >= 1000 else f"{length:g} nm"
+
+
 def with_bar(picture: npt.NDArray[np.uint8], pixels: float, text: str) -> npt.NDArray[np.uint8]:
-    """Return a picture, (h, w, 3) uint8, with a scale bar of some pixels and its length in words."""
-    image = Image.fromarray(picture)
+    """Return a picture, (h, w, 4) uint8, on white with a scale bar of some pixels and its length in words."""
+    image = Image.new("RGBA", picture.shape[1::-1], "white")
+    image.alpha_composite(Image.fromarray(picture))
     draw, (w, h) = ImageDraw.Draw(image), image.size
     draw.rectangle([w - 12 - pixels, h - 14, w - 12, h - 11], fill=(60, 60, 60))
     draw.text((w - 12 - pixels / 2, h - 18), text, fill=(60, 60, 60), anchor="ms")
-    return np.asarray(image)
+    return np.asarray(image.convert("RGB"))

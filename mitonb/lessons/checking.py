@@ -120,10 +120,11 @@ def _told(question: Mapping[str, Any], answer: Any) -> Verdict:
         said = str(answer).strip().lower()
         return "" if said == right else said if said in question["wrong"] else "other"
     got, near = np.asarray(answer, float), question.get("near", 1e-9)
-    for key, value in ("", right), *((key, json.loads(key)) for key in question["wrong"] if key[0] in "-0123456789["):
+    numbers = {key: json.loads(key) for key in question["wrong"] if key[0] in "-0123456789["}
+    for key, value in ("", right), *(numbers | question.get("values", {})).items():
         if got.shape == np.shape(value) and np.allclose(got, value, rtol=0, atol=near):
             return key
-    return "other"
+    return ("shape", {"shape": got.shape}) if got.shape != np.shape(right) and "shape" in question["wrong"] else "other"
 
 
 def _note(number: str, **what: Any) -> None:

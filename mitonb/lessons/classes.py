@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -34,8 +35,7 @@ def class_table(folder: str | Path) -> pd.DataFrame:
     files = sorted(Path(folder).expanduser().rglob("*.jsonl"))
     if not files:
         raise InputError(f"There is no checks.jsonl in {folder}. Collect those of the students there, a folder each.")
-    found: dict[str, list[dict[str, object]]] = {}
-    left_out: list[str] = []
+    found, left_out = dict[str, list[dict[str, Any]]](), list[str]()
     for file in files:
         who = file.stem if file.stem != "checks" else file.parent.name
         try:
@@ -65,16 +65,14 @@ def class_table(folder: str | Path) -> pd.DataFrame:
     return table
 
 
-def _summary(rows: list[dict[str, object]]) -> dict[str, object]:
+def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return a student's line: tries of each question until it was right, negative while it is not."""
-    rows = sorted(rows, key=lambda row: float(str(row["time"])))
-    times = pd.Series([row["time"] for row in rows], dtype=float).diff()
-    tries: dict[str, int] = {}
-    wrong: dict[str, str] = {}
-    for row in (row for row in rows if "passed" in row):
-        number = str(row["number"])
-        count = tries.get(number, 0)
-        if count <= 0:
+    rows = sorted(rows, key=lambda row: row["time"])
+    times = pd.Series([row["time"] for row in rows]).diff()
+    tries, wrong = dict[str, int](), dict[str, str]()
+    for row in rows:
+        number, count = row["number"], tries.get(row["number"], 0)
+        if "passed" in row and count <= 0:
             tries[number] = 1 - count if row["passed"] else count - 1
             wrong[number] = "" if row["passed"] else str(row.get("why", ""))
     stuck = "; ".join(f"{number} {why}" for number, why in wrong.items() if why)

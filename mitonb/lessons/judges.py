@@ -7,7 +7,7 @@ question's "wrong", alone or with what its sentence tells. Questions with a "rig
 import json
 import math
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from scipy import ndimage
 
 from mitonb.accuracy import score
 from mitonb.lessons import material
-from mitonb.measurements import measure
 from mitonb.post.contours import ContourSettings, decode_contours
 from mitonb.post.decoding import decode
 from mitonb.post.tuning import tune
@@ -29,7 +28,8 @@ Verdict = str | None | tuple[str, dict[str, Any]]
 
 QUESTIONS: dict[str, Any] = json.loads(Path(__file__).with_name("questions.json").read_text("utf-8"))
 """By number: what is asked ("text"), three "hints" from a nudge to nearly the solution, what the right answer teaches
-("praise"), what is said of the usual "wrong" answers, and, where one value is right, the "right" one."""
+("praise"), what is said of the usual "wrong" answers, and, where one value is right, the "right" one, how "near" to
+it is right, too, and which "values" are wrong in which way, where the keys of "wrong" are not those themselves."""
 
 _QUICK = 600
 """Seconds for the race of lesson 6."""
@@ -39,13 +39,6 @@ def _whole(answer: Any) -> int | None:
     value = np.asarray(answer)
     plain = value.shape == () and value.dtype.kind in "iuf" and float(value) == int(value)
     return int(value) if plain else None
-
-
-def _one_of(answer: Any, right: float, near: float, **wrong: float) -> Verdict:
-    """Tell a number from the usual wrong ones."""
-    got = float(answer)
-    named = {"": right, **wrong}
-    return next((name for name, value in named.items() if abs(got - value) <= near * abs(value)), "other")
 
 
 # ------------------------------------------------------------------------------------------------ 1 what EM shows
@@ -74,27 +67,24 @@ def _judge_points(answer: Any) -> Verdict:
 # --------------------------------------------------------------------------------------- 2 what the network sees
 
 
+def _truth() -> npt.NDArray[np.uint32]:
+    return material.example().labels.data[material.PLANE]
+
+
+def _count(ids: npt.NDArray[Any]) -> int:
+    return len(np.unique(ids[ids > 0]))
+
+
 def _judge_pieces(answer: Any) -> Verdict:
     mask = material.ideal().semantic[0] > 0.5
     right = {ndimage.label(mask)[1], ndimage.label(mask, np.ones((3, 3)))[1]}
-    profiles = len(np.unique(material.example().labels.data[material.PLANE])) - 1
     got = _whole(answer)
-    return "whole" if got is None else "" if got in right else "objects" if got == profiles else "other"
+    return "whole" if got is None else "" if got in right else "objects" if got == _count(_truth()) else "other"
 
 
 def _judge_centers(answer: Any) -> Verdict:
-    right, got = len(np.unique(material.example().labels.data[material.PLANE])) - 1, _whole(answer)
+    right, got = _count(_truth()), _whole(answer)
     return "whole" if got is None else "" if got == right else "many" if got > right else "few"
-
-
-def _judge_spot(answer: Any) -> Verdict:
-    y, x = material.SPOT
-    right = np.add((y, x), material.tiny().offsets[:, y, x])
-    got = np.asarray(answer, float)
-    if got.shape != (2,):
-        return "shape", {"shape": got.shape}
-    wrong = {"": right, "turned": right[::-1], "back": 2 * np.array((y, x)) - right, "step": right - (y, x)}
-    return next((name for name, value in wrong.items() if np.allclose(got, value, atol=0.01)), "other")
 
 
 def _judge_nearest(answer: Any) -> Verdict:
@@ -107,13 +97,13 @@ def _judge_nearest(answer: Any) -> Verdict:
     got = [answer(*probe, list(centers)) for probe in probes]
     if any(one is ... or one is None for one in got):
         return None  # a function that was left as it came
+
+    def nearest(place: tuple[float, float]) -> int:
+        return min(range(3), key=lambda i: math.dist(place, centers[i]))
+
     # What comes out if dy and dx are added (1), left out (0) or taken away (-1): another list for each of the nine.
-    said = {
-        (a, b): [
-            min(range(3), key=lambda i: math.dist((y + a * dy, x + b * dx), centers[i])) for y, x, dy, dx in probes
-        ]
-        for a, b in product((1, 0, -1), repeat=2)
-    }
+    said = {(a, b): [nearest((y + a * dy, x + b * dx)) for y, x, dy, dx in probes]
+            for a, b in product((1, 0, -1), repeat=2)}  # fmt: skip
     right = said.pop((1, 1))
     if got == right:
         return ""
@@ -125,11 +115,10 @@ def _judge_nearest(answer: Any) -> Verdict:
 
 def _judge_ids(answer: Any) -> Verdict:
     got: npt.NDArray[Any] = np.asarray(answer)
-    truth = material.example().labels.data[material.PLANE]
-    if got.shape != truth.shape:
+    if got.shape != _truth().shape:
         return "shape", {"shape": got.shape}
-    count, right = len(np.unique(got[got > 0])), len(np.unique(truth)) - 1
-    if count == right and score(got, truth).at(0.5).f1 < 1:
+    count, right = _count(got), _count(_truth())
+    if count == right and score(got, _truth()).at(0.5).f1 < 1:
         return "places"
     return "" if count == right else "few" if count < right else "many", {"count": count, "right": right}
 
@@ -219,15 +208,14 @@ def _judge_thresholds(answer: Any) -> Verdict:
 
 
 def _judge_clicks(answer: Any) -> Verdict:
-    clicks, truth = list(answer), material.example().labels.data[material.PLANE]
-    untrue = [click for click in clicks if not click.meets(truth)]
-    if untrue:
+    clicks = list(answer)
+    if untrue := [click for click in clicks if not click.meets(_truth())]:
         return "untrue", {"click": untrue[0]}
     if not any(click.says == "split" for click in clicks):
         return "split"
     found = tune(material.ideal(), clicks, Recipe(center_distance=60))
-    count, right = len(np.unique(decode(material.ideal(), found.recipe))), len(np.unique(truth))
-    return "" if count == right else "more", {"count": count - 1, "right": right - 1}
+    count, right = _count(decode(material.ideal(), found.recipe)), _count(_truth())
+    return "" if count == right else "more", {"count": count, "right": right}
 
 
 # ---------------------------------------------------------------------------------------------------- 6 proofreading
@@ -245,17 +233,22 @@ def _on(session: Session, truth: int) -> list[int]:
     return [int(ids[k]) for k in order]
 
 
-def _idle(session: Any) -> str:
-    """Say of a session whether anything was done in it, and is still there."""
+def _on_others(session: Session, truth: int) -> set[int]:
+    """Return the ids that lie on any other object of the truth."""
+    return {one for id in material.block().labels.ids().tolist() if id != truth for one in _on(session, id)}
+
+
+def _after_work(judge: Callable[[Session], Verdict], session: Any) -> Verdict:
+    """Judge a session in which something was done, and is still there."""
     if not isinstance(session, Session):
         return "session"
     entries = session.history()
-    return "" if any(entry.stands for entry in entries) else "undone" if entries else "untouched"
+    if not any(entry.stands for entry in entries):
+        return "undone" if entries else "untouched"
+    return judge(session)
 
 
-def _judge_unmerged(session: Any) -> Verdict:
-    if idle := _idle(session):
-        return idle
+def _judge_unmerged(session: Session) -> Verdict:
     if set(material.MERGED) <= _found(session):
         return ""
     first, second = (_on(session, id) for id in material.MERGED)
@@ -264,22 +257,16 @@ def _judge_unmerged(session: Any) -> Verdict:
     return "still" if first == second and len(first) == 1 else "place"
 
 
-def _judge_joined(session: Any) -> Verdict:
-    if idle := _idle(session):
-        return idle
+def _judge_joined(session: Session) -> Verdict:
     here = _on(session, material.CUT)
     half = (session.labels.data == 0)[material.block().labels.data == material.CUT].mean()
-    others = {int(id) for id in np.unique(material.block().labels.data) if id not in (0, material.CUT)}
-    if any(set(_on(session, id)) & set(here) for id in others):
+    if set(here) & _on_others(session, material.CUT):
         return "others"
     return "" if material.CUT in _found(session) else "deleted" if half > 0.2 else "still"
 
 
-def _judge_false(session: Any) -> Verdict:
-    if idle := _idle(session):
-        return idle
-    lost = [id for id in np.unique(material.block().labels.data)[1:].tolist() if not _on(session, id)]
-    if [id for id in lost if id != material.MISSED]:
+def _judge_false(session: Session) -> Verdict:
+    if any(not _on(session, id) for id in material.block().labels.ids().tolist() if id != material.MISSED):
         return "real"
     where = material.proofreading().labels.data == material.FALSE
     left = int((session.labels.data[where] > 0).sum())
@@ -287,21 +274,23 @@ def _judge_false(session: Any) -> Verdict:
     return "" if not left else "marked" if marked else "part" if left < where.sum() else "still"
 
 
-def _judge_missed(session: Any) -> Verdict:
-    if idle := _idle(session):
-        return idle
+def _judge_missed(session: Session) -> Verdict:
     if material.MISSED in _found(session, 0.5):
         return ""
     here = _on(session, material.MISSED)
-    others = {one for id in np.unique(material.block().labels.data)[1:].tolist() if id != material.MISSED
-              for one in _on(session, id)}  # fmt: skip
     planes = np.isin(session.labels.data, here).any(axis=(1, 2)).sum() if here else 0
-    return "still" if not here else "neighbour" if set(here) & others else "planes" if planes < 5 else "rough"
+    return (
+        "still"
+        if not here
+        else "neighbour"
+        if set(here) & _on_others(session, material.MISSED)
+        else "planes"
+        if planes < 5
+        else "rough"
+    )
 
 
-def _judge_race(session: Any) -> Verdict:
-    if idle := _idle(session):
-        return idle
+def _judge_race(session: Session) -> Verdict:
     entries = session.history()
     if any("session.adopt(" in entry.code or "put_plane(" in entry.code for entry in entries):
         return "copied"
@@ -312,32 +301,7 @@ def _judge_race(session: Any) -> Verdict:
     return "left" if left else "errors" if f1 < 0.95 else "slow" if seconds > _QUICK else "", facts
 
 
-# ------------------------------------------------------------------------------------------------ 8 a science question
-
-
-@cache
-def _areas(column: str = "area_um2", *, whole: bool = True) -> dict[str, npt.NDArray[np.float64]]:
-    tables = {name: measure(labels) for name, labels in material.animals().items()}
-    kept = {name: table[~table.truncated] if whole else table for name, table in tables.items()}
-    return {name: np.asarray(table[column], float) for name, table in kept.items()}
-
-
-def _judge_area(answer: Any) -> Verdict:
-    one = "control 1"
-    pixels, cut, whole = _areas("voxels")[one], _areas(whole=False)[one], _areas()[one]
-    wrong = {"cut": cut.mean(), "pixels": pixels.mean(), "sum": whole.sum(), "median": float(np.median(whole))}
-    return _one_of(answer, whole.mean(), 1e-3, **wrong)
-
-
-def _judge_difference(answer: Any) -> Verdict:
-    areas = _areas()
-    groups = [[v for name, v in areas.items() if name.startswith(group)] for group in ("treated", "control")]
-    treated, control = ([float(v.mean()) for v in animals] for animals in groups)
-    pooled = [float(np.concatenate(animals).mean()) for animals in groups]
-    right = float(np.mean(treated) - np.mean(control))
-    # Who computes from the means that the lesson shows, of four digits, is right, too.
-    return _one_of(answer, right, 5e-3, turned=-right, pooled=pooled[0] - pooled[1],
-                   ratio=float(np.mean(treated) / np.mean(control)))  # fmt: skip
+# ------------------------------------------------------------------------------------------- 20 from empanada-napari
 
 
 def _judge_from_empanada(answer: Any) -> Verdict:
@@ -352,13 +316,14 @@ def _judge_from_empanada(answer: Any) -> Verdict:
 
 JUDGES: dict[str, Callable[[Any], Verdict]] = {
     "1.2": _judge_points,
-    "2.1": _judge_pieces, "2.2": _judge_centers, "2.3": _judge_spot, "2.4": _judge_nearest, "2.5": _judge_ids,
+    "2.1": _judge_pieces, "2.2": _judge_centers, "2.4": _judge_nearest, "2.5": _judge_ids,
     "3.2": _judge_net, "3.4": partial(_judge_split, count=2, planes=60),
     "4.2": _judge_dice, "4.5": _judge_liar,
     "5.2": _judge_thresholds, "5.4": _judge_clicks,
-    "6.2": _judge_unmerged, "6.3": _judge_joined, "6.4": _judge_false, "6.5": _judge_missed, "6.6": _judge_race,
+    "6.2": partial(_after_work, _judge_unmerged), "6.3": partial(_after_work, _judge_joined),
+    "6.4": partial(_after_work, _judge_false), "6.5": partial(_after_work, _judge_missed),
+    "6.6": partial(_after_work, _judge_race),
     "7.3": partial(_judge_split, count=3, planes=100),
-    "8.2": _judge_area, "8.3": _judge_difference,
     "20.1": _judge_from_empanada,
 }  # fmt: skip
 """The judge of each question that has no one right value."""

@@ -10,13 +10,20 @@ import numpy as np
 from mitonb.errors import AxesError, InputError
 from mitonb.labels import Labels
 from mitonb.mistakes import list_mistakes
-from mitonb.widgets.objects_table import Grid
+from mitonb.widgets.objects_table import Grid, head
 from mitonb.widgets.style import Latest, Part, Saved, count_text, error_html, note
 from mitonb.widgets.viewer import Viewer
 
 _KINDS = ("missing", "false", "merged", "split", "mixed", "poor")
 _COLORS = ((230, 159, 0), (86, 180, 233), (204, 121, 167), (0, 158, 115), (240, 228, 66), (150, 150, 150))
+_HEADS = {
+    "number": {"kind": "id"},
+    "kind": {"kind": "word"},
+    "ids": {"label": "objects"},
+    "truths": {"label": "others"},
+}
 _TIPS = {
+    "number": "Its number",
     "kind": "missing: only in the other labels. false: only in these. merged: one here, several there. split: several "
     "here, one there. mixed: several of both. poor: one of both, but unlike",
     "voxels": "How many voxels are wrong", "ids": "How many objects of these labels take part",
@@ -57,9 +64,8 @@ class MistakesList(Saved, Part):
         self.table: Any = None
         if viewer is not None:
             viewer.compare(self.truth, name=self.truth.name or "other")
-        self.grid = Grid(
-            layout={"height": f"{height}px", "width": "100%"}, noun="mistake", empty="There is no mistake."
-        )
+        room = {"height": f"{height}px", "width": "100%"}
+        self.grid = Grid(layout=room, noun="mistake", empty="There is no mistake.")
         self.status = ipw.HTML(note("comparing …"))
         self._worker = Latest(self._look_again, failed=lambda error: setattr(self.status, "value", error_html(error)))
         super().__init__(self.status, self.grid)
@@ -100,11 +106,8 @@ class MistakesList(Saved, Part):
             "number": np.arange(1, len(table) + 1), "kind": kinds, "voxels": table["voxels"], **counts,
             **{axis: table[axis] for axis in "zyx"},
         }  # fmt: skip
-        columns = [
-            {"name": name, "scale": 1, "label": {"ids": "objects", "truths": "others"}.get(name, name), "digits": 0,
-             "kind": {"number": "id", "kind": "word"}.get(name, "number"), "width": 76, "words": _KINDS,
-             "tip": _TIPS.get(name, "Where it is" if name in "zyx" else "Its number")} for name in shown
-        ]  # fmt: skip
+        columns = [head(name, _TIPS.get(name, "Where it is"), digits=0, words=_KINDS, **_HEADS.get(name, {}))
+                   for name in shown]  # fmt: skip
         values = [np.asarray(values, np.float64) for values in shown.values()]
         self.grid.fill(columns, [*values, np.array(_COLORS, np.uint8)[kinds].reshape(-1, 3)])
         found = table["kind"].value_counts()

@@ -205,18 +205,14 @@ class ObjectsTable(Saved, Part):
         self.status.layout.display = None if text else "none"
 
 
-_VERDICT = {
-    "name": "verdict", "scale": 1, "label": "verdict", "kind": "verdict", "digits": 2, "width": 76,
-    "tip": "What you marked it as, or how probably it is right by your marks",
-}  # fmt: skip
-_DOUBT = {
-    "name": "doubt", "scale": 1, "label": "doubt", "kind": "number", "digits": 2, "width": 76,
-    "tip": "How much speaks against it, 0 to 1, while it waits in the review; sort by it, or press N",
-}  # fmt: skip
-_LOCKED = {
-    "name": "locked", "scale": 1, "label": "locked", "kind": "flag", "digits": 0, "width": 60,
-    "tip": "Nothing changes it until it is unlocked (K, Shift-K)",
-}  # fmt: skip
+def head(name: str, tip: str, **more: Any) -> dict[str, Any]:
+    """Return what the grid is told of a column of numbers with two digits, or with what is said of it."""
+    return {"name": name, "label": name, "tip": tip, "scale": 1, "kind": "number", "digits": 2, "width": 76, **more}
+
+
+_VERDICT = head("verdict", "What you marked it as, or how probably it is right by your marks", kind="verdict")
+_DOUBT = head("doubt", "How much speaks against it, 0 to 1, while it waits in the review; sort by it, or press N")
+_LOCKED = head("locked", "Nothing changes it until it is unlocked (K, Shift-K)", kind="flag", digits=0, width=60)
 
 
 def _verdict(lesson: Lesson | None, doubted: dict[int, str], id: int) -> float:
@@ -253,19 +249,15 @@ def _columns(
     table: Any, lesson: Lesson | None, doubted: dict[int, str], doubts: dict[int, float], locked: set[int]
 ) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
     """Return what the grid shows of a table of objects: the columns, and a float array for each."""
-    shown = [column for column in COLUMNS if column.title and column.name in table]
-    columns = [
-        {"name": c.name, "scale": c.factor, "label": c.title, "kind": c.kind, "digits": c.digits, "width": c.width,
-         "tip": c.tip} for c in shown
+    shown = [
+        (head(c.name, c.tip, scale=c.factor, label=c.title, kind=c.kind, digits=c.digits, width=c.width),
+         table[c.name] * c.factor) for c in COLUMNS if c.title and c.name in table
     ]  # fmt: skip
-    values = [table[c.name].to_numpy(np.float64) * c.factor for c in shown]
+    ids = table["id"].tolist()
     if locked:
-        columns.insert(1, _LOCKED)
-        values.insert(1, np.array([id in locked for id in table["id"].tolist()], np.float64))
+        shown.insert(1, (_LOCKED, [id in locked for id in ids]))
     if doubts:
-        columns.insert(1, _DOUBT)
-        values.insert(1, np.array([doubts.get(id, np.nan) for id in table["id"].tolist()], np.float64))
+        shown.insert(1, (_DOUBT, [doubts.get(id, np.nan) for id in ids]))
     if lesson is not None or doubted:
-        columns.insert(1, _VERDICT)
-        values.insert(1, np.array([_verdict(lesson, doubted, id) for id in table["id"].tolist()], np.float64))
-    return columns, values
+        shown.insert(1, (_VERDICT, [_verdict(lesson, doubted, id) for id in ids]))
+    return [column for column, _ in shown], [np.asarray(values, np.float64) for _, values in shown]

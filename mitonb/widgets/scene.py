@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import html
 import json
 import math
@@ -16,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import traitlets as t
 
-from mitonb.colors import MAPS
+from mitonb.colors import MAPS, map_colors
 from mitonb.errors import InputError, MitonbError
 from mitonb.files import atomic_write, explain_write
-from mitonb.io.movies import KINDS, with_bar, write_movie
+from mitonb.io.movies import KINDS, bar_length, with_bar, write_movie
 from mitonb.io.saving import target_path
 from mitonb.levels import window
 from mitonb.measurements import COLUMNS, measure
@@ -123,6 +124,11 @@ class Scene(anywidget.AnyWidget):
         """Wait until the surfaces are built; return whether they are."""
         return self._worker.wait(timeout)
 
+    def shows(self, id: int) -> bool:
+        """Return whether an object is to be seen: not hidden, and one of those that are looked at alone, if any are."""
+        only = self.selected if self.only else []
+        return id not in self.hidden and id in (self.isolated or [id]) and id in (only or [id])
+
     def close(self) -> None:
         """Leave the session and close the widget."""
         for signal, slot in (("selected", self._on_selected), ("moved", self._on_moved), ("edited", self._on_edited)):
@@ -186,19 +192,28 @@ def pack(head: dict[str, Any], **arrays: npt.NDArray[Any]) -> bytes:
     return b"".join([struct.pack("<I", len(text)), text, *(one.tobytes() for one in arrays.values())])
 
 
+def present(session: Session, ids: Sequence[int] | None) -> list[int]:
+    """Return which of some objects are there; all that are where no ids are given."""
+    return session.ids() if ids is None else [id for id in ids if session.voxels(id)]
+
+
+def meshes_of(session: Session, ids: Sequence[int] | None, triangles: int = TRIANGLES) -> list[Mesh]:
+    """Return the surfaces of those of some objects that are there, of about so many triangles together."""
+    known = {id: (box, session.voxels(id)) for id in present(session, ids) if (box := session.box(id))}
+    found = surfaces(session.labels, known, budget=max(triangles, 12 * len(known)), known=known)
+    return [m for m in found if len(m.triangles)]
+
+
 def pack_objects(session: Session, ids: Sequence[int] | None) -> bytes:
     """Return surfaces and colours of objects, packed; all that there are where no ids are given."""
-    wanted = session.ids() if ids is None else [id for id in ids if session.voxels(id)]
-    budget = max(TRIANGLES, 12 * len(wanted))
-    known = {id: (box, session.voxels(id)) for id in wanted if (box := session.box(id))}
-    found = [m for m in surfaces(session.labels, list(known), budget=budget, known=known) if len(m.triangles)]
-    names = [m.id for m in found]
+    found = meshes_of(session, ids)
     head = {
         "meshes": [[m.id, len(m.vertices), len(m.triangles)] for m in found], "shape": session.shape,
         "size": session.voxel_size, "ramp": RAMP, "has_image": session.stack is not None,
     }  # fmt: skip
-    rgb = np.rint(session.colors.rgb(names) * 255).astype(np.uint8)
-    points, corners = (_joined(found, name) for name in ("vertices", "triangles"))
+    rgb = np.rint(session.colors.rgb([m.id for m in found]) * 255).astype(np.uint8)
+    points = np.concatenate([np.zeros((0, 3), np.float32), *(m.vertices for m in found)])
+    corners = np.concatenate([np.zeros((0, 3), np.uint32), *(m.triangles for m in found)])
     return pack(head, points=points, corners=corners, colors=rgb)
 
 
@@ -208,11 +223,6 @@ def pack_table(session: Session, ids: Sequence[int] | None, table: Any) -> bytes
     values = table.set_index("id").reindex(wanted)[[c.name for c in shown]].to_numpy(np.float32).T
     head = {"measures": [{"name": c.name, "label": c.title, "digits": c.digits, "scale": c.factor} for c in shown]}
     return pack(head, ids=np.array(wanted, np.uint32), table=np.ascontiguousarray(values))
-
-
-def _joined(found: list[Mesh], name: str) -> npt.NDArray[Any]:
-    empty = np.zeros((0, 3), np.float32 if name == "vertices" else np.uint32)
-    return np.concatenate([empty, *(getattr(m, name) for m in found)])
 
 
 def pack_image(stack: Stack) -> bytes:
@@ -252,9 +262,7 @@ def object_colors(scene: Scene, ids: list[int], table: Any) -> npt.NDArray[np.fl
     given = table.set_index("id").reindex(ids)[scene.color_by].to_numpy(np.float64)
     low, high = range_of(table[scene.color_by])
     part = np.clip((np.nan_to_num(given) - low) / ((high - low) or 1), 0, 1)
-    at, stops = np.linspace(0, 1, len(RAMP)), np.array(RAMP) / 255
-    rgb = np.stack([np.interp(part, at, stops[:, k]) for k in range(3)], axis=1)
-    return np.where(np.isfinite(given)[:, None], rgb, 136 / 255).astype(np.float32)
+    return np.where(np.isfinite(given)[:, None], map_colors("distance", part)[:, :3], np.float32(136 / 255))
 
 
 def save3d(
@@ -291,12 +299,10 @@ def save3d(
     target = target_path(path, overwrite=overwrite)
     if target.suffix.lower() not in (".html", *KINDS):
         raise InputError(f"Objects in 3-D are saved as .html, {', '.join(KINDS)}; got {target.name!r}.")
-    scene = source if isinstance(source, Scene) else _scene_of(source, ids, look)
-    try:
+    if isinstance(source, Scene):
+        return _save(source, target)
+    with contextlib.closing(_scene_of(source, ids, look)) as scene:
         return _save(scene, target)
-    finally:
-        if scene is not source:
-            scene.close()
 
 
 def _save(scene: Scene, target: Path) -> Path:
@@ -308,14 +314,14 @@ def _save(scene: Scene, target: Path) -> Path:
         raise InputError(f"There is no measure {scene.color_by!r} to colour by. Measures: {known}.")
     if target.suffix.lower() == ".html":
         return _write_page(scene, target, table)
-    chosen = session.ids() if scene.ids is None else [*scene.ids]
-    if scene.only and scene.selected:
-        chosen = [id for id in chosen if id in scene.selected]
-    found = surfaces(session.labels, chosen, budget=max(TRIANGLES // 2, 12 * len(chosen))) if chosen else []
+    found = meshes_of(session, [id for id in present(session, scene.ids) if scene.shows(id)], TRIANGLES // 2)
     colors = object_colors(scene, [m.id for m in found], table)
-    still, nm = target.suffix.lower() == ".png", bool(session.voxel_size)
-    turns = np.linspace(0, 2 * np.pi, 1 if still else _FRAMES, endpoint=False)
-    frames = [_frame(found, colors, -0.5 + turn, 800 if still else 400, nm) for turn in turns]
+    count, size = (1, 800) if target.suffix.lower() == ".png" else (_FRAMES, 400)
+    frames = []
+    for turn in np.linspace(0, 2 * np.pi, count, endpoint=False):
+        rgba, scale = picture(found, colors, yaw=turn - 0.5, size=size)
+        length, text = bar_length(120 * scale, nm=bool(session.voxel_size))
+        frames.append(with_bar(rgba, length / scale, text))
     return write_movie(frames, target)
 
 
@@ -327,21 +333,6 @@ def _scene_of(source: Any, ids: Sequence[int] | None, look: dict[str, Any]) -> S
         return Scene(source if isinstance(source, Session) else Session(labels=source), ids, lazy=True, **look)
     except t.TraitError as error:
         raise InputError(f"{error} See mitonb.widgets.scene.Scene for what can be chosen.") from None
-
-
-def round_length(longest: float) -> float:
-    """Return the longest of 1, 2, 5, 10 ... that is not longer."""
-    power = 10.0 ** math.floor(math.log10(longest))
-    return float(power * max(n for n in (1, 2, 5) if n * power <= longest * (1 + 1e-9)))
-
-
-def _frame(found: list[Mesh], colors: npt.ArrayLike, yaw: float, size: int, nm: bool) -> npt.NDArray[np.uint8]:
-    rgba, scale = picture(found, colors, yaw=yaw, size=size)
-    opacity = rgba[..., 3:] / 255
-    rgb = np.rint(rgba[..., :3] * opacity + 255 * (1 - opacity)).astype(np.uint8)
-    length = round_length(120 * scale)
-    text = f"{length:g} voxels" if not nm else f"{length / 1000:g} µm" if length >= 1000 else f"{length:g} nm"
-    return with_bar(rgb, length / scale, text)
 
 
 def _write_page(scene: Scene, target: Path, table: Any) -> Path:

@@ -12,16 +12,27 @@ import ipywidgets as ipw
 import numpy as np
 import numpy.typing as npt
 import traitlets
+from scipy.spatial import ConvexHull
 
 from mitonb.colors import coloring_of
 from mitonb.errors import InputError
-from mitonb.io.movies import as_image
+from mitonb.io.movies import as_image, bar_length
 from mitonb.levels import window
-from mitonb.mesh import Mesh, picture, surfaces
+from mitonb.mesh import Mesh, picture
 from mitonb.session import Session
 from mitonb.stack import AXES
 from mitonb.widgets import style
-from mitonb.widgets.scene import TRIANGLES, Scene, measures_of, object_colors, range_of, round_length, save3d, shaded
+from mitonb.widgets.scene import (
+    TRIANGLES,
+    Scene,
+    measures_of,
+    meshes_of,
+    object_colors,
+    present,
+    range_of,
+    save3d,
+    shaded,
+)
 from mitonb.widgets.style import button, count_text, note
 
 if TYPE_CHECKING:
@@ -117,18 +128,14 @@ class View3D(style.Saved, style.Part):
         saving = style.row(self.path, self.replace, self.to_save)
         head = style.row(self._own, self.again, saving, self.status).add_class("mnb-spaced")
         super().__init__(self.probe, head, self.stage, **options)
-        for control, name in (
-            (self.color, "color_by"),
-            (self.only, "only"),
-            (self.planes, "planes"),
-            (self.cut, "cut"),
-        ):
+        controls = {"color_by": self.color, "only": self.only, "planes": self.planes, "cut": self.cut}
+        for name, control in controls.items():
             traitlets.link((control, "value"), (self.scene, name))
         self.again.on_click(lambda _: self.refresh())
         self.to_save.on_click(lambda _: self._save.ask())
         self.scene.observe(lambda _: self._paint(), ["color_by", "only", "selected"])
         self.scene.observe(lambda _: self._say_range(), "color_by")
-        self.scene.observe(lambda change: self._on_planes(change), ["planes", "cut", "place"])
+        self.scene.observe(self._on_planes, ["planes", "cut", "place"])
         self.probe.observe(lambda _: self._on_probe(), "webgl")
         self.probe.observe(lambda _: self._on_page(), ["width", "background"])
         self.session.edited.connect(self._on_edited)
@@ -171,7 +178,7 @@ class View3D(style.Saved, style.Part):
 
     def _build(self) -> None:
         version, labels = self.session.version, self.session.labels
-        ids = self.session.ids() if self.ids is None else [id for id in self.ids if self.session.voxels(id)]
+        ids = present(self.session, self.ids)
         self._voxel_size, self.meshes, self.built = labels.voxel_size, {}, bool(ids)
         self._own.layout.display = "none"
         reason, shown = self._reason(), None
@@ -179,7 +186,9 @@ class View3D(style.Saved, style.Part):
             shown = ipw.HTML(note("No objects yet: segment a plane or the volume, or paint, then refresh."))
             self.status.value = ""
         elif self.probe.webgl not in ("unknown", "yes"):
-            shown = ipw.Image(value=self._picture(labels, ids), layout={"max_height": "100%", "object_fit": "contain"})
+            found = meshes_of(self.session, [id for id in ids if self.scene.shows(id)], TRIANGLES // 2)
+            still = style.png(picture(found, self.session.colors.rgb([m.id for m in found]))[0])
+            shown = ipw.Image(value=still, layout={"max_height": "100%", "object_fit": "contain"})
             self.status.value = note(f"{self.probe.webgl} This is a still picture.", "warn")
         elif reason or self._engine == "mitonb" or (self._engine == "auto" and len(ids) > _MOST_MESHES):
             self.scene.refresh()
@@ -222,17 +231,19 @@ class View3D(style.Saved, style.Part):
             z, y, x = np.asarray(vertices, np.float32).T
             return ipv.Mesh(x=x, y=-y, z=z, color=color, **shape)  # in the image y runs down, in the figure up
 
-        found = [m for m in surfaces(labels, ids, budget=max(TRIANGLES, 12 * len(ids))) if len(m.triangles)]
-        found.sort(key=lambda m: -len(m.triangles))
+        found = sorted(meshes_of(self.session, ids), key=lambda m: -len(m.triangles))
         self._found = {m.id: m for m in found[:_MOST_MESHES]}
-        for m, color in zip(found, self.session.colors.rgb([m.id for m in found[:_MOST_MESHES]]), strict=False):
-            self.meshes[m.id] = one = mesh(m.vertices, _css(color), triangles=m.triangles, material=material)
+        for m in self._found.values():
+            self.meshes[m.id] = one = mesh(m.vertices, "white", triangles=m.triangles, material=material)
             one.observe(lambda change, key=m.id: self._on_click(key, change["new"]), "clicked")
         meshes = [*self.meshes.values()]
         # The edges of the volume, as thin lines: without them nobody knows where up is.
-        corners = np.indices((2, 2, 2)).reshape(3, 8).T * (np.array(labels.shape) - 1) * (labels.voxel_size or 1)
+        corners = _CORNERS * (np.array(labels.shape) - 1) * (labels.voxel_size or 1)
         lines = [(i, i + step) for step in (1, 2, 4) for i in range(8) if not i & step]
-        bar, length = _bar(corners)
+        # A bar along the lower edge.
+        high = corners.max(axis=0)
+        thick, (length, said) = high.max() / 150, bar_length(max(high[2] / 3, 1.0), nm=bool(labels.voxel_size))
+        bar = _CORNERS * (thick, thick, length) + (high[0], high[1] + thick, 0)
         meshes += [mesh(bar, "#808080", triangles=_BOX), mesh(corners, "#808080", lines=np.array(lines, np.uint32))]
         figure = ipv.Figure(
             width=self.probe.width - 10, height=self._height - _TOOLBAR, meshes=meshes, camera_control="trackball",
@@ -243,7 +254,7 @@ class View3D(style.Saved, style.Part):
         figure.xlabel, figure.ylabel, figure.zlabel = (f"{axis} {unit}" for axis in "xyz")
         _frame(figure)
         left = f" (the {_MOST_MESHES} largest are shown)" if len(found) > _MOST_MESHES else ""
-        said = f"the grey bar is {length:g} {unit} long; drag turns, the wheel zooms, a click selects"
+        said = f"the grey bar is {said} long; drag turns, the wheel zooms, a click selects"
         self.status.value = note(f"{count_text(len(ids))}{left}; {said}")
         return figure
 
@@ -276,15 +287,13 @@ class View3D(style.Saved, style.Part):
 
     def _paint(self) -> None:
         """Give objects their colours, brighten what is selected, hide and cut away what is not to be seen."""
-        scene, chosen = self.scene, {*self.session.selection}
-        keys = [*self.meshes]
-        alone = scene.only and chosen
+        scene, keys = self.scene, [*self.meshes]
         colors = object_colors(scene, keys, self._table if self._table is not None else ())
         for key, color in zip(keys, colors, strict=True):
             mesh, triangles = self.meshes[key], self._found[key].triangles
-            mesh.color = _css(0.4 * color + 0.6 if key in chosen and not scene.only else color)
+            mesh.color = _css(0.4 * color + 0.6 if key in scene.selected and not scene.only else color)
             kept = triangles[self._before(self._found[key])]
-            mesh.visible = bool(len(kept)) and self._shows(key) and (not alone or key in chosen)
+            mesh.visible = bool(len(kept)) and scene.shows(key)
             if mesh.visible and not np.array_equal(kept, mesh.triangles):
                 mesh.triangles = kept
 
@@ -314,16 +323,6 @@ class View3D(style.Saved, style.Part):
             x=x, y=-y, z=z, triangles=np.array([[0, 1, 2], [2, 1, 3]], np.uint32), texture=as_image(image),
             u=np.array([0.0, 1, 0, 1]), v=np.array([1.0, 1, 0, 0]), color="white",
         )  # fmt: skip
-
-    def _picture(self, labels: Labels, ids: list[int]) -> bytes:
-        """Return the objects as a PNG, drawn without WebGL."""
-        shown = [id for id in ids if self._shows(id)]
-        found = surfaces(labels, shown, budget=max(TRIANGLES // 2, 12 * len(shown))) if shown else []
-        return style.png(picture(found, self.session.colors.rgb([m.id for m in found]))[0])
-
-    def _shows(self, id: int) -> bool:
-        scene = self.scene
-        return id not in scene.hidden and (not scene.isolated or id in scene.isolated)
 
     def _on_edited(self, _change: Any) -> None:
         if self.built:
@@ -400,26 +399,14 @@ def still(labels: Labels, ids: Sequence[int] | None = None, *, colors: Any = Non
     return np.dstack([rgb.astype(np.uint8), np.where(seen, 255, 0).astype(np.uint8)])
 
 
-_BOX = np.array(
-    [(0, 1, 3), (0, 3, 2), (4, 7, 5), (4, 6, 7), (0, 4, 5), (0, 5, 1), (2, 3, 7), (2, 7, 6), (0, 2, 6), (0, 6, 4),
-     (1, 5, 7), (1, 7, 3)], np.uint32,
-)  # fmt: skip
-"""The triangles of a box whose corners are numbered as bits say."""
-
-
-def _bar(corners: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], float]:
-    """Return the corners of a bar of a round length along the lower edge of a volume, (8, 3), and that length."""
-    high = corners.max(axis=0)
-    length = round_length(max(high[2] / 3, 1.0))
-    thick = high.max() / 150
-    unit = np.indices((2, 2, 2)).reshape(3, 8).T
-    return unit * (thick, thick, length) + (high[0], high[1] + thick, 0), length
+_CORNERS = np.indices((2, 2, 2)).reshape(3, 8).T
+_BOX = ConvexHull(_CORNERS).simplices.astype(np.uint32)
+"""A box, by its corners and its triangles."""
 
 
 def _css(rgb: npt.NDArray[np.float32]) -> str:
     """Return a colour as CSS text: three bare numbers would be drawn as white by ipyvolume."""
-    red, green, blue = np.rint(np.asarray(rgb) * 255).astype(int)
-    return f"#{red:02x}{green:02x}{blue:02x}"
+    return "#{:02x}{:02x}{:02x}".format(*np.rint(np.asarray(rgb) * 255).astype(int))
 
 
 def _frame(figure: Any) -> None:
