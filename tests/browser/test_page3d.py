@@ -99,3 +99,22 @@ def test_colours_show_a_measure_and_what_is_cut_away_is_not_picked(page: Any) ->
     SHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SHOTS / "page.png")
     assert page.errors == []
+
+
+def test_graphics_memory_that_the_browser_takes_is_said_and_what_was_shown_comes_back_with_it(page: Any) -> None:
+    page.get_by_label("Planes of the image among the objects").select_option("xyz")
+    shows = f"""(() => {{
+        const scene = {SCENE}.mitonb, {{ gl }} = scene.solid, {{ width, height }} = scene.canvas;
+        const pixels = new Uint8Array(4 * width * height);
+        scene.draw();
+        gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
+        return [...pixels.reduce((sums, v, i) => {{ sums[i % 4] += v; return sums; }}, new Float64Array(4))];
+    }})()"""
+    before, words = page.evaluate(shows), said(page)
+    assert all(before)
+    page.evaluate(f"(window.memory = {SCENE}.mitonb.solid.gl.getExtension('WEBGL_lose_context')).loseContext()")
+    poll(lambda: "took its graphics memory back" in said(page), "nobody says why nothing is drawn", 30)
+    page.evaluate("memory.restoreContext()")
+    poll(lambda: said(page) == words, "the sentence stays", 30)
+    assert page.evaluate(shows) == before
+    assert page.errors == []

@@ -6,6 +6,7 @@ import { nextWay } from "./compare.js";
 import { copyText, placeOf } from "./goto.js";
 import { nextBrush } from "./keys.js";
 import { pointsIn } from "./scope.js";
+import { nextSelection } from "./seen.js";
 import { patchSize } from "./strokes.js";
 
 /** @typedef {import("./view.js").View} View */
@@ -405,11 +406,4 @@ export class Commands {
     if (store.state.listens) this.view.tell({ kind: "ask", command });
     else ui.say({ text: "That key works in the workbench: open the stack with mn.explore(stack)." });
   }
-}
-
-/** What is selected after a click. @param {number[]} selected @param {number} id @param {boolean} more */
-export function nextSelection(selected, id, more) {
-  if (!id) return more ? selected : [];
-  if (!more) return [id];
-  return selected.includes(id) ? selected.filter((i) => i !== id) : [...selected, id];
 }

@@ -30,6 +30,21 @@ export function icon(d) {
   return svg;
 }
 
+/** A button with a word. @param {string} text @param {string} title @param {() => void} act @param {string} [className] */
+export function button(text, title, act, className = "") {
+  const node = element("button", { class: className, text, title, attributes: { type: "button" } });
+  node.addEventListener("click", act);
+  return node;
+}
+
+/** Offer these in a list, values with their words; what was chosen stays, if it is among them. @param {HTMLSelectElement} node @param {string[][]} pairs */
+export function offer(node, pairs, first = "") {
+  const old = node.value;
+  node.replaceChildren(...pairs.map(([value, text]) => element("option", { text, attributes: { value } })));
+  node.value = pairs.some(([value]) => value === old) ? old : first;
+  return node;
+}
+
 /** A button with an icon. @param {string} d @param {string} title @param {() => void} act @param {string} [className] */
 export function iconButton(d, title, act, className = "") {
   const button = element("button", {

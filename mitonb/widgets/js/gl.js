@@ -3,7 +3,7 @@
 import { idTable, slotTable } from "./colors.js";
 import { FINE, HEADS } from "./protocol.js";
 import { boxIn, same } from "./scope.js";
-import { VERTEX, fragment } from "./shader.js";
+import { VERTEX, fragment, programOf } from "./shader.js";
 
 /**
  * @typedef {import("./protocol.js").Entry} Entry
@@ -199,20 +199,7 @@ export class Renderer {
     const key = [...on].sort().join();
     const known = this.programs.get(key);
     if (known) return known;
-    const gl = this.gl;
-    const program = gl.createProgram();
-    for (const [kind, source] of /** @type {[number, string][]} */ ([
-      [gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, fragment(on)],
-    ])) {
-      const shader = /** @type {WebGLShader} */ (gl.createShader(kind));
-      gl.shaderSource(shader, source);
-      gl.compileShader(shader);
-      if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS) && !gl.isContextLost()) {
-        throw new Error(`The graphics driver refused the viewer's shader: ${gl.getShaderInfoLog(shader)}`);
-      }
-      gl.attachShader(program, shader);
-    }
-    gl.linkProgram(program);
+    const program = programOf(this.gl, VERTEX, fragment(on));
     this.programs.set(key, program);
     this.places.set(program, new Map());
     return program;

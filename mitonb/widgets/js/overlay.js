@@ -283,9 +283,9 @@ function arrow(path, from, to) {
  * Length and text of the scale bar, in CSS pixels; null where none fits.
  * @param {Camera} camera @param {Size} view @param {number | null} pixel nm per column
  */
-export function scaleBar(camera, view, pixel) {
+export function scaleBar(camera, view, pixel, unit = "px") {
   const longest = (Math.min(view.w / 4, 160) / camera.scale) * (pixel ?? 1);
   if (!(longest > 0)) return null;
   const length = roundLength(longest);
-  return { width: (length / (pixel ?? 1)) * camera.scale, text: pixel ? lengthText(length) : `${length} px` };
+  return { width: (length / (pixel ?? 1)) * camera.scale, text: pixel ? lengthText(length) : `${length} ${unit}` };
 }

@@ -22,3 +22,10 @@ export function seenText({ all, alone, ids }) {
   const what = ids.length === 1 ? `object ${ids[0]}` : `${ids.length} objects`;
   return alone ? `Only ${what} shown` : `${what[0].toUpperCase()}${what.slice(1)} hidden`;
 }
+
+/** What is selected after a click. @param {number[]} selected @param {number} id @param {boolean} more */
+export function nextSelection(selected, id, more) {
+  if (!id) return more ? selected : [];
+  if (!more) return [id];
+  return selected.includes(id) ? selected.filter((i) => i !== id) : [...selected, id];
+}

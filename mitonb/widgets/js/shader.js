@@ -8,10 +8,26 @@ void main() { vec2 p = vec2(gl_VertexID & 1, gl_VertexID >> 1) * 4.0 - 1.0; gl_P
 
 /** @param {Set<string>} on names of #defines */
 export function fragment(on) {
-  return `#version 300 es\n${[...on].sort().map((name) => `#define ${name}\n`).join("")}${BODY}`;
+  return `#version 300 es\n${[...on].sort().map((name) => `#define ${name}\n`).join("")}${BODY()}`;
 }
 
-const BODY = `
+/** @param {WebGL2RenderingContext} gl @param {string} vertex @param {string} fragment @throws {Error} where the driver refuses them */
+export function programOf(gl, vertex, fragment) {
+  const program = gl.createProgram();
+  for (const [kind, source] of /** @type {[number, string][]} */ ([[gl.VERTEX_SHADER, vertex], [gl.FRAGMENT_SHADER, fragment]])) {
+    const shader = /** @type {WebGLShader} */ (gl.createShader(kind));
+    gl.shaderSource(shader, source);
+    gl.compileShader(shader);
+    if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS) && !gl.isContextLost()) {
+      throw new Error(`The graphics driver refused the viewer's shader: ${gl.getShaderInfoLog(shader)}`);
+    }
+    gl.attachShader(program, shader);
+  }
+  gl.linkProgram(program);
+  return program;
+}
+
+const BODY = () => `
 precision highp float;
 precision highp int;
 precision highp usampler2D;

@@ -1,27 +1,25 @@
 // Surfaces, planes of the image and lines in 3-D, drawn with WebGL2; what stays as it is stays on the graphics card.
 
-import { perFrame } from "./dom.js";
+import { programOf } from "./shader.js";
 
 /**
- * @typedef {{id: number, first: number, count: number}} Part  of the triangles: the corners of one object
- * @typedef {{points: Float32Array, normals: Float32Array, corners: Uint32Array, numbers: Uint32Array, parts: Part[]}} Surfaces
- *   points and normals x, y, z in nm or voxels; the number of the part of each point
- * @typedef {{yaw: number, pitch: number, zoom: number, pan: [number, number]}} Camera
+ * @typedef {{id: number, first: number, count: number, from: number, to: number}} Part  the corners and the points of one object
+ * @typedef {{points: Float32Array, normals: Float32Array, corners: Uint32Array, parts: Part[]}} Surfaces  points and normals x, y, z in nm or voxels
  * @typedef {{at: number[], side: number[]}} Cut  what lies beyond `at` on the sides that are not 0, on all of them, is cut away
  * @typedef {{turn: number[], middle: number[], pan: [number, number], scale: [number, number, number], cut?: Cut}} Look
- * @typedef {{vertices: WebGLVertexArrayObject, buffers: WebGLBuffer[], tints: WebGLTexture, parts: Part[], count: number}} Held
+ * @typedef {{data: Uint8Array, shape: number[], low: number[], high: number[]}} Image  shape z, y, x; its first corner and its last, x, y, z
+ * @typedef {{vertices: WebGLVertexArrayObject, buffers: WebGLBuffer[], surfaces: Surfaces}} Held
  */
 
-const WIDE = 1024;
 const VERTEX = `#version 300 es
 precision highp float;
-layout(location=0) in vec3 point; layout(location=1) in vec3 normal; layout(location=2) in uint number;
-uniform mat3 u_turn; uniform vec3 u_middle, u_scale; uniform vec2 u_pan; uniform int u_kind; uniform sampler2D u_tints; uniform vec4 u_color;
+layout(location=0) in vec3 point; layout(location=1) in vec3 normal; layout(location=2) in vec4 tint;
+uniform mat3 u_turn; uniform vec3 u_middle, u_scale; uniform vec2 u_pan;
 out vec3 v_point, v_normal; out vec4 v_color;
 void main() {
   v_point = point;
   v_normal = u_turn * normal;
-  v_color = u_kind == 0 ? texelFetch(u_tints, ivec2(int(number) % ${WIDE}, int(number) / ${WIDE}), 0) : u_color;
+  v_color = tint;
   vec3 p = u_turn * (point - u_middle) - vec3(u_pan, 0.0);
   gl_Position = v_color.a == 0.0 ? vec4(2.0, 2.0, 2.0, 1.0) : vec4(p * u_scale, 1.0);
 }`;
@@ -40,7 +38,9 @@ void main() {
   float shine = 0.22 * pow(max(0.0, dot(n, normalize(vec3(-0.19, 0.27, 0.94)))), 24.0);
   color = vec4(v_color.rgb * lit * (gl_FrontFacing ? 1.0 : 0.6) + shine, 1.0);
 }`;
-export const EDGES = [1, 2, 4].flatMap((step) => Array.from({ length: 8 }, (_, i) => i).filter((i) => !(i & step)).flatMap((i) => [i, i + step]));
+const NONE = "This browser does not offer WebGL2, which 3-D needs: save a picture (.png) instead.";
+const LOST = "The browser took its graphics memory back: the objects come back when there is some again. If they do not, close other pictures or reload the page.";
+const EDGES = [1, 2, 4].flatMap((step) => Array.from({ length: 8 }, (_, i) => i).filter((i) => !(i & step)).flatMap((i) => [i, i + step]));
 
 /** What of x, y, z goes right, up and to the viewer: rows of three. In an image y runs down, and z away. @param {{yaw: number, pitch: number}} camera */
 export function turning({ yaw, pitch }) {
@@ -52,21 +52,19 @@ export function turning({ yaw, pitch }) {
 export function joined(pieces) {
   const points = new Float32Array(pieces.reduce((n, p) => n + p.points.length, 0));
   const corners = new Uint32Array(pieces.reduce((n, p) => n + p.corners.length, 0));
-  const numbers = new Uint32Array(points.length / 3);
   /** @type {Part[]} */
   const parts = [];
   let [vertex, corner] = [0, 0];
   for (const piece of pieces) {
     let [from, at] = [0, 0];
     for (const [id, vertices, triangles] of piece.meshes) {
-      numbers.fill(parts.length, vertex, vertex + vertices);
-      parts.push({ id, first: corner, count: 3 * triangles });
+      parts.push({ id, first: corner, count: 3 * triangles, from: vertex, to: vertex + vertices });
       for (let i = 0; i < 3 * vertices; i += 3) for (let k = 0; k < 3; k++) points[3 * vertex + i + k] = piece.points[from + i + 2 - k];
       for (let i = 0; i < 3 * triangles; i++) corners[corner + i] = piece.corners[at + i] + vertex;
       [from, at, vertex, corner] = [from + 3 * vertices, at + 3 * triangles, vertex + vertices, corner + 3 * triangles];
     }
   }
-  return { points, corners, numbers, parts, normals: normalsOf(points, corners) };
+  return { points, corners, parts, normals: normalsOf(points, corners) };
 }
 
 /** @param {Float32Array} p @param {Uint32Array} corners */
@@ -85,12 +83,19 @@ function normalsOf(p, corners) {
   return normals;
 }
 
-/** Whether a point is cut away. @param {number[]} point @param {Cut} [cut] */
-export const isCut = (point, cut) => !!cut && cut.side.some(Boolean) && cut.side.every((s, k) => !s || s * (point[k] - cut.at[k]) > 0);
+/** How far right, up or to the viewer a point lies. @param {number[]} turn @param {number} row @param {ArrayLike<number>} p @param {number} [i] where its x stands */
+export const along = (turn, row, p, i = 0) => turn[3 * row] * p[i] + turn[3 * row + 1] * p[i + 1] + turn[3 * row + 2] * p[i + 2];
+
+/** The rectangle of a box where one coordinate has a value. @param {number} k x, y or z @param {number} value @param {{low: number[], high: number[]}} box */
+export function sheet(k, value, { low, high }) {
+  const [a, b] = [0, 1, 2].filter((other) => other !== k);
+  const points = [0, 1, 2, 3].flatMap((i) => [0, 1, 2].map((c) => (c === k ? value : (c === a ? i & 1 : c === b ? i >> 1 : 0) ? high[c] : low[c])));
+  return { points, corners: [0, 1, 2, 2, 1, 3], parts: [{ id: 0, first: 0, count: 6, from: 0, to: 4 }] };
+}
 
 /**
  * The surface that is nearest to the viewer under a point of the picture.
- * @param {Surfaces} surfaces @param {(id: number) => boolean} shows @param {number[]} turn @param {number} right @param {number} up where it lies after turning
+ * @param {{points: ArrayLike<number>, corners: ArrayLike<number>, parts: Part[]}} surfaces @param {(id: number) => boolean} shows @param {number[]} turn @param {number} right @param {number} up where it lies after turning
  * @param {Cut} [cut]
  * @returns {{id: number, point: number[]} | null} x, y, z
  */
@@ -98,21 +103,22 @@ export function hit({ points: p, corners, parts }, shows, turn, right, up, cut) 
   /** @type {{id: number, point: number[]} | null} */
   let found = null;
   let nearest = -Infinity;
-  const seen = (/** @type {number} */ i, /** @type {number} */ row) => turn[row] * p[i] + turn[row + 1] * p[i + 1] + turn[row + 2] * p[i + 2];
+  const seen = (/** @type {number} */ i, /** @type {number} */ row) => along(turn, row, p, i);
+  const isCut = (/** @type {number[]} */ point) => cut?.side.some(Boolean) && cut.side.every((s, k) => !s || s * (point[k] - cut.at[k]) > 0);
   for (const { id, first, count } of parts) {
     if (!shows(id)) continue;
     for (let t = first; t < first + count; t += 3) {
       const [a, b, c] = [3 * corners[t], 3 * corners[t + 1], 3 * corners[t + 2]];
-      const [ax, ay, bx, by, cx, cy] = [seen(a, 0), seen(a, 3), seen(b, 0), seen(b, 3), seen(c, 0), seen(c, 3)];
+      const [ax, ay, bx, by, cx, cy] = [seen(a, 0), seen(a, 1), seen(b, 0), seen(b, 1), seen(c, 0), seen(c, 1)];
       const area = (bx - ax) * (cy - ay) - (cx - ax) * (by - ay);
       if (!area) continue;
       const u = ((right - ax) * (cy - ay) - (cx - ax) * (up - ay)) / area;
       const v = ((bx - ax) * (up - ay) - (right - ax) * (by - ay)) / area;
       if (u < 0 || v < 0 || u + v > 1) continue;
-      const near = (1 - u - v) * seen(a, 6) + u * seen(b, 6) + v * seen(c, 6);
+      const near = (1 - u - v) * seen(a, 2) + u * seen(b, 2) + v * seen(c, 2);
       if (near <= nearest) continue;
       const point = [0, 1, 2].map((k) => (1 - u - v) * p[a + k] + u * p[b + k] + v * p[c + k]);
-      if (isCut(point, cut)) continue;
+      if (isCut(point)) continue;
       nearest = near;
       found = { id, point };
     }
@@ -121,110 +127,124 @@ export function hit({ points: p, corners, parts }, shows, turn, right, up, cut) 
 }
 
 export class Solid {
-  /** @param {HTMLCanvasElement} canvas */
-  constructor(canvas) {
+  /** @param {HTMLCanvasElement} canvas @param {() => void} changed `why` is another, or all is to be painted and drawn again */
+  constructor(canvas, changed) {
     this.canvas = canvas;
     const gl = canvas.getContext("webgl2", { antialias: false, powerPreference: "high-performance" });
-    /** null where the browser does not offer it */
-    this.gl = gl;
-    /** @type {Record<string, Held>} */
-    this.held = {};
-    /** @type {{low: number[], high: number[]} | null} */
+    this.gl = /** @type {WebGL2RenderingContext} */ (gl);
+    /** Why nothing can be drawn now, if so. */
+    this.why = gl ? "" : NONE;
+    /** @type {Map<string, Held>} */
+    this.held = new Map();
+    /** @type {Image | null} */
     this.image = null;
-    /** @type {WebGLTexture | undefined} */
-    this.texture = undefined;
-    if (!gl) return;
+    /** @type {Record<string, WebGLUniformLocation | null>} */
+    this.at = {};
+    /** @type {WebGLBuffer[]} */
+    this.loose = [];
+    this.off = new AbortController();
+    const { signal } = this.off;
+    canvas.addEventListener("webglcontextlost", (event) => {
+      event.preventDefault();  // else it never comes back
+      this.why = LOST;
+      changed();
+    }, { signal });
+    canvas.addEventListener("webglcontextrestored", () => {
+      this.#start();
+      changed();
+    }, { signal });
+    if (gl) this.#start();
+  }
+
+  /** Give the graphics card all that it needs. */
+  #start() {
+    const { gl } = this;
     // A processor that draws needs a second for four points a pixel: while things move it draws one for four pixels.
     this.slow = /swiftshader|llvmpipe|software/i.test(gl.getParameter(gl.getExtension("WEBGL_debug_renderer_info")?.UNMASKED_RENDERER_WEBGL ?? gl.RENDERER));
-    const program = gl.createProgram();
-    for (const [kind, source] of /** @type {[number, string][]} */ ([[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]])) {
-      const shader = /** @type {WebGLShader} */ (gl.createShader(kind));
-      gl.shaderSource(shader, source);
-      gl.compileShader(shader);
-      gl.attachShader(program, shader);
+    try {
+      this.program = programOf(gl, VERTEX, FRAGMENT);
+    } catch (error) {
+      this.why = /** @type {Error} */ (error).message;
+      return;
     }
-    gl.linkProgram(program);
-    gl.useProgram(program);
+    gl.useProgram(this.program);
     gl.enable(gl.DEPTH_TEST);
-    const names = ["turn", "middle", "scale", "pan", "kind", "tints", "color", "at", "side", "low", "high", "image"];
-    this.at = Object.fromEntries(names.map((name) => [name, gl.getUniformLocation(program, `u_${name}`)]));
-    gl.uniform1i(this.at.tints, 0);
-    gl.uniform1i(this.at.image, 1);
-    gl.vertexAttribI4ui(2, 0, 0, 0, 0);  // lines have no number, and its kind must be right all the same
+    const names = ["turn", "middle", "scale", "pan", "kind", "at", "side", "low", "high"];
+    this.at = Object.fromEntries(names.map((name) => [name, gl.getUniformLocation(/** @type {WebGLProgram} */ (this.program), `u_${name}`)]));
     this.loose = [gl.createBuffer(), gl.createBuffer()];
-    // A texture of the right kind must be there, though nothing is read of it.
-    this.setImage(new Uint8Array(1), [1, 1, 1], [0, 0, 0], [1, 1, 1]);
-    this.image = null;
+    this.texture = gl.createTexture();
+    this.why = "";
+    const shown = [...this.held];
+    this.held.clear();
+    for (const [name, { surfaces }] of shown) this.hold(name, surfaces);
+    this.setImage(this.image);
   }
 
   dispose() {
+    this.off.abort();
     this.gl?.getExtension("WEBGL_lose_context")?.loseContext();
   }
 
   /** Keep surfaces under a name, in place of those before; null drops them. @param {string} name @param {Surfaces | null} surfaces */
   hold(name, surfaces) {
     const { gl } = this;
-    if (!gl) return;
-    const old = this.held[name];
-    if (old) {
-      for (const buffer of old.buffers) gl.deleteBuffer(buffer);
-      gl.deleteVertexArray(old.vertices);
-      gl.deleteTexture(old.tints);
-      delete this.held[name];
-    }
-    if (!surfaces) return;
+    for (const buffer of this.held.get(name)?.buffers ?? []) gl.deleteBuffer(buffer);
+    gl?.deleteVertexArray(this.held.get(name)?.vertices ?? null);
+    this.held.delete(name);
+    if (!surfaces || !gl) return;
     const vertices = gl.createVertexArray();
     gl.bindVertexArray(vertices);
-    const buffers = [surfaces.points, surfaces.normals, surfaces.numbers].map((values, k) => {
+    const { points, normals, corners } = surfaces;
+    const buffers = [points, normals, new Uint8Array(4 * points.length / 3), corners].map((values, k) => {
+      const kind = k < 3 ? gl.ARRAY_BUFFER : gl.ELEMENT_ARRAY_BUFFER;
       const buffer = gl.createBuffer();
-      gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
-      gl.bufferData(gl.ARRAY_BUFFER, values, gl.STATIC_DRAW);
-      gl.enableVertexAttribArray(k);
+      gl.bindBuffer(kind, buffer);
+      gl.bufferData(kind, values, gl.STATIC_DRAW);
+      if (k < 3) gl.enableVertexAttribArray(k);
       if (k < 2) gl.vertexAttribPointer(k, 3, gl.FLOAT, false, 0, 0);
-      else gl.vertexAttribIPointer(k, 1, gl.UNSIGNED_INT, 0, 0);
+      else if (k === 2) gl.vertexAttribPointer(k, 4, gl.UNSIGNED_BYTE, true, 0, 0);
       return buffer;
     });
-    buffers.push(gl.createBuffer());
-    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, buffers[3]);
-    gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, surfaces.corners, gl.STATIC_DRAW);
     gl.bindVertexArray(null);
-    this.held[name] = { vertices, buffers, tints: gl.createTexture(), parts: surfaces.parts, count: surfaces.corners.length };
+    this.held.set(name, { vertices, buffers, surfaces });
   }
 
   /** Give the parts their colours, 0 to 255; null hides one. @param {string} name @param {(id: number, number: number) => number[] | null} color */
   paint(name, color) {
     const { gl } = this;
-    const held = this.held[name];
-    if (!gl || !held) return;
-    const rows = Math.max(1, Math.ceil(held.parts.length / WIDE));
-    const tints = new Uint8Array(4 * WIDE * rows);
-    held.parts.forEach(({ id }, i) => {
+    const held = this.held.get(name);
+    if (!held) return;
+    const { points, parts } = held.surfaces;
+    const tints = new Uint8Array(4 * points.length / 3);
+    const words = new Uint32Array(tints.buffer);
+    parts.forEach(({ id, from, to }, i) => {
       const tint = color(id, i);
-      if (tint) tints.set([tint[0], tint[1], tint[2], 255], 4 * i);
+      if (!tint) return;
+      tints.set([tint[0], tint[1], tint[2], 255], 4 * from);
+      words.fill(words[from], from, to);
     });
-    gl.activeTexture(gl.TEXTURE0);
-    gl.bindTexture(gl.TEXTURE_2D, held.tints);
-    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
-    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, WIDE, rows, 0, gl.RGBA, gl.UNSIGNED_BYTE, tints);
+    gl.bindBuffer(gl.ARRAY_BUFFER, held.buffers[2]);
+    gl.bufferData(gl.ARRAY_BUFFER, tints, gl.DYNAMIC_DRAW);
   }
 
-  /** Take the image, of which planes can be shown then. @param {Uint8Array} data @param {number[]} shape z, y, x @param {number[]} low x, y, z of its first corner @param {number[]} high */
-  setImage(data, [z, y, x], low, high) {
-    const gl = /** @type {WebGL2RenderingContext} */ (this.gl);
-    gl.activeTexture(gl.TEXTURE1);
-    gl.bindTexture(gl.TEXTURE_3D, this.texture ??= gl.createTexture());
+  /** Take the image, of which planes can be shown then. @param {Image | null} image */
+  setImage(image) {
+    const { gl } = this;
+    this.image = image;
+    if (!gl) return;
+    // A texture of the right kind must be there, though nothing may be read of it.
+    const { data, shape: [z, y, x] } = image ?? { data: new Uint8Array(1), shape: [1, 1, 1] };
+    gl.bindTexture(gl.TEXTURE_3D, this.texture ?? null);
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
     for (const name of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T, gl.TEXTURE_WRAP_R]) gl.texParameteri(gl.TEXTURE_3D, name, gl.CLAMP_TO_EDGE);
     for (const name of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_3D, name, gl.LINEAR);
     gl.texImage3D(gl.TEXTURE_3D, 0, gl.R8, x, y, z, 0, gl.RED, gl.UNSIGNED_BYTE, data);
-    this.image = { low, high };
   }
 
   /** Begin a picture of so many CSS pixels; false where it cannot be drawn now. @param {number} w @param {number} h @param {Look} look @param {boolean} [moves] */
   begin(w, h, { turn, middle, pan, scale, cut }, moves = false) {
     const { gl, canvas, at } = this;
-    if (!gl || !at || !w || !h || gl.isContextLost()) return false;
+    if (this.why || !w || !h) return false;
     const unit = this.slow ? (moves ? 0.5 : 1.5) : Math.min(2 * (window.devicePixelRatio || 1), 3);
     const [width, height] = [Math.round(w * unit), Math.round(h * unit)];
     if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
@@ -232,50 +252,47 @@ export class Solid {
     gl.clearColor(0, 0, 0, 0);
     gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
     gl.uniformMatrix3fv(at.turn, true, turn);
-    gl.uniform3fv(at.middle, middle);
     gl.uniform2fv(at.pan, pan);
-    gl.uniform3fv(at.scale, scale);
-    gl.uniform3fv(at.at, cut?.at ?? [0, 0, 0]);
-    gl.uniform3fv(at.side, cut?.side ?? [0, 0, 0]);
+    for (const [name, value] of Object.entries({ middle, scale, at: cut?.at ?? [0, 0, 0], side: cut?.side ?? [0, 0, 0] })) gl.uniform3fv(at[name], value);
     return true;
   }
 
   /** @param {string} name */
   surfaces(name) {
-    const { gl, at } = this;
-    const held = this.held[name];
-    if (!gl || !at || !held) return;
-    gl.uniform1i(at.kind, 0);
-    gl.activeTexture(gl.TEXTURE0);
-    gl.bindTexture(gl.TEXTURE_2D, held.tints);
+    const { gl } = this;
+    const held = this.held.get(name);
+    if (!held) return;
+    gl.uniform1i(this.at.kind, 0);
     gl.bindVertexArray(held.vertices);
-    gl.drawElements(gl.TRIANGLES, held.count, gl.UNSIGNED_INT, 0);
+    gl.drawElements(gl.TRIANGLES, held.surfaces.corners.length, gl.UNSIGNED_INT, 0);
     gl.bindVertexArray(null);
+  }
+
+  /** The edges of a box. @param {{low: number[], high: number[]}} box */
+  edges({ low, high }) {
+    this.lines([0, 1, 2, 3, 4, 5, 6, 7].flatMap((i) => [0, 1, 2].map((k) => ((i >> k) & 1 ? high[k] : low[k]))), EDGES, 0.5);
   }
 
   /** @param {ArrayLike<number>} points @param {number[]} ends @param {number} gray 0 to 1 */
   lines(points, ends, gray) {
-    const gl = /** @type {WebGL2RenderingContext} */ (this.gl);
-    this.#loose(gl.LINES, 1, points, ends, [gray, gray, gray, 1]);
+    this.#loose(this.gl.LINES, 1, points, ends, [gray, gray, gray, 1]);
   }
 
   /** The plane of the image where one coordinate has a value. @param {number} k x, y or z @param {number} value */
   plane(k, value) {
-    if (!this.image || !this.gl || !this.at) return;
-    const { gl, at, image: { low, high } } = this;
-    const [a, b] = [0, 1, 2].filter((other) => other !== k);
-    const points = [0, 1, 2, 3].flatMap((i) => [0, 1, 2].map((c) => (c === k ? value : (c === a ? i & 1 : c === b ? i >> 1 : 0) ? high[c] : low[c])));
-    gl.uniform3fv(at.low, low);
-    gl.uniform3fv(at.high, high);
-    this.#loose(gl.TRIANGLES, 2, points, [0, 1, 2, 2, 1, 3], [0, 0, 0, 1]);
+    const { gl, at, image } = this;
+    if (!image) return;
+    gl.uniform3fv(at.low, image.low);
+    gl.uniform3fv(at.high, image.high);
+    const { points, corners } = sheet(k, value, image);
+    this.#loose(gl.TRIANGLES, 2, points, corners, [0, 0, 0, 1]);
   }
 
   /** @param {number} kind @param {number} how @param {ArrayLike<number>} points @param {number[]} corners @param {number[]} color */
   #loose(kind, how, points, corners, color) {
     const { gl, at, loose } = this;
-    if (!gl || !at || !loose) return;
     gl.uniform1i(at.kind, how);
-    gl.uniform4fv(at.color, color);
+    gl.vertexAttrib4fv(2, color);
     gl.bindBuffer(gl.ARRAY_BUFFER, loose[0]);
     gl.bufferData(gl.ARRAY_BUFFER, Float32Array.from(points), gl.STREAM_DRAW);
     gl.enableVertexAttribArray(0);
@@ -284,88 +301,4 @@ export class Solid {
     gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, Uint32Array.from(corners), gl.STREAM_DRAW);
     gl.drawElements(kind, corners.length, gl.UNSIGNED_INT, 0);
   }
-}
-
-const BY_KEY = /** @type {Record<string, [number, number, number?]>} */ ({
-  ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, -0.1], ArrowDown: [0, 0.1], "+": [0, 0, 1.2], "=": [0, 0, 1.2], "-": [0, 0, 1 / 1.2],
-});
-
-/**
- * Draw at most once a frame, roughly while calls come and well when they have ended.
- * @param {(moves: boolean) => void} draw
- */
-export function rough(draw) {
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let rest;
-  const well = perFrame(() => draw(false));
-  const roughly = perFrame(() => draw(true));
-  const moved = () => {
-    roughly();
-    clearTimeout(rest);
-    rest = setTimeout(well, 180);
-  };
-  return { well, moved, cancel: () => { clearTimeout(rest); well.cancel(); roughly.cancel(); } };
-}
-
-/**
- * Turn by a drag or the arrows, move by a drag with Shift or the right button, zoom by the wheel, plus and minus; a click that does not move is a click.
- * @param {HTMLElement} node
- * @param {{turn: (yaw: number, pitch: number, zoom?: number) => void, move: (dx: number, dy: number) => void, click: (x: number, y: number, event: PointerEvent) => void, reset: () => void}} does
- */
-export function orbit(node, { turn, move, click, reset }) {
-  /** @type {{x: number, y: number, moved: boolean, pans: boolean} | null} */
-  let drag = null;
-  node.addEventListener("pointerdown", (event) => {
-    if (event.target instanceof Element && event.target.closest("button, input, select")) return;
-    node.focus({ preventScroll: true });
-    node.setPointerCapture(event.pointerId);
-    drag = { x: event.clientX, y: event.clientY, moved: false, pans: event.shiftKey || event.button > 0 };
-    event.preventDefault();
-  });
-  node.addEventListener("contextmenu", (event) => event.preventDefault());
-  node.addEventListener("pointermove", ({ clientX, clientY }) => {
-    if (!drag) return;
-    const [dx, dy] = [clientX - drag.x, clientY - drag.y];
-    if (!drag.moved && Math.hypot(dx, dy) <= 4) return;
-    drag = { ...drag, x: clientX, y: clientY, moved: true };
-    if (drag.pans) move(dx, dy);
-    else turn(dx / 120, dy / 120);
-  });
-  node.addEventListener("pointerup", (event) => {
-    const box = node.getBoundingClientRect();
-    if (drag && !drag.moved && !event.button) click(event.clientX - box.left, event.clientY - box.top, event);
-    drag = null;
-  });
-  node.addEventListener("pointercancel", () => { drag = null; });
-  node.addEventListener("dblclick", reset);
-  node.addEventListener("wheel", (event) => {
-    event.preventDefault();
-    event.stopPropagation();
-    turn(0, 0, Math.exp(-Math.max(-120, Math.min(event.deltaY, 120)) / 300));
-  }, { passive: false });
-  node.addEventListener("keydown", (event) => {
-    const by = BY_KEY[event.key];
-    if (!by || event.target !== node) return;
-    turn(...by);
-    event.preventDefault();
-    event.stopPropagation();
-  });
-}
-
-/** @param {Camera} camera @param {number} yaw @param {number} pitch @param {number} [zoom] */
-export function turnCamera(camera, yaw, pitch, zoom = 1) {
-  camera.yaw += yaw;
-  camera.pitch = Math.min(Math.max(camera.pitch + pitch, -Math.PI / 2), Math.PI / 2);
-  camera.zoom = Math.min(Math.max(camera.zoom * zoom, 0.5), 20);
-}
-
-/**
- * How a box of some extent lies in a picture: at first it just fits, and while it is turned its scale stays.
- * @param {number[]} extent x, y, z @param {Camera} camera @param {Camera} start @param {number} w @param {number} h
- * @returns {number} pixels of the picture a nm or voxel
- */
-export function pixelsOf(extent, camera, start, w, h) {
-  const turn = turning(start);
-  const [across, tall] = [0, 3].map((row) => [0, 1, 2].reduce((sum, k) => sum + Math.abs(turn[row + k]) * extent[k], 0));
-  return 0.92 * camera.zoom * Math.min(w / across, h / tall);
 }
