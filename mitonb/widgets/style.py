@@ -184,8 +184,8 @@ class Latest:
     failed : callable
         Gets the exception of a call that failed.
     delay : float
-        Seconds to wait for a newer call before starting, and where there are any, after a call that took longer as long
-        as that took: however many calls come, half of the time is left to what the user waits for.
+        Seconds to wait for a newer call before starting, and where there are any, as long after a call as that took:
+        however many calls come, half of the time is left to what the user waits for.
     """
 
     def __init__(
@@ -194,7 +194,7 @@ class Latest:
         self._work, self._failed, self._delay = work, failed, delay
         self._asked: tuple[Any, ...] | None = None
         self._idle = threading.Condition()
-        self._running = False
+        self._running, self._rested = False, 0.0
 
     def ask(self, *arguments: Any) -> None:
         """Ask for a call; it replaces one that has not begun."""
@@ -210,18 +210,18 @@ class Latest:
             return self._idle.wait_for(lambda: not self._running, timeout)
 
     def _run(self) -> None:
-        took = 0.0
         while True:
-            time.sleep(max(self._delay, took) if self._delay else 0)
+            time.sleep(max(self._delay, self._rested - time.monotonic()) if self._delay else 0)
             with self._idle:
-                arguments, self._asked = self._asked, None
-                if arguments is None:
-                    self._running = False
-                    self._idle.notify_all()
-                    return
+                arguments, self._asked = self._asked or (), None
             start = time.monotonic()
             try:
                 self._work(*arguments)
             except Exception as error:  # the thread has no caller; whoever owns it tells the user
                 self._failed(error)
-            took = time.monotonic() - start
+            self._rested = 2 * time.monotonic() - start
+            with self._idle:
+                if self._asked is None:
+                    self._running = False
+                    self._idle.notify_all()
+                    return

@@ -17,7 +17,7 @@ import mitonb as mn
 from mitonb.edit.verbs import VERBS
 from mitonb.session import Session
 
-KILLS = int(os.environ.get("MITONB_KILLS", "20"))
+KILLS = int(os.environ.get("MITONB_KILLS", "12"))
 SHAPE = (4, 40, 40)
 
 # The child makes numbered edits for ever and says the number of each before it asks and after it is acknowledged.

@@ -79,9 +79,9 @@ def test_labels_that_could_not_follow_the_journal_take_no_more_edits(path, monke
 
 
 def test_a_thousand_specks_are_deleted_in_one_edit_and_come_back(path):
-    specks = np.arange(1, 40**3 + 1, dtype=np.uint32).reshape(40, 40, 40)
+    specks = np.arange(1, 13**3 + 1, dtype=np.uint32).reshape(13, 13, 13)
     session = Session(labels=specks, path=path)
-    session.delete(*range(1, 40**3, 2))
+    session.delete(*range(1, 13**3, 2))
     session.close()
     with Session.open(path) as again:
         again.undo()

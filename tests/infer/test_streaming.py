@@ -183,18 +183,23 @@ def test_a_file_is_read_once_per_direction(axis: Axis, tmp_path: Path) -> None:
     assert counting.voxels <= volume().size + samples * 64 * 80
 
 
-@pytest.mark.parametrize("planes", [("xy",), ("xy", "xz", "yz")])
-def test_kept_maps_in_a_folder_give_the_labels_of_a_fresh_run_in_another_process(planes: Any, tmp_path: Path) -> None:
+CHANGES: list[dict[str, Any]] = [
+    {}, {"semantic_threshold": 0.7}, {"center_threshold": 0.6, "center_distance": 30}, {"min_area": 40},
+    {"median": 5}, {"track_iou": 0.9}, {"track_ioa": 0.4}, {"lookahead": 0}, {"gap": 2}, {"min_size": 2000},
+    {"min_span": 11}, {"fill_holes": False}, {"drop_border": True}, {"instances": "pieces"}, {"instances": "none"},
+]  # fmt: skip
+OF_DIRECTIONS: list[dict[str, Any]] = [{}, {"median": 5}, {"votes": 3}, {"consensus_iou": 0.3}, {"lone_objects": True}]
+
+
+@pytest.mark.parametrize(("planes", "asked"), [(("xy",), CHANGES), (("xy", "xz", "yz"), OF_DIRECTIONS)])
+def test_kept_maps_in_a_folder_give_the_labels_of_a_fresh_run_in_another_process(
+    planes: Any, asked: list[dict[str, Any]], tmp_path: Path
+) -> None:
     recipe = GENTLE.replace(planes=planes, median=3)
     model = Oracle()
     first = segment(volume(), recipe, model=model, kept=KeptMaps(folder=tmp_path / "maps"), show=False)
     calls = len(model.net.calls)
-    for changes in (
-        {}, {"semantic_threshold": 0.7}, {"center_threshold": 0.6, "center_distance": 30}, {"min_area": 40},
-        {"median": 5}, {"track_iou": 0.9}, {"track_ioa": 0.4}, {"lookahead": 0}, {"gap": 2}, {"votes": 3},
-        {"consensus_iou": 0.3}, {"lone_objects": True}, {"min_size": 2000}, {"min_span": 11}, {"fill_holes": False},
-        {"drop_border": True}, {"instances": "pieces"}, {"instances": "none"},
-    ):  # fmt: skip
+    for changes in asked:
         other = recipe.replace(**changes)
         kept = KeptMaps(folder=tmp_path / "maps")  # as another process would
         got = drain(redecoding(kept, other), show=False)

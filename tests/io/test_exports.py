@@ -22,7 +22,7 @@ from mitonb.io.opening import open_labels
 from mitonb.io.precomputed import DTYPES
 from tests.io.test_round_trips import REFUSED, values
 
-KILLS = int(os.environ.get("MITONB_KILLS", "30"))
+KILLS = int(os.environ.get("MITONB_KILLS", "12"))
 
 
 @pytest.mark.parametrize("dtype", ["bool", "float16", "float64", "int64", *DTYPES])

@@ -1,4 +1,7 @@
-"""Tiny nets of every kind learn drawn EM within seconds and segment a phantom that they have not seen."""
+"""Tiny nets of every kind learn drawn EM within seconds and segment a phantom that they have not seen.
+
+Those that say only what is mitochondrion do so in the notebooks of the two U-Nets.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +34,6 @@ def coarse(seed, touching):
     ("heads", "dimension", "steps", "touching"),
     [
         (CENTERS, 2, 200, 0.25),
-        (("semantic",), 2, 120, 0.0),
-        (("semantic",), 3, 70, 0.0),
         (("semantic", "contour"), 2, 160, 0.25),
         (CONTOURS, 3, 110, 0.25),
         (("semantic", "affinities"), 3, 80, 0.25),
@@ -47,7 +48,7 @@ def test_a_net_of_each_kind_learns_and_segments(heads, dimension, steps, touchin
     )
     card = {"heads": heads, "dimension": dimension, "config": {"fold": False}}
     out = drain(fitting(sources, out=tmp_path / "net.safetensors", settings=settings, card=card), show=False)
-    planes = [("xy",), tuple(AXES)] if dimension == 2 else [("xy",)]
+    planes = [("xy",), tuple(AXES)] if heads == CENTERS else [("xy",)]
     tile = 64 if dimension == 2 else 48  # so that planes and blocks overlap
     for axes in planes:
         labels = mn.segment(stack, RECIPE.replace(planes=axes, tile=tile, model=str(out)), show=False)
