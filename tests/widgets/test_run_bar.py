@@ -143,6 +143,9 @@ def test_what_follows_edits_rests_as_long_as_it_worked(monkeypatch: pytest.Monke
     latest = Latest(work, failed=lambda error: None, delay=0.1)
     latest.ask()
     assert latest.wait(20)
+    assert rests == [0.1, 5.0], "nobody waits for a rest that nothing follows"
+    latest.ask()
+    assert latest.wait(20)
     assert rests == [0.1, 5.0, 5.0]
 
 
