@@ -1,8 +1,10 @@
-"""Memory: how much there is, and a refusal in numbers before work starts that would not fit."""
+"""Memory: how much there is, a refusal in numbers before work starts that would not fit, free memory given back."""
 
 import contextlib
+import ctypes
 import math
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +90,16 @@ def require_room(shape: Sequence[int], dtype: Any) -> None:
             needed, f"Reading {' x '.join(map(str, shape))} voxels",
             "Cut out a smaller part of it, open a lower resolution (series=), or use a machine with more memory.",
         )  # fmt: skip
+
+
+def give_back() -> None:
+    """Give free memory back to the system, where the C library (glibc) would keep it for each thread that was there.
+
+    A kernel in which threads measured a volume after each of twenty thousand edits held 85 MB of it.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _size(n: float) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import MitonbError
+from mitonb.memory import give_back
 
 JS = Path(__file__).parent / "js"
 """Where the browser's halves of the widgets are."""
@@ -219,6 +220,8 @@ class Latest:
                 self._work(*arguments)
             except Exception as error:  # the thread has no caller; whoever owns it tells the user
                 self._failed(error)
+            if self._delay:  # it comes after edits, thousands of times
+                give_back()
             self._rested = 2 * time.monotonic() - start
             with self._idle:
                 if self._asked is None:
