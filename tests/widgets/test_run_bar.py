@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -161,3 +163,22 @@ def test_a_failed_call_is_told_and_the_next_one_is_made() -> None:
     latest.ask(5)
     assert latest.wait(20)
     assert told == ["ZeroDivisionError", "2"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc keeps it")
+def test_what_threads_leave_after_edits_goes_back_to_the_system() -> None:
+    left: list[list[bytes]] = []
+
+    def held() -> int:
+        return int(Path("/proc/self/status").read_text().split("RssAnon:")[1].split()[0])
+
+    def work() -> None:
+        pieces = [bytes(5000 + k % 97) for k in range(20_000)]
+        left.append(pieces[::50])
+
+    latest, before = Latest(work, failed=lambda error: None, delay=0.01), held()
+    for _ in range(4):
+        latest.ask()
+        assert latest.wait(20)
+    assert len(left) == 4
+    assert held() - before < 50_000, "kB, of the 400,000 that were used"
