@@ -49,7 +49,7 @@ _PAGE = """<!doctype html>
 body {{ margin: 8px; background: Canvas; }}
 /* Nothing can be changed here, so nothing offers to. */
 .mitonb-viewer {{ grid-template-columns: 0 minmax(0, 1fr) auto; }}
-.mitonb-rail, .mitonb-grip, .mitonb-options {{ display: none; }}
+.mitonb-rail, .mitonb-grip, .mitonb-options, .mitonb-compare {{ display: none; }}
 @media (prefers-color-scheme: dark) {{
   :root {{ --jp-layout-color1: #111; --jp-layout-color2: #222; --jp-layout-color3: #333; --jp-ui-font-color1: #eee;
     --jp-ui-font-color2: #aaa; --jp-border-color2: #444; --jp-brand-color1: #64b5f6; }}

@@ -23,6 +23,15 @@ DRAWN = """() => {
         [...new Set(labels.data)].sort((a, b) => a - b)];
 }""".replace("ROOT", ROOT)
 
+# What the page says when all is done that its help lists.
+HELPED = """async () => {
+    const {store, verbs, run} = ROOT.mitonb, said = [];
+    store.addEventListener('notice', ({detail}) => said.push(detail.text));
+    for (const {command} of verbs.help.flatMap((group) => group.keys)) if (command && command !== 'full') run(command);
+    await new Promise((done) => setTimeout(done, 100));
+    return said;
+}""".replace("ROOT", ROOT)
+
 
 def test_a_snapshot_opens_offline_scrolls_zooms_names_objects_and_changes_nothing(tmp_path: Path) -> None:
     stack, truth = mn.phantom((8, 96, 128), seed=5)
@@ -63,6 +72,11 @@ def test_a_snapshot_opens_offline_scrolls_zooms_names_objects_and_changes_nothin
         poll(lambda: page.evaluate(f"{ROOT}.mitonb.get('selected')") == [first], "N goes to the first object", 30)
         page.keyboard.press("v")
         poll(lambda: page.evaluate(f"{ROOT}.mitonb.get('layers').labels.visible") is False, "V hides the labels", 30)
+        offered = [one.inner_text() for one in page.locator(".mitonb-axes .mitonb-choice:visible").all()]
+        assert offered == ["xy", "xz"]
+        assert not page.get_by_text("compare", exact=True).is_visible()
+        refused = [text for text in page.evaluate(HELPED) if "snapshot" in text]
+        assert refused == [], "what the help lists can be done here"
         page.evaluate(f"{ROOT}.mitonb.run('do:delete')")  # not even what no key does here any more
         assert page.evaluate(f"{ROOT}.mitonb.store.waiting") == 0
         browser.close()

@@ -240,6 +240,15 @@ test("a verb of the kernel has its button, its key and its line in the help", ()
     [["grow"], verbs.actions.length, verbs.help.flatMap((g) => g.keys).length], "a verb of the menu has no button of its own");
 });
 
+test("a page without a kernel lists the keys that do something there, and directions that it has planes of", () => {
+  const helped = (axes) => new Verbs([], axes).help;
+  assert.deepEqual(helped(["xy", "yz"]).map((group) => group.title), ["Look"]);
+  const keys = (axes) => helped(axes).flatMap((group) => group.keys).map((row) => row.keys);
+  assert.deepEqual(keys(["xy", "yz"]).filter((key) => "1234".includes(key)), ["1", "3"]);
+  assert.deepEqual(keys(["xz"]).filter((key) => "1234".includes(key)), []);
+  assert.deepEqual(keys().filter((key) => "1234".includes(key)), ["4", "1", "2", "3"]);
+});
+
 test("objects are hidden, or shown alone, and the words say which", () => {
   const shown = (hidden, isolated) => [0, 1, 2, 3].filter(seenOf(hidden, isolated).shows);
   assert.deepEqual(shown([], []), [0, 1, 2, 3]);

@@ -204,17 +204,21 @@ export function statusBar({ set, run, goTo, leave }) {
   ]);
   return {
     node,
-    /** @param {string} axis @param {number} index @param {number} count @param {boolean} flat a single section */
-    showPlane(axis, index, count, flat) {
+    /** @param {string} axis @param {number} index @param {number} count @param {import("./protocol.js").Info} info */
+    showPlane(axis, index, count, { shape, axes: there }) {
+      const flat = shape[0] < 2;  // a single section
       along.hidden = count < 2;
-      across.hidden = flat && axis === "xy";
-      four.hidden = flat;
+      across.hidden = (flat && axis === "xy") || there?.length === 1;
+      four.hidden = flat || Boolean(there);
       name.textContent = axis === "xy" ? "z" : axis === "xz" ? "y" : "x";
       planes.max = at.max = `${count - 1}`;
       planes.show(index);
       if (document.activeElement !== at) at.value = `${index}`;
       last.textContent = `/ ${count - 1}`;
-      for (const button of axes) button.setAttribute("aria-pressed", `${button.textContent === axis}`);
+      for (const button of axes) {
+        button.setAttribute("aria-pressed", `${button.textContent === axis}`);
+        button.hidden = !(there?.includes(button.textContent ?? "") ?? true);
+      }
     },
     /** @param {boolean} on whether planes of all directions are shown */
     showPanes(on) {

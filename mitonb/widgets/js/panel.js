@@ -12,7 +12,7 @@ import { HEADS } from "./protocol.js";
  */
 
 /** Heads whose layers are there also before a network has run. */
-const USUAL = ["semantic", "center", "offsets"];
+export const USUAL = ["semantic", "center", "offsets"];
 const TITLES = /** @type {Record<string, string>} */ ({
   em: "EM", labels: "Labels", preview: "Preview", semantic: "Semantic", center: "Centers", offsets: "Offsets",
   contour: "Contour", distance: "Distance", affinities: "Affinities",
@@ -58,7 +58,7 @@ export function layerPanel(set, run) {
     },
     /** @param {string} name @param {boolean} on @param {string} why @param {boolean} [known] whether any plane has it */
     enable(name, on, why, known = true) {
-      blocks[name].enable(on, why, known || USUAL.includes(name));
+      blocks[name].enable(on, why, known);
     },
     /** Show the image's block alone: there are no labels, and nothing that finds any. */
     showImageAlone() {
@@ -125,7 +125,7 @@ function labelsBlock(set, run) {
     button.addEventListener("click", () => set("labels", { style }));
     return button;
   });
-  const compare = element("button", { class: "mitonb-choice", text: "compare", title: "Compare with the labels before the last run, or with others (A)", attributes: { type: "button" } });
+  const compare = element("button", { class: "mitonb-choice mitonb-compare", text: "compare", title: "Compare with the labels before the last run, or with others (A)", attributes: { type: "button" } });
   compare.addEventListener("click", () => run("compare"));
   const node = element("div", { class: "mitonb-row mitonb-choices" }, [...buttons, compare]);
   compare.style.marginLeft = "auto";

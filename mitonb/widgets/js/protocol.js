@@ -10,8 +10,8 @@
  *   name: string, shape: number[], dtype: string, has_image: boolean, voxel_size: number[] | null,
  *   intensity: [number, number], hash: number, palette: number[][], moved?: Map<number, number>, empty: boolean,
  *   ramps: Record<string, import("./colors.js").Ramp>, verbs: import("./keys.js").Verb[], widest?: number[], focus?: number[] | null,
- *   only_looks?: boolean,
- * }} Info
+ *   only_looks?: boolean, axes?: string[],
+ * }} Info  with axes: a page without a kernel, which has planes of these alone
  * @typedef {{
  *   save: {kind: string, text: string}, can_undo: boolean, can_redo: boolean, read_only: boolean, fresh: number,
  *   listens: boolean, project: string, kernel: string,

@@ -94,7 +94,8 @@ export class StandIn {
   async #answer(m) {
     if (m.kind === "hello") {
       this.#post({ kind: "colors" }, bytesOf(this.kept.colors));
-      this.#post({ ...this.kept.hello, client: m.client, last: 0 });
+      const { hello, axes } = this.kept;
+      this.#post({ ...hello, info: { ...hello.info, axes }, client: m.client, last: 0 });
     } else if (m.kind === "want") {
       for (const part of m.parts) await this.#send(part, m);
     } else if (m.kind === "step") {

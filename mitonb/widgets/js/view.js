@@ -9,7 +9,7 @@ import { Comparison, otherText } from "./compare.js";
 import { Frame } from "./frame.js";
 import { Verbs } from "./keys.js";
 import { layout } from "./layout.js";
-import { histogramOf } from "./panel.js";
+import { USUAL, histogramOf } from "./panel.js";
 import { Panes } from "./panes.js";
 import { Pen } from "./pen.js";
 import { Picture } from "./picture.js";
@@ -307,7 +307,7 @@ export class View {
 
   /** What the kernel told first: which volume, and what can be done with it. */
   #learn() {
-    this.verbs = new Verbs(this.store.info?.verbs ?? []);
+    this.verbs = new Verbs(this.store.info?.verbs ?? [], this.store.info?.axes);
     this.ui.rail.fill(this.verbs);
     this.ui.help.fill(this.verbs);
     this.ui.menu.fill(this.verbs);
@@ -333,7 +333,7 @@ export class View {
     this.ui.top.showInfo(info);
     this.ui.panel.histogram.setRange(info.intensity);
     this.ui.panel.showRamps(info.ramps);
-    this.ui.status.showPlane(this.get("axis"), this.get("index"), this.sheet.count, info.shape[0] < 2);
+    this.ui.status.showPlane(this.get("axis"), this.get("index"), this.sheet.count, info);
     if (this.get("panes") === 4 && !this.panes.on) this.panes.show();
     this.#look();
     this.#take();
@@ -387,8 +387,9 @@ export class View {
     const maps = HEADS.filter((part) => this.has(part));
     const anywhere = new Set([...extras].map((extra) => extra.split("/")[0]));
     const image = info?.has_image ?? true;
-    for (const part of HEADS) ui.panel.enable(part, maps.includes(part), maps.includes(part) ? "" : "not run here", anywhere.has(part));
-    ui.panel.enable("preview", this.has("preview"), this.has("preview") ? "not saved yet" : "none");
+    const kept = info?.axes ? "not kept" : "not run here";
+    for (const part of HEADS) ui.panel.enable(part, maps.includes(part), maps.includes(part) ? "" : kept, anywhere.has(part) || (!info?.axes && USUAL.includes(part)));
+    ui.panel.enable("preview", this.has("preview"), this.has("preview") ? "not saved yet" : "none", !info?.axes);
     ui.panel.enable("em", image, image ? "" : "no image");
     const above = maps.some((part) => layers[part].visible) || (this.has("preview") && layers.preview.visible);
     ui.panel.enable("labels", true, above && layers.labels.style === "fill" ? "outlined below" : "");
