@@ -57,23 +57,18 @@ def centre_lines(inside: Mask, unit: Vectors, surface: Surface) -> tuple[list[Li
     while short := _short(points, radii, chains, forks):
         points, radii = np.delete(points, short, axis=0), np.delete(radii, short)
         chains, forks = _chains(points, step)
-    ways = [_Way(points[members], ends) for members, ends in chains]
-    for way in ways:
-        way.pin([points[fork].mean(axis=0) for fork in forks])
+    middles = np.array([points[fork].mean(axis=0) for fork in forks])
+    ways = [_Way(points[members], ends, middles) for members, ends in chains]
     branches = _join(ways, len(forks))
     return _centred(ways, surface, max(1.0, float(np.median(radii)) / step / 2)), branches
 
 
 class _Way:
-    """Points of a piece in order, and what its two ends are: the number of a fork, an open end or part of a ring."""
+    """Points of a piece in order, up to the middle of its forks, and what its two ends are: see `_Chains`."""
 
-    def __init__(self, points: Vectors, ends: tuple[int, int]) -> None:
-        self.points, self.ends = points, list(ends)
-
-    def pin(self, forks: list[Vectors]) -> None:
-        """Let the ends reach the middle of their forks."""
-        before, after = ([forks[end]] if end >= 0 else [] for end in self.ends)
-        self.points = np.concatenate([*([p] for p in before), self.points, *([p] for p in after)])
+    def __init__(self, points: Vectors, ends: tuple[int, int], middles: Vectors) -> None:
+        before, after = (middles[[end]] if end >= 0 else points[:0] for end in ends)
+        self.points, self.ends = np.concatenate([before, points, after]), list(ends)
 
     def turn(self) -> None:
         self.points, self.ends = self.points[::-1], self.ends[::-1]
@@ -111,6 +106,7 @@ def _deepest(inside: Mask, unit: Vectors, surface: Surface) -> npt.NDArray[np.in
 
 _OPEN, _RING = -1, -2
 _Chains = list[tuple[list[int], tuple[int, int]]]
+"""Points in order, and what the two ends are: the number of a fork, an open end or part of a ring."""
 
 
 def _chains(points: Vectors, step: float) -> tuple[_Chains, list[list[int]]]:
@@ -133,10 +129,8 @@ def _chains(points: Vectors, step: float) -> tuple[_Chains, list[list[int]]]:
                 chain.append(min(ahead))
                 free.discard(chain[-1])
             meets = [[fork_of[k] for k in sorted(near[end]) if k in fork_of] for end in (chain[0], chain[-1])]
-            if len(chain) == 1 and len(meets[0]) == 2:
+            if len(chain) == 1:
                 meets = [meets[0][:1], meets[0][1:]]
-            elif len(chain) == 1:
-                meets = [meets[0], []]
             ends = [one[0] if one else _OPEN for one in meets]
             if len(chain) == 1 and ends[0] == ends[1] >= 0:
                 continue  # a corner beside a fork, no ring
@@ -217,12 +211,9 @@ def _centred(ways: list[_Way], surface: Surface, sigma: float) -> list[Line]:
             radii = np.where(radii > 0, radii, radii.max() or off.mean())  # where no surface is near
         else:
             radii = np.full(n, np.average(np.linalg.norm(around - line[index], axis=1), weights=area))
-        ends: list[tuple[list[Vectors], int]] = [([], 0), ([], 0)]
-        if way.ends[0] == _OPEN:
-            ends[0] = _last_part(line, radii, around, index, long)
-        if way.ends[1] == _OPEN:
-            ends[1] = _last_part(line[::-1], radii, around, n - 1 - index, -long)
-        (before, skip), (after, drop) = ends
+        first, last = (end == _OPEN for end in way.ends)
+        before, skip = _last_part(line, radii, around, index, long) if first else ([], 0)
+        after, drop = _last_part(line[::-1], radii, around, n - 1 - index, -long) if last else ([], 0)
         kept, nothing = slice(skip, n - drop), [np.nan]
         line = np.array([*before, *line[kept], *after])
         radii = np.array([*nothing * len(before), *radii[kept], *nothing * len(after)])

@@ -778,7 +778,7 @@ def _course(options: Options) -> None:
 
 
 def _class(options: Options) -> None:
-    from mitonb.lessons.classes import class_table
+    from mitonb.lessons.checking import class_table
 
     _check_outputs([(options.out, TABLES)], [], overwrite=True)
     table = class_table(options.folder)

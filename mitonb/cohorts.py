@@ -202,10 +202,8 @@ def _icc(animals: pd.DataFrame, n: Values) -> float:
     """Return the intraclass correlation within conditions, from the analysis of variance of unequal groups."""
     if animals.objects.max() < 2:
         return np.nan  # of one object each nothing lies within
-    means, groups = (
-        animals["mean"].to_numpy(),
-        [np.flatnonzero(animals.condition == k) for k in animals.condition.unique()],
-    )
+    means = animals["mean"].to_numpy()
+    groups = [np.flatnonzero(animals.condition == k) for k in animals.condition.unique()]
     within = float(((n - 1) * animals.sd.fillna(0) ** 2).sum() / max(1.0, (n - 1).sum()))
     middle = np.zeros(len(n))
     for one in groups:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from mitonb.centre_lines import Line, centre_lines
+from mitonb.centre_lines import centre_lines
 from mitonb.errors import InputError
 from mitonb.shapes import MARGIN, Surface, Vectors, surface_of, widths
 from mitonb.stack import LazyArray, read_part
@@ -53,9 +53,8 @@ def details(
     """
     if not within >= 0:
         raise InputError(f"Surfaces are 0 nm or more apart, got within_nm={within!r}.")
-    trees = {
-        name: _tree(region, found.size) for name, region in (("others", others), ("mask", mask)) if region is not None
-    }
+    regions = {"others": others, "mask": mask}
+    trees = {name: _tree(region, found.size) for name, region in regions.items() if region is not None}
 
     def measured(number: int) -> dict[str, float]:
         one, id, row = outlined(found, number, within), found.ids[number], dict[str, float]()
@@ -66,10 +65,10 @@ def details(
             row |= _line_row(one)
         for names, region in ((("neighbours", "contact"), found.data), (("others", "touch"), others)):
             if names[0] in groups and region is not None:
-                near = touching(one, id, region, same=names[0] == "neighbours", within=within)
-                row |= zip(names, (len(near), sum(area for _, area, _ in near)), strict=True)
+                same = names[0] == "neighbours"
+                row |= zip(names, touching(one, id, region, same=same, within=within), strict=True)
         for name, tree in trees.items():
-            row[f"{name}_distance"] = float(tree.query(one.surface.faces)[0].min(initial=np.inf)) if tree else np.nan
+            row[f"{name}_distance"] = float(tree.query(one.faces)[0].min(initial=np.inf)) if tree else np.nan
         if mask is not None:
             box = Place(found.start[number], found.stop[number], one.place.every)
             row["in_mask"] = float((box.read(mask)[box.read(found.data) == id] > 0).mean())
@@ -103,16 +102,12 @@ class Place(NamedTuple):
 
     def read(self, data: LazyArray) -> npt.NDArray[Any]:
         """Return the voxels, plane by plane where some are left out, so that never all are in memory."""
+        n, rows, columns = self.every, slice(self.start[1], self.stop[1]), slice(self.start[2], self.stop[2])
+        depth = int(self.stop[0] - self.start[0]) if n == 1 else 1
         with _READING:
-            return self._read(data)
-
-    def _read(self, data: LazyArray) -> npt.NDArray[Any]:
-        rows, columns = (slice(int(a), int(b)) for a, b in zip(self.start[1:], self.stop[1:], strict=True))
-        if self.every == 1:
-            return read_part(data, (slice(int(self.start[0]), int(self.stop[0])), rows, columns))
-        planes = range(int(self.start[0]), int(self.stop[0]), self.every)
-        return np.concatenate([read_part(data, (slice(z, z + 1), rows, columns))[:, :: self.every, :: self.every]
-                               for z in planes])  # fmt: skip
+            parts = [read_part(data, (slice(z, z + depth), rows, columns))[:, ::n, ::n]
+                     for z in range(int(self.start[0]), int(self.stop[0]), n * depth)]  # fmt: skip
+        return np.concatenate(parts)
 
 
 class Outlined(NamedTuple):
@@ -122,18 +117,20 @@ class Outlined(NamedTuple):
     ----------
     inside : (z, y, x) or, of a single section, (y, x) bool array
         With `MARGIN` voxels around it.
-    unit, origin : array
-        Size of its voxels, and the middle of the first one, in nm.
+    unit : array
+        Size of its voxels in nm.
     surface : Surface
-        In nm from the middle of the first voxel of the volume.
+        In nm from the middle of the first of these voxels.
+    faces : (n, d) array
+        Those of the surface, in nm from the middle of the first voxel of the volume.
     place : Place
         Where others are looked for.
     """
 
     inside: npt.NDArray[np.bool_]
     unit: Vectors
-    origin: Vectors
     surface: Surface
+    faces: Vectors
     place: Place
 
 
@@ -153,21 +150,12 @@ def outlined(found: Found, number: int, within: float = 0) -> Outlined:
     inside, unit = np.pad(part[0] if flat else part, missing), (size * every)[flat:]
     origin = (own.start * size)[flat:] - missing[:, 0] * unit
     surface = surface_of(inside, unit, cut=cut)
-    return Outlined(
-        inside, unit, origin, Surface(surface.faces + origin, surface.points + origin, surface.areas), place
-    )
-
-
-def lines_of(one: Outlined) -> tuple[list[Line], int]:
-    """Return the centre line of an object in pieces, in nm from the middle of the first voxel of the volume."""
-    near = Surface(one.surface.faces - one.origin, one.surface.points - one.origin, one.surface.areas)
-    lines, branches = centre_lines(one.inside, one.unit, near)
-    return [Line(line.points + one.origin, line.radii) for line in lines], branches
+    return Outlined(inside, unit, surface, surface.faces + origin, place)
 
 
 def _line_row(one: Outlined) -> dict[str, float]:
     """Return what the centre line tells."""
-    lines, branches = lines_of(one)
+    lines, branches = centre_lines(one.inside, one.unit, one.surface)
     thick = 2 * np.concatenate([line.radii for line in lines])
     thick = thick[np.isfinite(thick)]
     ends = sum(np.isnan(line.radii[[0, -1]]).sum() for line in lines)
@@ -191,8 +179,8 @@ def faces_between(ids: npt.NDArray[Any], unit: Vectors, origin: Vectors) -> tupl
     return np.concatenate(points), np.concatenate(owners)
 
 
-def touching(one: Outlined, id: int, others: LazyArray, *, same: bool, within: float) -> list[tuple[Any, float, float]]:
-    """Return each other object that the surface of one comes near to: its id, the area in nm², the least distance.
+def touching(one: Outlined, id: int, others: LazyArray, *, same: bool, within: float) -> tuple[int, float]:
+    """Return how many other objects the surface of one comes near to, and how much of it does, in nm².
 
     `same` says that the others are of the same labels; `within` is the distance in nm, 0 for faces that are shared.
     """
@@ -202,10 +190,8 @@ def touching(one: Outlined, id: int, others: LazyArray, *, same: bool, within: f
     size = one.unit / one.place.every
     faces, owners = faces_between(near[0] if flat else near, one.unit, one.place.start[flat:] * size)
     if not len(faces):
-        return []
+        return 0, 0.0
     most = within + 1e-3 * float(size.min())
-    distance, which = cKDTree(faces).query(one.surface.faces, distance_upper_bound=most)
+    distance, which = cKDTree(faces).query(one.faces, distance_upper_bound=most)
     hit = np.isfinite(distance)
-    found = pd.DataFrame({"other": owners[which[hit]], "area": one.surface.areas[hit], "distance": distance[hit]})
-    rows = found.groupby("other").agg(area=("area", "sum"), distance=("distance", "min"))
-    return list(rows.itertuples(name=None))
+    return len(np.unique(owners[which[hit]])), float(one.surface.areas[hit].sum())

@@ -54,10 +54,8 @@ def list_mistakes(labels: AnyLabels, truth: AnyLabels, *, iou: float = 0.5, smal
     rows = []
     for one in wrong:
         corners = pd.concat([ours.loc[list(one.ids)], theirs.loc[list(one.truths)]])
-        start, stop = (
-            corners[[f"{axis}{k}" for axis in "zyx"]].agg(how).to_numpy() for k, how in ((0, "min"), (1, "max"))
-        )
-        box = tuple(slice(int(p), int(q)) for p, q in zip(start, stop, strict=True))
+        start = corners[["z0", "y0", "x0"]].min().to_numpy(int)
+        box = tuple(map(slice, start, corners[["z1", "y1", "x1"]].max().to_numpy(int)))
         place, voxels = _place(a[box], b[box], one)
         z, y, x = (start + place).tolist()
         rows.append((one.kind, one.ids, one.truths, z, y, x, voxels))
@@ -137,23 +135,20 @@ def errors_by_size(
         cells = (table[["z", "y", "x"]].to_numpy() * cut / table.attrs["shape"]).astype(int)
         block = np.ravel_multi_index(tuple(np.minimum(cells, cut - 1).T), tuple(cut))
         sides.append((table[by].to_numpy(float), table.id.isin(good).to_numpy(), block, int(np.prod(cut))))
-    sizes = sides[0][0]
-    inner = np.unique(
-        np.quantile(sizes, (0.25, 0.5, 0.75)) if edges is None and len(sizes) else () if edges is None else edges
-    )
+    if edges is None:
+        edges = np.quantile(sides[0][0], (0.25, 0.5, 0.75)) if len(sides[0][0]) else ()
+    inner = np.unique(edges)
     ends = [-np.inf, *inner.tolist(), np.inf]
     rows = []
     for low, high in [*pairwise(ends), (-np.inf, np.inf)][: None if len(inner) else 1]:
         row: dict[str, Any] = {"low": max(low, 0), "high": high}
-        for (values, good, block, count), names in zip(
-            sides, (("truths", "found", "recall"), ("labels", "right", "precision")), strict=True
-        ):
+        names = (("truths", "found", "recall"), ("labels", "right", "precision"))
+        for (values, good, block, count), (total, found, share) in zip(sides, names, strict=True):
             here = (values > low) & (values <= high)
             some = np.stack([np.bincount(block[here & chosen], minlength=count) for chosen in (good, here)], axis=1)
-            rate, least, most = _interval(some)
-            total, found, share = names
-            row |= {total: int(here.sum()), found: int(good[here].sum()), share: rate,
-                    f"{share}_low": least, f"{share}_high": most}  # fmt: skip
+            limits = (share, f"{share}_low", f"{share}_high")
+            row |= {total: int(here.sum()), found: int(good[here].sum())}
+            row |= zip(limits, _interval(some), strict=True)
         rows.append(row)
     return pd.DataFrame(rows, index=[*(f"class {k + 1}" for k in range(len(rows) - 1)), "all"])
 

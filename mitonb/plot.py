@@ -135,9 +135,9 @@ def _draw_head(axes: Axes, maps: Maps, name: str, inside: npt.NDArray[np.bool_],
         _panel(axes.inset_axes((0.86, 0.86, 0.13, 0.13)), wheel(), "")
 
 
-def _panel(axes: Axes, pixels: npt.NDArray[Any], title: str, **options: Any) -> None:
+def _panel(axes: Axes, pixels: npt.NDArray[Any], title: str) -> None:
     """Fill one panel, without ticks."""
-    axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest", **options)
+    axes.imshow(pixels, interpolation="nearest")
     axes.set_axis_off()
     # A name from a file is shown as it is: "$" would start a formula.
     axes.set_title(title, fontsize=10, parse_math=False)
@@ -248,6 +248,15 @@ def show_planes(stack: Stack, labels: Any, *, count: int = 3, width: float = 7.2
             bar, said = bar_length(max(w * unit / 3, 1))
             axes.plot([0.04 * w, 0.04 * w + bar / unit], [0.95 * h] * 2, color="white", lw=2.5, solid_capstyle="butt")
             axes.text(0.04 * w, 0.92 * h, said, color="white", fontsize=7, va="bottom")
+    return picture
+
+
+def panels(plane: AnyImage, **sets: npt.NDArray[Any]) -> Picture:
+    """Draw one plane several times, (h, w), each with other labels over it: the name of a set is its title."""
+    height, width = np.shape(plane)
+    picture = Picture(figsize=(10, 10 / len(sets) * height / width + 0.3))
+    for axes, (title, ids) in zip(np.ravel(picture.subplots(1, len(sets))), sets.items(), strict=True):
+        _panel(axes, overlay(plane, ids), title.replace("_", " "))
     return picture
 
 

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import pandas as pd
@@ -35,20 +36,9 @@ from mitonb.summaries import summarize
 
 ROWS = 200
 """Objects and mistakes that the page shows; the file in it holds all objects."""
-_STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#222;
-background:#fff}h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2rem;border-bottom:1px solid #ccc}
-table{border-collapse:collapse;font-size:13px}td,th{padding:2px 10px 2px 0;text-align:left;border-bottom:1px solid #eee;
-font-variant-numeric:tabular-nums}.wide{overflow:auto;max-height:26rem;width:fit-content;
-min-width:100%;max-width:min(50vw + 30rem,100vw - 3rem)}img{max-width:100%}img.half{width:44%}
-pre{white-space:pre-wrap;font-size:12px}
-@media print{.wide{max-height:none;max-width:100%;overflow:visible}.wide :is(td,th){font-size:6px;padding-right:3px}
-.wide th{overflow-wrap:anywhere}}"""
-_PRINTERS = (
-    ("chromium", ["--headless", "--no-pdf-header-footer", "--print-to-pdf={pdf}", "{html}"]),
-    ("google-chrome", ["--headless", "--no-pdf-header-footer", "--print-to-pdf={pdf}", "{html}"]),
-    ("weasyprint", ["{html}", "{pdf}"]),
-    ("wkhtmltopdf", ["{html}", "{pdf}"]),
-)
+_PAGE = Template(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
+_CHROME, _PLAIN = ["--headless", "--no-pdf-header-footer", "--print-to-pdf={pdf}", "{html}"], ["{html}", "{pdf}"]
+_PRINTERS = {"chromium": _CHROME, "google-chrome": _CHROME, "weasyprint": _PLAIN, "wkhtmltopdf": _PLAIN}
 _METHODS = (
     "Surface: Coeurjolly, Flin, Teytaud and Tougne (2003). Centre line: Lee, Kashyap and Chu (1994). Sphericity: "
     "Wadell (1935). Complexity: Vincent et al. (2019). Border: Miles (1974), Lantuéjoul (1980). What each column "
@@ -120,8 +110,7 @@ def report(
         _section("What to cite", _citations(record), f"<p>{_text(_METHODS)}</p>"),
         _section("Record", _folded("All of it", json.dumps(record, indent=1, default=str))),
     ]  # fmt: skip
-    head = f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{_text(found.name or "Report")}</title>'
-    page = f"{head}<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>"
+    page = _PAGE.substitute(title=_text(found.name or "Report"), body="".join(parts))
     with explain_write(target), atomic_write(target, lambda _: None) as temporary:
         if target.suffix.lower() == ".pdf":
             _print(page, temporary)
@@ -307,7 +296,7 @@ def _text(what: Any) -> str:
 
 def _print(page: str, pdf: Path) -> None:
     """Print a page with the first program that is here."""
-    for program, words in _PRINTERS:
+    for program, words in _PRINTERS.items():
         if command := shutil.which(program):
             with tempfile.TemporaryDirectory() as folder:
                 source, out = Path(folder) / "page.html", Path(folder) / "page.pdf"
@@ -323,6 +312,4 @@ def _print(page: str, pdf: Path) -> None:
                     shutil.copyfile(out, pdf)
                     return
                 raise InputError(f"{program} did not print the report: {done.stderr[-300:].strip()}. Choose .html.")
-    raise InputError(
-        f"Nothing here prints pages. Choose .html, or install one of {', '.join(p for p, _ in _PRINTERS)}."
-    )
+    raise InputError(f"Nothing here prints pages. Choose .html, or install one of {', '.join(_PRINTERS)}.")

@@ -32,11 +32,9 @@ def write_movie(frames: Sequence[npt.NDArray[np.uint8]], path: Path, *, rate: in
     Raises
     ------
     InputError
-        If there is no ffmpeg for an .mp4, the ending is another one, or the file cannot be written.
+        If there is no ffmpeg for an .mp4, or the file cannot be written.
     """
     kind = path.suffix.lower()
-    if kind not in KINDS:
-        raise InputError(f"Pictures are saved as {', '.join(KINDS)}, got {path.name!r}.")
     with explain_write(path), atomic_write(path) as hidden:
         first, *rest = (Image.fromarray(one) for one in frames)
         if kind == ".png":

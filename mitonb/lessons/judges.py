@@ -279,15 +279,9 @@ def _judge_missed(session: Session) -> Verdict:
         return ""
     here = _on(session, material.MISSED)
     planes = np.isin(session.labels.data, here).any(axis=(1, 2)).sum() if here else 0
-    return (
-        "still"
-        if not here
-        else "neighbour"
-        if set(here) & _on_others(session, material.MISSED)
-        else "planes"
-        if planes < 5
-        else "rough"
-    )
+    if set(here) & _on_others(session, material.MISSED):
+        return "neighbour"
+    return "still" if not here else "planes" if planes < 5 else "rough"
 
 
 def _judge_race(session: Session) -> Verdict:

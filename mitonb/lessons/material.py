@@ -8,11 +8,9 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage.draw import ellipse
 
-from mitonb.colors import AnyImage, overlay
 from mitonb.labels import Labels
 from mitonb.maps import Maps
 from mitonb.phantoms import Phantom, phantom
-from mitonb.plot import Picture
 from mitonb.post.targets import contour_targets, targets
 from mitonb.session.session import Session
 
@@ -78,17 +76,6 @@ def network_maps(which: str = "tuning") -> NetworkMaps:
         seen = ndimage.gaussian_filter(drawn, (0, blur, blur)) + 0.16 * doubt / doubt.std()
         said.append(np.clip(seen, 0, 1).astype(np.float32))
     return NetworkMaps(said[0], said[1], truth)
-
-
-def panels(plane: AnyImage, **sets: npt.NDArray[Any]) -> Picture:
-    """Draw one plane several times, (h, w), each with other labels over it: the name of a set is its title."""
-    height, width = np.shape(plane)
-    picture = Picture(figsize=(10, 10 / len(sets) * height / width + 0.3))
-    for axes, (title, ids) in zip(np.ravel(picture.subplots(1, len(sets))), sets.items(), strict=True):
-        axes.imshow(overlay(plane, ids), interpolation="nearest")
-        axes.set_axis_off()
-        axes.set_title(title.replace("_", " "))
-    return picture
 
 
 def proofreading(path: str | None = None) -> Session:

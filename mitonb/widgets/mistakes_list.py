@@ -16,19 +16,15 @@ from mitonb.widgets.viewer import Viewer
 
 _KINDS = ("missing", "false", "merged", "split", "mixed", "poor")
 _COLORS = ((230, 159, 0), (86, 180, 233), (204, 121, 167), (0, 158, 115), (240, 228, 66), (150, 150, 150))
-_HEADS = {
-    "number": {"kind": "id"},
-    "kind": {"kind": "word"},
-    "ids": {"label": "objects"},
-    "truths": {"label": "others"},
-}
-_TIPS = {
-    "number": "Its number",
-    "kind": "missing: only in the other labels. false: only in these. merged: one here, several there. split: several "
-    "here, one there. mixed: several of both. poor: one of both, but unlike",
-    "voxels": "How many voxels are wrong", "ids": "How many objects of these labels take part",
-    "truths": "How many objects of the other labels take part",
-}  # fmt: skip
+_COLUMNS = [
+    head("number", "Its number", kind="id"),
+    head("kind", "missing: only in the other labels. false: only in these. merged: one here, several there. split: "
+         "several here, one there. mixed: several of both. poor: one of both, but unlike", kind="word", words=_KINDS),
+    head("voxels", "How many voxels are wrong"),
+    head("ids", "How many objects of these labels take part", label="objects"),
+    head("truths", "How many objects of the other labels take part", label="others"),
+    *(head(axis, "Where it is") for axis in "zyx"),
+]  # fmt: skip
 
 
 class MistakesList(Saved, Part):
@@ -101,15 +97,10 @@ class MistakesList(Saved, Part):
     def _look_again(self) -> None:
         self.table = table = list_mistakes(self.session.labels, self.truth, iou=self.iou)
         kinds = np.array([_KINDS.index(kind) for kind in table["kind"]], int)
-        counts = {name: table[name].map(len).to_numpy(float) for name in ("ids", "truths")}
-        shown = {
-            "number": np.arange(1, len(table) + 1), "kind": kinds, "voxels": table["voxels"], **counts,
-            **{axis: table[axis] for axis in "zyx"},
-        }  # fmt: skip
-        columns = [head(name, _TIPS.get(name, "Where it is"), digits=0, words=_KINDS, **_HEADS.get(name, {}))
-                   for name in shown]  # fmt: skip
-        values = [np.asarray(values, np.float64) for values in shown.values()]
-        self.grid.fill(columns, [*values, np.array(_COLORS, np.uint8)[kinds].reshape(-1, 3)])
+        counts = (table[name].map(len) for name in ("ids", "truths"))
+        shown = [np.arange(1, len(table) + 1), kinds, table["voxels"], *counts, *(table[axis] for axis in "zyx")]
+        values = [np.asarray(values, np.float64) for values in shown]
+        self.grid.fill(_COLUMNS, [*values, np.array(_COLORS, np.uint8)[kinds].reshape(-1, 3)])
         found = table["kind"].value_counts()
         said = ", ".join(f"{found[kind]} {kind}" for kind in _KINDS if kind in found)
         self.status.value = note(f"{count_text(len(table), 'mistake')}{': ' if said else ''}{said}")

@@ -188,8 +188,19 @@ class ObjectsTable(Saved, Part):
         self.grid.fill(columns, [*values, colors])
 
     def _shown(self, table: Any) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
-        session, scores = self.session, self.review.open_scores()
-        return _columns(table, self.teach.lesson, session.doubted, scores, {*session.locked})
+        """Return what the grid shows of a table of objects: the columns, and a float array for each."""
+        shown = [
+            (head(c.name, c.tip, scale=c.factor, label=c.title, kind=c.kind, digits=c.digits, width=c.width),
+             table[c.name] * c.factor) for c in COLUMNS if c.title and c.name in table
+        ]  # fmt: skip
+        ids, lesson, doubted, doubts = table["id"], self.teach.lesson, self.session.doubted, self.review.open_scores()
+        if locked := {*self.session.locked}:
+            shown.insert(1, (_LOCKED, ids.isin(locked)))
+        if doubts:
+            shown.insert(1, (_DOUBT, ids.map(doubts)))
+        if lesson is not None or doubted:
+            shown.insert(1, (_VERDICT, [_verdict(lesson, doubted, id) for id in ids.tolist()]))
+        return [column for column, _ in shown], [np.asarray(values, np.float64) for _, values in shown]
 
     def _on_edited(self, change: Any) -> None:
         self.grid.tell()
@@ -206,13 +217,15 @@ class ObjectsTable(Saved, Part):
 
 
 def head(name: str, tip: str, **more: Any) -> dict[str, Any]:
-    """Return what the grid is told of a column of numbers with two digits, or with what is said of it."""
-    return {"name": name, "label": name, "tip": tip, "scale": 1, "kind": "number", "digits": 2, "width": 76, **more}
+    """Return what the grid is told of a column of whole numbers, or of what is said of it."""
+    return {"name": name, "label": name, "tip": tip, "scale": 1, "kind": "number", "digits": 0, "width": 76, **more}
 
 
-_VERDICT = head("verdict", "What you marked it as, or how probably it is right by your marks", kind="verdict")
-_DOUBT = head("doubt", "How much speaks against it, 0 to 1, while it waits in the review; sort by it, or press N")
-_LOCKED = head("locked", "Nothing changes it until it is unlocked (K, Shift-K)", kind="flag", digits=0, width=60)
+_VERDICT = head("verdict", "What you marked it as, or how probably it is right by your marks", kind="verdict", digits=2)
+_DOUBT = head(
+    "doubt", "How much speaks against it, 0 to 1, while it waits in the review; sort by it, or press N", digits=2
+)
+_LOCKED = head("locked", "Nothing changes it until it is unlocked (K, Shift-K)", kind="flag", width=60)
 
 
 def _verdict(lesson: Lesson | None, doubted: dict[int, str], id: int) -> float:
@@ -243,21 +256,3 @@ def show_table(source: Any, *, height: int = 220) -> ObjectsTable:
         If there are no labels in it.
     """
     return ObjectsTable(source, height=height)
-
-
-def _columns(
-    table: Any, lesson: Lesson | None, doubted: dict[int, str], doubts: dict[int, float], locked: set[int]
-) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
-    """Return what the grid shows of a table of objects: the columns, and a float array for each."""
-    shown = [
-        (head(c.name, c.tip, scale=c.factor, label=c.title, kind=c.kind, digits=c.digits, width=c.width),
-         table[c.name] * c.factor) for c in COLUMNS if c.title and c.name in table
-    ]  # fmt: skip
-    ids = table["id"].tolist()
-    if locked:
-        shown.insert(1, (_LOCKED, [id in locked for id in ids]))
-    if doubts:
-        shown.insert(1, (_DOUBT, [doubts.get(id, np.nan) for id in ids]))
-    if lesson is not None or doubted:
-        shown.insert(1, (_VERDICT, [_verdict(lesson, doubted, id) for id in ids]))
-    return [column for column, _ in shown], [np.asarray(values, np.float64) for _, values in shown]

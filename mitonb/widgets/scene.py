@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import html
 import json
 import math
 import struct
@@ -19,14 +18,13 @@ import traitlets as t
 
 from mitonb.colors import MAPS, map_colors
 from mitonb.errors import InputError, MitonbError
-from mitonb.files import atomic_write, explain_write
 from mitonb.io.movies import KINDS, bar_length, with_bar, write_movie
 from mitonb.io.saving import target_path
 from mitonb.levels import window
 from mitonb.measurements import COLUMNS, measure
 from mitonb.mesh import Mesh, picture, surfaces
 from mitonb.session import Session
-from mitonb.widgets.style import STATIC, Latest, count_text, gray
+from mitonb.widgets.style import STATIC, Latest, count_text, gray, page, write_page
 
 if TYPE_CHECKING:
     import os
@@ -42,26 +40,6 @@ _FRAMES = 36  # of a film
 _PIECE = 1 << 20  # bytes of a message
 _MOST_SIDE = 256  # voxels of the image on a side, of which planes are shown among objects
 _NOT_MEASURES = ("id", "z", "y", "x")
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<meta name="color-scheme" content="light dark"><title>{title}</title>
-<style>html, body {{ height: 100%; margin: 0; }} body {{ display: flex; flex-direction: column; font: 13px system-ui; }}
-header {{ padding: 6px 10px; }} main {{ flex: 1 1 0; min-height: 0; }}
-{css}</style></head>
-<body><header><b>{title}</b> {about}</header><main></main><noscript>This page needs JavaScript.</noscript>
-<script type="text/plain" id="code">{code}</script><script type="text/plain" id="data">{data}</script>
-<script type="module">
-const text = (id) => document.getElementById(id).textContent;
-const bytes = async (part) => {{
-  const packed = Uint8Array.from(atob(part), (c) => c.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
-}};
-const {{ default: scene }} = await import(URL.createObjectURL(new Blob([text("code")], {{ type: "text/javascript" }})));
-const packs = await Promise.all(text("data").trim().split(" ").map(bytes));
-scene.show(document.querySelector("main"), {state}, packs);
-</script></body></html>
-"""
 
 
 class Scene(anywidget.AnyWidget):
@@ -73,8 +51,6 @@ class Scene(anywidget.AnyWidget):
         Whose labels are shown; a click selects there, and what is selected there is bright here.
     ids : sequence of int, optional
         Show only these.
-    measured : callable, optional
-        Returns the table of objects, as `mn.measure` does, by which they can be coloured.
     lazy : bool
         Build nothing before `refresh` is called.
 
@@ -84,6 +60,8 @@ class Scene(anywidget.AnyWidget):
         What is seen: the column of the table that the colours show ("" is the objects' own), whether the selected
         objects alone, which planes of the image ("", "z", "y", "x" or "xyz"), whether what lies before them is cut
         away, and the voxel (z, y, x) that they go through.
+    measured : callable
+        Returns the table of objects, as `mn.measure` does, by which they can be coloured.
     """
 
     _esm = STATIC / "scene.js"
@@ -100,12 +78,11 @@ class Scene(anywidget.AnyWidget):
     note = t.Unicode().tag(sync=True)
 
     def __init__(
-        self, session: Session, ids: Sequence[int] | None = None, *, measured: Callable[[], Any] | None = None,
-        lazy: bool = False, **traits: Any,
-    ) -> None:  # fmt: skip
+        self, session: Session, ids: Sequence[int] | None = None, *, lazy: bool = False, **traits: Any
+    ) -> None:
         self.session, self.ids = session, ids
         super().__init__(**{"selected": [*session.selection], "place": [*session.position], **traits})
-        self.measured = measured or (lambda: measure(session.labels))
+        self.measured: Callable[[], Any] = lambda: measure(session.labels)
         self.packs: dict[str, bytes] = {}
         self._worker = Latest(self._build, failed=self._fail)
         self.on_msg(lambda _, message, __: self._on_message(message))
@@ -197,10 +174,10 @@ def present(session: Session, ids: Sequence[int] | None) -> list[int]:
     return session.ids() if ids is None else [id for id in ids if session.voxels(id)]
 
 
-def meshes_of(session: Session, ids: Sequence[int] | None, triangles: int = TRIANGLES) -> list[Mesh]:
-    """Return the surfaces of those of some objects that are there, of about so many triangles together."""
+def meshes_of(session: Session, ids: Sequence[int] | None, *, still: bool = False) -> list[Mesh]:
+    """Return the surfaces of those of some objects that are there; for a still picture coarser ones."""
     known = {id: (box, session.voxels(id)) for id in present(session, ids) if (box := session.box(id))}
-    found = surfaces(session.labels, known, budget=max(triangles, 12 * len(known)), known=known)
+    found = surfaces(session.labels, known, budget=max(TRIANGLES // (1 + still), 12 * len(known)), known=known)
     return [m for m in found if len(m.triangles)]
 
 
@@ -314,7 +291,7 @@ def _save(scene: Scene, target: Path) -> Path:
         raise InputError(f"There is no measure {scene.color_by!r} to colour by. Measures: {known}.")
     if target.suffix.lower() == ".html":
         return _write_page(scene, target, table)
-    found = meshes_of(session, [id for id in present(session, scene.ids) if scene.shows(id)], TRIANGLES // 2)
+    found = meshes_of(session, [id for id in present(session, scene.ids) if scene.shows(id)], still=True)
     colors = object_colors(scene, [m.id for m in found], table)
     count, size = (1, 800) if target.suffix.lower() == ".png" else (_FRAMES, 400)
     frames = []
@@ -344,12 +321,5 @@ def _write_page(scene: Scene, target: Path, table: Any) -> Path:
     state = {**{name: getattr(scene, name) for name in _LOOK}, "height": 0, "note": ""}
     data = " ".join(base64.b64encode(zlib.compress(one, 6)).decode() for one in scene.packs.values())
     name = session.labels.name if session.stack is None else session.stack.name
-    text = _PAGE.format(
-        title=html.escape(name or "Objects"), about=html.escape(count_text(len(session.ids()))),
-        css=(STATIC / "scene.css").read_text(encoding="utf-8"), state=json.dumps(state), data=data,
-        # What ends a script ends it wherever it stands, also in a text.
-        code=(STATIC / "scene.js").read_text(encoding="utf-8").replace("</script", "<\\/script"),
-    )  # fmt: skip
-    with explain_write(target), atomic_write(target) as hidden:
-        hidden.write_text(text, encoding="utf-8")
-    return target
+    about = count_text(len(session.ids()))
+    return write_page(target, page("scene", title=name or "Objects", about=about, state=json.dumps(state), data=data))

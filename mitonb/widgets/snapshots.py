@@ -20,14 +20,13 @@ import imagecodecs
 import numpy as np
 
 from mitonb.errors import InputError, TooLargeError
-from mitonb.files import atomic_write, explain_write
 from mitonb.io.saving import target_path
 from mitonb.labels import Labels
 from mitonb.recipe import Recipe
 from mitonb.session import Session
 from mitonb.stack import AXES, Axis, read_part
 from mitonb.widgets.protocol import encode
-from mitonb.widgets.style import count_text
+from mitonb.widgets.style import count_text, page, write_page
 from mitonb.widgets.viewer import LAYERS, Viewer, session_of
 
 if TYPE_CHECKING:
@@ -35,38 +34,7 @@ if TYPE_CHECKING:
 
     from mitonb.box import Box
 
-_STATIC = Path(__file__).parent / "static"
 _TRAITS = ("axis", "index", "layers", "selected", "hidden", "isolated", "marks", "strokes", "brush", "active_id")
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-{css}
-:root {{ color-scheme: light dark; }}
-body {{ margin: 8px; background: Canvas; }}
-/* Nothing can be changed here, so nothing offers to. */
-.mitonb-viewer {{ grid-template-columns: 0 minmax(0, 1fr) auto; }}
-.mitonb-rail, .mitonb-grip, .mitonb-options, .mitonb-compare {{ display: none; }}
-@media (prefers-color-scheme: dark) {{
-  :root {{ --jp-layout-color1: #111; --jp-layout-color2: #222; --jp-layout-color3: #333; --jp-ui-font-color1: #eee;
-    --jp-ui-font-color2: #aaa; --jp-border-color2: #444; --jp-brand-color1: #64b5f6; }}
-}}
-</style>
-</head>
-<body>
-<noscript>This page shows planes of a volume; a browser that runs JavaScript is needed to look at them.</noscript>
-<div id="mitonb"></div>
-<script type="application/json" id="mitonb-kept">{kept}</script>
-<script type="module">
-{js}
-showKept(document.getElementById("mitonb"), JSON.parse(document.getElementById("mitonb-kept").textContent));
-</script>
-</body>
-</html>
-"""
 
 
 @dataclass(frozen=True)
@@ -162,18 +130,17 @@ def snapshot(
     axes = Recipe(planes=(planes,) if isinstance(planes, str) else tuple(planes)).planes
     given = getattr(source, "viewer", source)
     if isinstance(given, Viewer) and box is None:
-        page, title, still = _page(given, axes, quality, max_mb)
+        made, title, still = _page(given, axes, quality, max_mb)
     else:
         session = given.session if isinstance(given, Viewer) else session_of(given, labels)
         viewer = Viewer(session if box is None else _cropped(session, box))
         try:
-            page, title, still = _page(viewer, axes, quality, max_mb)
+            made, title, still = _page(viewer, axes, quality, max_mb)
         finally:
             viewer.close()
     if target is not None:
-        with explain_write(target), atomic_write(target) as temporary:
-            temporary.write_text(page, encoding="utf-8")
-    return Snapshot(page, title, still, target)
+        write_page(target, made)
+    return Snapshot(made, title, still, target)
 
 
 def _cropped(session: Session, box: Box) -> Session:
@@ -191,8 +158,7 @@ def _cropped(session: Session, box: Box) -> Session:
 def _page(viewer: Viewer, axes: Sequence[Axis], quality: int, max_mb: float) -> tuple[str, str, dict[str, str]]:
     """Return the page of what a viewer shows, its title, and the plane on screen as a picture."""
     session, kept = viewer.session, _kept(viewer, axes)
-    css, js = ((_STATIC / f"viewer.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    size = len(css) + len(js) + len(json.dumps(kept))
+    size = len(page("viewer", title="", kept="")) + len(json.dumps(kept))
     counts = {axis: session.shape[AXES[axis]] for axis in axes}
     todo = [(axis, index) for axis in axes for index in range(counts[axis])]
     part_of = "Take a part of it (box=mn.Box(...))"
@@ -212,7 +178,7 @@ def _page(viewer: Viewer, axes: Sequence[Axis], quality: int, max_mb: float) -> 
     title = f"{kept['hello']['info']['name']}: {shown}, {count_text(len(session.ids()))}"
     # In a script nothing but its end is special.
     data = json.dumps(kept).replace("<", "\\u003c")
-    return _PAGE.format(title=html.escape(title), css=css, kept=data, js=js), title, viewer.saved()[1]
+    return page("viewer", title=title, kept=data), title, viewer.saved()[1]
 
 
 def _kept(viewer: Viewer, axes: Sequence[Axis]) -> dict[str, Any]:

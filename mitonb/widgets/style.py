@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import anywidget
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mitonb.errors import MitonbError
+from mitonb.files import atomic_write, explain_write
 from mitonb.memory import give_back
 
 JS = Path(__file__).parent / "js"
@@ -79,6 +81,24 @@ def button(text: str = "", icon: str = "", tip: str = "", *, kind: Any = ipw.But
     """Return a button, or a toggle (`kind`), as wide as its text; `css` is a class of the style sheet."""
     made = kind(description=text, icon=icon, tooltip=tip, layout={"width": "auto"}, **more)
     return made.add_class(css) if css else made
+
+
+# --- pages -----------------------------------------------------------------------------------------------------------
+
+
+def page(bundle: str, *, title: str, **parts: str) -> str:
+    """Return a page that needs no kernel: a template of js/, with a bundle and what else stands in it, as it is."""
+    css, js = ((STATIC / f"{bundle}.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    js = js.replace("</script", "<\\/script")  # what ends a script ends it wherever it stands, also in a text
+    template = Template((JS / f"{bundle}.html").read_text(encoding="utf-8"))
+    return template.substitute(parts, title=html.escape(title), css=css, js=js)
+
+
+def write_page(target: Path, text: str) -> Path:
+    """Write a page, whole or not at all."""
+    with explain_write(target), atomic_write(target) as hidden:
+        hidden.write_text(text, encoding="utf-8")
+    return target
 
 
 # --- texts -----------------------------------------------------------------------------------------------------------

@@ -22,17 +22,7 @@ from mitonb.mesh import Mesh, picture
 from mitonb.session import Session
 from mitonb.stack import AXES
 from mitonb.widgets import style
-from mitonb.widgets.scene import (
-    TRIANGLES,
-    Scene,
-    measures_of,
-    meshes_of,
-    object_colors,
-    present,
-    range_of,
-    save3d,
-    shaded,
-)
+from mitonb.widgets.scene import Scene, measures_of, meshes_of, object_colors, present, range_of, save3d, shaded
 from mitonb.widgets.style import button, count_text, note
 
 if TYPE_CHECKING:
@@ -186,7 +176,7 @@ class View3D(style.Saved, style.Part):
             shown = ipw.HTML(note("No objects yet: segment a plane or the volume, or paint, then refresh."))
             self.status.value = ""
         elif self.probe.webgl not in ("unknown", "yes"):
-            found = meshes_of(self.session, [id for id in ids if self.scene.shows(id)], TRIANGLES // 2)
+            found = meshes_of(self.session, [id for id in ids if self.scene.shows(id)], still=True)
             still = style.png(picture(found, self.session.colors.rgb([m.id for m in found]))[0])
             shown = ipw.Image(value=still, layout={"max_height": "100%", "object_fit": "contain"})
             self.status.value = note(f"{self.probe.webgl} This is a still picture.", "warn")
@@ -250,8 +240,6 @@ class View3D(style.Saved, style.Part):
             style=_style(self.probe.background), camera_fov=_FOV, lights=[light],
         )  # fmt: skip
         figure.camera.position = _EYE
-        unit = "nm" if labels.voxel_size else "vx"
-        figure.xlabel, figure.ylabel, figure.zlabel = (f"{axis} {unit}" for axis in "xyz")
         _frame(figure)
         left = f" (the {_MOST_MESHES} largest are shown)" if len(found) > _MOST_MESHES else ""
         said = f"the grey bar is {said} long; drag turns, the wheel zooms, a click selects"
@@ -269,7 +257,7 @@ class View3D(style.Saved, style.Part):
     def _say_range(self) -> None:
         if self.scene.color_by and self._table is not None:
             column = next(c for c in measures_of(self._table) if c.name == self.scene.color_by)
-            low, high = (v * column.factor for v in range_of(self._table[column.name])[:2])
+            low, high = (v * column.factor for v in range_of(self._table[column.name]))
             said = f"{column.title} from {low:.3g} (blue) over green to {high:.3g} (yellow), and beyond"
             self.status.value = note(said)
 

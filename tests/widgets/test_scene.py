@@ -68,7 +68,8 @@ def test_the_picture_does_not_wait_for_the_table() -> None:
         before.append([*told])
         return mn.measure(session.labels)
 
-    scene = Scene(session, measured=measured, lazy=True)
+    scene = Scene(session, lazy=True)
+    scene.measured = measured
     scene.send = lambda head, _: told.append(head["what"])
     scene.refresh()
     assert scene.wait(60)
