@@ -198,7 +198,8 @@ def pack_table(session: Session, ids: Sequence[int] | None, table: Any) -> bytes
     """Return the measures of objects by which these can be coloured, packed."""
     wanted, shown = session.ids() if ids is None else ids, measures_of(table)
     values = table.set_index("id").reindex(wanted)[[c.name for c in shown]].to_numpy(np.float32).T
-    head = {"measures": [{"name": c.name, "label": c.title, "digits": c.digits, "scale": c.factor} for c in shown]}
+    told = [(c.name, c.title, c.digits, c.factor, range_of(table[c.name])) for c in shown]
+    head = {"measures": [dict(zip(("name", "label", "digits", "scale", "range"), one, strict=True)) for one in told]}
     return pack(head, ids=np.array(wanted, np.uint32), table=np.ascontiguousarray(values))
 
 

@@ -1,7 +1,7 @@
 // The bars around the picture: title, tool options and save pill above; plane, position and values below.
 
 import { cssOf } from "./colors.js";
-import { checkbox, element, iconButton, slider } from "./dom.js";
+import { button, checkbox, chip, element, iconButton, slider } from "./dom.js";
 import { goField } from "./goto.js";
 import { AXES } from "./geometry.js";
 import { ICONS } from "./icons.js";
@@ -68,8 +68,7 @@ export function topBar({ run, set, menu }) {
     const value = Math.round(+id.value);
     if (value >= 1 && value <= 4294967295) set("active_id", value);
   });
-  const fresh = element("button", { class: "mitonb-choice", text: "new", title: "A label that was never used (M)", attributes: { type: "button" } });
-  fresh.addEventListener("click", () => run("new"));
+  const fresh = button("new", "A label that was never used (M)", () => run("new"), "mitonb-choice");
   const preserve = checkbox("preserve others", "Paint on background only; erase only the active label (B)", (on) => set("preserve", on));
   const round = checkbox("ball", BALL, (on) => set("ball", on));
   const least = element("input", {
@@ -92,9 +91,7 @@ export function topBar({ run, set, menu }) {
   const full = iconButton(ICONS.full, "Full screen (Shift-F); Esc leaves it", () => run("full"));
   const [layers, recipe] = ["Layers", "Recipe"].map((text) => {
     const name = text.toLowerCase();
-    const button = element("button", { class: `mitonb-choice mitonb-panel-${name}`, text, attributes: { type: "button" } });
-    button.addEventListener("click", () => run(`panel:${name}`));
-    return button;
+    return button(text, "", () => run(`panel:${name}`), `mitonb-choice mitonb-panel-${name}`);
   });
   const node = element("div", { class: "mitonb-top" }, [
     element("div", { class: "mitonb-titles" }, [title, facts]), options,
@@ -161,11 +158,7 @@ export function topBar({ run, set, menu }) {
 function hintNodes(tool, selected, colors) {
   if (!selected.length || !colors || !["look", "pair"].includes(tool)) return [document.createTextNode(HINTS[tool])];
   const lead = tool === "pair" && selected.length === 1 ? "Click what joins" : selected.length === 1 ? "Selected" : `Selected ${selected.length}:`;
-  const chips = selected.slice(0, 4).map((id) => {
-    const swatch = element("span", { class: "mitonb-swatch" });
-    swatch.style.background = cssOf(id, colors);
-    return element("span", { class: "mitonb-chip" }, [swatch, element("span", { text: `#${id}` })]);
-  });
+  const chips = selected.slice(0, 4).map((id) => chip(id, cssOf(id, colors)));
   const rest = (selected.length > 4 ? "… " : "") + (tool === "look" ? `P paints ${selected.length > 1 ? `#${selected.at(-1)}` : "it"}` : "");
   return [document.createTextNode(lead), ...chips, document.createTextNode(rest)];
 }
@@ -180,11 +173,7 @@ export function statusBar({ set, run, goTo, leave }) {
   const last = element("span", { class: "mitonb-last" });
   const planes = slider({ min: 0, max: 1, step: 1, title: "Plane (, and . or the wheel)" }, (v) => set("index", v));
   at.addEventListener("change", () => set("index", Math.min(Math.max(Math.round(+at.value), 0), +planes.max)));
-  const axes = AXES.map((axis) => {
-    const button = element("button", { class: "mitonb-choice", text: axis, title: `Planes in ${axis}`, attributes: { type: "button" } });
-    button.addEventListener("click", () => set("axis", axis));
-    return button;
-  });
+  const axes = AXES.map((axis) => button(axis, `Planes in ${axis}`, () => set("axis", axis), "mitonb-choice"));
   const four = iconButton(ICONS.four, "Planes of all directions and 3-D (4)", () => run("panes"));
   const fit = iconButton(ICONS.fit, "Fit the plane into the view (0, double-click)", () => run("fit"));
   const zoom = element("span", { class: "mitonb-zoom", title: "Screen pixels per image pixel" });

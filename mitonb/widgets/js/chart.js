@@ -1,5 +1,7 @@
 // A histogram of one column of the table, or two columns against each other; a drag over it selects the objects in it.
 
+import { button, make, offer } from "./dom.js";
+
 /**
  * @typedef {import("./table.js").Column} Column
  * @typedef {{from: number, to: number, log: boolean}} Span  of an axis
@@ -29,9 +31,6 @@ export function binOf(value, span) {
   return at >= 0 && at <= 1 ? Math.min(Math.floor(at * BINS), BINS - 1) : -1;
 }
 
-/** @param {string} tag @param {Record<string, any>} [properties] @returns {any} */
-const make = (tag, properties = {}) => Object.assign(document.createElement(tag), properties);
-
 export class Chart {
   /** @param {{rows: () => ArrayLike<number>, chosen: () => number[], choose: (ids: number[]) => void, pick: (id: number) => void}} facts */
   constructor(facts) {
@@ -41,7 +40,10 @@ export class Chart {
     const select = (/** @type {string} */ ariaLabel) => make("select", { ariaLabel, title: ariaLabel });
     this.across = select("Measure from left to right");
     this.up = select("Measure from below to above, or how many");
-    this.log = make("button", { type: "button", textContent: "log", title: "Logarithmic axes" });
+    this.log = button("log", "Logarithmic axes", () => {
+      this.log.ariaPressed = `${this.log.ariaPressed !== "true"}`;
+      this.draw();
+    });
     this.canvas = make("canvas", { role: "img", ariaLabel: "Objects by their measures; a drag selects those in it, a click the one under it" });
     const bar = make("div", { className: "axes" });
     bar.append(this.across, this.up, this.log);
@@ -50,10 +52,6 @@ export class Chart {
     /** @type {number[] | null} */
     this.drag = null;
     for (const input of [this.across, this.up]) input.addEventListener("change", () => this.draw());
-    this.log.addEventListener("click", () => {
-      this.log.ariaPressed = `${this.log.ariaPressed !== "true"}`;
-      this.draw();
-    });
     this.canvas.addEventListener("pointerdown", (/** @type {PointerEvent} */ e) => {
       this.canvas.setPointerCapture(e.pointerId);
       this.drag = [e.offsetX, e.offsetY, e.offsetX, e.offsetY];
@@ -70,14 +68,9 @@ export class Chart {
   take(data) {
     this.data = data;
     const numbers = data.columns.filter(({ kind }) => kind === "number" || kind === "verdict");
-    const fill = (/** @type {HTMLSelectElement} */ node, /** @type {string[][]} */ options, /** @type {string} */ first) => {
-      const old = node.value;
-      node.replaceChildren(...options.map(([value, textContent]) => make("option", { value, textContent })));
-      node.value = options.some(([value]) => value === old) ? old : first;
-    };
     const names = numbers.map(({ name, label }) => [name, label]);
-    fill(this.across, names, names[0]?.[0] ?? "");
-    fill(this.up, [["", "how many"], ...names], "");
+    offer(this.across, names, names[0]?.[0]);
+    offer(this.up, [["", "how many"], ...names]);
     this.draw();
   }
 

@@ -1,6 +1,6 @@
 // Two label sets on one picture: curtain, blink and difference. The second set is only shown; labels never change by it.
 
-import { element, iconButton } from "./dom.js";
+import { button, element, iconButton } from "./dom.js";
 import { ICONS } from "./icons.js";
 
 export const WAYS = /** @type {const} */ (["curtain", "blink", "difference"]);
@@ -40,14 +40,9 @@ export class Comparison {
     });
     this.sides = [element("span"), element("span")];
     this.line.append(...this.sides);
-    this.ways = WAYS.map((way) => {
-      const button = element("button", { text: way, attributes: { type: "button" } });
-      button.addEventListener("click", () => facts.set(way));
-      return button;
-    });
+    this.ways = WAYS.map((way) => button(way, "", () => facts.set(way)));
     this.text = element("span", { attributes: { role: "status" } });
-    this.swap = element("button", { text: "swap", title: "Show the other one (Shift-A)", attributes: { type: "button" } });
-    this.swap.addEventListener("click", () => this.turn());
+    this.swap = button("swap", "Show the other one (Shift-A)", () => this.turn());
     this.key = element("span", { class: "mitonb-differences" }, DIFFERENCES.map(([, color, said]) => {
       const square = element("i");
       square.style.background = color;

@@ -37,6 +37,13 @@ export function button(text, title, act, className = "") {
   return node;
 }
 
+/** An object by its number and colour. @param {number} id @param {string} color */
+export function chip(id, color) {
+  const swatch = element("span", { class: "mitonb-swatch" });
+  swatch.style.background = color;
+  return element("span", { class: "mitonb-chip" }, [swatch, element("span", { text: `#${id}` })]);
+}
+
 /** Offer these in a list, values with their words; what was chosen stays, if it is among them. @param {HTMLSelectElement} node @param {string[][]} pairs */
 export function offer(node, pairs, first = "") {
   const old = node.value;
@@ -45,13 +52,16 @@ export function offer(node, pairs, first = "") {
   return node;
 }
 
+/** Many properties of an element at once. @param {string} tag @param {Record<string, any>} [properties] @returns {any} */
+export const make = (tag, properties = {}) => Object.assign(document.createElement(tag), properties);
+
 /** A button with an icon. @param {string} d @param {string} title @param {() => void} act @param {string} [className] */
 export function iconButton(d, title, act, className = "") {
-  const button = element("button", {
+  const node = element("button", {
     class: `mitonb-button ${className}`, title, attributes: { type: "button", "aria-label": title },
   }, [icon(d)]);
-  button.addEventListener("click", act);
-  return button;
+  node.addEventListener("click", act);
+  return node;
 }
 
 /**

@@ -1,7 +1,7 @@
 // Every element of a view, made once: bars, rail, stage with its layers of canvas, panel and help.
 
 import { helpSheet, statusBar, toolRail, topBar } from "./bars.js";
-import { element, icon } from "./dom.js";
+import { button, element, icon } from "./dom.js";
 import { ICONS } from "./icons.js";
 import { VERDICTS } from "./overlay.js";
 import { objectMenu } from "./menu.js";
@@ -41,8 +41,7 @@ export function layout({ run, set, setLayer, goTo }) {
   said.hidden = true;
   const corner = element("div", { class: "mitonb-corner" }, [said, legend]);
   const seenText = element("span", { attributes: { role: "status" } });
-  const all = element("button", { text: "Show all", title: "Show all objects again (Esc)", attributes: { type: "button" } });
-  all.addEventListener("click", () => {
+  const all = button("Show all", "Show all objects again (Esc)", () => {
     root.focus({ preventScroll: true });
     run("all");
   });
@@ -113,15 +112,11 @@ export function layout({ run, set, setLayer, goTo }) {
      *   accepts: Enter is the first answer
      */
     say({ text, error = false, actions = [], asks = actions.length > 1, accepts = false }) {
-      notice.replaceChildren(text, ...actions.map(({ label, run: act }) => {
-        const button = element("button", { text: label, attributes: { type: "button" } });
-        button.addEventListener("click", () => {
-          notice.hidden = true;
-          root.focus({ preventScroll: true });
-          act();
-        });
-        return button;
-      }));
+      notice.replaceChildren(text, ...actions.map(({ label, run: act }) => button(label, "", () => {
+        notice.hidden = true;
+        root.focus({ preventScroll: true });
+        act();
+      })));
       notice.classList.toggle("mitonb-error", error);
       notice.hidden = false;
       notice.dataset.asks = `${asks}`;

@@ -1,6 +1,6 @@
 // The menu of the selected objects: verbs that are done with them at once and have no button of their own.
 
-import { element } from "./dom.js";
+import { button as makeButton, element } from "./dom.js";
 
 /** How the selected objects are looked at; labels do not change by it. */
 const LOOKS = [["zoom", "Zoom there (9)"], ["hide", "Hide (H)"], ["isolate", "Show alone (Shift-H)"]];
@@ -50,11 +50,10 @@ export function objectMenu(run, leave) {
     fill({ menu }) {
       const all = [...menu.map(({ name, title, keys }) => [`do:${name}`, keys ? `${title} (${keys})` : title]), ...LOOKS];
       items = all.map(([command, text]) => {
-        const item = element("button", { text, attributes: { type: "button", role: "menuitem", tabindex: "-1" } });
-        item.addEventListener("click", () => {
+        const item = Object.assign(makeButton(text, "", () => {
           open(false);
           run(command);
-        });
+        }), { role: "menuitem", tabIndex: -1 });
         return [command.replace("do:", ""), item];
       });
       const nodes = items.map(([, item]) => item);

@@ -1,7 +1,7 @@
 // The layer panel: one block per layer, with its switch and its settings.
 
 import { cssStops } from "./colors.js";
-import { checkbox, element, iconButton, slider } from "./dom.js";
+import { button, checkbox, element, iconButton, slider } from "./dom.js";
 import { ICONS } from "./icons.js";
 import { HEADS } from "./protocol.js";
 
@@ -96,20 +96,30 @@ function block(name, set, controls, legend) {
   };
 }
 
-/** @param {string} name @param {SetLayer} set @returns {Control} */
-function opacity(name, set) {
-  const input = slider({ min: 0, max: 1, step: 0.01, title: `Opacity of ${TITLES[name]}${name === "labels" ? " ({ and })" : ""}` }, (value) => {
-    number.textContent = `${Math.round(100 * value)}%`;
-    set(name, { opacity: value });
+/**
+ * A slider of a setting, with its value.
+ * @param {string} key @param {Parameters<typeof slider>[0]} range @param {(value: number) => string} said @param {(change: any) => void} change @param {string} [text] before it
+ * @returns {Control}
+ */
+function setting(key, range, said, change, text) {
+  const input = slider(range, (value) => {
+    number.textContent = said(value);
+    change({ [key]: value });
   });
   const number = element("span", { class: "mitonb-number" });
   return {
-    node: element("div", { class: "mitonb-row" }, [input, number]),
+    node: element("div", { class: "mitonb-row" }, [text ? element("span", { text }) : null, input, number]),
     show(settings) {
-      input.show(settings.opacity);
-      number.textContent = `${Math.round(100 * settings.opacity)}%`;
+      input.show(settings[key]);
+      number.textContent = said(settings[key]);
     },
   };
+}
+
+/** @param {string} name @param {SetLayer} set */
+function opacity(name, set) {
+  const title = `Opacity of ${TITLES[name]}${name === "labels" ? " ({ and })" : ""}`;
+  return setting("opacity", { min: 0, max: 1, step: 0.01, title }, (value) => `${Math.round(100 * value)}%`, (change) => set(name, change));
 }
 
 /** @param {string} name @param {string} key @param {string} text @param {string} title @param {SetLayer} set @returns {Control} */
@@ -120,13 +130,8 @@ function toggle(name, key, text, title, set) {
 
 /** @param {SetLayer} set @param {(command: string) => void} run @returns {Block} */
 function labelsBlock(set, run) {
-  const buttons = ["fill", "outline"].map((style) => {
-    const button = element("button", { class: "mitonb-choice", text: style, title: `Draw labels as ${style}`, attributes: { type: "button" } });
-    button.addEventListener("click", () => set("labels", { style }));
-    return button;
-  });
-  const compare = element("button", { class: "mitonb-choice mitonb-compare", text: "compare", title: "Compare with the labels before the last run, or with others (A)", attributes: { type: "button" } });
-  compare.addEventListener("click", () => run("compare"));
+  const buttons = ["fill", "outline"].map((style) => button(style, `Draw labels as ${style}`, () => set("labels", { style }), "mitonb-choice"));
+  const compare = button("compare", "Compare with the labels before the last run, or with others (A)", () => run("compare"), "mitonb-choice mitonb-compare");
   const node = element("div", { class: "mitonb-row mitonb-choices" }, [...buttons, compare]);
   compare.style.marginLeft = "auto";
   const style = {
@@ -135,15 +140,7 @@ function labelsBlock(set, run) {
       for (const b of buttons) b.setAttribute("aria-pressed", `${b.textContent === settings.style}`);
     },
   };
-  const width = slider({ min: 1, max: 5, step: 0.5, title: "Thickness of outlines (< and >)" }, (value) => set("labels", { width: value }));
-  const number = element("span", { class: "mitonb-number" });
-  const outline = {
-    node: element("div", { class: "mitonb-row" }, [element("span", { text: "outline" }), width, number]),
-    show: (/** @type {any} */ settings) => {
-      width.show(settings.width);
-      number.textContent = `${settings.width} px`;
-    },
-  };
+  const outline = setting("width", { min: 1, max: 5, step: 0.5, title: "Thickness of outlines (< and >)" }, (value) => `${value} px`, (change) => set("labels", change), "outline");
   return block("labels", set, [opacity("labels", set), style, outline]);
 }
 
@@ -154,8 +151,11 @@ function contrast(set) {
   const high = slider({ min: 0, max: 255, step: 1, title: "White point" }, (v) => choose(+low.value, Math.max(v, +low.value + 1)));
   low.classList.add("mitonb-low");
   high.classList.add("mitonb-high");
-  const auto = element("button", { class: "mitonb-choice", text: "auto", title: "Contrast from this plane: 1 to 99 %", attributes: { type: "button" } });
-  const full = element("button", { class: "mitonb-choice", text: "full", title: "The whole range", attributes: { type: "button" } });
+  const auto = button("auto", "Contrast from this plane: 1 to 99 %", () => {
+    const found = bins && percentiles(bins, 0.01, 0.99);
+    if (found) choose(found.low, found.high);
+  }, "mitonb-choice");
+  const full = button("full", "The whole range", () => choose(0, 255), "mitonb-choice");
   const number = element("span", { class: "mitonb-number" });
   /** @type {Float64Array | null} */
   let bins = null;
@@ -171,11 +171,6 @@ function contrast(set) {
   const choose = (/** @type {number} */ black, /** @type {number} */ white) =>
     set("em", axis in views ? { views: { ...views, [axis]: [black, white] } } : { low: black, high: white });
   const paint = () => drawHistogram(canvas, bins, window_);
-  auto.addEventListener("click", () => {
-    const found = bins && percentiles(bins, 0.01, 0.99);
-    if (found) choose(found.low, found.high);
-  });
-  full.addEventListener("click", () => choose(0, 255));
   const control = {
     node: element("div", { class: "mitonb-contrast" }, [
       element("div", { class: "mitonb-histogram" }, [canvas, low, high]),

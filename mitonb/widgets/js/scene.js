@@ -2,7 +2,7 @@
 
 import "./scene.css";
 import { cssStops } from "./colors.js";
-import { button, element, offer } from "./dom.js";
+import { button, element, offer, slider } from "./dom.js";
 import { Orbit } from "./orbit.js";
 import { scaleBar } from "./overlay.js";
 import { nextSelection } from "./seen.js";
@@ -10,7 +10,7 @@ import { joined, turning } from "./solid.js";
 
 /**
  * @typedef {{get(n: string): any, set(n: string, v: any): void, save_changes(): void, send(m: object): void, on(e: string, f: Function): void, off(e: string, f: Function): void}} Model
- * @typedef {{name: string, label: string, digits: number, scale: number, values: Float32Array}} Measure  a value of each row
+ * @typedef {{name: string, label: string, digits: number, scale: number, range: number[], values: Float32Array}} Measure  a value of each row; what is dark and what is bright
  * @typedef {Record<string, any> & {meshes: number[][], shape: number[], size: number[] | null, ramp: number[][]}} Head
  */
 
@@ -32,13 +32,6 @@ export function unpack(bytes) {
     at += length;
   }
   return head;
-}
-
-/** What is dark and what is bright of some values: the ends of the middle 96 %. @param {Float32Array} values */
-export function rangeOf(values) {
-  const known = values.filter(Number.isFinite).sort();
-  if (!known.length) return [0, 1];
-  return [0.02, 0.98].map((part) => known[Math.round(part * (known.length - 1))]);
 }
 
 /** The colour of a value between two ends. @param {number} value @param {number[]} range @param {number[][]} ramp */
@@ -110,16 +103,16 @@ class Scene extends Orbit {
       only: toggle("only", "selected only", "Show the selected objects alone"),
       planes: choice("planes", "Planes of the image among the objects", PLANES),
       sliders: AXES.map((axis, k) => {
-        const input = element("input", { title: `Move the ${axis} plane`, attributes: { type: "range", min: "0", "aria-label": `${axis} plane` } });
-        input.addEventListener("input", () => {
+        const input = slider({ min: 0, max: 1, step: 1, title: `${axis} plane` }, (value) => {
           const place = [...this.#place];
-          place[2 - k] = +input.value;
+          place[2 - k] = value;
           this.model.set("place", place);
           this.moved();
           clearTimeout(this.telling);
           this.telling = setTimeout(() => this.#set("place", place), 150);
         });
-        return element("label", {}, [element("span", { text: axis }), input]);
+        input.className = "";  // as the browser draws it: the viewer's style may not be here
+        return Object.assign(element("label", {}, [element("span", { text: axis }), input]), { input });
       }),
       cut: toggle("cut", "cut", "Cut away what lies before the planes"),
     };
@@ -174,19 +167,18 @@ class Scene extends Orbit {
     const { head, model } = this;
     if (!head) return;
     const measure = this.measures.find(({ name }) => name === model.get("color_by"));
-    const range = measure ? rangeOf(measure.values) : [0, 1];
     const chosen = new Set(model.get("only") ? [] : model.get("selected"));
     const shows = this.seen();
     this.solid.paint("objects", (id, i) => {
       if (!shows(id)) return null;
-      const color = measure ? rampAt(measure.values[this.rows.get(id) ?? -1], range, head.ramp) : [0, 1, 2].map((k) => head.colors[3 * i + k]);
+      const color = measure ? rampAt(measure.values[this.rows.get(id) ?? -1], measure.range, head.ramp) : [0, 1, 2].map((k) => head.colors[3 * i + k]);
       return chosen.has(id) ? color.map((v) => 0.35 * v + 0.65 * 255) : color;
     });
     this.legend.hidden = !measure;
     if (!measure) return;
     const bar = element("i");
     bar.style.background = `linear-gradient(to right, ${cssStops({ stops: head.ramp, fade: [0, 1] })})`;
-    this.legend.replaceChildren(element("span", { text: measure.label }), bar, ...range.map((v) => element("span", { text: said(v, measure) })));
+    this.legend.replaceChildren(element("span", { text: measure.label }), bar, ...measure.range.map((v) => element("span", { text: said(v, measure) })));
   }
 
   /** Follow the model in the bar, the colours and the texts. */
@@ -198,10 +190,9 @@ class Scene extends Orbit {
     for (const name of /** @type {const} */ (["only", "cut"])) ui[name].setAttribute("aria-pressed", `${model.get(name)}`);
     ui.cut.hidden = !planes;
     ui.sliders.forEach((label, k) => {
-      const input = /** @type {HTMLInputElement} */ (label.lastChild);
       label.hidden = !planes.includes(AXES[k]);
-      input.max = `${this.volume().shape[2 - k] - 1}`;
-      input.value = `${this.#place[2 - k]}`;
+      label.input.max = `${this.volume().shape[2 - k] - 1}`;
+      label.input.show(this.#place[2 - k]);
     });
     if (planes && !this.asked && head?.has_image) {
       this.asked = true;

@@ -40,7 +40,8 @@ void main() {
 }`;
 const NONE = "This browser does not offer WebGL2, which 3-D needs: save a picture (.png) instead.";
 const LOST = "The browser took its graphics memory back: the objects come back when there is some again. If they do not, close other pictures or reload the page.";
-const EDGES = [1, 2, 4].flatMap((step) => Array.from({ length: 8 }, (_, i) => i).filter((i) => !(i & step)).flatMap((i) => [i, i + step]));
+/** The corners of a box by their bits, two an edge. */
+const EDGES = [1, 2, 4].flatMap((step) => [0, 1, 2, 3, 4, 5, 6, 7].filter((i) => !(i & step)).flatMap((i) => [i, i + step]));
 
 /** What of x, y, z goes right, up and to the viewer: rows of three. In an image y runs down, and z away. @param {{yaw: number, pitch: number}} camera */
 export function turning({ yaw, pitch }) {
@@ -140,8 +141,8 @@ export class Solid {
     this.image = null;
     /** @type {Record<string, WebGLUniformLocation | null>} */
     this.at = {};
-    /** @type {WebGLBuffer[]} */
-    this.loose = [];
+    /** @type {WebGLBuffer | null} */
+    this.loose = null;
     this.off = new AbortController();
     const { signal } = this.off;
     canvas.addEventListener("webglcontextlost", (event) => {
@@ -171,7 +172,7 @@ export class Solid {
     gl.enable(gl.DEPTH_TEST);
     const names = ["turn", "middle", "scale", "pan", "kind", "at", "side", "low", "high"];
     this.at = Object.fromEntries(names.map((name) => [name, gl.getUniformLocation(/** @type {WebGLProgram} */ (this.program), `u_${name}`)]));
-    this.loose = [gl.createBuffer(), gl.createBuffer()];
+    this.loose = gl.createBuffer();
     this.texture = gl.createTexture();
     this.why = "";
     const shown = [...this.held];
@@ -270,12 +271,12 @@ export class Solid {
 
   /** The edges of a box. @param {{low: number[], high: number[]}} box */
   edges({ low, high }) {
-    this.lines([0, 1, 2, 3, 4, 5, 6, 7].flatMap((i) => [0, 1, 2].map((k) => ((i >> k) & 1 ? high[k] : low[k]))), EDGES, 0.5);
+    this.lines(EDGES.flatMap((i) => [0, 1, 2].map((k) => ((i >> k) & 1 ? high[k] : low[k]))), 0.5);
   }
 
-  /** @param {ArrayLike<number>} points @param {number[]} ends @param {number} gray 0 to 1 */
-  lines(points, ends, gray) {
-    this.#loose(this.gl.LINES, 1, points, ends, [gray, gray, gray, 1]);
+  /** @param {number[]} points two a line @param {number} gray 0 to 1 */
+  lines(points, gray) {
+    this.#loose(this.gl.LINES, 1, points, gray);
   }
 
   /** The plane of the image where one coordinate has a value. @param {number} k x, y or z @param {number} value */
@@ -284,21 +285,18 @@ export class Solid {
     if (!image) return;
     gl.uniform3fv(at.low, image.low);
     gl.uniform3fv(at.high, image.high);
-    const { points, corners } = sheet(k, value, image);
-    this.#loose(gl.TRIANGLES, 2, points, corners, [0, 0, 0, 1]);
+    this.#loose(gl.TRIANGLE_STRIP, 2, sheet(k, value, image).points, 1);
   }
 
-  /** @param {number} kind @param {number} how @param {ArrayLike<number>} points @param {number[]} corners @param {number[]} color */
-  #loose(kind, how, points, corners, color) {
-    const { gl, at, loose } = this;
+  /** @param {number} kind @param {number} how @param {number[]} points @param {number} gray */
+  #loose(kind, how, points, gray) {
+    const { gl, at } = this;
     gl.uniform1i(at.kind, how);
-    gl.vertexAttrib4fv(2, color);
-    gl.bindBuffer(gl.ARRAY_BUFFER, loose[0]);
+    gl.vertexAttrib4f(2, gray, gray, gray, 1);
+    gl.bindBuffer(gl.ARRAY_BUFFER, this.loose);
     gl.bufferData(gl.ARRAY_BUFFER, Float32Array.from(points), gl.STREAM_DRAW);
     gl.enableVertexAttribArray(0);
     gl.vertexAttribPointer(0, 3, gl.FLOAT, false, 0, 0);
-    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, loose[1]);
-    gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, Uint32Array.from(corners), gl.STREAM_DRAW);
-    gl.drawElements(kind, corners.length, gl.UNSIGNED_INT, 0);
+    gl.drawArrays(kind, 0, points.length / 3);
   }
 }

@@ -106,7 +106,7 @@ export class Space extends Orbit {
       const { high, middleOf } = this.box();
       const place = middleOf(view.place);
       const cross = [0, 1, 2].flatMap((k) => [0, high[k]].flatMap((v) => place.map((p, i) => (i === k ? v : p))));
-      solid.lines(cross, [0, 1, 2, 3, 4, 5], 0.75);
+      solid.lines(cross, 0.75);
     }
   }
 

@@ -1,7 +1,7 @@
 // The tool that splits an object: seeds, a line or its necks; what would come of it is shown before it is taken.
 
 import { cssOf } from "./colors.js";
-import { checkbox, element } from "./dom.js";
+import { button, checkbox, chip, element } from "./dom.js";
 import { pixelOf, voxelOf } from "./geometry.js";
 
 /**
@@ -363,14 +363,10 @@ export function crosshair(c, x, y) {
 export function splitBar(run) {
   const text = element("span", { attributes: { role: "status", "aria-live": "polite" } });
   const chips = element("span", { class: "mitonb-group" });
-  const button = (/** @type {string} */ name, /** @type {string} */ title, /** @type {string} */ command) => {
-    const node = element("button", { class: "mitonb-choice", text: name, title, attributes: { type: "button" } });
-    node.addEventListener("click", () => run(command));
-    return node;
-  };
-  const take = button("Take", "The parts become objects (Enter); Esc leaves the object as it was", "enter");
-  const necks = button("at necks", "Where the object is narrow, or by the network's centers (Shift-S); again: one part more", "split:necks");
-  const line = button("line", "Draw a line to cut along (C, or hold Ctrl)", "split:line");
+  const choice = (/** @type {string} */ name, /** @type {string} */ title, /** @type {string} */ command) => button(name, title, () => run(command), "mitonb-choice");
+  const take = choice("Take", "The parts become objects (Enter); Esc leaves the object as it was", "enter");
+  const necks = choice("at necks", "Where the object is narrow, or by the network's centers (Shift-S); again: one part more", "split:necks");
+  const line = choice("line", "Draw a line to cut along (C, or hold Ctrl)", "split:line");
   const alone = checkbox("this plane only", "Cut on this plane; else through all planes of the object", () => run("split:plane"));
   const node = element("span", { class: "mitonb-group mitonb-split" }, [necks, line, alone.label, take, chips, text]);
   take.classList.add("mitonb-take");
@@ -381,11 +377,7 @@ export function splitBar(run) {
       const said = sentence(s);
       if (text.textContent !== said) text.textContent = said;
       const ids = s.proposal ? s.proposal.ids : s.id ? [s.id] : [];
-      chips.replaceChildren(...ids.slice(0, 5).map((id) => {
-        const swatch = element("span", { class: "mitonb-swatch" });
-        if (colors) swatch.style.background = cssOf(id, colors);
-        return element("span", { class: "mitonb-chip" }, [swatch, element("span", { text: `#${id}` })]);
-      }), ...(ids.length > 5 ? [document.createTextNode("…")] : []));
+      chips.replaceChildren(...ids.slice(0, 5).map((id) => chip(id, colors ? cssOf(id, colors) : "")), ...(ids.length > 5 ? [document.createTextNode("…")] : []));
       take.disabled = !s.proposal;
       for (const one of [necks, line]) one.disabled = !s.id;
       line.setAttribute("aria-pressed", `${s.lining}`);

@@ -32,7 +32,7 @@ export class StandIn {
   constructor(kept) {
     this.kept = kept;
     this.traits = { ...kept.traits };
-    /** @type {Map<string, Set<(...args: any[]) => void>>} */
+    /** @type {Map<string, ((...args: any[]) => void)[]>} */
     this.heard = new Map();
   }
 
@@ -58,14 +58,11 @@ export class StandIn {
 
   /** @param {string} name @param {(...args: any[]) => void} act */
   on(name, act) {
-    this.heard.set(name, (this.heard.get(name) ?? new Set()).add(act));
+    this.heard.set(name, [...(this.heard.get(name) ?? []), act]);
   }
 
-  /** @param {string | null} [name] @param {((...args: any[]) => void) | null} [act] */
-  off(name, act) {
-    if (act) this.heard.get(name ?? "")?.delete(act);
-    else this.heard.delete(name ?? "");
-  }
+  /** A page is closed, never left. */
+  off() {}
 
   /** @param {any} message */
   send(message) {

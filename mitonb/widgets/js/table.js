@@ -9,6 +9,7 @@
  */
 
 import { Chart } from "./chart.js";
+import { button, make, offer } from "./dom.js";
 
 const ROW = 22;
 /** More cannot be selected at once. */
@@ -107,9 +108,6 @@ export function choice(shown, chosen, anchor, id, toggles, extend) {
   return chosen.includes(id) ? chosen.filter((i) => i !== id) : [...chosen, id];
 }
 
-/** @param {string} tag @param {Record<string, any>} [properties] @returns {any} */
-const make = (tag, properties = {}) => Object.assign(document.createElement(tag), properties);
-
 /** Search, filter, and what there is to say; @param {() => void} changed @param {() => void} select */
 function toolbar(changed, select) {
   const find = make("input", { type: "search", className: "find", placeholder: "ids, or voxels < 500", ariaLabel: "Find objects",
@@ -117,8 +115,12 @@ function toolbar(changed, select) {
   const column = make("select", { ariaLabel: "Column to filter by", title: "Show only objects in a range of this column" });
   const [from, to] = ["from", "to"].map((word) => make("input", {
     type: "number", step: "any", className: "bound", placeholder: word, ariaLabel: `Filter: ${word}` }));
-  const all = make("button", { type: "button", textContent: "show all", title: "End search and filter" });
-  const these = make("button", { type: "button", textContent: "select these", title: "Select all objects that are shown (Ctrl-A in the rows): what is done then is done to all of them" });
+  const all = button("show all", "End search and filter", () => {
+    find.value = column.value = from.value = to.value = "";
+    update();
+    find.focus();
+  });
+  const these = button("select these", "Select all objects that are shown (Ctrl-A in the rows): what is done then is done to all of them", select);
   const said = make("span", { className: "said", role: "status" });
   const undo = make("button", { type: "button", textContent: "Undo", title: "Take this edit back (Ctrl-Z)" });
   const bar = make("div", { className: "bar" });
@@ -131,13 +133,7 @@ function toolbar(changed, select) {
     all.hidden = these.hidden = !on();
     changed();
   };
-  these.addEventListener("click", select);
   for (const input of [find, column, from, to]) input.addEventListener("input", update);
-  all.addEventListener("click", () => {
-    find.value = column.value = from.value = to.value = "";
-    update();
-    find.focus();
-  });
   from.hidden = to.hidden = these.hidden = all.hidden = undo.hidden = true;
   return {
     bar, find, said, undo, on,
@@ -148,10 +144,8 @@ function toolbar(changed, select) {
       const options = columns.filter((c) => c.kind !== "id").flatMap((c) => c.kind === "flag"
         ? [[`${c.name}=1`, `${c.label}: yes`], [`${c.name}=0`, `${c.label}: no`]] : [[c.name, c.label]]);
       if (options.length + 1 === column.options.length && options.every(([value], i) => column.options[i + 1].value === value)) return;
-      const old = column.value;
-      column.replaceChildren(...[["", "filter …"], ...options].map(([value, textContent]) => make("option", { value, textContent })));
       // A column that has gone filters nothing.
-      column.value = options.some(([value]) => value === old) ? old : "";
+      offer(column, [["", "filter …"], ...options]);
       from.hidden = to.hidden = !column.value || isFlag();
       all.hidden = these.hidden = !on();
     },
@@ -171,42 +165,33 @@ function toolbar(changed, select) {
 
 /** @param {{model: Model, el: HTMLElement}} context */
 function render({ model, el }) {
-  const root = document.createElement("div");
-  root.className = "mnb-table";
-  const head = document.createElement("div");
-  const body = document.createElement("div");
-  const space = document.createElement("div");
-  const empty = document.createElement("div");
-  head.className = "head"; body.className = "body"; space.className = "space"; empty.className = "empty";
-  body.tabIndex = 0;
-  body.role = "listbox";
-  body.ariaLabel = "Objects";
-  body.ariaMultiSelectable = "true";
+  const [root, head, space, empty] = ["mnb-table", "head", "space", "empty"].map((className) => make("div", { className }));
+  const body = make("div", { className: "body", tabIndex: 0, role: "listbox", ariaLabel: "Objects", ariaMultiSelectable: "true" });
   body.append(space);
   const tools = toolbar(() => sort(), () => {
     choose(shown());
     body.focus({ preventScroll: true });
   });
   const chart = new Chart({ rows: () => rows, chosen: () => model.get("selected"), choose: (ids) => choose(ids), pick: (id) => pick(id) });
-  const plot = make("button", { type: "button", className: "plot", textContent: "plot", title: "Draw the objects by their measures, and select them there", ariaPressed: "false" });
-  plot.addEventListener("click", () => {
+  const plot = button("plot", "Draw the objects by their measures, and select them there", () => {
     chart.node.hidden = !chart.node.hidden;
     plot.ariaPressed = `${!chart.node.hidden}`;
     root.classList.toggle("plots", !chart.node.hidden);
     chart.draw();
-  });
+  }, "plot");
+  plot.ariaPressed = "false";
   const more = make("select", { ariaLabel: "Measure more", title: "Measure more of each object; it takes longer", className: "more" });
   more.addEventListener("change", () => {
     model.send({ kind: "measure", group: more.value });
     more.value = "";
   });
-  const offer = () => {
+  const regroup = () => {
     const groups = model.get("groups");
     more.hidden = !groups.length;
-    more.replaceChildren(...["", ...groups].map((value) => make("option", { value, textContent: value || "measure …" })));
+    offer(more, ["", ...groups].map((value) => [value, value || "measure …"]));
   };
-  model.on("change:groups", offer);
-  offer();
+  model.on("change:groups", regroup);
+  regroup();
   tools.bar.append(more, plot);
   root.append(tools.bar, head, body, empty, chart.node);
   el.append(root);
@@ -254,14 +239,10 @@ function render({ model, el }) {
     const key = data.columns.map((c) => c.label).join();
     if (head.dataset.columns !== key) {
       head.dataset.columns = key;
-      head.replaceChildren(...data.columns.map((column, i) => {
-        const button = make("button", { type: "button", title: `${column.tip}. Click to sort.` });
-        button.addEventListener("click", () => {
-          sorting = { column: column.name, down: i === sorted() ? !sorting.down : column.kind !== "id" };
-          sort();
-        });
-        return button;
-      }));
+      head.replaceChildren(...data.columns.map((column, i) => button("", `${column.tip}. Click to sort.`, () => {
+        sorting = { column: column.name, down: i === sorted() ? !sorting.down : column.kind !== "id" };
+        sort();
+      })));
     }
     data.columns.forEach((column, i) => {
       const on = i === sorted();
@@ -416,9 +397,9 @@ function render({ model, el }) {
   };
   body.addEventListener("scroll", redraw);
   body.addEventListener("keydown", key);
-  space.addEventListener("click", (event) => {
-    const line = /** @type {HTMLElement} */ (event.target).closest(".row");
-    if (line) take(Number(/** @type {HTMLElement} */ (line).dataset.id), event);
+  space.addEventListener("click", (/** @type {any} */ event) => {
+    const line = event.target.closest(".row");
+    if (line) take(Number(line.dataset.id), event);
   });
   tools.find.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
     if (event.key !== "Enter" || !rows.length) return;
@@ -435,6 +416,9 @@ function render({ model, el }) {
     chart.draw();
   });
   watcher.observe(body);
+  // A canvas keeps the colours that the theme had when it was drawn.
+  const themes = new MutationObserver(() => chart.draw());
+  themes.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name"] });
   model.on("msg:custom", receive);
   model.on("change:selected", selected);
   model.on("change:empty", sort);
@@ -443,11 +427,12 @@ function render({ model, el }) {
   model.send({ kind: "ready" });
   return () => {
     watcher.disconnect();
+    themes.disconnect();
     model.off("msg:custom", receive);
     model.off("change:selected", selected);
     model.off("change:empty", sort);
     model.off("change:deletes", tell);
-    model.off("change:groups", offer);
+    model.off("change:groups", regroup);
   };
 }
 
