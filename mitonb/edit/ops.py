@@ -456,7 +456,7 @@ def packed_line(line: Line, axis: Axis) -> dict[str, Any]:
     flat = np.delete(line, AXES[axis], axis=1)
     moves = np.diff(flat, axis=0).ravel()
     short = len(moves) and np.abs(moves).max() < 128
-    packed = [b64encode(moves.astype(np.int8)).decode()] if short else moves.tolist()
+    packed = [b64encode(moves.astype(np.int8).tobytes()).decode()] if short else moves.tolist()
     return {"axis": axis, "plane": int(line[0, AXES[axis]]), "line": [*flat[0].tolist(), *packed]}
 
 
