@@ -64,14 +64,13 @@ export class Chart {
     this.canvas.addEventListener("pointerup", () => this.#take());
   }
 
-  /** Take new rows. @param {{columns: Column[], values: Float64Array[], colors: Uint8Array}} data */
+  /** Take new rows, to be drawn next. @param {{columns: Column[], values: Float64Array[], colors: Uint8Array}} data */
   take(data) {
     this.data = data;
     const numbers = data.columns.filter(({ kind }) => kind === "number" || kind === "verdict");
     const names = numbers.map(({ name, label }) => [name, label]);
     offer(this.across, names, names[0]?.[0]);
     offer(this.up, [["", "how many"], ...names]);
-    this.draw();
   }
 
   /** What is shown: the values of the rows on both axes, and their spans. */

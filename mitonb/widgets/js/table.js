@@ -324,8 +324,9 @@ function render({ model, el }) {
     data.colors.set(new Uint8Array(c.buffer, c.byteOffset, c.byteLength), 3 * offset);
     data.got += message.count;
     if (data.got < total) return;
-    sort();
+    // First, for sorting draws it.
     chart.take(data);
+    sort();
   }
 
   /** @param {number} id */
