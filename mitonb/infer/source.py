@@ -219,7 +219,8 @@ class Source:
         return record
 
     def forget(self) -> None:
-        """Let go of what was read of a file; the planes are done."""
+        """Let go of what was read of a file, and of what ran the net; the planes are done."""
+        self.predictor.runner.release()
         self._slab = None
         self._nothing = {}
 

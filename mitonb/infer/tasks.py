@@ -25,6 +25,7 @@ from mitonb.io.record import fingerprint
 from mitonb.io.saving import save
 from mitonb.io.zarr import LabelStore
 from mitonb.job import Progress, drain
+from mitonb.memory import give_back
 from mitonb.recipe import Recipe
 from mitonb.stack import AXES
 
@@ -124,6 +125,7 @@ class Work:
             run.results.put(task, {"sum": np.array(self.store.write(slab.start, run.named(slab)))})
         else:
             run.do(task)
+        give_back()
 
     def mend(self) -> None:
         """Forget that tasks are done which left nothing that can be read, where others still need it."""
