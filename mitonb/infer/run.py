@@ -105,6 +105,9 @@ class Results:
             return np.asarray(found[name])
 
 
+_NOTHING = np.empty((0, 0, 0), np.uint32)
+
+
 class Spill:
     """Ids of a volume, compressed, in memory or in a folder: planes of one direction go in, boxes come out.
 
@@ -128,7 +131,7 @@ class Spill:
     ) -> None:  # fmt: skip
         self._axis = AXES[axis]
         self._place = start
-        self._waiting: list[Volume] = []
+        self._block, self._waiting = _NOTHING, 0
         sides = (CHUNK[2],) * 3 if planes else CHUNK
         self._group = group_of(shape, axis)
         chunk = [min(self._group if k == self._axis else sides[k], n) for k, n in enumerate(shape)]
@@ -142,16 +145,21 @@ class Spill:
 
     def add(self, plane: Volume) -> None:
         """Take the next plane."""
-        self._waiting.append(plane)
-        if len(self._waiting) == self._group:
+        if not self._waiting:
+            sides = list(self._store.shape)
+            sides[self._axis] = min(self._group, sides[self._axis] - self._place)
+            self._block = np.empty(sides, np.uint32)
+        np.moveaxis(self._block, self._axis, 0)[self._waiting] = plane
+        self._waiting += 1
+        if self._waiting == self._group:
             self.flush()
 
     def flush(self) -> None:
         """Write the planes that wait for others; call it after the last one."""
         if self._waiting:
-            end = self._place + len(self._waiting)
-            self[self._cut(self._place, end)] = np.stack(self._waiting, self._axis)
-            self._place, self._waiting = end, []
+            end = self._place + self._waiting
+            self[self._cut(self._place, end)] = self._block[self._cut(0, self._waiting)]
+            self._place, self._waiting, self._block = end, 0, _NOTHING
 
     def planes(self, span: range | None = None) -> Iterator[Volume]:
         """Yield all planes, or those of a span of whole groups, in their order."""
@@ -555,8 +563,9 @@ class Run:
 
     def named(self, where: Any) -> Volume:
         """Return the labels of a part of the volume, once they are decided."""
-        whole = self._spill("whole") if self._labels is None else self._labels
-        return replaced(np.ascontiguousarray(whole[where]), self._decided("names"))
+        if self._labels is None:
+            return replaced(self._spill("whole")[where], self._decided("names"), in_place=True)
+        return replaced(np.ascontiguousarray(self._labels[where]), self._decided("names"))
 
     def _decided(self, name: str) -> npt.NDArray[Any]:
         return self.results.get("judge" if "judge" in self.results else "decide", name)
