@@ -32,8 +32,10 @@ ROOMS = {
     "Open, fetch and save": ("io", "stack", "labels", "box", "phantoms"),
     "Segment": ("infer", "recipe", "models", "maps", "post", "job"),
     "Look and correct": ("widgets", "session", "plot"),
-    "Measure and score": ("measurements", "accuracy", "auditing", "mesh"),
+    "Measure and score": ("measurements", "summaries", "cohorts", "mistakes", "accuracy", "auditing", "mesh"),
+    "Report and cite": ("reporting", "citing"),
     "Train": ("learn",),
+    "Teach": ("lessons",),
 }
 
 project, author, copyright = "mitonb", "The mitonb authors", "the mitonb authors"

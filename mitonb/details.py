@@ -68,10 +68,9 @@ def details(
                 same = names[0] == "neighbours"
                 row |= zip(names, touching(one, id, region, same=same, within=within), strict=True)
         for name, tree in trees.items():
-            row[f"{name}_distance"] = float(tree.query(one.faces)[0].min(initial=np.inf)) if tree else np.nan
+            row[f"{name}_distance"] = float(tree.query(one.faces)[0].min()) if tree and len(one.faces) else np.nan
         if mask is not None:
-            box = Place(found.start[number], found.stop[number], one.place.every)
-            row["in_mask"] = float((box.read(mask)[box.read(found.data) == id] > 0).mean())
+            row["in_mask"] = float((one.place.read(mask)[one.place.read(found.data) == id] > 0).mean())
             if row["in_mask"]:  # a region that fills the volume has no surface
                 row["mask_distance"] = 0.0
         return row
@@ -121,8 +120,8 @@ class Outlined(NamedTuple):
         Size of its voxels in nm.
     surface : Surface
         In nm from the middle of the first of these voxels.
-    faces : (n, d) array
-        Those of the surface, in nm from the middle of the first voxel of the volume.
+    faces, areas : (n, d) and (n,) array
+        Those of the surface, without the border of the volume, in nm from the middle of its first voxel.
     place : Place
         Where others are looked for.
     """
@@ -131,6 +130,7 @@ class Outlined(NamedTuple):
     unit: Vectors
     surface: Surface
     faces: Vectors
+    areas: Vectors
     place: Place
 
 
@@ -140,17 +140,22 @@ def outlined(found: Found, number: int, within: float = 0) -> Outlined:
     start, stop = found.start[number], found.stop[number]
     margin = np.maximum(MARGIN, np.ceil(within / size).astype(int) + 1)
     every = int(np.ceil((np.prod((stop - start + 2 * margin) / _LARGEST ** (1 / 3))) ** (1 / 3)))
+    cut = np.stack([start == 0, stop == shape], axis=1)[flat:]
+    if every > 1:  # what is thin may lie between the voxels that are looked at: one of its own is among them
+        first = Place(start, np.array([start[0] + 1, *stop[1:]]), 1).read(found.data)[0] == found.ids[number]
+        start = start + np.insert(np.argwhere(first)[0] % every, 0, 0)
     own, place = (
-        Place(np.maximum(start - far * every, 0), np.minimum(stop + far * every, shape), every)
+        Place(np.maximum(start - far * every, start % every), np.minimum(stop + far * every, shape), every)
         for far in (MARGIN, margin)
     )
     missing = np.stack([MARGIN - (start - own.start) // every, MARGIN - (own.stop - stop) // every], axis=1)[flat:]
-    cut = np.stack([start == 0, stop == shape], axis=1)[flat:]
     part = own.read(found.data) == found.ids[number]
     inside, unit = np.pad(part[0] if flat else part, missing), (size * every)[flat:]
     origin = (own.start * size)[flat:] - missing[:, 0] * unit
     surface = surface_of(inside, unit, cut=cut)
-    return Outlined(inside, unit, surface, surface.faces + origin, place)
+    index = surface.faces / unit
+    seen = ((index >= missing[:, 0]) & (index <= np.array(inside.shape) - 1 - missing[:, 1])).all(axis=1)
+    return Outlined(inside, unit, surface, (surface.faces + origin)[seen], surface.areas[seen], place)
 
 
 def _line_row(one: Outlined) -> dict[str, float]:
@@ -189,9 +194,10 @@ def touching(one: Outlined, id: int, others: LazyArray, *, same: bool, within: f
     flat = 3 - one.unit.size
     size = one.unit / one.place.every
     faces, owners = faces_between(near[0] if flat else near, one.unit, one.place.start[flat:] * size)
-    if not len(faces):
+    if not len(faces) or not len(one.faces):
         return 0, 0.0
     most = within + 1e-3 * float(size.min())
-    distance, which = cKDTree(faces).query(one.faces, distance_upper_bound=most)
-    hit = np.isfinite(distance)
-    return len(np.unique(owners[which[hit]])), float(one.surface.areas[hit].sum())
+    hit = np.isfinite(cKDTree(faces).query(one.faces, distance_upper_bound=most)[0])
+    # The nearest of a face may be one object, and others not too far either.
+    near_me = np.isfinite(cKDTree(one.faces).query(faces, distance_upper_bound=most)[0])
+    return len(np.unique(owners[near_me])), float(one.areas[hit].sum())

@@ -123,6 +123,34 @@ def test_contacts_are_counted_where_objects_touch_or_are_near() -> None:
     assert near.contact_um2[2] == pytest.approx(0.04, rel=0.15)
 
 
+def test_all_that_are_near_are_neighbours_also_those_behind_another_one() -> None:
+    ids = np.zeros((9, 12, 12), np.uint8)
+    ids[1:3, 2:10, 2:10], ids[4:5, 2:10, 2:10], ids[6:8, 2:10, 2:10] = 1, 2, 3
+    near = measure(ids, voxel_size=10, also="neighbours", within_nm=30)
+    assert near.neighbours.tolist() == [2, 2, 2], "3 is 30 nm away from 1, though 2 lies between them"
+
+
+def test_where_the_border_cuts_an_object_there_is_no_surface_that_others_could_be_near_to() -> None:
+    mitochondrion, granule = np.zeros((2, 20, 20, 20), np.uint8)
+    mitochondrion[:18, 2:18, 2:18] = 1
+    granule[1:4, 9:12, 9:12] = 1  # inside, a voxel away from the border
+    table = measure(mitochondrion, voxel_size=10, others=granule, within_nm=30)
+    assert table.others_distance_nm[0] == pytest.approx(60)
+    assert (table.others[0], table.others_um2[0]) == (0, 0)
+    full = measure(np.ones((4, 5, 6), np.uint8), voxel_size=10, also="all", others=granule[:4, 8:13, 8:14])
+    assert (full.others[0], full.neighbours[0]) == (0, 0)
+    assert np.isnan(full.others_distance_nm[0]), "it has no surface in this volume"
+
+
+def test_of_a_huge_box_some_voxels_of_the_object_are_always_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mitonb.details._LARGEST", 1 << 10)
+    ids = np.zeros((20, 20, 20), np.uint8)
+    ids[1, 1:, 1:], ids[0, 2, 2], ids[1:, 2, 2] = 1, 1, 1  # thin, and between every other voxel of its box
+    row = measure(ids, voxel_size=10, also="shape", mask=ids).iloc[0]
+    assert row.surface_um2 > 0.02
+    assert (row.in_mask, row.mask_distance_nm) == (1, 0)
+
+
 def test_distances_to_a_second_set_and_to_a_region() -> None:
     region = np.zeros((50, 40, 40), bool)
     region[:12] = True
