@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
+import multiprocessing.connection
 import os
+import signal
 import threading
 import time
 import uuid
-from multiprocessing.connection import Connection, wait
+from collections import Counter
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
 from mitonb.errors import InputError, JobError
@@ -16,14 +19,15 @@ from mitonb.infer.tasks import Work, do_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
+    from concurrent.futures import Future
+    from multiprocessing.connection import Connection
+    from multiprocessing.synchronize import Event
 
     from mitonb.job import Progress
 
 _DEATHS = 3
 """A task whose workers died so often is given up: it may be the reason."""
 _POLL = 0.02
-_LAST_WORDS = 10  # seconds in which a process that has closed its pipe may end by itself
-_READY = "ready"
 
 
 def here(work: Work, tasks: Sequence[str]) -> Generator[Progress | str | None, None, None]:
@@ -45,86 +49,60 @@ def on_processes(work: Work, tasks: Sequence[str], count: int) -> Generator[Prog
     MitonbError
         What a task raised.
     """
-    waiting, deaths = list(reversed(tasks)), dict.fromkeys(tasks, 0)
-    crew = [_Process(number, count) for number in range(min(count, len(tasks)))]
+    # A fresh Python: after a fork, threads of torch and tensorstore would be missing.
+    context = multiprocessing.get_context("spawn")
+    begun, (ours, leave) = context.Event(), context.Pipe(duplex=False)
+
+    def worker(number: int) -> ProcessPoolExecutor:
+        # A pool of one: a process that dies takes its whole pool with it.
+        return ProcessPoolExecutor(1, context, _begin, (number, count, begun, ours))
+
+    crew = [worker(number) for number in range(min(count, len(tasks)))]
+    waiting, deaths = [*reversed(tasks)], Counter[str]()
+    busy: dict[Future[None], tuple[int, str]] = {}
     try:
-        while waiting or any(one.task for one in crew):
-            for one in crew:
-                if not one.task and waiting:
-                    one.begin(str(work.place), waiting.pop())
-            ready = wait([one.pipe for one in crew if one.task], timeout=0.5)
+        free = [*range(len(crew))]
+        while waiting or busy:
+            while waiting and free:
+                number, task = free.pop(), waiting.pop()
+                busy[crew[number].submit(do_task, str(work.place), task)] = number, task
+            ended = wait(busy, timeout=0.5, return_when=FIRST_COMPLETED).done
             yield None
-            for one in (one for one in crew if one.pipe in ready):
-                task, died = one.ended()
-                if not task:
-                    continue
-                if not died:
+            for future in ended:
+                number, task = busy.pop(future)
+                free.append(number)
+                try:
+                    future.result()
                     yield task
-                    continue
-                deaths[task] += 1
-                if deaths[task] >= _DEATHS:
-                    raise JobError(
-                        f"{_DEATHS} processes ended in the middle of {task}, probably for want of memory. Take fewer "
-                        "workers, a smaller tile, or a machine with more memory."
-                    )
-                waiting.append(task)
-                crew[crew.index(one)] = _Process(one.number, count)
+                except BrokenProcessPool:
+                    deaths[task] += 1
+                    _refuse(task, deaths, some_began=begun.is_set())
+                    waiting.append(task)
+                    crew[number] = worker(number)
     finally:
-        for one in crew:
-            one.stop()
+        leave.close()
+        for pool in crew:
+            pool.shutdown(cancel_futures=True)
 
 
-class _Process:
-    """A process that does one task after the other."""
-
-    def __init__(self, number: int, of: int) -> None:
-        self.number, self.task, self._begun = number, "", False
-        self.pipe, theirs = multiprocessing.Pipe()
-        # A fresh Python: after a fork, threads of torch and tensorstore would be missing.
-        self._process = multiprocessing.get_context("spawn").Process(
-            target=_serve, args=(theirs, number, of), daemon=True
+def _refuse(task: str, deaths: Counter[str], *, some_began: bool) -> None:
+    """Give up when processes have died too often."""
+    if not some_began and deaths.total() >= _DEATHS:
+        raise JobError(
+            "A process ended before it took its first task; what it printed says why. In a script, put what "
+            'runs under `if __name__ == "__main__":`, because each process reads the script again.'
         )
-        self._process.start()
-        theirs.close()
-
-    def begin(self, folder: str, task: str) -> None:
-        self.task = task
-        with contextlib.suppress(OSError):  # it has died; its end of the pipe says so
-            self.pipe.send((folder, task))
-
-    def ended(self) -> tuple[str, bool]:
-        """Return the task that it is done with, and whether it died of it; none where it has just begun."""
-        try:
-            error = self.pipe.recv()
-        except (EOFError, OSError):
-            self._process.join(_LAST_WORDS)
-            killed = (self._process.exitcode or 0) < 0
-            self.stop()
-            if not self._begun and not killed:  # what was killed may begin another time
-                raise JobError(
-                    "A process ended before it took its first task; what it printed says why. In a script, put what "
-                    'runs under `if __name__ == "__main__":`, because each process reads the script again.'
-                ) from None
-            task, self.task = self.task, ""
-            return task, True
-        if error == _READY:
-            self._begun = True
-            return "", False
-        task, self.task = self.task, ""
-        if error is not None:
-            raise error
-        return task, False
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.join()
-        self.pipe.close()
+    if deaths[task] >= _DEATHS:
+        raise JobError(
+            f"{_DEATHS} processes ended in the middle of {task}, probably for want of memory. Take fewer "
+            "workers, a smaller tile, or a machine with more memory."
+        )
 
 
-def _serve(pipe: Connection, number: int, of: int) -> None:
-    """Do what comes through a pipe, until it ends."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    pipe.send(_READY)
+def _begin(number: int, of: int, begun: Event, leave: Connection) -> None:
+    """Prepare a process for its tasks."""
+    threading.Thread(target=_end_with_parent, args=(leave,), daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is heard by who has begun it
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     os.environ["OMP_NUM_THREADS"] = str(max(1, cores // of))
     with contextlib.suppress(ImportError):
@@ -133,28 +111,14 @@ def _serve(pipe: Connection, number: int, of: int) -> None:
         torch.set_num_threads(max(1, cores // of))
         if torch.cuda.device_count() > 1:
             torch.cuda.set_device(number % torch.cuda.device_count())
-    while True:
-        try:
-            folder, task = pipe.recv()
-        except (EOFError, OSError, KeyboardInterrupt):
-            return
-        try:
-            do_task(folder, task)
-            pipe.send(None)
-        except KeyboardInterrupt:
-            return
-        except Exception as error:
-            try:
-                pipe.send(error)
-            except Exception:  # one that cannot be sent
-                pipe.send(JobError(f"{type(error).__name__}: {error}"))
+    begun.set()
 
 
-def _end_with_parent() -> None:
-    """End this process, in whatever it is, when the one that began it ends: nobody else would, were it killed."""
+def _end_with_parent(leave: Connection) -> None:
+    """End this process, in whatever it is, when it shall leave, or the one that began it was killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        wait([parent.sentinel])
+        multiprocessing.connection.wait([parent.sentinel, leave])
         os._exit(1)
 
 
