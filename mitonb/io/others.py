@@ -236,7 +236,8 @@ def _is_unsigned(header: Any, order: Literal["little", "big"]) -> bool:
 
 def extra(package: str, path: Path, called: str = "") -> Any:
     """Return a package that not everybody has installed; `called` is its name where that is another one."""
-    choice = "tables" if package in ("openpyxl", "pyarrow") else "formats"
+    others = {"openpyxl": "tables", "pyarrow": "tables", "bioio": "microscopes"}
+    choice = others.get(package, "formats")
     try:
         return importlib.import_module(package)
     except ImportError:
