@@ -134,9 +134,7 @@ def test(options: argparse.Namespace) -> int:
         check(f"{tag}-torch-free", python, "-m", "pytest", "-m", "not browser and not notebook")
     else:
         check("lint", python, "-m", "ruff", "check", ".")
-        check("types", python, "-m", "mypy")
-        check("docs", python, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "docs", ARTIFACTS / "docs")
-        javascript(python, check)
+        javascript(python, check)  # it brings what a test of the page needs
         browser = find_browser(python)
         # Beside a browser and a server, threads of torch that spin while they wait take the cores from everybody.
         env = {"OMP_WAIT_POLICY": "PASSIVE"} | ({"MITONB_CHROMIUM": browser} if browser else {})
@@ -148,6 +146,8 @@ def test(options: argparse.Namespace) -> int:
                 target=check, args=(f"{tag}-browser", *seen), kwargs={"env": env, "show": False}, daemon=True
             )
             beside.start()
+            check("types", python, "-m", "mypy")
+            check("docs", python, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "docs", ARTIFACTS / "docs")
             check(tag, *run, "-m", "not browser and not notebook", env=env)
             beside.join()
         print(read_text(ARTIFACTS / f"{tag}-browser.log"))

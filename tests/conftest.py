@@ -14,7 +14,12 @@ from hypothesis import HealthCheck, settings
 settings.register_profile(
     "mitonb", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI"))
 )
-settings.load_profile("mitonb")
+settings.register_profile("sample", settings.get_profile("mitonb"), max_examples=10)
+
+# How many variants of each parametrised test run, and no test that is marked `once`; 0 is all. For CI on the second and
+# third Python: what differs there is in the language and the libraries, which every test function meets at once.
+SAMPLE = int(os.environ.get("MITONB_SAMPLE", "0"))
+settings.load_profile("sample" if SAMPLE else "mitonb")
 
 HERE = Path(__file__).parent
 TORCH = importlib.util.find_spec("torch") is not None
@@ -26,10 +31,26 @@ def pytest_report_header() -> str:
     return "PyTorch: installed" if TORCH else f"PyTorch: NOT installed; tests of {', '.join(MAY_NEED_TORCH)} may skip"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if "browser" in item.path.relative_to(HERE).parts if item.path.is_relative_to(HERE) else ():
             item.add_marker(pytest.mark.browser)
+    if SAMPLE:
+        variants: dict[str, list[pytest.Item]] = {}
+        for item in items:
+            variants.setdefault(item.nodeid.partition("[")[0], []).append(item)
+        seen = {
+            item for group in variants.values() for item in spread(group, SAMPLE) if not item.get_closest_marker("once")
+        }
+        config.hook.pytest_deselected(items=[item for item in items if item not in seen])
+        items[:] = [item for item in items if item in seen]
+
+
+def spread(group: list[pytest.Item], count: int) -> list[pytest.Item]:
+    """Return so many of a list, the first and the last among them, all if there are not more."""
+    if len(group) <= count:
+        return group
+    return [group[round(k * (len(group) - 1) / (count - 1))] for k in range(count)]
 
 
 @pytest.hookimpl(wrapper=True)

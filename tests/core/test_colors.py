@@ -174,6 +174,7 @@ def test_an_edit_that_comes_while_colours_are_chosen_gets_one_of_its_own(monkeyp
     assert session.colors.slot(1) != session.colors.slot(22)
 
 
+@pytest.mark.once
 def test_real_neurites_side_by_side_differ() -> None:
     folder = os.environ.get("MITONB_DATA_DIR")
     if not folder:

@@ -100,6 +100,7 @@ def why(want: brute.Brute, y: int, x: int, filled: npt.NDArray[np.int64]) -> str
 
 @pytest.mark.parametrize("rules", RULES)
 @pytest.mark.parametrize(("stride", "lead"), [(1, 0), (4, 0), (4, 1)])
+@pytest.mark.once
 def test_every_explanation_is_what_brute_force_finds(rules: str, stride: int, lead: float) -> None:
     recipe = RULES[rules]
     for form in (noisy(stride, lead), noisy(stride, lead).kept()):
@@ -188,6 +189,7 @@ def pixels_of(ids: npt.NDArray[np.uint32]) -> dict[int, set[tuple[int, int]]]:
     return found
 
 
+@pytest.mark.once
 def test_what_a_moved_threshold_would_change_is_what_sets_of_pixels_say() -> None:
     rng = np.random.default_rng(0)
     kinds = set()

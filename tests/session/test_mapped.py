@@ -201,6 +201,7 @@ for work in (make, correct):
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="only Linux says the largest memory since then")
+@pytest.mark.once
 def test_a_kernel_needs_less_memory_than_the_labels(tmp_path):
     ids = np.zeros((64, 1024, 1024), np.uint32)  # 256 MiB
     ids[:, 100:200, 100:200], ids[:, 200:300, 100:200] = 1, 2
