@@ -14,8 +14,7 @@ from mitonb.errors import UnsupportedFormatError
 from mitonb.io.arrays import Lazy, Saving, Source, native, raw_voxels
 from mitonb.io.axes import nanometres
 from mitonb.io.limits import check_held
-from mitonb.io.others import LARGEST_DEFLATED, extra
-from mitonb.memory import require
+from mitonb.io.others import LARGEST_DEFLATED, extra, unpacked
 
 LONGEST = 2**15 - 1
 """Voxels along an axis that version 1 can count."""
@@ -38,23 +37,19 @@ def read_nifti(path: Path) -> Source:
             raise UnsupportedFormatError(f"{what} is no NIfTI in one file. Save it as .nii or .nii.gz, or unpack it.")
         file.seek(0)
         header = getattr(nibabel, named).from_fileobj(file)
-    shape, dtype, offset = header.get_data_shape()[::-1], header.get_data_dtype(), header.get_data_offset()
+    shape, dtype = tuple(map(int, header.get_data_shape()[::-1])), header.get_data_dtype()
+    offset = header.get_data_offset()
     if dtype.kind not in "iuf":
         raise UnsupportedFormatError(f"{what} holds voxels of the kind {dtype}. Save it in grey.")
-    size, stored = math.prod(map(int, shape)) * dtype.itemsize, path.stat().st_size
+    size, stored = math.prod(shape) * dtype.itemsize, path.stat().st_size
     data: Any
     if _is_packed(path):
         check_held(what, size, stored * LARGEST_DEFLATED)
-        require(size, f"Unpacking {what}", "Unpack it to .nii, which is read plane by plane.")
         with _opened(path) as file:
-            file.seek(offset)
-            data = np.frombuffer(file.read(size), dtype)
-            check_held(what, size, data.nbytes)
-            data = data.reshape(shape)
-            file.read(1)  # reaches the end, where gzip looks at its checksum
+            data = unpacked(file, dtype, shape, offset, what, "Unpack it to .nii, which is read plane by plane.")
     else:
         check_held(what, size, stored - offset)
-        data = raw_voxels(path, dtype, tuple(map(int, shape)), offset)
+        data = raw_voxels(path, dtype, shape, offset)
     slope, shift = header.get_slope_inter()
     if (slope or 1.0, shift or 0.0) != (1.0, 0.0):
         raw = data

@@ -15,8 +15,7 @@ from mitonb.errors import CorruptFileError, UnsafeFileError, UnsupportedFormatEr
 from mitonb.io.arrays import Source, raw_voxels
 from mitonb.io.axes import lengths_of, places_of
 from mitonb.io.limits import check_held
-from mitonb.io.others import LARGEST_DEFLATED, extra
-from mitonb.memory import require
+from mitonb.io.others import LARGEST_DEFLATED, extra, unpacked
 
 LONGEST_HEADER = 2**20
 DTYPES = {
@@ -29,8 +28,8 @@ DTYPES = {
     "f4": ("float",), "f8": ("double",),
 }  # fmt: skip
 """What numpy calls them, and all names that the format allows."""
-LETTERS = {"list": "c", "vector": "c", "scalar": "c", "complex": "c", "RGB-color": "s", "RGBA-color": "s", "time": "t"}
-"""What axes are that are no space."""
+SPATIAL = ("domain", "space", "stub", "none", "???")
+"""Kinds of axes that are space, or not said to be anything else."""
 
 
 def read_nrrd(path: Path) -> Source:
@@ -81,26 +80,28 @@ def read_nrrd(path: Path) -> Source:
     else:
         if coding[0] == "g":
             check_held(what, skip + size, stored * LARGEST_DEFLATED)
-        require(size, f"Unpacking {what}", "Save it as raw NRRD, which is read plane by plane.")
         with open(path, "rb") as file:
             file.seek(start)
-            packed: Any = gzip.GzipFile(fileobj=file) if coding[0] == "g" else bz2.BZ2File(file)
-            packed.seek(skip)  # counted in what comes out
-            data = np.frombuffer(packed.read(size), dtype)
-            check_held(what, size, data.nbytes)
-            data = data.reshape(shape)
-            packed.read(1)  # reaches the end, where gzip looks at its checksum
+            packed = gzip.GzipFile(fileobj=file) if coding[0] == "g" else bz2.BZ2File(file)
+            # Bytes to skip are counted in what comes out.
+            data = unpacked(packed, dtype, shape, skip, what, "Save it as raw NRRD, which is read plane by plane.")
     return _placed(header, data, len(shape))
 
 
 def _placed(header: Any, data: Any, rank: int) -> Source:
     """Return the voxels with their axes, sizes and place, which the header states fastest axis first."""
     kinds = list(header.get("kinds") or ["domain"] * rank)
-    spatial = [k for k, kind in enumerate(kinds) if LETTERS.get(kind) is None]
-    letters = "".join(LETTERS.get(kind, "") or "xyz?????"[min(spatial.index(k), 3)] for k, kind in enumerate(kinds))
+    directions = [np.asarray(v, float) for v in header.get("space directions", ())]
+    there = [bool(step.ndim) and bool(np.isfinite(step).all()) for step in directions]  # "none" for what is no space
+    kinds = ["list" if kind in SPATIAL and not is_space else kind
+             for kind, is_space in zip(kinds, there or [True] * rank, strict=True)]  # fmt: skip
+    spatial = [k for k, kind in enumerate(kinds) if kind in SPATIAL]
+    letters = "".join(
+        "xyz?????"[min(spatial.index(k), 3)] if k in spatial
+        else "t" if kind == "time" else "s" if kind.endswith("-color") else "c" for k, kind in enumerate(kinds)
+    )  # fmt: skip
     units = list(header.get("space units") or [])
-    steps = [np.asarray(v, float) for v in header["space directions"]] if "space directions" in header else []
-    steps = [step for step in steps if step.ndim and np.isfinite(step).all()]  # "none" for axes that are no space
+    steps = [step for step, is_space in zip(directions, there, strict=True) if is_space]
     if steps:
         sizes = [float(np.linalg.norm(step)) for step in steps]
     else:

@@ -24,7 +24,7 @@ from mitonb.io.arrays import Array, Lazy, Lower, Saving, Source, blocks_of, nati
 from mitonb.io.axes import describe, plain
 from mitonb.io.images import natural
 from mitonb.io.limits import LARGEST_JSON, check_block, check_held
-from mitonb.memory import memory_budget
+from mitonb.memory import memory_budget, require
 
 IMOD_STAMP = 1146047817
 MOST_DATASETS = 10_000
@@ -232,6 +232,17 @@ def _is_unsigned(header: Any, order: Literal["little", "big"]) -> bool:
     if int.from_bytes(extra[40:44], order) == IMOD_STAMP:
         return not int.from_bytes(extra[44:48], order) & 1
     return float(header["dmin"]) >= 0 and 127 < float(header["dmax"]) < 256
+
+
+def unpacked(file: Any, dtype: np.dtype[Any], shape: tuple[int, ...], skip: int, what: str, advice: str) -> Array:
+    """Unpack the voxels of a file into memory, never more than it declares."""
+    size = math.prod(shape) * dtype.itemsize
+    require(size, f"Unpacking {what}", advice)
+    file.seek(skip)
+    found = np.frombuffer(file.read(size), dtype)
+    check_held(what, size, found.nbytes)
+    file.read(1)  # reaches the end, where gzip looks at its checksum
+    return found.reshape(shape)
 
 
 def extra(package: str, path: Path, called: str = "") -> Any:

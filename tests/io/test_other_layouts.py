@@ -166,6 +166,12 @@ def test_nrrds_of_other_programs_say_what_they_can(tmp_path, nrrd):
     assert any("turns or mirrors" in note for note in stack.notes)
     colours = ["type: uint8", "dimension: 4", "sizes: 3 5 4 1", "encoding: raw", "kinds: RGB-color space space space"]
     assert mn.open(plain(tmp_path / "cell.nrrd", colours, body), channel=1).shape == (1, 4, 5)
+    for kind in ("3-color", "3-vector", "point"):
+        lines = [*colours[:-1], f"kinds: {kind} domain domain domain"]
+        assert mn.open(plain(tmp_path / "cell.nrrd", lines, body), channel=1).shape == (1, 4, 5)
+    unsaid = [*colours[:-1], "space: left-posterior-superior", "space directions: none (4,0,0) (0,4,0) (0,0,40)"]
+    stack = mn.open(plain(tmp_path / "cell.nrrd", [*unsaid, 'space units: "nm" "nm" "nm"'], body), channel=1)
+    assert (stack.shape, stack.voxel_size) == ((1, 4, 5), (40, 4, 4))
     skipped = plain(tmp_path / "cell.nrrd", [*GREY, "byte skip: -1"], b"more" + body)
     np.testing.assert_array_equal(mn.open(skipped).read().ravel(), np.arange(60))
 
