@@ -105,8 +105,11 @@ def read_link(link: str) -> Link:
         state = json.loads(text)
         layers = [layer for layer in state.get("layers", ()) if isinstance(layer, dict)]
         found = {kind: tuple(_sources(layers, kind)) for kind in ("image", "segmentation")}
-        return Link(found["image"], found["segmentation"], _position(state))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        position = _position(state)
+        if position is not None and not np.isfinite(position).all():
+            raise ValueError("no place")
+        return Link(found["image"], found["segmentation"], position)
+    except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError) as error:
         what = "leads to a state that is kept on a server: open it in a browser and copy the link from there"
         kept = text.startswith(("http", "gs:", "s3:", "middleauth"))
         raise InputError(f"This link of Neuroglancer {what if kept else 'holds no state that can be read'}.") from error

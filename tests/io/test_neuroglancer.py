@@ -80,6 +80,13 @@ def test_what_is_no_link_is_refused_in_words(link: str, words: str) -> None:
         read_link(link)
 
 
+@pytest.mark.parametrize("number", ["NaN", "1e400", "1" + "0" * 400])
+def test_a_place_that_is_no_number_is_refused(number: str) -> None:
+    state = '{"dimensions": {"x": [4e-9, "m"], "y": [4e-9, "m"], "z": [4e-8, "m"]}, "position": [1, 2, %s]}'
+    with pytest.raises(InputError, match="holds no state that can be read"):
+        read_link(f"https://here.org/#!{quote(state % number)}")
+
+
 def test_nobody_sees_a_file_of_this_machine(tmp_path: Path) -> None:
     path = mn.save(Stack(np.zeros((2, 4, 4), np.uint8), (5, 5, 5)), tmp_path / "cell.ome.zarr")
     with pytest.raises(InputError, match="on this machine"):
