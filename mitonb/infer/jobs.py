@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from mitonb.errors import CorruptFileError, InputError, MitonbError
 from mitonb.files import atomic_write, explain_disk, explain_write, hold, remove
-from mitonb.infer.kept import KeptMaps
+from mitonb.infer.kept import KeptMaps, differences
 from mitonb.infer.pools import here, pool_of
 from mitonb.infer.run import completed, stage_of, stuff_of
 from mitonb.infer.source import Source, key_of
-from mitonb.infer.tasks import DRIVER, PIECE, RUN, Work, differences, require_own, share, start
+from mitonb.infer.tasks import DRIVER, PIECE, RUN, Work, require_own, share, start
 from mitonb.io.record import fingerprint
 from mitonb.io.saving import store_path
 from mitonb.io.zarr import job_of

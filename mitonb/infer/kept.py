@@ -235,9 +235,10 @@ class KeptMaps:
         if self.key == key and self._shape == shape:
             return
         if self.on_disk and self._axes:
+            changes = differences({"shape": self._shape, "net": self.key}, {"shape": shape, "net": key})
             raise InputError(
-                f"The maps in {self.folder} are of another run ({_differences(self.key, key, self._shape, shape)} "
-                "differ). Give another folder, or clear() these maps first."
+                f"The maps in {self.folder} are of another run: {changes}. Give another folder, or clear() these maps "
+                "first."
             )
         self.clear()
         self.key, self._shape, self.region = key, shape, region
@@ -460,9 +461,10 @@ def _read_header(folder: Path) -> dict[str, Any] | None:
     return dict(found)
 
 
-def _differences(old: Any, new: Any, old_shape: Any, new_shape: Any) -> str:
-    """Name what two keys differ in."""
-    names = [] if old_shape == new_shape else ["shape"]
+def differences(old: Any, new: Any, name: str = "") -> str:
+    """Name what two descriptions of runs differ in, with both values."""
     if isinstance(old, dict) and isinstance(new, dict):
-        names += sorted(k for k in {*old, *new} if old.get(k) != new.get(k))
-    return ", ".join(names) or "image or net"
+        parts = [differences(old.get(k), new.get(k), f"{name}.{k}" if name else k) for k in sorted({*old, *new})]
+        return ", ".join(filter(None, parts))
+    texts = [text if len(text := str(value)) < 40 else f"{text[:20]}..." for value in (old, new)]
+    return "" if old == new else f"{name} (was {texts[0]}, is {texts[1]})"

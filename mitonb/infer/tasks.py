@@ -16,7 +16,7 @@ import numpy as np
 from mitonb.box import Region
 from mitonb.errors import CorruptFileError, InputError, MitonbError, ModelError
 from mitonb.files import atomic_write
-from mitonb.infer.kept import VOLUME
+from mitonb.infer.kept import VOLUME, differences
 from mitonb.infer.run import Run
 from mitonb.infer.source import Source, predictor_of
 from mitonb.io.limits import read_json
@@ -189,15 +189,6 @@ def start(folder: Path, told: dict[str, Any]) -> None:
         if not (place / LABELS / "0").exists():
             task.unlink()
     _write_header(folder, told)
-
-
-def differences(old: Any, new: Any, name: str = "") -> str:
-    """Name what two descriptions of runs differ in, with both values."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        parts = [differences(old.get(k), new.get(k), f"{name}.{k}" if name else k) for k in sorted({*old, *new})]
-        return ", ".join(filter(None, parts))
-    texts = [text if len(text := str(value)) < 40 else f"{text[:20]}..." for value in (old, new)]
-    return "" if old == new else f"{name} (was {texts[0]}, is {texts[1]})"
 
 
 def _source(told: dict[str, Any]) -> Source:

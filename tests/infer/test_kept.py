@@ -113,7 +113,7 @@ def test_maps_of_another_run_in_a_named_folder_are_never_thrown_away_silently(tm
     kept = KeptMaps((2, 8, 8), tmp_path)
     kept.claim((2, 8, 8), {"image": "one", "tile": 512})
     kept.put("xy", 0, maps(8, 8, 7))
-    with pytest.raises(InputError, match=r"another run \(image differ\).*another folder, or clear"):
+    with pytest.raises(InputError, match=r"another run: net.image \(was one, is two\)\. .*or clear"):
         KeptMaps(folder=tmp_path).claim((2, 8, 8), {"image": "two", "tile": 512})
     assert kept.has("xy", 0)
     kept.clear()
