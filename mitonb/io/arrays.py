@@ -71,6 +71,12 @@ class Source:
         """Length of every axis."""
         return tuple(int(n) for n in self.data.shape)
 
+    @property
+    def place(self) -> tuple[float, float, float]:
+        """(z, y, x) in nm: the middle of the first voxel; 0 where the file does not say."""
+        z, y, x = (float(self.origin.get(axis, 0.0)) for axis in "zyx")
+        return z, y, x
+
 
 class Lower(NamedTuple):
     """A lower resolution in a file, by axis of the finest: as `mitonb.stack.Level`, and how it is opened."""

@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 from collections.abc import Generator, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice, product
 from pathlib import Path
@@ -30,6 +30,8 @@ from mitonb.stack import Stack
 
 _AT_ONCE = 8
 """Blocks that are asked for at the same time: a store that is far away answers them together."""
+_LISTED = 1000
+"""Blocks that are listed at a time, of the millions that there may be."""
 _SIDE = 64
 """Of the blocks of what has none, in voxels."""
 
@@ -90,6 +92,10 @@ class _Job:
         starts = [(a + k) * n for a, k, n in zip(self.first, block, self.sides, strict=True)]
         key = tuple(slice(a, min(a + n, m)) for a, n, m in zip(starts, self.sides, self.stack.shape, strict=True))
         return np.ascontiguousarray(self.stack.data[key])
+
+    def place(self, block: tuple[int, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
+        """Return where a block of a shape lies among the blocks of the box."""
+        return tuple(slice(k * n, k * n + m) for k, n, m in zip(block, self.sides, shape, strict=True))
 
     @property
     def cost(self) -> Cost:
@@ -266,22 +272,19 @@ def _facts(job: _Job) -> dict[str, Any]:
 
 def _fetch_blocks(job: _Job, part: Path, store: Any, total: int) -> Iterator[Progress]:
     """Fetch the blocks that are not here yet, several at once; each is whole or not there."""
-    todo, taken, cost = product(*map(range, job.counts)), 0, job.cost
+
+    def bring(block: tuple[int, ...]) -> None:
+        if not (part / "data" / ".".join(map(str, block))).exists():
+            voxels = job.read(block)
+            store[job.place(block, voxels.shape)].write(voxels).result()
+
+    todo, done, cost = product(*map(range, job.counts)), 0, job.cost
     readers = ThreadPoolExecutor(_AT_ONCE, "mitonb-fetch")
-    flying: dict[Future[Any], tuple[int, ...]] = {}
     try:
-        while True:
-            while len(flying) < _AT_ONCE and (block := next(todo, None)):
-                taken += 1
-                if not (part / "data" / ".".join(map(str, block))).exists():
-                    flying[readers.submit(job.read, block)] = block
-            if not flying:
-                return
-            for future in wait(flying, return_when=FIRST_COMPLETED).done:
-                block, voxels = flying.pop(future), future.result()
-                key = tuple(slice(k * n, k * n + m) for k, n, m in zip(block, job.sides, voxels.shape, strict=True))
-                store[key].write(voxels).result()
-                yield Progress("fetching", cost.moved * (taken - len(flying)) // cost.blocks, total)
+        while some := [*islice(todo, _LISTED)]:
+            for _ in readers.map(bring, some):
+                done += 1
+                yield Progress("fetching", cost.moved * done // cost.blocks, total)
     finally:
         readers.shutdown(wait=True, cancel_futures=True)
 
@@ -310,8 +313,7 @@ def _still_there(folder: Path, store: Any, job: _Job) -> bool:
         return True
     block = tuple(map(int, name.split(".")))
     voxels = job.read(block)
-    key = tuple(slice(k * n, k * n + m) for k, n, m in zip(block, job.sides, voxels.shape, strict=True))
-    return np.array_equal(store[key].read().result(), voxels, equal_nan=True)
+    return np.array_equal(store[job.place(block, voxels.shape)].read().result(), voxels, equal_nan=True)
 
 
 def _job(source: Any, box: Box | None, level: int, like: Stack | None) -> _Job:

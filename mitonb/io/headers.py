@@ -161,7 +161,7 @@ def info(source: Any, *, series: int | str | None = None, axes: str | None = Non
         except InputError as error:
             notes = (*notes, f"Level {k} cannot be read: {error}")
     return Info(
-        title, found.kind, letters, found.shape, native(found.data.dtype), size, _origin(found), blocks, tuple(levels),
+        title, found.kind, letters, found.shape, native(found.data.dtype), size, found.place, blocks, tuple(levels),
         members if len(members) > 1 + len(levels) else (), tuple(filter(None, (*notes, remark))),
     )  # fmt: skip
 
@@ -171,17 +171,12 @@ def _zyx(shape: Sequence[int], letters: str) -> tuple[int, int, int]:
     return z, y, x
 
 
-def _origin(found: Source) -> tuple[float, float, float]:
-    z, y, x = (float(found.origin.get(axis, 0.0)) for axis in "zyx")
-    return z, y, x
-
-
 def _resolution(one: Lower, letters: str, finest: Source, size: VoxelSize | None) -> Resolution:
     """Return a lower resolution with its place: of the finest, moved by so many of its voxels."""
     at = [letters.find(axis) for axis in "zyx"]
     steps = [(one.factors[k], one.offset[k]) if k >= 0 else (1.0, 0.0) for k in at]
     own = [side * factor for side, (factor, _) in zip(size or (0.0,) * 3, steps, strict=True)]
-    moved = [o + side * m for o, side, (_, m) in zip(_origin(finest), size or (0.0,) * 3, steps, strict=True)]
+    moved = [o + side * m for o, side, (_, m) in zip(finest.place, size or (0.0,) * 3, steps, strict=True)]
     shape = _zyx(one.load().shape, letters)
     return Resolution(shape, (own[0], own[1], own[2]) if size else None, (moved[0], moved[1], moved[2]))
 

@@ -137,14 +137,15 @@ def open(
     # Of what is turned round the black and white point is taken once.
     data = Inverted(data, found.black) if turn else data
     choice = {"channel": channel, "time": time, "axes": axes, "what": title}
-    coarser = [_level(one, letters, choice) for one in found.levels]
+    coarser, origin = [_level(one, letters, choice) for one in found.levels], found.place
+    opened: dict[str, Any] | None = {
+        "channel": channel, "time": time, "axes": axes, "series": series, "invert": invert,
+    }  # fmt: skip
     if isinstance(source, Stack):
-        coarser = [*source.coarser]
+        coarser, origin, opened = [*source.coarser], source.origin, None
     return Stack(
-        data, size, name=name or title, source=where, notes=tuple(filter(None, said)), origin=_origin(source, found),
-        coarser=tuple(one.inverted(found.black) if turn else one for one in coarser),
-        opened=None if isinstance(source, Stack) else
-        {"channel": channel, "time": time, "axes": axes, "series": series, "invert": invert},
+        data, size, name=name or title, source=where, notes=tuple(filter(None, said)), origin=origin,
+        coarser=tuple(one.inverted(found.black) if turn else one for one in coarser), opened=opened,
     )  # fmt: skip
 
 
@@ -180,14 +181,6 @@ def _whence(found: Source) -> str | None:
     about = f" ({', doi '.join(rights)})" if rights else ""
     level = f", level {facts['level']}" if "level" in facts else ""
     return f"Fetched on {facts.get('date')} from {facts.get('source')}{level}{about}."
-
-
-def _origin(source: Any, found: Source) -> tuple[float, float, float]:
-    """Return where the first voxel lies in nm (z, y, x), as the file says."""
-    if isinstance(source, Stack):
-        return source.origin
-    z, y, x = (float(found.origin.get(axis, 0.0)) for axis in "zyx")
-    return z, y, x
 
 
 @door

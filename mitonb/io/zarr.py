@@ -278,18 +278,39 @@ def _read_array(node: _Node, image: Mapping[str, Any] | None, *, strict: bool, n
 def _ome_spacing(image: Mapping[str, Any], level: Mapping[str, Any], letters: str) -> tuple[dict[str, float], Notes]:
     """Return the voxel size in nm by axis letter, where scale and unit are both stated."""
     try:
-        listed = [t for part in (level, image) for t in part.get("coordinateTransformations") or ()]
-        scales = np.array([t["scale"] for t in listed if t.get("scale") is not None], float)
-        if scales.ndim != 2 or scales.shape[1] != len(letters):
-            raise ValueError
+        factors, _ = _ome_place(level, image, len(letters))
     except (TypeError, ValueError, AttributeError):
         return {}, (f"The file gives no scale of {len(letters)} numbers: the voxel size stays unknown.",)
-    factors = np.prod(scales, axis=0)
-    units = [a.get("unit") if isinstance(a, dict) else None for a in image.get("axes") or ()] or [None] * len(letters)
-    known = lengths_of(letters, factors, units)
+    known = lengths_of(letters, factors, _ome_units(image, len(letters)))
     if not known and (factors != 1).any():
         return {}, ("The file gives a scale but no unit that is known: the voxel size stays unknown.",)
     return known, ()
+
+
+def _ome_place(level: Mapping[str, Any], image: Mapping[str, Any], rank: int) -> tuple[Any, Any]:
+    """Return the size of a voxel along each axis, and the place of the first, as level and image transform them.
+
+    Raises
+    ------
+    TypeError, ValueError, AttributeError
+        If they do not say so in as many numbers.
+    """
+    listed = [one for part in (level, image) for one in part.get("coordinateTransformations") or ()]
+    scale, shift = np.ones(rank), np.zeros(rank)
+    for one in listed:
+        factor = np.array(one.get("scale") or [1.0] * rank, float)
+        moved = np.array(one.get("translation") or [0.0] * rank, float)
+        if factor.shape != (rank,) or moved.shape != (rank,):
+            raise ValueError(f"{one} is not of {rank} axes")
+        scale, shift = scale * factor, shift * factor + moved
+    if not any(one.get("scale") for one in listed):
+        raise ValueError("no scale")
+    return scale, shift
+
+
+def _ome_units(image: Mapping[str, Any], rank: int) -> list[Any]:
+    listed = image.get("axes") or [None] * rank
+    return [axis.get("unit") if isinstance(axis, dict) else None for axis in listed]
 
 
 def _ome_levels(
@@ -300,26 +321,13 @@ def _ome_levels(
     Where no level says where it begins, its voxels are taken to cover those that they stand for, unless they were
     picked out of them.
     """
-    levels, rank = image["datasets"], len(letters)
-
-    def placed(part: Mapping[str, Any]) -> tuple[Any, Any]:
-        scale, shift = np.ones(rank), np.zeros(rank)
-        for transforms in (part, image):
-            for one in transforms.get("coordinateTransformations") or ():
-                factor = np.array(one.get("scale") or np.ones(rank), float)
-                scale, shift = (
-                    scale * factor,
-                    shift * factor + np.array(one.get("translation") or np.zeros(rank), float),
-                )
-        if scale.shape != (rank,) or shift.shape != (rank,) or not (scale > 0).all():
-            raise ValueError
-        return scale, shift
-
+    levels = image["datasets"]
     try:
-        places = [placed(part) for part in levels]
+        places = [_ome_place(part, image, len(letters)) for part in levels]
     except (TypeError, ValueError, AttributeError):
         return {}, ()
-    units = [a.get("unit") if isinstance(a, dict) else None for a in image.get("axes") or ()] or [None] * rank
+    if not all((one > 0).all() for one, _ in places):
+        return {}, ()
     told = any("translation" in one for part in levels for one in part.get("coordinateTransformations") or ())
     if not told and image.get("type") != "nearest":
         places = [(one, begins + (one - places[0][0]) / 2) for one, begins in places]
@@ -329,7 +337,7 @@ def _ome_levels(
         factors, offset = one / scale, (begins - shift) / scale
         load = functools.partial(_read_array, node, image, strict=strict, name=part["path"])
         lower.append(Lower(tuple(factors.tolist()), tuple(offset.tolist()), load))
-    return places_of(letters, shift.tolist(), units), tuple(lower)
+    return places_of(letters, shift.tolist(), _ome_units(image, len(letters))), tuple(lower)
 
 
 def _read_n5(node: _Node, level: int | None) -> Source:
