@@ -19,13 +19,11 @@ from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 import mitonb as mn
 from mitonb.citing import REFERENCES
 from mitonb.errors import InputError, MitonbError, ModelError, wanting_torch
-from mitonb.io.limits import size_text
 from mitonb.io.opening import find_source, images_in, without_ending
 from mitonb.io.record import read_record, same_image
 from mitonb.io.saving import TABLES, VOLUMES, check_output, require_apart, rescued
 from mitonb.io.zarr import job_of
 from mitonb.job import drain
-from mitonb.memory import memory_budget
 from mitonb.models.folder import PUBLISHED, about_model, installed_as, model_folder, offered_models, pinned
 from mitonb.recipe import FORMER_NAMES, IN_NM, PRESETS, Recipe
 from mitonb.session.merging import take_over
@@ -214,8 +212,6 @@ def _check_outputs(
     apart = [path for path in inputs if os.path.exists(os.path.expanduser(path))]
     for path, endings in outputs:
         if path is not None:
-            if os.path.lexists(os.path.expanduser(path)) and not overwrite:
-                raise InputError(f"{path} already exists. Choose another name, or add --overwrite.")
             check_output(path, endings, overwrite=overwrite, apart_from=apart)
             apart.append(path)
     for path in apart if maps else ():
@@ -276,10 +272,9 @@ def _segment(options: Options, recipe: Recipe | None = None) -> int:
     outputs = [(options.labels, VOLUMES), (options.table, (".csv",))]
     inputs = [options.image, recipe.model, *filter(None, [options.recipe, options.verdicts])]
     is_store = options.labels.lower().endswith(".zarr")
-    is_job = bool(options.job or options.scheduler or options.workers is not None)
-    if is_job and not is_store:
+    if (options.job or options.scheduler or options.workers is not None) and not is_store:
         raise InputError("--job, --workers and --scheduler are for runs into a store: let OUT end in .ome.zarr.")
-    is_job |= job_of(out) is not None  # perhaps this one, done or begun
+    # Labels of a job may be those of this one, which is done.
     _check_outputs(outputs, inputs, overwrite=options.overwrite or job_of(out) is not None, maps=options.maps)
     stack = _open(options)
     _note(options, repr(stack), *stack.notes)
@@ -289,10 +284,8 @@ def _segment(options: Options, recipe: Recipe | None = None) -> int:
         _make_folder(options.maps)
         kept = mn.KeptMaps(folder=options.maps)
     settings: dict[str, Any] = {"model": model, "kept": kept, "show": not options.quiet}
-    folder = folder_of(out, options.job)
-    if is_store and (
-        is_job or os.path.exists(folder) or mn.estimate(stack, recipe, model=model) > memory_budget().bytes
-    ):
+    if is_store:
+        folder = folder_of(out, options.job)
         _note(options, f"the labels go to {out} slab by slab; what is done is kept in {folder} until all is")
         client = connect(options.scheduler) if options.scheduler else None
         crew = {"workers": options.workers, "client": client}
@@ -711,11 +704,7 @@ def _fetch(options: Options) -> None:
 
     stack, like = mn.open(options.source), None if options.like is None else mn.open(options.like)
     if like is None and (options.start is None or options.stop is None):
-        for k, level in enumerate(stack.levels):
-            z, y, x = level.data.shape
-            size = [v * f for v, f in zip(stack.voxel_size or (), level.factors, strict=False)]
-            voxels = " x ".join(f"{v:g}" for v in size) + " nm" if size else "voxel size unknown"
-            print(f"  level {k}  {z} x {y} x {x}  {voxels}  {size_text(z * y * x * stack.dtype.itemsize)}")
+        print(mn.info(options.source))
         if options.out is not None:
             raise InputError("Say which part is to be fetched: --from Z Y X --to Z Y X, in voxels (or --nm).")
         return
