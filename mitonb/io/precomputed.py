@@ -19,7 +19,7 @@ import numpy as np
 import tensorstore
 
 from mitonb.errors import CorruptFileError, InputError, UnsafeFileError, UnsupportedFormatError
-from mitonb.io.arrays import Lazy, Lower, Saving, Source, native
+from mitonb.io.arrays import Lower, Saving, Source, native
 from mitonb.io.blocks import Blocks, Folder, leads_out
 from mitonb.io.limits import inside, read_json
 from mitonb.io.zarr import fill, level_factors
@@ -67,13 +67,12 @@ def read_precomputed(folder: Folder, series: int | str | None = None, *, strict:
     found = _read_scale(folder, level, scales[level], scales[0], strict=strict)
     lower = []
     for k, scale in enumerate(scales[level + 1 :], level + 1):
-        # The slowest axis first, as in what is loaded; channels stay as they are.
+        # The slowest axis first, as in what is loaded, after the channels, which stay as they are.
         factors = [a / b for a, b in zip(scale["resolution"][::-1], scales[level]["resolution"][::-1], strict=True)]
         starts = (_origin(one, scales[0]) for one in (scale, scales[level]))
         offset = [(p - q) / size for p, q, size in zip(*starts, scales[level]["resolution"], strict=True)][::-1]
-        extra = len(found.shape) - 3
         load = functools.partial(_read_scale, folder, k, scale, scales[0], strict=strict)
-        lower.append(Lower((*[1.0] * extra, *factors), (*[0.0] * extra, *offset), load))
+        lower.append(Lower((1.0, *factors), (0.0, *offset), load))
     return replace(found, levels=tuple(lower))
 
 
@@ -96,20 +95,12 @@ def _read_scale(folder: Folder, level: int, scale: Any, finest: Any, *, strict: 
             f"{what} is encoded as {scale['encoding']!r:.40}; mitonb reads {known}. Convert it."
         )
     blocks = _ScaleBlocks(folder, level, scale, strict=strict)
-    data, letters = blocks.lazy(), "czyx"
-    if data.shape[0] == 1:
-        data, letters = _first_channel(data), "zyx"
     spacing = {axis: float(size) for axis, size in zip("xyz", scale["resolution"], strict=True)}
     origin = dict(zip("xyz", _origin(scale, finest), strict=True))
     corner = ", ".join(map(str, blocks.corner[::-1]))
     note = f"The file begins at voxel {corner} (z, y, x): positions here count from the first voxel here."
     notes = (note,) if any(blocks.corner) else ()
-    return Source(data, letters, spacing, notes, "Neuroglancer precomputed", origin=origin)
-
-
-def _first_channel(data: Lazy) -> Lazy:
-    blocks = data.blocks[1:] if data.blocks else None
-    return Lazy(data.shape[1:], data.dtype, lambda key: data[(0, *key)], "This volume", blocks)
+    return Source(blocks.lazy(), "czyx", spacing, notes, "Neuroglancer precomputed", origin=origin)
 
 
 class _ScaleBlocks(Blocks):
@@ -179,14 +170,8 @@ def write_precomputed(path: Path, saving: Saving) -> None:
         for _ in fill(level, half):
             pass
     # Names with a colon, as meshes have them, are no names of files on Windows.
-    if saving.labels and os.name != "nt" and 2 * level_bytes(saving) < memory_budget().bytes:
+    if saving.labels and os.name != "nt" and 2 * math.prod(saving.shape) * dtype.itemsize < memory_budget().bytes:
         _write_meshes(path, saving)
-
-
-def level_bytes(saving: Saving) -> int:
-    """Return the bytes of all voxels of a volume."""
-    z, y, x = saving.shape
-    return z * y * x * native(saving.data.dtype).itemsize
 
 
 def _level(path: Path, saving: Saving, factor: Any, dtype: np.dtype[Any], shape: Any = None) -> Any:
