@@ -41,7 +41,7 @@ def test_the_recipe_in_a_record_of_the_old_version_is_the_same_as_the_recipe_fil
 
 def test_a_run_from_the_recipe_of_the_old_version_does_what_its_fields_said() -> None:
     pytest.importorskip("torch")
-    stack, _ = mn.phantom((24, 192, 192), 9)
+    stack, _ = mn.phantom((24, 96, 96), 9)
     old = mn.Recipe.from_json((DATA / "recipe.json").read_text())
     same = mn.Recipe(
         planes=("xy", "xz"), pixel_size="as is", track_iou=0.3, track_ioa=0.9, lookahead=4, consensus_iou=0.7,

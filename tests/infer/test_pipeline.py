@@ -216,7 +216,7 @@ def test_every_type_of_pixel_is_taken(kind: str, random_model: Model) -> None:
 
 def test_constant_stacks_are_segmented_into_something_defined(random_model: Model) -> None:
     for value in (0, 255):
-        stack = np.full((3, 16, 20), value, np.uint8)
+        stack = np.full((2, 8, 12), value, np.uint8)
         first = segment(stack, Recipe(**ALL), model=random_model, show=False)
         assert np.array_equal(first.data, segment(stack, Recipe(**ALL), model=random_model, show=False).data)
 

@@ -28,7 +28,7 @@ def children():
 
 
 def test_one_image_is_enough_and_nobody_has_to_name_a_file(tmp_path):
-    made = mn.train(spots((300, 500)), tmp_path / "cell", net="unet-2d", steps=4, **SMALL)
+    made = mn.train(spots((96, 160)), tmp_path / "cell", net="unet-2d", steps=4, **SMALL)
     assert list(made.scores) == ["iou volume"]
     assert [look["step"] for look in made.log] == [2, 4]
     assert "Trained('cell', iou volume 0." in repr(made)
@@ -141,6 +141,9 @@ def test_nets_of_blocks_do_not_learn_from_single_sections(tmp_path):
 
 
 def test_phantoms_are_replayed(tmp_path):
-    made = mn.finetune(spots(), tmp_path / "a", steps=1, replay=0.25, hold=0, **SMALL)
+    card = {"heads": ("semantic",), "config": {"widths": [4, 8], "depths": [1, 1]}}
+    settings = Settings(steps=1, batch=1, patch=32)
+    start = drain(fitting([read_pair(mn.Pair(*spots()))], out=tmp_path / "s", settings=settings, card=card), show=False)
+    made = mn.finetune(spots(), tmp_path / "a", start=start, steps=1, replay=0.25, hold=0, **SMALL)
     assert {"volume", "phantoms"} <= set(mn.load_model(made).spec.data)
     assert np.isfinite(mn.predict(spots()[0], model=made).semantic).all()

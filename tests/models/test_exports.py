@@ -99,7 +99,11 @@ def test_an_export_goes_every_way_that_a_model_takes(net, root, tmp_path, monkey
         assert same(load_model(wish).net, net)
     stack, labels = mn.phantom((2, 128, 128), seed=1)
     out = tmp_path / "trained.safetensors"
-    drain(fitting([read_pair(mn.Pair(stack, labels))], out=out, settings=Settings(steps=1, batch=1), start=path))
+    drain(
+        fitting(
+            [read_pair(mn.Pair(stack, labels))], out=out, settings=Settings(steps=1, batch=2, patch=128), start=path
+        )
+    )
     tensors, card = read_weights(out.read_bytes(), where="out")
     assert (card.architecture, card.training["start"]) == (net.architecture, load_model(path).spec.sha256)
     assert np.isfinite(mn.predict(stack.plane(0), model=str(out)).center).all()
