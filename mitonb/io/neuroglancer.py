@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, unquote
 
 import numpy as np
@@ -113,6 +113,20 @@ def read_link(link: str) -> Link:
         what = "leads to a state that is kept on a server: open it in a browser and copy the link from there"
         kept = text.startswith(("http", "gs:", "s3:", "middleauth"))
         raise InputError(f"This link of Neuroglancer {what if kept else 'holds no state that can be read'}.") from error
+
+
+def layer_of(link: str, kind: Literal["images", "labels"]) -> str:
+    """Return the address of the first layer of a kind that a link shows.
+
+    Raises
+    ------
+    InputError
+        If it shows none.
+    """
+    found: tuple[str, ...] = getattr(read_link(link), kind)
+    if not found:
+        raise InputError(f"This link of Neuroglancer shows no {kind} that are opened. Open one of its layers itself.")
+    return found[0]
 
 
 def _sources(layers: list[dict[str, Any]], kind: str) -> list[str]:

@@ -19,7 +19,7 @@ from mitonb.io.blocks import Folder
 from mitonb.io.images import KINDS, natural, read_folder, read_picture, read_planes
 from mitonb.io.limits import checked_path, door
 from mitonb.io.microscopes import read_microscope
-from mitonb.io.neuroglancer import is_link, read_link
+from mitonb.io.neuroglancer import is_link, layer_of, read_link
 from mitonb.io.nifti import read_nifti
 from mitonb.io.nrrd import read_nrrd
 from mitonb.io.others import read_array, read_hdf5, read_mrc, read_npy, read_npz
@@ -115,13 +115,6 @@ def open(
         Or one of its kinds: AxesError, CorruptFileError, UnsupportedFormatError, UnsafeFileError, TooLargeError,
         UnreachableError.
     """
-    if is_link(source):
-        link = read_link(source)
-        if not link.images:
-            raise InputError("This link of Neuroglancer shows no image that is opened. Open one of its layers itself.")
-        options: dict[str, Any] = {"channel": channel, "time": time, "axes": axes, "series": series, "name": name}
-        stack = open(link.images[0], voxel_size=voxel_size, invert=invert, **options)
-        return replace(stack, focus=_voxel_at(stack, link.position))
     found, title, where = find_source(source, series)
     if isinstance(source, Stack) and voxel_size is None:
         voxel_size = source.voxel_size
@@ -143,10 +136,11 @@ def open(
     }  # fmt: skip
     if isinstance(source, Stack):
         coarser, origin, opened = [*source.coarser], source.origin, None
-    return Stack(
+    stack = Stack(
         data, size, name=name or title, source=where, notes=tuple(filter(None, said)), origin=origin,
         coarser=tuple(one.inverted(found.black) if turn else one for one in coarser), opened=opened,
     )  # fmt: skip
+    return replace(stack, focus=_voxel_at(stack, read_link(source).position)) if is_link(source) else stack
 
 
 def _level(one: Lower, letters: str, choice: dict[str, Any]) -> Level:
@@ -195,7 +189,8 @@ def open_labels(
     ----------
     source : path or array
         Anything that `open` takes; ids are whole numbers from 0 on. Of an OME-Zarr image with one label image inside,
-        that one is opened. Of pictures with a colour table the place in the table is the id.
+        that one is opened; of a link of Neuroglancer its first labels. Of pictures with a colour table the place in the
+        table is the id.
     voxel_size : float or (z, y, x), optional
         Voxel size in nm; replaces what the file says. Beside an image that has another one, that of the image counts.
     axes, series, name, channel, time
@@ -257,6 +252,7 @@ def _voxels(
     source: Any, series: int | str | None, choice: dict[str, Any], *, empty_blocks: bool
 ) -> tuple[npt.NDArray[Any], Source, str, str | None, str]:  # fmt: skip
     """Return ids as they are in a file, what the file holds, its title and address, and the names of its axes."""
+    source = layer_of(source, "labels") if is_link(source) else source
     found, title, where = find_source(source, series, strict=not empty_blocks)
     found = found if found.ids is None else replace(found, data=found.ids, axes=(found.axes or "").rstrip("s"))
     data, _, letters = arrange(found, what=title, ids=True, **choice)
@@ -276,6 +272,8 @@ def find_source(source: Any, series: int | str | None, *, strict: bool = False) 
     """Return what the source holds, its title, and its address."""
     if isinstance(source, Stack):
         return replace(read_array(source.data), axes="zyx"), source.name, source.source
+    if is_link(source):
+        source = layer_of(source, "images")
     if openorganelle.is_dataset(source):
         source = openorganelle.address_of(source, _is_there)
     if is_address(source):

@@ -113,14 +113,20 @@ def test_a_place_that_is_none_is_refused(far: Stack, position, words: str) -> No
 
 
 def test_a_pasted_link_opens_the_same_source_at_the_same_place(tmp_path: Path) -> None:
-    image, _ = make(tmp_path)
+    image, ids = make(tmp_path)
     with serving(tmp_path) as server:
         stack = mn.open(f"{server.address}/jrc_drawn/jrc_drawn.n5/em/fibsem-uint8")
         assert stack.origin == PLACE
-        again = mn.open(neuroglancer_link(stack, position=(7, 50, 60)))
+        link = neuroglancer_link(stack, position=(7, 50, 60))
+        again = mn.open(link)
         assert again.source == stack.source
         assert again.focus == (7, 50, 60)
         assert again.data[7, 50, 60] == image[7, 50, 60]
         session = mn.Session(again)
         assert session.position == (7, 50, 60)
         assert mn.view(session).index == 7
+        assert mn.info(link).origin == PLACE
+        with pytest.raises(InputError, match="shows no labels"):
+            mn.open_labels(link)
+        both = neuroglancer_link(stack, f"{server.address}/jrc_drawn/jrc_drawn.n5/labels/mito_seg")
+        np.testing.assert_array_equal(mn.open_labels(both).data, ids)
