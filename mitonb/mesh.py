@@ -103,6 +103,15 @@ def surfaces(
     return [_mesh(data, i, there[i][0], unit, int(share), smooth) for i, share in zip(wanted, shares, strict=True)]
 
 
+def joined(meshes: list[Mesh]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint32]]:
+    """Return some surfaces as one: its vertices, (n, 3), as x, y, z, and its triangles, (m, 3)."""
+    starts = np.cumsum([0, *(len(m.vertices) for m in meshes)], dtype=np.uint32)
+    points = [m.vertices[:, ::-1] for m in meshes]
+    triangles = [m.triangles + start for m, start in zip(meshes, starts, strict=False)]
+    return (np.concatenate([np.zeros((0, 3), np.float32), *points]),
+            np.concatenate([np.zeros((0, 3), np.uint32), *triangles]))  # fmt: skip
+
+
 def picture(
     meshes: list[Mesh], colors: npt.ArrayLike, *, yaw: float = -0.5, pitch: float = 0.35, size: int = 480
 ) -> tuple[npt.NDArray[np.uint8], float]:
@@ -127,14 +136,10 @@ def picture(
         Units of the vertices (nm or voxels) in a pixel; it is the same everywhere, for parallel lines stay parallel.
     """
     side = 2 * size  # four points to a pixel: else edges are stairs
-    points = np.concatenate([np.zeros((0, 3)), *(m.vertices[:, ::-1] for m in meshes)])
-    starts = np.cumsum([0, *(len(m.vertices) for m in meshes)])[:-1]
-    faces = np.concatenate(
-        [np.zeros((0, 3), np.int64), *(m.triangles + s for m, s in zip(meshes, starts.tolist(), strict=True))]
-    )
+    flat, faces = joined(meshes)
     if not len(faces):
         return np.zeros((size, size, 4), np.uint8), 1.0
-    points = points - (points.min(axis=0) + points.max(axis=0)) / 2
+    points = flat.astype(np.float64) - (flat.min(axis=0) + flat.max(axis=0)) / 2
     cy, sy, cp, sp = math.cos(yaw), math.sin(yaw), math.cos(pitch), math.sin(pitch)
     # What of x, y, z goes right, up and to the viewer, as in js/solid.js.
     turn = np.array([[cy, 0, -sy], [sp * sy, -cp, sp * cy], [-cp * sy, -sp, -cp * cy]])

@@ -99,8 +99,7 @@ class MistakesList(Saved, Part):
         kinds = np.array([_KINDS.index(kind) for kind in table["kind"]], int)
         counts = (table[name].map(len) for name in ("ids", "truths"))
         shown = [np.arange(1, len(table) + 1), kinds, table["voxels"], *counts, *(table[axis] for axis in "zyx")]
-        values = [np.asarray(values, np.float64) for values in shown]
-        self.grid.fill(_COLUMNS, [*values, np.array(_COLORS, np.uint8)[kinds].reshape(-1, 3)])
+        self.grid.fill(_COLUMNS, shown, np.array(_COLORS, np.uint8)[kinds].reshape(-1, 3))
         found = table["kind"].value_counts()
         said = ", ".join(f"{found[kind]} {kind}" for kind in _KINDS if kind in found)
         self.status.value = note(f"{count_text(len(table), 'mistake')}{': ' if said else ''}{said}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import ipywidgets as ipw
 import numpy as np
 import traitlets
@@ -14,6 +13,7 @@ from mitonb.edit.marks import ASIDE, KINDS, STROKES
 from mitonb.errors import InputError
 from mitonb.measurements import COLUMNS, GROUPS, measure
 from mitonb.session import Session
+from mitonb.widgets.packs import Packed, pack
 from mitonb.widgets.review_bar import ReviewBar
 from mitonb.widgets.style import STATIC, Latest, Part, Saved, error_html, note
 from mitonb.widgets.teaching import TeachBar
@@ -22,11 +22,10 @@ if TYPE_CHECKING:
     from mitonb.session.teaching import Lesson
 
 
-_PIECE = 2500  # rows in one message; 50 columns of 8 bytes make 1 MB
 _KEPT, _PATIENCE = 20, 2  # rows that a saved notebook keeps, and seconds that it waits for them
 
 
-class Grid(anywidget.AnyWidget):
+class Grid(Packed):
     """The browser's half of the table: draws the rows in sight, sorts, filters, and tells what the user wants."""
 
     _esm = STATIC / "table.js"
@@ -37,29 +36,19 @@ class Grid(anywidget.AnyWidget):
     groups = traitlets.List(traitlets.Unicode()).tag(sync=True)
     asked = Signal(str, object)
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._rows: tuple[list[dict[str, Any]], list[np.ndarray]] | None = None
-        self.on_msg(lambda _, message, __: self._on_message(message))
-
-    def fill(self, columns: list[dict[str, Any]], values: list[np.ndarray]) -> None:
-        """Take new rows: the columns, and an array for each; the last array holds the colours of the rows."""
-        self._rows = columns, values
-        total = len(values[-1])
-        for start in range(0, max(1, total), _PIECE):
-            parts = [np.ascontiguousarray(part[start : start + _PIECE]) for part in values]
-            head = {"kind": "rows", "columns": columns, "total": total, "offset": start, "count": len(parts[-1])}
-            self.send(head, [part.tobytes() for part in parts])
+    def fill(self, columns: list[dict[str, Any]], values: list[Any], colors: np.ndarray) -> None:
+        """Take new rows: the columns, numbers for each, and the (n, 3) uint8 colours of the rows."""
+        self.packs["rows"] = pack({"columns": columns}, values=np.array(values, np.float64), colors=colors)
+        self._tell("rows")
 
     def tell(self, text: str = "", edit: int = 0) -> None:
         """Show what was done beside the search, with Undo where it is an edit."""
         self.send({"kind": "said", "text": text, "edit": edit})
 
     def _on_message(self, message: dict[str, Any]) -> None:
+        super()._on_message(message)
         if message.get("kind") != "ready":
             self.asked.emit(str(message.get("kind")), message)
-        elif self._rows:
-            self.fill(*self._rows)
 
 
 class ObjectsTable(Saved, Part):
@@ -185,7 +174,7 @@ class ObjectsTable(Saved, Part):
         self.table = table
         colors = np.rint(self.session.colors.rgb(table["id"].to_numpy(np.uint32)) * 255).astype(np.uint8)
         columns, values = self._shown(table)
-        self.grid.fill(columns, [*values, colors])
+        self.grid.fill(columns, values, colors)
 
     def _shown(self, table: Any) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
         """Return what the grid shows of a table of objects: the columns, and a float array for each."""

@@ -26,10 +26,11 @@ from mitonb.edit.marks import KINDS
 from mitonb.edit.verbs import VERBS, on_screen
 from mitonb.errors import InputError, MitonbError
 from mitonb.labels import Labels
-from mitonb.mesh import surfaces
+from mitonb.mesh import Mesh, surfaces
 from mitonb.recipe import Recipe
 from mitonb.session.review import judge
 from mitonb.stack import AXES, Axis, checked_axis
+from mitonb.widgets.packs import meshes_of, pack_meshes, pieces
 from mitonb.widgets.style import Latest
 
 if TYPE_CHECKING:
@@ -203,9 +204,8 @@ class Conversation:
         self._has_page = False
         self._questions = itertools.count(1)
         self._waiting: dict[int, Callable[[], object]] = {}
-        failed = {"kind": "surfaces", "meshes": [], "first": True, "last": True}
         self._meshed, self._foreshown = (
-            Latest(send, failed=lambda error: self.post({**failed, "failed": str(error)[:200]}))
+            Latest(send, failed=lambda error: self.post({"kind": "surfaces", "failed": str(error)[:200]}))
             for send in (self._send_surfaces, self._send_proposed)
         )
         self._readers = ThreadPoolExecutor(4, "mitonb-window")
@@ -657,19 +657,12 @@ class Conversation:
         self._meshed.ask()
 
     def _send_surfaces(self) -> None:
-        """Send the surfaces of all objects, in messages below the limit."""
-        session = self.session
-        count = len(session.ids())
-        found = surfaces(session.labels, budget=max(_TRIANGLES, 12 * count)) if count else []
-        first = True
-        while first or found:
-            sizes = np.cumsum([m.vertices.nbytes + m.triangles.nbytes for m in found])
-            count = max(1, int(np.searchsorted(sizes, MAX_REPLY)))
-            batch, found = found[:count], found[count:]
-            data = [b"".join(getattr(m, name).tobytes() for m in batch) for name in ("vertices", "triangles")]
-            meshes = [[m.id, len(m.vertices), len(m.triangles)] for m in batch]
-            self.post({"kind": "surfaces", "meshes": meshes, "first": first, "last": not found}, *data)
-            first = False
+        """Send the surfaces of all objects."""
+        self._post_surfaces("objects", meshes_of(self.session, budget=_TRIANGLES))
+
+    def _post_surfaces(self, what: str, found: list[Mesh]) -> None:
+        for head, piece in pieces(pack_meshes(found), kind="surfaces", what=what):
+            self.post(head, piece)
 
     def _show_in_space(self, box: Box, ids: npt.NDArray[np.uint32]) -> None:
         """Show what is proposed in 3-D as well, where that is in sight; the planes do not wait for it."""
@@ -677,15 +670,11 @@ class Conversation:
             self._foreshown.ask(box, ids)
 
     def _send_proposed(self, box: Box, ids: npt.NDArray[np.uint32]) -> None:
-        """Send the surfaces of proposed objects in a box, in one message."""
+        """Send the surfaces of proposed objects in a box."""
         size = self.session.voxel_size
         found = surfaces(Labels(ids, size), budget=max(_TRIANGLES // 4, 12 * len(np.unique(ids))))
         first = np.multiply(box.start, size or (1.0, 1.0, 1.0)).astype(np.float32)
-        data = [b"".join((m.vertices + first).astype(np.float32).tobytes() for m in found)]
-        data.append(b"".join(m.triangles.tobytes() for m in found))
-        meshes = [[m.id, len(m.vertices), len(m.triangles)] for m in found]
-        if sum(map(len, data)) <= MAX_REPLY:
-            self.post({"kind": "surfaces", "meshes": meshes, "first": True, "last": True, "proposed": True}, *data)
+        self._post_surfaces("proposed", [dataclasses.replace(m, vertices=m.vertices + first) for m in found])
 
     def _place(self, message: Message) -> tuple[Axis, int]:
         """Return the plane that a message is about, or refuse it."""

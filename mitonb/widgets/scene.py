@@ -6,12 +6,10 @@ import base64
 import contextlib
 import json
 import math
-import struct
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import numpy as np
 import numpy.typing as npt
 import traitlets as t
@@ -22,8 +20,9 @@ from mitonb.io.movies import KINDS, bar_length, with_bar, write_movie
 from mitonb.io.saving import target_path
 from mitonb.levels import window
 from mitonb.measurements import COLUMNS, measure
-from mitonb.mesh import Mesh, picture, surfaces
+from mitonb.mesh import picture
 from mitonb.session import Session
+from mitonb.widgets.packs import TRIANGLES, Packed, meshes_of, pack, pack_meshes, present
 from mitonb.widgets.style import STATIC, Latest, count_text, gray, page, write_page
 
 if TYPE_CHECKING:
@@ -32,17 +31,15 @@ if TYPE_CHECKING:
 
     from mitonb.stack import Stack
 
-TRIANGLES = 250_000  # what software GL still turns at ten pictures a second
 RAMP = MAPS["distance"].stops
 """From low to high values of a measure: blue, green, yellow."""
 _LOOK = ("selected", "hidden", "isolated", "color_by", "only", "planes", "cut", "place")
 _FRAMES = 36  # of a film
-_PIECE = 1 << 20  # bytes of a message
 _MOST_SIDE = 256  # voxels of the image on a side, of which planes are shown among objects
 _NOT_MEASURES = ("id", "z", "y", "x")
 
 
-class Scene(anywidget.AnyWidget):
+class Scene(Packed):
     """Surfaces of objects, drawn by mitonb's own WebGL: where ipyvolume cannot draw, and in marimo.
 
     Parameters
@@ -83,9 +80,7 @@ class Scene(anywidget.AnyWidget):
         self.session, self.ids = session, ids
         super().__init__(**{"selected": [*session.selection], "place": [*session.position], **traits})
         self.measured: Callable[[], Any] = lambda: measure(session.labels)
-        self.packs: dict[str, bytes] = {}
         self._worker = Latest(self._build, failed=self._fail)
-        self.on_msg(lambda _, message, __: self._on_message(message))
         session.selected.connect(self._on_selected)
         session.moved.connect(self._on_moved)
         session.edited.connect(self._on_edited)
@@ -122,12 +117,6 @@ class Scene(anywidget.AnyWidget):
         self.packs["table"] = pack_table(self.session, self.ids, self.measured())
         self._tell("table")
 
-    def _tell(self, what: str) -> None:
-        data = self.packs[what]
-        for at in range(0, len(data), _PIECE):
-            head = {"kind": "data", "what": what, "at": at, "total": len(data)}
-            self.send(head, [data[at : at + _PIECE]])
-
     def _on_message(self, message: dict[str, Any]) -> None:
         kind = message.get("kind")
         try:
@@ -139,9 +128,8 @@ class Scene(anywidget.AnyWidget):
             elif kind == "image" and self.session.stack is not None:
                 self.packs["image"] = self.packs.get("image") or pack_image(self.session.stack)
                 self._tell("image")
-            elif kind == "ready":
-                for what in [*self.packs]:
-                    self._tell(what)
+            else:
+                super()._on_message(message)
         except Exception as error:  # a click has no caller
             self._fail(error)
 
@@ -161,37 +149,13 @@ class Scene(anywidget.AnyWidget):
 _CHANGED = "The labels have changed: refresh to see it here."
 
 
-def pack(head: dict[str, Any], **arrays: npt.NDArray[Any]) -> bytes:
-    """Return facts and arrays (float32, uint32 or uint8) as the bytes that js/scene.js unpacks."""
-    kinds = {"float32": "f4", "uint32": "u4", "uint8": "u1"}
-    names = [[name, kinds[one.dtype.name], one.nbytes] for name, one in arrays.items()]
-    text = json.dumps({**head, "arrays": names}).encode()
-    return b"".join([struct.pack("<I", len(text)), text, *(one.tobytes() for one in arrays.values())])
-
-
-def present(session: Session, ids: Sequence[int] | None) -> list[int]:
-    """Return which of some objects are there; all that are where no ids are given."""
-    return session.ids() if ids is None else [id for id in ids if session.voxels(id)]
-
-
-def meshes_of(session: Session, ids: Sequence[int] | None, *, still: bool = False) -> list[Mesh]:
-    """Return the surfaces of those of some objects that are there; for a still picture coarser ones."""
-    known = {id: (box, session.voxels(id)) for id in present(session, ids) if (box := session.box(id))}
-    found = surfaces(session.labels, known, budget=max(TRIANGLES // (1 + still), 12 * len(known)), known=known)
-    return [m for m in found if len(m.triangles)]
-
-
 def pack_objects(session: Session, ids: Sequence[int] | None) -> bytes:
     """Return surfaces and colours of objects, packed; all that there are where no ids are given."""
     found = meshes_of(session, ids)
-    head = {
-        "meshes": [[m.id, len(m.vertices), len(m.triangles)] for m in found], "shape": session.shape,
-        "size": session.voxel_size, "ramp": RAMP, "has_image": session.stack is not None,
-    }  # fmt: skip
     rgb = np.rint(session.colors.rgb([m.id for m in found]) * 255).astype(np.uint8)
-    points = np.concatenate([np.zeros((0, 3), np.float32), *(m.vertices for m in found)])
-    corners = np.concatenate([np.zeros((0, 3), np.uint32), *(m.triangles for m in found)])
-    return pack(head, points=points, corners=corners, colors=rgb)
+    return pack_meshes(
+        found, colors=rgb, shape=session.shape, size=session.voxel_size, ramp=RAMP, has_image=session.stack is not None
+    )
 
 
 def pack_table(session: Session, ids: Sequence[int] | None, table: Any) -> bytes:
@@ -200,7 +164,8 @@ def pack_table(session: Session, ids: Sequence[int] | None, table: Any) -> bytes
     values = table.set_index("id").reindex(wanted)[[c.name for c in shown]].to_numpy(np.float32).T
     told = [(c.name, c.title, c.digits, c.factor, range_of(table[c.name])) for c in shown]
     head = {"measures": [dict(zip(("name", "label", "digits", "scale", "range"), one, strict=True)) for one in told]}
-    return pack(head, ids=np.array(wanted, np.uint32), table=np.ascontiguousarray(values))
+    shades = np.array([shades_of(table, c.name, wanted) for c in shown]) * 255
+    return pack(head, ids=np.array(wanted, np.uint32), table=values, shades=np.rint(shades).astype(np.uint8))
 
 
 def pack_image(stack: Stack) -> bytes:
@@ -237,8 +202,13 @@ def object_colors(scene: Scene, ids: list[int], table: Any) -> npt.NDArray[np.fl
     """Return the colours of objects in a scene, (n, 3), 0..1: their own, or those of what it is coloured by."""
     if not scene.color_by or scene.color_by not in table:
         return scene.session.colors.rgb(np.array(ids, np.int64))
-    given = table.set_index("id").reindex(ids)[scene.color_by].to_numpy(np.float64)
-    low, high = range_of(table[scene.color_by])
+    return shades_of(table, scene.color_by, ids)
+
+
+def shades_of(table: Any, name: str, ids: Sequence[int]) -> npt.NDArray[np.float32]:
+    """Return the colours of a measure of objects, (n, 3), 0..1; grey of those that have none."""
+    given = table.set_index("id").reindex(ids)[name].to_numpy(np.float64)
+    low, high = range_of(table[name])
     part = np.clip((np.nan_to_num(given) - low) / ((high - low) or 1), 0, 1)
     return np.where(np.isfinite(given)[:, None], map_colors("distance", part)[:, :3], np.float32(136 / 255))
 
@@ -292,7 +262,7 @@ def _save(scene: Scene, target: Path) -> Path:
         raise InputError(f"There is no measure {scene.color_by!r} to colour by. Measures: {known}.")
     if target.suffix.lower() == ".html":
         return _write_page(scene, target, table)
-    found = meshes_of(session, [id for id in present(session, scene.ids) if scene.shows(id)], still=True)
+    found = meshes_of(session, [id for id in present(session, scene.ids) if scene.shows(id)], budget=TRIANGLES // 2)
     colors = object_colors(scene, [m.id for m in found], table)
     count, size = (1, 800) if target.suffix.lower() == ".png" else (_FRAMES, 400)
     frames = []

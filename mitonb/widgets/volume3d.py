@@ -22,7 +22,8 @@ from mitonb.mesh import Mesh, picture
 from mitonb.session import Session
 from mitonb.stack import AXES
 from mitonb.widgets import style
-from mitonb.widgets.scene import Scene, measures_of, meshes_of, object_colors, present, range_of, save3d, shaded
+from mitonb.widgets.packs import TRIANGLES, meshes_of, present
+from mitonb.widgets.scene import Scene, measures_of, object_colors, range_of, save3d, shaded
 from mitonb.widgets.style import button, count_text, note
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ class View3D(style.Saved, style.Part):
             shown = ipw.HTML(note("No objects yet: segment a plane or the volume, or paint, then refresh."))
             self.status.value = ""
         elif self.probe.webgl not in ("unknown", "yes"):
-            found = meshes_of(self.session, [id for id in ids if self.scene.shows(id)], still=True)
+            found = meshes_of(self.session, [id for id in ids if self.scene.shows(id)], budget=TRIANGLES // 2)
             still = style.png(picture(found, self.session.colors.rgb([m.id for m in found]))[0])
             shown = ipw.Image(value=still, layout={"max_height": "100%", "object_fit": "contain"})
             self.status.value = note(f"{self.probe.webgl} This is a still picture.", "warn")

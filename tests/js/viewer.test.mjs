@@ -10,11 +10,12 @@ import { Verbs, nextBrush } from "../../mitonb/widgets/js/keys.js";
 import { judgedOn } from "../../mitonb/widgets/js/overlay.js";
 import { Outbox } from "../../mitonb/widgets/js/outbox.js";
 import { histogramOf, percentiles } from "../../mitonb/widgets/js/panel.js";
+import { collector, rowsOf } from "../../mitonb/widgets/js/packs.js";
 import { pillOf } from "../../mitonb/widgets/js/pill.js";
 import { Assembler, half } from "../../mitonb/widgets/js/protocol.js";
 import { nextSelection, seenOf, seenText } from "../../mitonb/widgets/js/seen.js";
 import { sentence, thinned } from "../../mitonb/widgets/js/split.js";
-import { hit, joined, turning } from "../../mitonb/widgets/js/solid.js";
+import { hit, surfacesOf, turning } from "../../mitonb/widgets/js/solid.js";
 import { drawStroke, fillLasso, radiusOf } from "../../mitonb/widgets/js/strokes.js";
 import { binOf, part, spanOf } from "../../mitonb/widgets/js/chart.js";
 import { asked, between, choice, searched } from "../../mitonb/widgets/js/table.js";
@@ -279,14 +280,31 @@ test("a key goes through the ways of comparing, and a pixel says in words what d
   assert.deepEqual([[0, 0], [3, 3], [3, 0], [0, 3], [3, 4]].map(([now, then]) => otherText(now, then, "before")), ["", "", "before: background", "before: an object", "before: another object"]);
 });
 
-test("surfaces of several messages are one, and the one nearest to the viewer is hit", () => {
-  // Two triangles across the axis of sight, in planes z 5 and z 1; points come as z, y, x.
-  const triangle = (z) => Float32Array.from([z, 0, 0, z, 0, 4, z, 4, 0]);
-  const piece = (id, z) => ({ meshes: [[id, 3, 1]], points: triangle(z), corners: Uint32Array.from([0, 1, 2]) });
-  const surfaces = joined([piece(7, 5), piece(9, 1)]);
+/** What `pack` in packs.py makes. */
+const packed = (head, arrays) => {
+  const text = new TextEncoder().encode(JSON.stringify({ ...head, arrays: arrays.map(([name, kind, values]) => [name, kind, values.byteLength]) }));
+  const parts = [Uint8Array.from([text.length, 0, 0, 0]), text, ...arrays.map(([, , values]) => new Uint8Array(values.buffer))];
+  return Uint8Array.from(parts.flatMap((one) => [...one]));
+};
+
+test("what is packed comes in pieces and is whole after the last, and a page that has missed the first waits for the next", () => {
+  const bytes = packed({ said: "µm" }, [["values", "f8", Float64Array.from([1, NaN, 3, 4])], ["colors", "u1", Uint8Array.from([1, 2, 3])]]);
+  const piece = (at) => [{ what: "rows", at, total: bytes.length }, new DataView(bytes.buffer, at, Math.min(40, bytes.length - at))];
+  const places = Array.from({ length: Math.ceil(bytes.length / 40) }, (_, k) => 40 * k);
+  const collect = collector();
+  assert.deepEqual(places.slice(1).map((at) => collect(...piece(at))), places.slice(1).map(() => null));
+  const found = [...places.slice(0, 2), ...places].map((at) => collect(...piece(at)));  // begun anew after two
+  assert.deepEqual(found.map(Boolean), [...found.slice(1).map(() => false), true]);
+  assert.deepEqual(found.at(-1), { said: "µm", values: Float64Array.from([1, NaN, 3, 4]), colors: Uint8Array.from([1, 2, 3]) });
+  assert.deepEqual(rowsOf(found.at(-1).values, 2).map((row) => [...row]), [[1, NaN], [3, 4]]);
+  assert.deepEqual(rowsOf(new Float64Array(0), 2).map((row) => row.length), [0, 0]);
+});
+
+test("surfaces are told apart, and the one nearest to the viewer is hit", () => {
+  // Two triangles across the axis of sight, in planes z 5 and z 1.
+  const points = Float32Array.from([5, 1].flatMap((z) => [0, 0, z, 4, 0, z, 0, 4, z]));
+  const surfaces = surfacesOf({ meshes: [[7, 3, 1], [9, 3, 1]], points, corners: Uint32Array.from([0, 1, 2, 3, 4, 5]) });
   assert.deepEqual(surfaces.parts, [{ id: 7, first: 0, count: 3, from: 0, to: 3 }, { id: 9, first: 3, count: 3, from: 3, to: 6 }]);
-  assert.deepEqual([...surfaces.corners], [0, 1, 2, 3, 4, 5]);
-  assert.deepEqual([...surfaces.points.subarray(9, 15)], [0, 0, 1, 4, 0, 1]);
   const turn = turning({ yaw: 0, pitch: 0, zoom: 1 });
   const all = () => true;
   assert.deepEqual(hit(surfaces, all, turn, 1, -1), { id: 9, point: [1, 1, 1] });

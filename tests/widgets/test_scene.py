@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import struct
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from mitonb.session import Session
 from mitonb.stack import Stack
 from mitonb.widgets.scene import Scene
 from mitonb.widgets.volume3d import show3d
+from tests.widgets.reading import unpacked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,28 +34,19 @@ def two() -> Session:
     return Session(Stack(image, (20.0, 10.0, 10.0), name="a </script> b"), Labels(ids, (20.0, 10.0, 10.0)))
 
 
-def unpacked(data: bytes) -> dict[str, Any]:
-    """Return what js/scene.js reads."""
-    (length,) = struct.unpack("<I", data[:4])
-    head = json.loads(data[4 : 4 + length])
-    at = 4 + length
-    for name, kind, size in head["arrays"]:
-        head[name] = np.frombuffer(data, f"<{kind}", size // int(kind[1]), at)
-        at += size
-    return head
-
-
 def test_surfaces_travel_with_their_colours_and_their_measures() -> None:
     session = two()
     scene = Scene(session)
     assert scene.wait(60)
     found, measured = (unpacked(scene.packs[what]) for what in ("objects", "table"))
     assert [id for id, *_ in found["meshes"]] == [4, 9]
-    assert found["points"].reshape(-1, 3).max(axis=0) == pytest.approx((130, 195, 275), abs=3)
+    assert found["points"].reshape(-1, 3).max(axis=0) == pytest.approx((275, 195, 130), abs=3)
     assert measured["ids"].tolist() == [4, 9]
     names = [one["name"] for one in measured["measures"]]
     table = dict(zip(names, measured["table"].reshape(-1, 2).tolist(), strict=True))
     assert table["voxels"] == [64, 6 * 16 * 14]
+    small, large = measured["shades"].reshape(len(names), 2, 3)[names.index("voxels")].astype(int)
+    assert (small[2] > small[1], large[0] > large[2]) == (True, True), "blue for few voxels, yellow for many"
     assert (found["colors"].reshape(-1, 3) == np.rint(session.colors.rgb([4, 9]) * 255)).all()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from mitonb.widgets.app import explore
 from mitonb.widgets.protocol import cut
 from mitonb.widgets.style import gray
 from mitonb.widgets.viewer import LAYERS, Viewer, view
+from tests.widgets.reading import unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -809,24 +811,36 @@ def test_what_a_review_puts_in_a_place_is_selected_and_the_place_was_marked() ->
 def test_surfaces_come_in_messages_below_the_limit_and_are_whole_together(
     viewer: Viewer, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def told() -> list[tuple[dict[str, Any], list[bytes]]]:
+    def told() -> list[tuple[dict[str, Any], bytes]]:
         wire.sent.clear()
         wire.hear({"kind": "surfaces", "client": "me"})
         assert viewer._conversation._meshed.wait(60)
-        return [(m, buffers) for m, buffers in wire.sent if m["kind"] == "surfaces"]
+        return [(m, data) for m, (data,) in ((m, b) for m, b in wire.sent if m["kind"] == "surfaces")]
 
-    ((whole, buffers),) = told()
-    assert (whole["first"], whole["last"]) == (True, True)
-    assert [id for id, _, _ in whole["meshes"]] == [1, 2]
-    vertices, triangles = sum(m[1] for m in whole["meshes"]), sum(m[2] for m in whole["meshes"])
-    assert [len(b) for b in buffers] == [12 * vertices, 12 * triangles]
-    monkeypatch.setattr("mitonb.widgets.protocol.MAX_REPLY", 100)
+    ((head, whole),) = told()
+    assert head == {"kind": "surfaces", "what": "objects", "at": 0, "total": len(whole)}
+    found = unpacked(whole)
+    assert [id for id, _, _ in found["meshes"]] == [1, 2]
+    assert len(found["points"]) == 3 * sum(m[1] for m in found["meshes"])
+    assert found["corners"].max() == len(found["points"]) / 3 - 1, "corners of all objects are counted on"
+    monkeypatch.setattr("mitonb.widgets.packs._PIECE", 1000)
     parts = told()
-    assert [(m["first"], m["last"], len(m["meshes"])) for m, _ in parts] == [(True, False, 1), (False, True, 1)]
-    assert [b"".join(b[k] for _, b in parts) for k in (0, 1)] == buffers
+    assert [m["at"] for m, _ in parts] == [*range(0, len(whole), 1000)]
+    assert b"".join(data for _, data in parts) == whole
     viewer.session.delete(1, 2)
-    ((none, _),) = told()
-    assert (none["meshes"], none["first"], none["last"]) == ([], True, True)
+    ((_, none),) = told()
+    assert unpacked(none)["meshes"] == []
+
+
+def test_an_object_that_is_deleted_while_surfaces_are_built_does_not_spoil_them(
+    viewer: Viewer, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = importlib.import_module("mitonb.mesh").surfaces
+    monkeypatch.setattr("mitonb.widgets.packs.surfaces", lambda *a, **k: (viewer.session.delete(2), build(*a, **k))[1])
+    wire.hear({"kind": "surfaces", "client": "me"})
+    assert viewer._conversation._meshed.wait(60)
+    (data,) = (b[0] for m, b in wire.sent if m["kind"] == "surfaces")
+    assert [m[0] for m in unpacked(data)["meshes"]] == [1], "a page cannot paint what has no points"
 
 
 def test_a_refused_stroke_leaves_the_new_label_in_hand() -> None:
@@ -908,13 +922,14 @@ def test_what_a_split_would_make_is_sent_as_surfaces_where_3d_is_in_sight(viewer
     said = wire.hear({**ask, "seeds": [[0, 3, 10], [0, 3, 14]]})
     ids = next(m for m in said if m["kind"] == "proposal")["ids"]
     assert viewer._conversation._foreshown.wait(60)
-    message, (points, corners) = wire.sent[-1]
-    assert (message["kind"], message["proposed"]) == ("surfaces", True)
-    assert [id for id, _, _ in message["meshes"]] == ids
-    where = np.frombuffer(points, np.float32).reshape(-1, 3)
+    message, (data,) = wire.sent[-1]
+    assert (message["kind"], message["what"]) == ("surfaces", "proposed")
+    found = unpacked(data)
+    assert [id for id, _, _ in found["meshes"]] == ids
+    where = found["points"].reshape(-1, 3)[:, ::-1]
     low, high = where.min(axis=0), where.max(axis=0)
     assert np.allclose([low, high], [[-15, 7.5, 47.5], [105, 27.5, 72.5]], atol=6), "in nm"
-    assert len(np.frombuffer(corners, np.uint32)) % 3 == 0
+    assert len(found["corners"]) % 3 == 0
     viewer.panes = 1
     sent = len(wire.sent)
     wire.hear({**ask, "ask": 2, "seeds": [[0, 3, 10], [0, 3, 14]]})

@@ -53,6 +53,7 @@ export class Chart {
     this.drag = null;
     for (const input of [this.across, this.up]) input.addEventListener("change", () => this.draw());
     this.canvas.addEventListener("pointerdown", (/** @type {PointerEvent} */ e) => {
+      if (e.button) return;
       this.canvas.setPointerCapture(e.pointerId);
       this.drag = [e.offsetX, e.offsetY, e.offsetX, e.offsetY];
     });
@@ -61,7 +62,11 @@ export class Chart {
       this.drag.splice(2, 2, e.offsetX, e.offsetY);
       this.draw();
     });
-    this.canvas.addEventListener("pointerup", () => this.#take());
+    this.canvas.addEventListener("pointerup", () => { if (this.drag) this.#take(); });
+    this.canvas.addEventListener("pointercancel", () => {
+      this.drag = null;
+      this.draw();
+    });
   }
 
   /** Take new rows, to be drawn next. @param {{columns: Column[], values: Float64Array[], colors: Uint8Array}} data */
@@ -141,7 +146,7 @@ export class Chart {
 
   /** The drag has ended: select what is in it, or the one under a click. */
   #take() {
-    const [x0, y0, x1, y1] = this.drag ?? [0, 0, 0, 0];
+    const [x0, y0, x1, y1] = /** @type {number[]} */ (this.drag);
     this.drag = null;
     const { rows, y, x, across, bins, wide, place } = this.#shown();
     const ids = this.data.values[0];

@@ -5,42 +5,20 @@ import { cssStops } from "./colors.js";
 import { button, element, offer, slider } from "./dom.js";
 import { Orbit } from "./orbit.js";
 import { scaleBar } from "./overlay.js";
-import { nextSelection } from "./seen.js";
-import { joined, turning } from "./solid.js";
+import { collector, rowsOf, unpack } from "./packs.js";
+import { nextSelection, seenOf } from "./seen.js";
+import { surfacesOf, turning } from "./solid.js";
 
 /**
  * @typedef {{get(n: string): any, set(n: string, v: any): void, save_changes(): void, send(m: object): void, on(e: string, f: Function): void, off(e: string, f: Function): void}} Model
- * @typedef {{name: string, label: string, digits: number, scale: number, range: number[], values: Float32Array}} Measure  a value of each row; what is dark and what is bright
+ * @typedef {{name: string, label: string, digits: number, scale: number, range: number[], values: Float32Array, colors: Uint8Array}} Measure  value and colour of each row; what is dark and what is bright
  * @typedef {Record<string, any> & {meshes: number[][], shape: number[], size: number[] | null, ramp: number[][]}} Head
  */
 
-const KINDS = /** @type {Record<string, any>} */ ({ f4: Float32Array, u4: Uint32Array, u1: Uint8Array });
 const AXES = ["x", "y", "z"];
 const FOLLOWED = ["selected", "hidden", "isolated", "color_by", "only", "planes", "cut", "place", "note"];
-const UNKNOWN = [136, 136, 136];
 const OWN = ["", "colour: object"];
 const PLANES = [["", "no planes"], ["z", "z plane"], ["y", "y plane"], ["x", "x plane"], ["xyz", "three planes"]];
-
-/** A head and its arrays out of the bytes that `pack` in scene.py made. @param {Uint8Array} bytes @returns {Head} */
-export function unpack(bytes) {
-  const view = new DataView(bytes.buffer, bytes.byteOffset);
-  const end = 4 + view.getUint32(0, true);
-  const { arrays, ...head } = JSON.parse(new TextDecoder().decode(bytes.subarray(4, end)));
-  let at = end;
-  for (const [name, kind, length] of arrays) {
-    head[name] = new KINDS[kind](bytes.slice(at, at + length).buffer);
-    at += length;
-  }
-  return head;
-}
-
-/** The colour of a value between two ends. @param {number} value @param {number[]} range @param {number[][]} ramp */
-export function rampAt(value, [low, high], ramp) {
-  if (!Number.isFinite(value)) return UNKNOWN;
-  const at = Math.min(Math.max((value - low) / (high - low || 1), 0), 1) * (ramp.length - 1);
-  const i = Math.min(Math.floor(at), ramp.length - 2);
-  return ramp[i].map((v, k) => v + (at - i) * (ramp[i + 1][k] - v));
-}
 
 /** @param {number} value @param {Measure} measure */
 const said = (value, { digits, scale }) => (Number.isFinite(value) ? (value * scale).toLocaleString("en", { maximumFractionDigits: digits }).replaceAll(",", " ") : "–");
@@ -77,6 +55,7 @@ class Scene extends Orbit {
 
   dispose() {
     for (const name of FOLLOWED) this.model.off(`change:${name}`, this.heard);
+    clearTimeout(this.telling);
     super.dispose();
   }
 
@@ -118,23 +97,23 @@ class Scene extends Orbit {
     };
   }
 
-  /** @param {Uint8Array} bytes */
-  take(bytes) {
-    const head = unpack(bytes);
+  /** @param {any} head what was packed */
+  take(head) {
     if (head.image) {
       const { low, unit } = this.box();
       const high = low.map((v, k) => v + head.image_shape[2 - k] * head.image_steps[2 - k] * unit[k]);
       this.solid.setImage({ data: head.image, shape: head.image_shape, low, high });
     } else if (head.table) {
-      const count = head.ids.length;
+      const { length } = head.measures;
+      const [columns, colors] = [rowsOf(head.table, length), rowsOf(head.shades, length)];
       this.rows = new Map(Array.from(head.ids, (id, i) => [id, i]));
-      this.measures = head.measures.map((/** @type {any} */ one, /** @type {number} */ k) => ({ ...one, values: head.table.subarray(k * count, (k + 1) * count) }));
+      this.measures = head.measures.map((/** @type {any} */ one, /** @type {number} */ k) => ({ ...one, values: columns[k], colors: colors[k] }));
       this.measuring = false;
       offer(this.ui.colors, [OWN, ...this.measures.map(({ name, label }) => [name, `colour: ${label}`])]);
     } else {
       this.head = head;
       this.measuring = true;
-      this.solid.hold("objects", this.surfaces = joined([/** @type {any} */ (head)]));
+      this.solid.hold("objects", this.surfaces = surfacesOf(head));
       for (const option of this.ui.planes.options) option.disabled = !head.has_image && option.value !== "";
     }
     this.follow();
@@ -158,9 +137,10 @@ class Scene extends Orbit {
 
   /** Which objects are shown. @returns {(id: number) => boolean} */
   seen() {
-    const [selected, hidden, isolated] = ["selected", "hidden", "isolated"].map((name) => new Set(this.model.get(name)));
-    const only = this.model.get("only") && selected.size;
-    return (id) => !hidden.has(id) && (!isolated.size || isolated.has(id)) && (!only || selected.has(id));
+    const { model } = this;
+    const { shows } = seenOf(model.get("hidden"), model.get("isolated"));
+    const selected = new Set(model.get("selected"));
+    return (id) => shows(id) && (!model.get("only") || !selected.size || selected.has(id));
   }
 
   #paint() {
@@ -171,7 +151,8 @@ class Scene extends Orbit {
     const shows = this.seen();
     this.solid.paint("objects", (id, i) => {
       if (!shows(id)) return null;
-      const color = measure ? rampAt(measure.values[this.rows.get(id) ?? -1], measure.range, head.ramp) : [0, 1, 2].map((k) => head.colors[3 * i + k]);
+      const [row, colors] = measure ? [this.rows.get(id) ?? -1, measure.colors] : [i, head.colors];
+      const color = [0, 1, 2].map((k) => colors[3 * row + k] ?? 136);  // grey where it was not measured yet
       return chosen.has(id) ? color.map((v) => 0.35 * v + 0.65 * 255) : color;
     });
     this.legend.hidden = !measure;
@@ -273,16 +254,10 @@ function render({ model, el }) {
   el.append(root);
   const scene = new Scene(model, root);
   Object.assign(root, { mitonb: scene });
-  /** @type {Record<string, {bytes: Uint8Array, got: number}>} */
-  const coming = {};
-  const receive = (/** @type {any} */ m, /** @type {DataView[]} */ [data] = []) => {
-    if (m.kind !== "data") return;
-    if (!m.at) coming[m.what] = { bytes: new Uint8Array(m.total), got: 0 };
-    const one = coming[m.what];
-    if (!one) return;
-    one.bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), m.at);
-    one.got += data.byteLength;
-    if (one.got === m.total) scene.take(one.bytes);
+  const collect = collector();
+  const receive = (/** @type {any} */ m, /** @type {DataView[]} */ [data]) => {
+    const head = m.kind === "data" && collect(m, data);
+    if (head) scene.take(head);
   };
   model.on("msg:custom", receive);
   model.send({ kind: "ready" });
@@ -297,7 +272,7 @@ function show(el, state, packs) {
   /** @type {Model} */
   const model = { get: (name) => state[name], set: (name, value) => { state[name] = value; }, save_changes() {}, send() {}, on() {}, off() {} };
   render({ model, el });
-  for (const bytes of packs) /** @type {any} */ (el.firstElementChild).mitonb.take(bytes);
+  for (const bytes of packs) /** @type {any} */ (el.firstElementChild).mitonb.take(unpack(bytes));
 }
 
 export default { render, show };

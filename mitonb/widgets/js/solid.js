@@ -49,21 +49,14 @@ export function turning({ yaw, pitch }) {
   return [cy, 0, -sy, sp * sy, -cp, sp * cy, -cp * sy, -sp, -cp * cy];
 }
 
-/** Surfaces of several messages as one. @param {{meshes: number[][], points: Float32Array, corners: Uint32Array}[]} pieces points z, y, x @returns {Surfaces} */
-export function joined(pieces) {
-  const points = new Float32Array(pieces.reduce((n, p) => n + p.points.length, 0));
-  const corners = new Uint32Array(pieces.reduce((n, p) => n + p.corners.length, 0));
+/** Surfaces as they were packed. @param {Record<string, any>} head @returns {Surfaces} */
+export function surfacesOf({ meshes, points, corners }) {
   /** @type {Part[]} */
   const parts = [];
-  let [vertex, corner] = [0, 0];
-  for (const piece of pieces) {
-    let [from, at] = [0, 0];
-    for (const [id, vertices, triangles] of piece.meshes) {
-      parts.push({ id, first: corner, count: 3 * triangles, from: vertex, to: vertex + vertices });
-      for (let i = 0; i < 3 * vertices; i += 3) for (let k = 0; k < 3; k++) points[3 * vertex + i + k] = piece.points[from + i + 2 - k];
-      for (let i = 0; i < 3 * triangles; i++) corners[corner + i] = piece.corners[at + i] + vertex;
-      [from, at, vertex, corner] = [from + 3 * vertices, at + 3 * triangles, vertex + vertices, corner + 3 * triangles];
-    }
+  let [first, from] = [0, 0];
+  for (const [id, vertices, triangles] of meshes) {
+    parts.push({ id, first, count: 3 * triangles, from, to: from + vertices });
+    [first, from] = [first + 3 * triangles, from + vertices];
   }
   return { points, corners, parts, normals: normalsOf(points, corners) };
 }
@@ -220,7 +213,7 @@ export class Solid {
     const words = new Uint32Array(tints.buffer);
     parts.forEach(({ id, from, to }, i) => {
       const tint = color(id, i);
-      if (!tint) return;
+      if (!tint || from === to) return;
       tints.set([tint[0], tint[1], tint[2], 255], 4 * from);
       words.fill(words[from], from, to);
     });

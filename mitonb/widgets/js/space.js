@@ -3,7 +3,8 @@
 import { slotOf } from "./colors.js";
 import { element } from "./dom.js";
 import { Orbit } from "./orbit.js";
-import { joined } from "./solid.js";
+import { collector } from "./packs.js";
+import { surfacesOf } from "./solid.js";
 
 /** @typedef {import("./solid.js").Surfaces} Surfaces */
 
@@ -20,8 +21,7 @@ export class Space extends Orbit {
     this.news = { text: "", again: false };
     /** What objects would become, in place of what they are. @type {Surfaces | null} */
     this.proposed = null;
-    /** @type {any[]} */
-    this.pieces = [];
+    this.collect = collector();
     view.ui.panes.append(this.node);
     this.ask();
   }
@@ -48,26 +48,19 @@ export class Space extends Orbit {
     this.redraw();
   }
 
-  /** @param {{meshes: [number, number, number][], first: boolean, last: boolean, failed?: string, proposed?: boolean}} m @param {DataView[]} buffers */
-  take(m, buffers) {
-    const [points, corners] = buffers.map((b) => b.buffer.slice(b.byteOffset, b.byteOffset + b.byteLength));
-    const piece = () => ({ meshes: m.meshes, points: new Float32Array(points), corners: new Uint32Array(corners) });
-    if (m.proposed) {
-      // It may have been taken or left while it was built.
-      if (this.view.store.proposal) this.solid.hold("proposed", this.proposed = joined([piece()]));
+  /** @param {any} m a piece, or why there is none @param {DataView[]} buffers */
+  take(m, [data]) {
+    const head = m.failed ? null : this.collect(m, data);
+    if (m.failed) this.#say(m.failed, true);
+    if (!head) return;
+    const surfaces = surfacesOf(head);
+    if (m.what === "objects") {
+      this.solid.hold("objects", this.surfaces = surfaces);
+      this.#say(surfaces.parts.length ? "" : "no objects yet", !surfaces.parts.length);
+    } else if (this.view.store.proposal) {  // else it was taken or left while it was built
+      this.solid.hold("proposed", this.proposed = surfaces);
       this.redraw();
-      return;
     }
-    if (m.first) this.pieces = [];
-    if (m.failed) {
-      this.#say(m.failed, true);
-      return;
-    }
-    this.pieces.push(piece());
-    if (!m.last) return;
-    this.solid.hold("objects", this.surfaces = joined(this.pieces));
-    this.pieces = [];
-    this.#say(this.surfaces.parts.length ? "" : "no objects yet", !this.surfaces.parts.length);
   }
 
   /** @param {string} text @param {boolean} [again] */

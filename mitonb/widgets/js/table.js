@@ -5,11 +5,13 @@
  * @typedef {{get(n: string): any, on(e: string, f: Function): void, off(e: string, f: Function): void,
  *   set(n: string, value: any): void, send(content: object): void}} Model
  * @typedef {{name: string, label: string, kind: "id" | "number" | "flag" | "verdict" | "word", digits: number, width: number, tip: string, words?: string[]}} Column
- * @typedef {{columns: Column[], values: Float64Array[], colors: Uint8Array, got: number}} Data
+ * @typedef {{columns: Column[], values: Float64Array[], colors: Uint8Array}} Data
  */
 
 import { Chart } from "./chart.js";
 import { button, make, offer } from "./dom.js";
+import { collector, rowsOf } from "./packs.js";
+import { nextSelection } from "./seen.js";
 
 const ROW = 22;
 /** More cannot be selected at once. */
@@ -104,8 +106,7 @@ export function choice(shown, chosen, anchor, id, toggles, extend) {
     const range = a < 0 ? [id] : a <= b ? shown.slice(a, b + 1) : shown.slice(b, a + 1).reverse();
     return toggles ? [...chosen.filter((i) => !range.includes(i)), ...range] : range;
   }
-  if (!toggles) return [id];
-  return chosen.includes(id) ? chosen.filter((i) => i !== id) : [...chosen, id];
+  return nextSelection(chosen, id, toggles);
 }
 
 /** Search, filter, and what there is to say; @param {() => void} changed @param {() => void} select */
@@ -128,13 +129,16 @@ function toolbar(changed, select) {
   let wrong = "";
   const isFlag = () => column.value.includes("=");
   const on = () => Boolean(find.value.trim() || (column.value && (isFlag() || from.value || to.value)));
-  const update = () => {
+  const tidy = () => {
     from.hidden = to.hidden = !column.value || isFlag();
     all.hidden = these.hidden = !on();
+  };
+  const update = () => {
+    tidy();
     changed();
   };
   for (const input of [find, column, from, to]) input.addEventListener("input", update);
-  from.hidden = to.hidden = these.hidden = all.hidden = undo.hidden = true;
+  undo.hidden = true;
   return {
     bar, find, said, undo, on,
     /** What is no condition in what was typed. */
@@ -146,8 +150,7 @@ function toolbar(changed, select) {
       if (options.length + 1 === column.options.length && options.every(([value], i) => column.options[i + 1].value === value)) return;
       // A column that has gone filters nothing.
       offer(column, [["", "filter …"], ...options]);
-      from.hidden = to.hidden = !column.value || isFlag();
-      all.hidden = these.hidden = !on();
+      tidy();
     },
     /** Which rows are shown. @param {Data} data @returns {(row: number) => boolean} */
     passes({ columns, values }) {
@@ -190,14 +193,14 @@ function render({ model, el }) {
     more.hidden = !groups.length;
     offer(more, ["", ...groups].map((value) => [value, value || "measure …"]));
   };
-  model.on("change:groups", regroup);
   regroup();
   tools.bar.append(more, plot);
   root.append(tools.bar, head, body, empty, chart.node);
   el.append(root);
 
   /** @type {Data} */
-  let data = { columns: [], values: [], colors: new Uint8Array(), got: 0 };
+  let data = { columns: [], values: [], colors: new Uint8Array() };
+  const collect = collector();
   /** A column by its name, which stays when others come; "" is the first number. */
   let sorting = { column: "", down: true };
   /** Rows in their order that pass search and filter. @type {Uint32Array} */
@@ -225,7 +228,7 @@ function render({ model, el }) {
     rows.forEach((r, i) => place.set(data.values[0][r], i));
     known = new Set(data.values[0]);
     space.style.height = `${rows.length * ROW}px`;
-    empty.textContent = rows.length ? "" : known.size ? "No object matches." : model.get("empty");
+    empty.textContent = rows.length ? "" : known.size ? `No ${model.get("noun")} matches.` : model.get("empty");
     drawHead();
     draw();
     chart.draw();
@@ -260,24 +263,14 @@ function render({ model, el }) {
     const lines = [];
     for (let i = first; i < last; i += 1) {
       const r = rows[i];
-      const line = document.createElement("div");
       const id = data.values[0][r];
-      line.className = chosen.has(id) ? "row on" : "row";
-      line.style.top = `${i * ROW}px`;
-      line.style.gridTemplateColumns = template();
-      line.dataset.id = String(id);
-      line.role = "option";
-      line.ariaSelected = String(chosen.has(id));
-      data.columns.forEach((column, k) => {
-        const span = document.createElement("span");
-        span.textContent = cell(data.values[k][r], column);
-        if (k === 0) {
-          const swatch = document.createElement("i");
-          swatch.style.background = `rgb(${data.colors.subarray(3 * r, 3 * r + 3).join(",")})`;
-          span.prepend(swatch);
-        }
-        line.append(span);
-      });
+      const line = make("div", { className: chosen.has(id) ? "row on" : "row", role: "option", ariaSelected: `${chosen.has(id)}` });
+      Object.assign(line.style, { top: `${i * ROW}px`, gridTemplateColumns: template() });
+      line.dataset.id = `${id}`;
+      line.append(...data.columns.map((column, k) => make("span", { textContent: cell(data.values[k][r], column) })));
+      const swatch = make("i");
+      swatch.style.background = `rgb(${data.colors.subarray(3 * r, 3 * r + 3).join(",")})`;
+      line.firstChild.prepend(swatch);
       lines.push(line);
     }
     space.replaceChildren(...lines);
@@ -313,17 +306,9 @@ function render({ model, el }) {
   /** @param {any} message @param {DataView[]} buffers */
   function receive(message, buffers) {
     if (message.kind === "said") say(message.text, message.edit);
-    if (message.kind !== "rows") return;
-    const { total, offset, columns } = message;
-    if (offset === 0) data = { columns, values: columns.map(() => new Float64Array(total).fill(NaN)), colors: new Uint8Array(3 * total), got: 0 };
-    columns.forEach((/** @type {Column} */ _, /** @type {number} */ k) => {
-      const b = buffers[k];
-      data.values[k].set(new Float64Array(b.buffer.slice(b.byteOffset, b.byteOffset + b.byteLength)), offset);
-    });
-    const c = buffers[columns.length];
-    data.colors.set(new Uint8Array(c.buffer, c.byteOffset, c.byteLength), 3 * offset);
-    data.got += message.count;
-    if (data.got < total) return;
+    const head = message.kind === "data" && collect(message, buffers[0]);
+    if (!head) return;
+    data = { columns: head.columns, values: rowsOf(head.values, head.columns.length), colors: head.colors };
     // First, for sorting draws it.
     chart.take(data);
     sort();
@@ -420,20 +405,16 @@ function render({ model, el }) {
   // A canvas keeps the colours that the theme had when it was drawn.
   const themes = new MutationObserver(() => chart.draw());
   themes.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name"] });
-  model.on("msg:custom", receive);
-  model.on("change:selected", selected);
-  model.on("change:empty", sort);
-  model.on("change:deletes", tell);
+  const heard = /** @type {[string, Function][]} */ ([
+    ["msg:custom", receive], ["change:selected", selected], ["change:empty", sort], ["change:deletes", tell], ["change:groups", regroup],
+  ]);
+  for (const [event, act] of heard) model.on(event, act);
   sort();
   model.send({ kind: "ready" });
   return () => {
     watcher.disconnect();
     themes.disconnect();
-    model.off("msg:custom", receive);
-    model.off("change:selected", selected);
-    model.off("change:empty", sort);
-    model.off("change:deletes", tell);
-    model.off("change:groups", regroup);
+    for (const [event, act] of heard) model.off(event, act);
   };
 }
 
