@@ -125,7 +125,7 @@ class Region:
             box, mask = roi.clip(shape), None
         else:
             mask = _mask(roi, shape)
-            box = _around(mask)
+            box = around_of(mask)
         if not box.size:
             raise InputError(f"Nothing of this stack ({' x '.join(map(str, shape))} voxels) lies inside the region.")
         return cls(shape, box, mask)
@@ -219,7 +219,8 @@ def _mask(roi: Any, shape: tuple[int, int, int]) -> Mask:
     return mask
 
 
-def _around(mask: Mask) -> Box:
+def around_of(mask: npt.NDArray[Any]) -> Box:
+    """Return the smallest box around what is not 0; an empty one where all is."""
     there = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
     (z0, z1), (y0, y1), (x0, x1) = ((int(t[0]), int(t[-1]) + 1) if t.size else (0, 0) for t in there)
     return Box((z0, y0, x0), (z1, y1, x1))

@@ -18,10 +18,6 @@ from mitonb.stack import LazyArray, read_part
 
 Counts = npt.NDArray[np.int64]
 Ids = npt.NDArray[np.uint64]
-_NAMES = (
-    "surface", "feret", "narrow", "line", "branches", "ends", "thick", "thinnest", "thickest", "neighbours", "contact",
-    "others", "touch", "others_distance", "in_mask", "mask_distance",
-)  # fmt: skip
 _PLANES = 16  # read at a time
 _READING = threading.Lock()  # not every file can be read by several threads
 _LARGEST = 1 << 24  # voxels of a box that is looked at; of a larger one every second voxel, or third, is
@@ -77,8 +73,7 @@ def details(
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         table = pd.DataFrame(pool.map(measured, range(len(found.ids) if groups else 0)))
-    names = _NAMES if table.empty else table.columns
-    return {name: table[name].to_numpy() if name in table else np.zeros(0) for name in names}
+    return {name: table[name].to_numpy() for name in table}
 
 
 def _tree(region: LazyArray, size: Vectors) -> cKDTree | None:

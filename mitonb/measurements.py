@@ -1,6 +1,7 @@
 """Measurements: one table with size, place, length and brightness of every object; a column is a row of COLUMNS."""
 
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -117,14 +118,14 @@ class _Objects:
         Reach along the longest principal axis, or an axis of the volume, in units.
     spread, axis : (n, 3), (n, 3) array
         Variance along the principal axes, from the smallest, and the direction of the largest one.
-    detail : dict of str to (n,) array
+    detail : mapping of str to (n,) array
         What was asked for beyond that.
     """
 
     def __init__(self, data: LazyArray, size: VoxelSize | None, image: Any) -> None:
         self.shape, self.unit, self.ids = data.shape, np.array(size or (1.0, 1.0, 1.0)), _ids(data)
         self.unit[0] *= data.shape[0] > 1
-        self.detail: dict[str, npt.NDArray[Any]] = {}
+        self.detail = defaultdict[str, npt.NDArray[Any]](lambda: np.zeros(0))  # what no objects have
         n = len(self.ids)
         self.count, self.light, self.bright, self.lit = np.zeros(n, np.int64), np.zeros(n), np.zeros(n), np.zeros(n)
         self.first, self.second = np.zeros((n, 3)), np.zeros((n, 3, 3))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import zmesh
 from scipy.sparse import coo_matrix, diags
 
-from mitonb.box import Box
+from mitonb.box import Box, around_of
 from mitonb.errors import AxesError, InputError
 from mitonb.labels import AnyLabels, Labels, integers
 
@@ -183,11 +183,7 @@ def picture(
 
 def _boxes(data: npt.NDArray[Any]) -> dict[int, tuple[Box, int]]:
     """Return the box and the number of voxels of every object."""
-    # Of a huge volume only what lies around its objects is searched.
-    held = [np.flatnonzero(data.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
-    if not all(map(len, held)):
-        return {}
-    around = tuple(slice(int(where[0]), int(where[-1]) + 1) for where in held)
+    around = around_of(data).slices  # of a huge volume only what lies around its objects is searched
     numbers, names = fastremap.renumber(data[around], in_place=False)
     table, found = cc3d.statistics(numbers), {}
     for value, number in ((int(v), int(n)) for v, n in names.items() if v):

@@ -11,7 +11,7 @@ from mitonb.errors import AxesError, InputError
 from mitonb.labels import Labels
 from mitonb.mistakes import list_mistakes
 from mitonb.widgets.objects_table import Grid, head
-from mitonb.widgets.style import Latest, Part, Saved, count_text, error_html, note
+from mitonb.widgets.style import Latest, Part, Saved, count_text, error_html, follow, note
 from mitonb.widgets.viewer import Viewer
 
 _KINDS = ("missing", "false", "merged", "split", "mixed", "poor")
@@ -66,14 +66,8 @@ class MistakesList(Saved, Part):
         self._worker = Latest(self._look_again, failed=lambda error: setattr(self.status, "value", error_html(error)))
         super().__init__(self.status, self.grid)
         self.grid.asked.connect(self._on_asked)
-        self.session.edited.connect(self._on_edited)
+        follow(self, self.session.edited, self._on_edited)
         self._worker.ask()
-
-    def close(self) -> None:
-        """Leave the session and close the widget."""
-        if hasattr(self, "session"):  # else it was refused before it began
-            self.session.edited.disconnect(self._on_edited, missing_ok=True)
-        super().close()
 
     def go_to(self, number: int) -> None:
         """Select the objects of a mistake, numbered from 1, and go to its place; of one that is mended, do nothing."""

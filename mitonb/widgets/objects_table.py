@@ -15,7 +15,7 @@ from mitonb.measurements import COLUMNS, GROUPS, measure
 from mitonb.session import Session
 from mitonb.widgets.packs import Packed, pack
 from mitonb.widgets.review_bar import ReviewBar
-from mitonb.widgets.style import STATIC, Latest, Part, Saved, error_html, note
+from mitonb.widgets.style import STATIC, Latest, Part, Saved, error_html, follow, note
 from mitonb.widgets.teaching import TeachBar
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ class ObjectsTable(Saved, Part):
         if self.session is not source:
             self.review.layout.display = "none"
         self.grid.asked.connect(self._on_asked)
-        self.session.edited.connect(self._on_edited)
-        self.session.selected.connect(lambda ids: setattr(self.grid, "selected", list(ids)))
+        follow(self, self.session.edited, self._on_edited)
+        follow(self, self.session.selected, lambda ids: setattr(self.grid, "selected", list(ids)))
         self._worker.ask()
 
     def go_to(self, key: int) -> None:

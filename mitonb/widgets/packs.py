@@ -8,13 +8,13 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import anywidget
-import numpy as np
-import numpy.typing as npt
 
 from mitonb.mesh import Mesh, joined, surfaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
 
     from mitonb.session import Session
 
@@ -62,13 +62,11 @@ def pieces(data: bytes, **head: Any) -> Iterator[tuple[dict[str, Any], bytes]]:
         yield {**head, "at": at, "total": len(data)}, data[at : at + _PIECE]
 
 
-def pack_meshes(meshes: list[Mesh], **more: Any) -> bytes:
-    """Return surfaces, packed; `more` are other arrays, and facts."""
+def pack_meshes(meshes: list[Mesh], head: dict[str, Any], **arrays: npt.NDArray[Any]) -> bytes:
+    """Return surfaces, packed, with facts and arrays."""
     points, corners = joined(meshes)
-    arrays = {name: one for name, one in more.items() if isinstance(one, np.ndarray)}
-    facts = {name: one for name, one in more.items() if name not in arrays}
     told = [[m.id, len(m.vertices), len(m.triangles)] for m in meshes]
-    return pack({"meshes": told, **facts}, points=points, corners=corners, **arrays)
+    return pack({"meshes": told, **head}, points=points, corners=corners, **arrays)
 
 
 def present(session: Session, ids: Sequence[int] | None) -> list[int]:

@@ -661,7 +661,7 @@ class Conversation:
         self._post_surfaces("objects", meshes_of(self.session, budget=_TRIANGLES))
 
     def _post_surfaces(self, what: str, found: list[Mesh]) -> None:
-        for head, piece in pieces(pack_meshes(found), kind="surfaces", what=what):
+        for head, piece in pieces(pack_meshes(found, {}), kind="surfaces", what=what):
             self.post(head, piece)
 
     def _show_in_space(self, box: Box, ids: npt.NDArray[np.uint32]) -> None:

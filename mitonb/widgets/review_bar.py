@@ -10,7 +10,7 @@ from psygnal import Signal
 
 from mitonb.session.doubts import find_doubts
 from mitonb.session.review import judge, review_progress, shuffled
-from mitonb.widgets.style import Latest, button, count_text, note, row
+from mitonb.widgets.style import Latest, button, count_text, follow, note, row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,8 +84,8 @@ class ReviewBar(ipw.VBox):
         self.order.observe(lambda _: self._begin(), "value")
         for name, one in self.steps.items():
             one.on_click(lambda _, name=name: self._try(name))
-        session.edited.connect(self._on_edited)
-        session.reviewing.connect(lambda _: self._drawer.ask())
+        follow(self, session.edited, self._on_edited)
+        follow(self, session.reviewing, lambda _: self._drawer.ask())
         self._draw()
 
     def ask(self, *, quick: bool = False) -> None:

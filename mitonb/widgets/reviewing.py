@@ -11,7 +11,7 @@ import numpy as np
 
 from mitonb.box import Box
 from mitonb.errors import InputError
-from mitonb.widgets.style import Latest, button, count_text, error_html, note, row
+from mitonb.widgets.style import Latest, button, count_text, error_html, follow, note, row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,7 +71,7 @@ class ReviewBar(ipw.VBox):
         }  # fmt: skip
         for name, pressed in self.buttons.items():
             pressed.on_click(lambda _, do=doing[name]: self._try(do))
-        session.edited.connect(self._on_edited)
+        follow(self, session.edited, self._on_edited)
         self._refresh()
 
     def next(self) -> Box:

@@ -24,7 +24,7 @@ from mitonb.models.folder import installed_as
 from mitonb.post.decoding import decode
 from mitonb.post.verdicts import describe_objects, drop_false
 from mitonb.stack import AXES
-from mitonb.widgets.style import JS, Latest, Part, button, count_text, error_html, note, png, row, thinned
+from mitonb.widgets.style import JS, Latest, Part, button, count_text, error_html, follow, note, png, row, thinned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -513,7 +513,7 @@ class HistoryView(Part):
         self.lines.asked.connect(self.go_to)
         self.lines.returned.connect(self.undo_to)
         self.lines.copied.connect(lambda: self._tell("Copied: paste it into a cell."))
-        session.edited.connect(lambda _: self._worker.ask())
+        follow(self, session.edited, lambda _: self._worker.ask())
         self._swap(False)
         self._draw()
 

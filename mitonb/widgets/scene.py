@@ -23,7 +23,7 @@ from mitonb.measurements import COLUMNS, measure
 from mitonb.mesh import picture
 from mitonb.session import Session
 from mitonb.widgets.packs import TRIANGLES, Packed, meshes_of, pack, pack_meshes, present
-from mitonb.widgets.style import STATIC, Latest, count_text, gray, page, write_page
+from mitonb.widgets.style import STATIC, Latest, count_text, follow, gray, page, write_page
 
 if TYPE_CHECKING:
     import os
@@ -81,9 +81,9 @@ class Scene(Packed):
         super().__init__(**{"selected": [*session.selection], "place": [*session.position], **traits})
         self.measured: Callable[[], Any] = lambda: measure(session.labels)
         self._worker = Latest(self._build, failed=self._fail)
-        session.selected.connect(self._on_selected)
-        session.moved.connect(self._on_moved)
-        session.edited.connect(self._on_edited)
+        follow(self, session.selected, lambda ids: setattr(self, "selected", [*ids]))
+        follow(self, session.moved, lambda place: setattr(self, "place", [*place]))
+        follow(self, session.edited, lambda _: setattr(self, "note", _CHANGED))
         if not lazy:
             self.refresh()
 
@@ -100,12 +100,6 @@ class Scene(Packed):
         """Return whether an object is to be seen: not hidden, and one of those that are looked at alone, if any are."""
         only = self.selected if self.only else []
         return id not in self.hidden and id in (self.isolated or [id]) and id in (only or [id])
-
-    def close(self) -> None:
-        """Leave the session and close the widget."""
-        for signal, slot in (("selected", self._on_selected), ("moved", self._on_moved), ("edited", self._on_edited)):
-            getattr(self.session, signal).disconnect(slot, missing_ok=True)
-        super().close()
 
     def _build(self) -> None:
         version = self.session.version
@@ -133,15 +127,6 @@ class Scene(Packed):
         except Exception as error:  # a click has no caller
             self._fail(error)
 
-    def _on_selected(self, ids: tuple[int, ...]) -> None:
-        self.selected = [*ids]
-
-    def _on_moved(self, place: tuple[int, int, int]) -> None:
-        self.place = [*place]
-
-    def _on_edited(self, _change: Any) -> None:
-        self.note = _CHANGED
-
     def _fail(self, error: BaseException) -> None:
         self.note = str(error) if isinstance(error, MitonbError) else f"{type(error).__name__}: {error}"
 
@@ -153,9 +138,8 @@ def pack_objects(session: Session, ids: Sequence[int] | None) -> bytes:
     """Return surfaces and colours of objects, packed; all that there are where no ids are given."""
     found = meshes_of(session, ids)
     rgb = np.rint(session.colors.rgb([m.id for m in found]) * 255).astype(np.uint8)
-    return pack_meshes(
-        found, colors=rgb, shape=session.shape, size=session.voxel_size, ramp=RAMP, has_image=session.stack is not None
-    )
+    head = {"shape": session.shape, "size": session.voxel_size, "ramp": RAMP, "has_image": session.stack is not None}
+    return pack_meshes(found, head, colors=rgb)
 
 
 def pack_table(session: Session, ids: Sequence[int] | None, table: Any) -> bytes:

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -65,10 +65,35 @@ class Part(ipw.VBox):
         super().__init__([sheet(), *children], **options)
         self.add_class("mnb")
 
+    def close(self) -> None:
+        """Leave what it follows, and close the widget with what is in it."""
+        for part in [*_within(self)]:
+            part.close()
+        super().close()
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until what is shown is up to date; return whether it is."""
         worker: Latest | None = getattr(self, "_worker", None)
         return worker is None or worker.wait(timeout)
+
+
+def _within(widget: ipw.Widget) -> Iterator[ipw.Widget]:
+    """Yield what a widget consists of, without the sheet, which is of all."""
+    for child in getattr(widget, "children", ()):
+        if not isinstance(child, Sheet):
+            yield from _within(child)
+            yield child
+
+
+def follow(widget: Any, signal: Any, slot: Callable[..., Any]) -> None:
+    """Connect a slot for as long as a widget is open."""
+
+    def stop(change: Any) -> None:
+        if change["new"] is None:
+            signal.disconnect(slot, missing_ok=True)
+
+    signal.connect(slot)
+    widget.observe(stop, "comm")
 
 
 def row(*children: ipw.Widget, **layout: str) -> ipw.HBox:

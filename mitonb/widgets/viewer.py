@@ -33,7 +33,7 @@ from mitonb.post.microscope import Microscope
 from mitonb.session import Session
 from mitonb.stack import AXES, Axis, Plane, Stack, in_order
 from mitonb.widgets.protocol import HEADS, WINDOWED, Conversation, cut, ends
-from mitonb.widgets.style import Saved, as_png, count_text, gray, thinned
+from mitonb.widgets.style import Saved, as_png, count_text, follow, gray, thinned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -326,12 +326,11 @@ class Viewer(Saved, anywidget.AnyWidget):
         self._outlined: Box | None = None
         self.on_msg(self._conversation.receive)
         talk = self._conversation
-        self._slots: dict[Any, Callable[..., Any]] = {
-            session.edited: self._on_edited, session.selected: self._on_session_selected,
-            session.moved: talk.on_moved, session.state_changed: talk.on_state, session.reviewing: talk.on_reviewing,
-        }  # fmt: skip
-        for signal, slot in self._slots.items():
-            signal.connect(slot)
+        follow(self, session.edited, self._on_edited)
+        follow(self, session.selected, self._on_session_selected)
+        follow(self, session.moved, talk.on_moved)
+        follow(self, session.state_changed, talk.on_state)
+        follow(self, session.reviewing, talk.on_reviewing)
         self._show_marks()
 
     def when_told(self, action: Callable[[], object]) -> None:
@@ -504,8 +503,6 @@ class Viewer(Saved, anywidget.AnyWidget):
 
     def close(self) -> None:
         """Leave the session and close the widget."""
-        for signal, slot in self._slots.items():
-            signal.disconnect(slot, missing_ok=True)
         self._conversation.leave()
         super().close()
 

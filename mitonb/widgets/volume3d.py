@@ -12,7 +12,6 @@ import ipywidgets as ipw
 import numpy as np
 import numpy.typing as npt
 import traitlets
-from scipy.spatial import ConvexHull
 
 from mitonb.colors import coloring_of
 from mitonb.errors import InputError
@@ -129,14 +128,13 @@ class View3D(style.Saved, style.Part):
         self.scene.observe(self._on_planes, ["planes", "cut", "place"])
         self.probe.observe(lambda _: self._on_probe(), "webgl")
         self.probe.observe(lambda _: self._on_page(), ["width", "background"])
-        self.session.edited.connect(self._on_edited)
+        style.follow(self, self.session.edited, self._on_edited)
         if not lazy:
             self.refresh()
 
     def close(self) -> None:
         """Leave the session and close the widget."""
         if hasattr(self, "scene"):  # else it was refused before it began
-            self.session.edited.disconnect(self._on_edited, missing_ok=True)
             self.scene.close()
         super().close()
 
@@ -172,7 +170,14 @@ class View3D(style.Saved, style.Part):
         ids = present(self.session, self.ids)
         self._voxel_size, self.meshes, self.built = labels.voxel_size, {}, bool(ids)
         self._own.layout.display = "none"
-        reason, shown = self._reason(), None
+        shown = reason = None
+        if self._engine != "mitonb":
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # its imports use names that numpy and traitlets are about to drop
+                    import ipyvolume  # noqa: F401  late: it costs seconds
+            except ImportError as error:
+                reason = f"ipyvolume cannot be used here ({error}): mitonb draws the objects itself."
         if not ids:
             shown = ipw.HTML(note("No objects yet: segment a plane or the volume, or paint, then refresh."))
             self.status.value = ""
@@ -184,7 +189,7 @@ class View3D(style.Saved, style.Part):
         elif reason or self._engine == "mitonb" or (self._engine == "auto" and len(ids) > _MOST_MESHES):
             self.scene.refresh()
             shown = self.scene
-            self.status.value = note(reason, "warn")
+            self.status.value = note(reason or "", "warn")
         else:
             shown = self._figure(labels, ids)
             self._own.layout.display = None
@@ -197,16 +202,6 @@ class View3D(style.Saved, style.Part):
                 self.color.options = options
         if self.session.version != version:  # edited while the surfaces were built
             self._tell_changed()
-
-    def _reason(self) -> str:
-        """Return why ipyvolume cannot draw here, if it cannot."""
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # its imports use names that numpy and traitlets are about to drop
-                import ipyvolume  # noqa: F401  late: it costs seconds
-        except ImportError as error:
-            return f"ipyvolume cannot be used here ({error}): mitonb draws the objects itself."
-        return ""
 
     def _figure(self, labels: Labels, ids: list[int]) -> Any:
         """Return the surfaces as a figure of ipyvolume."""
@@ -223,11 +218,13 @@ class View3D(style.Saved, style.Part):
             return ipv.Mesh(x=x, y=-y, z=z, color=color, **shape)  # in the image y runs down, in the figure up
 
         found = sorted(meshes_of(self.session, ids), key=lambda m: -len(m.triangles))
-        self._found = {m.id: m for m in found[:_MOST_MESHES]}
-        for m in self._found.values():
-            self.meshes[m.id] = one = mesh(m.vertices, "white", triangles=m.triangles, material=material)
+        shown = {}
+        for m in found[:_MOST_MESHES]:
+            shown[m.id] = one = mesh(m.vertices, "white", triangles=m.triangles, material=material)
             one.observe(lambda change, key=m.id: self._on_click(key, change["new"]), "clicked")
-        meshes = [*self.meshes.values()]
+        # Whole at once: a click may paint them meanwhile.
+        self._found, self.meshes = {m.id: m for m in found[:_MOST_MESHES]}, shown
+        meshes = [*shown.values()]
         # The edges of the volume, as thin lines: without them nobody knows where up is.
         corners = _CORNERS * (np.array(labels.shape) - 1) * (labels.voxel_size or 1)
         lines = [(i, i + step) for step in (1, 2, 4) for i in range(8) if not i & step]
@@ -276,12 +273,12 @@ class View3D(style.Saved, style.Part):
 
     def _paint(self) -> None:
         """Give objects their colours, brighten what is selected, hide and cut away what is not to be seen."""
-        scene, keys = self.scene, [*self.meshes]
-        colors = object_colors(scene, keys, self._table if self._table is not None else ())
-        for key, color in zip(keys, colors, strict=True):
-            mesh, triangles = self.meshes[key], self._found[key].triangles
+        scene, shown, found = self.scene, self.meshes, self._found
+        colors = object_colors(scene, [*shown], self._table if self._table is not None else ())
+        for (key, mesh), color in zip(shown.items(), colors, strict=True):
+            triangles = found[key].triangles
             mesh.color = _css(0.4 * color + 0.6 if key in scene.selected and not scene.only else color)
-            kept = triangles[self._before(self._found[key])]
+            kept = triangles[self._before(found[key])]
             mesh.visible = bool(len(kept)) and scene.shows(key)
             if mesh.visible and not np.array_equal(kept, mesh.triangles):
                 mesh.triangles = kept
@@ -389,8 +386,10 @@ def still(labels: Labels, ids: Sequence[int] | None = None, *, colors: Any = Non
 
 
 _CORNERS = np.indices((2, 2, 2)).reshape(3, 8).T
-_BOX = ConvexHull(_CORNERS).simplices.astype(np.uint32)
-"""A box, by its corners and its triangles."""
+# Two triangles a side: the side where the first coordinate of three is low, and the one where it is high.
+_SIDES = [side for a, b, c in ((1, 2, 4), (2, 4, 1), (4, 1, 2)) for side in ((0, b, c, b + c), (a, a + c, a + b, 7))]
+_BOX = np.array([half for p, q, r, s in _SIDES for half in ((p, q, r), (r, q, s))], np.uint32)
+"""A box, by its corners and its triangles, counter-clockwise from outside where y runs up, as in the figure."""
 
 
 def _css(rgb: npt.NDArray[np.float32]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import inspect
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import anywidget
 import imagecodecs
@@ -22,6 +24,7 @@ from mitonb.session import Session
 from mitonb.widgets.objects_table import ObjectsTable, show_table
 from mitonb.widgets.runs import HistoryView
 from mitonb.widgets.style import gray, png
+from mitonb.widgets.viewer import view
 from mitonb.widgets.volume3d import View3D, _css, show3d, still
 
 
@@ -528,3 +531,16 @@ def test_what_cannot_be_dropped_is_said_in_words() -> None:
     assert filled(table).teach.lesson is not None
     table.teach.apply.click()
     assert "Nothing would go: mark 3 objects of each kind" in table.status.value
+
+
+@pytest.mark.parametrize("show", [show_table, show3d, view])
+def test_what_is_closed_follows_the_session_no_more(show: Any) -> None:
+    session = Session(labels=three())
+    before = [len(signal) for signal in (session.edited, session.selected, session.moved, session.reviewing)]
+    shown = show(session)
+    assert len(session.edited) > before[0]
+    assert not hasattr(shown, "wait") or shown.wait(60)
+    shown.close()
+    del shown
+    gc.collect()
+    assert [len(s) for s in (session.edited, session.selected, session.moved, session.reviewing)] == before
