@@ -18,7 +18,6 @@ from mitonb.io.axes import Channel, arrange, spacing_to_voxel_size
 from mitonb.io.blocks import Folder
 from mitonb.io.images import KINDS, natural, read_folder, read_picture, read_planes
 from mitonb.io.limits import checked_path, door
-from mitonb.io.microscopes import read_microscope
 from mitonb.io.neuroglancer import is_link, layer_of, read_link
 from mitonb.io.nifti import read_nifti
 from mitonb.io.nrrd import read_nrrd
@@ -54,9 +53,6 @@ FORMATS = (
     Format((b"n+2\0",), (".nii",), read_nifti, at=4),
     Format((b"NRRD000",), (".nrrd", ".nhdr"), read_nrrd),
     Format((b"\x1f\x8b",), (".gz",), read_nifti),
-    Format((b"ZISRAWFILE",), (".czi",), read_microscope, int),
-    Format((b"p\0\0\0",), (".lif",), read_microscope, int),
-    Format((b"\xda\xce\xbe\x0a", b"\0\0\0\x0cjP  "), (".nd2",), read_microscope, int),
 )
 TURNED = {
     (True, True): "The file says that 0 is white: grey values are turned round, so that the image looks as it does in "
@@ -66,9 +62,10 @@ TURNED = {
 }
 """What is said, by whether the file says that 0 is white and whether values are turned round."""
 MICROSCOPES = {
-    ".dm3": "DigitalMicrograph", ".dm4": "DigitalMicrograph", ".oir": "FluoView", ".vsi": "cellSens",
+    ".czi": "ZEN", ".lif": "LAS X", ".nd2": "NIS-Elements", ".dm3": "DigitalMicrograph", ".dm4": "DigitalMicrograph",
+    ".oir": "FluoView", ".vsi": "cellSens",
 }  # fmt: skip
-KNOWN = "TIFF, PNG, JPEG, .npy, .npz, OME-Zarr, N5, precomputed, MRC, NIfTI, NRRD, HDF5, CZI, LIF or ND2"
+KNOWN = "TIFF, PNG, JPEG, .npy, .npz, OME-Zarr, N5, precomputed, MRC, NIfTI, NRRD or HDF5"
 
 
 @door
@@ -82,9 +79,9 @@ def open(
     Parameters
     ----------
     source : path, array or Stack
-        A TIFF (multi-page, tiled, ImageJ, OME), .npy, .npz, MRC, NIfTI, NRRD, HDF5, CZI, LIF or ND2 file, an OME-Zarr
-        or N5 (also zipped), a volume for Neuroglancer (precomputed), the address of such a store (https://, s3://,
-        gs://), openorganelle:NAME, a link of Neuroglancer (its first image, at the place that it shows), one PNG
+        A TIFF (multi-page, tiled, ImageJ, OME), .npy, .npz, MRC, NIfTI, NRRD or HDF5 file, an OME-Zarr or N5 (also
+        zipped), a volume for Neuroglancer (precomputed), the address of such a store (https://, s3://, gs://),
+        openorganelle:NAME, a link of Neuroglancer (its first image, at the place that it shows), one PNG
         or JPG, a folder or list of PNG, TIFF or JPG planes in natural order, or any array with shape, dtype and
         slicing; axes that are named by its `dims` (xarray) are followed.
     voxel_size : float or (z, y, x), optional

@@ -247,8 +247,7 @@ def unpacked(file: Any, dtype: np.dtype[Any], shape: tuple[int, ...], skip: int,
 
 def extra(package: str, path: Path, called: str = "") -> Any:
     """Return a package that not everybody has installed; `called` is its name where that is another one."""
-    others = {"openpyxl": "tables", "pyarrow": "tables", "bioio": "microscopes"}
-    choice = others.get(package, "formats")
+    choice = "tables" if package in ("openpyxl", "pyarrow") else "formats"
     try:
         return importlib.import_module(package)
     except ImportError:

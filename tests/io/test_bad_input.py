@@ -260,9 +260,9 @@ def test_a_zip_file_that_python_unpacks_in_one_go_is_refused(kind: int, name: st
     assert most < 20 << 20
 
 
-@pytest.mark.parametrize(("name", "program"), [("cell.vsi", "cellSens"), ("cell.dm4", "Digital")])
+@pytest.mark.parametrize(("name", "program"), [("cell.czi", "ZEN"), ("cell.LIF", "LAS X"), ("cell.dm4", "Digital")])
 def test_files_of_microscopes_say_how_they_get_in(tmp_path: Path, name: str, program: str) -> None:
-    (tmp_path / name).write_bytes(bytes(range(200)))
+    (tmp_path / name).write_bytes(b"ZISRAWFILE\0\0" + bytes(range(200)))
     for look in (mn.open, mn.info):
         with pytest.raises(InputError, match=rf"is a file of {program}.*Export it as OME-TIFF"):
             look(tmp_path / name)

@@ -17,7 +17,6 @@ from PIL import Image
 
 import mitonb as mn
 from mitonb.errors import MitonbError
-from tests.io.test_microscopes import write_czi
 from tests.io.test_remote import write_n5
 
 DATA = np.random.default_rng(0).integers(0, 200, (4, 24, 20)).astype(np.uint16)
@@ -50,8 +49,6 @@ def write(path, kind):
     elif kind == "cell.mrc":
         with pytest.importorskip("mrcfile").new(path) as file:
             file.set_data(DATA)
-    elif kind == "cell.czi":
-        write_czi(path)
     else:
         Image.fromarray(DATA[0].astype(np.uint8)).save(path)
     return path.read_bytes()
@@ -80,7 +77,7 @@ def damaged(whole: bytes, dice: random.Random) -> bytes:
 
 KINDS = [
     "plain.tif", "tiled.tif", "imagej.tif", "cell.ome.tif", "cell.npy", "cell.npz", "cell.png", "cell.jpg", "cell.mrc",
-    "cell.h5", "cell.nii", "cell.nii.gz", "cell.nrrd", "packed.nrrd", "cell.czi",
+    "cell.h5", "cell.nii", "cell.nii.gz", "cell.nrrd", "packed.nrrd",
 ]  # fmt: skip
 STORES = ["zarr 0.4", "zarr 0.5", "zipped zarr", "n5", "precomputed", "compressed_segmentation", "jpeg"]
 
