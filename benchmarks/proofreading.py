@@ -280,9 +280,11 @@ def main() -> None:
             keep(path, real_case() if options.epfl else drawn_case(options.seed))
         began = time.monotonic()
         if options.browser:
+            from tests.browser.lab import Lab
             from tests.browser.proofreader import proofread
 
-            first, f1, end, actions = proofread(path, options.order, Path(folder))
+            with Lab(Path(folder) / "lab") as lab:
+                first, f1, end, actions = proofread(lab, path, options.order)
         else:
             case = np.load(path)
             first = mn.score(mn.Labels(case["labels"]), mn.Labels(case["truth"])).at(GOOD).f1

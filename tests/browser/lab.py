@@ -11,6 +11,7 @@ Nothing here waits for seconds: everything waits for a state of the page, with a
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import secrets
@@ -107,7 +108,7 @@ class Lab:
         self._headed = headed
         self._driver: Playwright | None = None
         self._browser: Browser | None = None
-        self._contexts: list[BrowserContext] = []
+        self._context: BrowserContext | None = None
 
     @property
     def url(self) -> str:
@@ -118,6 +119,16 @@ class Lab:
     def pid(self) -> int:
         """Process id of the server; its children are the kernels."""
         return self._server.pid
+
+    @property
+    def browser(self) -> Browser:
+        """The browser, started when it is needed first."""
+        if self._browser is None:
+            self._driver = sync_playwright().start()
+            self._browser = self._driver.chromium.launch(
+                executable_path=chromium(), headless=not self._headed, args=list(CHROMIUM_FLAGS)
+            )
+        return self._browser
 
     def notebook(
         self,
@@ -160,21 +171,27 @@ class Lab:
         timeout: float = 60,
     ) -> Notebook:
         """Open a notebook of the `files` folder in a new window (a second one gives a second view of it)."""
-        if self._browser is None:
-            self._driver = sync_playwright().start()
-            self._browser = self._driver.chromium.launch(
-                executable_path=chromium(), headless=not self._headed, args=list(CHROMIUM_FLAGS)
-            )
-        context = self._browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
-        self._contexts.append(context)
-        page = context.new_page()
-        page.on("request", self._note_request)
+        if self._context is None:  # one for all windows: what JupyterLab is made of is then read and compiled once
+            self._context = self.browser.new_context(reduced_motion="reduce")
+            self._context.on("request", self._note_request)
+        page = self._context.new_page()
+        page.set_viewport_size({"width": width, "height": height})
         return Notebook(self, page, name, theme=theme, sidebar=sidebar, timeout=timeout)
+
+    def clear(self) -> None:
+        """Close all windows, end all kernels and delete all files, as after a start; server and browser stay."""
+        if self._context is not None:
+            for page in self._context.pages:
+                page.close()
+            self._context.clear_permissions()
+        for session in json.loads(self._ask("GET", "sessions")):
+            self._ask("DELETE", f"sessions/{session['id']}")
+        for path in self.files.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self.outside.clear()
 
     def close(self) -> None:
         """Close browser, kernels and server."""
-        for context in self._contexts:
-            context.close()
         if self._browser and self._driver:
             self._browser.close()
             self._driver.stop()
@@ -195,12 +212,16 @@ class Lab:
         if parts.scheme in ("http", "https", "ws", "wss") and parts.hostname != "127.0.0.1":
             self.outside.append(request.url)
 
+    def _ask(self, method: str, what: str, timeout: float = 60) -> bytes:
+        request = urllib.request.Request(f"{self.url}/api/{what}?token={self.token}", method=method)
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
+            return bytes(answer.read())
+
     def _answers(self) -> bool:
         if self._server.poll() is not None:
             raise RuntimeError(f"JupyterLab ended at once:\n{self.log.read_text()[-3000:]}")
         try:
-            with urllib.request.urlopen(f"{self.url}/api?token={self.token}", timeout=1) as answer:
-                return bool(answer.status == 200)
+            return bool(self._ask("GET", "status", timeout=1))
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
 
@@ -311,10 +332,24 @@ class Notebook:
         return "".join(parts)
 
     def ask(self, expression: str, *, timeout: float = 60) -> str:
-        """Evaluate Python in the kernel, in a new cell that is removed again; return str() of its value."""
-        index = self.add(f"print({expression})", timeout=timeout)
-        answer = self.text(index).rstrip("\n")
-        self.js("i => jupyterapp.shell.currentWidget.model.sharedModel.deleteCell(i)", index)
+        """Evaluate Python in the kernel; return what print would write of it."""
+        answer: str = ast.literal_eval(self.evaluate(f"' '.join(map(str, ({expression},)))", timeout=timeout))
+        return answer
+
+    def evaluate(self, expression: str, *, after: str = "", timeout: float = 60) -> str:
+        """Evaluate Python in the kernel, after some code and without a cell; return the repr of its value."""
+        answer: str = self.js(
+            """async ([code, expression, seconds]) => {
+                const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+                const future = kernel.requestExecute({code, user_expressions: {it: expression}, store_history: false});
+                const late = new Promise((_, no) => setTimeout(no, 1000 * seconds, new Error('no answer in time')));
+                const {user_expressions, ename, evalue} = (await Promise.race([future.done, late])).content;
+                const it = user_expressions?.it ?? {status: 'error', ename, evalue};
+                return it.status === 'ok' ? it.data['text/plain'] : 'raise ' + it.ename + ': ' + it.evalue;
+            }""",
+            [after, expression, timeout],
+        )
+        assert not answer.startswith("raise "), f"{expression}: {answer}"
         return answer
 
     def error(self) -> str:

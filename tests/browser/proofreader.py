@@ -195,15 +195,14 @@ class Hands:
         poll(what, message, PATIENCE)
 
 
-def proofread(path: Path, order: str, folder: Path) -> tuple[float, list[float], float, Counter[str]]:
+def proofread(lab: Lab, path: Path, order: str) -> tuple[float, list[float], float, Counter[str]]:
     """Go through the trial of a kept volume; return F1@75 before, after each fifth and at the end, and the actions."""
     from benchmarks.proofreading import SET_UP
 
-    with Lab(folder) as lab:
-        book = lab.notebook([SET_UP.format(path=str(path))], timeout=180)
-        book.run(timeout=180)
-        hands = Hands(book, folder)
-        first = hands.steps.ask("user.score()")
-        hands.begin(order)
-        hands.run()
-        return first, *hands.steps.ask("(user.f1, user.score())"), hands.actions
+    book = lab.notebook([SET_UP.format(path=str(path))], timeout=180)
+    book.run(timeout=180)
+    hands = Hands(book, lab.folder)
+    first = hands.steps.ask("user.score()")
+    hands.begin(order)
+    hands.run()
+    return first, *hands.steps.ask("(user.f1, user.score())"), hands.actions

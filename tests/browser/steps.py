@@ -54,18 +54,7 @@ class Quickstart:
 
         `after` is code that runs first.
         """
-        answer = self.book.js(
-            """async ([code, expression]) => {
-                const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
-                const future = kernel.requestExecute({code, user_expressions: {it: expression}, store_history: false});
-                const {user_expressions, ename, evalue} = (await future.done).content;
-                const it = user_expressions?.it ?? {status: 'error', ename, evalue};
-                return it.status === 'ok' ? it.data['text/plain'] : 'raise ' + it.ename + ': ' + it.evalue;
-            }""",
-            [after, expression],
-        )
-        assert not answer.startswith("raise "), f"{expression}: {answer}"
-        return ast.literal_eval(answer)
+        return ast.literal_eval(self.book.evaluate(expression, after=after, timeout=self.timeout))
 
     def cell(self, part: str) -> int:
         """Return the index of the code cell that contains a text."""

@@ -40,12 +40,11 @@ app
 
 
 @pytest.fixture(scope="module")
-def lab_book(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
-    with Lab(tmp_path_factory.mktemp("lab")) as lab:
-        book = lab.notebook([SET_UP], timeout=180, width=WIDTH, height=HEIGHT, theme=THEME)
-        book.run(timeout=180)
-        book.wait(READY, 120)
-        yield book
+def lab_book(lab: Lab) -> Notebook:
+    book = lab.notebook([SET_UP], timeout=180, width=WIDTH, height=HEIGHT, theme=THEME)
+    book.run(timeout=180)
+    book.wait(READY, 120)
+    return book
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import pytest
 pytest.importorskip("playwright")
 pytest.importorskip("torch")
 
-from tests.browser.lab import Lab, why_not
+from tests.browser.lab import why_not
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from tests.browser.lab import Lab
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
@@ -39,24 +39,23 @@ COLOURS = """[...document.querySelectorAll('.mnb-curtain figure')].map(f => {
   return f.innerText + ' ' + (b > r ? 'blue' : 'pink'); }).join()"""
 
 
-def test_the_handle_is_dragged_and_the_next_patch_comes(tmp_path: Path) -> None:
-    with Lab(tmp_path) as lab:
-        book = lab.notebook([SET_UP], timeout=180)
-        book.run(timeout=180)
-        page, curtain = book.page, book.page.locator(".mnb-curtain")
-        book.wait(f"{COLOURS} === 'now pink,before blue'", 60)
-        box = curtain.bounding_box()
-        assert box
-        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 90)
-        page.mouse.down()
-        page.mouse.move(box["x"] + box["width"] / 4, box["y"] + 90, steps=4)
-        page.mouse.up()
-        assert 23 <= float(book.js(AT).rstrip("%")) <= 27
-        before = float(book.js(AT).rstrip("%"))
-        page.keyboard.press("ArrowRight")
-        assert float(book.js(AT).rstrip("%")) == before + 0.5
-        clip = book.js("getComputedStyle(document.querySelector('.mnb-curtain [data-side=\"0\"]')).clipPath")
-        assert clip.startswith("inset(0px ")
-        page.locator("button[title='Next patch']").click()
-        book.wait(f"{COLOURS} === 'now blue,before blue'", 30)
-        assert "Held-out patch 2 of 2: a" in page.locator(".jp-OutputArea").inner_text()
+def test_the_handle_is_dragged_and_the_next_patch_comes(lab: Lab) -> None:
+    book = lab.notebook([SET_UP], timeout=180)
+    book.run(timeout=180)
+    page, curtain = book.page, book.page.locator(".mnb-curtain")
+    book.wait(f"{COLOURS} === 'now pink,before blue'", 60)
+    box = curtain.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 90)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + 90, steps=4)
+    page.mouse.up()
+    assert 23 <= float(book.js(AT).rstrip("%")) <= 27
+    before = float(book.js(AT).rstrip("%"))
+    page.keyboard.press("ArrowRight")
+    assert float(book.js(AT).rstrip("%")) == before + 0.5
+    clip = book.js("getComputedStyle(document.querySelector('.mnb-curtain [data-side=\"0\"]')).clipPath")
+    assert clip.startswith("inset(0px ")
+    page.locator("button[title='Next patch']").click()
+    book.wait(f"{COLOURS} === 'now blue,before blue'", 30)
+    assert "Held-out patch 2 of 2: a" in page.locator(".jp-OutputArea").inner_text()

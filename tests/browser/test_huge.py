@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 pytest.importorskip("playwright")
 
 from tests.browser.lab import Lab, poll, why_not
 from tests.browser.steps import Quickstart
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
@@ -45,13 +40,12 @@ class Near(Quickstart):
 
 
 @pytest.fixture(scope="module")
-def user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quickstart]:
-    with Lab(tmp_path_factory.mktemp("lab")) as lab:
-        book = lab.notebook([APP], timeout=180)
-        book.run(timeout=180)
-        user = Near(book, lab.folder)
-        user.wait_for_picture()
-        yield user
+def user(lab: Lab) -> Quickstart:
+    book = lab.notebook([APP], timeout=180)
+    book.run(timeout=180)
+    user = Near(book, lab.folder)
+    user.wait_for_picture()
+    return user
 
 
 def look(user: Quickstart, x: float, y: float, scale: float, step: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -12,9 +12,6 @@ pytest.importorskip("playwright")
 pytest.importorskip("torch")
 
 from tests.browser.lab import Lab, Notebook, poll, why_not
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
@@ -38,12 +35,6 @@ app
 VIEWER = "document.querySelector('.mnb-app .mitonb-viewer')"
 VIEW = f"{VIEWER}.mitonb"
 READY = f"{VIEWER}?.dataset.state === 'ready' && {VIEWER}.dataset.pending === '0'"
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with Lab(tmp_path_factory.mktemp("lab")) as lab:
-        yield lab
 
 
 @pytest.fixture(scope="module")

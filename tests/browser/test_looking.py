@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -11,9 +11,6 @@ pytest.importorskip("torch")
 
 from tests.browser.lab import Lab, poll, why_not
 from tests.browser.steps import VIEWER, Quickstart
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
@@ -32,12 +29,6 @@ app
 VIEW = f"document.querySelector({VIEWER!r}).mitonb"
 SEEN = f"{VIEWER} .mitonb-chip-bar"
 BAR = f"{SEEN}[role=group]"
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with Lab(tmp_path_factory.mktemp("lab")) as lab:
-        yield lab
 
 
 @pytest.fixture(scope="module")

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 pytest.importorskip("playwright")
 
 from tests.browser.lab import ROOT, Lab, Notebook, why_not
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
@@ -61,12 +58,6 @@ app.runs.kept.put("xy", 0, maps.replace(semantic=semantic))
 app.viewer.index = 0
 app
 """
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with Lab(tmp_path_factory.mktemp("lab")) as lab:
-        yield lab
 
 
 @pytest.fixture(scope="module")

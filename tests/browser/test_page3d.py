@@ -11,15 +11,15 @@ import pytest
 
 playwright = pytest.importorskip("playwright")
 
-from playwright.sync_api import sync_playwright  # noqa: E402  only where Playwright is installed
-
 import mitonb as mn  # noqa: E402
 from mitonb.labels import Labels  # noqa: E402
 from mitonb.stack import Stack  # noqa: E402
-from tests.browser.lab import CHROMIUM_FLAGS, chromium, poll, why_not  # noqa: E402
+from tests.browser.lab import poll, why_not  # noqa: E402  only where Playwright is installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.browser.lab import Lab
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
@@ -41,26 +41,24 @@ PLACE = f"""(id) => {{
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def page(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     ids = np.zeros((12, 60, 90), np.uint32)
     for k in range(3):
         ids[2:10, 10:50, 5 + 30 * k : 25 + 30 * k] = 7 + k
     image = np.broadcast_to(np.arange(90, dtype=np.uint8), ids.shape)
     session = mn.Session(Stack(image, (20.0, 10.0, 10.0), name="blocks"), Labels(ids, (20.0, 10.0, 10.0)))
     path = mn.save3d(session, tmp_path_factory.mktemp("page") / "blocks.html")
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_FLAGS))
-        context = browser.new_context(viewport={"width": 800, "height": 500})
-        context.route(lambda url: url.startswith(("http", "ws")), lambda route: route.abort())
-        page = context.new_page()
-        page.errors = []
-        page.on("requestfailed", lambda request: page.errors.append(request.url))
-        page.on("pageerror", lambda error: page.errors.append(str(error)))
-        page.on("console", lambda m: page.errors.append(m.text) if m.type == "error" else None)
-        page.goto(path.as_uri())
-        poll(lambda: page.evaluate(f"{SCENE}?.dataset.state === 'ready'"), "the page shows nothing", 60)
-        yield page
-        browser.close()
+    context = lab.browser.new_context(viewport={"width": 800, "height": 500})
+    context.route(lambda url: url.startswith(("http", "ws")), lambda route: route.abort())
+    page = context.new_page()
+    page.errors = []
+    page.on("requestfailed", lambda request: page.errors.append(request.url))
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on("console", lambda m: page.errors.append(m.text) if m.type == "error" else None)
+    page.goto(path.as_uri())
+    poll(lambda: page.evaluate(f"{SCENE}?.dataset.state === 'ready'"), "the page shows nothing", 60)
+    yield page
+    context.close()
 
 
 def said(page: Any) -> str:

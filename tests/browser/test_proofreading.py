@@ -16,6 +16,8 @@ from tests.browser.proofreader import proofread  # noqa: E402
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.browser.lab import Lab
+
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
 
@@ -39,8 +41,8 @@ def planted(folder: Path) -> Path:
     return path
 
 
-def test_planted_errors_are_mended_by_mouse_and_keys(tmp_path: Path) -> None:
-    first, _, end, actions = proofread(planted(tmp_path), "doubt", tmp_path / "lab")
+def test_planted_errors_are_mended_by_mouse_and_keys(lab: Lab, tmp_path: Path) -> None:
+    first, _, end, actions = proofread(lab, planted(tmp_path), "doubt")
     assert first < 0.5
     assert end == 1.0
     assert {*actions} <= {"key", "click", "line"}

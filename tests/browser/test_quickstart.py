@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from mitonb.cli import quickstart_path
-from tests.browser.lab import Lab, poll, why_not
+from tests.browser.lab import Lab, poll
 from tests.browser.steps import Quickstart
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytest.importorskip("jupyterlab")
 pytest.importorskip("torch")
 
 PICTURES = Path(__file__).parents[2] / "artifacts" / "quickstart"
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    if reason := why_not():
-        pytest.skip(reason)
-    with Lab(tmp_path_factory.mktemp("lab")) as lab:
-        yield lab
 
 
 def test_the_quickstart_from_its_first_cell_to_a_restarted_kernel(lab: Lab) -> None:

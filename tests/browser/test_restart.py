@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 playwright = pytest.importorskip("playwright")
 
 from tests.browser.lab import Lab, Notebook, why_not  # noqa: E402  only where Playwright is installed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
@@ -27,12 +22,6 @@ session = Session(labels=np.zeros((3, 60, 80), np.uint32), path={path})
 viewer = Viewer(session, index=1)
 viewer
 """
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with Lab(tmp_path_factory.mktemp("lab")) as lab:
-        yield lab
 
 
 def opened(lab: Lab, path: str) -> Notebook:

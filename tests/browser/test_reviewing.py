@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 playwright = pytest.importorskip("playwright")
 
 from tests.browser.lab import Lab, Notebook, why_not  # noqa: E402  only where Playwright is installed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
@@ -31,12 +27,11 @@ app
 
 
 @pytest.fixture(scope="module")
-def book(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
-    with Lab(tmp_path_factory.mktemp("lab")) as lab:
-        book = lab.notebook([SET_UP], timeout=180, height=800)
-        book.run(timeout=180)
-        book.wait(READY, 120)
-        yield book
+def book(lab: Lab) -> Notebook:
+    book = lab.notebook([SET_UP], timeout=180, height=800)
+    book.run(timeout=180)
+    book.wait(READY, 120)
+    return book
 
 
 def test_the_next_patch_is_corrected_and_called_reviewed(book: Notebook) -> None:

@@ -36,12 +36,11 @@ PROPOSED = f"{VIEW}.splitter.proposal !== null"
 
 
 @pytest.fixture(scope="module")
-def book(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
-    with Lab(tmp_path_factory.mktemp("lab")) as lab:
-        book = lab.notebook([SET_UP], timeout=180, width=WIDTH, height=HEIGHT, theme=THEME)
-        book.run(timeout=180)
-        book.wait(READY, 120)
-        yield book
+def book(lab: Lab) -> Notebook:
+    book = lab.notebook([SET_UP], timeout=180, width=WIDTH, height=HEIGHT, theme=THEME)
+    book.run(timeout=180)
+    book.wait(READY, 120)
+    return book
 
 
 @pytest.fixture(autouse=True)

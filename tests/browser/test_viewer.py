@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -12,9 +12,6 @@ playwright = pytest.importorskip("playwright")
 
 from mitonb.colors import MAPS  # noqa: E402  only where Playwright is installed, as the rest
 from tests.browser.lab import Lab, Notebook, poll, why_not  # noqa: E402
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
@@ -40,12 +37,6 @@ button = ipywidgets.Button(description="here")
 button.on_click(lambda _: viewer.when_told(lambda: pressed_at.append((viewer.axis, viewer.index))))
 ipywidgets.VBox([viewer, button])
 """
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with Lab(tmp_path_factory.mktemp("lab")) as lab:
-        yield lab
 
 
 @pytest.fixture(scope="module")

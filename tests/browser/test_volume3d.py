@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +14,6 @@ playwright = pytest.importorskip("playwright")
 
 from tests.browser.lab import Lab, Notebook, poll, why_not  # noqa: E402  only where Playwright is installed
 from tests.browser.steps import colourful  # noqa: E402
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
@@ -41,11 +38,10 @@ view
 
 
 @pytest.fixture(scope="module")
-def book(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
-    with Lab(tmp_path_factory.mktemp("lab")) as lab:
-        book = lab.notebook([SET_UP], timeout=180)
-        book.run(timeout=180)
-        yield book
+def book(lab: Lab) -> Notebook:
+    book = lab.notebook([SET_UP], timeout=180)
+    book.run(timeout=180)
+    return book
 
 
 def seen(book: Notebook) -> Any:

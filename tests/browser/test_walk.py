@@ -18,8 +18,6 @@ from tests.browser.lab import Lab, poll, why_not
 from tests.browser.steps import Quickstart
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.browser.lab import Theme
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
@@ -105,12 +103,6 @@ class User(Quickstart):
         assert self.cells() == cells, where
         assert self.book.js("document.querySelectorAll('.jp-Dialog, .lm-Menu').length") == 0, where
         assert self.book.js("jupyterapp.shell.currentWidget.content.mode") == "command", where
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with Lab(tmp_path_factory.mktemp("lab")) as lab:
-        yield lab
 
 
 @pytest.fixture(scope="module", params=WALKS, ids=lambda walk: "-".join(map(str, walk)))
