@@ -23,6 +23,7 @@ from mitonb.io.zarr import LabelStore, scratch_array
 from mitonb.job import Progress
 from mitonb.labels import Labels, StoredLabels
 from mitonb.maps import Ids, Maps
+from mitonb.memory import give_back
 from mitonb.post.cleaning import ObjectTable, fill_holes, measured
 from mitonb.post.consensus import JoinedRegions, agglomerate, first_places, merge_regions
 from mitonb.post.decoding import decode
@@ -153,6 +154,8 @@ class Spill:
         self._waiting += 1
         if self._waiting == self._group:
             self.flush()
+            if self._folder is not None:
+                give_back()
 
     def flush(self) -> None:
         """Write the planes that wait for others; call it after the last one."""

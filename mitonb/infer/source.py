@@ -18,6 +18,7 @@ from mitonb.infer.memory_estimate import READ_ALL, SLAB
 from mitonb.infer.run import Result, stuff_notes, stuff_of
 from mitonb.infer.scale import INVERTED, Scale, inverted_note, shape_notes
 from mitonb.io.record import plane_digest, run_record, whole_fingerprint
+from mitonb.memory import give_back
 from mitonb.stack import AXES, Axis, Plane, Stack
 
 if TYPE_CHECKING:
@@ -223,6 +224,7 @@ class Source:
         self.predictor.runner.release()
         self._slab = None
         self._nothing = {}
+        give_back()
 
     def _fingerprint(self) -> str | None:
         """Return what identifies the image, if all of it was read."""

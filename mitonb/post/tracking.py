@@ -3,7 +3,7 @@
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import fastremap
 import numpy as np
@@ -50,7 +50,9 @@ class Tracker:
 
         The ids of a plane are 1.. in the order of their first pixels; some may be missing.
         """
-        self._waiting.append(Profiles.of(as_ids(ids)))
+        plane, areas = Profiles.of(as_ids(ids))
+        # Many planes wait: of 4 million pixels each, whose ids mostly fit into a byte or two.
+        self._waiting.append(Profiles(plane.astype(np.min_scalar_type(len(areas) - 1)), areas))
         while len(self._waiting) > self.recipe.lookahead:
             yield self._next()
 
@@ -64,7 +66,8 @@ class Tracker:
         return link_profiles(self._first, np.concatenate(self._areas), self._tables, self.recipe)
 
     def _next(self) -> Plane:
-        plane, areas = self._waiting.popleft()
+        packed, areas = self._waiting.popleft()
+        plane = as_ids(packed)
         tables = [overlaps(before, plane) for before in self._recent]
         if self._recent and self._waiting:
             before = Profiles(self._recent[0], np.append(0, self._areas[-1]))
@@ -89,13 +92,13 @@ class Profiles(NamedTuple):
 
     Attributes
     ----------
-    ids : (h, w) uint32 array
+    ids : (h, w) array of unsigned int
         1.. ; some may be missing.
     areas : (n + 1,) int64 array
         Pixels of each id, and in entry 0 of the background.
     """
 
-    ids: Plane
+    ids: npt.NDArray[Any]
     areas: Numbers
 
     @classmethod
