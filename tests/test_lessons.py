@@ -6,6 +6,7 @@ import functools
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from skimage.measure import label
 import mitonb as mn
 from mitonb import lessons
 from mitonb.errors import InputError
-from mitonb.lessons import material
+from mitonb.lessons import checking, material
 from mitonb.measurements import measure
 
 SEEN, TINY = lessons.ideal, lessons.tiny
@@ -326,6 +327,22 @@ def test_no_answer_yet_shows_the_question_and_costs_no_hint(number: str) -> None
         result = mn.check(number, nothing)
         assert not result.passed
         assert "not answered yet" in result.text
+
+
+def test_a_session_in_which_nothing_was_done_is_no_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "_kept", {"path": tmp_path / "checks.jsonl", "student": ""})
+    result = mn.check("6.5", lessons.proofreading())
+    assert (result.passed, result.why) == (False, "untouched")
+    assert "not answered yet" in result.text
+    assert "Hint" not in result.text
+    assert not (tmp_path / "checks.jsonl").exists()
+
+
+@pytest.mark.parametrize("answer", ["11,1", "11 hours"])
+def test_a_word_for_a_number_is_told_how_numbers_are_written(answer: str) -> None:
+    result = mn.check("6.1", answer)
+    assert (result.passed, result.why) == (False, "word")
+    assert "decimal point" in result.text
 
 
 def test_what_questions_say_is_right_is_what_the_volumes_show() -> None:

@@ -79,6 +79,9 @@ def test_the_quickstart_opens_its_data_in_exactly_one_line() -> None:
 
 @pytest.mark.parametrize("place", ["cells/my cell.tif", r"C:\new\table.tif", "it's.tif"])
 def test_the_quickstart_can_be_pointed_at_a_file(place: str) -> None:
+    book = pointed_at(place, name="cell")
+    assert "synthetic" not in "".join(book["cells"][0]["source"])
+    assert f"They open `{Path(place).name}`" in "".join(book["cells"][0]["source"])
     text = code(nbformat.reads(json.dumps(pointed_at(place, name="cell")), as_version=4))
     assert f"\nstack = mn.open({place!r})\n" in text
     assert "\nname = 'cell'" in text

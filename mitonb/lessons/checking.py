@@ -77,14 +77,18 @@ def check(number: str, answer: Any = None, *, hint: int | None = None) -> Result
         _note(number, why="hint", hint=hint)
         return Result(False, f"Hint {hint} for {number}: {question['hints'][hint - 1]}", "hint")
     why, facts = _judged(number, answer)
-    if why is None:
-        return Result(False, f"{number} is not answered yet: {question['text']}")
+    if why is None or why == "untouched":  # a notebook that is run before the work begins is no try
+        before = f" {question['wrong']['untouched'].capitalize()}" if why else ""
+        return Result(False, f"{number} is not answered yet: {question['text']}{before}", why or "")
     _note(number, passed=not why, why=why)
     if not why:
         _tries[number] = 0
         return Result(True, f"✓ {number} is right. {question['praise']}")
     _tries[number] = step = min(3, _tries[number] + 1)
-    said = {"error": "it failed with {error}.", "other": "that is not it: {answer}."} | question["wrong"]
+    said = {
+        "error": "it failed with {error}.", "other": "that is not it: {answer}.",
+        "word": "a number is asked for, with a decimal point and without its unit, such as 2.5; got {answer}.",
+    } | question["wrong"]  # fmt: skip
     wrong = said[why].format_map({"answer": str(answer)[:60], **facts})
     return Result(False, f"✗ {number}: {wrong}\n  Hint {step} of 3: {question['hints'][step - 1]}", why)
 
@@ -164,6 +168,10 @@ def _judged(number: str, answer: Any) -> tuple[str | None, Mapping[str, Any]]:
         return None, {}
     try:
         found = JUDGES[number](answer) if number in JUDGES else _told(QUESTIONS[number], answer)
+    except ValueError as error:
+        if number in JUDGES or not isinstance(answer, str):
+            return "error", {"error": f"{type(error).__name__}: {error}"}
+        return "word", {}
     except Exception as error:  # a student's function may fail in any way, and that is an answer too
         return "error", {"error": f"{type(error).__name__}: {error}"}
     return found if isinstance(found, tuple) else (found, {})
