@@ -27,7 +27,7 @@ class Surface(NamedTuple):
     points : (n, d) array
         The same, moved across the face to where the surface of the object is most likely.
     areas : (n,) array
-        What each face adds to the surface, in nm to the power of d - 1; about 0 where the volume cuts the object off.
+        What each face adds to the surface, in nm to the power of d - 1; 0 where the volume cuts the object off.
     """
 
     faces: Vectors
@@ -66,7 +66,11 @@ def surface_of(inside: Mask, unit: Vectors, *, cut: npt.NDArray[np.bool_] | None
         normal = np.array([part[first] + part[second] for part in slopes])
         size = np.sqrt((normal**2).sum(axis=0))
         part = np.abs(normal[axis]) / np.where(size > 0, size, 1)
-        areas.append(np.where(size > 1e-6 / unit.max(), part, 0) * unit.prod() / unit[axis])
+        counts = size > 1e-6 / unit.max()
+        if cut is not None:  # also at the rim of the cut, where the normal is that of a slanting side
+            at = first[axis]
+            counts &= ~(cut[axis, 0] & (at == MARGIN - 1)) & ~(cut[axis, 1] & (at == inside.shape[axis] - MARGIN - 1))
+        areas.append(np.where(counts, part, 0) * unit.prod() / unit[axis])
         a, b = sharp[first].astype(np.float64), sharp[second].astype(np.float64)
         # Of what is one voxel thin nothing is left above a half: its surface stays on the face.
         across = np.where(np.maximum(a, b) > 0.6, np.clip((a - 0.5) / np.where(a == b, 1, a - b), 0, 1), 0.5)

@@ -105,6 +105,15 @@ def test_the_cut_at_the_border_of_the_volume_is_no_surface() -> None:
     assert row.edge_weight == 0
 
 
+@pytest.mark.parametrize("slant", [20, 40, 60])
+def test_a_slanting_tube_that_the_border_cuts_has_the_surface_of_its_side_alone(slant: float) -> None:
+    z, y, x = np.indices((12, 60, 160)).astype(float)
+    middle = 80.2 + np.tan(np.radians(slant)) * (z - 6)
+    ids = (np.hypot(y - 30.3, (x - middle) * np.cos(np.radians(slant))) <= 20).astype(np.uint8)
+    side = 2 * np.pi * 200 * 120 / np.cos(np.radians(slant))
+    assert measure(ids, voxel_size=10, also="shape").surface_um2[0] * 1e6 == pytest.approx(side, rel=0.04)
+
+
 def blocks() -> np.ndarray:
     """Two blocks of 10 x 20 x 20 that share a face of 20 x 20, and one three voxels beyond."""
     ids = np.zeros((50, 40, 40), np.uint16)

@@ -256,10 +256,11 @@ test("objects are hidden, or shown alone, and the words say which", () => {
   assert.deepEqual(shown([2], []), [0, 1, 3]);
   assert.deepEqual(shown([], [2, 3]), [0, 2, 3]);
   assert.deepEqual(shown([3], [2, 3]), [0, 2]);
-  assert.equal(seenText(seenOf([], [])), "");
-  assert.equal(seenText(seenOf([7], [])), "Object 7 hidden");
-  assert.equal(seenText(seenOf([7, 8], [])), "2 objects hidden");
-  assert.equal(seenText(seenOf([3], [2, 3])), "Only object 2 shown");
+  assert.equal(seenText(seenOf([], []), true), "");
+  assert.equal(seenText(seenOf([], []), false), "Labels are hidden (V)");
+  assert.equal(seenText(seenOf([7], []), true), "Object 7 hidden");
+  assert.equal(seenText(seenOf([7, 8], []), true), "2 objects hidden");
+  assert.equal(seenText(seenOf([3], [2, 3]), true), "Only object 2 shown");
 });
 
 test("an object, a position in any spelling or a line of code is a place, and all else a sentence", () => {

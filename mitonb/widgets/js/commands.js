@@ -39,7 +39,10 @@ export class Commands {
       zoom: () => this.#selection("zoom to") && view.tell({ kind: "zoom" }),
       hide: () => this.#hide(),
       isolate: () => (view.get("isolated").length ? this.showAll() : this.#selection("show alone") && view.set("isolated", view.get("selected"))),
-      all: () => this.showAll(),
+      all: () => {
+        this.showAll();
+        view.setLayer("labels", { visible: true });
+      },
       brush: (step) => view.set("brush", nextBrush(view.radius, +step)),
       id: (step) => view.set("active_id", Math.min(Math.max(view.get("active_id") + +step, 1), MOST)),
       new: () => this.#newId(),

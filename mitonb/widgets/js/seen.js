@@ -16,8 +16,9 @@ export function seenOf(hidden, isolated) {
   };
 }
 
-/** In words; "" where all are shown. @param {Seen} seen */
-export function seenText({ all, alone, ids }) {
+/** In words; "" where all are shown. @param {Seen} seen @param {boolean} drawn whether labels are drawn at all */
+export function seenText({ all, alone, ids }, drawn) {
+  if (!drawn) return "Labels are hidden (V)";
   if (all) return "";
   const what = ids.length === 1 ? `object ${ids[0]}` : `${ids.length} objects`;
   return alone ? `Only ${what} shown` : `${what[0].toUpperCase()}${what.slice(1)} hidden`;

@@ -376,7 +376,7 @@ export class View {
     ui.top.show({
       tool, gesture: this.verbs.gesture(tool), brush: this.radius, id: this.get("active_id"), preserve: this.preserve, ball: this.get("ball"), above: this.get("above"), selected, colors: info, split: this.splitter.shown, labelled: !info?.only_looks,
     });
-    ui.showSeen(seenText(this.seen));
+    ui.showSeen(seenText(this.seen, info?.only_looks || this.get("layers").labels.visible));
     ui.showKeys(this.hand?.hint ?? "");
     this.comparison.show();
     ui.status.showPanes(this.panes.on);
