@@ -37,6 +37,20 @@ view
 """
 
 
+BRIGHT = """(() => {
+    const bright = (sum, all) => sum > 127 * all, chart = document.querySelector(".mnb-table .chart");
+    const text = getComputedStyle(chart).color.match(/[0-9.]+/g).map(Number), c = chart.querySelector("canvas");
+    const { data } = c.getContext("2d").getImageData(0, 0, c.width, c.height);
+    let [sum, all] = [0, 0];
+    for (let i = 0; i < data.length; i += 4) {
+        const [r, , b, a] = data.subarray(i, i + 4);
+        if (a > 60 && Math.abs(r - b) < 9) [sum, all] = [sum + r, all + 1];
+    }
+    return [bright(text[0], 1), bright(sum, all)];
+})()"""
+"""Whether text beside the plot is bright, and whether its axes are."""
+
+
 @pytest.fixture(scope="module")
 def book(lab: Lab) -> Notebook:
     book = lab.notebook([SET_UP], timeout=180)
@@ -173,4 +187,5 @@ def test_a_drag_over_a_plot_selects_in_the_session_and_a_selection_elsewhere_is_
     page.get_by_label("Measure from below to above, or how many").select_option("")
     for theme in ("dark", "light"):
         book.theme(theme)  # type: ignore[arg-type]
+        poll(lambda bright=theme == "dark": page.evaluate(BRIGHT) == [bright, bright], f"the plot is not {theme}", 30)
         book.shot(SHOTS / f"plot-{theme}.png")

@@ -402,8 +402,10 @@ function render({ model, el }) {
     chart.draw();
   });
   watcher.observe(body);
-  // A canvas keeps the colours that the theme had when it was drawn.
-  const themes = new MutationObserver(() => chart.draw());
+  // A canvas keeps the colours that the theme had when it was drawn. The name of a theme comes before its style sheet.
+  const themes = new MutationObserver(() => {
+    for (const wait of [100, 500, 2000]) setTimeout(() => chart.draw(), wait);
+  });
   themes.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name"] });
   const heard = /** @type {[string, Function][]} */ ([
     ["msg:custom", receive], ["change:selected", selected], ["change:empty", sort], ["change:deletes", tell], ["change:groups", regroup],
