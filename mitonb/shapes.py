@@ -14,7 +14,7 @@ Vectors = npt.NDArray[np.float64]
 
 MARGIN = 2  # voxels around an object: what is farther out tells nothing of its normals
 _NORMAL_BLUR, _PLACE_BLUR = 1.75, 0.7  # voxels: normals need a wide blur, places a narrow one
-_DIRECTIONS = 300
+_DIRECTIONS, _NEAR = 300, 0.95  # 18 degrees: directions are at most half as far from each other
 
 
 class Surface(NamedTuple):
@@ -84,10 +84,13 @@ def surface_of(inside: Mask, unit: Vectors, *, cut: npt.NDArray[np.bool_] | None
 def widths(points: Vectors) -> tuple[float, float]:
     """Return the largest and the smallest distance of two parallel planes (lines) that touch all points (n, d).
 
-    The largest is Feret's diameter; the smallest is looked for in 300 directions.
+    The largest is Feret's diameter; the smallest is looked for in 300 directions, and across the faces of the convex
+    hull that are near to the best of these.
     """
+    normals: Vectors = np.zeros((0, points.shape[1]))
     with contextlib.suppress(QhullError):  # of points in one plane all are taken
-        points = np.asarray(points[ConvexHull(points).vertices])
+        hull = ConvexHull(points)
+        points, normals = np.asarray(points[hull.vertices]), hull.equations[:, :-1]
     k: Vectors = np.arange(_DIRECTIONS, dtype=np.float64) + 0.5
     if points.shape[1] == 2:
         turn = np.pi * k / _DIRECTIONS
@@ -97,4 +100,6 @@ def widths(points: Vectors) -> tuple[float, float]:
         turn = np.pi * (1 + 5**0.5) * k
         flat = np.sqrt(1 - height**2)
         directions = np.array([height, flat * np.sin(turn), flat * np.cos(turn)], np.float64)
-    return float(pdist(points).max(initial=0)), float(np.ptp(points @ directions, axis=0).min())
+    spans = np.ptp(points @ directions, axis=0)
+    near = normals[np.abs(normals @ directions[:, spans.argmin()]) > _NEAR]
+    return float(pdist(points).max(initial=0)), float(np.ptp(points @ near.T, axis=0).min(initial=spans.min()))

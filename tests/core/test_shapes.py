@@ -84,6 +84,13 @@ def test_a_ball_is_round_and_a_rod_is_long() -> None:
     assert rod_.aspect_ratio == pytest.approx((41**2 / 12) ** 0.5 / (6 / 2), rel=0.05)
 
 
+@pytest.mark.parametrize("sides", [(10, 20, 50), (50, 10, 20), (6, 60, 60)])
+def test_a_block_is_as_wide_as_its_shortest_side(sides: tuple[int, int, int]) -> None:
+    row = measure(np.pad(np.ones(sides, np.uint8), 3), voxel_size=10, also="shape").iloc[0]
+    assert row.width_nm == pytest.approx(10 * min(sides), rel=0.03)
+    assert row.feret_nm == pytest.approx(10 * np.linalg.norm(sides), rel=0.03)
+
+
 def test_a_disc_in_a_single_section_is_measured_as_one() -> None:
     y, x = np.indices((120, 120))
     row = measure(((y - 60) ** 2 + (x - 60) ** 2 <= 40**2)[None], voxel_size=5, also="all").iloc[0]
