@@ -156,6 +156,17 @@ test("planes are asked for from the one looked at outwards, ahead first", () => 
   assert.deepEqual(wants.map((w) => [w.index, w.parts]), [[2, ["labels"]], [3, ["image", "labels"]]]);
 });
 
+test("requests that get no answer are counted until one comes", () => {
+  let now = 0;
+  const wants = new Wants({ ask: () => {}, now: () => now, width: 2, patience: 10 });
+  wants.set([0, 1].map((index) => ({ axis: "xy", index, parts: ["image"], step: 1 })));
+  now = 11;
+  wants.pump();
+  assert.equal(wants.lost, 2);
+  wants.touch(1);
+  assert.equal(wants.lost, 0);
+});
+
 test("the newest wish wins, nothing is asked twice, and a lost request is asked again", () => {
   let now = 0;
   const asked = [];

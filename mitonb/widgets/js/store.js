@@ -25,6 +25,10 @@ import { STEPS, Wants, around, keyOf, reachFor, wantList } from "./wants.js";
  * }} Model
  */
 
+/** Seconds without an answer until the user is told. */
+const PATIENCE = 10;
+// JupyterLab sends messages of widgets to a thread of the kernel, and goes on doing so when a new kernel has none.
+const SILENT = "The kernel does not answer. If it is busy, wait. If it was restarted from elsewhere, reload this page in the browser; saved edits are kept.";
 const CACHE_BYTES = 384 * 2 ** 20;
 /** Parts that every plane has; the others are asked for only where the kernel said that there are some. */
 const PLAIN = ["image", "labels"];
@@ -45,6 +49,9 @@ export class Store extends EventTarget {
     this.client = crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
     /** @type {Info | null} */
     this.info = null;
+    /** How often this page has said hello without an answer; whether the user knows that the kernel is silent. */
+    this.hellos = 0;
+    this.silent = false;
     /** @type {State} */
     this.state = { save: { kind: "saving", text: "connecting" }, can_undo: false, can_redo: false, read_only: false, fresh: 0, listens: false, project: "", kernel: "" };
     this.seq = 0;
@@ -299,7 +306,13 @@ export class Store extends EventTarget {
   }
 
   #tick() {
-    if (!this.info) this.#hello();
+    if (!this.info) {
+      this.#hello();
+      this.hellos += 1;
+    }
+    const silent = this.info ? this.wants.lost > 0 : this.hellos > PATIENCE;
+    if (silent !== this.silent) this.emit("notice", silent ? { text: SILENT, error: true } : { text: "The kernel answers again." });
+    this.silent = silent;
     for (const box of this.outboxes) if (box.tick()) this.counters.resent += 1;
     this.wants.pump();
     this.emit("save");

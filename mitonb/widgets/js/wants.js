@@ -77,6 +77,8 @@ export class Wants {
     this.list = [];
     /** @type {Map<number, {want: Want, left: Set<string>, at: number, since: number}>} */
     this.flying = new Map();
+    /** Requests that got no answer at all since the last answer. */
+    this.lost = 0;
   }
 
   /** Replace the wishes; what flies, flies on. @param {Want[]} list */
@@ -93,6 +95,7 @@ export class Wants {
 
   /** Something came: the request is alive. @param {number} request */
   touch(request) {
+    this.lost = 0;
     const flight = this.flying.get(request);
     if (flight) flight.at = this.now();
   }
@@ -113,7 +116,9 @@ export class Wants {
 
   pump() {
     for (const [request, flight] of this.flying) {
-      if (this.now() - flight.at > this.patience) this.flying.delete(request);
+      if (this.now() - flight.at <= this.patience) continue;
+      this.flying.delete(request);
+      this.lost += 1;
     }
     const name = (/** @type {Want} */ want, /** @type {string} */ part) => keyOf(part, want.axis, want.index, want.step, want.scope);
     const busy = new Set([...this.flying.values()].flatMap(({ want, left }) => [...left].map((part) => name(want, part))));
