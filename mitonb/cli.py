@@ -632,10 +632,8 @@ def pointed_at(source: str, *, name: str, voxel_size: float | tuple[float, ...] 
         code = "".join(cell["source"])
         # What is said of the phantom, and how to open something else, is not for those who named a file.
         if cell["cell_type"] == "markdown" and (found := re.search("To use your own data", code)):
-            size_known = (
-                "" if size else " Where the file does not say how large its voxels are, add voxel_size=(z, y, x)."
-            )
-            cell["source"] = [f"{code[: found.start()]}They open `{Path(source).name}`.{size_known}"]
+            advice = "" if size else " If the file does not state its voxel size, add voxel_size=(z, y, x) in nm."
+            cell["source"] = [f"{code[: found.start()]}They open `{Path(source).name}`.{advice}"]
         if cell["cell_type"] == "code" and OPEN_LINE.search(code):
             # A function as replacement: backslashes of Windows paths are no escapes then.
             code = OPEN_LINE.sub(lambda _: f"stack = mn.open({source!r}{size})", code)

@@ -168,11 +168,9 @@ def _judged(number: str, answer: Any) -> tuple[str | None, Mapping[str, Any]]:
         return None, {}
     try:
         found = JUDGES[number](answer) if number in JUDGES else _told(QUESTIONS[number], answer)
-    except ValueError as error:
-        if number in JUDGES or not isinstance(answer, str):
-            return "error", {"error": f"{type(error).__name__}: {error}"}
-        return "word", {}
     except Exception as error:  # a student's function may fail in any way, and that is an answer too
+        if isinstance(error, ValueError) and number not in JUDGES and isinstance(answer, str):
+            return "word", {}
         return "error", {"error": f"{type(error).__name__}: {error}"}
     return found if isinstance(found, tuple) else (found, {})
 
