@@ -200,6 +200,11 @@ export class Splitter {
     this.#show();
   }
 
+  /** The user works elsewhere now. */
+  rest() {
+    this.cursor = null;
+    this.armed = false;
+  }
 
   /** Take the last seed or corner back; false when there is none. */
   back() {

@@ -210,6 +210,10 @@ export class View {
       this.missing = m.missing ? m.point : null;
       this.leaveSuggestion();
       this.center(m.point, m.box);
+      // Arrows go on from there.
+      this.splitter.rest();
+      this.why.cursor = null;
+      this.hand.rest();
     });
     /** @type {[string, () => void][]} */
     this.heard = TRAITS.map((name) => [`change:${name}`, () => this.#trait(name)]);
