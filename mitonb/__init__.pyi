@@ -86,5 +86,6 @@ from mitonb.widgets.snapshots import snapshot as snapshot
 from mitonb.widgets.trainer import train_form as train_form
 from mitonb.widgets.viewer import view as view
 from mitonb.widgets.volume3d import show3d as show3d
+from mitonb.widgets.watch_bar import watch as watch
 
 __version__: str

@@ -123,10 +123,13 @@ def _labels(
                 yield run.progress("compare with the kept maps")
         # Maps are kept by one process.
         for step in here(work, tasks) if planes and kept is not None else pool(tasks):
+            preview = None
             if isinstance(step, str):
                 finished += len(work.span(step))
                 run.done = finished
-            yield step if isinstance(step, Progress) else run.progress(stage_of(tasks[0]))
+                if planes and not run.blocks:  # of other processes this is all that is seen
+                    preview = run.preview(step.split("-")[1], work.span(step)[-1])  # type: ignore[arg-type]
+            yield step if isinstance(step, Progress) else run.progress(stage_of(tasks[0]), preview)
         if planes:
             source.recall([str(run.results.get(task, "told")) for task in stage])
             source.require_some()

@@ -263,8 +263,8 @@ class Run:
         """Objects of each class, at the end."""
         return [int(n) for n in self._decided("counts")]
 
-    def progress(self, stage: str) -> Progress:
-        return Progress(stage, self.done, self.total)
+    def progress(self, stage: str, preview: tuple[Axis, int, Ids] | None = None) -> Progress:
+        return Progress(stage, self.done, self.total, preview)
 
     def close(self) -> None:
         """Take the temporary files away."""
@@ -333,12 +333,20 @@ class Run:
                 for _ in fill(axis, ready):
                     yield 0, self.progress(f"predict {axis}")
                 ready += 1
-            for kind, ids in enumerate(self.decode(next(smoothed))):
-                yield kind, ids if kept.region is None else kept.region.cut(ids, axis, index)
+            found = self.decode(next(smoothed))
+            if kept.region is not None:
+                found = tuple(kept.region.cut(ids, axis, index) for ids in found)
+            yield from enumerate(found)
             if rolling and index >= reach:
                 kept.drop(axis, index - reach)
             self.done += 1
-            yield 0, self.progress(f"{axis} planes")
+            shown = functools.reduce(lambda ids, more: np.where(ids, ids, more), found)
+            yield 0, self.progress(f"{axis} planes", (axis, index, shown))
+
+    def preview(self, axis: Axis, index: int) -> tuple[Axis, int, Ids]:
+        """Return a plane that a piece has decoded, of the first class, as `Progress` has it."""
+        spill = Spill(self.shape, axis, self._place(f"ids-0-{axis}"), planes=True)
+        return axis, index, next(spill.planes(range(index, index + 1)))
 
     def volume(self, kept: KeptMaps, fill: Fill, *, rolling: bool) -> Generator[Progress, None, Result]:
         """Decode the maps of a 3-D net; return what tracking returns of planes."""

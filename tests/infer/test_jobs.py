@@ -25,7 +25,7 @@ from mitonb.infer.tasks import Work, do_task, share
 from mitonb.io.opening import open_labels
 from mitonb.job import drain
 from mitonb.recipe import Recipe
-from mitonb.stack import Stack
+from mitonb.stack import AXES, Stack
 from tests.infer.oracle import Oracle, volume
 
 ALL = ("xy", "xz", "yz")
@@ -74,6 +74,18 @@ def test_labels_do_not_depend_on_pieces_nor_on_the_order_of_tasks(
         assert np.array_equal(open_labels(got).data, want.data)
         assert got.record == want.record
         assert got.count == want.data.max() > 0
+
+
+def test_each_plane_is_there_to_be_looked_at_as_it_comes(tmp_path: Path) -> None:
+    for steps in (segmenting(IDS, GENTLE, model=Oracle()), worked(GENTLE, tmp_path)):
+        seen = {}
+        for step in steps:
+            if step.preview is not None:
+                axis, index, ids = step.preview
+                seen[axis, index] = ids
+        assert sorted(seen) == sorted((axis, k) for axis in ALL for k in range(IDS.shape[AXES[axis]]))
+        for (axis, index), ids in seen.items():
+            assert np.array_equal(ids > 0, IDS.take(index, AXES[axis]) > 0)
 
 
 def test_a_job_that_was_killed_anywhere_goes_on_to_the_same_labels(

@@ -59,18 +59,24 @@ def refuse(folder: str, task: str) -> None:
 
 def test_processes_give_the_same_labels_though_one_is_killed(tmp_path: Path, want: Any) -> None:
     killed: set[int | None] = set()
+    seen: set[tuple[str, int]] = set()
     steps = segmenting(IMAGE, RECIPE, workers=2, out=tmp_path / "labels.ome.zarr")
     while True:
         try:
-            next(steps)
+            step = next(steps)
         except StopIteration as end:
             got = end.value
             break
+        if step.preview is not None:  # the last plane of each piece
+            axis, index, ids = step.preview
+            assert ids.shape == (64, 64)
+            seen.add((axis, index))
         if any(tmp_path.glob("*.job/*/done/planes-*.npz")) and not killed:
             workers = [p for p in multiprocessing.active_children() if p.pid and p.name.startswith("SpawnProcess")]
             killed = {one.pid for one in workers[:1]}
             workers[0].kill()
     assert killed
+    assert seen == {("xy", 31), ("xy", 63), ("xz", 31), ("xz", 63)}
     assert np.array_equal(open_labels(got).data, want.data)
     assert want.data.max() > 1
     assert got.record == want.record

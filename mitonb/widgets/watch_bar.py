@@ -1,0 +1,132 @@
+"""Watch a run from a notebook: a bar with stage, time left and cancel, and in a viewer the plane that came last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as ipw
+import numpy as np
+
+from mitonb.errors import InputError
+from mitonb.job import Job, Progress
+from mitonb.labels import Labels, StoredLabels
+from mitonb.stack import AXES, Stack
+from mitonb.widgets.runs import JobBar
+from mitonb.widgets.style import count_text
+from mitonb.widgets.viewer import view
+
+if TYPE_CHECKING:
+    from mitonb.job import Steps
+    from mitonb.widgets.viewer import Viewer
+
+_EVERY = 2.0  # least seconds between two planes: each goes to the browser as a whole, and the run waits meanwhile
+_FOLLOW = (
+    "Show each plane that the run has just done, as it is before planes are joined. Scroll away, and the picture stays"
+)
+
+
+class WatchBar(JobBar):
+    """A bar that runs the generator form of a long verb, and shows its planes in a viewer.
+
+    Parameters
+    ----------
+    viewer : Viewer, optional
+        Of the same stack. It stays where the user scrolls to; *follow the run* takes it along again.
+    """
+
+    def __init__(self, viewer: Viewer | None = None) -> None:
+        self.viewer = viewer
+        self._at: tuple[Any, int] | None = None
+        self._showed = 0.0
+        self.follow = ipw.Checkbox(True, description="follow the run", indent=False, tooltip=_FOLLOW)
+        self.follow.layout = {"width": "auto", "flex": "0 0 auto", "margin": "0 12px 0 0"}
+        super().__init__({}, *([] if viewer is None else [self.follow]))
+        self.worked.connect(self._on_worked)
+
+    def run(self, steps: Steps[Any], name: str) -> Job[Any]:
+        """Start a run, in a thread."""
+        return self.watch(Job(steps, name=name), then=_told)
+
+    def _on_progress(self, progress: Progress) -> None:
+        super()._on_progress(progress)
+        shown = progress.preview
+        if self.viewer is not None and isinstance(shown, tuple) and time.monotonic() - self._showed > _EVERY:
+            self._show_plane(self.viewer, *shown)
+            self._showed = time.monotonic()
+
+    def _show_plane(self, viewer: Viewer, axis: Any, index: int, ids: Any) -> None:
+        sides = tuple(n for k, n in enumerate(viewer.session.shape) if k != AXES[axis])
+        if ids.shape != sides:
+            self.viewer = None
+            sizes = f"its {axis} planes have {sides} pixels, those of this run {ids.shape}"
+            self.say(f"The viewer shows another volume: {sizes}. The run goes on.", "error")
+            return
+        if self._at is not None and self._at != (viewer.axis, viewer.index):
+            self.follow.value = False  # the user went elsewhere
+        self._leave()
+        if self.follow.value:
+            viewer.axis, viewer.index = axis, index
+            viewer.set_preview(axis, index, np.asarray(ids, np.uint32))
+            self._at = axis, index
+
+    def _on_worked(self, busy: bool) -> None:
+        self.follow.layout.display = None if busy else "none"
+        if not busy:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Take the last plane out of the viewer."""
+        if self._at is not None and self.viewer is not None:
+            self.viewer.set_preview(*self._at, None)
+        self._at = None
+
+
+def watch(steps: Steps[Any], shown: Viewer | Stack | None = None, *, name: str = "Run") -> WatchBar:
+    """Run a long verb in a thread, so that the notebook stays free, and show how far it is.
+
+    Parameters
+    ----------
+    steps : generator
+        The generator form of a verb: `segmenting(...)`, `redecoding(...)`, `fetching(...)`.
+    shown : Stack or Viewer, optional
+        Shows the planes of a run as they come: its stack in a viewer under the bar, or a viewer that is there already.
+    name : str
+        What the bar calls it.
+
+    Returns
+    -------
+    WatchBar
+        A widget; `bar.job.result()` waits for what the verb returns. A run with `out=` that was cancelled goes on from
+        there when it is started again.
+
+    Raises
+    ------
+    InputError
+        If that is no generator.
+
+    Examples
+    --------
+    ``mn.watch(mn.segmenting(stack, out="labels.ome.zarr"), stack)``
+    """
+    if not isinstance(steps, Generator):
+        raise InputError(
+            f"watch runs the generator form of a verb, such as mn.segmenting(stack, ...), got {type(steps).__name__}. "
+            "A plain verb, such as mn.segment, has done its work before there is anything to watch."
+        )
+    viewer = view(shown) if isinstance(shown, Stack) else shown
+    bar = WatchBar(viewer)
+    if viewer is not shown:
+        bar.children = [*bar.children, viewer]
+    bar.run(steps, name)
+    return bar
+
+
+def _told(result: Any) -> str:
+    """Say what a run has made."""
+    if isinstance(result, StoredLabels):
+        return f"{count_text(result.count)} in {result.path}. Look at them: mn.view(stack, mn.open_labels(...))."
+    if isinstance(result, Labels):
+        return f"{count_text(len(result.ids()))}. Take them with .job.result()."
+    return "Done."
