@@ -121,13 +121,15 @@ def _labels(
         if planes and tasks:
             for _ in source.compare():
                 yield run.progress("compare with the kept maps")
+        seen = False
         # Maps are kept by one process.
         for step in here(work, tasks) if planes and kept is not None else pool(tasks):
+            seen = seen or (isinstance(step, Progress) and step.preview is not None)
             preview = None
             if isinstance(step, str):
                 finished += len(work.span(step))
                 run.done = finished
-                if planes and not run.blocks:  # of other processes this is all that is seen
+                if planes and not run.blocks and not seen:  # of other processes this is all that there is to see
                     preview = run.preview(step.split("-")[1], work.span(step)[-1])  # type: ignore[arg-type]
             yield step if isinstance(step, Progress) else run.progress(stage_of(tasks[0]), preview)
         if planes:
