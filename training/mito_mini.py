@@ -8,6 +8,10 @@ phantoms and from what was outlined for this project (labels/: 0 background, 255
 of other tissues, and the fly medulla, where the ids are what earlier weights found. Held-out planes and the gaps before
 them are never read. A run that was stopped goes on where it was. A GPU is used where there is one.
 
+A model of the recipe that has not seen a set, within an hour: `--start mito-open --leave-out vnc --share 0.3 --minutes
+80`; mito-open knows neither vnc, neuropil, epfl, nerve nor platelet. It knows sections of cortex: leave that out from
+the beginning (--fresh).
+
 --free is how `mito-open` is made: weights that have seen nothing learn from phantoms and from the sections alone that
 anybody may use (FREE), outlined by hand. Not from the medulla: its ids were found by weights that knew other data.
 """
