@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
@@ -12,14 +13,13 @@ import numpy as np
 from mitonb.errors import InputError
 from mitonb.job import Job, Progress
 from mitonb.labels import Labels, StoredLabels
-from mitonb.stack import AXES, Stack
+from mitonb.stack import AXES
 from mitonb.widgets.runs import JobBar
 from mitonb.widgets.style import count_text
-from mitonb.widgets.viewer import view
+from mitonb.widgets.viewer import Viewer, view
 
 if TYPE_CHECKING:
     from mitonb.job import Steps
-    from mitonb.widgets.viewer import Viewer
 
 _EVERY = 2.0  # least seconds between two planes: each goes to the browser as a whole, and the run waits meanwhile
 _FOLLOW = (
@@ -58,10 +58,10 @@ class WatchBar(JobBar):
 
     def _show_plane(self, viewer: Viewer, axis: Any, index: int, ids: Any) -> None:
         sides = tuple(n for k, n in enumerate(viewer.session.shape) if k != AXES[axis])
-        if ids.shape != sides:
+        if ids.shape != sides or index >= viewer.session.shape[AXES[axis]]:
             self.viewer = None
-            sizes = f"its {axis} planes have {sides} pixels, those of this run {ids.shape}"
-            self.say(f"The viewer shows another volume: {sizes}. The run goes on.", "error")
+            known, size = viewer.session.shape, f"{axis} plane {index} with {ids.shape} pixels"
+            self.say(f"The viewer shows another volume, of {known} voxels: this run has {size}. It goes on.", "error")
             return
         if self._at is not None and self._at != (viewer.axis, viewer.index):
             self.follow.value = False  # the user went elsewhere
@@ -83,14 +83,14 @@ class WatchBar(JobBar):
         self._at = None
 
 
-def watch(steps: Steps[Any], shown: Viewer | Stack | None = None, *, name: str = "Run") -> WatchBar:
+def watch(steps: Steps[Any], shown: Any = None, *, name: str = "Run") -> WatchBar:
     """Run a long verb in a thread, so that the notebook stays free, and show how far it is.
 
     Parameters
     ----------
     steps : generator
         The generator form of a verb: `segmenting(...)`, `redecoding(...)`, `fetching(...)`.
-    shown : Stack or Viewer, optional
+    shown : Stack, Session, array, path or Viewer, optional
         Shows the planes of a run as they come: its stack in a viewer under the bar, or a viewer that is there already.
     name : str
         What the bar calls it.
@@ -104,7 +104,7 @@ def watch(steps: Steps[Any], shown: Viewer | Stack | None = None, *, name: str =
     Raises
     ------
     InputError
-        If that is no generator.
+        If that is no generator, or one that has begun.
 
     Examples
     --------
@@ -115,7 +115,9 @@ def watch(steps: Steps[Any], shown: Viewer | Stack | None = None, *, name: str =
             f"watch runs the generator form of a verb, such as mn.segmenting(stack, ...), got {type(steps).__name__}. "
             "A plain verb, such as mn.segment, has done its work before there is anything to watch."
         )
-    viewer = view(shown) if isinstance(shown, Stack) else shown
+    if inspect.getgeneratorstate(steps) != inspect.GEN_CREATED:
+        raise InputError("These steps have begun already, or are done: call mn.segmenting(...) again, and watch that.")
+    viewer = shown if shown is None or isinstance(shown, Viewer) else view(shown)
     bar = WatchBar(viewer)
     if viewer is not shown:
         bar.children = [*bar.children, viewer]

@@ -74,7 +74,8 @@ def test_a_viewer_goes_along_with_the_planes_until_the_user_goes_elsewhere() -> 
 
 
 def test_without_a_viewer_or_with_one_of_another_volume_the_run_goes_on() -> None:
-    for viewer in (None, mn.view(np.zeros((4, 9, 9), np.uint8))):
+    other, thinner = mn.view(np.zeros((4, 9, 9), np.uint8)), mn.view(np.zeros((1, 20, 30), np.uint8))
+    for viewer in (None, other, thinner):
         run = Run()
         bar = mn.watch(run.steps(), viewer)
         run.go_on()
@@ -97,3 +98,14 @@ def test_a_real_run_into_a_store_is_watched_and_says_where_its_labels_are(tmp_pa
 def test_what_has_been_done_already_cannot_be_watched() -> None:
     with pytest.raises(InputError, match=r"generator form .* got Labels\. A plain verb"):
         mn.watch(mn.Labels(np.zeros((2, 3, 4), np.uint32)))
+    steps = (mn.Progress("xy planes", index, 2) for index in range(2))
+    next(steps)
+    for _ in range(2):  # begun, and done
+        with pytest.raises(InputError, match=r"begun already, or are done: call mn\.segmenting\(\.\.\.\) again"):
+            mn.watch(steps)
+        list(steps)
+
+
+def test_what_cannot_be_shown_is_refused_before_the_run_begins() -> None:
+    with pytest.raises(mn.MitonbError):
+        mn.watch(Run().steps(), mn.Recipe())
