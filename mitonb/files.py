@@ -199,7 +199,9 @@ def hold(note: Path, what: str) -> Iterator[None]:
         # Where the disk knows no locks, the note has to do: of another machine it can say nothing.
         alive = holder is not None and holder.host == platform.node() and holder.may_live
         if locked is False or (locked is None and alive):
-            raise InputError(f"{what} is at work in {holder or 'another process'}. Wait for it, or end it first.")
+            own = holder is not None and holder.is_me
+            where = "this notebook or script" if own else holder or "another process"
+            raise InputError(f"{what} is at work in {where}. Wait for it, or {'cancel' if own else 'end'} it first.")
         file.truncate(0)
         file.write(LockHolder.me().to_json())
         file.flush()

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
 from psygnal import EmitLoopError, Signal, SignalInstance
@@ -210,6 +210,7 @@ class Job(Generic[T]):
 
     def _run(self) -> None:
         self.state, signal, said = self._drive()
+        self.progress = replace(self.progress, preview=None)  # nothing large is kept
         self._tell(signal, *said)
 
     def _drive(self) -> tuple[State, SignalInstance, tuple[Any, ...]]:

@@ -310,6 +310,7 @@ class JobBar(Part):
     undone = Signal(int)
     worked = Signal(bool)
     primary: tuple[str, ...] = ()
+    stopped = "; nothing was changed. You can run it again at any time."
 
     def __init__(self, looks: Mapping[str, tuple[str, str, str]], *beside: ipw.Widget, **options: Any) -> None:
         self.job: Job[Any] | None = None
@@ -362,7 +363,7 @@ class JobBar(Part):
             job.progressed.connect(self._on_progress)
             job.finished.connect(lambda result: self._end(lambda: self.say((then and then(result)) or "", "good")))
             job.failed.connect(lambda error: self._end(lambda: self.fail(error)))
-            stopped = f"{job.name} cancelled; nothing was changed. You can run it again at any time."
+            stopped = f"{job.name} cancelled{self.stopped}"
             job.cancelled.connect(lambda: self._end(lambda: self.say(stopped)))
             self.say("")
             self._draw(job.progress)

@@ -23,6 +23,7 @@ IDS = np.full((20, 30), 7, np.uint32)
 @pytest.fixture(autouse=True)
 def _each_plane(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_bar, "_EVERY", 0.0)
+    monkeypatch.setattr(watch_bar, "_SHARE", 0.0)
 
 
 class Run:
@@ -69,7 +70,7 @@ def test_a_viewer_goes_along_with_the_planes_until_the_user_goes_elsewhere() -> 
     run.end()
     assert bar.job.result(20).data.max() == 2
     assert viewer.preview("xy", 3) is None
-    assert "2 objects. Take them with .job.result()." in bar.message.value
+    assert "2 objects: take them with .job.result()." in bar.message.value
     assert bar.running.layout.display == "none"
 
 
@@ -93,10 +94,27 @@ def test_a_real_run_into_a_store_is_watched_and_says_where_its_labels_are(tmp_pa
     assert f"{labels.count} object" in bar.message.value
     assert "labels.ome.zarr" in bar.message.value
     assert all(bar.viewer.preview("xy", index) is None for index in range(8))
+    assert len(bar.viewer.session.ids()) == labels.count > 0
+    session = mn.Session(stack)
+    bar = mn.watch(mn.segmenting(stack), session)
+    assert bar.job.result(120).data.any()
+    assert not session.ids(), "a session of the user is not written to"
+
+
+def test_a_run_that_was_cancelled_says_that_what_it_has_done_is_kept() -> None:
+    run = Run()
+    bar = mn.watch(run.steps(), STACK)
+    run.go_on()
+    bar.stop.click()
+    run.end()
+    assert bar.job.wait(20)
+    assert "Run cancelled. What a run with out= has done is kept" in bar.message.value
+    assert bar.viewer.preview("xy", 0) is None
+    assert bar.job.progress.preview is None
 
 
 def test_what_has_been_done_already_cannot_be_watched() -> None:
-    with pytest.raises(InputError, match=r"generator form .* got Labels\. A plain verb"):
+    with pytest.raises(InputError, match=r"generator form .* Got Labels\. That run is done"):
         mn.watch(mn.Labels(np.zeros((2, 3, 4), np.uint32)))
     steps = (mn.Progress("xy planes", index, 2) for index in range(2))
     next(steps)
