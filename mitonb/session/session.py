@@ -197,8 +197,7 @@ class Session:
             # Taken first: what is edited meanwhile is looked at next time.
             box, self._uncolored = self._uncolored, None
             if self._coloring is None:
-                # Of a volume of gigabytes without labels this would take minutes.
-                self._coloring = Coloring.of(self._view) if len(self.ids()) else Coloring()
+                self._coloring = Coloring.of(self._view)
             elif box is not None:
                 self._coloring.follow(self._view, box)
             return self._coloring

@@ -268,7 +268,7 @@ def test_one_run_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
     first = worked(GENTLE, tmp_path)
     next(step for step in first if step.stage == "xy planes")
     for _ in range(2):  # what was refused leaves the door shut
-        with pytest.raises(InputError, match=r"at work in process \d+ .*Wait for it, or end it first"):
+        with pytest.raises(InputError, match=r"at work in this notebook or script\. Wait for it, or cancel it first"):
             drain(worked(GENTLE, tmp_path), show=False)
     first.close()
     drain(worked(GENTLE, tmp_path), show=False)
