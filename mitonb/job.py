@@ -30,7 +30,7 @@ class Progress:
         Units of work of the whole job that are finished and planned.
     preview : object
         Something to show meanwhile, or None. Runs give planes as they come: axis, index, and the (h, w) ids that were
-        found on it, before planes are joined; training gives a dict of figures.
+        found on it, before objects are joined across planes; training gives a dict of figures.
     """
 
     stage: str

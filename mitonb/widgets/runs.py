@@ -302,6 +302,8 @@ class JobBar(Part):
         Whether a job is running.
     job : Job or None
         The job that is shown.
+    stopped : str
+        What is said after the name of a job that was cancelled.
     primary : tuple of str
         Buttons that may be the one that stands out: the first of them that is allowed does.
     """

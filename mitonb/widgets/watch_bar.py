@@ -15,8 +15,7 @@ from mitonb.errors import InputError
 from mitonb.io.opening import open_labels
 from mitonb.job import Job, Progress
 from mitonb.labels import Labels, StoredLabels
-from mitonb.session import Session
-from mitonb.stack import AXES
+from mitonb.stack import AXES, Stack
 from mitonb.widgets.runs import JobBar
 from mitonb.widgets.style import count_text
 from mitonb.widgets.viewer import Viewer, view
@@ -117,8 +116,8 @@ def watch(steps: Steps[Any], shown: Any = None, *, name: str = "Run") -> WatchBa
     steps : generator
         The generator form of a verb: `segmenting(...)`, `redecoding(...)`, `fetching(...)`.
     shown : Stack, Session, array, path or Viewer, optional
-        Shows the planes of a run as they come: its stack in a viewer under the bar, which gets the labels at the end
-        unless they have more than 270 million voxels, or a viewer or session of yours, which does not.
+        Shows the planes of a run as they come, in a viewer under the bar or in yours. A viewer of a stack or an array
+        (z, y, x) gets the labels at the end, if they have at most 270 million voxels; nothing else is written to.
     name : str
         What the bar calls it.
 
@@ -148,7 +147,7 @@ def watch(steps: Steps[Any], shown: Any = None, *, name: str = "Run") -> WatchBa
     if inspect.getgeneratorstate(steps) != inspect.GEN_CREATED:
         raise InputError("These steps have begun already, or are done: call mn.segmenting(...) again, and watch that.")
     viewer = shown if shown is None or isinstance(shown, Viewer) else view(shown)
-    bar = WatchBar(viewer, takes=not isinstance(shown, Viewer | Session))
+    bar = WatchBar(viewer, takes=isinstance(shown, Stack | np.ndarray))
     if viewer is not shown:
         bar.children = [*bar.children, viewer]
     bar.run(steps, name)

@@ -99,6 +99,11 @@ def test_a_real_run_into_a_store_is_watched_and_says_where_its_labels_are(tmp_pa
     bar = mn.watch(mn.segmenting(stack), session)
     assert bar.job.result(120).data.any()
     assert not session.ids(), "a session of the user is not written to"
+    mn.Session(stack, path=tmp_path / "mine.mitonb").close()
+    bar = mn.watch(mn.segmenting(stack), tmp_path / "mine.mitonb")
+    assert bar.job.result(120).data.any()
+    assert not bar.viewer.session.ids(), "nor is a project, by its path"
+    bar.viewer.session.close()
 
 
 def test_a_run_that_was_cancelled_says_that_what_it_has_done_is_kept() -> None:
